@@ -1,0 +1,79 @@
+# `make` prints what there is. Needed on a new machine: Python 3.11 or later, make, git. Nothing is installed outside
+# of the virtual environment. Another interpreter: `make test PYTHON=python3.13 VENV=.venv-3.13`.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3 || echo python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+# More arguments for pytest or the bench: `make test ARGS="-k pack -n 0"`.
+ARGS ?=
+# `make test COVERAGE=1` measures branch coverage and fails under the floor in pyproject.toml.
+COVERAGE ?=
+# `make lock UPGRADE=--upgrade` moves every pin; without it only what pyproject.toml asks for moves.
+UPGRADE ?=
+
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
+LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-emit-index-url \
+	--no-emit-find-links --custom-compile-command "make lock" $(UPGRADE)
+WORKERS := -n auto --dist worksteal
+COVERED := $(if $(COVERAGE),--cov --cov-report=term)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint format check bench lock wheel clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.runtime ## run every job in jobs/ against the embedded sandbox: no account, nothing leaves this machine
+	@$(BIN)/backfill run jobs --target sandbox || test $$? -eq 3
+	@echo
+	@echo 'Rows were rejected on purpose: the samples carry the faults that real exports have. Look at next:'
+	@echo '  $(BIN)/backfill status        every run, from its ledger'
+	@echo '  $(BIN)/backfill rejects       each row that was not sent, and why'
+	@echo '  make demo                      once more: nothing is sent twice'
+	@echo '  jobs/ and sample_data/         what was run; README.md says what to do with your own export'
+
+test: $(VENV)/.dev ## the whole test suite (ARGS="-k word", COVERAGE=1)
+	$(BIN)/python -m pytest $(WORKERS) $(COVERED) $(ARGS)
+
+lint: $(VENV)/.dev ## formatting, ruff, mypy --strict, the direction of imports
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev ## let ruff format the code and mend what it safely can
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+check: lint test ## lint and test: what a change must pass
+
+bench: $(VENV)/.dev ## speed and memory beside the SDK and a hand-written script (needs nginx; some minutes)
+	$(BIN)/python -m bench $(ARGS)
+
+lock: $(VENV)/.dev ## write the lock files again after a change of dependencies in pyproject.toml (UPGRADE=--upgrade)
+	$(LOCK) --output-file requirements.lock pyproject.toml
+	$(LOCK) --output-file requirements-build.lock --constraints requirements.lock --group build
+	$(LOCK) --output-file requirements-dev.lock --constraints requirements.lock \
+		--constraints requirements-build.lock --group dev pyproject.toml
+
+wheel: $(VENV)/.dev ## build dist/backfill-*.whl
+	$(BIN)/python -m build --wheel --no-isolation --outdir dist
+
+clean: ## remove the virtual environment and what the tools leave behind; runs in .backfill/ stay
+	rm -rf $(VENV) build dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+
+# The environment is made in two steps, so that the demo need not wait for the developers' tools. A stamp is older
+# than its lock only when the lock has changed; then everything is made anew, so that nothing unlocked lingers.
+$(VENV)/.runtime: requirements.lock requirements-build.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "backfill needs Python 3.11 or later: make PYTHON=...")'
+	@echo 'Making $(VENV) (a minute, once)'
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(PIP) install --require-hashes -r requirements.lock -r requirements-build.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime requirements-dev.lock
+	@echo 'Adding the tools of development'
+	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@touch $@

@@ -1,0 +1,27 @@
+"""What every test starts from: an environment without the developer's own settings, and hypothesis profiles."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# No deadline: a shared machine makes single examples slow without making them wrong. In CI the examples are the same
+# at each run, so that a red build is red again; at a desk they differ, so that they find new things.
+settings.register_profile("desk", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", settings.get_profile("desk"), derandomize=True, print_blob=True)
+settings.load_profile("ci" if os.environ.get("CI") else "desk")
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No write key, option or proxy of the developer's shell reaches a test or a process that it starts."""
+    for name in list(os.environ):
+        if name.startswith(("BACKFILL_", "SEGMENT_")) or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The top folder of the checkout: jobs/, sample_data/ and docs/ are below it."""
+    return Path(__file__).resolve().parent.parent
