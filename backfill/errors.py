@@ -1,0 +1,156 @@
+"""The tree of exceptions, each with its exit code and a hint.
+
+BackfillError
+├── UsageError            2   the command line asks for something that cannot be
+├── JobError              2   a job or targets file is wrong; carries every fault found
+├── GateError             4   --max-rejects was exceeded: nothing was sent
+├── StoppedError          5   stopped and resumable: outage, retries spent, disk full
+├── RefusedError          6   source, mapping, target or key differ from the run's
+├── LockedError           7   another process holds the run
+├── TargetRefusedError    8   the target refused us: 401, 403, 404
+├── SourceError           9   the source cannot be read: missing, corrupt, truncated
+├── LedgerError           1   the ledger or spool is damaged or of another version
+└── InterruptedRunError   130 or 143   stopped by a signal, cleanly
+
+Bad data is never one of these: it is a `records.Problem`. One handler, in `cli`, prints them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """Every exit code of the program; the command line documents them."""
+
+    DELIVERED = 0
+    UNEXPECTED = 1
+    USAGE = 2
+    REJECTS = 3
+    GATE = 4
+    STOPPED = 5
+    REFUSED = 6
+    LOCKED = 7
+    TARGET_REFUSED = 8
+    SOURCE = 9
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+#: Of several exit codes the first of these is given; 2 and 7 come before anything is read.
+PRECEDENCE = (
+    ExitCode.USAGE,
+    ExitCode.LOCKED,
+    ExitCode.UNEXPECTED,
+    ExitCode.INTERRUPTED,
+    ExitCode.TERMINATED,
+    ExitCode.TARGET_REFUSED,
+    ExitCode.SOURCE,
+    ExitCode.REFUSED,
+    ExitCode.STOPPED,
+    ExitCode.GATE,
+    ExitCode.REJECTS,
+    ExitCode.DELIVERED,
+)
+
+
+def worst(codes: list[ExitCode]) -> ExitCode:
+    """The one exit code that stands for several jobs; DELIVERED where there are none."""
+    return min(codes, key=PRECEDENCE.index, default=ExitCode.DELIVERED)
+
+
+class BackfillError(Exception):
+    """What happened, and what to do next. Raised only through its subclasses."""
+
+    exit_code = ExitCode.UNEXPECTED
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(BackfillError):
+    """The command line asks for something that cannot be."""
+
+    exit_code = ExitCode.USAGE
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One fault of a job or targets file: where it is, what is wrong, what to do."""
+
+    file: str
+    line: int  # from 1; 0 where the file as a whole is meant
+    column: int  # from 1; 0 where the line as a whole is meant
+    path: str  # the field's path, such as calls[0].properties.revenue; empty for the whole file
+    message: str
+    hint: str = ""
+
+    def __str__(self) -> str:
+        """One fault as `file:line:column: path: message`, the hint left out."""
+        where = ":".join([self.file, *(str(n) for n in (self.line, self.column) if n)])
+        return f"{where}: {self.path}: {self.message}" if self.path else f"{where}: {self.message}"
+
+
+class JobError(BackfillError):
+    """A job or targets file is wrong; `faults` holds all that was found, in file order."""
+
+    exit_code = ExitCode.USAGE
+
+    def __init__(self, message: str, faults: tuple[Fault, ...] = (), *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.faults = faults
+
+
+class GateError(BackfillError):
+    """More rows were rejected than --max-rejects allows; nothing was sent."""
+
+    exit_code = ExitCode.GATE
+
+
+class StoppedError(BackfillError):
+    """The run stopped and can be resumed."""
+
+    exit_code = ExitCode.STOPPED
+
+
+class RefusedError(BackfillError):
+    """Source, mapping, target or key differ from those the run was prepared with."""
+
+    exit_code = ExitCode.REFUSED
+
+
+class LockedError(BackfillError):
+    """Another process holds this run."""
+
+    exit_code = ExitCode.LOCKED
+
+
+class TargetRefusedError(BackfillError):
+    """The target answered 401, 403 or 404: the key, the source or the endpoint is wrong."""
+
+    exit_code = ExitCode.TARGET_REFUSED
+
+
+class SourceError(BackfillError):
+    """The source cannot be read: missing, corrupt, truncated or a lone empty file; nothing was sent."""
+
+    exit_code = ExitCode.SOURCE
+
+
+class LedgerError(BackfillError):
+    """A ledger, spool or snapshot is damaged or of a version this program does not know."""
+
+    exit_code = ExitCode.UNEXPECTED
+
+
+class InterruptedRunError(BackfillError):
+    """Stopped by a signal, cleanly; exit code 130 for SIGINT, 143 for SIGTERM."""
+
+    exit_code = ExitCode.INTERRUPTED
+
+    def __init__(self, message: str, *, exit_code: ExitCode = ExitCode.INTERRUPTED, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.exit_code = exit_code

@@ -1,0 +1,28 @@
+"""The ledger: the durable record of one run, and the real deduplication (docs/ledger.md).
+
+`Ledger` is for the one process that holds the run's lock, `LedgerReader` for everybody else.
+"""
+
+from backfill.ledger.reader import LedgerReader
+from backfill.ledger.run import (
+    TRANSITIONS,
+    Counts,
+    RunRecord,
+    RunState,
+    RunStatus,
+    SnapshotRecord,
+    plan_digest,
+)
+from backfill.ledger.writer import Ledger
+
+__all__ = [
+    "TRANSITIONS",
+    "Counts",
+    "Ledger",
+    "LedgerReader",
+    "RunRecord",
+    "RunState",
+    "RunStatus",
+    "SnapshotRecord",
+    "plan_digest",
+]

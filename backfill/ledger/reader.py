@@ -1,0 +1,162 @@
+"""Reading a ledger: never writes, may run beside the process that does."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections import defaultdict
+from contextlib import AbstractContextManager
+from dataclasses import fields
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from backfill.ledger.database import connect_to_read, told
+from backfill.ledger.run import Counts, RunRecord, RunState, RunStatus, SnapshotRecord
+from backfill.records import Batch, PlannedBatch, Problem, Severity, ShardPlan, SourceFile
+
+SAMPLES_PER_CODE = 5
+_BATCH = "id, shard, calls, bytes, offset, length, crc32, attempts, first_unknown_at, first_call"
+
+
+class LedgerReader(AbstractContextManager["LedgerReader"]):
+    """A read-only view of a ledger file; each method reads what is committed at that moment. Thread-safe.
+
+    Every method raises LedgerError where the file turns out to be damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Open it.
+
+        Raises:
+            LedgerError: There is none, it is damaged, or of a version this program does not know.
+        """
+        self.path = path
+        self._connection = connect_to_read(path)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; again does nothing."""
+        self._connection.close()
+
+    def status(self) -> RunStatus:
+        """The run and where it stands."""
+        (row,) = self._rows("SELECT * FROM run")
+        values: dict[str, Any] = {field.name: row[field.name] for field in fields(RunRecord)}
+        record = RunRecord(**{**values, "live": bool(values["live"])})
+        return RunStatus(
+            record, RunState(row["state"]), row["state_at"], row["exit_code"], row["detail"], row["plan_digest"]
+        )
+
+    def snapshot(self) -> SnapshotRecord | None:
+        """What staging gave; None before it is recorded."""
+        rows = self._rows("SELECT read, filtered, unreadable, rows, calls_per_row, in_place FROM snapshot")
+        if not rows:
+            return None
+        files = self._rows(
+            "SELECT path, name, key, bytes, sha256, mtime_ns, ctime_ns, inode FROM files ORDER BY position"
+        )
+        read, filtered, unreadable, staged, calls_per_row, in_place = rows[0]
+        sources = tuple(SourceFile(**{**dict(file), "inode": int(file["inode"])}) for file in files)
+        return SnapshotRecord(read, filtered, unreadable, staged, calls_per_row, bool(in_place), sources)
+
+    def counts(self) -> Counts:
+        """Everything counted, in one consistent reading."""
+        (row,) = self._rows("SELECT * FROM v_counts")
+        return Counts(**{name: row[name] for name in row.keys()})  # noqa: SIM118 - iterating a Row gives values
+
+    def problems(self) -> dict[tuple[str, str], int]:
+        """How many problems of each (code, severity), those of staging included."""
+        return {(code, severity): count for code, severity, count in self._rows("SELECT * FROM v_problems")}
+
+    def samples(self) -> list[Problem]:
+        """Up to five problems of each code, in order of code, then of the source."""
+        rows = self._rows(
+            "SELECT problem FROM (SELECT *, row_number() OVER (PARTITION BY code ORDER BY shard, position) AS place"
+            " FROM samples) WHERE place <= ? ORDER BY code, place",
+            SAMPLES_PER_CODE,
+        )
+        return [_problem(text) for (text,) in rows]
+
+    def days(self) -> dict[tuple[str, str], int]:
+        """How many planned calls of each (call label, day of its timestamp, YYYY-MM-DD)."""
+        return {(call, day): calls for day, call, calls in self._rows("SELECT * FROM v_calls_per_day")}
+
+    def history(self) -> list[tuple[float, RunState, int | None, str]]:
+        """Each state the run took: when (POSIX seconds), which, the exit code, the reason."""
+        rows = self._rows("SELECT at, state, exit_code, detail FROM history ORDER BY rowid")
+        return [(at, RunState(state), exit_code, detail) for at, state, exit_code, detail in rows]
+
+    def in_doubt(self) -> list[Batch]:
+        """Batches that may or may not have arrived, in plan order; `first_unknown_at` is set.
+
+        While a process delivers, what it has in flight is among them.
+        """
+        rows = self._rows(
+            "SELECT b.id, b.shard, b.calls, b.bytes, b.offset, b.length, b.crc32, b.attempts,"
+            " coalesce(min(b.first_unknown_at, o.sent_at), b.first_unknown_at, o.sent_at) AS first_unknown_at,"
+            " b.first_call FROM batches b LEFT JOIN (SELECT batch, min(sent_at) AS sent_at FROM attempts"
+            " WHERE outcome IS NULL GROUP BY batch) o ON o.batch = b.id"
+            " WHERE b.id IN (SELECT batch FROM v_in_doubt) ORDER BY b.shard, b.first_call, b.id"
+        )
+        return [Batch(*row) for row in rows]
+
+    def open_batches(self, limit: int, after: tuple[int, int, int] | None = None) -> list[Batch]:
+        """Up to `limit` batches still to be delivered, in plan order, behind (shard, first_call, id)."""
+        rows = self._rows(
+            f"SELECT {_BATCH} FROM batches WHERE state IN ('planned', 'sent')"  # noqa: S608 - a constant
+            " AND (shard, first_call, id) > (?, ?, ?) ORDER BY shard, first_call, id LIMIT ?",
+            *(after or (-1, -1, -1)),
+            limit,
+        )
+        return [Batch(*row) for row in rows]
+
+    def shards(self) -> dict[int, ShardPlan]:
+        """Every shard recorded, as prepare gave it."""
+        batches: dict[int, list[PlannedBatch]] = defaultdict(list)
+        for shard, *values in self._rows(
+            "SELECT shard, ordinal, calls, bytes, offset, length, crc32, first_call FROM batches"
+            " WHERE parent IS NULL ORDER BY shard, ordinal"
+        ):
+            batches[shard].append(PlannedBatch(*values))
+        problems: dict[int, dict[tuple[str, str], int]] = defaultdict(dict)
+        for shard, code, severity, count in self._rows("SELECT shard, code, severity, count FROM problems"):
+            problems[shard][code, severity] = count
+        samples: dict[int, list[Problem]] = defaultdict(list)
+        for shard, text in self._rows("SELECT shard, problem FROM samples ORDER BY shard, position"):
+            samples[shard].append(_problem(text))
+        days: dict[int, dict[tuple[str, str], int]] = defaultdict(dict)
+        for shard, call, day, calls in self._rows("SELECT shard, call, day, calls FROM days"):
+            days[shard][call, day] = calls
+        return {
+            row["shard"]: ShardPlan(
+                shard=row["shard"],
+                rows=row["rows"],
+                planned=row["planned"],
+                skipped=row["skipped"],
+                rejected=row["rejected"],
+                duplicate=row["duplicate"],
+                batches=tuple(batches[row["shard"]]),
+                problems=problems[row["shard"]],
+                samples=tuple(samples[row["shard"]]),
+                days=days[row["shard"]],
+                json_bytes=row["json_bytes"],
+                segment_bytes=row["segment_bytes"],
+                segment_sha256=row["segment_sha256"],
+                calls_sha256=row["calls_sha256"],
+            )
+            for row in self._rows("SELECT * FROM shards ORDER BY shard")
+        }
+
+    def _rows(self, query: str, *values: object) -> list[sqlite3.Row]:
+        with told(self.path):
+            return self._connection.execute(query, values).fetchall()
+
+
+def _problem(text: str) -> Problem:
+    values = json.loads(text)
+    return Problem(**{**values, "severity": Severity(values["severity"])})

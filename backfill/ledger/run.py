@@ -1,0 +1,138 @@
+"""What a run is and which states it may take."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from backfill.records import ShardPlan, SourceFile
+
+
+class RunState(StrEnum):
+    """A run is in exactly one. A killed process leaves the one it was in."""
+
+    STAGING = "staging"
+    PREPARING = "preparing"  # the snapshot is frozen; shards are recorded one by one
+    PREPARED = "prepared"  # every shard is; nothing was sent
+    DELIVERING = "delivering"
+    STOPPED = "stopped"  # resumable
+    FINISHED = "finished"  # every planned call is delivered or rejected
+    ABANDONED = "abandoned"  # given up; what was not sent never will be
+
+
+#: Which state may follow which. A run may also stay in the state it has: a killed process is resumed in its own.
+TRANSITIONS: dict[RunState, frozenset[RunState]] = {
+    RunState.STAGING: frozenset({RunState.PREPARING, RunState.ABANDONED}),
+    RunState.PREPARING: frozenset({RunState.PREPARED, RunState.ABANDONED}),
+    RunState.PREPARED: frozenset({RunState.DELIVERING, RunState.ABANDONED}),
+    RunState.DELIVERING: frozenset({RunState.STOPPED, RunState.FINISHED, RunState.ABANDONED}),
+    RunState.STOPPED: frozenset({RunState.DELIVERING, RunState.ABANDONED}),
+    RunState.FINISHED: frozenset(),
+    RunState.ABANDONED: frozenset(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """What a run was started with; never changes."""
+
+    run_id: str
+    job_name: str
+    job_file: str  # absolute path, for people; a moved job file is the same job
+    generation: int
+    target_name: str  # the profile's name, for people
+    target_kind: str
+    target_identity: str  # kind and normalised endpoint
+    live: bool
+    id_scope: str
+    job_fingerprint: str  # SHA-256 of `job_data`
+    job_data: str  # the job file's data as JSON, comments aside: tells which field differs
+    backfill_version: str
+    library_version: str  # context.library.version of every call prepared
+    created_at: float  # POSIX seconds
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatus:
+    """A run and where it stands."""
+
+    record: RunRecord
+    state: RunState
+    state_at: float  # POSIX seconds
+    exit_code: int | None  # of the process that last stopped or finished it
+    detail: str  # why it stopped
+    plan_digest: str | None  # once prepared
+
+    @property
+    def over(self) -> bool:
+        """Finished or abandoned: no state follows."""
+        return not TRANSITIONS[self.state]
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotRecord:
+    """What staging gave: counts in rows, and the source's files as they were."""
+
+    read: int
+    filtered: int
+    unreadable: int
+    rows: int
+    calls_per_row: int
+    in_place: bool
+    files: tuple[SourceFile, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Everything counted, from the ledger: rows, calls, batches, requests, bytes."""
+
+    read: int
+    filtered: int
+    unreadable: int
+    mapped: int  # rows of the shards recorded so far
+    calls_per_row: int
+    planned: int
+    skipped: int
+    delivered: int
+    rejected: int  # by our rules or by the target
+    duplicate: int
+    already_delivered: int
+    in_doubt: int  # in flight included, as long as no answer is recorded
+    pending: int
+    batches: int
+    requests: int
+    retries: int
+    json_bytes: int  # of the calls of all batches, without envelope tails
+    wire_bytes: int  # of the request bodies sent, as far as answers were recorded
+    first_sent_at: float | None  # POSIX seconds
+    last_ended_at: float | None
+
+    def faults(self) -> list[str]:
+        """Each identity that does not hold, with its numbers; empty where all do. Meaningful once prepared."""
+        delivered = self.delivered + self.rejected + self.duplicate + self.already_delivered
+        identities = (
+            ("read = filtered + unreadable + mapped", self.read, self.filtered + self.unreadable + self.mapped),
+            ("mapped x calls = planned + skipped", self.mapped * self.calls_per_row, self.planned + self.skipped),
+            (
+                "planned = delivered + rejected + duplicate + already_delivered + in_doubt + pending",
+                self.planned,
+                delivered + self.in_doubt + self.pending,
+            ),
+        )
+        return [f"{identity}: {whole} is not {parts}" for identity, whole, parts in identities if whole != parts]
+
+
+def plan_digest(shards: Iterable[ShardPlan]) -> str:
+    """SHA-256 (hex) of what the shards plan: the plain bytes of all batches, their calls, and all counts.
+
+    A dry run and a run of the same job have the same digest: nothing in it depends on compression.
+    """
+    digest = hashlib.sha256()
+    for plan in sorted(shards, key=lambda plan: plan.shard):
+        counts = [plan.shard, plan.rows, plan.planned, plan.skipped, plan.rejected, plan.duplicate, plan.calls_sha256]
+        batches = [[batch.calls, batch.bytes, batch.crc32] for batch in plan.batches]
+        digest.update(json.dumps([counts, batches], separators=(",", ":")).encode())
+    return digest.hexdigest()

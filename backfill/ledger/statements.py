@@ -1,0 +1,265 @@
+"""What the ledger writes, as functions of the one connection that does. They run inside the transaction of a group.
+
+Each refuses (raises LedgerError) before it writes anything, or not at all: see `commits`.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, astuple
+
+from backfill.errors import LedgerError
+from backfill.ledger.run import TRANSITIONS, RunRecord, RunState
+from backfill.ledger.schema import STAGING
+from backfill.records import Answer, Outcome, PlannedBatch, Problem, ShardPlan, Snapshot
+
+_FAULT = "this is a fault of backfill: please report it"
+
+
+def insert_run(connection: sqlite3.Connection, record: RunRecord) -> None:
+    """The first thing written; the run is `staging`."""
+    values = {**asdict(record), "id": 1, "state": RunState.STAGING, "state_at": record.created_at}
+    columns, slots = ", ".join(values), ", ".join(f":{name}" for name in values)
+    connection.execute(f"INSERT INTO run ({columns}) VALUES ({slots})", values)  # noqa: S608 - a dataclass's own names
+    _remember(connection, RunState.STAGING, record.created_at, None, "")
+
+
+def move_run(
+    connection: sqlite3.Connection, state: RunState, *, at: float, exit_code: int | None = None, detail: str = ""
+) -> None:
+    """Give the run another state; the one it has already is allowed.
+
+    Raises:
+        LedgerError: That state cannot follow the present one.
+    """
+    _check_move(connection, state)
+    connection.execute(
+        "UPDATE run SET state = ?, state_at = ?, exit_code = ?, detail = ?", (state, at, exit_code, detail)
+    )
+    _remember(connection, state, at, exit_code, detail)
+
+
+def finish_run(connection: sqlite3.Connection, *, at: float, exit_code: int) -> None:
+    """Finish the run.
+
+    Raises:
+        LedgerError: A batch is still to be delivered, or the run is not delivering.
+    """
+    _check_move(connection, RunState.FINISHED)
+    waiting = _one(connection, "SELECT count(*) FROM batches WHERE state IN ('planned', 'sent')")
+    if waiting:
+        raise LedgerError(f"{waiting} batches are still to be delivered: the run is not finished", hint=_FAULT)
+    move_run(connection, RunState.FINISHED, at=at, exit_code=exit_code)
+
+
+def insert_snapshot(  # the counts and both kinds of problems belong to one moment
+    connection: sqlite3.Connection,
+    snapshot: Snapshot,
+    *,
+    calls_per_row: int,
+    problems: Mapping[tuple[str, str], int],
+    samples: Sequence[Problem],
+    at: float,
+) -> None:
+    """Record what staging gave; the run becomes `preparing`.
+
+    Raises:
+        LedgerError: It is recorded already, or the run is past that.
+    """
+    if _one(connection, "SELECT count(*) FROM snapshot"):
+        raise LedgerError("the snapshot is recorded already", hint=_FAULT)
+    move_run(connection, RunState.PREPARING, at=at)
+    connection.execute(
+        "INSERT INTO snapshot (id, read, filtered, unreadable, rows, calls_per_row, in_place, recorded_at)"
+        " VALUES (1, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            snapshot.read,
+            snapshot.filtered,
+            snapshot.unreadable,
+            snapshot.rows,
+            calls_per_row,
+            int(snapshot.in_place),
+            at,
+        ),
+    )
+    connection.executemany(
+        "INSERT INTO files (position, path, name, key, bytes, sha256, mtime_ns, ctime_ns, inode)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        [(position, *astuple(file)[:-1], str(file.inode)) for position, file in enumerate(snapshot.files)],
+    )
+    _insert_problems(connection, STAGING, problems, samples)
+
+
+def insert_shard(connection: sqlite3.Connection, plan: ShardPlan) -> None:
+    """Record a shard whose files are durable, and its batches as planned.
+
+    Raises:
+        LedgerError: It is recorded already, or the run is not `preparing`.
+    """
+    state = _one(connection, "SELECT state FROM run")
+    if state != RunState.PREPARING:
+        raise LedgerError(f"a run that is {state} takes no more shards", hint=_FAULT)
+    if _one(connection, "SELECT count(*) FROM shards WHERE shard = ?", plan.shard):
+        raise LedgerError(f"shard {plan.shard} is recorded already", hint=_FAULT)
+    connection.execute(
+        "INSERT INTO shards (shard, rows, planned, skipped, rejected, duplicate, json_bytes, segment_bytes,"
+        " segment_sha256, calls_sha256) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (
+            plan.shard,
+            plan.rows,
+            plan.planned,
+            plan.skipped,
+            plan.rejected,
+            plan.duplicate,
+            plan.json_bytes,
+            plan.segment_bytes,
+            plan.segment_sha256,
+            plan.calls_sha256,
+        ),
+    )
+    connection.executemany(
+        "INSERT INTO batches (shard, ordinal, state, calls, bytes, offset, length, crc32, first_call)"
+        " VALUES (?, ?, 'planned', ?, ?, ?, ?, ?, ?)",
+        [_batch_values(plan.shard, batch) for batch in plan.batches],
+    )
+    _insert_problems(connection, plan.shard, plan.problems, plan.samples)
+    connection.executemany(
+        "INSERT INTO days (shard, call, day, calls) VALUES (?, ?, ?, ?)",
+        [(plan.shard, call, day, calls) for (call, day), calls in plan.days.items()],
+    )
+
+
+def finish_plan(connection: sqlite3.Connection, *, digest: str, at: float) -> None:
+    """Record that every shard is; the run becomes `prepared`.
+
+    Raises:
+        LedgerError: A shard is missing, the counts do not add up, or the run is not preparing.
+    """
+    _check_move(connection, RunState.PREPARED)
+    shards, last, mapped = connection.execute(
+        "SELECT count(*), coalesce(max(shard), -1), coalesce(sum(rows), 0) FROM shards"
+    ).fetchone()
+    if shards != last + 1:
+        raise LedgerError(f"{shards} shards are recorded, but the last is number {last}", hint=_FAULT)
+    staged = _one(connection, "SELECT rows FROM snapshot")
+    if mapped != staged:
+        raise LedgerError(f"{staged} rows were staged, {mapped} are in the plan", hint=_FAULT)
+    for fault in connection.execute("SELECT identity, whole, parts FROM v_accounting WHERE NOT holds"):
+        raise LedgerError(f"the plan does not add up: {tuple(fault)}", hint=_FAULT)
+    move_run(connection, RunState.PREPARED, at=at)
+    connection.execute("UPDATE run SET plan_digest = ?", (digest,))
+
+
+def insert_attempt(connection: sqlite3.Connection, batch: int, at: float) -> int:
+    """Record that an attempt leaves; returns its number, from 1.
+
+    Raises:
+        LedgerError: The batch is delivered, rejected or split: it must not be sent again.
+    """
+    row = connection.execute(
+        "UPDATE batches SET state = 'sent', attempts = attempts + 1"
+        " WHERE id = ? AND state IN ('planned', 'sent') RETURNING attempts",
+        (batch,),
+    ).fetchone()
+    if row is None:
+        raise LedgerError(f"batch {batch} is not to be sent (any more)", hint=_FAULT)
+    number: int = row[0]
+    connection.execute("INSERT INTO attempts (batch, number, sent_at) VALUES (?, ?, ?)", (batch, number, at))
+    return number
+
+
+def end_attempt(connection: sqlite3.Connection, batch: int, number: int, answer: Answer) -> None:
+    """Record how an attempt ended, and the state its batch takes.
+
+    Raises:
+        LedgerError: There is no such attempt without an end.
+    """
+    row = connection.execute(
+        "UPDATE attempts SET ended_at = ?, outcome = ?, status = ?, detail = ?, seconds = ?, wire_bytes = ?"
+        " WHERE batch = ? AND number = ? AND outcome IS NULL RETURNING sent_at",
+        (
+            answer.at,
+            answer.outcome,
+            answer.status,
+            answer.detail,
+            answer.seconds,
+            answer.wire_bytes,
+            batch,
+            number,
+        ),
+    ).fetchone()
+    if row is None:
+        raise LedgerError(f"attempt {number} of batch {batch} is unknown or has ended", hint=_FAULT)
+    # The target may hold the calls since any moment after the request left: the window counts from the first of them.
+    doubt = row[0] if answer.outcome is Outcome.UNKNOWN else None
+    if answer.state is not None or doubt is not None:
+        connection.execute(
+            "UPDATE batches SET state = coalesce(?, state),"
+            " first_unknown_at = coalesce(min(first_unknown_at, ?), first_unknown_at, ?) WHERE id = ?",
+            (answer.state, doubt, doubt, batch),
+        )
+
+
+def settle_orphans(connection: sqlite3.Connection) -> int:
+    """Give each attempt of an earlier process that has no end the outcome unknown; returns how many there were."""
+    orphans = connection.execute("SELECT batch, number, sent_at FROM attempts WHERE outcome IS NULL").fetchall()
+    for batch, number, sent_at in orphans:
+        connection.execute(
+            "UPDATE attempts SET outcome = 'unknown', detail = 'the process ended before the answer'"
+            " WHERE batch = ? AND number = ?",
+            (batch, number),
+        )
+        connection.execute(
+            "UPDATE batches SET first_unknown_at = coalesce(min(first_unknown_at, ?), ?) WHERE id = ?",
+            (sent_at, sent_at, batch),
+        )
+    return len(orphans)
+
+
+def _check_move(connection: sqlite3.Connection, state: RunState) -> None:
+    present = RunState(str(_one(connection, "SELECT state FROM run")))
+    if state is not present and state not in TRANSITIONS[present]:
+        raise LedgerError(f"a run that is {present} cannot become {state}", hint=_FAULT)
+
+
+def _batch_values(shard: int, batch: PlannedBatch) -> tuple[int, ...]:
+    return (
+        shard,
+        batch.ordinal,
+        batch.calls,
+        batch.bytes,
+        batch.offset,
+        batch.length,
+        batch.crc32,
+        batch.first_call,
+    )
+
+
+def _insert_problems(
+    connection: sqlite3.Connection,
+    shard: int,
+    problems: Mapping[tuple[str, str], int],
+    samples: Iterable[Problem],
+) -> None:
+    connection.executemany(
+        "INSERT INTO problems (shard, code, severity, count) VALUES (?, ?, ?, ?)",
+        [(shard, code, severity, count) for (code, severity), count in problems.items()],
+    )
+    connection.executemany(
+        "INSERT INTO samples (shard, position, code, problem) VALUES (?, ?, ?, ?)",
+        [
+            (shard, position, sample.code, json.dumps(asdict(sample), ensure_ascii=False))
+            for position, sample in enumerate(samples)
+        ],
+    )
+
+
+def _remember(connection: sqlite3.Connection, state: RunState, at: float, exit_code: int | None, detail: str) -> None:
+    connection.execute("INSERT INTO history VALUES (?, ?, ?, ?)", (at, state, exit_code, detail))
+
+
+def _one(connection: sqlite3.Connection, query: str, *values: object) -> object:
+    row = connection.execute(query, values).fetchone()
+    return None if row is None else row[0]

@@ -1,0 +1,193 @@
+"""The ledger as the process that owns the run writes it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+
+from backfill.errors import BackfillError
+from backfill.ledger import statements
+from backfill.ledger.commits import GroupCommits
+from backfill.ledger.database import connect_to_write, create_database
+from backfill.ledger.reader import LedgerReader
+from backfill.ledger.run import RunRecord, RunState, plan_digest
+from backfill.records import Answer, Batch, BatchState, Outcome, Problem, ShardPlan, Snapshot
+
+#: What an attempt may have done to its batch; the state None leaves it `sent`, to be tried again.
+_ENDS = {
+    (Outcome.ACCEPTED, BatchState.DELIVERED),
+    (Outcome.REFUSED, BatchState.REJECTED),
+    (Outcome.REFUSED, None),
+    (Outcome.UNKNOWN, None),
+}
+
+
+class Ledger(AbstractContextManager["Ledger"]):
+    """The durable record of one run. Thread-safe; a method that writes returns once it is durable, unless it says so.
+
+    One process at a time: hold the run's lock (`state.RunLock`) before opening it. `reader` reads it meanwhile.
+    """
+
+    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
+        """Open the ledger at `path`; attempts that an earlier process left without an end become `unknown`.
+
+        Raises:
+            LedgerError: There is none, it is damaged, or of a version this program does not know.
+        """
+        self.path = path
+        self._clock = clock
+        self._commits = GroupCommits(connect_to_write(path), path)
+        self._handing_out = threading.Lock()
+        self._handed_out: tuple[int, int, int] | None = None
+        try:
+            self.orphans = self._commits.submit(statements.settle_orphans)
+            self.reader = LedgerReader(path)
+        except BaseException:
+            with suppress(BackfillError):
+                self._commits.close()
+            raise
+
+    @classmethod
+    def create(cls, path: Path, record: RunRecord, *, clock: Callable[[], float] = time.time) -> Ledger:
+        """Make the ledger of a new run, in the state `staging`, and open it. At `path` stands a whole one, or none.
+
+        Raises:
+            LedgerError: There is one already.
+            StoppedError: The disk is full.
+        """
+        create_database(path, partial(statements.insert_run, record=record))
+        return cls(path, clock=clock)
+
+    @classmethod
+    def open(cls, path: Path, *, clock: Callable[[], float] = time.time) -> Ledger:
+        """Open the ledger of an existing run; see the constructor."""
+        return cls(path, clock=clock)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Make everything recorded durable and close the file, leaving it one file; again does nothing.
+
+        Raises:
+            BackfillError: An answer that was queued could not be recorded.
+        """
+        self.reader.close()
+        self._commits.close()
+
+    # ------------------------------------------------------------------------------------------- staging, preparing
+
+    def record_snapshot(
+        self,
+        snapshot: Snapshot,
+        *,
+        calls_per_row: int,
+        problems: Mapping[tuple[str, str], int] | None = None,
+        samples: Sequence[Problem] = (),
+    ) -> None:
+        """Record the frozen source; the run becomes `preparing`.
+
+        `problems` counts the unreadable records by (code, severity), `samples` are up to five of each code.
+        """
+        self._commits.submit(
+            lambda connection: statements.insert_snapshot(
+                connection,
+                snapshot,
+                calls_per_row=calls_per_row,
+                problems=problems or {},
+                samples=samples,
+                at=self._clock(),
+            )
+        )
+
+    def record_shard(self, plan: ShardPlan) -> None:
+        """Record a shard whose files are durable: its batches are planned from now on.
+
+        Raises:
+            LedgerError: It is recorded already, or the run is not `preparing`.
+        """
+        self._commits.submit(partial(statements.insert_shard, plan=plan))
+
+    def prepared_shards(self) -> dict[int, ShardPlan]:
+        """The shards recorded, by number: an interrupted prepare goes on after them."""
+        return self.reader.shards()
+
+    def record_plan(self) -> str:
+        """Record that every shard is; the run becomes `prepared`. Returns the plan's digest (`plan_digest`).
+
+        Raises:
+            LedgerError: A shard is missing, or the counts do not add up.
+        """
+        digest = plan_digest(self.reader.shards().values())
+        self._commits.submit(partial(statements.finish_plan, digest=digest, at=self._clock()))
+        return digest
+
+    # -------------------------------------------------------------------------------------------------- delivering
+
+    def next_batches(self, limit: int) -> list[Batch]:
+        """Up to `limit` batches still to be delivered, in plan order, each handed out once per process.
+
+        Those that an earlier process sent without a final answer are among them; their bytes are the same.
+        """
+        with self._handing_out:
+            batches = self.reader.open_batches(limit, self._handed_out)
+            if batches:
+                last = batches[-1]
+                self._handed_out = (last.shard, last.first_call, last.id)
+            return batches
+
+    def mark_sent(self, batch: Batch, at: float) -> int:
+        """Record that an attempt leaves now (POSIX seconds); returns its number, from 1, once that is durable.
+
+        Raises:
+            LedgerError: The batch is delivered or rejected already: it must not be sent again.
+        """
+        return self._commits.submit(partial(statements.insert_attempt, batch=batch.id, at=at))
+
+    def record_answer(self, batch: Batch, attempt: int, answer: Answer) -> None:
+        """Queue the end of an attempt; durable with the next commit, at the latest with `flush` or `close`.
+
+        Raises:
+            ValueError: Such an outcome cannot give the batch such a state.
+            BackfillError: The ledger cannot be written any more; the answer is not recorded.
+        """
+        if (answer.outcome, answer.state) not in _ENDS:
+            raise ValueError(f"an attempt that was {answer.outcome} does not make its batch {answer.state}")
+        self._commits.post(partial(statements.end_attempt, batch=batch.id, number=attempt, answer=answer))
+
+    def flush(self) -> None:
+        """Return once everything recorded is durable."""
+        self._commits.flush()
+
+    # ------------------------------------------------------------------------------------------------ the run's state
+
+    def set_state(self, state: RunState, *, exit_code: int | None = None, detail: str = "") -> None:
+        """Move the run; `detail` says why it stopped, and holds neither key nor payload.
+
+        For `delivering`, `stopped` and `abandoned`; the other states are taken by what brings them about:
+        `record_snapshot`, `record_plan` and `finish`.
+
+        Raises:
+            ValueError: It is one of those.
+            LedgerError: That state cannot follow the present one (`run.TRANSITIONS`).
+        """
+        if state not in (RunState.DELIVERING, RunState.STOPPED, RunState.ABANDONED):
+            raise ValueError(f"the state {state} is not set by itself")
+        self._commits.submit(
+            partial(statements.move_run, state=state, at=self._clock(), exit_code=exit_code, detail=detail)
+        )
+
+    def finish(self, exit_code: int) -> None:
+        """Finish the run; a re-run gives `exit_code` again.
+
+        Raises:
+            LedgerError: A batch is still to be delivered, or the run is not `delivering`.
+        """
+        self._commits.submit(partial(statements.finish_run, at=self._clock(), exit_code=exit_code))

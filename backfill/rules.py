@@ -1,0 +1,97 @@
+"""The rules a call must pass before it is sent: one table, and nothing else.
+
+Codes are stable: they stand in job files (`rules: {BF105: warn}`), ledgers and scripts. BF0xx: a record could not be
+read. BF1xx: a call breaks a rule. BF2xx: a timestamp cannot be used. A rule whose breach the API (or a tool behind it)
+answers with silence cannot be lowered (`lowerable` false). Sources, by letter:
+
+[A] HTTP API page, https://www.twilio.com/docs/segment/connections/sources/catalog/libraries/server/http-api
+[D] discards of Delivery Overview, https://www.twilio.com/docs/segment/connections/delivery-overview
+[U] Unify limits, https://www.twilio.com/docs/segment/unify/product-limits
+[R] rate limits, https://www.twilio.com/docs/segment/connections/rate-limits
+[J] RFC 8259, section 6 (numbers)
+[S] spec, https://www.twilio.com/docs/segment/connections/spec
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from backfill.records import Severity
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule: what is wrong, how bad it is, whether a job may lower it, and what to do."""
+
+    code: str
+    title: str
+    severity: Severity
+    lowerable: bool
+    hint: str
+
+
+_E, _W = Severity.ERROR, Severity.WARNING
+
+_TABLE: Final = (
+    # code, title, severity, may a job lower it, hint
+    ("BF001", "too few fields", _E, False, "mend the record in the source, or check `csv.delimiter` and `csv.quote`"),
+    ("BF002", "too many fields", _E, False, "mend the record in the source, or check `csv.delimiter` and `csv.quote`"),
+    ("BF003", "broken quotes", _E, False, "close or double the quote in the source, or check `csv.quote`"),
+    ("BF004", "bad encoding", _E, False, "state the file's own encoding in `csv.encoding`"),
+    ("BF005", "bad JSON", _E, False, "mend the record: one JSON object a line"),
+    ("BF006", "record too long", _E, False, "look for a quote that is never closed"),
+    ("BF007", "a value does not fit its declared type, in a column that `query` reads", _E, False,
+     "mend the value, or declare the column as text and cast it in the query"),
+    ("BF009", "unreadable record", _E, False, "mend the record in the source"),
+    ("BF101", "no userId and no anonymousId", _E, False, "map a column that is never empty, or use `when`"),  # [A] [D]
+    ("BF102", "no event name", _E, False, "map `event` to a column that is never empty, or to a constant"),  # [D]
+    ("BF103", "empty name or category", _E, False, "leave the field out, or map a column that is never empty"),  # [D]
+    ("BF104", "groupId missing or longer than 500 characters", _E, False, "map the column of the group's id"),  # [U]
+    ("BF105", "placeholder in place of an id", _E, True,  # Unify's suggested blocked values [U]
+     "clean the id, or use `when`; it would merge strangers into one profile"),
+    ("BF106", "alias without previousId or userId", _E, False, "map both to columns that are never empty"),  # [S]
+    ("BF107", "call larger than the limit", _E, False, "leave out or shorten its largest property"),  # [A]
+    ("BF108", "more than 300 properties or traits", _W, True, "Unify drops such calls in silence; send fewer"),  # [U]
+    ("BF109", "more than 10,000 properties or traits", _E, False, "values beyond are dropped in silence"),  # [R]
+    ("BF110", "integer beyond 2^53", _E, False, "send it as text: `as: text`"),  # [J]
+    ("BF111", "number that is not finite", _E, False, "JSON has no NaN and no infinity: clean it, or `on_bad: omit`"),
+    ("BF112", "null or empty message key", _E, False, "choose key columns that are never null"),
+    ("BF113", "same message id, other content", _E, False,
+     "the key does not tell the rows apart: add a column to `message_key`"),
+    ("BF114", "money-like property sent as text", _W, True, "declare the column as number, or use `as: number`"),  # [S]
+    ("BF115", "id that looks like a float", _W, True,
+     "123.0 and 123 are two users: export the column as integer or text"),
+    ("BF116", "message id null, empty or longer than 99 characters", _E, False, "use `message_key` instead"),  # [A]
+    ("BF117", "value does not fit its type", _E, False, "mend the value, declare another type, or `on_bad: omit`"),
+    ("BF118", "bad value in a column that `where` reads", _E, False, "mend the value, or declare the column as text"),
+    ("BF201", "no timestamp", _E, False, "map a column that is never null: without one the call is dated now"),  # [S]
+    ("BF202", "unparsable timestamp", _E, False, "mend the value, or state its `format`"),
+    ("BF203", "timestamp before 1970", _E, True, "Unify does not always ingest it; mend it or use `when`"),  # [U]
+    ("BF204", "timestamp more than an hour in the future", _E, True, "check the format, the unit and the time zone"),
+    ("BF205", "local time that occurs twice (clocks back)", _E, False, "state `ambiguous: earliest` or `latest`"),
+    ("BF206", "local time that never was (clocks forward)", _E, False, "state `nonexistent: shift_forward`"),
+)  # fmt: skip
+
+CODES: Final[dict[str, Rule]] = {row[0]: Rule(*row) for row in _TABLE}
+
+#: Values that stand for "nobody" in exports, in lower case ([U]; Mixpanel refuses most of them too).
+PLACEHOLDERS: Final = ("null", "none", "n/a", "-1", "anonymous", "00000000-0000-0000-0000-000000000000")
+#: And this pattern ([U]).
+PLACEHOLDER_PATTERN: Final = "^[0-]*$"
+#: An integer that went through a float column.
+FLOAT_ID_PATTERN: Final = r"^[+-]?\d+\.0+$"
+#: Properties that tools sum up; as text they are worth nothing ([S]: revenue is a number).
+MONEY_PROPERTIES: Final = frozenset({"revenue", "price", "value", "quantity", "total"})
+
+
+def severity(code: str, overrides: dict[str, str]) -> Severity | None:
+    """The severity of a code under a job's `rules`; None where the job ignores it. `overrides`: error, warn, ignore.
+
+    Rules that cannot be lowered keep their severity whatever the job says (loading the job refuses such an entry).
+    """
+    rule = CODES[code]
+    said = overrides.get(code) if rule.lowerable or overrides.get(code) == "error" else None
+    if said == "ignore":
+        return None
+    return rule.severity if said is None else (Severity.WARNING if said == "warn" else Severity.ERROR)

@@ -1,0 +1,154 @@
+"""What is in the state folder.
+
+    .backfill/
+      .gitignore                 `*`: nothing in here is for a repository
+      runs/<run_id>/             one run: ledger.sqlite3, spool/, snapshot/
+      locks/<run_id>.lock        held by the process at work on that run
+      discarded/                 runs on their way out
+
+A run's id is computed from what it is found by (job name, target identity, generation), so finding it needs no index
+that could disagree with the folders.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import unicodedata
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from backfill.disk import PRIVATE_FOLDER, make_folder, sync_folder, write_durably
+from backfill.errors import UsageError
+from backfill.state.lock import RunLock
+from backfill.state.place import FOLDER_NAME, refuse_network
+
+LEDGER_FILE = "ledger.sqlite3"
+_SLUG_CHARACTERS = 40
+_HASH_CHARACTERS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """The folder of one run; it need not exist."""
+
+    path: Path
+
+    @property
+    def run_id(self) -> str:
+        """The run's id, which is the folder's name."""
+        return self.path.name
+
+    @property
+    def ledger(self) -> Path:
+        """The ledger's file."""
+        return self.path / LEDGER_FILE
+
+    @property
+    def spool(self) -> Path:
+        """The folder of segments, calls and rejects."""
+        return self.path / "spool"
+
+    @property
+    def snapshot(self) -> Path:
+        """The folder of the frozen source."""
+        return self.path / "snapshot"
+
+    @property
+    def begun(self) -> bool:
+        """Whether there is a run: its ledger is the first thing made, whole or not at all."""
+        return self.ledger.is_file()
+
+    def make(self) -> None:
+        """Make the folder (mode 0700) where it is not there, durably."""
+        make_folder(self.path)
+
+
+class StateFolder:
+    """A state folder. Making the object touches nothing; `prepare` makes the folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def prepare(self) -> None:
+        """Make the folder with what belongs in it, and remove what discarded runs have left.
+
+        Raises:
+            UsageError: It is on a network file system, holds something else already, or cannot be made.
+            StoppedError: The disk is full.
+        """
+        refuse_network(self.path)
+        if self.path.is_dir() and not self._runs.is_dir() and any(self.path.iterdir()):
+            # A project or home folder given by mistake must not become private and ignored by git.
+            raise UsageError(
+                f"{self.path} holds other things and is no state folder",
+                hint="give a folder of its own with --state-dir, such as " + str(self.path / FOLDER_NAME),
+            )
+        try:
+            for folder in (self.path, self._runs, self._locks, self._discarded):
+                make_folder(folder)
+            self.path.chmod(PRIVATE_FOLDER)  # whatever an earlier hand has made of it
+            ignore = self.path / ".gitignore"
+            if not ignore.exists():
+                write_durably(ignore, b"*\n")
+        except OSError as error:
+            raise UsageError(
+                f"the state folder {self.path} cannot be made: {error.strerror}",
+                hint="give another one with --state-dir",
+            ) from error
+        for leftover in self._discarded.iterdir():
+            shutil.rmtree(leftover, ignore_errors=True)
+
+    def run(self, run_id: str) -> RunFolder:
+        """The folder of that run, there or not."""
+        return RunFolder(self._runs / run_id)
+
+    def find(self, job_name: str, target_kind: str, target_identity: str, generation: int) -> RunFolder:
+        """The folder of the run of that job to that target, there or not."""
+        return self.run(run_id(job_name, target_kind, target_identity, generation))
+
+    def runs(self) -> list[RunFolder]:
+        """Every run that has begun, the latest first by when its ledger was last written."""
+        if not self._runs.is_dir():
+            return []
+        begun = [run for run in map(RunFolder, self._runs.iterdir()) if run.begun]
+        return sorted(begun, key=lambda run: (-run.ledger.stat().st_mtime_ns, run.run_id))
+
+    def lock(self, run_id: str) -> RunLock:
+        """The lock of that run, not taken yet."""
+        return RunLock(self._locks / f"{run_id}.lock", run_id)
+
+    def discard(self, run: RunFolder) -> None:
+        """Throw a run away, all of it or nothing: after this returns the run has never been. Hold its lock.
+
+        Only for runs of which nothing was delivered, and for rehearsals: delivered ids are lost with the ledger.
+        """
+        if run.path.exists():
+            gone = self._discarded / f"{run.run_id}.{uuid.uuid4().hex}"
+            run.path.rename(gone)
+            sync_folder(self._runs)
+            shutil.rmtree(gone, ignore_errors=True)  # what is left of it, `prepare` removes another time
+
+    @property
+    def _runs(self) -> Path:
+        return self.path / "runs"
+
+    @property
+    def _locks(self) -> Path:
+        return self.path / "locks"
+
+    @property
+    def _discarded(self) -> Path:
+        return self.path / "discarded"
+
+
+def run_id(job_name: str, target_kind: str, target_identity: str, generation: int) -> str:
+    """The id of the run of a job to a target: readable, and as unique as what it is found by."""
+    plain = unicodedata.normalize("NFKD", job_name).encode("ascii", "ignore").decode().lower()
+    slug = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:_SLUG_CHARACTERS].strip("-") or "job"
+    found_by = json.dumps([job_name, target_identity, generation], ensure_ascii=False, separators=(",", ":"))
+    digest = hashlib.sha256(found_by.encode("utf-8", "surrogatepass")).hexdigest()[:_HASH_CHARACTERS]
+    return f"{slug}-{target_kind}-g{generation}-{digest}"

@@ -1,0 +1,79 @@
+"""What tests of ledger and spool build again and again."""
+
+from pathlib import Path
+
+from backfill.ledger import Ledger, RunRecord, RunState
+from backfill.records import Answer, BatchState, Outcome, PlannedBatch, ShardPlan, Snapshot, SnapshotPart, SourceFile
+
+RECORD = RunRecord(
+    run_id="orders-sandbox-g1-0a1b2c3d",
+    job_name="orders",
+    job_file="/jobs/orders.yaml",
+    generation=1,
+    target_name="sandbox",
+    target_kind="sandbox",
+    target_identity="sandbox http://127.0.0.1",
+    live=False,
+    id_scope="sandbox",
+    job_fingerprint="f" * 64,
+    job_data='{"name": "orders"}',
+    backfill_version="0.1.0",
+    library_version="0.1.0",
+    created_at=1_700_000_000.0,
+)
+FILE = SourceFile("/data/orders.csv", "orders.csv", "orders.csv", 512, "a" * 64, 17, 18, 2**64 - 1)
+
+
+def shard_plan(shard: int, calls: tuple[int, ...] = (3, 2), *, rejected: int = 1, duplicate: int = 1) -> ShardPlan:
+    """A shard of one call a row, whose batches hold so many calls."""
+    batches = tuple(
+        PlannedBatch(place, count, 400 * count, 100 * place, 100, 7, sum(calls[:place]))
+        for place, count in enumerate(calls)
+    )
+    planned = sum(calls) + rejected + duplicate
+    return ShardPlan(
+        shard=shard,
+        rows=planned + 1,
+        planned=planned,
+        skipped=1,
+        rejected=rejected,
+        duplicate=duplicate,
+        batches=batches,
+        problems={("BF101", "error"): rejected},
+        samples=(),
+        days={("order", "2024-01-31"): sum(calls)},
+        json_bytes=400 * sum(calls),
+        segment_bytes=100 * len(calls),
+        segment_sha256="b" * 64,
+        calls_sha256="c" * 64,
+    )
+
+
+def snapshot_of(plans: list[ShardPlan], *, filtered: int = 4, unreadable: int = 2) -> Snapshot:
+    """The snapshot that these shards would come from."""
+    rows = sum(plan.rows for plan in plans)
+    part = SnapshotPart(Path("part.parquet"), rows)
+    return Snapshot((part,), (), (FILE,), rows + filtered + unreadable, filtered, unreadable, in_place=False)
+
+
+def delivering(path: Path, plans: list[ShardPlan]) -> Ledger:
+    """An open ledger of a run that has prepared these shards and is about to send."""
+    ledger = Ledger.create(path, RECORD)
+    ledger.record_snapshot(snapshot_of(plans), calls_per_row=1, problems={("BF001", "error"): 2})
+    for plan in plans:
+        ledger.record_shard(plan)
+    ledger.record_plan()
+    ledger.set_state(RunState.DELIVERING)
+    return ledger
+
+
+def answer(outcome: Outcome, state: BatchState | None = None, *, at: float = 1_000.0) -> Answer:
+    """The end of an attempt."""
+    status = {Outcome.ACCEPTED: 200, Outcome.REFUSED: 400, Outcome.UNKNOWN: 503}[outcome]
+    return Answer(outcome, state, status, "said the target", at, 0.25, 321)
+
+
+ACCEPTED = answer(Outcome.ACCEPTED, BatchState.DELIVERED)
+REJECTED = answer(Outcome.REFUSED, BatchState.REJECTED)
+REFUSED = answer(Outcome.REFUSED)
+UNKNOWN = answer(Outcome.UNKNOWN)
