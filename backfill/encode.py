@@ -1,0 +1,215 @@
+"""Columns to JSON text, as polars expressions: one value table, no Python per row.
+
+Every function returns text that is null exactly where the value is null; leaving null members out is the caller's
+business. What JSON cannot say (NaN, infinities) or readers cannot keep (integers beyond 2^53) never becomes a silent
+null: flat values come with a mask, nested ones carry a control character that no valid JSON text can hold.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import polars as pl
+
+from backfill.limits import SAFE_INTEGER
+from backfill.records import Kind
+from backfill.timestamps import iso_key, iso_milliseconds, iso_time
+
+#: Stands inside nested text for a value that must not be sent; escaped strings never hold these bytes.
+NOT_FINITE: Final = "\x01"
+TOO_LARGE: Final = "\x02"
+BAD_WALL_CLOCK: Final = "\x03"
+#: Problem code of each mark.
+MARKS: Final = {NOT_FINITE: "BF111", TOO_LARGE: "BF110", BAD_WALL_CLOCK: "BF205"}
+
+#: The grammar of JSON's numbers with an optional plus sign, for `as: number` and declared columns.
+NUMBER_PATTERN: Final = r"^[+-]?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$"
+
+#: Turns wall clocks inside nested values into instants; null where the policy says error.
+ToInstant = Callable[[pl.Expr], pl.Expr]
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A value's JSON text, and what may be wrong with it: (problem code, mask) pairs."""
+
+    text: pl.Expr
+    bad: tuple[tuple[str, pl.Expr], ...] = ()
+
+
+def literal(value: object) -> str:
+    """A constant's JSON text: compact, non-ASCII as it is, null members left out at every depth."""
+    return json.dumps(_pruned(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _pruned(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _pruned(inner) for key, inner in value.items() if inner is not None}
+    return [_pruned(inner) for inner in value] if isinstance(value, list) else value
+
+
+def string(text: pl.Expr) -> pl.Expr:
+    """A JSON string with its quotes, escaped by polars' own JSON writer."""
+    encoded = pl.struct(text.alias("")).struct.json_encode().str.strip_prefix('{"":').str.strip_suffix("}")
+    return pl.when(text.is_not_null()).then(encoded)
+
+
+def quoted(text: pl.Expr) -> pl.Expr:
+    """Text between quotes, for text that needs no escaping (digits, dates, uuids)."""
+    return pl.concat_str([pl.lit('"'), text, pl.lit('"')])
+
+
+def encode(value: pl.Expr, kind: Kind, dtype: pl.DataType, to_instant: ToInstant) -> Encoded:
+    """The JSON form of a column of that kind; timestamps must be UTC instants already (nested ones may be walls)."""
+    match kind:
+        case Kind.INTEGER:
+            return Encoded(value.cast(pl.String), (("BF110", too_large(value, dtype)),))
+        case Kind.NUMBER:
+            return Encoded(value.cast(pl.String), (("BF111", ~value.is_finite()),))
+        case Kind.NESTED:
+            return nested(value, dtype, to_instant)
+        case _:
+            return Encoded(_simple(value, kind))
+
+
+def _simple(value: pl.Expr, kind: Kind) -> pl.Expr:
+    """The JSON text of kinds in which nothing can be wrong."""
+    match kind:
+        case Kind.TEXT:
+            return string(value)
+        case Kind.TIMESTAMP:
+            return quoted(iso_milliseconds(value))
+        case Kind.DATE | Kind.TIME:
+            return quoted(plain(value, kind))
+        case Kind.NULL:
+            return pl.lit(None, pl.String)
+        case _:  # decimal, boolean, json: the plain text is the JSON text
+            return plain(value, kind)
+
+
+def plain(value: pl.Expr, kind: Kind) -> pl.Expr:
+    """The text of a scalar as an id, a key or with `as: text` has it (not quoted, not escaped)."""
+    match kind:
+        case Kind.TIMESTAMP:
+            return iso_key(value)
+        case Kind.TIME:
+            return iso_time(value)
+        case Kind.DATE:
+            return value.dt.to_string("%Y-%m-%d")
+        case Kind.JSON:
+            return scalar_text(value)
+        case _:
+            return value.cast(pl.String)
+
+
+def json_plain(value: pl.Expr) -> pl.Expr:
+    """JSON text as it stands; the word null is a null."""
+    return pl.when(value != "null").then(value)
+
+
+def scalar_text(value: pl.Expr) -> pl.Expr:
+    """A JSON scalar as plain text: a string without quotes and escapes, anything else as written."""
+    wrapped = pl.concat_str([pl.lit('{"v":'), value, pl.lit("}")])
+    unescaped = wrapped.str.json_decode(pl.Struct({"v": pl.String})).struct.field("v")
+    is_string = value.str.starts_with('"')
+    return pl.when(is_string).then(unescaped).when(value != "null").then(value)
+
+
+def too_large(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    """True where an integer is beyond what doubles tell apart; false at once for types that cannot be."""
+    if isinstance(dtype, pl.Int8 | pl.Int16 | pl.Int32 | pl.UInt8 | pl.UInt16 | pl.UInt32):
+        return pl.lit(value=False)
+    return ~value.is_between(-SAFE_INTEGER, SAFE_INTEGER)
+
+
+def number_from_text(text: pl.Expr) -> Encoded:
+    """`as: number` of text: the digits as written, a plus sign aside; anything else is bad."""
+    good = text.str.contains(NUMBER_PATTERN)
+    return Encoded(pl.when(good).then(text.str.strip_prefix("+")), (("BF117", ~good),))
+
+
+def nested(value: pl.Expr, dtype: pl.DataType, to_instant: ToInstant) -> Encoded:
+    """Lists, structs and arrays: null members left out, elements kept, an emptied struct null (so left out)."""
+    text = _any(value, dtype, to_instant)
+    return Encoded(text, tuple((code, text.str.contains(mark, literal=True)) for mark, code in MARKS.items()))
+
+
+def _any(value: pl.Expr, dtype: pl.DataType, to_instant: ToInstant) -> pl.Expr:
+    """The text of one value inside a nested one."""
+    if isinstance(dtype, pl.Struct):
+        inner = _members(value, dtype, to_instant)
+        return pl.when(inner != "").then(braced(inner))
+    if isinstance(dtype, pl.Array):
+        return _any(value.arr.to_list(), pl.List(dtype.inner), to_instant)
+    if isinstance(dtype, pl.List):
+        return _list(value, dtype, to_instant)
+    return _scalar(value, dtype, to_instant)
+
+
+def _scalar(value: pl.Expr, dtype: pl.DataType, to_instant: ToInstant) -> pl.Expr:
+    kind = kind_of(dtype)
+    if kind is Kind.NUMBER:
+        return pl.when(value.is_finite()).then(value.cast(pl.String)).when(value.is_not_null()).then(pl.lit(NOT_FINITE))
+    if kind is Kind.INTEGER:
+        return pl.when(too_large(value, dtype)).then(pl.lit(TOO_LARGE)).otherwise(value.cast(pl.String))
+    if kind is Kind.TIMESTAMP:
+        instant = iso_milliseconds(to_instant(value) if getattr(dtype, "time_zone", None) is None else value)
+        return pl.when(value.is_not_null()).then(pl.coalesce(quoted(instant), pl.lit(BAD_WALL_CLOCK)))
+    return encode(value, kind, dtype, to_instant).text
+
+
+def _list(value: pl.Expr, dtype: pl.List, to_instant: ToInstant) -> pl.Expr:
+    inner = dtype.inner
+    element = pl.element()
+    text: pl.Expr
+    if isinstance(inner, pl.Struct):  # an element stays, also where all its members are null
+        text = pl.when(element.is_not_null()).then(braced(_members(element, inner, to_instant)))
+    else:
+        text = _any(element, inner, to_instant)  # type: ignore[arg-type]
+    joined = value.list.eval(text.fill_null("null")).list.join(",")
+    return pl.concat_str([pl.lit("["), joined, pl.lit("]")])
+
+
+def _members(value: pl.Expr, dtype: pl.Struct, to_instant: ToInstant) -> pl.Expr:
+    """`,"name":text` of every field that is not null; empty text where all are, null where the struct is."""
+    fields = [
+        member(field.name, _any(value.struct.field(field.name), field.dtype, to_instant))  # type: ignore[arg-type]
+        for field in dtype.fields
+    ]
+    joined = pl.concat_str(fields, ignore_nulls=True) if fields else pl.lit("")
+    return pl.when(value.is_not_null()).then(joined)
+
+
+def member(name: str, text: pl.Expr) -> pl.Expr:
+    """`,"name":text`; null where the text is."""
+    return pl.concat_str([pl.lit(f",{literal(name)}:"), text])
+
+
+def braced(members: pl.Expr) -> pl.Expr:
+    """The object of some members, the first one's comma taken off."""
+    return pl.concat_str([pl.lit("{"), members.str.strip_prefix(","), pl.lit("}")])
+
+
+def kind_of(dtype: pl.DataType) -> Kind:
+    """The kind of a polars type, for values inside nested ones and columns read in place."""
+    if dtype.is_integer():
+        return Kind.INTEGER
+    if dtype.is_float():
+        return Kind.NUMBER
+    simple: dict[type[pl.DataType], Kind] = {
+        pl.String: Kind.TEXT,
+        pl.Categorical: Kind.TEXT,
+        pl.Enum: Kind.TEXT,
+        pl.Decimal: Kind.DECIMAL,
+        pl.Boolean: Kind.BOOLEAN,
+        pl.Date: Kind.DATE,
+        pl.Time: Kind.TIME,
+        pl.Datetime: Kind.TIMESTAMP,
+        pl.Binary: Kind.BINARY,
+        pl.Duration: Kind.INTERVAL,
+        pl.Null: Kind.NULL,
+    }
+    return simple.get(type(dtype), Kind.NESTED)

@@ -1,0 +1,245 @@
+"""Binding of values (columns, SQL results, constants) to the snapshot: what each one's text is, and when it is bad."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import polars as pl
+
+from backfill import encode
+from backfill.errors import JobError
+from backfill.job.models import ColumnSpec, ColumnValue, ConstantValue, Job, ListValue, ObjectValue, SqlValue, Value
+from backfill.mapping.calls import Check
+from backfill.mapping.template import Cell, Part, certain
+from backfill.records import Column, Kind, Severity, Zone
+from backfill.rules import severity
+from backfill.timestamps import is_nonexistent, iso_milliseconds, to_utc
+
+#: Digits with an optional sign, leading zeros to be dropped: an integer too long for its column, from its raw text.
+_LONG_INTEGER = r"^\+?(-?)0*(\d+)$"
+
+
+@dataclass(slots=True)
+class Binder:
+    """Binds values of one call. Collects the checks, the columns read and the columns to derive on the way."""
+
+    job: Job
+    columns: Mapping[str, Column]
+    schema: Mapping[str, pl.DataType]
+    expressions: Mapping[str, str]  # SQL text -> snapshot column
+    reads: set[str] = field(default_factory=set)
+    derived: dict[str, pl.Expr] = field(default_factory=dict)
+    checks: list[Check] = field(default_factory=list)
+
+    # -- columns ------------------------------------------------------------------------------------------------
+
+    def column(self, name: str) -> Column:
+        """The snapshot's column of that name; the job was checked against the source before."""
+        if name not in self.columns:
+            known = ", ".join(sorted(column for column in self.columns if not column.startswith("__bf_")))
+            message = f"the source has no column {name!r}"
+            raise JobError(message, hint=f"it has: {known}")
+        return self.columns[name]
+
+    def read(self, name: str) -> pl.Expr:
+        """The column as an expression, noted as read."""
+        self.reads.add(name)
+        return pl.col(name)
+
+    def check(self, code: str, column: str, mask: pl.Expr, shown: pl.Expr, *, omit: bool = False) -> bool:
+        """Add a check unless the job ignores its code; returns whether the value is then to be left out."""
+        level = Severity.WARNING if omit else severity(code, dict(self.job.rules))
+        known = any(
+            (each.code, each.severity, each.column) == (code, level, column) and each.mask.meta.eq(mask)
+            for each in self.checks
+        )
+        if level is not None and not known:
+            self.checks.append(Check(code, level, column, mask, shown))
+        return omit
+
+    def misfit(self, column: Column) -> pl.Expr | None:
+        """True where the value, or one that its expression reads, did not fit its declared type; None: cannot be."""
+        masks = []
+        if column.raw is not None:
+            masks.append(self.read(column.raw).is_not_null() & self.read(column.name).is_null())
+        for name in column.reads:
+            read = self.columns.get(name)
+            inner = self.misfit(read) if read is not None else None
+            if inner is not None:
+                masks.append(inner)
+        return pl.any_horizontal(masks) if masks else None
+
+    def shown(self, column: Column) -> pl.Expr:
+        """The value as people may see it in a problem: the text as read where there is one."""
+        bad = [self.columns[name] for name in column.reads if name in self.columns and self.columns[name].raw]
+        raws = [self.read(raw).cast(pl.String) for raw in (column.raw, *(each.raw for each in bad)) if raw]
+        return pl.coalesce(*raws, self.display(column)) if raws else self.display(column)
+
+    def display(self, column: Column) -> pl.Expr:
+        """The value itself as text."""
+        dtype = self.schema[column.name]
+        if column.kind in (Kind.BINARY, Kind.INTERVAL, Kind.NULL):
+            return pl.lit("")
+        if column.kind is Kind.NESTED:
+            return encode.nested(self.read(column.name), dtype, lambda wall: wall).text  # shown, never sent
+        return self.read(column.name).cast(pl.String)
+
+    def derive(self, name: str, value: pl.Expr) -> pl.Expr:
+        """The value as a column of its own, computed once a frame."""
+        self.derived.setdefault(name, value.alias(name))
+        return pl.col(name)
+
+    # -- instants -----------------------------------------------------------------------------------------------
+
+    def instant(
+        self,
+        column: Column,
+        *,
+        zone: str | None = None,
+        ambiguous: str | None = None,
+        nonexistent: str | None = None,
+        omit: bool = False,
+    ) -> pl.Expr:
+        """The UTC instants of a timestamp or date column, derived once; checks for hours that are not or are twice."""
+        spec = self.job.source.columns.get(column.name) or ColumnSpec(type="timestamp")
+        zone = zone or spec.timezone or self.job.source.timezone
+        policy = (ambiguous or spec.ambiguous, nonexistent or spec.nonexistent)
+        value = self.read(column.name)
+        wall = value.cast(pl.Datetime("us")) if column.kind is Kind.DATE else value
+        if column.kind is not Kind.DATE and column.zone is Zone.UTC:
+            dtype = self.schema[column.name]
+            return value.dt.convert_time_zone("UTC").dt.replace_time_zone(None) if _zoned(dtype) else value
+        if zone is None:
+            message = f"column {column.name!r} holds local times, and no time zone is stated"
+            raise JobError(message, hint="state `timezone:` on the source, the column or the timestamp")
+        return self._localised(column, wall, zone, policy, omit=omit)
+
+    def _localised(self, column: Column, wall: pl.Expr, zone: str, policy: tuple[str, str], *, omit: bool) -> pl.Expr:
+        flag = self.read(column.utc_flag).fill_null(value=False) if column.utc_flag else pl.lit(value=False)
+        name = f"__bf_instant:{column.name}:{zone}:{policy[0]}:{policy[1]}"
+        if name not in self.derived:
+            local = to_utc(pl.when(~flag).then(wall) if column.utc_flag else wall, zone, *policy)
+            instant = pl.coalesce(local, pl.when(flag).then(wall)) if column.utc_flag else local
+            self.derived[name] = instant.alias(name)
+        unresolved = pl.col(name).is_null() & wall.is_not_null()
+        if "error" in policy:
+            gap = is_nonexistent(wall, zone)
+            shown = self.shown(column)
+            self.check("BF205", column.name, unresolved & ~gap, shown, omit=omit)
+            self.check("BF206", column.name, unresolved & gap, shown, omit=omit)
+        return pl.col(name)
+
+    # -- values -------------------------------------------------------------------------------------------------
+
+    def value(self, value: Value) -> Cell:
+        """Bind any value; its checks are added."""
+        if isinstance(value, ConstantValue):
+            return _constant(value.value)
+        if isinstance(value, ListValue):
+            return self._list(value)
+        if isinstance(value, ObjectValue):
+            raise TypeError("objects are bound by objects.bind_object")
+        return self._slot(value)
+
+    def _list(self, value: ListValue) -> Cell:
+        texts = [self.value(item).text.fill_null("null") for item in value.list]
+        commas = [part for text in texts for part in (pl.lit(","), text)][1:]
+        text = pl.concat_str([pl.lit("["), *commas, pl.lit("]")])
+        return Cell(text, text, Kind.JSON)
+
+    def _slot(self, value: ColumnValue | SqlValue) -> Cell:
+        name = self.expressions[value.sql] if isinstance(value, SqlValue) else value.column
+        column = self.column(name)
+        label = value.sql if isinstance(value, SqlValue) else value.column
+        omit = value.on_bad == "omit"
+        kind, dtype = column.kind, self.schema[column.name]
+        expr = self._resolved(column, omit=omit)
+        if value.as_ == "text":
+            encoded, plain = self._as_text(column, expr, dtype)
+        elif value.as_ == "number" and kind is Kind.TEXT:
+            encoded = encode.number_from_text(expr)
+            plain, kind = encoded.text, Kind.NUMBER
+        else:
+            encoded = encode.encode(expr, kind, dtype, self.inner_instant)
+            plain = encode.plain(expr, kind) if kind is not Kind.NESTED else encoded.text
+        text = self._guarded(column, label, encoded, value, omit=omit)
+        shown_kind = Kind.TEXT if value.as_ == "text" else kind
+        if value.nulls == "keep":
+            return Cell(text.fill_null("null"), plain, shown_kind, label)
+        if text is not encoded.text or value.as_ is not None:
+            return Cell(text, plain, shown_kind, label)
+        source = next(iter(expr.meta.root_names())) if kind is Kind.TIMESTAMP else column.name
+        return Cell(text, plain, kind, label, source, _direct(kind, expr, text), escapes=kind is Kind.TEXT)
+
+    def _resolved(self, column: Column, *, omit: bool) -> pl.Expr:
+        if column.kind is Kind.TIMESTAMP:
+            return self.instant(column, omit=omit)
+        value = self.read(column.name)
+        return encode.json_plain(value) if column.kind is Kind.JSON else value
+
+    def _as_text(self, column: Column, expr: pl.Expr, dtype: pl.DataType) -> tuple[encode.Encoded, pl.Expr]:
+        plain = encode.plain(expr, column.kind)
+        if column.kind is Kind.NESTED:
+            plain = encode.nested(expr, dtype, self.inner_instant).text
+        elif column.kind is Kind.INTEGER and column.raw is not None:
+            long = self.read(column.raw).str.replace(_LONG_INTEGER, "$1$2")
+            plain = pl.coalesce(plain, pl.when(self._long_integer(column)).then(long))
+        return encode.Encoded(encode.string(plain)), plain
+
+    def _long_integer(self, column: Column) -> pl.Expr:
+        raw = self.read(column.raw or column.name)
+        return raw.str.contains(_LONG_INTEGER) & self.read(column.name).is_null()
+
+    def _guarded(
+        self, column: Column, label: str, encoded: encode.Encoded, value: ColumnValue | SqlValue, *, omit: bool
+    ) -> pl.Expr:
+        """The text, with a check for each way the value can be bad; nulled there where `on_bad: omit`."""
+        text, shown = encoded.text, self.shown(column)
+        for code, mask in encoded.bad:
+            if self.check(code, label, mask, shown, omit=omit):
+                text = pl.when(~mask | mask.is_null()).then(text)
+        misfit = self.misfit(column)
+        if misfit is None:
+            return text
+        if column.kind is Kind.INTEGER and column.raw is not None:
+            long = self._long_integer(column)
+            if value.as_ != "text":
+                self.check("BF110", label, misfit & long, shown, omit=omit)
+            misfit = misfit & ~long
+        self.check("BF117", label, misfit, shown, omit=omit)
+        return text
+
+    def inner_instant(self, wall: pl.Expr) -> pl.Expr:
+        """Wall clocks inside nested values: the source's zone, and the default policy."""
+        zone = self.job.source.timezone
+        if zone is None:
+            message = "a nested value holds local times, and no time zone is stated"
+            raise JobError(message, hint="state `timezone:` on the source")
+        return to_utc(wall, zone, "error", "error")
+
+
+def _constant(value: object) -> Cell:
+    if value is None:
+        nothing = pl.lit(None, pl.String)
+        return Cell(nothing, nothing, Kind.NULL)
+    text = encode.literal(value)
+    plain = value if isinstance(value, str) else text
+    return replace(certain(text), plain=pl.lit(plain))
+
+
+def _direct(kind: Kind, value: pl.Expr, text: pl.Expr) -> tuple[Part, ...]:
+    """The parts of a column's text where the column has no null; none where the text may be null all the same."""
+    match kind:
+        case Kind.TEXT:
+            return ('"', value, '"')
+        case Kind.TIMESTAMP:
+            return ('"', iso_milliseconds(value), '"')
+        case Kind.NESTED | Kind.JSON | Kind.NULL:
+            return ()
+        case _:
+            return (text,)
+
+
+def _zoned(dtype: pl.DataType) -> bool:
+    return getattr(dtype, "time_zone", None) is not None

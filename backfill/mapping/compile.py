@@ -1,0 +1,221 @@
+"""Compiling a job's calls against the columns of a snapshot."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+from backfill import encode
+from backfill.identity import namespace
+from backfill.job.models import Call, ColumnValue, Job, ObjectSpec
+from backfill.limits import GROUP_ID_CHARACTERS, MESSAGE_ID_CHARACTERS
+from backfill.mapping.calls import CompiledCall, Key
+from backfill.mapping.cells import Binder
+from backfill.mapping.objects import bind_object, check_size, with_whole
+from backfill.mapping.template import Cell, Node, certain
+from backfill.mapping.times import bind_timestamp
+from backfill.records import FILE_COLUMN, RECORD_COLUMN, Kind, Snapshot
+from backfill.rules import FLOAT_ID_PATTERN, MONEY_PROPERTIES, PLACEHOLDER_PATTERN, PLACEHOLDERS
+from backfill.timestamps import iso_milliseconds
+
+_PLACEHOLDER = f"(?i)^(?:{'|'.join(re.escape(word) for word in PLACEHOLDERS)})$|{PLACEHOLDER_PATTERN}"
+#: Either, in one scan; the few it finds are told apart afterwards.
+_SUSPECT = f"{_PLACEHOLDER}|{FLOAT_ID_PATTERN}"
+_IDS = ("userId", "anonymousId", "groupId", "previousId")
+#: Boolean column that sources adds where `where` reads declared columns.
+WHERE_COLUMN = "__bf_where_bad"
+#: The text of the file's key, joined to every frame: the first half of a `row` message key.
+FILE_KEY_COLUMN = "__bf_file_key"
+
+
+def compile_job(
+    job: Job,
+    snapshot: Snapshot,
+    schema: Mapping[str, pl.DataType],
+    *,
+    id_scope: str,
+    library_version: str,
+    now: float,
+) -> tuple[CompiledCall, ...]:
+    """The job's calls as expressions over the snapshot's columns; `now` in POSIX seconds bounds future timestamps.
+
+    Raises JobError where a value cannot be mapped at all (no such column, no time zone, no object).
+    """
+    columns = {column.name: column for column in snapshot.columns}
+    expressions = job.expressions()
+    compiled = []
+    for index, call in enumerate(job.calls):
+        binder = Binder(job, columns, schema, expressions)
+        space = str(namespace(id_scope, job.name, call.scope, job.generation))
+        compiled.append(_compile(binder, call, index, space, library_version, now))
+    return tuple(compiled)
+
+
+def _compile(binder: Binder, call: Call, index: int, space: str, library_version: str, now: float) -> CompiledCall:
+    made = _made(binder, call)
+    _check_where(binder)
+    instant = bind_timestamp(binder, call.timestamp, now)
+    top = Node()
+    top.put(("timestamp",), certain('"', iso_milliseconds(instant), '"'))
+    _ids(binder, call, top)
+    _names(binder, call, top)
+    _objects(binder, call, top)
+    context, _ = bind_object(binder, call.context, frozenset())
+    key, key_text = _key(binder, call)
+    members = _with_context(top, context, call, library_version)
+    content = _with_context(top, context, call, None) if key is Key.CONTENT else None
+    return CompiledCall(
+        index=index,
+        type=call.type,
+        scope=call.scope,
+        namespace=space,
+        reads=(
+            *(name for name in binder.columns if name in binder.reads),
+            *sorted(binder.reads - set(binder.columns)),
+        ),
+        derived=tuple(binder.derived.values()),
+        made=made,
+        checks=tuple(binder.checks),
+        key=key,
+        key_text=key_text,
+        timestamp=instant,
+        members=members,
+        content=content,
+    )
+
+
+def _text_member(cell: Cell) -> Cell:
+    """An id or a name: always a JSON string, whatever the column holds."""
+    if cell.kind is Kind.TEXT and cell.direct:
+        return cell
+    text = encode.string(cell.plain)
+    return Cell(text, cell.plain, Kind.TEXT, cell.column)
+
+
+def _made(binder: Binder, call: Call) -> pl.Expr | None:
+    if call.when is None:
+        return None
+    column = binder.column(binder.expressions[call.when])
+    made = binder.read(column.name).cast(pl.Boolean).fill_null(value=False)
+    misfit = binder.misfit(column)
+    if misfit is None:
+        return made
+    binder.check("BF117", call.when, misfit, binder.shown(column))
+    return made | misfit
+
+
+def _check_where(binder: Binder) -> None:
+    column = binder.columns.get(WHERE_COLUMN)
+    if column is not None:
+        binder.check("BF118", "where", binder.read(WHERE_COLUMN).fill_null(value=False), binder.shown(column))
+
+
+def _ids(binder: Binder, call: Call, top: Node) -> None:
+    """The ids as text, and the checks that keep strangers apart."""
+    present: list[pl.Expr] = []
+    needed = {"group": ("groupId", "BF104"), "alias": ("previousId", "BF106")}.get(call.type)
+    for name in _IDS:
+        value = getattr(call, name)
+        if value is None:
+            continue
+        cell = binder.value(value)
+        text = cell.plain
+        top.put((name,), _text_member(cell))
+        missing_code = needed[1] if needed and name == needed[0] else ("BF106" if call.type == "alias" else "BF101")
+        required = call.type == "alias" or (needed is not None and name == needed[0])
+        missing = text.is_null() | (text == "") if required else text == ""
+        binder.check(missing_code, cell.column, missing, text)
+        suspect = binder.derive(f"__bf_suspect:{name}", pl.when(text.str.contains(_SUSPECT)).then(text))
+        binder.check("BF105", cell.column, (suspect != "") & suspect.str.contains(_PLACEHOLDER), text)
+        binder.check("BF115", cell.column, suspect.str.contains(FLOAT_ID_PATTERN), text)
+        if name == "groupId":
+            binder.check("BF104", cell.column, text.str.len_chars() > GROUP_ID_CHARACTERS, text)
+        if name in ("userId", "anonymousId"):
+            present.append(text.is_not_null())
+    if call.type != "alias":
+        fields = [getattr(call, name).column for name in _IDS[:2] if isinstance(getattr(call, name), ColumnValue)]
+        nobody = ~pl.any_horizontal(present) if present else pl.lit(value=True)
+        binder.check("BF101", ", ".join(fields), nobody, pl.lit(""))
+
+
+def _names(binder: Binder, call: Call, top: Node) -> None:
+    for name, code in (("event", "BF102"), ("name", "BF103"), ("category", "BF103")):
+        value = getattr(call, name)
+        if value is None:
+            continue
+        cell = binder.value(value)
+        text = cell.plain
+        top.put((name,), _text_member(cell))
+        empty = text == ""
+        binder.check(code, cell.column, (empty | text.is_null()) if name == "event" else empty, text)
+
+
+def _objects(binder: Binder, call: Call, top: Node) -> None:
+    """Properties or traits, whichever the type has; always present."""
+    name = {"identify": "traits", "group": "traits", "alias": None}.get(call.type, "properties")
+    if name is None:
+        return
+    spec: ObjectSpec | None = getattr(call, name)
+    node, whole = bind_object(binder, spec, _used(call))
+    top.put((name,), with_whole(node, whole))
+    check_size(binder, name, node, whole)
+    if name == "properties":
+        for money in MONEY_PROPERTIES & set(node.members):
+            value = node.members[money]
+            if isinstance(value, Cell) and value.kind is Kind.TEXT:
+                binder.check("BF114", value.column or money, value.plain.is_not_null(), value.plain)
+
+
+def _used(call: Call) -> frozenset[str]:
+    """The columns taken as id, time or name."""
+    values: list[Any] = [getattr(call, name) for name in (*_IDS, "event", "name", "category")]
+    used = {value.column for value in (*values, call.message_id) if isinstance(value, ColumnValue)}
+    return frozenset(used | ({call.timestamp.column} if call.timestamp.column else set()))
+
+
+def _with_context(top: Node, context: Node, call: Call, library_version: str | None) -> Node:
+    """All members of the call after messageId; without context.library where no version is given."""
+    whole = Node(dict(top.members))
+    own = Node(present=library_version is not None)
+    if library_version is not None:
+        own.put(("library",), certain(encode.literal({"name": "backfill", "version": library_version})))
+    for name, value in context.members.items():
+        own.put((name,), value)
+    whole.put(("context",), own)
+    if call.integrations is not None:
+        whole.put(("integrations",), certain(encode.literal(call.integrations)))
+    return whole
+
+
+def _key(binder: Binder, call: Call) -> tuple[Key, pl.Expr | None]:
+    """Where the message id comes from, with the checks of its parts."""
+    if call.message_id is not None:
+        cell = binder.value(call.message_id)
+        size = cell.plain.str.len_chars()
+        bad = cell.plain.is_null() | ~size.is_between(1, MESSAGE_ID_CHARACTERS)
+        binder.check("BF116", cell.column, bad, cell.plain)
+        return Key.GIVEN, cell.plain
+    if call.message_key == "content":
+        return Key.CONTENT, None
+    if call.message_key == "row":
+        binder.reads.update((FILE_COLUMN, RECORD_COLUMN, FILE_KEY_COLUMN))
+        parts = [encode.string(pl.col(FILE_KEY_COLUMN)), encode.quoted(pl.col(RECORD_COLUMN).cast(pl.String))]
+        return Key.COLUMNS, _array(parts)
+    cells = [binder.value(value) for value in call.message_key or ()]
+    empty = pl.all_horizontal([cell.plain.fill_null("") == "" for cell in cells])
+    for cell in cells:
+        binder.check("BF112", cell.column, cell.plain.is_null(), cell.plain)
+    if cells:
+        binder.check(
+            "BF112", ", ".join(cell.column for cell in cells), empty & cells[0].plain.is_not_null(), pl.lit("")
+        )
+    return Key.COLUMNS, _array([encode.string(cell.plain) for cell in cells])
+
+
+def _array(texts: list[pl.Expr]) -> pl.Expr:
+    """A compact JSON array; null where one of the texts is."""
+    parts = [part for text in texts for part in (pl.lit(","), text)][1:]
+    return pl.concat_str([pl.lit("["), *parts, pl.lit("]")])

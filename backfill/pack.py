@@ -1,0 +1,54 @@
+"""Which calls go into one batch: greedy, in order, on the real bytes.
+
+A batch is closed only where the next call does not fit: by bytes (envelope included), or by the number of calls.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from backfill.limits import ENVELOPE_BYTES, Limits
+
+#: Every call stands in the stream with one comma behind it; the last one of a batch is not sent.
+COMMA: Final = 1
+
+
+class Packer:
+    """Cuts a stream of calls into batches.
+
+    Feed it with `push`: the sizes of some calls, commas included; it returns where batches end. The open batch is
+    carried over to the next push, so that the cuts do not depend on how the stream is sliced. `first` limits the very
+    first batch to that many calls (the canary).
+    """
+
+    def __init__(self, limits: Limits, *, first: int | None = None) -> None:
+        self._room = limits.body_bytes - ENVELOPE_BYTES + COMMA
+        self._most = limits.batch_calls
+        self._first = first
+        self._bytes = 0  # of the open batch
+        self._calls = 0
+
+    def push(self, sizes: npt.NDArray[np.int64]) -> list[int]:
+        """Indices into `sizes` at which a new batch begins: the call at that index did not fit the open one."""
+        ends = np.cumsum(sizes)
+        cuts: list[int] = []
+        start = 0  # of the part of the open batch that lies in this push
+        while start < len(sizes):
+            before = int(ends[start - 1]) if start else 0
+            by_bytes = int(np.searchsorted(ends, before + self._room - self._bytes, side="right"))
+            stop = min(by_bytes, start + self._most_now() - self._calls)
+            self._bytes += (int(ends[stop - 1]) if stop else 0) - before
+            self._calls += stop - start
+            if stop == len(sizes):
+                break
+            cuts.append(stop)
+            self._bytes = self._calls = 0
+            self._first = None
+            start = stop
+        return cuts
+
+    def _most_now(self) -> int:
+        return self._most if self._first is None else min(self._first, self._most)

@@ -1,0 +1,9 @@
+"""Prepare: the snapshot's rows become finished batches, problems and counts. Column-wise; shards in parallel."""
+
+from __future__ import annotations
+
+from backfill.prepare.line import prepare
+from backfill.prepare.plan import Plan, summed
+from backfill.prepare.rows import map_rows, preview
+
+__all__ = ["Plan", "map_rows", "prepare", "preview", "summed"]

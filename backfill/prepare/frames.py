@@ -1,0 +1,112 @@
+"""Reading the snapshot in slices: a shard is walked in frames that fit a byte budget, whatever the rows weigh."""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, pairwise
+
+import polars as pl
+
+from backfill.mapping.compile import FILE_KEY_COLUMN
+from backfill.records import FILE_COLUMN, RECORD_COLUMN, Snapshot
+
+#: Rows of one shard: fixed, since packing is local to shards and must not depend on the machine.
+SHARD_ROWS = 32_768
+#: Bytes of column data one frame may hold; with what encoding makes of it, a worker needs about five times as much.
+FRAME_BYTES = 24_000_000
+#: The first slice of a snapshot is read blind: so many rows of a megabyte each are still bearable.
+_FIRST_ROWS = 512
+#: The row's place in its shard.
+ROW_COLUMN = "__bf_row"
+
+
+class Frames:
+    """The staged rows of a snapshot by position, read in frames. Thread-safe; holds no data between calls."""
+
+    def __init__(self, snapshot: Snapshot, *, frame_rows: int | None = None, limit: int | None = None) -> None:
+        self._parts = snapshot.parts
+        self._keys = [file.key for file in snapshot.files]
+        self._starts = list(accumulate((part.rows for part in self._parts), initial=0))
+        self._fixed = frame_rows
+        self._row_bytes: float | None = None  # of the frames read so far, the widest of late
+        self._lock = threading.Lock()
+        self.rows = min(self._starts[-1], limit if limit is not None else self._starts[-1])
+        self.columns = frozenset(column.name for column in snapshot.columns)
+
+    @property
+    def shards(self) -> int:
+        """How many shards the rows make."""
+        return -(-self.rows // SHARD_ROWS)
+
+    def bounds(self, shard: int) -> tuple[int, int]:
+        """First row of a shard and the row after its last."""
+        return shard * SHARD_ROWS, min((shard + 1) * SHARD_ROWS, self.rows)
+
+    def walk(self, shard: int, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        """The shard's rows in order, in frames of those columns plus ROW_COLUMN (UInt32, from 0 in the shard)."""
+        start, stop = self.bounds(shard)
+        position = start
+        while position < stop:
+            rows = self._next_rows(stop - position)
+            frame = self.read(position, position + rows, columns)
+            position += rows
+            for piece in self._split(frame):
+                yield piece.with_columns((pl.col(ROW_COLUMN) - start).cast(pl.UInt32))
+
+    def read(self, start: int, stop: int, columns: Sequence[str]) -> pl.DataFrame:
+        """Rows by position in the snapshot; ROW_COLUMN is that position, record and file columns are filled in."""
+        first = bisect_right(self._starts, start) - 1
+        pieces = []
+        for index in range(first, len(self._parts)):
+            low, high = self._starts[index], self._starts[index + 1]
+            if low >= stop:
+                break
+            if high > low:
+                pieces.append(self._slice(index, max(start, low) - low, min(stop, high) - low, columns))
+        frame = pieces[0] if len(pieces) == 1 else pl.concat(pieces)
+        return frame.with_row_index(ROW_COLUMN, offset=start)
+
+    def _slice(self, index: int, start: int, stop: int, columns: Sequence[str]) -> pl.DataFrame:
+        part = self._parts[index]
+        stored = [name for name in columns if name in self.columns]
+        if stored:
+            scan = pl.scan_parquet(part.path, glob=False, hive_partitioning=False)
+            frame = scan.slice(start, stop - start).select(stored).collect()
+        else:  # a frame without columns would forget its height
+            frame = pl.DataFrame({"__bf_none": pl.repeat(0, stop - start, dtype=pl.Int8, eager=True)})
+        missing = [name for name in columns if name not in self.columns]
+        return frame.with_columns([self._internal(name, part.file, start) for name in missing])
+
+    def _internal(self, name: str, file: int, start: int) -> pl.Expr:
+        """The columns that parts read in place do not have."""
+        if name == RECORD_COLUMN:
+            return pl.int_range(start + 1, start + 1 + pl.len(), dtype=pl.UInt64).alias(name)
+        if name == FILE_COLUMN:
+            return pl.lit(file, pl.UInt32).alias(name)
+        if name == FILE_KEY_COLUMN and FILE_COLUMN not in self.columns:
+            return pl.lit(self._keys[file]).alias(name)
+        if name == FILE_KEY_COLUMN:  # with FILE_COLUMN selected beside it, see mapping
+            keys = dict(enumerate(self._keys))
+            return pl.col(FILE_COLUMN).replace_strict(keys, return_dtype=pl.String).alias(name)
+        raise KeyError(name)
+
+    def _next_rows(self, left: int) -> int:
+        if self._fixed is not None:
+            return min(self._fixed, left)
+        known = self._row_bytes
+        return min(left, _FIRST_ROWS if known is None else max(1, int(FRAME_BYTES / known)))
+
+    def _split(self, frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
+        """Cut a frame where it came out heavier than the budget (dictionaries unfold, rows differ)."""
+        if self._fixed is not None:
+            yield frame
+            return
+        size = max(1, frame.estimated_size())
+        with self._lock:
+            self._row_bytes = size / len(frame)
+        pieces = min(len(frame), -(-int(size) // FRAME_BYTES))
+        cuts = [len(frame) * piece // pieces for piece in range(pieces + 1)]
+        for low, high in pairwise(cuts):
+            yield frame.slice(low, high - low)

@@ -1,0 +1,118 @@
+"""The whole job: shards to threads, plans back in shard order."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+from backfill.job.models import Job
+from backfill.limits import Limits
+from backfill.mapping import compile_job
+from backfill.mapping.calls import Key
+from backfill.prepare.frames import Frames
+from backfill.prepare.plan import Plan, summed
+from backfill.prepare.schema import snapshot_schema
+from backfill.prepare.shard import Canary, Line, key_hashes, prepare_shard, replay_shard
+from backfill.records import ShardPlan, ShardSink, Snapshot
+from backfill.repeats import Arbiter, Collector, Turns
+
+
+def prepare(
+    job: Job,
+    snapshot: Snapshot,
+    sink: ShardSink,
+    *,
+    id_scope: str,
+    limits: Limits,
+    library_version: str,
+    now: float,
+    workers: int,
+    work_folder: Path,
+    done: Mapping[int, ShardPlan],
+    on_shard: Callable[[ShardPlan], None],
+    cancelled: Callable[[], bool],
+    limit: int | None = None,
+    frame_rows: int | None = None,
+) -> Plan:
+    """Map, check, encode and pack every staged row (the first `limit` of them, where given) into `sink`.
+
+    `done` are shards that an earlier process prepared and recorded: they are taken as they are. `on_shard` gets every
+    other shard in order, once the sink made it durable. The result does not depend on `workers` or `frame_rows`.
+    `work_folder` takes temporary files of the search for repeated ids. `now`, in POSIX seconds, bounds the future.
+
+    Raises:
+        JobError: A value cannot be mapped at all.
+        InterruptedError: `cancelled` became true; what `on_shard` got stands.
+    """
+    frames = Frames(snapshot, frame_rows=frame_rows, limit=limit)
+    calls = compile_job(
+        job, snapshot, snapshot_schema(snapshot), id_scope=id_scope, library_version=library_version, now=now
+    )
+    given = any(call.key is Key.GIVEN for call in calls)
+    line = Line(
+        snapshot=snapshot,
+        frames=frames,
+        calls=calls,
+        sink=sink,
+        limits=limits,
+        by_id=given and len(calls) > 1,
+        canary=Canary(taken=any(plan.batches for plan in done.values())),
+        turns=Turns(),
+        arbiter=None,
+        cancelled=cancelled,
+    )
+    with ThreadPoolExecutor(max(1, workers), thread_name_prefix="prepare") as pool:
+        line = _with_arbiter(line, pool, work_folder)
+        plans = []
+        for plan in _in_order(line, pool, done, ahead=max(1, workers) + 1):
+            if plan.shard not in done:
+                on_shard(plan)
+            plans.append(plan)
+    return summed(plans)
+
+
+def _with_arbiter(line: Line, pool: ThreadPoolExecutor, work_folder: Path) -> Line:
+    """The line with an arbiter over the ids that occur more than once; as it is where none does."""
+    collector = Collector(work_folder)
+
+    def collect(shard: int) -> None:
+        if line.cancelled():
+            raise InterruptedError
+        collector.add(key_hashes(line, shard))
+
+    for future in [pool.submit(collect, shard) for shard in range(line.frames.shards)]:
+        future.result()
+    candidates = collector.candidates()
+    if not len(candidates):
+        return line
+    return replace(line, arbiter=Arbiter(candidates, work_folder / "arbiter"))
+
+
+def _in_order(
+    line: Line, pool: ThreadPoolExecutor, done: Mapping[int, ShardPlan], *, ahead: int
+) -> Iterator[ShardPlan]:
+    """Plans in shard order; at most `ahead` shards are at work or waiting to be taken."""
+
+    def work(shard: int) -> ShardPlan:
+        try:
+            if shard not in done:
+                return prepare_shard(line, shard)
+            line.turns.wait(shard)
+            replay_shard(line, shard)
+            line.canary.turns.done(shard)
+            return done[shard]
+        except BaseException:
+            line.turns.break_off()
+            line.canary.turns.break_off()
+            raise
+
+    running: deque[Future[ShardPlan]] = deque()
+    for shard in range(line.frames.shards):
+        if len(running) == ahead:
+            yield running.popleft().result()
+        running.append(pool.submit(work, shard))
+    while running:
+        yield running.popleft().result()

@@ -1,0 +1,61 @@
+"""What preparing found out about a whole job."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from backfill.prepare.rejects import SAMPLES
+from backfill.records import Problem, ShardPlan
+
+
+@dataclass(slots=True)
+class Plan:
+    """Sums over all shards. `digest` is equal exactly where every batch's bytes, ids and order are."""
+
+    shards: int = 0
+    rows: int = 0
+    planned: int = 0
+    skipped: int = 0
+    rejected: int = 0
+    duplicate: int = 0
+    batches: int = 0
+    json_bytes: int = 0
+    segment_bytes: int = 0
+    problems: Counter[tuple[str, str]] = field(default_factory=Counter)  # (code, severity) -> count
+    days: Counter[tuple[str, str]] = field(default_factory=Counter)  # (call label or type, YYYY-MM-DD) -> calls
+    samples: list[Problem] = field(default_factory=list)
+    digest: str = ""
+
+    @property
+    def to_send(self) -> int:
+        """Calls in batches."""
+        return self.planned - self.rejected - self.duplicate
+
+
+def summed(plans: Iterable[ShardPlan]) -> Plan:
+    """The plan of a job from its shards, in shard order."""
+    total, digest = Plan(), hashlib.sha256()
+    shown: Counter[str] = Counter()
+    for plan in plans:
+        total.shards += 1
+        total.rows += plan.rows
+        total.planned += plan.planned
+        total.skipped += plan.skipped
+        total.rejected += plan.rejected
+        total.duplicate += plan.duplicate
+        total.batches += len(plan.batches)
+        total.json_bytes += plan.json_bytes
+        total.segment_bytes += plan.segment_bytes
+        total.problems.update(plan.problems)
+        total.days.update(plan.days)
+        for problem in plan.samples:
+            shown[problem.code] += 1
+            if shown[problem.code] <= SAMPLES:
+                total.samples.append(problem)
+        batches = [(batch.calls, batch.bytes, batch.crc32) for batch in plan.batches]
+        digest.update(f"{plan.shard} {plan.calls_sha256} {batches}\n".encode())
+    total.digest = digest.hexdigest()
+    return total

@@ -1,0 +1,140 @@
+"""Rows with their calls, for people and tests: the same line as `prepare`, without packing."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any, Final
+
+import polars as pl
+
+from backfill.job.models import Job
+from backfill.limits import SEGMENT, Limits
+from backfill.mapping import compile_job
+from backfill.mapping.calls import CompiledCall
+from backfill.prepare.evaluate import evaluate
+from backfill.prepare.frames import ROW_COLUMN, SHARD_ROWS, Frames
+from backfill.prepare.rejects import original
+from backfill.prepare.schema import snapshot_schema
+from backfill.records import FILE_COLUMN, INTERNAL_PREFIX, RECORD_COLUMN, Severity, Snapshot
+
+_CALL_SCHEMA: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
+    "row": pl.UInt32,
+    "call": pl.UInt8,
+    "state": pl.String,
+    "codes": pl.List(pl.String),
+    "warnings": pl.List(pl.String),
+    "message_id": pl.String,
+    "json": pl.String,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewCall:
+    """One call of one row: its JSON, or why there is none."""
+
+    scope: str  # label or type
+    state: str  # ok, skipped, rejected
+    call: dict[str, Any] | None
+    problems: tuple[tuple[str, str, str], ...]  # code, column, value
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewRow:
+    """One row as it was read, and what becomes of it."""
+
+    file: str
+    record: int
+    row: dict[str, Any]
+    calls: tuple[PreviewCall, ...]
+
+
+def map_rows(
+    job: Job,
+    snapshot: Snapshot,
+    *,
+    id_scope: str,
+    library_version: str,
+    now: float,
+    frame_rows: int | None = None,
+    limit: int | None = None,
+    limits: Limits = SEGMENT,
+) -> pl.DataFrame:
+    """Every staged row times every call, in order: row, call, state, codes, warnings, message_id, json.
+
+    `state` is ok, skipped (`when`) or rejected; `codes` the errors and `warnings` the warnings of the call, sorted.
+    Of warnings only the first few of a frame are listed. Repeated ids are not looked for.
+    """
+    frames = Frames(snapshot, frame_rows=frame_rows, limit=limit)
+    calls = compile_job(
+        job, snapshot, snapshot_schema(snapshot), id_scope=id_scope, library_version=library_version, now=now
+    )
+    columns = list(dict.fromkeys(name for call in calls for name in call.reads))
+    found = [pl.DataFrame(schema=_CALL_SCHEMA)]
+    for shard in range(frames.shards):
+        offset = shard * SHARD_ROWS
+        for frame in frames.walk(shard, columns):
+            parts = [_states(call, frame, limits.call_bytes) for call in calls]
+            found.append(pl.concat(parts).with_columns((pl.col("row") + offset).cast(pl.UInt32)).sort("row", "call"))
+    return pl.concat(found)
+
+
+def _states(call: CompiledCall, frame: pl.DataFrame, call_bytes: int) -> pl.DataFrame:
+    result = evaluate(call, frame, call_bytes)
+    errors, warnings = (
+        result.problems.filter(pl.col("severity") == level.value)
+        .group_by("row")
+        .agg(pl.col("code").unique().sort().alias(name))
+        for level, name in ((Severity.ERROR, "codes"), (Severity.WARNING, "warnings"))
+    )
+    good = result.calls.select("row", pl.col("id").alias("message_id"), pl.col("json").str.strip_suffix(","))
+    return (
+        frame.select(pl.col(ROW_COLUMN).alias("row"), pl.lit(call.index, pl.UInt8).alias("call"))
+        .join(good, on="row", how="left", maintain_order="left")
+        .join(errors, on="row", how="left", maintain_order="left")
+        .join(warnings, on="row", how="left", maintain_order="left")
+        .with_columns(
+            pl.when(pl.col("json").is_not_null())
+            .then(pl.lit("ok"))
+            .when(pl.col("codes").is_not_null())
+            .then(pl.lit("rejected"))
+            .otherwise(pl.lit("skipped"))
+            .alias("state"),
+            pl.col("codes").fill_null([]),
+            pl.col("warnings").fill_null([]),
+        )
+        .select(list(_CALL_SCHEMA))
+    )
+
+
+def preview(
+    job: Job, snapshot: Snapshot, *, id_scope: str, library_version: str, now: float, rows: int, limits: Limits
+) -> list[PreviewRow]:
+    """The first rows of a snapshot and what becomes of each."""
+    frames = Frames(snapshot, limit=rows)
+    own = [column for column in snapshot.columns if not column.name.startswith(INTERNAL_PREFIX)]
+    names = [column.raw or column.name for column in own]
+    mapped = map_rows(
+        job,
+        snapshot,
+        id_scope=id_scope,
+        library_version=library_version,
+        now=now,
+        limit=rows,
+        limits=limits,
+    )
+    result = []
+    scopes = [call.scope for call in job.calls]
+    by_row = {key[0]: part for key, part in mapped.partition_by("row", as_dict=True).items()}
+    frame = frames.read(0, frames.rows, [*names, FILE_COLUMN, RECORD_COLUMN])
+    shown = frame.select(ROW_COLUMN, FILE_COLUMN, RECORD_COLUMN, original(own, dict(frame.schema)).alias("row"))
+    for position, file, record, text in shown.iter_rows():
+        calls = tuple(_preview_call(scopes, each) for each in by_row[position].iter_rows(named=True))
+        result.append(PreviewRow(snapshot.files[file].name, record, json.loads(text), calls))
+    return result
+
+
+def _preview_call(scopes: list[str], row: dict[str, Any]) -> PreviewCall:
+    call = json.loads(row["json"]) if row["json"] is not None else None
+    problems = tuple((code, "", "") for code in (*row["codes"], *row["warnings"]))
+    return PreviewCall(scopes[row["call"]], row["state"], call, problems)

@@ -1,0 +1,16 @@
+"""The polars types of a snapshot's columns."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from backfill.records import Kind, Snapshot
+
+
+def snapshot_schema(snapshot: Snapshot) -> dict[str, pl.DataType]:
+    """Column name -> polars type, of the columns that can be read (an INTERVAL of Parquet cannot)."""
+    wanted = [column.name for column in snapshot.columns if column.kind is not Kind.INTERVAL]
+    if not snapshot.parts:
+        return dict.fromkeys(wanted, pl.String())
+    stored = pl.read_parquet_schema(snapshot.parts[0].path)
+    return {name: stored[name] for name in wanted}

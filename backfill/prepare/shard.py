@@ -1,0 +1,229 @@
+"""Preparing one shard: walk its frames, evaluate each call, settle repeated ids, pack, write."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from backfill.limits import CANARY_CALLS, ENVELOPE_BYTES, Limits
+from backfill.mapping import CompiledCall
+from backfill.mapping.calls import Key
+from backfill.pack import Packer
+from backfill.prepare.batches import Batches, digest16, sixteen
+from backfill.prepare.evaluate import PROBLEM_SCHEMA, Evaluated, evaluate, repeat_hash
+from backfill.prepare.frames import ROW_COLUMN, Frames
+from backfill.prepare.rejects import describe
+from backfill.records import Severity, ShardPlan, ShardSink, Snapshot
+from backfill.repeats import Arbiter, Fate, Hashes, Turns, among
+
+_PROBLEMS = {**PROBLEM_SCHEMA, "message_id": pl.String}
+
+
+class Canary:
+    """Tells the one shard that holds the run's first batch, so that it cuts that batch short (promise 7)."""
+
+    def __init__(self, *, taken: bool) -> None:
+        self._taken = taken
+        self._lock = threading.Lock()
+        self.turns = Turns()
+
+    def claim(self, shard: int) -> bool:
+        """Whether this shard, which has a call to send, is the first that has. Waits for lower shards to say."""
+        if not self._taken:
+            self.turns.wait(shard)
+        with self._lock:
+            mine, self._taken = not self._taken, True
+        self.turns.done(shard)
+        return mine
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """All that preparing a shard needs; shared by the threads."""
+
+    snapshot: Snapshot
+    frames: Frames
+    calls: tuple[CompiledCall, ...]
+    sink: ShardSink
+    limits: Limits
+    by_id: bool
+    canary: Canary
+    turns: Turns
+    arbiter: Arbiter | None
+    cancelled: Callable[[], bool]
+
+    @property
+    def columns(self) -> list[str]:
+        """The snapshot's columns that the calls read."""
+        return list(dict.fromkeys(name for call in self.calls for name in call.reads))
+
+    @property
+    def call_bytes(self) -> int:
+        """The largest call that may be sent: by its own limit, and so that it fits a body."""
+        return min(self.limits.call_bytes, self.limits.body_bytes - ENVELOPE_BYTES)
+
+
+@dataclass(slots=True)
+class Tally:
+    """Sums over the frames of a shard."""
+
+    rows: int = 0
+    made: int = 0
+    rejected: int = 0
+    duplicate: int = 0
+    counts: Counter[tuple[str, str]] = field(default_factory=Counter)
+    days: Counter[tuple[str, str]] = field(default_factory=Counter)
+    problems: list[pl.DataFrame] = field(default_factory=list)
+
+
+def key_hashes(line: Line, shard: int) -> Hashes:
+    """The hash of every message id of a shard, valid calls or not: the cheap first pass. Null keys have none."""
+    found: list[Hashes] = []
+    for call in line.calls:
+        expression = repeat_hash(call, by_id=line.by_id)
+        needed = set(expression.meta.root_names())
+        derived = [each for each in call.derived if each.meta.output_name() in needed]
+        for frame in line.frames.walk(shard, key_columns(call, expression)):
+            work = frame.with_columns(derived) if derived else frame
+            found.append(work.select(pl.col(ROW_COLUMN), expression.alias("hash"))["hash"].drop_nulls().to_numpy())
+    return np.concatenate(found) if found else np.empty(0, np.uint64)
+
+
+def key_columns(call: CompiledCall, expression: pl.Expr) -> list[str]:
+    """The snapshot's columns that an expression needs, through derived columns too."""
+    derived = {each.meta.output_name(): each for each in call.derived}
+    names: dict[str, None] = {}
+    for name in expression.meta.root_names():
+        inner = derived[name].meta.root_names() if name in derived else [name]
+        names.update(dict.fromkeys(inner))
+    return [name for name in names if name != ROW_COLUMN]
+
+
+def prepare_shard(line: Line, shard: int) -> ShardPlan:
+    """The shard's batches, durable in the sink, and its numbers. Raises InterruptedError where it was cancelled."""
+    tally = Tally()
+    writer = line.sink.open(shard)
+    batches: Batches | None = None
+    asks = line.arbiter is not None and _asks(line, shard)
+    if not asks:
+        line.turns.done(shard)
+    for frame in line.frames.walk(shard, line.columns):
+        if line.cancelled():
+            raise InterruptedError
+        calls = _frame_calls(line, frame, tally)
+        if asks:
+            line.turns.wait(shard)
+            calls = settle(line, calls, tally)
+        if len(calls) and batches is None:
+            first = CANARY_CALLS if line.canary.claim(shard) else None
+            batches = Batches(writer, Packer(line.limits, first=first))
+        if batches is not None:
+            _count_days(line, calls, tally)
+            batches.push(calls, _ids(line, calls))
+    line.turns.done(shard)
+    line.canary.turns.done(shard)
+    return _finish(line, shard, tally, batches, writer)
+
+
+def replay_shard(line: Line, shard: int) -> None:
+    """Tell the arbiter of a shard that an earlier process prepared; nothing is written."""
+    if line.arbiter is not None and _asks(line, shard):
+        for frame in line.frames.walk(shard, line.columns):
+            settle(line, _frame_calls(line, frame, Tally()), Tally())
+    line.turns.done(shard)
+
+
+def _asks(line: Line, shard: int) -> bool:
+    """Whether some id of the shard may be repeated. Content keys are hashed only once encoded: they always ask."""
+    assert line.arbiter is not None
+    if any(call.key is Key.CONTENT for call in line.calls):
+        return True
+    return bool(among(key_hashes(line, shard), line.arbiter.candidates).any())
+
+
+def _frame_calls(line: Line, frame: pl.DataFrame, tally: Tally) -> pl.DataFrame:
+    """The valid calls of a frame in source order: by row, then by the job's order of calls."""
+    asks = line.arbiter is not None
+    results: Sequence[Evaluated] = [
+        evaluate(call, frame, line.call_bytes, repeat_hash(call, by_id=line.by_id) if asks else None)
+        for call in line.calls
+    ]
+    tally.rows += len(frame)
+    for result in results:
+        tally.made += result.made
+        tally.rejected += result.rejected
+        tally.counts.update(result.counts)
+        if len(result.problems):
+            tally.problems.append(result.problems.with_columns(pl.lit(None, pl.String).alias("message_id")))
+    if len(results) == 1:
+        return results[0].calls
+    return pl.concat([result.calls for result in results]).sort("row", "call")
+
+
+def settle(line: Line, calls: pl.DataFrame, tally: Tally) -> pl.DataFrame:
+    """The calls without those whose id was sent before; conflicts become problems, duplicates are counted."""
+    assert line.arbiter is not None
+    asked = pl.Series(among(calls["repeat"].to_numpy(), line.arbiter.candidates))
+    if not asked.any():
+        return calls
+    candidates = calls.filter(asked)
+    fates = line.arbiter.decide(candidates["repeat"].to_numpy(), _ids(line, candidates), digest16(candidates["json"]))
+    tally.duplicate += int((fates == Fate.DUPLICATE).sum())
+    conflicts = candidates.filter(pl.Series(fates == Fate.CONFLICT))
+    if len(conflicts):
+        tally.rejected += len(conflicts)
+        tally.counts["BF113", Severity.ERROR.value] += len(conflicts)
+        tally.problems.append(_conflicts(conflicts))
+    keep = np.ones(len(calls), np.bool_)
+    keep[np.flatnonzero(asked.to_numpy())[fates != Fate.FIRST]] = False
+    return calls.filter(pl.Series(keep))
+
+
+def _conflicts(calls: pl.DataFrame) -> pl.DataFrame:
+    return calls.select(
+        "row",
+        "call",
+        pl.lit("BF113").alias("code"),
+        pl.lit(Severity.ERROR.value).alias("severity"),
+        pl.lit("").alias("column"),
+        pl.col("id").alias("value"),
+        pl.col("id").alias("message_id"),
+    ).cast(_PROBLEMS)  # type: ignore[arg-type]
+
+
+def _ids(line: Line, calls: pl.DataFrame) -> npt.NDArray[np.uint8]:
+    return sixteen(calls["id"], given=any(call.key is Key.GIVEN for call in line.calls))
+
+
+def _count_days(line: Line, calls: pl.DataFrame, tally: Tally) -> None:
+    for call, day, count in calls.group_by("call", "date").len().iter_rows():
+        tally.days[line.calls[call].scope, day.isoformat()] += count
+
+
+def _finish(line: Line, shard: int, tally: Tally, batches: Batches | None, writer: object) -> ShardPlan:
+    problems = pl.concat(tally.problems) if tally.problems else pl.DataFrame(schema=_PROBLEMS)
+    rejects, samples = describe(problems, shard, line.snapshot, line.frames, line.calls)
+    records = batches.finish() if batches is not None else b""
+    planned, segment_bytes, segment_sha256, calls_sha256 = writer.finish(records, rejects)  # type: ignore[attr-defined]
+    return ShardPlan(
+        shard=shard,
+        rows=tally.rows,
+        planned=tally.made,
+        skipped=tally.rows * len(line.calls) - tally.made,
+        rejected=tally.rejected,
+        duplicate=tally.duplicate,
+        batches=planned,
+        problems=dict(tally.counts),
+        samples=samples,
+        days=dict(tally.days),
+        json_bytes=batches.json_bytes if batches is not None else 0,
+        segment_bytes=segment_bytes,
+        segment_sha256=segment_sha256,
+        calls_sha256=calls_sha256,
+    )

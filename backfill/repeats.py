@@ -1,0 +1,177 @@
+"""Which message ids occur more than once in a job, in bounded memory, and what becomes of each occurrence.
+
+Two passes. The first collects a 64-bit hash of every id: in memory while there are few, in 256 files on disk beyond,
+and leaves the sorted hashes that occur more than once (the candidates; usually none). The second asks, in source
+order, about the calls whose hash is a candidate, and answers exactly, from the full 16 bytes of id and content digest.
+"""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import IntEnum
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+Hashes = npt.NDArray[np.uint64]
+#: Sixteen bytes a row.
+Sixteen = npt.NDArray[np.uint8]
+
+#: Hashes kept in memory before they go to disk: 64 MB.
+MEMORY_HASHES: Final = 8_000_000
+BUCKETS: Final = 256
+
+
+class Fate(IntEnum):
+    """What becomes of one valid call whose id may occur again."""
+
+    FIRST = 0  # to be sent
+    DUPLICATE = 1  # same id, same bytes as the first
+    CONFLICT = 2  # same id, other bytes
+
+
+class Collector:
+    """The first pass. `add` is thread-safe; `candidates` ends it."""
+
+    def __init__(self, folder: Path, *, memory_hashes: int = MEMORY_HASHES) -> None:
+        self._folder = folder / "repeats"
+        self._most = memory_hashes
+        self._held: list[Hashes] = []
+        self._count = 0
+        self._spilled = False
+        self._lock = threading.Lock()
+
+    def add(self, hashes: Hashes) -> None:
+        """Take the hashes of some ids."""
+        with self._lock:
+            self._held.append(hashes)
+            self._count += len(hashes)
+            if self._count >= self._most:
+                self._spill()
+
+    def candidates(self) -> Hashes:
+        """The hashes that occur more than once, sorted; a memory map where there are many. Removes its files."""
+        if not self._spilled:
+            return _repeated(np.concatenate(self._held)) if self._held else np.empty(0, np.uint64)
+        self._spill()
+        result = self._folder.with_suffix(".candidates")
+        with result.open("wb") as out:
+            for bucket in self._buckets():
+                _repeated(bucket).tofile(out)
+        shutil.rmtree(self._folder)
+        return np.memmap(result, np.uint64, "r") if result.stat().st_size else np.empty(0, np.uint64)
+
+    def _spill(self) -> None:
+        self._spilled = True
+        self._folder.mkdir(parents=True, exist_ok=True)
+        hashes = np.sort(np.concatenate(self._held)) if self._held else np.empty(0, np.uint64)
+        edges = np.searchsorted(hashes, np.arange(BUCKETS, dtype=np.uint64) << np.uint64(56))
+        for bucket, (low, high) in enumerate(zip(edges, [*edges[1:], len(hashes)], strict=True)):
+            if high > low:
+                with (self._folder / f"{bucket:03d}").open("ab") as file:
+                    hashes[low:high].tofile(file)
+        self._held, self._count = [], 0
+
+    def _buckets(self) -> Iterator[Hashes]:
+        for path in sorted(self._folder.iterdir()):
+            yield np.fromfile(path, np.uint64)
+
+
+def _repeated(hashes: Hashes) -> Hashes:
+    """The values that occur more than once, sorted, each once."""
+    ordered = np.sort(hashes)
+    again = ordered[1:][ordered[1:] == ordered[:-1]]
+    return np.unique(again)
+
+
+def among(hashes: Hashes, candidates: Hashes) -> npt.NDArray[np.bool_]:
+    """Which of the hashes are candidates."""
+    if not len(candidates):
+        return np.zeros(len(hashes), np.bool_)
+    places = np.minimum(np.searchsorted(candidates, hashes), len(candidates) - 1)
+    return np.asarray(candidates[places] == hashes)
+
+
+@dataclass(slots=True)
+class Arbiter:
+    """The second pass: decides in source order. One thread at a time, see `Turns`."""
+
+    candidates: Hashes
+    folder: Path
+    _ids: Sixteen = field(init=False)
+    _digests: Sixteen = field(init=False)
+    _seen: npt.NDArray[np.bool_] = field(init=False)
+    _others: dict[bytes, bytes] = field(init=False, default_factory=dict)  # ids whose hash equals another id's
+
+    def __post_init__(self) -> None:
+        """Make room for one id and one digest a candidate: in memory while there are few, else on disk."""
+        count = len(self.candidates)
+        self._seen = np.zeros(count, np.bool_)
+        if count <= MEMORY_HASHES // 32:
+            self._ids, self._digests = (np.zeros((count, 16), np.uint8) for _ in range(2))
+        else:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._ids, self._digests = (
+                np.memmap(self.folder / name, np.uint8, "w+", shape=(count, 16)) for name in ("ids", "digests")
+            )
+
+    def decide(self, hashes: Hashes, ids: Sixteen, digests: Sixteen) -> npt.NDArray[np.uint8]:
+        """The fates of some calls, all of candidate hashes, in source order."""
+        places = np.searchsorted(self.candidates, hashes)
+        _, firsts = np.unique(places, return_index=True)
+        new = firsts[~self._seen[places[firsts]]]
+        self._seen[places[new]] = True
+        self._ids[places[new]], self._digests[places[new]] = ids[new], digests[new]
+        fates = np.full(len(hashes), Fate.CONFLICT, np.uint8)
+        same_id = (self._ids[places] == ids).all(axis=1)
+        fates[same_id & (self._digests[places] == digests).all(axis=1)] = Fate.DUPLICATE
+        fates[new] = Fate.FIRST
+        for index in np.flatnonzero(~same_id):  # two ids with one hash: once in hundreds of millions
+            fates[index] = self._decide_other(ids[index].tobytes(), digests[index].tobytes())
+        return fates
+
+    def _decide_other(self, identity: bytes, digest: bytes) -> Fate:
+        known = self._others.setdefault(identity, digest)
+        if known is digest:
+            return Fate.FIRST
+        return Fate.DUPLICATE if known == digest else Fate.CONFLICT
+
+
+class Turns:
+    """Lets threads that work on numbered shards pass one point in the order of the numbers.
+
+    Shards are begun in order, so the lowest one at work never waits for one that is not at work.
+    """
+
+    def __init__(self, first: int = 0) -> None:
+        self._next = first
+        self._done: set[int] = set()
+        self._condition = threading.Condition()
+        self._broken = False
+
+    def wait(self, number: int) -> None:
+        """Return when all lower numbers are done. Raises InterruptedError where the work was broken off."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._next >= number or self._broken)
+            if self._broken:
+                raise InterruptedError
+
+    def done(self, number: int) -> None:
+        """Say that this number needs its turn no more; saying it twice does no harm."""
+        with self._condition:
+            self._done.add(number)
+            while self._next in self._done:
+                self._done.remove(self._next)
+                self._next += 1
+            self._condition.notify_all()
+
+    def break_off(self) -> None:
+        """Wake everyone: a shard failed, its turn will never end."""
+        with self._condition:
+            self._broken = True
+            self._condition.notify_all()

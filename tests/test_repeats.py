@@ -1,0 +1,97 @@
+"""Repeated ids: exact over the whole job, in memory and on disk."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from backfill.repeats import Arbiter, Collector, Fate, Turns, among
+
+
+def sixteen(values: list[int]) -> np.ndarray:
+    """Numbers as sixteen-byte rows."""
+    return np.array([list(value.to_bytes(16, "big")) for value in values], np.uint8).reshape(-1, 16)
+
+
+def expected(ids: list[int], contents: list[int]) -> list[Fate]:
+    """The rule, said row by row."""
+    first: dict[int, int] = {}
+    fates = []
+    for identity, content in zip(ids, contents, strict=True):
+        if identity not in first:
+            first[identity] = content
+            fates.append(Fate.FIRST)
+        else:
+            fates.append(Fate.DUPLICATE if first[identity] == content else Fate.CONFLICT)
+    return fates
+
+
+@given(
+    rows=st.lists(st.tuples(st.integers(0, 30), st.integers(0, 2)), max_size=120),
+    collide=st.integers(1, 31),
+    step=st.integers(1, 40),
+)
+@settings(max_examples=200)
+def test_fates_are_those_of_the_rule(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[int, int]], collide: int, step: int
+) -> None:
+    """Whatever hashes collide and however the rows are sliced, every call's fate is the row-wise rule's."""
+    ids = [identity for identity, _ in rows]
+    contents = [content for _, content in rows]
+    hashes = np.array([identity % collide for identity in ids], np.uint64) * np.uint64(2**58)
+    folder = tmp_path_factory.mktemp("repeats")
+    collector = Collector(folder, memory_hashes=50)
+    for start in range(0, len(rows), step):
+        collector.add(hashes[start : start + step])
+    candidates = collector.candidates()
+    values, counts = np.unique(hashes, return_counts=True)
+    assert list(candidates) == list(values[counts > 1])
+    arbiter = Arbiter(candidates, folder)
+    fates: list[int] = []
+    for start in range(0, len(rows), step):
+        part = slice(start, start + step)
+        asked = among(hashes[part], candidates)
+        decided = iter(arbiter.decide(hashes[part][asked], sixteen(ids[part])[asked], sixteen(contents[part])[asked]))
+        fates.extend(int(next(decided)) if each else Fate.FIRST for each in asked)
+    assert fates == expected(ids, contents)
+
+
+def test_many_candidates_live_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond its memory the arbiter keeps ids in mapped files, and answers the same."""
+    monkeypatch.setattr("backfill.repeats.MEMORY_HASHES", 64)
+    values = np.arange(1_000, dtype=np.uint64)
+    arbiter = Arbiter(values, tmp_path / "arbiter")
+    ids = sixteen(list(range(1_000)))
+    assert set(arbiter.decide(values, ids, ids)) == {Fate.FIRST}
+    assert set(arbiter.decide(values, ids, ids)) == {Fate.DUPLICATE}
+    assert (tmp_path / "arbiter" / "ids").stat().st_size == 16_000
+
+
+def test_turns_pass_in_order() -> None:
+    """Threads that finish in any order pass their turn in the order of their numbers."""
+    turns, passed = Turns(), []
+
+    def work(number: int) -> None:
+        turns.wait(number)
+        passed.append(number)
+        turns.done(number)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in reversed(range(20))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert passed == list(range(20))
+
+
+def test_a_broken_line_wakes_all_who_wait() -> None:
+    """After break_off nobody waits for a turn that will never come."""
+    turns = Turns()
+    turns.break_off()
+    with pytest.raises(InterruptedError):
+        turns.wait(3)
