@@ -1,0 +1,266 @@
+"""The sandbox's HTTP side: Segment's paths below /v1, and what we ask of it ourselves."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import itertools
+import socket
+import struct
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import orjson
+from starlette.applications import Starlette
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from backfill import __version__
+from backfill.limits import Limits
+from backfill.sandbox.bodies import Refusal, decode_body, too_large
+from backfill.sandbox.drops import KINDS, REASONS
+from backfill.sandbox.faults import Fault, FaultScript
+from backfill.sandbox.ingest import BATCH_PATHS, Arrival, understand
+from backfill.sandbox.moments import iso_moment
+from backfill.sandbox.store import Store, StoreError, Visit
+
+SERVER_NAME = "backfill-sandbox"
+#: The Server header of every answer: `backfill-sandbox/` and the version.
+SERVER_HEADER = f"{SERVER_NAME}/{__version__}"
+#: A page of /calls or /drops has so many rows unless asked, and at most so many.
+PAGE_ROWS, MOST_PAGE_ROWS = 100, 10_000
+_IDS_AT_ONCE = 20_000
+# What is read off a connection of a body that is too large, so that its sender gets to read the answer.
+_MOST_DRAINED_BYTES = 64 * 1024 * 1024
+_NO_LINGER = struct.pack("ii", 1, 0)
+_ACCEPTED = b'{"success":true}'
+
+
+class Endpoint:
+    """The answers of one sandbox."""
+
+    def __init__(self, store: Store, *, faults: FaultScript, limits: Limits, clock: Callable[[], float]) -> None:
+        """`clock` gives seconds since 1970: the time of receipt."""
+        self._store = store
+        self._faults = faults
+        self._limits = limits
+        self._clock = clock
+        self._numbers = itertools.count(1)
+
+    def app(self) -> Starlette:
+        """The ASGI application. It expects the connection's transport as `state["transport"]` of each request."""
+        routes = [
+            Route(f"/v1/{path}{slash}", self._receive, methods=["POST"])
+            for path in (*BATCH_PATHS, *KINDS)
+            for slash in ("", "/")
+        ]
+        routes += [
+            Route("/health", self._health),
+            Route("/stats", self._stats),
+            Route("/calls", self._calls),
+            Route("/drops", self._drops),
+            Route("/ids", self._ids),
+        ]
+        app = Starlette(routes=routes)
+        app.router.redirect_slashes = False
+        return app
+
+    async def _receive(self, request: Request) -> Response:
+        fault = self._faults.decide(next(self._numbers))
+        counts = {"requests": 1, f"faults/{fault.name}": 1} if fault.name else {"requests": 1}
+        try:
+            if fault.cut != "before":
+                wire = await _read_body(request, self._limits.body_bytes)
+            if fault.cut in {"before", "after"} or (fault.status is not None and not fault.stored):
+                await self._write(Visit(None, counts))
+                return await self._faulty(request, fault)
+            outcome = self._understand(request, wire)
+            await self._write(_visit(outcome, counts, wire))
+        except ClientDisconnect:
+            await self._write(Visit(None, counts | {"refused/disconnected": 1}))
+            return Response()
+        except StoreError as error:
+            return _refusal(503, "store_failed", str(error))
+        if fault.ends_it:
+            return await self._faulty(request, fault)
+        await _wait(fault.delay)
+        if isinstance(outcome, Refusal):
+            return _refusal(400, outcome.reason, outcome.message)
+        return Response(_ACCEPTED, media_type="application/json")
+
+    def _understand(self, request: Request, wire: bytes | Refusal) -> Arrival | Refusal:
+        path = request.url.path.removeprefix("/v1/").rstrip("/")
+        # A single call's limit is that of its whole request (HTTP API page).
+        most = self._limits.body_bytes if path in BATCH_PATHS else self._limits.call_bytes
+        encoding = request.headers.get("content-encoding", "").strip().lower()
+        body = decode_body(wire, encoding, most) if isinstance(wire, bytes) else wire
+        if isinstance(body, Refusal):
+            return body
+        return understand(
+            body,
+            path=path,
+            key_in_header=_has_basic_user(request.headers.get("authorization", "")),
+            received_ms=int(self._clock() * 1000),
+            limits=self._limits,
+            keep=self._store.room,
+        )
+
+    async def _write(self, visit: Visit) -> None:
+        await asyncio.wrap_future(self._store.submit(visit))
+
+    async def _faulty(self, request: Request, fault: Fault) -> Response:
+        """The end that the script wants: an answer, or a reset and a response for nobody."""
+        await _wait(fault.delay)
+        if fault.status is not None:
+            headers = {"Retry-After": fault.retry_after.header(self._clock())} if fault.retry_after else {}
+            return _refusal(fault.status, "scripted_fault", "this fault was asked for", headers)
+        transport: asyncio.Transport = request.state.transport
+        if not transport.is_closing():  # the client may have gone during a delay
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+            transport.abort()
+        await asyncio.sleep(0)  # until the server has noticed, it would write to the connection
+        return Response()
+
+    # --------------------------------------------------------------------------------- what we ask of it ourselves
+    async def _health(self, _request: Request) -> Response:
+        return JSONResponse({"status": "ok", "server": SERVER_NAME, "version": __version__})
+
+    async def _stats(self, _request: Request) -> Response:
+        counts = await asyncio.wrap_future(self._store.ask(lambda tables: tables.counts()))
+        return JSONResponse(statistics(counts))
+
+    async def _calls(self, request: Request) -> Response:
+        page = _page(request)
+        if isinstance(page, Response):
+            return page
+        after, limit = page
+        rows = await asyncio.wrap_future(self._store.ask(lambda tables: tables.page("calls", after=after, limit=limit)))
+        return _json({"calls": [_call(row) for row in rows], "next": rows[-1]["number"] if rows else None})
+
+    async def _drops(self, request: Request) -> Response:
+        page = _page(request)
+        if isinstance(page, Response):
+            return page
+        after, limit = page
+        reason = request.query_params.get("reason")
+        if reason not in {None, "duplicate", *REASONS}:
+            return _refusal(400, "bad_request", f"no such reason: {reason}")
+        rows = await asyncio.wrap_future(
+            self._store.ask(lambda tables: tables.page("drops", after=after, limit=limit, reason=reason))
+        )
+        return _json({"drops": [_drop(row) for row in rows], "next": rows[-1]["number"] if rows else None})
+
+    async def _ids(self, _request: Request) -> Response:
+        return StreamingResponse(self._id_lines(), media_type="text/plain; charset=utf-8")
+
+    async def _id_lines(self) -> AsyncIterator[bytes]:
+        after = 0
+        while ids := await asyncio.wrap_future(self._store.ask(_ids_from(after))):
+            yield "".join(f"{_one_line(message_id)}\n" for message_id in ids).encode()
+            after += len(ids)
+
+
+def statistics(counts: dict[str, int]) -> dict[str, Any]:
+    """What GET /stats tells: `received` = `accepted` + `duplicate` + the sum of `dropped`."""
+    stats: dict[str, Any] = dict.fromkeys(("requests", "received", "accepted", "duplicate", "distinct_ids"), 0)
+    stats |= {group: {} for group in ("dropped", "by_type", "refused", "faults", "bytes")}
+    for name, value in counts.items():
+        group, _, member = name.partition("/")
+        if member:
+            stats[group][member] = value
+        else:
+            stats[name] = value
+    return stats
+
+
+def _visit(outcome: Arrival | Refusal, counts: dict[str, int], wire: bytes | Refusal) -> Visit:
+    if isinstance(outcome, Refusal):
+        return Visit(None, counts | {f"refused/{outcome.reason}": 1})
+    sizes = {"bytes/json": outcome.body_bytes, "bytes/wire": len(wire) if isinstance(wire, bytes) else 0}
+    # Segment's code for it; still answered 200.
+    empty = {} if outcome.calls else {"refused/empty_batch": 1}
+    return Visit(outcome, counts | sizes | empty)
+
+
+async def _read_body(request: Request, most: int) -> bytes | Refusal:
+    """The body as it came; a Refusal where it has more bytes than its text may have, since gzip adds next to none."""
+    parts: list[bytes] = []
+    size = 0
+    async for part in request.stream():
+        size += len(part)
+        if size <= 2 * most:
+            parts.append(part)
+        elif size > _MOST_DRAINED_BYTES:
+            break
+    return b"".join(parts) if size <= 2 * most else too_large(most)
+
+
+def _has_basic_user(authorization: str) -> bool:
+    """Whether an Authorization header names a write key: Basic, with a user that is not empty (RFC 7617)."""
+    scheme, _, token = authorization.partition(" ")
+    if scheme.lower() != "basic":
+        return False
+    try:
+        user = base64.b64decode(token.strip(), validate=True).partition(b":")[0]
+    except binascii.Error:
+        return False
+    return bool(user)
+
+
+async def _wait(seconds: float) -> None:
+    if seconds:
+        await asyncio.sleep(seconds)
+
+
+def _page(request: Request) -> tuple[int, int] | Response:
+    """The rows asked for: after which number, and how many."""
+    wanted = []
+    for name, default, most in (("after", 0, 1 << 62), ("limit", PAGE_ROWS, MOST_PAGE_ROWS)):
+        text = request.query_params.get(name, str(default))
+        if not (text.isascii() and text.isdigit()) or int(text) > most:
+            return _refusal(400, "bad_request", f"{name} is to be a whole number up to {most}")
+        wanted.append(int(text))
+    return wanted[0], wanted[1]
+
+
+def _ids_from(after: int) -> Callable[[Any], list[str]]:
+    return lambda tables: list(tables.ids(after=after, limit=_IDS_AT_ONCE))
+
+
+def _one_line(message_id: str) -> str:
+    """An id as one line; where it has a line break of its own, as JSON text."""
+    return message_id if len(message_id.splitlines()) == 1 else orjson.dumps(message_id).decode()
+
+
+def _call(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "number": row["number"],
+        "messageId": row["message_id"],
+        "type": row["type"],
+        "timestamp": row["timestamp"],
+        "originalTimestamp": row["original_timestamp"],
+        "sentAt": row["sent_at"],
+        "receivedAt": iso_moment(row["received_ms"]),
+        "call": orjson.Fragment(row["json"]),
+    }
+
+
+def _drop(row: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "number": row["number"],
+        "reason": row["reason"],
+        "messageId": row["message_id"],
+        "type": row["type"],
+        "receivedAt": iso_moment(row["received_ms"]),
+    }
+
+
+def _json(value: object) -> Response:
+    return Response(orjson.dumps(value), media_type="application/json")
+
+
+def _refusal(status: int, code: str, message: str, headers: dict[str, str] | None = None) -> Response:
+    # The shape of Segment's own 400 is not documented; `code` and `message` are what its Python library reads.
+    return JSONResponse({"success": False, "code": code, "message": message}, status, headers)
