@@ -1,0 +1,179 @@
+"""The course of a delivery: senders in threads, and a main thread that only waits."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Callable
+
+from backfill.deliver.ending import canary_end, clock_end, finished_end, interrupted_end, stop_end
+from backfill.deliver.feed import Feed
+from backfill.deliver.model import Attempt, Clock, DeliveryEnd, DeliveryOptions, Errand, HaltedError, TargetAccess
+from backfill.deliver.recorded import Guarded, Recorded, window_open
+from backfill.deliver.retried import Retried
+from backfill.deliver.skew import SkewWatch
+from backfill.deliver.tally import Tally
+from backfill.deliver.transport import Transport, tls_context
+from backfill.deliver.waiting import Pace, Paced, Pause, Waiter
+from backfill.records import Batch, BatchBytes, DeliveryLedger, DeliveryTotals
+from backfill.verdict import Action, StopReason
+
+#: The main thread looks this often at its signals, and tells the progress, in seconds.
+TICK_SECONDS = 0.1
+
+
+def deliver(
+    *,
+    ledger: DeliveryLedger,
+    spool: BatchBytes,
+    target: TargetAccess,
+    options: DeliveryOptions,
+    stop: threading.Event,
+    abort: threading.Event,
+    progress: Callable[[DeliveryTotals], None],
+    clock: Clock | None = None,
+) -> DeliveryEnd:
+    """Deliver every batch that the ledger hands out; returns how it ended, with everything recorded durable.
+
+    Args:
+        ledger: hands out batches in plan order, and is told of every attempt, durably before it leaves.
+        spool: holds their bytes.
+        target: where they go.
+        options: how.
+        stop: set from outside: no batch is begun any more, what is in flight ends (within the grace time).
+        abort: set from outside: return at once. Batches in flight stay `sent`, which is what they are.
+        progress: called about ten times a second, in the calling thread, and once at the end.
+        clock: time and chance, the system's where left out.
+
+    Raises:
+        LedgerError: ledger and spool do not fit together.
+        RefusedError: a batch is larger than the target takes.
+        UsageError: no request can be made for this target at all.
+        BackfillError: whatever else ledger or spool raise, such as StoppedError for a full disk.
+    """
+    end = _Course(Errand(ledger, spool, target, options, clock or Clock()), stop, abort).run(progress)
+    ledger.flush()
+    progress(end.totals)
+    return end
+
+
+class _Ending:
+    """Why the delivery ends: the first who says so decides. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.end: DeliveryEnd | None = None
+        self.error: BaseException | None = None
+        self.given_up = False  # nobody waits any more for what is in flight
+
+    def decide(self, end: DeliveryEnd) -> None:
+        with self._lock:
+            self.end = self.end or end
+
+    def fail(self, error: BaseException) -> None:
+        with self._lock:
+            self.error = self.error or error
+
+    @property
+    def decided(self) -> bool:
+        return self.given_up or self.end is not None or self.error is not None
+
+
+class _Course:
+    """One delivery: what its senders share, and the order in which they are started."""
+
+    def __init__(self, errand: Errand, stop: threading.Event, abort: threading.Event) -> None:
+        clock = errand.clock
+        self._errand = errand
+        self._stop = stop
+        self._abort = abort
+        self._ending = _Ending()
+        self._feed = Feed(errand.ledger)
+        self._tally = Tally(clock.monotonic)
+        self._skew = SkewWatch()
+        self._pause = Pause(clock.monotonic)
+        self._pace = Pace(errand.target.rate, clock.monotonic)
+        self._waiter = Waiter(clock, self._halted, self._tally.slept)
+        self._tls = tls_context(errand.target)
+
+    def run(self, progress: Callable[[DeliveryTotals], None]) -> DeliveryEnd:
+        options = self._errand.options
+        if options.first_alone:
+            self._send_all(1, progress, most=1)
+        if not (self._halted() or options.canary):
+            self._send_all(options.concurrency, progress)
+        if self._ending.error is not None:
+            raise self._ending.error
+        return self._end()
+
+    def _end(self) -> DeliveryEnd:
+        totals = self._tally.totals()
+        if self._ending.end is not None:
+            return dataclasses.replace(self._ending.end, totals=totals)  # others have ended since it was decided
+        if self._given_up():
+            return interrupted_end(totals)
+        if self._feed.complete():
+            return finished_end(totals)
+        return interrupted_end(totals) if self._stop.is_set() else canary_end(totals)
+
+    def _halted(self) -> bool:
+        return self._stop.is_set() or self._abort.is_set() or self._ending.decided
+
+    def _given_up(self) -> bool:
+        return self._abort.is_set() or self._ending.given_up
+
+    def _send_all(self, senders: int, progress: Callable[[DeliveryTotals], None], most: int | None = None) -> None:
+        """Run so many senders until there is nothing left, each has taken `most` batches, or all is to end."""
+        threads = [
+            # Daemons: what hangs in a dead connection must not keep the process from ending.
+            threading.Thread(target=self._work, args=(most,), name=f"deliver-{number}", daemon=True)
+            for number in range(senders)
+        ]
+        for thread in threads:
+            thread.start()
+        halted_at: float | None = None
+        while not self._given_up() and (alive := [thread for thread in threads if thread.is_alive()]):
+            alive[0].join(TICK_SECONDS)
+            progress(self._tally.totals())
+            if self._halted():
+                now = self._errand.clock.monotonic()
+                halted_at = now if halted_at is None else halted_at
+                self._ending.given_up = now - halted_at > self._errand.options.grace_seconds
+
+    def _work(self, most: int | None) -> None:
+        """A sender's life. Whatever goes wrong is carried to the main thread, which raises it."""
+        try:
+            transport = Transport(self._errand, self._tls)
+            try:
+                self._send_batches(self._sender(transport), most)
+            finally:
+                transport.close()
+        except HaltedError:
+            return
+        except BaseException as error:  # noqa: BLE001 - a thread has nobody above it
+            self._ending.fail(error)
+
+    def _sender(self, transport: Transport) -> Retried:
+        clock = self._errand.clock
+        recorded = Recorded(self._errand, transport, self._tally, self._skew, self._given_up)
+        guarded = Guarded(recorded, self._errand.options.window_seconds, clock)
+        return Retried(Paced(guarded, self._pause, self._pace, self._waiter), self._pause, self._waiter, clock)
+
+    def _send_batches(self, sender: Retried, most: int | None) -> None:
+        taken = 0
+        while taken != most and not self._halted() and (batch := self._feed.take()) is not None:
+            taken += 1
+            attempt = sender.send(batch)
+            if attempt.verdict.action is Action.STOP:
+                self._ending.decide(self._stopped(batch, attempt))
+            else:
+                self._feed.settle()
+            if self._skew.too_large is not None:
+                self._ending.decide(clock_end(self._tally.totals(), self._skew.too_large))
+
+    def _stopped(self, batch: Batch, attempt: Attempt) -> DeliveryEnd:
+        batches: tuple[int, ...] = (batch.id,)
+        if attempt.verdict.reason is StopReason.WINDOW:
+            now, window = self._errand.clock.now(), self._errand.options.window_seconds
+            batches += self._feed.waiting(lambda other: not window_open(other, window, now))
+        return stop_end(self._tally.totals(), attempt, batches, self._errand.target)

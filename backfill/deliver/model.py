@@ -1,0 +1,111 @@
+"""What deliver is given, and what it gives back."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from backfill.errors import ExitCode
+from backfill.limits import DEDUP_WINDOW_SECONDS, SEGMENT
+from backfill.records import Answer, Batch, BatchBytes, DeliveryLedger, DeliveryTotals
+from backfill.verdict import Patience, StopReason, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class TargetAccess:
+    """How to reach a target. Its repr does not show the key."""
+
+    batch_url: str
+    write_key: str = field(repr=False)
+    gzip: bool = True
+    rate: float | None = None  # calls a second; None: as fast as it takes them
+    body_limit: int = SEGMENT.body_bytes  # uncompressed bytes of a body
+    headers: Mapping[str, str] = field(default_factory=dict)  # on every request, besides our own
+    verify: bool | str = True  # TLS: True, or the path of a CA bundle; False is for tests alone
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryOptions:
+    """How to go about it. Times in seconds."""
+
+    concurrency: int = 2
+    patience: Patience = field(default_factory=Patience)
+    window_seconds: float = DEDUP_WINDOW_SECONDS  # how long the target remembers message ids
+    first_alone: bool = True  # nothing of this run was delivered yet: the first batch goes alone and awaited
+    canary: bool = False  # stop after that first batch
+    connect_seconds: float = 15.0
+    read_seconds: float = 30.0  # also for one write
+    renew_seconds: float = 3600.0  # the age at which a connection, and the address it was made to, is given up
+    grace_seconds: float = 10.0  # how long a stop waits for what is in flight
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Time and chance, to be replaced in tests: POSIX seconds, seconds that never jump, sleep, and [0, 1)."""
+
+    now: Callable[[], float] = time.time
+    monotonic: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+    random: Callable[[], float] = random.random
+
+
+@dataclass(frozen=True, slots=True)
+class Errand:
+    """What is delivered from where to where, and how."""
+
+    ledger: DeliveryLedger
+    spool: BatchBytes
+    target: TargetAccess
+    options: DeliveryOptions
+    clock: Clock
+
+
+class EndKind(StrEnum):
+    """How a delivery ended."""
+
+    FINISHED = "finished"  # every batch handed out is delivered or rejected, and there are no more
+    STOPPED = "stopped"  # by itself, resumable
+    INTERRUPTED = "interrupted"  # from outside, resumable
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryEnd:
+    """How a delivery ended, and what to tell.
+
+    `exit_code` is DELIVERED for a finished one (whether rows were rejected is the ledger's to say), INTERRUPTED for an
+    interrupted one (whoever caught the signal knows which).
+    """
+
+    kind: EndKind
+    totals: DeliveryTotals
+    exit_code: ExitCode = ExitCode.DELIVERED
+    reason: StopReason | None = None
+    message: str = ""
+    hint: str = ""
+    answer: str = ""  # the answer that stopped it, shortened
+    batches: tuple[int, ...] = ()  # ids of the batches it is about
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt's end as the senders hand it up."""
+
+    verdict: Verdict
+    number: int = 0  # in the batch's life, from 1; 0 where nothing was sent
+    sent_at: float = 0.0  # POSIX seconds
+    answer: Answer | None = None  # None where nothing was sent
+
+
+class Sender(Protocol):
+    """Takes a batch some way towards the target. Used by one thread."""
+
+    def send(self, batch: Batch, counted: int) -> Attempt:
+        """Send it, as the counted attempt of that number from 1; HaltedError where the delivery ends before it left."""
+
+
+class HaltedError(Exception):
+    """The delivery is ending: whoever waits gives up. Never leaves this package."""

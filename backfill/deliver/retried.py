@@ -1,0 +1,39 @@
+"""Again, until a batch is accepted, rejected or hopeless."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from backfill.deliver.model import Attempt, Clock, Sender
+from backfill.deliver.waiting import Pause, Waiter
+from backfill.records import Batch, Outcome
+from backfill.verdict import Action, backoff
+
+
+class Retried:
+    """Repeats what is to be repeated. A pause that the target asks for holds all senders and counts as no attempt."""
+
+    def __init__(self, inner: Sender, pause: Pause, waiter: Waiter, clock: Clock) -> None:
+        self._inner = inner
+        self._pause = pause
+        self._waiter = waiter
+        self._clock = clock
+
+    def send(self, batch: Batch, counted: int = 1) -> Attempt:
+        """The last attempt: its action is never RETRY. HaltedError where the delivery ends before there is one."""
+        while (attempt := self._inner.send(batch, counted)).verdict.action is Action.RETRY:
+            batch = after_attempt(batch, attempt)
+            if attempt.verdict.after is not None:
+                self._pause.extend(attempt.verdict.after)
+                continue
+            self._waiter.wait(backoff(counted, self._clock.random()), "backoff")
+            counted += 1
+        return attempt
+
+
+def after_attempt(batch: Batch, attempt: Attempt) -> Batch:
+    """The batch as it is after one more attempt: its number, and since when its outcome is unknown."""
+    since = batch.first_unknown_at
+    if attempt.verdict.outcome is Outcome.UNKNOWN:
+        since = attempt.sent_at if since is None else min(since, attempt.sent_at)
+    return dataclasses.replace(batch, attempts=attempt.number, first_unknown_at=since)

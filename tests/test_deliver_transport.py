@@ -1,0 +1,307 @@
+"""deliver's transport: one request, over real sockets, with TLS and proxies; and what it makes of failures."""
+
+import json
+import logging
+import socket
+import ssl
+import threading
+from pathlib import Path
+
+import httpx
+import pytest
+
+from backfill.deliver import Clock, DeliveryOptions, EndKind, TargetAccess
+from backfill.deliver.model import Errand
+from backfill.deliver.recorded import DETAIL_CHARACTERS
+from backfill.deliver.transport import ANSWER_BYTES, Transport, failure_of, is_loopback, proxy_for, tls_context
+from backfill.errors import ExitCode, UsageError
+from backfill.records import BatchState, Outcome
+from backfill.verdict import Failure, Patience, StopReason
+from tests.delivery_fakes import KEY, Endpoint, Run, Shelf, Simulated, Step
+
+CERTIFICATE = Path(__file__).parent / "golden" / "localhost.pem"
+ONCE = DeliveryOptions(concurrency=1, first_alone=False, patience=Patience(attempts=1))
+
+
+@pytest.fixture
+def tls() -> ssl.SSLContext:
+    """A server's context with a certificate for localhost that nobody vouches for."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(CERTIFICATE)
+    return context
+
+
+def saying(answer: bytes) -> int:
+    """A port whose one client is told this, whatever it says, and no more."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def say() -> None:
+        with listener, listener.accept()[0] as connection:
+            connection.recv(65536)
+            connection.sendall(answer)
+
+    threading.Thread(target=say, daemon=True).start()
+    return int(listener.getsockname()[1])
+
+
+def failed(run: Run) -> tuple[str, Outcome]:
+    """How the only attempt of a delivery failed, and what is known of its calls."""
+    end = run.go()
+    assert (end.reason, end.exit_code) == (StopReason.ATTEMPTS_SPENT, ExitCode.STOPPED)
+    ((_, _, answer),) = run.shelf.answers
+    assert answer.status is None
+    assert answer.detail in end.message
+    return answer.detail, answer.outcome
+
+
+def test_connection_refused() -> None:
+    """Nobody listens: nothing has left, so nothing is in doubt."""
+    with socket.socket() as unheard:
+        unheard.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unheard.getsockname()[1]}/v1/batch"
+        assert failed(Run(Shelf(1), url, options=ONCE)) == (Failure.CONNECT.value, Outcome.REFUSED)
+
+
+def test_a_name_that_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No address, nothing has left."""
+
+    def unknown(*_arguments: object, **_options: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    run = Run(Shelf(1), "https://api.segment.example/v1/batch", options=ONCE)
+    assert failed(run) == (Failure.NAME.value, Outcome.REFUSED)
+
+
+def test_no_answer_in_time() -> None:
+    """A target that takes the request and stays silent leaves it in doubt."""
+    options = DeliveryOptions(concurrency=1, patience=Patience(attempts=1), read_seconds=0.05)
+    with Endpoint([Step(how="stall")]) as endpoint:
+        detail = failed(Run(Shelf(1), endpoint.url, options=options))
+    assert detail == (Failure.READ_TIMEOUT.value, Outcome.UNKNOWN)
+
+
+def test_a_target_that_does_not_read() -> None:
+    """A body that cannot be written in time, here one that no buffer of the system takes whole, leaves it in doubt."""
+    options = DeliveryOptions(concurrency=1, patience=Patience(attempts=1), read_seconds=0.1)
+    with socket.create_server(("127.0.0.1", 0), backlog=1) as deaf:
+        url = f"http://127.0.0.1:{deaf.getsockname()[1]}/v1/batch"
+        run = Run(Shelf(1, size=10_000_000), url, options=options, access={"gzip": False, "body_limit": 10**9})
+        assert failed(run) == (Failure.WRITE_TIMEOUT.value, Outcome.UNKNOWN)
+
+
+class TestTls:
+    """Certificates are verified, always."""
+
+    def test_an_unknown_certificate_stops_the_run(self, tls: ssl.SSLContext) -> None:
+        """No retry makes it good, and nothing has left."""
+        with Endpoint(tls=tls) as endpoint:
+            run = Run(Shelf(2), endpoint.url)
+            end = run.go()
+        assert (end.reason, end.exit_code) == (StopReason.CERTIFICATE, ExitCode.STOPPED)
+        assert run.shelf.outcomes() == [Outcome.REFUSED]
+        assert "SSL_CERT_FILE" in end.hint
+        assert endpoint.seen == []
+
+    def test_a_bundle_of_the_environment(self, tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch) -> None:
+        """SSL_CERT_FILE names the authorities."""
+        monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
+        with Endpoint(tls=tls) as endpoint:
+            assert Run(Shelf(2), endpoint.url).go().kind is EndKind.FINISHED
+        assert len(endpoint.seen) == 2
+
+    def test_a_bundle_of_the_target(self, tls: ssl.SSLContext) -> None:
+        """So does the target itself."""
+        with Endpoint([Step(503)], tls=tls) as endpoint:
+            run = Run(Shelf(2), endpoint.url, Simulated().clock(), access={"verify": str(CERTIFICATE)})
+            assert run.go().kind is EndKind.FINISHED
+
+    def test_another_name(self, tls: ssl.SSLContext) -> None:
+        """A certificate for another host does not do."""
+        with Endpoint(tls=tls) as endpoint:
+            run = Run(Shelf(1), endpoint.url.replace("localhost", "127.0.0.1"), access={"verify": str(CERTIFICATE)})
+            assert run.go().reason is StopReason.CERTIFICATE
+
+    def test_no_tls_there(self) -> None:
+        """A target that does not speak TLS: nothing has left."""
+        url = f"https://localhost:{saying(b'SSH-2.0-OpenSSH_9.2')}/v1/batch"
+        assert failed(Run(Shelf(1), url, options=ONCE)) == (Failure.TLS.value, Outcome.REFUSED)
+
+
+class TestConnection:
+    """One a sender, kept, and renewed in time."""
+
+    def test_it_is_kept(self) -> None:
+        """Fifty requests of one sender take one connection."""
+        with Endpoint() as endpoint:
+            Run(Shelf(50), endpoint.url).go()
+        assert endpoint.connections == 1
+
+    def test_it_is_renewed(self) -> None:
+        """At the latest after an hour: an address that has moved is found anew."""
+        time = Simulated()
+        with Endpoint() as endpoint:
+            run = Run(Shelf(4, calls=1), endpoint.url, time.clock(), access={"rate": 1 / 1900})
+            assert run.go().kind is EndKind.FINISHED
+        assert [seen.connection for seen in endpoint.seen] == [1, 1, 2, 2]
+
+    def test_one_that_was_closed_meanwhile(self) -> None:
+        """A connection that the target closed between two requests is noticed: no attempt is lost on it."""
+        with Endpoint([Step(headers=(("Connection", "close"),)), Step()]) as endpoint:
+            run = Run(Shelf(2), endpoint.url)
+            run.go()
+        assert run.shelf.outcomes() == [Outcome.ACCEPTED] * 2
+
+
+class TestAnswer:
+    """Whatever stands in an answer's body, its status decides."""
+
+    @pytest.mark.parametrize(
+        "body",
+        [b"", b"{", b"\x00\xff\xfe", b"<html>", b"x" * 10_000_000],
+        ids=["empty", "cut", "bytes", "html", "10 MB"],
+    )
+    def test_any_body_with_a_200(self, body: bytes, caplog: pytest.LogCaptureFixture) -> None:
+        """It is a delivery; a web page, which no API sends, is remarked upon once."""
+        with Endpoint([Step(body=body)] * 2) as endpoint:
+            run = Run(Shelf(2), endpoint.url)
+            assert run.go().kind is EndKind.FINISHED
+        assert run.shelf.states() == dict.fromkeys((1, 2), BatchState.DELIVERED)
+        assert len(run.shelf.answers[0][2].detail) <= DETAIL_CHARACTERS
+        assert [r.getMessage() for r in caplog.records] == (
+            ["the target answers 200 with a web page: is the endpoint right?"] if body == b"<html>" else []
+        )
+
+    @pytest.mark.parametrize(("status", "state"), [(200, BatchState.DELIVERED), (400, BatchState.REJECTED)])
+    def test_a_body_that_breaks_off(self, status: int, state: BatchState) -> None:
+        """The status has been said: it holds."""
+        with Endpoint([Step(status, how="cut", body=b'{"mess')]) as endpoint:
+            run = Run(Shelf(1), endpoint.url)
+            run.go()
+        assert run.shelf.states() == {1: state}
+        assert run.shelf.answers[0][2].detail == '{"mess [cut]'
+
+    def test_it_is_read_up_to_a_bound(self) -> None:
+        """Of ten megabytes some 64 KB are read, and the connection is given up."""
+        with Endpoint([Step(body=b"x" * 10_000_000)]) as endpoint:
+            errand = Errand(Shelf(), Shelf(), TargetAccess(endpoint.url, KEY), DeliveryOptions(), Clock())
+            transport = Transport(errand, tls_context(errand.target))
+            reply = transport.post(b"{}", 0)
+            assert (reply.end, len(reply.body), reply.cut) == (200, ANSWER_BYTES, True)
+            assert transport.post(b"{}", 1).body == b'{"success":true}'
+            transport.close()
+        assert [seen.connection for seen in endpoint.seen] == [1, 2]
+
+    def test_what_is_kept_of_it(self) -> None:
+        """One line of at most 200 characters, control characters and the key taken out."""
+        body = f'\x1b[31m{{"error":\t"no such key {KEY}",\r\n"trace": "{"é" * 1000}'.encode()
+        with Endpoint([Step(401, body=body)]) as endpoint:
+            end = Run(Shelf(1), endpoint.url).go()
+        assert end.answer.startswith('[31m{"error": "no such key [write key]", "trace": "éé')
+        assert len(end.answer) == DETAIL_CHARACTERS
+        assert end.answer.isprintable()
+
+
+class TestProxy:
+    """Proxies come from the environment, and never stand between us and loopback."""
+
+    def test_never_for_loopback(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A proxy that is not there does no harm."""
+        for name in ("http_proxy", "https_proxy", "all_proxy"):
+            monkeypatch.setenv(name, "http://127.0.0.1:1")
+        with Endpoint() as endpoint:
+            assert Run(Shelf(1), endpoint.url).go().kind is EndKind.FINISHED
+
+    @pytest.mark.parametrize(
+        ("environment", "url", "proxy"),
+        [
+            ({"https_proxy": "http://proxy:3128"}, "https://api.segment.io/v1/batch", "http://proxy:3128"),
+            ({"HTTPS_PROXY": "proxy:3128"}, "https://api.segment.io/v1/batch", "http://proxy:3128"),
+            ({"all_proxy": "http://proxy:3128"}, "https://api.segment.io/v1/batch", "http://proxy:3128"),
+            ({"http_proxy": "http://proxy:3128"}, "https://api.segment.io/v1/batch", None),
+            ({"https_proxy": "http://proxy:3128", "no_proxy": "segment.io"}, "https://api.segment.io/v1/batch", None),
+            ({"http_proxy": "http://proxy:3128"}, "http://[::1]:8888/v1/batch", None),
+            ({}, "https://api.segment.io/v1/batch", None),
+        ],
+    )
+    def test_which(
+        self, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], url: str, proxy: str | None
+    ) -> None:
+        """HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY, in either case, as other tools read them."""
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        assert proxy_for(httpx.URL(url)) == proxy
+
+    def test_it_is_used(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Plain HTTP to another host goes to the proxy, with the whole URL."""
+        with Endpoint() as endpoint:
+            monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{endpoint.port}")
+            run = Run(Shelf(1), "http://events.example/v1/batch")
+            assert run.go().kind is EndKind.FINISHED
+        assert endpoint.seen[0].path == "http://events.example/v1/batch"
+        assert json.loads(endpoint.seen[0].plain)["batch"]
+
+    def test_one_that_refuses(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It answers CONNECT with 403: nothing has left for the target."""
+        refusing = saying(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
+        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{refusing}")
+        run = Run(Shelf(1), "https://events.example/v1/batch", options=ONCE)
+        assert failed(run) == (Failure.PROXY.value, Outcome.REFUSED)
+
+    def test_one_that_cannot_be_used(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It is an error of the setup, told without the password."""
+        monkeypatch.setenv("https_proxy", "gopher://user:hunter2@proxy:70")
+        with pytest.raises(UsageError, match="gopher://proxy:70") as error:
+            Run(Shelf(1), "https://events.example/v1/batch").go()
+        assert "hunter2" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "failure"),
+    [
+        (httpx.ConnectTimeout(""), Failure.CONNECT_TIMEOUT),
+        (httpx.PoolTimeout(""), Failure.CONNECT_TIMEOUT),
+        (httpx.ProxyError(""), Failure.PROXY),
+        (httpx.WriteTimeout(""), Failure.WRITE_TIMEOUT),
+        (httpx.WriteError(""), Failure.WRITE),
+        (httpx.ReadTimeout(""), Failure.READ_TIMEOUT),
+        (httpx.ReadError(""), Failure.READ),
+        (httpx.CloseError(""), Failure.READ),
+        (httpx.ConnectError(""), Failure.CONNECT),
+        (httpx.RemoteProtocolError("Server disconnected without sending a response."), Failure.DISCONNECTED),
+        (httpx.RemoteProtocolError("illegal status line"), Failure.GARBLED),
+        (httpx.TransportError(""), Failure.READ),
+    ],
+)
+def test_failures(error: httpx.TransportError, failure: Failure) -> None:
+    """Each exception of httpx has its failure; what is not known leaves the outcome unknown."""
+    assert failure_of(error) is failure
+
+
+@pytest.mark.parametrize(
+    ("host", "ours"),
+    [
+        ("localhost", True),
+        ("127.0.0.1", True),
+        ("127.9.9.9", True),
+        ("::1", True),
+        ("localhost.example", False),
+        ("10.0.0.1", False),
+    ],
+)
+def test_loopback(host: str, ours: bool) -> None:
+    """Only this machine's own addresses are loopback."""
+    assert is_loopback(host) is ours
+
+
+def test_the_key_is_in_no_repr() -> None:
+    """A target can be printed."""
+    assert KEY not in repr(TargetAccess("https://api.segment.io/v1/batch", KEY))
+
+
+def test_the_libraries_stay_silent(caplog: pytest.LogCaptureFixture) -> None:
+    """The HTTP libraries write nothing, also where all logging is turned on afterwards."""
+    logging.getLogger("httpcore").setLevel(logging.NOTSET)
+    with caplog.at_level(logging.DEBUG), Endpoint() as endpoint:
+        Run(Shelf(1), endpoint.url).go()
+    assert not [record for record in caplog.records if record.name.startswith(("httpx", "httpcore"))]
