@@ -16,6 +16,7 @@ from backfill.ledger.run import Counts, RunRecord, RunState, RunStatus, Snapshot
 from backfill.records import Batch, PlannedBatch, Problem, Severity, ShardPlan, SourceFile
 
 SAMPLES_PER_CODE = 5
+_SHARD = "shard, rows, planned, skipped, rejected, duplicate, json_bytes, segment_bytes, segment_sha256, calls_sha256"
 _BATCH = "id, shard, calls, bytes, offset, length, crc32, attempts, first_unknown_at, first_call"
 
 
@@ -115,8 +116,15 @@ class LedgerReader(AbstractContextManager["LedgerReader"]):
         )
         return [Batch(*row) for row in rows]
 
+    def days_by_shard(self) -> dict[int, dict[tuple[str, str], int]]:
+        """Of every shard recorded: (call, day) -> calls. A history in no order has all its days in each shard."""
+        return {
+            shard: {(call, day): calls for call, day, calls in json.loads(text)}
+            for shard, text in self._rows("SELECT shard, days FROM shards")
+        }
+
     def shards(self) -> dict[int, ShardPlan]:
-        """Every shard recorded, as prepare gave it."""
+        """Every shard recorded, as prepare gave it, its days aside (`days_by_shard`)."""
         batches: dict[int, list[PlannedBatch]] = defaultdict(list)
         for shard, *values in self._rows(
             "SELECT shard, ordinal, calls, bytes, offset, length, crc32, first_call FROM batches"
@@ -129,9 +137,6 @@ class LedgerReader(AbstractContextManager["LedgerReader"]):
         samples: dict[int, list[Problem]] = defaultdict(list)
         for shard, text in self._rows("SELECT shard, problem FROM samples ORDER BY shard, position"):
             samples[shard].append(_problem(text))
-        days: dict[int, dict[tuple[str, str], int]] = defaultdict(dict)
-        for shard, call, day, calls in self._rows("SELECT shard, call, day, calls FROM days"):
-            days[shard][call, day] = calls
         return {
             row["shard"]: ShardPlan(
                 shard=row["shard"],
@@ -143,13 +148,13 @@ class LedgerReader(AbstractContextManager["LedgerReader"]):
                 batches=tuple(batches[row["shard"]]),
                 problems=problems[row["shard"]],
                 samples=tuple(samples[row["shard"]]),
-                days=days[row["shard"]],
+                days={},
                 json_bytes=row["json_bytes"],
                 segment_bytes=row["segment_bytes"],
                 segment_sha256=row["segment_sha256"],
                 calls_sha256=row["calls_sha256"],
             )
-            for row in self._rows("SELECT * FROM shards ORDER BY shard")
+            for row in self._rows(f"SELECT {_SHARD} FROM shards ORDER BY shard")  # noqa: S608 - a constant
         }
 
     def _rows(self, query: str, *values: object) -> list[sqlite3.Row]:

@@ -78,6 +78,7 @@ CREATE TABLE shards (
     rejected           INTEGER NOT NULL,
     duplicate          INTEGER NOT NULL,
     already_delivered  INTEGER NOT NULL DEFAULT 0,
+    days               TEXT NOT NULL,
     json_bytes         INTEGER NOT NULL,
     segment_bytes      INTEGER NOT NULL,
     segment_sha256     TEXT NOT NULL,
@@ -132,11 +133,10 @@ CREATE TABLE samples (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE days (
-    shard  INTEGER NOT NULL,
     call   TEXT NOT NULL,
     day    TEXT NOT NULL,
     calls  INTEGER NOT NULL,
-    PRIMARY KEY (shard, call, day)
+    PRIMARY KEY (call, day)
 ) STRICT, WITHOUT ROWID;
 """
 
@@ -175,7 +175,7 @@ CREATE VIEW v_problems AS
 SELECT code, severity, sum(count) AS count FROM problems GROUP BY code, severity ORDER BY code, severity;
 
 CREATE VIEW v_calls_per_day AS
-SELECT day, call, sum(calls) AS calls FROM days GROUP BY day, call ORDER BY day, call;
+SELECT day, call, calls FROM days ORDER BY day, call;
 
 CREATE VIEW v_in_doubt AS
 SELECT b.id AS batch, b.shard, b.first_call, b.calls, b.attempts,

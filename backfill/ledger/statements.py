@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, astuple
 
@@ -104,8 +105,8 @@ def insert_shard(connection: sqlite3.Connection, plan: ShardPlan) -> None:
     if _one(connection, "SELECT count(*) FROM shards WHERE shard = ?", plan.shard):
         raise LedgerError(f"shard {plan.shard} is recorded already", hint=_FAULT)
     connection.execute(
-        "INSERT INTO shards (shard, rows, planned, skipped, rejected, duplicate, json_bytes, segment_bytes,"
-        " segment_sha256, calls_sha256) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO shards (shard, rows, planned, skipped, rejected, duplicate, days, json_bytes, segment_bytes,"
+        " segment_sha256, calls_sha256) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             plan.shard,
             plan.rows,
@@ -113,6 +114,7 @@ def insert_shard(connection: sqlite3.Connection, plan: ShardPlan) -> None:
             plan.skipped,
             plan.rejected,
             plan.duplicate,
+            json.dumps([[call, day, calls] for (call, day), calls in plan.days.items()]),
             plan.json_bytes,
             plan.segment_bytes,
             plan.segment_sha256,
@@ -125,10 +127,15 @@ def insert_shard(connection: sqlite3.Connection, plan: ShardPlan) -> None:
         [_batch_values(plan.shard, batch) for batch in plan.batches],
     )
     _insert_problems(connection, plan.shard, plan.problems, plan.samples)
-    connection.executemany(
-        "INSERT INTO days (shard, call, day, calls) VALUES (?, ?, ?, ?)",
-        [(plan.shard, call, day, calls) for (call, day), calls in plan.days.items()],
-    )
+
+
+def _sum_days(connection: sqlite3.Connection) -> None:
+    """Sum the days of all shards. Kept by shard as one text: a row of each day in each shard would be very many."""
+    total: Counter[tuple[str, str]] = Counter()
+    for (text,) in connection.execute("SELECT days FROM shards"):
+        total.update({(call, day): calls for call, day, calls in json.loads(text)})
+    connection.execute("DELETE FROM days")
+    connection.executemany("INSERT INTO days VALUES (?, ?, ?)", [(*key, calls) for key, calls in total.items()])
 
 
 def finish_plan(connection: sqlite3.Connection, *, digest: str, at: float) -> None:
@@ -150,6 +157,7 @@ def finish_plan(connection: sqlite3.Connection, *, digest: str, at: float) -> No
         raise LedgerError(f"the plan does not add up: {tuple(fault)}", hint=_FAULT)
     move_run(connection, RunState.PREPARED, at=at)
     connection.execute("UPDATE run SET plan_digest = ?", (digest,))
+    _sum_days(connection)
 
 
 def insert_attempt(connection: sqlite3.Connection, batch: int, at: float) -> int:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -117,7 +118,8 @@ class Ledger(AbstractContextManager["Ledger"]):
 
     def prepared_shards(self) -> dict[int, ShardPlan]:
         """The shards recorded, by number: an interrupted prepare goes on after them."""
-        return self.reader.shards()
+        days = self.reader.days_by_shard()
+        return {shard: replace(plan, days=days[shard]) for shard, plan in self.reader.shards().items()}
 
     def record_plan(self) -> str:
         """Record that every shard is; the run becomes `prepared`. Returns the plan's digest (`plan_digest`).

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from backfill.records import Problem, ShardPlan
 
 @dataclass(slots=True)
 class Plan:
-    """Sums over all shards. `digest` is equal exactly where every batch's bytes, ids and order are."""
+    """Sums over all shards."""
 
     shards: int = 0
     rows: int = 0
@@ -27,7 +26,6 @@ class Plan:
     problems: Counter[tuple[str, str]] = field(default_factory=Counter)  # (code, severity) -> count
     days: Counter[tuple[str, str]] = field(default_factory=Counter)  # (call label or type, YYYY-MM-DD) -> calls
     samples: list[Problem] = field(default_factory=list)
-    digest: str = ""
 
     @property
     def to_send(self) -> int:
@@ -37,7 +35,7 @@ class Plan:
 
 def summed(plans: Iterable[ShardPlan]) -> Plan:
     """The plan of a job from its shards, in shard order."""
-    total, digest = Plan(), hashlib.sha256()
+    total = Plan()
     shown: Counter[str] = Counter()
     for plan in plans:
         total.shards += 1
@@ -55,7 +53,4 @@ def summed(plans: Iterable[ShardPlan]) -> Plan:
             shown[problem.code] += 1
             if shown[problem.code] <= SAMPLES:
                 total.samples.append(problem)
-        batches = [(batch.calls, batch.bytes, batch.crc32) for batch in plan.batches]
-        digest.update(f"{plan.shard} {plan.calls_sha256} {batches}\n".encode())
-    total.digest = digest.hexdigest()
     return total
