@@ -1,0 +1,1 @@
+"""The benchmark: backfill and its peers, side by side in one run on loopback (`python -m bench`)."""

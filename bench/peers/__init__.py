@@ -1,0 +1,1 @@
+"""What people use today for a backfill, each as a program: PEER FILE.parquet ENDPOINT."""
