@@ -1,0 +1,10 @@
+"""A YAML 1.2 file that a person wrote: its data, where each field stands, and its faults in words."""
+
+from __future__ import annotations
+
+from backfill.document.faults import Faults, nearest, suggest
+from backfill.document.positions import Positions, field_path
+from backfill.document.reader import read_document
+from backfill.document.shape import Form, validate
+
+__all__ = ["Faults", "Form", "Positions", "field_path", "nearest", "read_document", "suggest", "validate"]

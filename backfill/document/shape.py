@@ -1,0 +1,183 @@
+"""The shape of a file by its pydantic models, with every fault in plain words.
+
+A part with a fault is left out and the rest read again, so that checks of meaning still run over what is sound.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, ValidationInfo, model_validator
+
+from backfill.document.faults import Faults, nearest, suggest
+from backfill.document.positions import field_path
+
+Location = tuple[str | int, ...]
+#: Parts left out at most before giving up; each reading leaves out all it found, so files need two or three.
+_ROUNDS = 20
+
+
+class Form(BaseModel):
+    """A part of a file as people write it: closed to unknown fields, no value changed into another type."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _remember(cls, data: Any, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:  # noqa: ANN401
+        """Note which form reads this mapping, so that a fault in it can say which fields there are."""
+        if info.context is not None and isinstance(data, dict):
+            info.context[id(data)] = cls
+        return handler(data)
+
+    @classmethod
+    def field_names(cls) -> list[str]:
+        """The fields' names as people write them."""
+        return [field.alias or key for key, field in cls.model_fields.items()]
+
+    @classmethod
+    def hint_for_field(cls, name: str) -> str:
+        """What to say of a field that does not exist here: a near one, else the list of what there is."""
+        return suggest(name, cls.field_names()) or f"there are: {', '.join(cls.field_names())}"
+
+
+AnyForm = TypeVar("AnyForm", bound=Form)
+
+
+def validate(form: type[AnyForm], faults: Faults, stand_ins: dict[str, Any]) -> AnyForm | None:
+    """The file's data as that form, faults of shape added to `faults`; None where nothing sound is left.
+
+    `stand_ins` are values, by path with `[]` for any place of a list, that take the place of required parts which
+    are missing or faulty; whoever goes on with the form asks `faults.is_broken` before believing them.
+    """
+    data = copied(faults.positions.data)
+    for turn in range(_ROUNDS):
+        forms: dict[int, type[Form]] = {}
+        try:
+            return form.model_validate(data, context=forms)
+        except ValidationError as error:
+            errors = error.errors(include_url=False)
+        located = [(real_location(data, item["loc"], missing=item["type"] == "missing"), item) for item in errors]
+        if turn == 0:
+            # Unknown fields first: one that is a known field misspelt stands for that, which then is not missing.
+            for location, item in sorted(located, key=lambda pair: pair[1]["type"] != "extra_forbidden"):
+                if faults.full:
+                    return None
+                report(faults, location, item, forms.get(id(at(data, location[:-1]))), at(data, location[:-1]))
+        # The deepest first, so that a part is still there when its inner parts are taken out of it.
+        for location, _ in sorted(located, key=lambda pair: len(pair[0]), reverse=True):
+            leave_out(data, location, stand_ins, faults)
+    return None
+
+
+def report(faults: Faults, location: Location, item: Any, form: type[Form] | None, around: Any) -> None:  # noqa: ANN401
+    """Add one of pydantic's errors to the faults, in our words; `around` is the mapping it is in."""
+    message, hint = in_words(item, str(location[-1]) if location else "", form)
+    faults.add(field_path(location), message, hint, key=item["type"] in ("extra_forbidden", "missing"))
+    if item["type"] == "extra_forbidden" and form is not None:
+        meant = nearest(str(location[-1]), form.field_names())
+        if meant and meant not in around:
+            faults.broken.add(field_path((*location[:-1], meant)))
+
+
+def in_words(item: Any, name: str, form: type[Form] | None) -> tuple[str, str]:  # noqa: ANN401
+    """Message and hint for one error."""
+    kind, value, context = item["type"], item["input"], item.get("ctx", {})
+    if kind == "extra_forbidden":
+        return f"there is no field {name!r} here".replace("'", '"'), form.hint_for_field(name) if form else ""
+    if kind == "missing":
+        return "is missing", ""
+    if kind == "literal_error":
+        options = re.findall(r"'([^']*)'", context["expected"]) or [context["expected"]]
+        near = suggest(value, options) if isinstance(value, str) else ""
+        return f"is {described(value)}; it can be {' or '.join(options)}", near
+    wanted = _WANTED.get(kind)
+    if wanted:
+        quote = isinstance(value, bool | int | float) and wanted == "text"
+        return f"is {described(value)}; {wanted} is wanted", f'quote it: "{value}"' if quote else ""
+    if kind in ("greater_than_equal", "less_than_equal"):
+        bound = "at least" if kind.startswith("g") else "at most"
+        return f"is {value}; {bound} {context.get('ge', context.get('le'))} is wanted", ""
+    message, _, hint = item["msg"].partition(" | ")
+    return message.replace("{found}", described(value)), hint
+
+
+_WANTED = {
+    "string_type": "text",
+    "int_type": "an integer",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+}
+
+
+def described(value: Any) -> str:  # noqa: ANN401
+    """A value as a message names it, shortened."""
+    if value is None:
+        return "empty"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f'"{value[:60]}"' if value else "an empty text"
+    if isinstance(value, int | float):
+        return f"the number {value}"[:60]
+    return "a list" if isinstance(value, list) else "a mapping"
+
+
+def copied(data: Any) -> Any:  # noqa: ANN401
+    """A deep copy in which no two places share a part (aliases do), so that leaving one out spares the other."""
+    if isinstance(data, dict):
+        return {key: copied(value) for key, value in data.items()}
+    return [copied(value) for value in data] if isinstance(data, list) else data
+
+
+def real_location(data: Any, location: Sequence[str | int], *, missing: bool) -> Location:  # noqa: ANN401
+    """The location without the names of union members that pydantic puts into it."""
+    found: list[str | int] = []
+    for place, step in enumerate(location):
+        last = place == len(location) - 1
+        inside = (isinstance(data, dict) and step in data) or (
+            isinstance(data, list) and isinstance(step, int) and step < len(data)
+        )
+        if inside:
+            data = data[step]
+            found.append(step)
+        elif last and missing:
+            found.append(step)
+    return tuple(found)
+
+
+def at(data: Any, location: Location) -> Any:  # noqa: ANN401
+    """What stands at that location, None where nothing does."""
+    for step in location:
+        if isinstance(data, dict):
+            data = data.get(step)
+        elif isinstance(data, list) and isinstance(step, int) and step < len(data):
+            data = data[step]
+        else:
+            return None
+    return data
+
+
+def leave_out(data: Any, location: Location, stand_ins: dict[str, Any], faults: Faults) -> None:  # noqa: ANN401
+    """Take the part out of the data, or put its stand-in there; where it is missing or an item, what is around it."""
+    if not location:
+        return
+    path = field_path(location)
+    name = re.sub(r"\[\d+\]", "[]", path)
+    parent, step = at(data, location[:-1]), location[-1]
+    if name in stand_ins:
+        parent[step] = copied(stand_ins[name])
+    elif isinstance(parent, dict) and step in parent:
+        del parent[step]
+    elif parent is None:
+        return  # gone already, with what was around it
+    else:
+        leave_out(data, location[:-1], stand_ins, faults)
+        return
+    faults.broken.add(path)

@@ -1,0 +1,23 @@
+"""Job files: what a source is and which calls its rows become (reference: docs/job-file.md)."""
+
+from __future__ import annotations
+
+from backfill.job.columns import check_columns
+from backfill.job.load import fault_at, fingerprint, load_job, positions
+from backfill.job.models import Job
+from backfill.job.references import Reference, Role, expression_paths, references
+from backfill.job.schema import job_schema
+
+__all__ = [
+    "Job",
+    "Reference",
+    "Role",
+    "check_columns",
+    "expression_paths",
+    "fault_at",
+    "fingerprint",
+    "job_schema",
+    "load_job",
+    "positions",
+    "references",
+]

@@ -1,0 +1,149 @@
+"""The job file as people write it, short forms included: its shape, and the source of its JSON Schema.
+
+Only the shape is settled here: what stands where and of which type. What it means together is for `checks`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, Field, Tag
+
+from backfill.document import Form
+from backfill.job.models import Ambiguous, CallType, ColumnType, Nonexistent
+from backfill.job.value_forms import (
+    IntegrationForm,
+    MessageIdForm,
+    MessageKeyForm,
+    TimestampAnyForm,
+    ValueForm,
+    WholeObjectForm,
+    object_shape,
+)
+
+
+class CallFields(Form):
+    """What `defaults` and a call have in common."""
+
+    message_key: MessageKeyForm | None = Field(
+        None, description="What makes the call one of its kind: a column, a list of values, or the word content or row."
+    )
+    message_id: MessageIdForm | None = Field(None, description="A column of message ids that exist already.")
+    timestamp: TimestampAnyForm | None = Field(None, description="When it happened. Required; never now.")
+    userId: ValueForm | None = Field(None, description="The user's id.")
+    anonymousId: ValueForm | None = Field(None, description="The id of somebody not known yet.")
+    groupId: ValueForm | None = Field(None, description="The group's id (group).")
+    previousId: ValueForm | None = Field(None, description="The id that was used before (alias).")
+    event: ValueForm | None = Field(
+        None, description="The event's name (track): a constant is {value: Order Completed}."
+    )
+    name: ValueForm | None = Field(None, description="The page's or screen's name.")
+    category: ValueForm | None = Field(None, description="The page's or screen's category.")
+    properties: WholeObjectForm | None = Field(None, description="Properties (track, page, screen).")
+    traits: WholeObjectForm | None = Field(None, description="Traits (identify, group).")
+    context: WholeObjectForm | None = Field(None, description="Context.")
+    integrations: dict[str, IntegrationForm] | None = Field(
+        None, description="Where Segment may forward the call; keys and values are literal. Required before a live run."
+    )
+
+
+class CallForm(CallFields):
+    """One call made of each row."""
+
+    type: CallType = Field(description="Which of Segment's six calls.")
+    label: str | None = Field(None, description="Tells calls of one type apart; part of the message id.")
+    when: str | None = Field(None, description="DuckDB SQL; rows where it is not true are skipped.")
+
+    @classmethod
+    def hint_for_field(cls, name: str) -> str:
+        """Fields that people bring from Segment's spec or SDKs, before near names."""
+        return _ELSEWHERE.get(name) or super().hint_for_field(name)
+
+
+_ELSEWHERE = {
+    "messageId": "write message_key (what makes the call one of its kind) or message_id (a column of ids)",
+    "sentAt": "backfill sets it at each attempt",
+    "receivedAt": "Segment sets it",
+    "originalTimestamp": "Segment sets it from timestamp",
+    "writeKey": "a write key never stands in a job file: set SEGMENT_WRITE_KEY or name a key file in targets.yaml",
+}
+
+
+class ColumnTypeForm(Form):
+    """A declared column, at length."""
+
+    type: ColumnType = Field(description="What the text is to be read as.")
+    format: str | None = Field(
+        None,
+        description="Of a timestamp: iso8601 (default), epoch_s, epoch_ms, epoch_us, epoch_ns or a strptime pattern.",
+    )
+    timezone: str | None = Field(None, description="The zone of wall-clock time in this column.")
+    ambiguous: Ambiguous = Field("error", description="Which of two instants in the hour repeated in autumn.")
+    nonexistent: Nonexistent = Field("error", description="What to do in the hour skipped in spring.")
+
+
+DeclaredForm = Annotated[
+    Annotated[ColumnType, Tag("<text>")] | Annotated[ColumnTypeForm, Tag("<mapping>")],
+    Discriminator(
+        object_shape,
+        custom_error_type="no_declared",
+        custom_error_message="is {found}; a type or {type: timestamp, format: ...} is wanted | ",
+    ),
+]
+
+
+class CsvForm(Form):
+    """How a CSV or TSV file is written."""
+
+    delimiter: str | None = Field(None, description="One character; a comma for csv, a tab for tsv.")
+    quote: str = Field('"', description="One character.")
+    escape: str | None = Field(None, description="One character; the quote, doubled, where left out.")
+    encoding: str = Field("utf-8", description="utf-8, utf-16, latin-1, cp1252 ...")
+    null_values: list[str] = Field([""], description="Texts that mean null where they stand without quotes.")
+    header: bool = Field(True, description="False: `columns` names the columns in order.")
+
+
+def path_shape(value: Any) -> str | None:  # noqa: ANN401
+    """One path or several."""
+    return "<text>" if isinstance(value, str) else "<list>" if isinstance(value, list) else None
+
+
+PathForm = Annotated[
+    Annotated[str, Tag("<text>")] | Annotated[list[str], Tag("<list>")],
+    Discriminator(
+        path_shape,
+        custom_error_type="no_path",
+        custom_error_message="is {found}; a path or a list of paths is wanted | ",
+    ),
+]
+
+
+class SourceForm(Form):
+    """Where the rows come from; exactly one of `path` and `database`."""
+
+    path: PathForm | None = Field(None, description='Relative to the job file: a file, glob, folder, list, or "-".')
+    format: str | None = Field(None, description="csv, tsv, parquet or ndjson; by the suffix where left out.")
+    csv: CsvForm | None = Field(None, description="How a CSV or TSV file is written.")
+    timezone: str | None = Field(None, description="The zone of timestamps that carry none.")
+    columns: dict[str, DeclaredForm] = Field({}, description="Types of columns; what is not named stays text.")
+    query: str | None = Field(
+        None, description="DuckDB SQL over `source` and `files`; with `database`, the database's own SQL."
+    )
+    files: dict[str, str] = Field({}, description="More inputs of `query`: name to path.")
+    database: str | None = Field(None, description="A database's URL: sqlite:///shop.db.")
+
+
+class JobForm(Form):
+    """A backfill job: a source and the calls to make of each of its rows."""
+
+    version: Literal[1] = Field(description="Of this format.")
+    name: str = Field(description="Part of every message id: renaming a job sends everything again.")
+    generation: int = Field(1, ge=1, description="Raised on purpose to send the same rows again under new ids.")
+    source: SourceForm = Field(description="Where the rows come from.")
+    where: str | None = Field(None, description="DuckDB SQL; rows where it is not true are left out.")
+    defaults: CallFields | None = Field(None, description="Fields of every call whose type has them.")
+    calls: list[CallForm] = Field(description="The calls made of each row.", json_schema_extra={"minItems": 1})
+    rules: dict[str, Literal["error", "warn", "ignore"]] = Field(
+        {}, description="Severity by rule, such as BF105: warn."
+    )
+    ordered: bool = Field(False, description="One request at a time, in source order.")

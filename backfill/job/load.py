@@ -1,0 +1,128 @@
+"""Reading a job file: shape, meaning, and the frozen job that the stages work from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from backfill.document import Faults, Positions, read_document, validate
+from backfill.errors import Fault
+from backfill.job.checks import FIELDS, check_call, check_job, check_own_fields, check_required, check_scopes
+from backfill.job.expand import Expander, merge
+from backfill.job.file import CallForm, ColumnTypeForm, JobForm, SourceForm
+from backfill.job.models import Call, ColumnSpec, CsvSpec, Job, Source
+
+KIND = "job file"
+#: What stands in for required parts that are missing or faulty while the rest is checked; none of it is kept.
+_STAND_INS: dict[str, Any] = {
+    "version": 1,
+    "name": "stand-in",
+    "source": {"path": "-"},
+    "calls": [],
+    "calls[]": {"type": "track"},
+}
+
+
+def load_job(path: Path, known_rules: Mapping[str, bool] | None = None) -> Job:
+    """The job in that file, short forms written out and defaults applied.
+
+    `known_rules` says of each rule's code whether `rules` may lower it; without it `rules` is taken as it stands.
+
+    Raises:
+        JobError: with every fault of the file at once, each with its place, field and hint.
+    """
+    source_text = positions(path)
+    faults = Faults(source_text)
+    form = validate(JobForm, faults, _STAND_INS)
+    job = None if form is None else build(form, faults, path, known_rules)
+    if faults.found or job is None:
+        raise source_text.refuse(KIND, faults.found, full=faults.full)
+    return job
+
+
+def positions(path: Path) -> Positions:
+    """Where each field of a job file stands; raises JobError where it cannot be read as YAML at all."""
+    return read_document(path, KIND)
+
+
+def fault_at(path: Path, field: str, message: str, hint: str = "", offset: int | None = None) -> Fault:
+    """A fault found later (by a schema or an SQL binder) with its place in the job file.
+
+    `offset` counts characters of the field's own text, an SQL expression's for one.
+    """
+    return positions(path).fault(field, message, hint, offset=offset)
+
+
+def fingerprint(job: Job) -> str:
+    """SHA-256 in hex of the job's YAML data as written: comments, layout and the order of keys are no difference."""
+    canonical = json.dumps(job.raw, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def build(form: JobForm, faults: Faults, path: Path, known_rules: Mapping[str, bool] | None) -> Job | None:
+    """The job, every fault of meaning noted; None where there was any fault at all."""
+    check_job(faults, form, known_rules)
+    expander = Expander(faults)
+    defaults = expander.fields(form.defaults, "defaults") if form.defaults else {}
+    sound = [(place, call) for place, call in enumerate(form.calls) if not faults.is_broken(f"calls[{place}]")]
+    check_scopes(faults, sound)
+    types = {call.type for _, call in sound}
+    if len(sound) == len(form.calls) and sound:
+        for name in sorted(set(defaults) - frozenset().union(*(FIELDS[kind] for kind in types))):
+            faults.add(f"defaults.{name}", "no call of this job has this field", "remove it", key=True)
+    calls = [build_call(form, call, place, defaults, expander) for place, call in sound]
+    if faults.found:
+        return None
+    return Job(
+        version=1,
+        name=form.name,
+        generation=form.generation,
+        source=build_source(form.source),
+        where=form.where,
+        calls=tuple(call for call in calls if call),
+        rules=form.rules,
+        ordered=form.ordered,
+        path=str(path.resolve()),
+        raw=faults.positions.data,
+    )
+
+
+def build_call(
+    job: JobForm, form: CallForm, place: int, defaults: Mapping[str, Any], expander: Expander
+) -> Call | None:
+    """One call with the defaults that its type has; None where a required field is missing."""
+    path, faults = f"calls[{place}]", expander.faults
+    check_own_fields(faults, form, path)
+    fields = merge(defaults, expander.fields(form, path), FIELDS[form.type])
+    check_required(faults, fields, form.type, path)
+    if "timestamp" not in fields:
+        return None
+    known = {name: value for name, value in fields.items() if name in FIELDS[form.type]}
+    call = Call(type=form.type, label=form.label, when=form.when, **known)
+    check_call(faults, call, path, job.source)
+    return call
+
+
+def build_source(form: SourceForm) -> Source:
+    """The source with its short forms written out."""
+    paths = () if form.path is None else (form.path,) if isinstance(form.path, str) else tuple(form.path)
+    csv = form.csv.model_dump() if form.csv else {}
+    if "null_values" in csv:
+        csv["null_values"] = tuple(csv["null_values"])
+    columns = {
+        name: ColumnSpec(**declared.model_dump()) if isinstance(declared, ColumnTypeForm) else ColumnSpec(type=declared)
+        for name, declared in form.columns.items()
+    }
+    return Source(
+        path=paths,
+        format=form.format,
+        csv=CsvSpec(**csv),
+        timezone=form.timezone,
+        columns=columns,
+        query=form.query,
+        files=form.files,
+        database=form.database,
+    )

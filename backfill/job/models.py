@@ -1,0 +1,237 @@
+"""The job file as frozen models: what `load_job` returns, with short forms written out and defaults applied.
+
+Names of fields are those of the job file (and so of Segment's spec), which is why some are camelCase.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+CallType = Literal["identify", "track", "page", "screen", "group", "alias"]
+ColumnType = Literal["text", "integer", "number", "decimal", "boolean", "date", "timestamp", "json"]
+Ambiguous = Literal["earliest", "latest", "error"]
+Nonexistent = Literal["error", "shift_forward"]
+
+
+class Model(BaseModel):
+    """Frozen, and closed to fields it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, strict=True)
+
+
+class Slot(Model):
+    """What a column's or an expression's value may say about itself."""
+
+    nulls: Literal["omit", "keep"] = "omit"
+    as_: Literal["text", "number"] | None = Field(default=None, alias="as")
+    on_bad: Literal["reject", "omit"] = "reject"
+
+
+class ColumnValue(Slot):
+    """The value of a column."""
+
+    column: str
+
+
+class SqlValue(Slot):
+    """The value of a DuckDB SQL expression over the row's typed columns."""
+
+    sql: str
+
+
+class ConstantValue(Model):
+    """The same JSON value for every row."""
+
+    value: Any
+
+
+class ListValue(Model):
+    """A JSON array of values; null elements stay."""
+
+    list: tuple[Value, ...]
+
+
+class ObjectValue(Model):
+    """A JSON object; keys are written out paths as in ObjectSpec."""
+
+    object: ObjectSpec
+
+
+class Star(Model):
+    """`"*"`: every column not named elsewhere in this object, nor used as id, time or name."""
+
+    exclude: tuple[str, ...] = ()
+
+
+class ObjectSpec(Model):
+    r"""properties, traits, context, or a nested object.
+
+    `members` in the order of the file: path (dotted keys split, `\.` undone) -> value. `column` is the whole object
+    from a column, `members` then override it.
+    """
+
+    column: ColumnValue | None = None
+    members: tuple[tuple[tuple[str, ...], Value], ...] = ()
+    star: Star | None = None
+
+
+Value = Annotated[ColumnValue | SqlValue | ConstantValue | ListValue | ObjectValue, Field(union_mode="smart")]
+
+
+class TimestampSpec(Model):
+    """A call's timestamp: a column (or expression) and how to read it.
+
+    `format`: None where the column is typed already; iso8601, epoch_s, epoch_ms, epoch_us, epoch_ns or a strptime
+    pattern. `timezone`, `ambiguous` and `nonexistent` are None where the column's or the source's hold.
+    """
+
+    column: str | None = None
+    sql: str | None = None
+    value: str | None = None
+    format: str | None = None
+    timezone: str | None = None
+    ambiguous: Ambiguous | None = None
+    nonexistent: Nonexistent | None = None
+
+
+class ColumnSpec(Model):
+    """A declared column of the source."""
+
+    type: ColumnType
+    format: str | None = None  # timestamps only
+    timezone: str | None = None
+    ambiguous: Ambiguous = "error"
+    nonexistent: Nonexistent = "error"
+
+
+class CsvSpec(Model):
+    """How a CSV or TSV file is written."""
+
+    delimiter: str | None = None  # None: "," for csv, a tab for tsv
+    quote: str = '"'
+    escape: str | None = None  # None: the quote, doubled
+    encoding: str = "utf-8"
+    null_values: tuple[str, ...] = ("",)  # unquoted only
+    header: bool = True  # False: `columns` names the columns in order
+
+
+class Source(Model):
+    """Where the rows come from. Exactly one of `path` and `database`."""
+
+    path: tuple[str, ...] = ()  # as written; globs, folders, URLs, "-"
+    format: str | None = None  # csv, tsv, parquet, ndjson; None: by the suffix
+    csv: CsvSpec = CsvSpec()
+    timezone: str | None = None
+    columns: dict[str, ColumnSpec] = {}
+    query: str | None = None  # DuckDB SQL over `source` and `files`; the database's own SQL where `database` is given
+    files: dict[str, str] = {}
+    database: str | None = None
+
+
+class Call(Model):
+    """One call, with `defaults` applied. Fields that the type does not have are None."""
+
+    type: CallType
+    label: str | None = None
+    when: str | None = None
+    message_key: Literal["content", "row"] | tuple[Value, ...] | None = None
+    message_id: ColumnValue | None = None
+    timestamp: TimestampSpec
+    userId: Value | None = None
+    anonymousId: Value | None = None
+    groupId: Value | None = None
+    previousId: Value | None = None
+    event: Value | None = None
+    name: Value | None = None
+    category: Value | None = None
+    properties: ObjectSpec | None = None
+    traits: ObjectSpec | None = None
+    context: ObjectSpec | None = None
+    integrations: dict[str, Any] | None = None
+
+    @property
+    def scope(self) -> str:
+        """The part of the message id's namespace that tells calls of one job apart: the label, else the type."""
+        return self.label or self.type
+
+
+class Job(Model):
+    """A whole job file."""
+
+    version: Literal[1]
+    name: str
+    generation: int = 1
+    source: Source
+    where: str | None = None
+    calls: tuple[Call, ...]
+    rules: dict[str, Literal["error", "warn", "ignore"]] = {}
+    ordered: bool = False
+    path: str = ""  # of the job file, absolute; "" where it was not read from a file
+    raw: dict[str, Any] = Field(default={}, exclude=True)  # the YAML data as written: the fingerprint's subject
+
+    def expressions(self) -> dict[str, str]:
+        """Every distinct SQL expression of the calls (`sql`, `when`), in file order -> its snapshot column."""
+        texts: dict[str, None] = {}
+        for call in self.calls:
+            texts.update(dict.fromkeys(call_expressions(call)))
+        return {text: f"__bf_sql_{index}" for index, text in enumerate(texts)}
+
+    def time_columns(self) -> dict[tuple[str, str], str]:
+        """Every distinct (column, format) that a call's `timestamp` reads from text -> its snapshot column.
+
+        The column exists in the snapshot only where the source column is text and the format no epoch.
+        """
+        pairs = [
+            (call.timestamp.column, call.timestamp.format)
+            for call in self.calls
+            if call.timestamp.column and call.timestamp.format and not call.timestamp.format.startswith("epoch_")
+        ]
+        return {pair: f"__bf_time_{index}" for index, pair in enumerate(dict.fromkeys(pairs))}
+
+
+def values_of(spec: ObjectSpec | None) -> list[Any]:
+    """Every value inside an object, nested ones included, depth first, in file order."""
+    if spec is None:
+        return []
+    found: list[Any] = [spec.column] if spec.column else []
+    for _, value in spec.members:
+        found.extend(inner_values(value))
+    return found
+
+
+def inner_values(value: Any) -> list[Any]:  # noqa: ANN401
+    """The value itself and every value inside it."""
+    if isinstance(value, ListValue):
+        return [inner for item in value.list for inner in inner_values(item)]
+    if isinstance(value, ObjectValue):
+        return values_of(value.object)
+    return [value]
+
+
+def call_values(call: Call) -> list[Any]:
+    """Every column, SQL and constant value of a call, timestamp and `when` aside, in a fixed order."""
+    found: list[Any] = []
+    for single in (call.userId, call.anonymousId, call.groupId, call.previousId, call.event, call.name, call.category):
+        found.extend(inner_values(single) if single is not None else [])
+    for spec in (call.properties, call.traits, call.context):
+        found.extend(values_of(spec))
+    if isinstance(call.message_key, tuple):
+        found.extend(call.message_key)
+    if call.message_id is not None:
+        found.append(call.message_id)
+    return found
+
+
+def call_expressions(call: Call) -> list[str]:
+    """Every SQL expression of a call, `when` first."""
+    found = [call.when] if call.when else []
+    found += [call.timestamp.sql] if call.timestamp.sql else []
+    return found + [value.sql for value in call_values(call) if isinstance(value, SqlValue)]
+
+
+ListValue.model_rebuild()
+ObjectValue.model_rebuild()
+ObjectSpec.model_rebuild()
+Call.model_rebuild()

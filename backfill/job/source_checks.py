@@ -1,0 +1,141 @@
+"""What the parts of a source mean together; that it exists is found when it is opened."""
+
+from __future__ import annotations
+
+from backfill.document import Faults, suggest
+from backfill.job.file import ColumnTypeForm, SourceForm
+from backfill.job.times import check_format, check_zone
+from backfill.records import INTERNAL_PREFIX
+
+_LATER_SCHEMES = ("s3", "s3a", "gs", "gcs", "az", "azure", "abfs", "abfss", "http", "https", "hf")
+_LATER_DATABASES = (
+    "postgresql",
+    "postgres",
+    "mysql",
+    "mariadb",
+    "snowflake",
+    "bigquery",
+    "redshift",
+    "mssql",
+    "duckdb",
+)
+_FORMATS = ("csv", "tsv", "parquet", "ndjson")
+_ENCODINGS = ("utf-8", "utf-16", "latin-1", "cp1252", "shift_jis", "gb18030")
+
+
+def check_source(faults: Faults, source: SourceForm) -> None:
+    """Note what is wrong with the source as written; that it exists is found when it is opened."""
+    settled = (source.path is None) != (source.database is None)
+    if not settled and not faults.is_broken("source.path", "source.database"):
+        found = "both `path` and `database`" if source.path is not None else "neither `path` nor `database`"
+        faults.add("source", f"has {found}; exactly one is wanted")
+    if source.format is not None and source.format not in _FORMATS:
+        faults.add("source.format", f'there is no format "{source.format}"', suggest(source.format, _FORMATS))
+    check_zone(faults, source.timezone, "source.timezone")
+    if source.query is not None and not source.query.strip():
+        faults.add("source.query", "is an empty query")
+    check_paths(faults, source)
+    check_columns_declared(faults, source)
+    check_csv(faults, source)
+    if source.database is not None:
+        check_database(faults, source)
+    if source.files and source.query is None:
+        faults.add(
+            "source.files", "are read by nothing without a `query`", "add `query: SELECT ... FROM source JOIN ...`"
+        )
+
+
+def check_paths(faults: Faults, source: SourceForm) -> None:
+    """Note paths that are empty or of a kind that this version cannot read."""
+    several = isinstance(source.path, list)
+    paths = [("source.path", source.path)] if isinstance(source.path, str) else []
+    paths += [(f"source.path[{place}]", path) for place, path in enumerate(source.path or []) if several]
+    if several and not source.path:
+        faults.add("source.path", "is an empty list")
+    for name in source.files:
+        if name.casefold() == "source" or name.startswith(INTERNAL_PREFIX) or not name:
+            faults.add(
+                f"source.files.{name}", f'"{name}" cannot name a file: it is taken', "choose another name", key=True
+            )
+    for path, text in [*paths, *((f"source.files.{name}", text) for name, text in source.files.items())]:
+        scheme = text.split("://")[0].casefold() if "://" in text else ""
+        if not text.strip() or "\0" in text:
+            faults.add(path, "is an empty path" if not text.strip() else "has a NUL character")
+        elif scheme in _LATER_SCHEMES:
+            hint = "download the files first; cloud storage comes with a later version"
+            faults.add(path, f"{scheme}:// cannot be read by this version", hint)
+        elif text == "-" and (len(paths) > 1 or path.startswith("source.files.")):
+            faults.add(path, "standard input stands alone", "save it to a file first")
+
+
+def check_columns_declared(faults: Faults, source: SourceForm) -> None:
+    """Note declared columns that cannot be."""
+    seen: dict[str, str] = {}
+    for name, declared in source.columns.items():
+        path = f"source.columns.{name}"
+        if not name or name.startswith(INTERNAL_PREFIX):
+            faults.add(path, f"a column's name is not empty and does not begin with {INTERNAL_PREFIX}", key=True)
+        other = seen.setdefault(name.casefold(), name)
+        if other != name:
+            faults.add(path, f'"{name}" and "{other}" differ in case only', "rename one in the source", key=True)
+        if isinstance(declared, ColumnTypeForm):
+            check_declared(faults, declared, path)
+
+
+def check_declared(faults: Faults, declared: ColumnTypeForm, path: str) -> None:
+    """Note what only a timestamp can say, and formats and zones that are none."""
+    if declared.type != "timestamp":
+        for name in sorted(declared.model_fields_set - {"type"}):
+            faults.add(f"{path}.{name}", f"only a timestamp has `{name}`", key=True)
+        return
+    check_format(faults, declared.format, f"{path}.format")
+    check_zone(faults, declared.timezone, f"{path}.timezone")
+
+
+def check_csv(faults: Faults, source: SourceForm) -> None:
+    """Note characters that are none, and a header that nothing replaces."""
+    csv = source.csv
+    if csv is None:
+        return
+    if source.format in ("parquet", "ndjson") or source.database is not None:
+        faults.add("source.csv", "is for csv and tsv files only", key=True)
+    for name in ("delimiter", "quote", "escape"):
+        character = getattr(csv, name)
+        if character is not None and (len(character) != 1 or character in "\r\n\0"):
+            faults.add(f"source.csv.{name}", "is not one character", r'a tab is "\t" in double quotes')
+    if csv.delimiter is not None and csv.delimiter == csv.quote:
+        faults.add("source.csv.delimiter", "is the quote as well")
+    if not is_encoding(csv.encoding):
+        hint = suggest(csv.encoding, _ENCODINGS) or f"for example {', '.join(_ENCODINGS)}"
+        faults.add("source.csv.encoding", f'there is no encoding "{csv.encoding}" here', hint)
+    if not csv.header and not source.columns:
+        faults.add("source.csv.header", "without a header `columns` names the columns in order", "add `columns`")
+
+
+def is_encoding(name: str) -> bool:
+    """Whether Python can decode text by that name (it also has codecs between bytes and bytes, which are none)."""
+    try:
+        return "a,1\n".encode(name).decode(name) == "a,1\n"
+    except (LookupError, UnicodeError, ValueError):
+        return False
+
+
+def check_database(faults: Faults, source: SourceForm) -> None:
+    """Note databases that this version cannot read, and what goes with files only."""
+    scheme, separator, rest = (source.database or "").partition("://")
+    if not separator or not rest.strip("/"):
+        faults.add("source.database", "is no database URL", "write it as sqlite:///shop.db")
+    elif scheme in _LATER_DATABASES:
+        hint = "export the table to Parquet or CSV; this version reads sqlite:///..."
+        faults.add("source.database", f"{scheme} cannot be read by this version", hint)
+    elif scheme != "sqlite":
+        faults.add(
+            "source.database", f'there is no database "{scheme}"', suggest(scheme, ("sqlite",)) or "there is: sqlite"
+        )
+    elif not rest.startswith("/"):
+        faults.add("source.database", "has a host, SQLite has none", "write three slashes: sqlite:///shop.db")
+    if source.query is None:
+        faults.add("source", "a database needs a `query`", "add `query: SELECT ... FROM ...` in its own SQL")
+    for name in ("files", "format"):
+        if getattr(source, name):
+            faults.add(f"source.{name}", "goes with `path`, not with `database`", key=True)

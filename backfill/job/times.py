@@ -1,0 +1,120 @@
+"""What a job says of time: zones, formats, constants. All of it can be judged before a row is read."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+
+from backfill.document import Faults, suggest
+from backfill.job.models import TimestampSpec
+
+EPOCHS = ("epoch_s", "epoch_ms", "epoch_us", "epoch_ns")
+FORMATS = ("iso8601", *EPOCHS)
+#: Directives of DuckDB's strptime (https://duckdb.org/docs/stable/sql/functions/dateformat). %Z is left out: an
+#: abbreviation such as CST names several zones.
+_DIRECTIVE = re.compile(r"%(-?.|$)")
+_DATE_PARTS = {
+    "Y": "Ymd",
+    "y": "Ymd",
+    "m": "m",
+    "-m": "m",
+    "b": "m",
+    "B": "m",
+    "d": "d",
+    "-d": "d",
+    "j": "md",
+    "-j": "md",
+}
+_KNOWN = {*"aAwdbBmyYHIpMSgfzjUWGVuxXcn%", "-d", "-m", "-y", "-H", "-I", "-M", "-S", "-j"}
+
+
+_SOURCES = ("column", "sql", "value")
+
+
+def check_zone(faults: Faults, zone: str | None, path: str) -> None:
+    """Note a zone that is not in the IANA database."""
+    if zone is None or is_zone(zone):
+        return
+    if faults.full:
+        return
+    offset = re.fullmatch(r"(?:UTC|GMT)?([+-])(\d{1,2})(?::?00)?", zone)
+    hint = suggest(zone, available_timezones()) or "zones have IANA names, such as America/New_York or UTC"
+    if offset and int(offset[2]):
+        hint = f"write Etc/GMT{'-' if offset[1] == '+' else '+'}{int(offset[2])} (its sign is the other way round)"
+    faults.add(path, f'there is no time zone "{zone}"', hint)
+
+
+def is_zone(zone: str) -> bool:
+    """Whether the IANA database has the zone."""
+    try:
+        ZoneInfo(zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: a folder of zones, such as "America"
+        return False
+    return True
+
+
+def check_format(faults: Faults, name: str | None, path: str) -> None:
+    """Note a format that is neither one of the words nor a pattern that gives a whole date."""
+    if name is None or name in FORMATS:
+        return
+    if "%" not in name:
+        hint = suggest(name, FORMATS) or "a pattern has directives, such as %Y-%m-%d %H:%M:%S"
+        faults.add(path, f'there is no format "{name}"', hint)
+        return
+    directives = [match[1] for match in _DIRECTIVE.finditer(name)]
+    unknown = [directive for directive in directives if directive not in _KNOWN]
+    if "s" in unknown:
+        faults.add(path, "%s is no directive here", "seconds since 1970 are the format epoch_s")
+    elif "Z" in unknown:
+        faults.add(path, "%Z is not taken: abbreviations name several zones", "use %z for offsets, or state `timezone`")
+    elif unknown:
+        faults.add(path, f"%{unknown[0]} is no directive", "as in strptime: %Y %m %d %H %M %S %f %z ...")
+    elif not gives_date(directives):
+        faults.add(path, f'"{name}" does not give year, month and day')
+
+
+def gives_date(directives: list[str]) -> bool:
+    """Whether the directives together name one day."""
+    if {"c", "x"} & set(directives) or {"G", "V"} <= set(directives):
+        return True
+    if {"U", "W"} & set(directives) and {"Y", "y", "-y"} & set(directives):
+        return True
+    year = bool({"Y", "y", "-y"} & set(directives))
+    parts = "".join(_DATE_PARTS.get(directive, "") for directive in directives if directive not in ("Y", "y"))
+    return year and "m" in parts and "d" in parts
+
+
+def has_offset(name: str | None) -> bool:
+    """Whether every text of this format carries its own offset from UTC (an epoch is UTC by nature)."""
+    return name in EPOCHS or (name is not None and "%z" in name.replace("%%", ""))
+
+
+def check_timestamp(faults: Faults, spec: TimestampSpec, path: str) -> None:
+    """Note what is wrong with a call's timestamp, whatever the source holds."""
+    given = [name for name in _SOURCES if getattr(spec, name) is not None]
+    if len(given) != 1 and not faults.is_broken(*(f"{faults.positions.written(path)}.{name}" for name in _SOURCES)):
+        found = " and ".join(f"`{name}`" for name in given) or "none of them"
+        faults.add(path, f"has {found}; exactly one of `column`, `sql` and `value` is wanted")
+    check_format(faults, spec.format, f"{path}.format")
+    check_zone(faults, spec.timezone, f"{path}.timezone")
+    if spec.timezone and (has_offset(spec.format) or spec.value is not None):
+        faults.add(f"{path}.timezone", "says nothing: the text carries its own zone", "leave it out")
+    if spec.value is not None:
+        check_constant(faults, spec, path)
+
+
+def check_constant(faults: Faults, spec: TimestampSpec, path: str) -> None:
+    """Note a constant timestamp that is none, is before 1970, or has no zone."""
+    inside = f"{path}.value"
+    if spec.format not in (None, "iso8601"):
+        faults.add(f"{path}.format", "a constant is ISO 8601", "leave `format` out")
+    try:
+        moment = datetime.fromisoformat(spec.value or "")
+    except ValueError:
+        faults.add(inside, f'"{spec.value}" is no ISO 8601 timestamp', "write it as 2024-01-31T12:00:00Z")
+        return
+    if moment.tzinfo is None:
+        faults.add(inside, "has no zone", "end it with Z or an offset such as +02:00")
+    if moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() < 0:
+        faults.add(inside, "is before 1970, which Segment does not always take in")

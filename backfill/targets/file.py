@@ -1,0 +1,43 @@
+"""`targets.yaml` as people write it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from backfill.document import Form
+
+KindName = Literal["segment", "rudderstack", "compatible", "sandbox"]
+
+
+class LimitsForm(Form):
+    """What one request may hold; what is left out is Segment's."""
+
+    body_bytes: int | None = Field(None, ge=1_000, description="Uncompressed bytes of a request's body.")
+    call_bytes: int | None = Field(None, ge=200, description="Uncompressed bytes of one call.")
+    batch_calls: int | None = Field(None, ge=1, description="Calls of one request.")
+
+
+class ProfileForm(Form):
+    """One target."""
+
+    kind: KindName = Field(description="Whose API it is.")
+    endpoint: str | None = Field(None, description="Host or URL; Segment's own by `region` where left out.")
+    region: Literal["us", "eu"] | None = Field(None, description="Segment's region.")
+    # Any: a value that is no text must not be shown by a message about types, for it may be a key.
+    write_key: Any = Field(None, description="The variable that holds the write key, as ${NAME}.")
+    write_key_file: str | None = Field(None, description="A file of mode 0600 that holds the write key.")
+    id_scope: str | None = Field(None, description="Part of every message id; the key's digest where left out.")
+    rate: Any = Field(None, description="Calls a second, such as 1000/s, or unlimited.")
+    gzip: bool | None = Field(None, description="Compress bodies.")
+    limits: LimitsForm = Field(LimitsForm(), description="What one request may hold.")
+    insecure: bool = Field(False, description="Allow plain http beyond loopback.")
+    headers: dict[str, str] = Field({}, description="Further headers of every request.")
+
+
+class TargetsForm(Form):
+    """All targets of a project."""
+
+    version: Literal[1] = Field(description="Of this format.")
+    targets: dict[str, ProfileForm] = Field(description="By name.")

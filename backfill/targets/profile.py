@@ -1,0 +1,131 @@
+"""What a profile's values mean together, judged without the environment: every profile, also those not asked for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from backfill.document import Faults
+from backfill.errors import Fault, UsageError
+from backfill.limits import SEGMENT
+from backfill.targets.endpoint import Endpoint, EndpointError, parse_endpoint
+from backfill.targets.file import ProfileForm
+from backfill.targets.rate import HINT, parse_rate
+from backfill.targets.variables import is_one_variable, is_torn, variables_in
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+#: Field names of HTTP (RFC 9110, section 5.1) that a profile may set.
+_HEADER: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+_OWN_HEADERS: Final = {"authorization", "host", "connection", "transfer-encoding", "user-agent", "x-retry-count"}
+_KEY_HINT: Final = "write_key: ${SEGMENT_WRITE_KEY} names a variable; write_key_file: names a file of mode 0600"
+
+
+def check_profile(faults: Faults, profile: ProfileForm, name: str, built_in: ProfileForm | None) -> None:
+    """Note everything that is wrong with one profile."""
+    path = f"targets.{name}"
+    if not _NAME.fullmatch(name):
+        faults.add(path, f'"{name[:60]}" is no name of a target', "letters, digits, . _ and - are taken", key=True)
+    if built_in is not None and built_in.kind != profile.kind:
+        faults.add(f"{path}.kind", f'the name "{name}" belongs to the kind {built_in.kind}', "choose another name")
+    check_variables(faults, profile, path)
+    check_key(faults, profile, path)
+    check_endpoint(faults, profile, path)
+    check_rate(faults, profile, path)
+    check_limits(faults, profile, path)
+    check_headers(faults, profile, path)
+    scope = profile.id_scope
+    if scope is not None and (not scope.strip() or not scope.isprintable()):
+        faults.add(f"{path}.id_scope", "is empty" if not scope.strip() else "has control characters")
+
+
+def check_variables(faults: Faults, profile: ProfileForm, path: str) -> None:
+    """Note every `${` that is no `${VAR}`."""
+    texts = {name: getattr(profile, name) for name in ("endpoint", "write_key_file", "id_scope", "rate")}
+    texts |= {f"headers.{name}": value for name, value in profile.headers.items()}
+    for name, text in texts.items():
+        if isinstance(text, str) and is_torn(text):
+            faults.add(f"{path}.{name}", "has a `${` that is no variable", "a variable is ${NAME}: no default, no dash")
+
+
+def check_key(faults: Faults, profile: ProfileForm, path: str) -> None:
+    """Note keys that stand in the file themselves, and keys stated twice or not at all."""
+    written, file = profile.write_key, profile.write_key_file
+    if written is not None and not (isinstance(written, str) and is_one_variable(written)):
+        faults.add(f"{path}.write_key", "a write key never stands in a file that is shared", _KEY_HINT)
+    if written is not None and file is not None:
+        faults.add(
+            f"{path}.write_key_file", "goes instead of `write_key`, not with it", "keep one of the two", key=True
+        )
+    if written is None and file is None and profile.kind in ("rudderstack", "compatible"):
+        # Segment's own variable is not taken for these: a key must not go to another company by default.
+        faults.add(path, f"a {profile.kind} target needs `write_key` or `write_key_file`", _KEY_HINT)
+
+
+def check_endpoint(faults: Faults, profile: ProfileForm, path: str) -> None:
+    """Note endpoints that are none, are missing, or that this kind may not have."""
+    inside = f"{path}.endpoint"
+    if profile.region is not None and profile.kind != "segment":
+        faults.add(f"{path}.region", "only Segment has regions here", "state the `endpoint`", key=True)
+    if profile.endpoint is None:
+        if profile.kind in ("rudderstack", "compatible") and not faults.is_broken(inside):
+            faults.add(path, f"a {profile.kind} target needs an `endpoint`")
+        return
+    if profile.region is not None and profile.kind == "segment":
+        faults.add(inside, "goes instead of `region`, not with it", "keep one of the two", key=True)
+    if variables_in(profile.endpoint):
+        return  # judged once its variables are filled in
+    try:
+        check_place(faults, profile, parse_endpoint(profile.endpoint), inside)
+    except EndpointError as error:
+        faults.add(inside, error.message, error.hint)
+
+
+def check_place(faults: Faults, profile: ProfileForm, endpoint: Endpoint, path: str) -> None:
+    """Note a sandbox beyond loopback and plain http beyond it."""
+    if profile.kind == "sandbox" and not endpoint.loopback:
+        faults.add(path, "is not on loopback, where a sandbox is", "another kind sends calls elsewhere")
+    elif endpoint.plain and not endpoint.loopback and not profile.insecure:
+        hint = "use https, or say `insecure: true`: the write key and all data then go in clear"
+        faults.add(path, "is plain http beyond this machine", hint)
+
+
+def check_rate(faults: Faults, profile: ProfileForm, path: str) -> None:
+    """Note rates that are none."""
+    rate = profile.rate
+    if rate is None or (isinstance(rate, str) and variables_in(rate)):
+        return
+    try:
+        parse_rate(str(rate) if isinstance(rate, str | int | float) and not isinstance(rate, bool) else "")
+    except UsageError:
+        faults.add(f"{path}.rate", "is no rate", HINT)
+
+
+def check_limits(faults: Faults, profile: ProfileForm, path: str) -> None:
+    """Note limits that do not fit together, and any beyond Segment's own where it is Segment."""
+    for name, value in profile.limits.model_dump().items():
+        most = getattr(SEGMENT, name)
+        if value is not None and value > most and profile.kind in ("segment", "sandbox"):
+            faults.add(f"{path}.limits.{name}", f"is above Segment's own {most:,}: more is refused or dropped")
+    body = profile.limits.body_bytes or SEGMENT.body_bytes
+    if (profile.limits.call_bytes or SEGMENT.call_bytes) > body:
+        faults.add(f"{path}.limits", "a call may be larger than a body", "raise `body_bytes` or lower `call_bytes`")
+
+
+def check_headers(faults: Faults, profile: ProfileForm, path: str) -> None:
+    """Note headers that HTTP does not have or that backfill sets itself."""
+    for name, value in profile.headers.items():
+        inside = f"{path}.headers.{name}"
+        if not _HEADER.fullmatch(name) or not value.isprintable() or not value.isascii():
+            faults.add(inside, "is no header", "one line of ASCII", key=True)
+        elif name.casefold() in _OWN_HEADERS or name.casefold().startswith("content-"):
+            faults.add(inside, "is set by backfill", "remove it", key=True)
+
+
+def without_keys(faults: Sequence[Fault]) -> list[Fault]:
+    """The faults with nothing in them that may have been a write key."""
+    return [
+        replace(fault, message="is no ${VAR}", hint=_KEY_HINT) if fault.path.endswith(".write_key") else fault
+        for fault in faults
+    ]
