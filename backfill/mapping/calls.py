@@ -45,7 +45,7 @@ class CompiledCall:
     scope: str  # label or type: how people and message ids tell the calls apart
     namespace: str  # of its message ids
     reads: tuple[str, ...]  # columns of the snapshot it needs, in snapshot order
-    derived: tuple[pl.Expr, ...]
+    derived: tuple[pl.Expr, ...]  # each may read those before it
     made: pl.Expr | None  # false or null: the row does not make this call; None: every row does
     checks: tuple[Check, ...]
     key: Key

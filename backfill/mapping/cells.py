@@ -9,7 +9,7 @@ import polars as pl
 
 from backfill import encode
 from backfill.errors import JobError
-from backfill.job.models import ColumnSpec, ColumnValue, ConstantValue, Job, ListValue, ObjectValue, SqlValue, Value
+from backfill.job.models import ColumnSpec, ColumnValue, ConstantValue, Job, SqlValue
 from backfill.mapping.calls import Check
 from backfill.mapping.template import Cell, Part, certain
 from backfill.records import Column, Kind, Severity, Zone
@@ -132,21 +132,17 @@ class Binder:
 
     # -- values -------------------------------------------------------------------------------------------------
 
-    def value(self, value: Value) -> Cell:
-        """Bind any value; its checks are added."""
-        if isinstance(value, ConstantValue):
-            return _constant(value.value)
-        if isinstance(value, ListValue):
-            return self._list(value)
-        if isinstance(value, ObjectValue):
-            raise TypeError("objects are bound by objects.bind_object")
-        return self._slot(value)
+    def value(self, value: ColumnValue | SqlValue | ConstantValue) -> Cell:
+        """Bind a value that holds no others; its checks are added. Lists and objects: `objects.bind_value`."""
+        return constant(value.value) if isinstance(value, ConstantValue) else self._slot(value)
 
-    def _list(self, value: ListValue) -> Cell:
-        texts = [self.value(item).text.fill_null("null") for item in value.list]
-        commas = [part for text in texts for part in (pl.lit(","), text)][1:]
-        text = pl.concat_str([pl.lit("["), *commas, pl.lit("]")])
-        return Cell(text, text, Kind.JSON)
+    def text(self, value: ColumnValue | SqlValue | ConstantValue) -> Cell:
+        """Bind an id, a name or a part of a key: always text, so an integer may have any length."""
+        if isinstance(value, ConstantValue):
+            return constant(value.value)
+        name = self.expressions[value.sql] if isinstance(value, SqlValue) else value.column
+        as_is = self.column(name).kind is Kind.TEXT
+        return self._slot(value if as_is else value.model_copy(update={"as_": "text"}))
 
     def _slot(self, value: ColumnValue | SqlValue) -> Cell:
         name = self.expressions[value.sql] if isinstance(value, SqlValue) else value.column
@@ -185,7 +181,8 @@ class Binder:
         elif column.kind is Kind.INTEGER and column.raw is not None:
             long = self.read(column.raw).str.replace(_LONG_INTEGER, "$1$2")
             plain = pl.coalesce(plain, pl.when(self._long_integer(column)).then(long))
-        return encode.Encoded(encode.string(plain)), plain
+        bad = (("BF111", ~expr.is_finite()),) if column.kind is Kind.NUMBER else ()
+        return encode.Encoded(encode.string(plain), bad), plain
 
     def _long_integer(self, column: Column) -> pl.Expr:
         raw = self.read(column.raw or column.name)
@@ -219,7 +216,8 @@ class Binder:
         return to_utc(wall, zone, "error", "error")
 
 
-def _constant(value: object) -> Cell:
+def constant(value: object) -> Cell:
+    """A constant; null is a value that is never there."""
     if value is None:
         nothing = pl.lit(None, pl.String)
         return Cell(nothing, nothing, Kind.NULL)

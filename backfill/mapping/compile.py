@@ -10,7 +10,7 @@ import polars as pl
 
 from backfill import encode
 from backfill.identity import namespace
-from backfill.job.models import Call, ColumnValue, Job, ObjectSpec
+from backfill.job.models import Call, ColumnValue, Job, ListValue, ObjectSpec, ObjectValue, Value
 from backfill.limits import GROUP_ID_CHARACTERS, MESSAGE_ID_CHARACTERS
 from backfill.mapping.calls import CompiledCall, Key
 from backfill.mapping.cells import Binder
@@ -121,7 +121,7 @@ def _ids(binder: Binder, call: Call, top: Node) -> None:
         value = getattr(call, name)
         if value is None:
             continue
-        cell = binder.value(value)
+        cell = binder.text(value)
         text = cell.plain
         top.put((name,), _text_member(cell))
         missing_code = needed[1] if needed and name == needed[0] else ("BF106" if call.type == "alias" else "BF101")
@@ -146,7 +146,7 @@ def _names(binder: Binder, call: Call, top: Node) -> None:
         value = getattr(call, name)
         if value is None:
             continue
-        cell = binder.value(value)
+        cell = binder.text(value)
         text = cell.plain
         top.put((name,), _text_member(cell))
         empty = text == ""
@@ -193,7 +193,7 @@ def _with_context(top: Node, context: Node, call: Call, library_version: str | N
 def _key(binder: Binder, call: Call) -> tuple[Key, pl.Expr | None]:
     """Where the message id comes from, with the checks of its parts."""
     if call.message_id is not None:
-        cell = binder.value(call.message_id)
+        cell = binder.text(call.message_id)
         size = cell.plain.str.len_chars()
         bad = cell.plain.is_null() | ~size.is_between(1, MESSAGE_ID_CHARACTERS)
         binder.check("BF116", cell.column, bad, cell.plain)
@@ -204,7 +204,7 @@ def _key(binder: Binder, call: Call) -> tuple[Key, pl.Expr | None]:
         binder.reads.update((FILE_COLUMN, RECORD_COLUMN, FILE_KEY_COLUMN))
         parts = [encode.string(pl.col(FILE_KEY_COLUMN)), encode.quoted(pl.col(RECORD_COLUMN).cast(pl.String))]
         return Key.COLUMNS, _array(parts)
-    cells = [binder.value(value) for value in call.message_key or ()]
+    cells = [_part(binder, value) for value in call.message_key or ()]
     empty = pl.all_horizontal([cell.plain.fill_null("") == "" for cell in cells])
     for cell in cells:
         binder.check("BF112", cell.column, cell.plain.is_null(), cell.plain)
@@ -213,6 +213,11 @@ def _key(binder: Binder, call: Call) -> tuple[Key, pl.Expr | None]:
             "BF112", ", ".join(cell.column for cell in cells), empty & cells[0].plain.is_not_null(), pl.lit("")
         )
     return Key.COLUMNS, _array([encode.string(cell.plain) for cell in cells])
+
+
+def _part(binder: Binder, value: Value) -> Cell:
+    assert not isinstance(value, ListValue | ObjectValue)  # loading the job refuses them in a key
+    return binder.text(value)
 
 
 def _array(texts: list[pl.Expr]) -> pl.Expr:

@@ -6,11 +6,11 @@ import polars as pl
 
 from backfill import encode
 from backfill.errors import JobError
-from backfill.job.models import ColumnValue, ObjectSpec, ObjectValue, inner_values
+from backfill.job.models import ColumnValue, ListValue, ObjectSpec, ObjectValue, Value, inner_values
 from backfill.limits import PROPERTIES, UNIFY_PROPERTIES
 from backfill.mapping.cells import Binder
 from backfill.mapping.merge import member_count, merged
-from backfill.mapping.template import Cell, Facts, Node, nullable
+from backfill.mapping.template import Cell, Facts, Node, Part, certain, nullable
 from backfill.records import INTERNAL_PREFIX, Kind
 
 
@@ -24,12 +24,30 @@ def bind_object(binder: Binder, spec: ObjectSpec | None, used: frozenset[str]) -
         return node, None
     whole = _whole(binder, spec.column, node) if spec.column is not None else None
     for path, value in spec.members:
-        inner = bind_object(binder, value.object, used)[0] if isinstance(value, ObjectValue) else binder.value(value)
-        node.put(path, inner)
+        node.put(path, bind_value(binder, value, used))
     if spec.star is not None:
         for name in _starred(binder, spec, used):
             node.put((name,), binder.value(ColumnValue(column=name)))
     return node, whole
+
+
+def bind_value(binder: Binder, value: Value, used: frozenset[str] = frozenset()) -> Node | Cell:
+    """Bind any value: lists and objects with all that is in them."""
+    if isinstance(value, ObjectValue):
+        return bind_object(binder, value.object, used)[0]
+    if isinstance(value, ListValue):
+        return _list(binder, value, used)
+    return binder.value(value)
+
+
+def _list(binder: Binder, value: ListValue, used: frozenset[str]) -> Cell:
+    """A JSON array; its elements stay, nulls as null and objects without members as {}."""
+    parts: list[Part] = []
+    for item in value.list:
+        bound = bind_value(binder, item, used)
+        text = encode.braced(bound.text(Facts())) if isinstance(bound, Node) else bound.text.fill_null("null")
+        parts += [",", text]
+    return certain("[", *parts[1:], "]")
 
 
 def _whole(binder: Binder, value: ColumnValue, node: Node) -> pl.Expr | None:

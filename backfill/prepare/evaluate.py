@@ -61,7 +61,7 @@ def _key_text(call: CompiledCall) -> pl.Expr:
 
 def evaluate(call: CompiledCall, frame: pl.DataFrame, call_bytes: int, repeat: pl.Expr | None = None) -> Evaluated:
     """Map, check and encode; `call_bytes` is the largest size a call may have, `repeat` the hash to add, if any."""
-    work = frame.with_columns(call.derived) if call.derived else frame
+    work = derive(frame, call.derived)
     masks = {f"m{number}": check.mask.fill_null(value=False) for number, check in enumerate(call.checks)}
     made = call.made if call.made is not None else pl.lit(value=True)
     errors = [pl.col(f"m{n}") for n, check in enumerate(call.checks) if check.severity is Severity.ERROR]
@@ -82,6 +82,13 @@ def evaluate(call: CompiledCall, frame: pl.DataFrame, call_bytes: int, repeat: p
         counts["BF107", Severity.ERROR.value] = len(oversize)
         calls = calls.filter(fits)
     return Evaluated(totals["made"], totals["bad"] + len(oversize), calls, problems, counts)
+
+
+def derive(frame: pl.DataFrame, derived: Iterable[pl.Expr]) -> pl.DataFrame:
+    """The frame with derived columns added, one after the other since a later one may read an earlier."""
+    for column in derived:
+        frame = frame.with_columns(column)
+    return frame
 
 
 def _encode(call: CompiledCall, good: pl.DataFrame, repeat: pl.Expr | None) -> pl.DataFrame:

@@ -16,7 +16,7 @@ from backfill.mapping import CompiledCall
 from backfill.mapping.calls import Key
 from backfill.pack import Packer
 from backfill.prepare.batches import Batches, digest16, sixteen
-from backfill.prepare.evaluate import PROBLEM_SCHEMA, Evaluated, evaluate, repeat_hash
+from backfill.prepare.evaluate import PROBLEM_SCHEMA, Evaluated, derive, evaluate, repeat_hash
 from backfill.prepare.frames import ROW_COLUMN, Frames
 from backfill.prepare.rejects import describe
 from backfill.records import Severity, ShardPlan, ShardSink, Snapshot
@@ -87,22 +87,23 @@ def key_hashes(line: Line, shard: int) -> Hashes:
     found: list[Hashes] = []
     for call in line.calls:
         expression = repeat_hash(call, by_id=line.by_id)
-        needed = set(expression.meta.root_names())
-        derived = [each for each in call.derived if each.meta.output_name() in needed]
-        for frame in line.frames.walk(shard, key_columns(call, expression)):
-            work = frame.with_columns(derived) if derived else frame
-            found.append(work.select(pl.col(ROW_COLUMN), expression.alias("hash"))["hash"].drop_nulls().to_numpy())
+        columns, derived = needed(call, expression)
+        for frame in line.frames.walk(shard, columns):
+            hashed = derive(frame, derived).select(pl.col(ROW_COLUMN), expression.alias("hash"))
+            found.append(hashed["hash"].drop_nulls().to_numpy())
     return np.concatenate(found) if found else np.empty(0, np.uint64)
 
 
-def key_columns(call: CompiledCall, expression: pl.Expr) -> list[str]:
-    """The snapshot's columns that an expression needs, through derived columns too."""
-    derived = {each.meta.output_name(): each for each in call.derived}
-    names: dict[str, None] = {}
-    for name in expression.meta.root_names():
-        inner = derived[name].meta.root_names() if name in derived else [name]
-        names.update(dict.fromkeys(inner))
-    return [name for name in names if name != ROW_COLUMN]
+def needed(call: CompiledCall, expression: pl.Expr) -> tuple[list[str], list[pl.Expr]]:
+    """The snapshot's columns and the derived ones (in their order) that an expression reads, directly or not."""
+    names = dict.fromkeys(expression.meta.root_names())
+    derived: list[pl.Expr] = []
+    for column in reversed(call.derived):
+        if column.meta.output_name() in names:
+            del names[column.meta.output_name()]
+            names.update(dict.fromkeys(column.meta.root_names()))
+            derived.insert(0, column)
+    return [name for name in names if name != ROW_COLUMN], derived
 
 
 def prepare_shard(line: Line, shard: int) -> ShardPlan:

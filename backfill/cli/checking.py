@@ -1,0 +1,82 @@
+"""Is a job fit to run: its columns against the source's schema, its SQL against DuckDB's binder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from backfill.cli.settings import joined
+from backfill.errors import Fault, JobError, SourceError
+from backfill.job import check_columns, fault_at, positions
+from backfill.job.models import Job
+from backfill.sources import SqlFault, inspect
+
+STDIN = "-"
+
+
+def refuse_unfit(jobs: Sequence[Job], *, sources_needed: bool = False) -> None:
+    """Check every job against the schema of its source; no row is judged.
+
+    A source that cannot be read is left to the run of its own job, unless `sources_needed`. What standard input holds
+    is not known before it is read.
+
+    Raises:
+        JobError: With every fault of every job.
+        SourceError: A source cannot be read, where they are needed.
+    """
+    errors = []
+    for job in jobs:
+        if STDIN in job.source.path:
+            continue
+        try:
+            faults = faults_of(job)
+        except SourceError:
+            if sources_needed:
+                raise
+            continue
+        except JobError as error:
+            errors.append(error)
+            continue
+        if faults:
+            errors.append(JobError(f"{Path(job.path).name} does not fit its source", tuple(faults)))
+    if errors:
+        raise joined(errors)
+
+
+def faults_of(job: Job) -> list[Fault]:
+    """Every fault of the job against its source, in the order of the file.
+
+    Raises:
+        SourceError: The source cannot be read.
+        JobError: The declared columns do not fit it.
+    """
+    schema = inspect(job)
+    where = positions(Path(job.path))
+    faults = check_columns(job, schema.columns, where, complete=schema.complete)
+    faults += [where.fault(fault.path, fault.message, sql_hint(fault), offset=fault.offset) for fault in schema.faults]
+    return sorted(dict.fromkeys(faults), key=lambda fault: (fault.line, fault.column))
+
+
+def sql_hint(fault: SqlFault) -> str:
+    """What may have been meant."""
+    return f"did you mean {' or '.join(fault.candidates)}?" if fault.candidates else ""
+
+
+def refuse_unstated_integrations(jobs: Sequence[Job]) -> None:
+    """Raise JobError where a call does not say which destinations it may reach; live runs want it said.
+
+    Without `integrations`, Segment forwards history to every destination that is switched on.
+    """
+    faults = [
+        fault_at(
+            Path(job.path),
+            f"calls[{place}]",
+            "`integrations` is not stated: a live run would reach every destination of the source",
+            "say which: `integrations: {All: false}` for none but Segment's own storage",
+        )
+        for job in jobs
+        for place, call in enumerate(job.calls)
+        if call.integrations is None
+    ]
+    if faults:
+        raise JobError("integrations have to be stated before a live run", tuple(faults))

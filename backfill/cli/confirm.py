@@ -1,0 +1,60 @@
+"""The question before a live delivery: everything that is about to happen, on one screen."""
+
+from __future__ import annotations
+
+import select
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+from backfill.cli.session import Session
+from backfill.errors import UsageError
+
+if TYPE_CHECKING:
+    from backfill.pipeline.work import Confirmation
+
+#: How often a waiting question looks whether a signal came, in seconds.
+LOOK_SECONDS = 0.1
+
+
+def confirmation_text(asked: Confirmation) -> str:
+    """What is about to be sent where, aligned."""
+    from backfill.report.summary import duration_text
+
+    days = asked.first_day if asked.first_day == asked.last_day else f"{asked.first_day} to {asked.last_day}"
+    pairs = [
+        ("job", asked.job),
+        ("target", f"{asked.target} ({asked.kind}{', region ' + asked.region if asked.region else ''})"),
+        ("endpoint", asked.endpoint),
+        ("write key", f"SHA-256 begins with {asked.key_digest}"),
+        ("calls", f"{asked.calls:,} to send, dated {days}" if days else f"{asked.calls:,} to send"),
+        ("left out", f"{asked.rejected:,} rejected by the checks"),
+        ("rate", f"{asked.rate:,.0f} calls/s" if asked.rate else "as fast as the target takes them"),
+        ("duration", f"about {duration_text(asked.seconds)}" if asked.seconds is not None else "unknown"),
+        ("state", str(asked.state_folder)),
+    ]
+    return "\n".join(["LIVE: this leaves your machine", *(f"  {name:<10}{value}" for name, value in pairs)])
+
+
+def refuse_without_terminal(*, yes: bool) -> None:
+    """Raise UsageError where nobody could be asked and nobody has said --yes."""
+    if not yes and not sys.stdin.isatty():
+        raise UsageError(
+            "a live run without a terminal needs --yes", hint="look at `backfill dry-run` first, then add --yes"
+        )
+
+
+def ask(session: Session, asked: Confirmation, *, yes: bool, stop: threading.Event) -> bool:
+    """Show what is about to happen and, unless `yes`, wait for the answer; a signal is a no.
+
+    Returns whether to go on. Anything but `y` or `yes` is a no.
+    """
+    session.say(confirmation_text(asked), "warning")
+    if yes:
+        return True
+    session.say("Send? [y/N] ", "warning")
+    while not stop.is_set():
+        ready, _, _ = select.select([sys.stdin], [], [], LOOK_SECONDS)
+        if ready:
+            return sys.stdin.readline().strip().lower() in ("y", "yes")
+    return False

@@ -1,0 +1,60 @@
+"""The group of verbs. A verb's module is imported when the verb is asked for, and imports what it uses when it runs."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import click
+
+from backfill import __version__
+
+#: Verb -> module below backfill.cli; in the order in which a user meets them.
+VERBS = {
+    "check": "check",
+    "preview": "preview",
+    "dry-run": "dry_run",
+    "run": "run",
+    "resume": "resume",
+    "status": "status",
+    "rejects": "rejects",
+    "sandbox": "sandbox",
+    "schema": "schema",
+}
+
+EPILOG = """\b
+Exit codes: 0 all delivered, 2 usage or job file, 3 some rows rejected, 4 gate,
+5 stopped and resumable, 6 refused (source, mapping or key changed), 7 locked,
+8 the target refused us, 9 source unreadable, 130/143 interrupted, 1 unexpected.
+"""
+
+
+class Verbs(click.Group):
+    """A group that imports a verb's module only when that verb is named."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's signature)
+        """The verbs, in the order of their first use."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """The verb's command, or None where there is no such verb."""
+        module = VERBS.get(cmd_name)
+        if module is None:
+            return None
+        command: click.Command = import_module(f"backfill.cli.{module}").command
+        return command
+
+
+@click.group(
+    name="backfill",
+    cls=Verbs,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="backfill")
+def backfill() -> None:
+    """Move historical customer data into Twilio Segment: every row accounted for, nothing sent twice.
+
+    \b
+    backfill run jobs/01-users.yaml --target sandbox
+        stages, prepares and delivers a job to an endpoint inside this process: no account needed
+    """  # noqa: D301 (\b is click's mark for lines kept as they are)

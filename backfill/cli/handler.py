@@ -1,0 +1,119 @@
+"""The one place where exceptions become messages and exit codes."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import click
+
+from backfill import __version__
+from backfill.cli.session import Session
+from backfill.errors import BackfillError, ExitCode, JobError
+
+#: Named in a crash report: the packages whose versions change behaviour.
+PACKAGES = ("polars", "polars-hash", "duckdb", "httpx", "pydantic", "isal", "numpy", "adbc-driver-sqlite", "click")
+
+#: Exceptions whose message names code, never a value of a row.
+SAFE = (ImportError, NameError, AttributeError)
+
+
+def handled(session: Session, command: Callable[[], object]) -> int:
+    """Run the command; returns its exit code, whatever it raises."""
+    try:
+        result = command()
+    except BaseException as error:  # noqa: BLE001 (the only place; polars raises its panics as a BaseException)
+        return int(judged(session, error))
+    return int(result) if isinstance(result, int) else int(ExitCode.DELIVERED)
+
+
+def judged(session: Session, error: BaseException) -> ExitCode:
+    """Say what went wrong; returns its exit code."""
+    code = ExitCode.UNEXPECTED
+    if isinstance(error, click.exceptions.Abort) and isinstance(error.__cause__ or error.__context__, EOFError):
+        error = error.__cause__ or error.__context__ or error  # click takes any EOFError for the end of the terminal
+    if isinstance(error, BackfillError):
+        explain(session, error)
+        code = ExitCode(error.exit_code)
+    elif isinstance(error, click.exceptions.Abort | KeyboardInterrupt):
+        session.say("Interrupted.", "error")
+        code = ExitCode.INTERRUPTED
+    elif isinstance(error, click.ClickException):
+        error.show()
+        code = ExitCode.USAGE
+    elif isinstance(error, BrokenPipeError):
+        # The reader of stdout went away (`| head`): nobody is left to tell, and Python is not to try again at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    else:
+        report_crash(session, error)
+    return code
+
+
+def explain(session: Session, error: BackfillError) -> None:
+    """Say what went wrong and what to do, for a job file every fault of it."""
+    if isinstance(error, JobError) and error.faults:
+        for fault in error.faults:
+            session.say(str(fault), "error", file=fault.file, line=fault.line, column=fault.column, path=fault.path)
+            if fault.hint:
+                session.say(f"    {fault.hint}", "error")
+        session.say(f"{error.message}", "error")
+    else:
+        session.say(f"Error: {error.message}", "error", exit_code=int(error.exit_code))
+    if error.hint:
+        session.say(f"Hint: {error.hint}", "error")
+
+
+def report_crash(session: Session, error: BaseException) -> None:
+    """Write the crash report and say where it is. Neither holds a value of a row, a local variable or a key."""
+    moment = datetime.now(UTC)
+    text = crash_text(error, moment)
+    path = write_crash(text, session.state_folder, moment)
+    where = f"The report is in {path}" if path else "The report could not be written"
+    session.say(f"Unexpected failure: {type(error).__name__}. {where}; it holds no data of yours.", "error")
+    session.say("Hint: please send it with an issue; what was delivered is recorded, so `backfill resume` is safe.")
+
+
+def crash_text(error: BaseException, moment: datetime) -> str:
+    """Versions, the kinds of exception in the chain, and where in the code; messages that may quote data left out."""
+    lines = [
+        f"backfill {__version__} crashed at {moment.isoformat(timespec='seconds')}",
+        f"Python {platform.python_version()} on {platform.platform()}",
+    ]
+    for package in PACKAGES:
+        try:
+            lines.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            lines.append(f"{package} not installed")
+    link: BaseException | None = error
+    while link is not None:
+        message = f": {link}" if isinstance(link, SAFE) else ""
+        lines += ["", f"{type(link).__module__}.{type(link).__qualname__}{message}"]
+        lines += [
+            f"  {frame.filename}:{frame.lineno} in {frame.name}" for frame in traceback.extract_tb(link.__traceback__)
+        ]
+        link = link.__cause__ or link.__context__
+    return "\n".join(lines) + "\n"
+
+
+def write_crash(text: str, state_folder: Path | None, moment: datetime) -> Path | None:
+    """Write the report into the state directory, or where there is none, into the system's folder for such files."""
+    name = f"crash-{moment:%Y%m%dT%H%M%S}-{moment.microsecond:06d}.txt"
+    # Only into a state directory that is there: making one here would leave half of one.
+    own = [state_folder / "crashes"] if state_folder is not None and state_folder.is_dir() else []
+    for folder in [*own, Path(tempfile.gettempdir())]:
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+            path = folder / name
+            path.touch(mode=0o600)
+            path.write_text(text, encoding="utf-8")
+        except OSError:
+            continue
+        return path
+    return None

@@ -1,0 +1,100 @@
+"""Signals: the work runs in a thread, the main thread only waits, so that Ctrl-C is answered at once."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Generic, TypeVar, cast
+
+from backfill.cli.session import Session
+from backfill.errors import ExitCode, InterruptedRunError
+
+Result = TypeVar("Result")
+
+#: After the second Ctrl-C the work has this many seconds to end by itself, then the process ends without it. What the
+#: ledger holds stays true: it is a database written in transactions, and marks are durable before a request leaves.
+GRACE_SECONDS = 2.0
+#: How long the main thread waits before it looks again; signals are handled in between.
+WAIT_SECONDS = 0.1
+
+
+class Interrupts:
+    """What a signal asks for: `stop` after the first, `abort` after the second."""
+
+    def __init__(self) -> None:
+        self.stop = threading.Event()
+        self.abort = threading.Event()
+        self.exit_code = ExitCode.INTERRUPTED
+
+    def on_signal(self, number: int) -> None:
+        """Count a signal; SIGTERM and SIGHUP are answered like a first Ctrl-C, with an exit code of their own."""
+        if self.stop.is_set():
+            self.abort.set()
+            return
+        self.exit_code = ExitCode.INTERRUPTED if number == signal.SIGINT else ExitCode.TERMINATED
+        self.stop.set()
+
+
+class _Work(threading.Thread, Generic[Result]):
+    """The work of a verb, in a thread; keeps its result or what it raised."""
+
+    def __init__(self, work: Callable[[], Result]) -> None:
+        super().__init__(name="backfill-work", daemon=True)
+        self.work = work
+        self.result: Result | None = None
+        self.error: BaseException | None = None
+
+    def run(self) -> None:
+        """Do the work."""
+        try:
+            self.result = self.work()
+        except BaseException as error:  # noqa: BLE001 (carried to the main thread and raised there)
+            self.error = error
+
+
+def interruptible(session: Session, work: Callable[[Interrupts], Result]) -> Result:
+    """Do the work in a thread while signals are heard here; returns its result, raises what it raised.
+
+    The first signal sets `stop`, the second `abort`; if the work then does not end within GRACE_SECONDS, the process
+    ends at once with the signal's exit code.
+    """
+    interrupts = Interrupts()
+
+    def hear(number: int, _frame: FrameType | None) -> None:
+        interrupts.on_signal(number)
+
+    previous = {number: signal.signal(number, hear) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    thread = _Work(lambda: work(interrupts))
+    try:
+        thread.start()
+        wait_for(session, thread, interrupts)
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+    if isinstance(thread.error, InterruptedRunError):
+        raise InterruptedRunError(
+            thread.error.message, exit_code=interrupts.exit_code, hint=thread.error.hint
+        ) from thread.error
+    if thread.error is not None:
+        raise thread.error
+    return cast("Result", thread.result)  # set, since there is no error
+
+
+def wait_for(session: Session, thread: threading.Thread, interrupts: Interrupts) -> None:
+    """Wait until the thread ends, saying once that a signal was heard."""
+    said = False
+    while thread.is_alive():
+        thread.join(WAIT_SECONDS)
+        if interrupts.stop.is_set() and not said:
+            said = True
+            session.say("Stopping: what is in flight is finished first. Once more to stop at once.", "warning")
+        if interrupts.abort.is_set():
+            thread.join(GRACE_SECONDS)
+            if thread.is_alive():
+                session.say("Stopped at once. What was recorded stands: `backfill resume` goes on.", "warning")
+                sys.stderr.flush()
+                os._exit(int(interrupts.exit_code))

@@ -1,0 +1,96 @@
+"""The options that several verbs share, each written once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+
+from backfill.cli.session import Session, set_up_logs
+
+Command = Callable[..., Any]
+
+FOLDER = click.Path(file_okay=False, path_type=Path)
+FILE = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
+JOB = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
+
+
+def speaking(command: Command) -> Command:
+    """-v, -q and --log-format; sets up the session's voice before the verb runs."""
+
+    @click.option("-v", "--verbose", count=True, help="Say more; twice: each request.")
+    @click.option("-q", "--quiet", is_flag=True, help="Say only what is wrong.")
+    @click.option(
+        "--log-format", type=click.Choice(["text", "json"]), default="text", help="Form of what is on stderr."
+    )
+    @wraps(command)
+    def wrapped(session: Session, *, verbose: int, quiet: bool, log_format: str, **others: object) -> object:
+        set_up_logs(session, verbose=verbose, quiet=quiet, log_format=log_format)
+        return command(session, **others)
+
+    return click.pass_obj(wrapped)
+
+
+def state_option(command: Command) -> Command:
+    """--state-dir."""
+    return click.option(
+        "--state-dir",
+        type=FOLDER,
+        help="Where runs are kept [default: .backfill beside the nearest targets.yaml, else beside the job file].",
+    )(command)
+
+
+def output_option(command: Command) -> Command:
+    """--output."""
+    return click.option("--output", type=click.Choice(["text", "json"]), default="text", help="Form of the result.")(
+        command
+    )
+
+
+def progress_option(command: Command) -> Command:
+    """--no-progress."""
+    return click.option("--no-progress", is_flag=True, help="No progress bars (there are none without a terminal).")(
+        command
+    )
+
+
+def target_options(command: Command) -> Command:
+    """--target, --targets and --endpoint."""
+    for option in (
+        click.option("--endpoint", metavar="URL", help="Send there instead of to the target's own endpoint."),
+        click.option("--targets", type=FILE, help="The profiles [default: the nearest targets.yaml upward]."),
+        click.option(
+            "--target",
+            metavar="NAME",
+            envvar="BACKFILL_TARGET",
+            help="A profile, or sandbox or segment [default: sandbox, on a terminal].",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def gate_option(command: Command) -> Command:
+    """--max-rejects."""
+    return click.option(
+        "--max-rejects",
+        metavar="N|P%",
+        help="Send nothing if more rows than that are rejected or unreadable [default: no gate].",
+    )(command)
+
+
+def delivery_options(command: Command) -> Command:
+    """--rate, --concurrency, --gzip, --canary, --keep-spool and --yes."""
+    for option in (
+        click.option("--yes", is_flag=True, help="Do not ask before a live delivery."),
+        click.option("--keep-spool", is_flag=True, help="Keep the prepared bytes after they are delivered."),
+        click.option("--canary", is_flag=True, help="Stop after the first batch (10 calls); `resume` sends the rest."),
+        click.option("--gzip/--no-gzip", default=None, help="Compress bodies [default: where the target takes it]."),
+        click.option("--concurrency", type=click.IntRange(1, 64), help="Requests in flight at once, at most."),
+        click.option("--rate", metavar="1000/s|unlimited", help="Calls a second [default: the target's]."),
+    ):
+        command = option(command)
+    return command

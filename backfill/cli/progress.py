@@ -1,0 +1,71 @@
+"""Progress bars: one per step, only on a terminal."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from backfill.cli.session import Session
+
+if TYPE_CHECKING:
+    from tqdm import tqdm  # type: ignore[import-untyped]  # it has no types
+
+#: A bar is drawn at most this often, in seconds.
+REDRAW_SECONDS = 0.2
+MEGABYTE = 1_000_000
+
+
+class Bars:
+    """The pipeline's progress, drawn with tqdm on stderr: how much, calls/s, MB/s, time left."""
+
+    def __init__(self, session: Session, *, shown: bool) -> None:
+        self.session = session
+        self.shown = shown and sys.stderr.isatty() and not session.json_logs
+        self.bar: tqdm | None = None
+        self.began = 0.0
+
+    def begin(self, step: str, total: int | None, unit: str) -> None:
+        """A step starts: `total` things of `unit` are expected, None where that is not known."""
+        self.end()
+        if not self.shown:
+            return
+        from tqdm import tqdm
+
+        self.began = time.monotonic()
+        self.bar = tqdm(
+            desc=f"{step:<8}",
+            total=total,
+            unit=f" {unit}",
+            unit_scale=True,
+            mininterval=REDRAW_SECONDS,
+            file=sys.stderr,
+            dynamic_ncols=True,
+            leave=True,
+        )
+        self.session.writer = lambda text: tqdm.write(text, file=sys.stderr)
+
+    def advance(self, done: int, size: int) -> None:
+        """So much of the step is done: things and bytes, both counted from the step's beginning."""
+        bar = self.bar
+        if bar is None:
+            return
+        elapsed = max(time.monotonic() - self.began, 1e-9)
+        bar.set_postfix_str(f"{size / MEGABYTE / elapsed:.1f} MB/s", refresh=False)
+        bar.update(done - bar.n)
+
+    def end(self) -> None:
+        """The step is over."""
+        if self.bar is not None:
+            self.bar.close()
+            self.bar = None
+            self.session.writer = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end()

@@ -1,0 +1,50 @@
+"""`backfill rejects`: rows that were not sent, and why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from backfill.cli.options import speaking, state_option
+from backfill.cli.session import Session
+
+
+@click.command("rejects", short_help="Rows that were not sent, each with its reason.")
+@click.argument("run", required=False)
+@click.option(
+    "--export",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    metavar="FILE",
+    help="Write all of them with the rows' own columns: .csv, .parquet or .ndjson.",
+)
+@state_option
+@speaking
+def command(session: Session, *, run: str | None, export: Path | None, state_dir: Path | None) -> None:
+    """\b
+    backfill rejects
+    backfill rejects users-sandbox-g1-1b2c3d4e --export rejects.csv
+
+    List the rows that were not sent, of all runs or of one; a dry run's where it is named.
+    """  # noqa: D205, D301, D415
+    from backfill.cli.runs import located, named_run
+    from backfill.cli.settings import state_folder
+    from backfill.report import export_rejects, rejects_table
+    from backfill.state import StateFolder
+
+    state = StateFolder(state_folder(session, state_dir))
+    folders = [named_run(state, run, dry=True)[0]] if run else state.runs()
+    if not folders:
+        session.say(f"There are no runs in {state.path}.")
+        return
+    frames = {folder.run_id: located(folder) for folder in folders}
+    if export is not None:
+        count = export_rejects(list(frames.values()), export)
+        session.say(f"{count:,} rejects written to {export}")
+        return
+    for run_id, frame in frames.items():
+        table = rejects_table([frame])
+        if table:
+            session.data(f"{run_id}\n{table}\n")
+        else:
+            session.say(f"{run_id}: every row was sent.")

@@ -1,0 +1,80 @@
+"""`backfill run`: stage, prepare, confirm, deliver."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from backfill.cli.options import (
+    delivery_options,
+    gate_option,
+    output_option,
+    progress_option,
+    speaking,
+    state_option,
+    target_options,
+)
+from backfill.cli.session import Session
+
+
+@click.command("run", short_help="Stage, prepare, confirm, deliver; an unfinished run goes on.")
+@click.argument(
+    "jobs", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path), metavar="JOB [JOB...|DIR]"
+)
+@target_options
+@state_option
+@delivery_options
+@gate_option
+@click.option(
+    "--abandon", is_flag=True, help="Give up a prepared run of which nothing was delivered, and start afresh."
+)
+@output_option
+@progress_option
+@speaking
+def command(
+    session: Session,
+    *,
+    jobs: tuple[Path, ...],
+    target: str | None,
+    targets: Path | None,
+    endpoint: str | None,
+    state_dir: Path | None,
+    rate: str | None,
+    concurrency: int | None,
+    gzip: bool | None,
+    canary: bool,
+    max_rejects: str | None,
+    abandon: bool,
+    keep_spool: bool,
+    yes: bool,
+    output: str,
+    no_progress: bool,
+) -> int:
+    """\b
+    backfill run jobs/01-users.yaml --target sandbox
+    backfill run jobs --target segment --canary
+
+    Deliver the jobs: every row is read, checked and packed before the first call is sent.
+
+    A finished run sends nothing again, an unfinished one goes on where it stopped. A folder stands for its job
+    files in byte order of names. All job files are checked before any of them runs.
+    """  # noqa: D205, D301, D415
+    from backfill.cli.interrupts import interruptible
+    from backfill.cli.running import Delivery, deliver_all, run_options
+    from backfill.cli.settings import TargetOptions, job_paths, load_jobs, target_name
+
+    paths = job_paths(jobs)
+    chosen = TargetOptions(target_name(target, wanted=True), targets, endpoint)
+    options = run_options(
+        rate=rate,
+        concurrency=concurrency,
+        gzip=gzip,
+        canary=canary,
+        max_rejects=max_rejects,
+        keep_spool=keep_spool,
+        abandon=abandon,
+    )
+    delivery = Delivery(session, options, yes, output, progress=not no_progress)
+    loaded = load_jobs(paths)
+    return interruptible(session, lambda interrupts: deliver_all(delivery, loaded, chosen, state_dir, interrupts))

@@ -1,0 +1,153 @@
+"""What `run` and `resume` share: several jobs one after the other, each shown when it ends, one exit code for all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from backfill.cli import settings
+from backfill.cli.checking import refuse_unfit, refuse_unstated_integrations
+from backfill.cli.confirm import ask, refuse_without_terminal
+from backfill.cli.handler import explain
+from backfill.cli.interrupts import Interrupts
+from backfill.cli.progress import Bars
+from backfill.cli.session import Session
+from backfill.cli.showing import show_end
+from backfill.errors import BackfillError, ExitCode, InterruptedRunError, worst
+from backfill.job.models import Job
+from backfill.pipeline import Confirmation, Gate, Options, RunEnd, Surroundings, Work, run_job
+from backfill.report import Subject, failure_json
+from backfill.state import StateFolder
+from backfill.targets import Target, parse_rate
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What the command line says of how to deliver and how to tell it, for all its jobs."""
+
+    session: Session
+    options: Options
+    yes: bool
+    output: str
+    progress: bool
+
+
+def run_options(
+    *,
+    rate: str | None,
+    concurrency: int | None,
+    gzip: bool | None,
+    canary: bool,
+    max_rejects: str | None,
+    keep_spool: bool,
+    abandon: bool = False,
+) -> Options:
+    """The options of a delivery, their texts read.
+
+    Raises:
+        UsageError: A rate or a gate is not one.
+    """
+    calls_per_second = parse_rate(rate) if rate else None
+    return Options(
+        rate=calls_per_second,
+        unlimited=rate is not None and calls_per_second is None,
+        concurrency=concurrency,
+        gzip=gzip,
+        canary=canary,
+        max_rejects=Gate.parse(max_rejects) if max_rejects else None,
+        keep_spool=keep_spool,
+        abandon=abandon,
+    )
+
+
+def deliver_all(
+    delivery: Delivery, jobs: Sequence[Job], target: settings.TargetOptions, state: Path | None, interrupts: Interrupts
+) -> ExitCode:
+    """Run every job, one after the other; returns the one exit code that stands for all.
+
+    A job that cannot be run does not keep the next from running; a signal does.
+
+    Raises:
+        JobError: A job is wrong, or does not fit its source; then none is run.
+        UsageError: The target is wrong, or it is live and nobody could confirm.
+    """
+    targets = [settings.chosen_target(target, Path(job.path).parent) for job in jobs]
+    if any(one.live for one in targets):
+        refuse_without_terminal(yes=delivery.yes)
+        refuse_unstated_integrations(jobs)
+    refuse_unfit(jobs)
+    codes: list[ExitCode] = []
+    for job, one in zip(jobs, targets, strict=True):
+        folder = settings.state_folder(delivery.session, state, Path(job.path))
+        codes.append(deliver_one(delivery, job, one, folder, interrupts))
+        if interrupts.stop.is_set():
+            break
+    return worst(codes)
+
+
+def deliver_one(delivery: Delivery, job: Job, target: Target, state: Path, interrupts: Interrupts) -> ExitCode:
+    """Run one job, show how it ended, and return its exit code."""
+    folder = StateFolder(state).find(job.name, target.kind, target.identity, job.generation)
+    return told(
+        delivery,
+        interrupts,
+        lambda around: run_job(Work(job, target, delivery.options, around)),
+        state,
+        Subject(folder.run_id, job.name, target.name, target.live),
+        job,
+    )
+
+
+def told(
+    delivery: Delivery,
+    interrupts: Interrupts,
+    work: Callable[[Surroundings], RunEnd],
+    state: Path,
+    subject: Subject,
+    job: Job | None = None,
+    *,
+    dry: bool = False,
+) -> ExitCode:
+    """Do the work with progress bars, then show how it ended or why it could not; returns its exit code."""
+    session = delivery.session
+    with Bars(session, shown=delivery.progress) as bars:
+        try:
+            end = work(surroundings(delivery, state, interrupts, bars))
+        except BackfillError as error:
+            bars.end()
+            explain(session, error)
+            if delivery.output == "json":
+                session.data(json.dumps(failure_json(subject, error), ensure_ascii=False))
+            return interrupts.exit_code if isinstance(error, InterruptedRunError) else ExitCode(error.exit_code)
+    return show_end(session, end, output=delivery.output, job=job, interrupted=interrupts.exit_code, dry=dry)
+
+
+def surroundings(delivery: Delivery, state: Path, interrupts: Interrupts, bars: Bars) -> Surroundings:
+    """Where the run's state is, who hears it and what stops it."""
+
+    def confirm(asked: Confirmation) -> bool:
+        bars.end()
+        return ask(delivery.session, asked, yes=delivery.yes, stop=interrupts.stop)
+
+    return Surroundings(
+        state_folder=state,
+        stop=interrupts.stop,
+        abort=interrupts.abort,
+        signal_code=lambda: interrupts.exit_code,
+        progress=bars,
+        say=delivery.session.say,
+        confirm=confirm,
+    )
+
+
+def staging_around(session: Session, state: Path, interrupts: Interrupts, *, shown: bool) -> Surroundings:
+    """The surroundings of work that only stages."""
+    return Surroundings(
+        state_folder=state,
+        stop=interrupts.stop,
+        abort=interrupts.abort,
+        progress=Bars(session, shown=shown),
+        say=session.say,
+    )

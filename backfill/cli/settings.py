@@ -1,0 +1,161 @@
+"""What the options and arguments of a verb come to: job files, the state directory, the target."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from backfill.cli.session import Session
+from backfill.errors import Fault, JobError, UsageError
+
+if TYPE_CHECKING:
+    from backfill.job.models import Job
+    from backfill.targets import Target
+
+SUFFIXES = (".yaml", ".yml")
+
+
+def job_paths(named: Sequence[Path]) -> list[Path]:
+    """The job files meant by the arguments: a file is itself, a folder its *.yaml and *.yml in byte order of names.
+
+    Raises:
+        UsageError: A folder holds no job file, or a file is named twice.
+    """
+    paths: list[Path] = []
+    for path in named:
+        if not path.is_dir():
+            paths.append(path)
+            continue
+        inside = [one for one in path.iterdir() if one.suffix in SUFFIXES and one.name != "targets.yaml"]
+        if not inside:
+            raise UsageError(f"{path} holds no job file", hint="job files end in .yaml or .yml")
+        paths += sorted(inside, key=lambda one: os.fsencode(one.name))
+    twice = {str(path) for path in paths if [one.resolve() for one in paths].count(path.resolve()) > 1}
+    if twice:
+        raise UsageError(f"{min(twice)} is named twice")
+    return paths
+
+
+def load_jobs(paths: Sequence[Path]) -> list[Job]:
+    """Load every job file.
+
+    Raises:
+        JobError: With the faults of all the files, not only of the first; or two jobs have the same name and
+            generation, and so would be one run.
+    """
+    from backfill.job import load_job
+    from backfill.rules import CODES
+
+    jobs: list[Job] = []
+    errors: list[JobError] = []
+    for path in paths:
+        try:
+            jobs.append(load_job(path, {code: rule.lowerable for code, rule in CODES.items()}))
+        except JobError as error:
+            errors.append(error)
+    if errors:
+        raise joined(errors)
+    seen: dict[tuple[str, int], str] = {}
+    for job in jobs:
+        other = seen.setdefault((job.name, job.generation), job.path)
+        if other != job.path:
+            raise JobError(
+                f"{other} and {job.path} are both named {job.name!r}",
+                hint="the name is the run's and part of every message id: give each job its own",
+            )
+    return jobs
+
+
+def joined(errors: Sequence[JobError]) -> JobError:
+    """The one error that stands for several, with every fault."""
+    if len(errors) == 1:
+        return errors[0]
+    faults: list[Fault] = []
+    for error in errors:
+        faults += error.faults or (Fault("", 0, 0, "", error.message, error.hint),)
+    return JobError(f"{len(errors)} job files are wrong: nothing was run", tuple(faults))
+
+
+def target_name(option: str | None, *, wanted: bool) -> str:
+    """The target's name: what is said, else `sandbox` on a terminal.
+
+    Args:
+        option: --target or BACKFILL_TARGET.
+        wanted: Without a terminal, it has to be said.
+
+    Raises:
+        UsageError: It is wanted and not said.
+    """
+    if option:
+        return option
+    if wanted and not sys.stdin.isatty():
+        raise UsageError(
+            "no target: without a terminal it has to be said", hint="--target sandbox, --target segment, or a profile"
+        )
+    return "sandbox"
+
+
+@dataclass(frozen=True, slots=True)
+class TargetOptions:
+    """--target, --targets and --endpoint as given."""
+
+    name: str
+    targets: Path | None = None
+    endpoint: str | None = None
+
+
+def chosen_target(options: TargetOptions, start: Path, environ: Mapping[str, str] | None = None) -> Target:
+    """The target, with its key, looked up from the folder `start` upward where no file is named.
+
+    Raises:
+        JobError: targets.yaml is wrong.
+        UsageError: There is no such target, its key is missing, or the endpoint is not allowed for it.
+    """
+    from backfill.targets import find_targets, load_target
+
+    return load_target(
+        options.name,
+        targets_file=options.targets or find_targets(start),
+        endpoint=options.endpoint,
+        environ=os.environ if environ is None else environ,
+    )
+
+
+def rehearsal_target(session: Session, options: TargetOptions, start: Path) -> Target:
+    """The target whose ids and limits a dry run takes; says so where the ids are not the live ones.
+
+    Raises:
+        JobError: targets.yaml is wrong.
+        UsageError: There is no such target.
+    """
+    from backfill.targets import find_targets, load_target
+
+    target = load_target(
+        options.name or "sandbox",
+        targets_file=options.targets or find_targets(start),
+        endpoint=options.endpoint,
+        environ=os.environ,
+        need_key=False,
+    )
+    if not target.ids_are_live:
+        session.say("Message ids are those of the sandbox: a live run's need its target and write key.")
+    return target
+
+
+def state_folder(session: Session, option: Path | None, job: Path | None = None) -> Path:
+    """The state directory: what --state-dir says, else by the job file, else from the current directory upward.
+
+    It is noted in the session: a crash report would go there.
+    """
+    from backfill.state import state_folder_from, state_folder_of_job
+
+    if option is not None:
+        folder = option.absolute()
+    else:
+        folder = state_folder_of_job(job) if job is not None else state_folder_from(Path.cwd())
+    session.state_folder = folder
+    return folder

@@ -1,0 +1,163 @@
+"""The line: stage, prepare, deliver, one after the other, each only where an earlier process has not done it.
+
+Rule 1: nothing is sent before the plan is recorded, the gate passed and, where it is live, somebody has confirmed.
+Rule 2: a step is recorded after what it made is durable; a process killed at any instant goes on from the last record.
+Rule 3: what is prepared is compared with the job and the source of today before anything is done with it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+
+from backfill import __version__
+from backfill.disk import out_of_space
+from backfill.errors import BackfillError, ExitCode, InterruptedRunError, RefusedError, UsageError
+from backfill.job.models import Job
+from backfill.ledger import Ledger, RunRecord, RunState, RunStatus
+from backfill.pipeline.delivering import confirmation, delivered, refuse_stranger, tidy
+from backfill.pipeline.drift import settled
+from backfill.pipeline.fingerprint import Fingerprint
+from backfill.pipeline.preparing import prepared, staged
+from backfill.pipeline.rehearsal import borrow_snapshot, forget_snapshot
+from backfill.pipeline.work import Options, RunEnd, Surroundings, Work
+from backfill.spool import Spool
+from backfill.state import RunFolder, StateFolder
+from backfill.targets import Target
+
+#: States in which a run has its whole plan.
+PLANNED = frozenset({RunState.PREPARED, RunState.DELIVERING, RunState.STOPPED})
+
+
+def run_job(work: Work) -> RunEnd:
+    """Bring one job's run as far as it goes: from nothing, or from where an earlier process left it.
+
+    A run that was finished from the same job and source ends at once, with its first exit code, and sends nothing.
+
+    Raises:
+        LockedError: Another process holds the run.
+        RefusedError: It was prepared from another job, source or key.
+        SourceError: The source cannot be read.
+        JobError: The job does not fit its source.
+        StoppedError: The disk is too small.
+        InterruptedRunError: A signal came before the plan was complete.
+    """
+    began = time.monotonic()
+    job, target, around = work.job, work.target, work.around
+    state = StateFolder(around.state_folder)
+    state.prepare()
+    folder = state.find(job.name, target.kind, target.identity, job.generation)
+    with state.lock(folder.run_id), out_of_space(state.path):
+        now, status = settled(work, state, folder)
+        if status is not None and status.state is RunState.FINISHED:
+            return finished_before(state, folder, status, work.options, began)
+        refuse_stranger(target)
+        if status is None:
+            begin(state, folder, record_of(work, folder, now), work.job, now)
+        with Ledger.open(folder.ledger) as ledger:
+            if ledger.reader.status().state not in PLANNED:
+                snapshot = staged(job, ledger, folder, now.files, around)
+                scope, limits = target.id_scope, target.limits
+                prepared(job, snapshot, ledger, Spool(folder.spool), folder, around, id_scope=scope, limits=limits)
+            end = send(ledger, folder, target, work.options, around, began)
+        if end.error is None:
+            forget_snapshot(state, job)
+        return end
+
+
+def send(
+    ledger: Ledger, folder: RunFolder, target: Target, options: Options, around: Surroundings, began: float
+) -> RunEnd:
+    """Deliver a prepared run once the gate is passed and, where it is live, somebody has confirmed."""
+    record = ledger.reader.status().record
+    error = kept_back(ledger, folder, target, options, around)
+    if error is not None:
+        return RunEnd(record, folder, ExitCode(error.exit_code), time.monotonic() - began, error=error)
+    code, totals, error = delivered(ledger, folder, target, options, around)
+    return RunEnd(record, folder, code, time.monotonic() - began, totals, error)
+
+
+def kept_back(
+    ledger: Ledger, folder: RunFolder, target: Target, options: Options, around: Surroundings
+) -> BackfillError | None:
+    """Why the prepared run is not to be sent: a gate, nobody who confirms, a signal; None where it is."""
+    error = options.max_rejects.error(ledger.reader.counts()) if options.max_rejects else None
+    if error is not None:
+        return error
+    go = not target.live or around.confirm(confirmation(ledger, target, options, around.state_folder))
+    if go and not around.stop.is_set():
+        return None
+    return InterruptedRunError(
+        "nothing was sent", hint=f"what was prepared is kept: `backfill resume {folder.run_id}` goes on with it"
+    )
+
+
+def record_of(work: Work, folder: RunFolder, now: Fingerprint) -> RunRecord:
+    """What the ledger is to know of a run that begins now."""
+    return RunRecord(
+        run_id=folder.run_id,
+        job_name=work.job.name,
+        job_file=work.job.path,
+        generation=work.job.generation,
+        target_name=work.target.name,
+        target_kind=work.target.kind,
+        target_identity=work.target.identity,
+        live=work.target.live,
+        id_scope=work.target.id_scope,
+        job_fingerprint=now.job,
+        job_data=json.dumps(now.data, ensure_ascii=False),
+        backfill_version=__version__,
+        library_version=__version__,
+        created_at=time.time(),
+    )
+
+
+def begin(state: StateFolder, folder: RunFolder, record: RunRecord, job: Job, now: Fingerprint) -> None:
+    """Make the ledger of a new run; a dry run's snapshot of the same job and source is used again."""
+    folder.make()
+    borrow_snapshot(state, job, now, folder.snapshot)
+    Ledger.create(folder.ledger, record).close()
+
+
+def finished_before(state: StateFolder, folder: RunFolder, status: RunStatus, options: Options, began: float) -> RunEnd:
+    """The end of a run that was finished before: its first exit code, nothing sent."""
+    if folder.snapshot.exists():
+        tidy(folder, options, state.path)
+    code = ExitCode(status.exit_code or 0)
+    return RunEnd(status.record, folder, code, time.monotonic() - began, repeated=True)
+
+
+def resume_run(state: StateFolder, folder: RunFolder, target: Target, options: Options, around: Surroundings) -> RunEnd:
+    """Send what a run has prepared and not sent; neither its job file nor its source is looked at.
+
+    Raises:
+        LockedError: Another process holds the run.
+        RefusedError: The target's scope of ids or its endpoint is not the run's.
+        UsageError: The run's plan is not complete: nothing was prepared that could be sent.
+    """
+    began = time.monotonic()
+    with state.lock(folder.run_id), out_of_space(state.path), Ledger.open(folder.ledger) as ledger:
+        status = ledger.reader.status()
+        refuse_other_target(status.record, target)
+        if status.state is RunState.FINISHED:
+            return finished_before(state, folder, status, options, began)
+        if status.state not in PLANNED:
+            raise UsageError(
+                f"{folder.run_id} is {status.state}: there is no complete plan to send",
+                hint=f"`backfill run {status.record.job_file}` goes on with it",
+            )
+        return send(ledger, folder, target, options, around, began)
+
+
+def refuse_other_target(record: RunRecord, target: Target) -> None:
+    """Raise RefusedError where the target of today is not the one that the run was prepared for."""
+    if record.target_identity != target.identity:
+        raise RefusedError(
+            f"{record.run_id} was prepared for {record.target_identity}, {target.name} is now {target.identity}",
+            hint="--target names another profile, --endpoint another endpoint",
+        )
+    if record.id_scope != target.id_scope:
+        raise RefusedError(
+            f"{record.run_id}: the scope of its message ids was {record.id_scope}, now it is {target.id_scope}",
+            hint=f"`id_scope: {record.id_scope}` in the target's profile keeps the ids",
+        )

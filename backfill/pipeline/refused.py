@@ -1,0 +1,124 @@
+"""Calls that the target refused: kept with their rows before the snapshot and the prepared bytes are removed."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from backfill.disk import out_of_space
+from backfill.ledger.database import connect_to_read, told
+from backfill.prepare.frames import ROW_COLUMN, SHARD_ROWS, Frames
+from backfill.prepare.rejects import original
+from backfill.records import (
+    CALL_RECORD,
+    FILE_COLUMN,
+    INTERNAL_PREFIX,
+    RECORD_COLUMN,
+    REJECT_COLUMNS,
+    Batch,
+    Kind,
+    Severity,
+    Snapshot,
+)
+from backfill.spool import Spool
+
+SUFFIX = ".refused.parquet"
+_REFUSED = """
+SELECT b.id, b.shard, b.calls, b.bytes, b.offset, b.length, b.crc32, b.attempts, b.first_unknown_at, b.first_call,
+    a.status, a.detail
+FROM batches b JOIN attempts a ON a.batch = b.id AND a.number = b.attempts
+WHERE b.state = 'rejected' ORDER BY b.shard, b.first_call
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedBatch:
+    """A batch that the target refused, and its answer."""
+
+    batch: Batch
+    status: int
+    detail: str  # the answer, shortened
+
+
+def refused_batches(ledger: Path) -> list[RefusedBatch]:
+    """Every batch that the target refused, in plan order.
+
+    Raises:
+        LedgerError: The ledger cannot be read.
+    """
+    with closing(connect_to_read(ledger)) as connection, told(ledger):
+        rows = connection.execute(_REFUSED).fetchall()
+    return [RefusedBatch(Batch(*row[:-2]), row["status"], row["detail"]) for row in rows]
+
+
+def keep_refused(refused: list[RefusedBatch], snapshot: Snapshot, spool: Spool, scopes: list[str]) -> None:
+    """Write the refused calls of each shard beside its other rejects, with their rows' original columns.
+
+    `scopes` are the labels or types of the job's calls. Writing them again gives the same.
+
+    Raises:
+        LedgerError: A batch is no longer what was prepared.
+        StoppedError: The disk is full.
+    """
+    frames = Frames(snapshot)
+    for shard, batches in groupby(refused, key=lambda one: one.batch.shard):
+        parts = [refused_calls(one, snapshot, frames, spool, scopes) for one in batches]
+        with out_of_space(spool.folder):
+            pl.concat(parts).write_parquet(spool.folder / f"{shard:06d}{SUFFIX}")
+
+
+def refused_calls(
+    refused: RefusedBatch, snapshot: Snapshot, frames: Frames, spool: Spool, scopes: list[str]
+) -> pl.DataFrame:
+    """One batch's calls as rejects (REJECT_COLUMNS)."""
+    batch = refused.batch
+    records = np.fromfile(
+        spool.calls_path(batch.shard),
+        CALL_RECORD,
+        batch.calls,
+        offset=batch.first_call * np.dtype(CALL_RECORD).itemsize,
+    )
+    sent = json.loads(spool.plain(batch) + b"]}")["batch"]
+    calls = pl.DataFrame(
+        {
+            "row": records["row"].astype(np.uint32),
+            "call": [scopes[index] for index in records["call"]],
+            "message_id": [call["messageId"] for call in sent],
+        }
+    )
+    constants = {
+        "line": pl.lit(0, pl.UInt64),
+        "code": pl.lit(f"HTTP{refused.status}"),
+        "severity": pl.lit(Severity.ERROR.value),
+        "column": pl.lit(""),
+        "value": pl.lit(""),
+        "message": pl.lit(f"refused by the target: {refused.detail}"),
+    }
+    rows = original_rows(batch.shard, records["row"], snapshot, frames)
+    return (
+        calls.join(rows, on="row", how="left", maintain_order="left").with_columns(**constants).select(REJECT_COLUMNS)
+    )
+
+
+def original_rows(shard: int, rows: np.ndarray, snapshot: Snapshot, frames: Frames) -> pl.DataFrame:
+    """row, file, record, original of those rows of a shard."""
+    own = [
+        one for one in snapshot.columns if not one.name.startswith(INTERNAL_PREFIX) and one.kind is not Kind.INTERVAL
+    ]
+    first, last = int(rows.min()), int(rows.max())
+    start = shard * SHARD_ROWS
+    names = [one.raw or one.name for one in own]
+    frame = frames.read(start + first, start + last + 1, [*names, FILE_COLUMN, RECORD_COLUMN])
+    files = {index: file.name for index, file in enumerate(snapshot.files)}
+    return frame.select(
+        (pl.col(ROW_COLUMN) - start).cast(pl.UInt32).alias("row"),
+        pl.col(FILE_COLUMN).cast(pl.UInt32).replace_strict(files, return_dtype=pl.String).alias("file"),
+        pl.col(RECORD_COLUMN).cast(pl.UInt64).alias("record"),
+        original(own, dict(frame.schema)).alias("original"),
+    )

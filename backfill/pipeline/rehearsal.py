@@ -1,0 +1,234 @@
+"""The dry run: stage and prepare as a run would, weigh the batches instead of keeping them, send nothing.
+
+It has a ledger of its own, in a state folder below the real one, so that its accounting is the run's, and so that
+`status` and `resume` do not take it for something to be delivered. Its snapshot is kept: a run of the same job and
+source uses it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from backfill import __version__
+from backfill.disk import PRIVATE_FOLDER
+from backfill.errors import ExitCode, LedgerError, LockedError
+from backfill.identity import SANDBOX_SCOPE
+from backfill.job.models import Job
+from backfill.ledger import Ledger, RunRecord
+from backfill.limits import SEGMENT, Limits
+from backfill.pipeline.drift import fingerprint_now, fingerprint_then, intake_of
+from backfill.pipeline.fingerprint import Fingerprint
+from backfill.pipeline.gate import Gate
+from backfill.pipeline.preparing import prepared, staged
+from backfill.pipeline.work import RunEnd, Surroundings
+from backfill.prepare import preview
+from backfill.prepare.rows import PreviewRow
+from backfill.records import PlannedBatch, ShardWriter
+from backfill.sources import load_snapshot
+from backfill.spool import Scales, Spool
+from backfill.state import RunFolder, StateFolder
+
+DRY_RUNS_FOLDER = "dry-runs"
+#: What stands in place of a target's kind and identity: a dry run is the same whatever the target.
+DRY = "dry"
+
+
+@dataclass(frozen=True, slots=True)
+class Rehearsal:
+    """What a dry run is to be of."""
+
+    job: Job
+    around: Surroundings
+    target_name: str = SANDBOX_SCOPE
+    id_scope: str = SANDBOX_SCOPE
+    limits: Limits = SEGMENT
+    limit: int | None = None  # rows; None: all
+    max_rejects: Gate | None = None
+
+
+def dry_run(rehearsal: Rehearsal) -> RunEnd:
+    """Prepare a job without keeping its bytes or sending any; the counts are in the end's ledger.
+
+    Raises:
+        SourceError: The source cannot be read.
+        JobError: The job does not fit its source.
+        LockedError: Another dry run of the job is under way.
+        InterruptedRunError: A signal came.
+    """
+    began = time.monotonic()
+    job, around = rehearsal.job, rehearsal.around
+    outer = StateFolder(around.state_folder)
+    outer.prepare()
+    state, folder = dry_folder(outer, job)
+    state.prepare()
+    with state.lock(folder.run_id):
+        now = rehearsed(rehearsal, state, folder)
+        record = rehearsal_record(rehearsal, folder, now)
+        with Ledger.create(folder.ledger, record) as ledger:
+            snapshot = staged(job, ledger, folder, now.files, around, limit=rehearsal.limit)
+            sink = Weighing(folder.spool)
+            scope, limits = rehearsal.id_scope, rehearsal.limits
+            prepared(job, snapshot, ledger, sink, folder, around, id_scope=scope, limits=limits)
+            counts = ledger.reader.counts()
+        error = rehearsal.max_rejects.error(counts) if rehearsal.max_rejects else None
+        code = ExitCode.REJECTS if counts.rejected + counts.unreadable else ExitCode.DELIVERED
+        seconds = time.monotonic() - began
+        return RunEnd(record, folder, ExitCode(error.exit_code) if error else code, seconds, error=error)
+
+
+class Weighing:
+    """The dry run's sink: weighs the batches as `Scales` does, and keeps the rejected rows, which `rejects` lists."""
+
+    def __init__(self, folder: Path) -> None:
+        self.scales = Scales()
+        self.spool = Spool(folder)
+
+    def open(self, shard: int) -> WeighingWriter:
+        """A writer for one shard; used by one thread."""
+        return WeighingWriter(self.scales.open(shard), self.spool.rejects_path(shard))
+
+
+@dataclass(frozen=True, slots=True)
+class WeighingWriter:
+    """Weighs the batches of one shard."""
+
+    scales: ShardWriter
+    rejects: Path
+
+    def add(self, plain: memoryview, calls: int) -> None:
+        """Weigh one batch."""
+        self.scales.add(plain, calls)
+
+    def finish(self, calls: bytes, rejects: object) -> tuple[tuple[PlannedBatch, ...], int, str, str]:
+        """Keep the rejects; returns what the scales say. What a dry run leaves need not survive a power cut."""
+        if isinstance(rejects, pl.DataFrame):
+            rejects.write_parquet(self.rejects)
+        return self.scales.finish(calls, rejects)
+
+
+def preview_job(rehearsal: Rehearsal, rows: int) -> list[PreviewRow]:
+    """The first rows of a job's source and what becomes of them. Its snapshot stays for a dry run or a run.
+
+    Raises:
+        SourceError: The source cannot be read.
+        JobError: The job does not fit its source.
+        LockedError: A dry run of the job is under way.
+        InterruptedRunError: A signal came.
+    """
+    job, around = rehearsal.job, rehearsal.around
+    outer = StateFolder(around.state_folder)
+    outer.prepare()
+    state, folder = dry_folder(outer, job)
+    state.prepare()
+    with state.lock(folder.run_id):
+        now = rehearsed(rehearsal, state, folder)
+        with Ledger.create(folder.ledger, rehearsal_record(rehearsal, folder, now)) as ledger:
+            snapshot = staged(job, ledger, folder, now.files, around)
+        return preview(
+            job,
+            snapshot,
+            id_scope=rehearsal.id_scope,
+            library_version=__version__,
+            now=time.time(),
+            rows=rows,
+            limits=rehearsal.limits,
+        )
+
+
+def rehearsed(rehearsal: Rehearsal, state: StateFolder, folder: RunFolder) -> Fingerprint:
+    """Today's fingerprint, and the folder cleared of the last dry run but for a snapshot that is still of use."""
+    then = last_fingerprint(folder)
+    now = fingerprint_now(rehearsal.job, intake_of(state.path, folder), then.files if then else ())
+    keep_snapshot_only(state, folder, keep=then is not None and not then.differences(now))
+    return now
+
+
+def dry_folder(state: StateFolder, job: Job) -> tuple[StateFolder, RunFolder]:
+    """The state folder of dry runs, and the folder of this job's."""
+    dry = StateFolder(state.path / DRY_RUNS_FOLDER)
+    return dry, dry.find(job.name, DRY, DRY, job.generation)
+
+
+def last_fingerprint(folder: RunFolder) -> Fingerprint | None:
+    """What the last dry run was made from; None where there is none whose snapshot could be used."""
+    if not folder.begun:
+        return None
+    try:
+        with Ledger.open(folder.ledger) as ledger:  # as its writer, which recovers what a killed process left
+            status, snapshot = ledger.reader.status(), ledger.reader.snapshot()
+    except LedgerError:
+        return None
+    return fingerprint_then(status, snapshot) if snapshot else None
+
+
+def keep_snapshot_only(state: StateFolder, folder: RunFolder, *, keep: bool) -> None:
+    """Make room for a dry run: of the last one the snapshot stays, and that only where it is still of use."""
+    if not keep:
+        state.discard(folder)
+    folder.path.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+    for path in folder.path.iterdir():
+        if path == folder.snapshot:
+            continue
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def rehearsal_record(rehearsal: Rehearsal, folder: RunFolder, now: Fingerprint) -> RunRecord:
+    """What the ledger of a dry run is to know."""
+    return RunRecord(
+        run_id=folder.run_id,
+        job_name=rehearsal.job.name,
+        job_file=rehearsal.job.path,
+        generation=rehearsal.job.generation,
+        target_name=rehearsal.target_name,
+        target_kind=DRY,
+        target_identity=DRY,
+        live=False,
+        id_scope=rehearsal.id_scope,
+        job_fingerprint=now.job,
+        job_data=json.dumps(now.data, ensure_ascii=False),
+        backfill_version=__version__,
+        library_version=__version__,
+        created_at=time.time(),
+    )
+
+
+def borrow_snapshot(state: StateFolder, job: Job, now: Fingerprint, place: Path) -> None:
+    """Make the snapshot of the last dry run of the same job and source appear in `place`; nothing where there is none.
+
+    It is linked, not copied: its files are frozen, so that both may have the same bytes.
+    """
+    dry, folder = dry_folder(state, job)
+    if not folder.begun:
+        return
+    try:
+        with dry.lock(folder.run_id):
+            then = last_fingerprint(folder)
+            if then is not None and not then.differences(now):
+                load_snapshot(folder.snapshot)
+                shutil.copytree(folder.snapshot, place, copy_function=_link, dirs_exist_ok=True)
+    except (LedgerError, LockedError):
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def forget_snapshot(state: StateFolder, job: Job) -> None:
+    """Remove the snapshot of the job's last dry run: its run is finished. One under way keeps it."""
+    dry, folder = dry_folder(state, job)
+    if folder.snapshot.exists():
+        with suppress(LockedError), dry.lock(folder.run_id):
+            shutil.rmtree(folder.snapshot, ignore_errors=True)
+            shutil.rmtree(intake_of(dry.path, folder), ignore_errors=True)
+
+
+def _link(source: str, place: str) -> None:
+    os.link(source, place)

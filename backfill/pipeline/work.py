@@ -1,0 +1,113 @@
+"""What the line is asked to do, what it tells while it works, and how it ended."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from backfill.errors import BackfillError, ExitCode
+from backfill.job.models import Job
+from backfill.ledger import RunRecord
+from backfill.pipeline.gate import Gate
+from backfill.records import DeliveryTotals
+from backfill.state import RunFolder
+from backfill.targets import Target
+
+
+class Progress(Protocol):
+    """Hears how far a step is. Called from any thread."""
+
+    def begin(self, step: str, total: int | None, unit: str) -> None:
+        """A step starts; `total` things of `unit` are expected, None where that is not known."""
+
+    def advance(self, done: int, size: int) -> None:
+        """So many things and bytes of the step are done, both counted from its beginning."""
+
+    def end(self) -> None:
+        """The step is over."""
+
+
+class Silence:
+    """A Progress that nobody watches."""
+
+    def begin(self, step: str, total: int | None, unit: str) -> None:
+        """Nothing."""
+
+    def advance(self, done: int, size: int) -> None:
+        """Nothing."""
+
+    def end(self) -> None:
+        """Nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmation:
+    """What a live delivery is about to do: everything a person should see before it begins."""
+
+    job: str
+    target: str
+    kind: str
+    region: str
+    endpoint: str
+    key_digest: str
+    calls: int
+    rejected: int
+    first_day: str
+    last_day: str
+    rate: float | None  # calls a second; None: as fast as the target takes them
+    seconds: float | None  # at that rate; None where there is no rate
+    state_folder: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line says about a run; None is the target's or the program's own default."""
+
+    rate: float | None = None
+    unlimited: bool = False
+    concurrency: int | None = None
+    gzip: bool | None = None
+    canary: bool = False
+    max_rejects: Gate | None = None
+    keep_spool: bool = False
+    abandon: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a run works in: where its state is, who hears it, what may stop it."""
+
+    state_folder: Path
+    stop: threading.Event = field(default_factory=threading.Event)  # finish what is in flight, then end
+    abort: threading.Event = field(default_factory=threading.Event)  # end at once
+    signal_code: Callable[[], ExitCode] = lambda: ExitCode.INTERRUPTED  # of the signal that stopped it
+    progress: Progress = field(default_factory=Silence)
+    say: Callable[[str], None] = lambda _text: None
+    #: Asked once before the first request of a live run; returns whether to go on.
+    confirm: Callable[[Confirmation], bool] = lambda _confirmation: True
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One job to one target."""
+
+    job: Job
+    target: Target
+    options: Options
+    around: Surroundings
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnd:
+    """How a run stands at the end of this process; its counts are in its ledger."""
+
+    record: RunRecord
+    folder: RunFolder
+    exit_code: ExitCode
+    seconds: float
+    totals: DeliveryTotals = field(default_factory=DeliveryTotals)  # of this process
+    error: BackfillError | None = None  # why it ended early, where it did
+    repeated: bool = False  # it had been finished before: nothing was done

@@ -1,0 +1,31 @@
+"""What a run says about itself: summaries, samples of problems, tables of runs, exports of rejects."""
+
+from backfill.report.lines import with_line_column, with_lines
+from backfill.report.preview import preview_text
+from backfill.report.rejects import FORMATS, export_rejects, rejects_frame, rejects_table
+from backfill.report.runs import Standing, read_standing, run_summary, runs_table, standing_text
+from backfill.report.samples import problem_line, sample_lines
+from backfill.report.summary import Subject, Summary, by_code, duration_text, failure_json, summary_text
+
+__all__ = [
+    "FORMATS",
+    "Standing",
+    "Subject",
+    "Summary",
+    "by_code",
+    "duration_text",
+    "export_rejects",
+    "failure_json",
+    "preview_text",
+    "problem_line",
+    "read_standing",
+    "rejects_frame",
+    "rejects_table",
+    "run_summary",
+    "runs_table",
+    "sample_lines",
+    "standing_text",
+    "summary_text",
+    "with_line_column",
+    "with_lines",
+]

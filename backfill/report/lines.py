@@ -1,0 +1,48 @@
+"""Line numbers of problems, looked up only where problems are shown or exported: it takes reading the source again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import polars as pl
+
+from backfill.job.models import Job
+from backfill.records import Problem, SourceFile
+from backfill.sources import line_of
+
+
+def with_lines(problems: Sequence[Problem], job: Job, files: Sequence[SourceFile]) -> list[Problem]:
+    """The problems with their lines, where the format has lines and the file is still what it was."""
+    found = list(problems)
+    for file in files:
+        wanted = {one.record for one in found if one.file == file.name and one.record and not one.line}
+        lines = line_of(file, job, sorted(wanted)) if wanted else {}
+        found = [
+            replace(one, line=lines[one.record]) if one.file == file.name and one.record in lines else one
+            for one in found
+        ]
+    return found
+
+
+def with_line_column(rejects: pl.LazyFrame, job: Job, files: Sequence[SourceFile]) -> pl.LazyFrame:
+    """The same for a frame of REJECT_COLUMNS, however long."""
+    unknown = rejects.filter((pl.col("line") == 0) & (pl.col("record") > 0)).select("file", "record").unique()
+    wanted = {
+        name: part["record"].to_list() for (name,), part in unknown.collect().partition_by("file", as_dict=True).items()
+    }
+    tables = []
+    for file in files:
+        lines = line_of(file, job, sorted(wanted[file.name])) if file.name in wanted else {}
+        if lines:
+            columns = {"record": list(lines), "found": list(lines.values())}
+            tables.append(
+                pl.LazyFrame(columns, schema={"record": pl.UInt64, "found": pl.UInt64}).with_columns(
+                    file=pl.lit(file.name)
+                )
+            )
+    if not tables:
+        return rejects
+    joined = rejects.join(pl.concat(tables), on=["file", "record"], how="left", maintain_order="left")
+    line = pl.when(pl.col("line") == 0).then(pl.col("found").fill_null(0)).otherwise(pl.col("line"))
+    return joined.with_columns(line=line).drop("found")

@@ -1,0 +1,50 @@
+"""Problems as people read them: a few of each code, each with its place, its value and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from backfill.records import Problem
+
+#: So many of each code are shown.
+SAMPLES = 5
+
+
+def problem_line(problem: Problem) -> str:
+    """One problem as `file:line (record n): call: message: column = value`, parts that are not known left out."""
+    where = f"{problem.file}:{problem.line}" if problem.line else problem.file
+    if problem.record:
+        where += f" (record {problem.record:,})"
+    parts = [where, problem.call, problem.message]
+    if problem.column:
+        parts.append(f"{problem.column} = {problem.value!r}" if problem.value else problem.column)
+    return ": ".join(part for part in parts if part)
+
+
+def sample_lines(
+    samples: Iterable[Problem], counts: Mapping[str, int], titles: Mapping[str, tuple[str, str]], run_id: str
+) -> list[str]:
+    """Up to SAMPLES lines for each code, in the order of the codes.
+
+    Args:
+        samples: Problems in source order.
+        counts: How often each code was found altogether.
+        titles: Code -> (title, hint), as the rules have it.
+        run_id: Whose problems they are.
+    """
+    by_code: dict[str, list[Problem]] = {}
+    for problem in samples:
+        by_code.setdefault(problem.code, []).append(problem)
+    lines = []
+    for code in sorted(counts):
+        shown = by_code.get(code, [])[:SAMPLES]
+        severity = f" ({', '.join(sorted({str(problem.severity) for problem in shown}))})" if shown else ""
+        title, hint = titles.get(code, ("", ""))
+        lines.append(f"{code}{severity} {title}: {counts[code]:,}")
+        lines += [f"    {problem_line(problem)}" for problem in shown]
+        if counts[code] > len(shown) and shown:
+            lines.append(f"    and {counts[code] - len(shown):,} more: `backfill rejects {run_id}` lists them")
+        hint = next((problem.hint for problem in shown if problem.hint), hint)
+        if hint:
+            lines.append(f"    Hint: {hint}")
+    return lines

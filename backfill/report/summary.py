@@ -1,0 +1,145 @@
+"""What one job's run came to: the object of `--output json`, and the table of `--output text`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from backfill.errors import BackfillError, InterruptedRunError
+from backfill.ledger import Counts, RunStatus
+from backfill.records import DeliveryTotals
+
+SCHEMA_VERSION = 1
+MEGABYTE = 1_000_000
+MINUTE = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """One job's run: its counts from the ledger; what this process itself sent, and how long it took."""
+
+    status: RunStatus
+    counts: Counts
+    problems: Mapping[str, int]  # code -> how often, warnings included
+    totals: DeliveryTotals = field(default_factory=DeliveryTotals)
+    seconds: float = 0.0
+    dry: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        """The object of `--output json`; its keys are a promise (docs/cli.md)."""
+        record, counts, totals = self.status.record, self.counts, self.totals
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "run_id": record.run_id,
+            "job": record.job_name,
+            "target": record.target_name,
+            "live": record.live,
+            "state": "dry run" if self.dry else str(self.status.state),
+            "rows": {name: getattr(counts, name) for name in ROWS},
+            "calls": {name: getattr(counts, name) for name in CALLS},
+            "batches": counts.batches,
+            "requests": totals.requests,
+            "retries": totals.retries,
+            "bytes": {"json": counts.json_bytes, "wire": totals.wire_bytes},
+            "seconds": round(self.seconds, 3),
+            "problems": dict(sorted(self.problems.items())),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What an object of `--output json` is about, where there is no ledger to tell."""
+
+    run_id: str
+    job: str
+    target: str
+    live: bool
+
+
+def failure_json(subject: Subject, error: BackfillError) -> dict[str, Any]:
+    """The object of a job that could not be run: the keys of `Summary.as_json`, every count 0, `state` failed.
+
+    A job that was interrupted before its plan was complete is `interrupted`.
+    """
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "run_id": subject.run_id,
+        "job": subject.job,
+        "target": subject.target,
+        "live": subject.live,
+        "state": "interrupted" if isinstance(error, InterruptedRunError) else "failed",
+        "rows": dict.fromkeys(ROWS, 0),
+        "calls": dict.fromkeys(CALLS, 0),
+        "batches": 0,
+        "requests": 0,
+        "retries": 0,
+        "bytes": {"json": 0, "wire": 0},
+        "seconds": 0.0,
+        "problems": {},
+    }
+
+
+#: What becomes of rows, and of calls, in the order in which it is told.
+ROWS = ("read", "filtered", "unreadable", "mapped")
+CALLS = (
+    "planned",
+    "skipped",
+    "delivered",
+    "rejected",
+    "duplicate",
+    "already_delivered",
+    "in_doubt",
+    "pending",
+)
+
+
+def summary_text(summary: Summary) -> str:
+    """The summary as aligned lines.
+
+    It begins with where the calls went. A live run's calls are called received: a 200 of Segment says no more.
+    """
+    record, counts, totals = summary.status.record, summary.counts, summary.totals
+    words = {"delivered": "received" if record.live else "delivered", "already_delivered": "delivered before"}
+    rows = [(name, getattr(counts, name)) for name in ROWS]
+    calls = [(words.get(name, name.replace("_", " ")), getattr(counts, name)) for name in CALLS]
+    sizes = [f"{counts.json_bytes / MEGABYTE:,.1f} MB of JSON", f"{totals.requests:,} requests"]
+    sizes += [f"{totals.wire_bytes / MEGABYTE:,.1f} MB sent"] if totals.requests else []
+    sizes += [f"{totals.retries:,} retries"] if totals.retries else []
+    if summary.dry:
+        lines = ["DRY RUN: nothing was sent"]
+    else:
+        lines = [] if record.live else ["SANDBOX: nothing left this machine"]
+    lines += [
+        f"{record.job_name} -> {record.target_name}: {'planned' if summary.dry else summary.status.state}",
+        f"  rows      {counts_text(rows)}",
+        f"  calls     {counts_text(calls)}",
+        f"  batches   {'; '.join([f'{counts.batches:,}', *sizes, duration_text(summary.seconds)])}",
+    ]
+    if summary.problems:
+        found = [f"{code} {count:,}" for code, count in sorted(summary.problems.items())]
+        lines.append(f"  problems  {', '.join(found)}")
+    return "\n".join(lines)
+
+
+def by_code(problems: Mapping[tuple[str, str], int]) -> dict[str, int]:
+    """How many problems of each code, whatever their severity."""
+    found: dict[str, int] = {}
+    for (code, _), count in problems.items():
+        found[code] = found.get(code, 0) + count
+    return found
+
+
+def counts_text(counts: list[tuple[str, int]]) -> str:
+    """The first count, and the others that are not 0."""
+    return ", ".join(f"{count:,} {name}" for place, (name, count) in enumerate(counts) if count or not place)
+
+
+def duration_text(seconds: float) -> str:
+    """A duration for people: 4.2 s, 3 min 20 s, 2 h 5 min."""
+    if seconds < MINUTE:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), MINUTE)
+    if minutes < MINUTE:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // MINUTE} h {minutes % MINUTE} min"

@@ -1,0 +1,136 @@
+"""On a terminal: the sandbox by default, progress bars, colours, and the question before a live run."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from backfill.cli.confirm import confirmation_text
+from backfill.pipeline import Confirmation
+from backfill.sandbox import Sandbox
+from tests.projects import KEY, Project
+
+SECONDS = 60
+
+
+class Terminal:
+    """The program on a terminal of its own."""
+
+    def __init__(self, project: Project, *arguments: str | Path, environ: dict[str, str] | None = None) -> None:
+        self.master, slave = pty.openpty()
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+        repository = Path(__file__).resolve().parent.parent
+        settings = {"PYTHONPATH": str(repository), "TERM": "xterm", "SEGMENT_WRITE_KEY": KEY, **(environ or {})}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "backfill", *map(str, arguments)],
+            cwd=project.folder,
+            env=os.environ | settings,
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            start_new_session=True,
+        )
+        os.close(slave)
+        self.text = ""
+
+    def read_until(self, enough: Callable[[str], bool]) -> str:
+        """Read until `enough` of the text so far, or the end."""
+        deadline = time.monotonic() + SECONDS
+        while not enough(self.text):
+            assert time.monotonic() < deadline, self.text
+            if not select.select([self.master], [], [], 0.1)[0]:
+                continue
+            try:
+                chunk = os.read(self.master, 65536)
+            except OSError:  # the other end is closed: the process ended
+                break
+            if not chunk:
+                break
+            self.text += chunk.decode("utf-8", "replace")
+        return self.text
+
+    def type(self, text: str) -> None:
+        """Press keys."""
+        os.write(self.master, text.encode())
+
+    def end(self) -> tuple[int, str]:
+        """Read to the end; returns the exit code and all that was shown."""
+        text = self.read_until(lambda _text: False)
+        code = self.process.wait(timeout=SECONDS)
+        os.close(self.master)
+        return code, text.replace("\r\n", "\n")
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """An empty project."""
+    return Project(tmp_path)
+
+
+def test_sandbox_by_default_with_bars(project: Project) -> None:
+    """On a terminal `run JOB` alone rehearses in the sandbox, with a bar for each step."""
+    code, text = Terminal(project, "run", project.people(40_000, bad=[3])).end()
+    assert code == 3
+    assert "SANDBOX: nothing left this machine" in text
+    for step in ("stage", "prepare", "deliver"):
+        assert f"{step:<8}:" in text
+    assert "calls/s" in text
+    assert "MB/s" in text
+    assert "\x1b[33m" in text
+
+
+def test_no_colour_and_no_progress(project: Project) -> None:
+    """NO_COLOR and --no-progress leave plain text."""
+    environ = {"NO_COLOR": "1"}
+    code, text = Terminal(project, "run", project.people(500, bad=[3]), "--no-progress", environ=environ).end()
+    assert code == 3
+    assert "\x1b[" not in text
+    assert "MB/s" not in text
+
+
+@pytest.mark.parametrize(("answer", "code", "delivered"), [("n", 130, 0), ("", 130, 0), ("y", 0, 200)])
+def test_question_before_a_live_run(project: Project, answer: str, code: int, delivered: int) -> None:
+    """Nothing is sent before somebody says yes; anything else keeps what was prepared for later."""
+    with Sandbox() as sandbox:
+        terminal = Terminal(
+            project, "run", project.people(200), "--target", "segment", "--endpoint", sandbox.endpoint, "--no-progress"
+        )
+        terminal.read_until(lambda text: "[y/N]" in text)
+        assert sandbox.stats()["requests"] == 0
+        terminal.type(f"{answer}\n")
+        assert terminal.end()[0] == code
+        assert sandbox.stats()["received"] == delivered
+
+
+def test_ctrl_c_at_the_question(project: Project) -> None:
+    """Ctrl-C while the question waits is a no, at once."""
+    with Sandbox() as sandbox:
+        options = ["--target", "segment", "--endpoint", sandbox.endpoint]
+        terminal = Terminal(project, "run", project.people(200), *options)
+        terminal.read_until(lambda text: "[y/N]" in text)
+        terminal.process.send_signal(signal.SIGINT)
+        code, text = terminal.end()
+        assert code == 130
+        assert "backfill resume" in text
+        assert sandbox.stats()["requests"] == 0
+
+
+def test_confirmation_without_days_or_rate() -> None:
+    """An empty plan and an unlimited rate are told as what they are."""
+    asked = Confirmation("job", "prod", "segment", "eu", "https://x", "abc", 0, 0, "", "", None, None, Path("/state"))
+    text = confirmation_text(asked)
+    assert "0 to send\n" in text
+    assert "region eu" in text
+    assert "as fast as the target takes them" in text
