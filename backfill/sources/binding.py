@@ -1,0 +1,97 @@
+"""The job's expressions against DuckDB's binder: all that is wrong with them, each with its field and place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import duckdb
+
+from backfill.errors import JobError
+from backfill.job import fault_at
+from backfill.job.models import Job
+from backfill.job.references import Role, references
+from backfill.records import INTERNAL_PREFIX
+from backfill.sources.engine import Engine, reason
+from backfill.sources.layout import Layout, SourceColumn, binding_scope, lay_out
+from backfill.sources.sqltext import PREFIX, SqlFault, SqlRefusal, characters, check_expression, parse, walk
+
+_CANDIDATES = re.compile(r"Candidate bindings: (.*)|Did you mean (.*)")
+_QUOTED = re.compile(r'"([^"]+)"')
+_UNKNOWN = re.compile(r'column "([^"]+)" not found|Function with name "?([\w.]+)"? does not exist')
+
+
+def bound_layout(
+    engine: Engine, job: Job, columns: Sequence[SourceColumn], *, in_query: Sequence[str] = (), trimmed: bool = False
+) -> Layout:
+    """The layout of the job over those columns (see lay_out).
+
+    Raises:
+        JobError: expressions are wrong; with every fault.
+    """
+    faults = sql_faults(engine, job, columns)
+    if faults:
+        raise faults_error(job, faults)
+    return lay_out(engine, job, columns, in_query=in_query, trimmed=trimmed)
+
+
+def faults_error(job: Job, faults: Sequence[SqlFault]) -> JobError:
+    """The error for faulty SQL, each fault with its place in the job file where there is one."""
+    first = faults[0]
+    message = f"{first.path}: {first.message}"
+    if not job.path:
+        return JobError(message, hint=hint_of(first))
+    located = [
+        fault_at(Path(job.path), fault.path, fault.message, hint_of(fault), offset=fault.offset) for fault in faults
+    ]
+    return JobError(message, tuple(located))
+
+
+def hint_of(fault: SqlFault) -> str:
+    """`did you mean ...?`, or nothing."""
+    return f"did you mean {' or '.join(fault.candidates)}?" if fault.candidates else ""
+
+
+def sql_faults(engine: Engine, job: Job, columns: Sequence[SourceColumn]) -> tuple[SqlFault, ...]:
+    """All that is wrong with the job's expressions over those columns, in the order of the file."""
+    scope = binding_scope(job, columns)
+    names = [column.name for column in columns]
+    faults = []
+    for reference in references(job):
+        text = reference.sql
+        if text is None:
+            continue
+        try:
+            check_expression(engine, text, names)
+            kind = engine.connection.sql(f"SELECT (\n{text}\n) FROM {scope}").types[0]
+        except SqlRefusal as refusal:
+            faults.append(SqlFault(reference.path, text, refusal.offset, refusal.message, refusal.candidates))
+        except duckdb.Error as error:
+            faults.append(binder_fault(engine, reference.path, text, error, PREFIX))
+        else:
+            if reference.role is Role.CONDITION and kind.id not in ("boolean", "null"):
+                message = f"is {kind}, where true or false is wanted"
+                faults.append(SqlFault(reference.path, text, 0, message))
+    return tuple(dict.fromkeys(faults))
+
+
+def binder_fault(engine: Engine, path: str, text: str, error: duckdb.Error, prefix: str = "") -> SqlFault:
+    """What the binder says, with the place of the name that it does not know; `prefix` makes the text a query."""
+    said = _CANDIDATES.search(str(error))
+    candidates = [name for name in _QUOTED.findall(said.group()) if INTERNAL_PREFIX not in name] if said else []
+    unknown = _UNKNOWN.search(str(error))
+    offset = None
+    if unknown:
+        name = next(filter(None, unknown.groups())).lower()
+        offset = _place(engine, prefix + text, name, len(prefix))
+    return SqlFault(path, text, offset, reason(error), tuple(candidates))
+
+
+def _place(engine: Engine, text: str, name: str, shift: int) -> int | None:
+    """Where a column or function of that name stands in the text, in characters behind the shift."""
+    for node in walk(parse(engine, text)):
+        names = [*node.get("column_names", ()), node.get("function_name")]
+        if name in (str(each).lower() for each in names):
+            return characters(text, node["query_location"]) - shift
+    return None

@@ -1,0 +1,144 @@
+"""Declared column types as SQL: each type has a grammar, and text outside it is a bad value, never a nearest guess.
+
+Rules
+1) A cast is guarded by the grammar's regular expression: DuckDB's own TRY_CAST takes 12.5 for the integer 13, 0x1F
+   for 31 and 'infinity' for a date.
+2) A cast gives NULL exactly where the text is outside the grammar or does not fit; so a value is bad where the text
+   is not null and the cast is.
+3) Nothing here can fail at run time, whatever the text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from backfill.job.models import ColumnSpec
+from backfill.records import Kind, Zone
+from backfill.sources.engine import literal
+
+INTEGER = "[+-]?[0-9]+"
+#: RFC 8259, section 6, with an optional plus.
+NUMBER = r"[+-]?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
+DECIMAL = r"[+-]?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?"
+#: What of DECIMAL fits DECIMAL(38, 9) without rounding; asked for only where SQL reads the column.
+SQL_DECIMAL = r"[+-]?(?:0|[1-9][0-9]{0,28})(?:\.[0-9]{1,9}0*)?"
+SQL_DECIMAL_TYPE = "DECIMAL(38, 9)"
+DATE = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
+_TIME = "(?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:[.,][0-9]{1,9})?)?"
+_OFFSET = "(?:[Zz]|[+-](?:[01][0-9]|2[0-3])(?::?[0-5][0-9])?)"
+#: A date, optionally with a time, that optionally with an offset. Digits after a second's sixth are cut, not rounded.
+ISO8601 = f"{DATE}(?:[T ]{_TIME}{_OFFSET}?)?"
+#: JSON that DuckDB takes and RFC 8259 does not: NaN, Infinity in any case, and a comma before a closing bracket.
+LENIENT_JSON = r"(?i)nan|inf|,\s*[\]}]"
+JSON_STRING = r'"(?:[^"\\]|\\.)*"'
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """A declared column in SQL: `value` is what the snapshot holds, `in_sql` what expressions see."""
+
+    kind: Kind
+    zone: Zone
+    value: str
+    in_sql: str
+    utc_flag: str | None = None
+
+
+def matches(text: str, grammar: str) -> str:
+    """SQL: the whole of the text matches the grammar."""
+    return f"regexp_full_match({text}, {literal(grammar)})"
+
+
+def cast_of(text: str, spec: ColumnSpec, *, read_by_sql: bool, zone: str | None = None) -> Cast:
+    """The cast of an SQL text value to a declared type other than `text`; `zone` is that of times without offset."""
+    if spec.type == "timestamp":
+        cast = timestamp_cast(text, spec.format or "iso8601")
+        return _with_instant(cast, spec.timezone or zone) if cast.utc_flag and read_by_sql else cast
+    kind = Kind(spec.type)
+    if spec.type == "decimal":
+        grammar = SQL_DECIMAL if read_by_sql else DECIMAL
+        value = f"CASE WHEN {matches(text, grammar)} THEN ltrim({text}, '+') END"
+        return Cast(kind, Zone.UTC, value, f"CAST({value} AS {SQL_DECIMAL_TYPE})" if read_by_sql else value)
+    value = {
+        "integer": f"CASE WHEN {matches(text, INTEGER)} THEN TRY_CAST({text} AS BIGINT) END",
+        "number": f"CASE WHEN {matches(text, NUMBER)} AND isfinite(TRY_CAST({text} AS DOUBLE)) "
+        f"THEN TRY_CAST({text} AS DOUBLE) END",
+        "boolean": f"CASE WHEN lower({text}) IN ('true', 't', '1') THEN true "
+        f"WHEN lower({text}) IN ('false', 'f', '0') THEN false END",
+        "date": f"CASE WHEN {matches(text, DATE)} THEN TRY_CAST({text} AS DATE) END",
+        "json": f"CASE WHEN {strict_json(text)} THEN {text} END",
+    }[spec.type]
+    return Cast(kind, Zone.UTC, value, value)
+
+
+def strict_json(text: str) -> str:
+    """SQL: the text is JSON by RFC 8259. The dear second look is taken only where the cheap one finds something."""
+    without_strings = f"regexp_replace({text}, {literal(JSON_STRING)}, '\"\"', 'g')"
+    # CASE, since DuckDB works out both sides of AND and OR where their value is asked for.
+    return (
+        f"(CASE WHEN NOT coalesce(json_valid({text}), false) THEN false "
+        f"WHEN regexp_matches({text}, {literal(LENIENT_JSON)}) "
+        f"THEN NOT regexp_matches({without_strings}, {literal(LENIENT_JSON)}) ELSE true END)"
+    )
+
+
+def timestamp_cast(text: str, pattern: str) -> Cast:
+    """The cast of text to TIMESTAMP by `iso8601` or a strptime pattern.
+
+    With a pattern that reads an offset the result is UTC, with any other wall clock; with `iso8601` a row's flag says
+    which, as files mix both.
+    """
+    if pattern == "iso8601":
+        return iso8601_cast(text)
+    if pattern.startswith("epoch_"):
+        return epoch_cast(text, pattern)
+    has_offset = "%z" in pattern or "%Z" in pattern
+    # try_strptime takes outer spaces, and 'epoch' or 'infinity' for 1900-01-01.
+    spaced = pattern != pattern.strip()
+    guard = f"regexp_matches({text}, '[0-9]')" + ("" if spaced else f" AND {text} = trim({text}, {literal(' ')})")
+    subject = f"regexp_replace({text}, '[Zz]$', '+00:00')" if pattern.endswith("%z") else text
+    parsed = f"try_strptime({subject}, {literal(pattern)})"
+    value = f"CASE WHEN {guard} THEN CAST({parsed} AS {'TIMESTAMPTZ' if has_offset else 'TIMESTAMP'}) END"
+    return Cast(Kind.TIMESTAMP, Zone.UTC if has_offset else Zone.NAIVE, value, value)
+
+
+def _with_instant(cast: Cast, zone: str | None) -> Cast:
+    """The same cast, seen by SQL as instants; without a zone, a time without offset is a bad value then.
+
+    An hour that is twice is one of the two here, and one that is not is shifted: only SQL sees this value.
+    """
+    instant = f"({cast.value}) AT TIME ZONE 'UTC'"
+    if zone is None:
+        value = f"CASE WHEN {cast.utc_flag} THEN {cast.value} END"
+        return replace(cast, value=value, in_sql=f"CASE WHEN {cast.utc_flag} THEN {instant} END")
+    local = f"({cast.value}) AT TIME ZONE {literal(zone)}"
+    return replace(cast, in_sql=f"CASE WHEN {cast.utc_flag} THEN {instant} ELSE {local} END")
+
+
+def iso8601_cast(text: str) -> Cast:
+    """Date, optionally a time (seconds and their fraction optional), optionally an offset or Z."""
+    clock = f"regexp_extract({text}, {literal('^[^+Zz]{10}[^+Zz-]*')})"
+    cut = f"replace(left({clock}, 26), ',', '.')"
+    wall = f"TRY_CAST({cut} AS TIMESTAMP)"
+    offset = f"regexp_extract({text}, {literal('([+-])([0-9]{2}):?([0-9]{2})?$')}"
+    minutes = (
+        f"(CASE {offset}, 1) WHEN '-' THEN -1 ELSE 1 END * (60 * TRY_CAST({offset}, 2) AS INTEGER) "
+        f"+ coalesce(TRY_CAST(nullif({offset}, 3), '') AS INTEGER), 0)))"
+    )
+    flag = f"regexp_matches({text}, {literal('^.{10}[T ].*(?:[Zz]|[+-][0-9:]+)$')})"
+    shifted = f"regexp_matches({text}, {literal('^.{10}[T ].*[+-][0-9:]+$')})"
+    value = (
+        f"CASE WHEN {matches(text, ISO8601)} "
+        f"THEN CASE WHEN {shifted} THEN {wall} - to_minutes({minutes}) ELSE {wall} END END"
+    )
+    return Cast(Kind.TIMESTAMP, Zone.MIXED, value, value, utc_flag=f"CASE WHEN ({value}) IS NOT NULL THEN {flag} END")
+
+
+def epoch_cast(text: str, pattern: str) -> Cast:
+    """Whole numbers of s, ms, us or ns since 1970-01-01T00:00:00Z."""
+    factor = {"epoch_s": "* 1000000", "epoch_ms": "* 1000", "epoch_us": "* 1", "epoch_ns": "// 1000"}[pattern]
+    micros = f"(CAST(TRY_CAST({text} AS BIGINT) AS HUGEINT) {factor})"
+    fits = f"{micros} BETWEEN -62135596800000000 AND 253402300799999999"
+    instant = f"make_timestamp(CAST({micros} AS BIGINT)) AT TIME ZONE 'UTC'"
+    value = f"CASE WHEN {matches(text, INTEGER)} AND {fits} THEN {instant} END"
+    return Cast(Kind.TIMESTAMP, Zone.UTC, value, value)

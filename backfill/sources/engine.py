@@ -1,0 +1,159 @@
+"""DuckDB, locked down: a connection that reaches the named sources and the state folder, and nothing else.
+
+See https://duckdb.org/docs/stable/operations_manual/securing_duckdb/overview for the settings used. The lock keeps
+the job file's SQL from other files, the network, extensions, Python variables and the settings themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+import duckdb
+
+from backfill.errors import InterruptedRunError, SourceError, StoppedError
+
+#: Rows of a Parquet row group in a snapshot: what prepare reads at once.
+ROW_GROUP_ROWS = 32_768
+#: How every Parquet file of a snapshot is written: read as fast as LZ4, at three fifths of its bytes.
+PARQUET = f"FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE {ROW_GROUP_ROWS}"
+#: Seconds between two looks at `cancelled` and the progress of a running statement.
+POLL_SECONDS = 0.1
+
+
+def quoted(name: str) -> str:
+    """The name as an SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(value: str | float | Iterable[Any]) -> str:
+    """The value as an SQL literal: text, number, boolean or a list of those."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, str):
+        return "'" + value.replace("'", "''") + "'"
+    return "[" + ", ".join(literal(item) for item in value) + "]"
+
+
+def never() -> bool:
+    """Not cancelled."""
+    return False
+
+
+def ignore_progress(rows: int, size: int) -> None:
+    """Report progress to nobody."""
+
+
+@dataclass(slots=True)
+class Engine:
+    """One locked connection. Not for use by several threads at once.
+
+    `cancelled` is asked ten times a second while a statement runs; once true, the statement is interrupted and
+    InterruptedRunError raised.
+    """
+
+    connection: duckdb.DuckDBPyConnection
+    cancelled: Callable[[], bool] = never
+    _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "stage"))
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        """All rows of a small result."""
+        return self.connection.execute(sql).fetchall()
+
+    def run(self, sql: str, watch: Callable[[float], None] | None = None) -> list[tuple[Any, ...]]:
+        """Run a statement that may take long; `watch` is told the share done, from 0 to 1."""
+        if self.cancelled():
+            raise _stopped()
+        future = self._pool.submit(self.rows, sql)
+        while True:
+            try:
+                return future.result(POLL_SECONDS)
+            except FutureTimeoutError:
+                if future.done():
+                    raise
+            if self.cancelled():
+                self._interrupt(future)
+            if watch is not None:
+                watch(min(max(self.connection.query_progress(), 0.0), 100.0) / 100)
+
+    def _interrupt(self, future: Future[list[tuple[Any, ...]]]) -> None:
+        """Stop the statement, wait for its end, and say so."""
+        self.connection.interrupt()
+        future.exception()
+        raise _stopped()
+
+    def close(self) -> None:
+        """Close the connection and its thread."""
+        self._pool.shutdown()
+        self.connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _stopped() -> InterruptedRunError:
+    return InterruptedRunError("staging was stopped", hint="run the same command again: nothing was sent yet")
+
+
+def open_engine(
+    folder: Path | None,
+    files: Iterable[str] = (),
+    *,
+    memory_bytes: int | None = None,
+    threads: int | None = None,
+    cancelled: Callable[[], bool] = never,
+) -> Engine:
+    """A connection that may read `files` and read and write below `folder`, with its temporary files there."""
+    connection = duckdb.connect()
+    settings: dict[str, str | int | bool | list[str]] = {
+        "TimeZone": "UTC",
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+        "python_enable_replacements": False,
+        "preserve_insertion_order": True,
+        "enable_progress_bar": True,
+        "enable_progress_bar_print": False,
+        "allowed_paths": list(files),
+    }
+    if folder is not None:
+        settings["allowed_directories"] = [str(folder)]
+        settings["temp_directory"] = str(folder / "spill")
+    if memory_bytes is not None:
+        settings["memory_limit"] = f"{max(memory_bytes // 2**20, 64)}MiB"
+    if threads is not None:
+        settings["threads"] = threads
+    settings["enable_external_access"] = False
+    settings["lock_configuration"] = True
+    for name, value in settings.items():
+        connection.execute(f"SET {name} = {literal(value)}")
+    return Engine(connection, cancelled)
+
+
+def storage_failure(error: duckdb.Error) -> StoppedError | None:
+    """The error to raise where a statement failed for want of disk or memory, else None."""
+    text = str(error)
+    if "No space left" in text:
+        return StoppedError("the disk is full", hint="free some space and run the same command again")
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return StoppedError("staging ran out of memory", hint="give it more with --memory, or fewer --threads")
+    return None
+
+
+def reason(error: duckdb.Error) -> str:
+    """DuckDB's reason in one line."""
+    text = str(error).partition("\n")[0]
+    return text.partition("Error: ")[2] or text
+
+
+def unreadable_source(name: str, error: duckdb.Error) -> SourceError:
+    """A SourceError that names the file and gives DuckDB's reason."""
+    return SourceError(f"{name} cannot be read: {reason(error)}")

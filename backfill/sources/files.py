@@ -1,0 +1,260 @@
+"""Which files a source is made of, in byte order of their names, and what is in them: hash, size, soundness."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import takewhile
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from backfill.errors import JobError, SourceError
+from backfill.job.models import Job
+from backfill.records import SourceFile
+from backfill.sources.checksum import digest
+
+WILDCARD = re.compile(r"[*?\[]")
+REMOTE = ("s3://", "gs://", "gcs://", "az://", "azure://", "abfss://", "http://", "https://")
+SUFFIXES = {
+    ".csv": "csv",
+    ".tsv": "tsv",
+    ".tab": "tsv",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".ndjson": "ndjson",
+    ".jsonl": "ndjson",
+    ".json": "ndjson",
+}
+COMPRESSED = {".gz": "gzip", ".zst": "zstd"}
+#: What a SourceFile is trusted by, in place of reading it again.
+Stamp = tuple[str, int, int, int, int]
+HASHING_THREADS = 4
+#: A relative path that begins so tells less than the whole one.
+_FAR = "../../.."
+
+
+def format_of(job: Job, path: str) -> str:
+    """csv, tsv, parquet, ndjson or sqlite, as the job says or the file's suffix tells.
+
+    Raises:
+        JobError: neither does.
+    """
+    if job.source.database is not None:
+        return "sqlite"
+    if job.source.format is not None:
+        return job.source.format
+    name = Path(path)
+    suffix = Path(name.stem).suffix if name.suffix.lower() in COMPRESSED else name.suffix
+    found = SUFFIXES.get(suffix.lower())
+    if found is None:
+        raise JobError(
+            f"source.format: what {name.name or 'the standard input'} holds cannot be told by its name",
+            hint=f"say it in the job file, for example `format: csv` ({', '.join(sorted(set(SUFFIXES.values())))})",
+        )
+    return found
+
+
+def one_format(job: Job, files: Iterable[SourceFile]) -> str:
+    """The format that all the files have; raises JobError where they differ."""
+    kinds = sorted({format_of(job, file.path) for file in files})
+    if len(kinds) > 1:
+        raise JobError(f"source.path: files of several formats: {', '.join(kinds)}", hint="make a job of each format")
+    return kinds[0]
+
+
+def stamp_of(path: Path) -> Stamp:
+    """What a file is recognised by without reading it."""
+    status = path.stat()
+    return (str(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+
+
+def resolve(
+    job: Job, *, folder: Path | None = None, trusted: Mapping[Stamp, str] | Iterable[SourceFile] = ()
+) -> tuple[SourceFile, ...]:
+    """The source's files in byte order of their names, each read once for its SHA-256 and its own checksums.
+
+    Behind them stand those of `source.files`, one for each, as `extra_files` tells them apart. Files whose stamp is
+    in `trusted` (stamp -> SHA-256, or files resolved before) are not read again. The standard input is first copied
+    to `folder`.
+
+    Raises:
+        SourceError: a file is missing, corrupt, truncated, or the only one and empty.
+        JobError: the source is of a kind that is not supported, or cannot be one.
+    """
+    found = _found(job, folder)
+    known = dict(trusted) if isinstance(trusted, Mapping) else {stamp_of_file(file): file.sha256 for file in trusted}
+    with ThreadPoolExecutor(HASHING_THREADS, "hash") as pool:
+        files = tuple(pool.map(partial(_source_file, known), found))
+    _refuse_useless(job, files)
+    return files
+
+
+def locate(job: Job) -> tuple[SourceFile, ...]:
+    """The same files, unread: their SHA-256 is empty. Not for the standard input.
+
+    Raises:
+        SourceError: a file is missing, or the only one and empty.
+        JobError: the source is of a kind that is not supported, or cannot be one.
+    """
+    files = tuple(_source_file(None, entry) for entry in _found(job, None))
+    _refuse_useless(job, files)
+    return files
+
+
+def _found(job: Job, folder: Path | None) -> list[tuple[Path, str, str]]:
+    """(path, name, key) of every file of the source, and behind them of every further input of its query."""
+    main = _database_files(job) if job.source.database is not None else _named_files(job, folder)
+    further = ((local_path(job, written), name) for name, written in job.source.files.items())
+    return [*main, *((path, _shown(job, path), f"files/{name}") for path, name in further)]
+
+
+def extra_files(job: Job, files: Sequence[SourceFile]) -> tuple[tuple[SourceFile, ...], dict[str, SourceFile]]:
+    """The source's own files, and the further inputs of its query by their names."""
+    own = len(files) - len(job.source.files)
+    return tuple(files[:own]), dict(zip(job.source.files, files[own:], strict=True))
+
+
+def _refuse_useless(job: Job, files: Sequence[SourceFile]) -> None:
+    """Raise where a lone file is empty, or files could not be told apart in ids."""
+    files, _ = extra_files(job, files)
+    if len(files) == 1 and files[0].bytes == 0:
+        raise SourceError(f"{files[0].name} is empty: not even a header is in it")
+    keys = [file.key for file in files]
+    repeated = sorted({key for key in keys if keys.count(key) > 1}) if len(set(keys)) < len(keys) else []
+    if repeated and any(call.message_key == "row" for call in job.calls):
+        raise JobError(
+            f"message_key: row cannot tell apart two files that are both called {repeated[0]}",
+            hint="name their common folder, or a pattern above it, as the path",
+        )
+
+
+def stamp_of_file(file: SourceFile) -> Stamp:
+    """The stamp of a file resolved before."""
+    return (file.path, file.bytes, file.mtime_ns, file.ctime_ns, file.inode)
+
+
+def unchanged(file: SourceFile) -> bool:
+    """The file still is what it was when resolved, as far as size, times and inode tell."""
+    try:
+        return stamp_of(Path(file.path)) == stamp_of_file(file)
+    except OSError:
+        return False
+
+
+def base_folder(job: Job) -> Path:
+    """The folder that relative paths of the job are relative to."""
+    return Path(job.path).parent if job.path else Path.cwd()
+
+
+def local_path(job: Job, written: str) -> Path:
+    """An absolute path for one written in the job file.
+
+    Raises:
+        JobError: it is a URL of a store that this version does not read.
+    """
+    if written.startswith(REMOTE):
+        raise JobError(
+            f"source.path: {written.partition('://')[0]}:// is not read yet: object stores come with a later version",
+            hint="copy the files here first and name their folder",
+        )
+    return Path(os.path.normpath(base_folder(job) / Path(written).expanduser()))
+
+
+def database_path(job: Job) -> Path:
+    """The file of `source.database`, which is sqlite:///relative, sqlite:////absolute or a bare path.
+
+    Raises:
+        JobError: another kind of database.
+    """
+    url = job.source.database or ""
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return local_path(job, url)
+    if scheme != "sqlite" or urlsplit(url).netloc:
+        raise JobError(
+            f"source.database: {scheme}:// is not read yet; sqlite:///file.db is",
+            hint="sqlite:///shop.db is a file beside the job file, sqlite:////data/shop.db one by its full path",
+        )
+    return local_path(job, rest.removeprefix("/"))
+
+
+def _database_files(job: Job) -> list[tuple[Path, str, str]]:
+    path = database_path(job)
+    return [(path, path.name, path.name)]
+
+
+def _named_files(job: Job, folder: Path | None) -> list[tuple[Path, str, str]]:
+    """(path, name, key) of every file of `source.path`."""
+    if not job.source.path:
+        raise JobError("source: neither `path` nor `database` is given")
+    found: dict[Path, tuple[Path, str, str]] = {}
+    for written in job.source.path:
+        entries = [_standard_input(folder)] if written == "-" else _expand(job, written)
+        for entry in entries:
+            found.setdefault(entry[0], entry)
+    return sorted(found.values(), key=lambda entry: (os.fsencode(entry[2]), os.fsencode(entry[0])))
+
+
+def _expand(job: Job, written: str) -> list[tuple[Path, str, str]]:
+    """The files of one path as written: a file, a folder, or a pattern."""
+    whole = local_path(job, written)
+    if whole.is_dir():
+        paths = [path for path in whole.rglob("*") if path.is_file() and not path.name.startswith((".", "_"))]
+        root = whole
+    elif not whole.exists() and WILDCARD.search(written):
+        root = _fixed_part(whole)
+        paths = [path for path in root.glob(str(whole.relative_to(root))) if path.is_file()]
+    else:
+        paths, root = [whole], whole.parent
+    if not paths:
+        raise SourceError(f"no file matches {written}", hint=f"looked in {whole.parent}")
+    return [(path, _shown(job, path), path.relative_to(root).as_posix()) for path in paths]
+
+
+def _fixed_part(pattern: Path) -> Path:
+    """The last folder before the first wildcard."""
+    fixed = takewhile(lambda part: not WILDCARD.search(part), pattern.parts)
+    return Path(*fixed)
+
+
+def _shown(job: Job, path: Path) -> str:
+    """The path as problems show it: from the job file's folder where it is near, else whole."""
+    relative = os.path.relpath(path, base_folder(job))
+    return str(path) if relative.startswith(_FAR) else relative
+
+
+def _standard_input(folder: Path | None) -> tuple[Path, str, str]:
+    """The standard input, copied to the folder: it cannot be read twice."""
+    if folder is None:
+        raise JobError("source.path: the standard input can be read only by a command that keeps a copy of it")
+    folder.mkdir(parents=True, exist_ok=True)
+    copy = folder / "stdin"
+    if not copy.exists():
+        unfinished = folder / "stdin.part"
+        with unfinished.open("wb") as target:
+            shutil.copyfileobj(sys.stdin.buffer, target, 1 << 20)
+            target.flush()
+            os.fsync(target.fileno())
+        unfinished.rename(copy)
+    return (copy, "-", "-")
+
+
+def _source_file(known: Mapping[Stamp, str] | None, entry: tuple[Path, str, str]) -> SourceFile:
+    """One file with its hash, read only where its stamp is not known; without hash where nothing can be known."""
+    path, name, key = entry
+    try:
+        stamp = stamp_of(path)
+        sha256 = "" if known is None else known.get(stamp) or digest(path, name)
+    except FileNotFoundError:
+        raise SourceError(f"{name} does not exist", hint=f"looked for {path}") from None
+    except OSError as error:
+        raise SourceError(f"{name} cannot be read: {error.strerror}") from error
+    return SourceFile(
+        path=str(path), name=name, key=key, bytes=stamp[1], sha256=sha256,
+        mtime_ns=stamp[2], ctime_ns=stamp[3], inode=stamp[4],
+    )  # fmt: skip

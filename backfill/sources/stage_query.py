@@ -1,0 +1,223 @@
+"""Staging of a job with a `query`: the source's rows first, then the query over them, frozen once."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import duckdb
+
+from backfill.errors import BackfillError, JobError, SourceError
+from backfill.job.models import Job, Source
+from backfill.records import INTERNAL_PREFIX, RECORD_COLUMN, Column, Kind, Snapshot, SnapshotPart, SourceFile, Zone
+from backfill.sources.binding import binder_fault, bound_layout, faults_error
+from backfill.sources.casts import SQL_DECIMAL_TYPE
+from backfill.sources.engine import Engine, literal, quoted, reason, storage_failure
+from backfill.sources.files import extra_files
+from backfill.sources.layout import Layout, SourceColumn, check_names, place_columns
+from backfill.sources.rejects import save_rejects, unreadable_row
+from backfill.sources.sqltext import SqlFault, SqlRefusal, check_query
+from backfill.sources.staging import Staging
+
+SOURCE = "source"
+#: Stages rows without a query; the columns are those that a query is to read.
+FreezeRows = Callable[[Staging, Sequence[str]], Snapshot]
+
+
+def freeze_query(staging: Staging, freeze_rows: FreezeRows) -> Snapshot:
+    """One part of the query's result; a row's record number is its place in it.
+
+    Rows of the source that have a bad value in a column the query reads are left out of it and count as unreadable.
+    """
+    job, engine = staging.job, staging.engine
+    own, further = extra_files(job, staging.files)
+    rows = freeze_rows(_below(staging, rows_alone(job), own, SOURCE), tuple(job.source.columns))
+    for name, file in further.items():
+        _add_input(staging, name, file, freeze_rows)
+    reads = query_reads(engine, job, [column.name for column in _own(rows)])
+    bad = {column.name: _bad(column) for column in _own(rows) if column.raw and column.name in reads}
+    keep = f" WHERE NOT ({' OR '.join(bad.values())})" if bad else ""
+    engine.run(f"CREATE VIEW {SOURCE} AS SELECT {_values(rows, job)} FROM {_relation(rows)}{keep}")
+    unreadable = _save_unreadable(staging, rows, bad)
+    layout = query_layout(engine, job)
+    try:
+        read = staging.copy(layout.select(query_relation(job), filtered=False), staging.part(0))
+    except duckdb.Error as error:
+        raise _failure(staging, layout, error) from error
+    kept = read if layout.keep is None else staging.number(layout, staging.part(0), read, [])
+    described = layout.columns if layout.keep is None else (*layout.columns, *place_columns(file=False))
+    shutil.rmtree(staging.folder / SOURCE, ignore_errors=True)
+    return Snapshot(
+        parts=(SnapshotPart(staging.part(0), kept, 0),),
+        columns=described,
+        files=staging.files,
+        read=read + unreadable,
+        filtered=read - kept,
+        unreadable=unreadable,
+        in_place=False,
+        unreadable_file=staging.unreadable_file if unreadable else None,
+        text_source=False,
+    )
+
+
+def rows_alone(job: Job) -> Job:
+    """The job without its query and all that reads the query's result."""
+    source = job.source.model_copy(update={"query": None, "files": {}})
+    return job.model_copy(update={"source": source, "where": None, "calls": ()})
+
+
+def input_job(job: Job, file: SourceFile) -> Job:
+    """A job that reads a further input of a query as it is: text formats as text."""
+    return job.model_copy(update={"source": Source(path=(file.path,)), "where": None, "calls": ()})
+
+
+def query_relation(job: Job) -> str:
+    """SQL: the query as a relation."""
+    return f"(\n{(job.source.query or '').strip().rstrip(';')}\n)"
+
+
+def query_reads(engine: Engine, job: Job, columns: Sequence[str]) -> tuple[str, ...]:
+    """The columns of `source` that the query reads; raises JobError where it is refused."""
+    text = job.source.query or ""
+    try:
+        return check_query(engine, text, [SOURCE, *job.source.files], columns)
+    except SqlRefusal as refusal:
+        fault = SqlFault("source.query", text, refusal.offset, refusal.message, refusal.candidates)
+        raise faults_error(job, [fault]) from refusal
+
+
+def query_layout(engine: Engine, job: Job) -> Layout:
+    """The layout of the query's result; the tables that it reads exist.
+
+    Raises:
+        JobError: the query or an expression does not bind, or columns of the result cannot be told apart.
+    """
+    columns = query_columns(engine, job)
+    return bound_layout(engine, undeclared(job), columns, trimmed=has_decimals(job))
+
+
+def undeclared(job: Job) -> Job:
+    """The job with no column declared: those of a query's result have their types."""
+    return job.model_copy(update={"source": job.source.model_copy(update={"columns": {}})})
+
+
+def has_decimals(job: Job) -> bool:
+    """Decimals of the query's result may have the scale that declared ones have in SQL."""
+    return any(spec.type == "decimal" for spec in job.source.columns.values())
+
+
+def query_columns(engine: Engine, job: Job) -> tuple[SourceColumn, ...]:
+    """The columns of the query's result; raises JobError where it does not bind."""
+    try:
+        result = engine.connection.sql((job.source.query or "").strip().rstrip(";"))
+    except duckdb.Error as error:
+        raise faults_error(job, [binder_fault(engine, "source.query", job.source.query or "", error)]) from error
+    check_names(result.columns)
+    return tuple(SourceColumn(name, kind) for name, kind in zip(result.columns, result.types, strict=True))
+
+
+def _below(staging: Staging, job: Job, files: Sequence[SourceFile], name: str) -> Staging:
+    """A staging of other rows, in a folder of its own."""
+    folder = staging.folder / name
+    folder.mkdir(exist_ok=True)
+    return replace(staging, job=job, folder=folder, files=tuple(files))
+
+
+def _add_input(staging: Staging, name: str, file: SourceFile, freeze_rows: FreezeRows) -> None:
+    """Make a further input a table of that name; raises SourceError where not all of it can be read."""
+    job = input_job(staging.job, file)
+    rows = freeze_rows(_below(staging, job, [file], f"{SOURCE}/input-{name}"), ())
+    if rows.unreadable:
+        raise SourceError(
+            f"{file.name}: {rows.unreadable} records cannot be read", hint="an input of a query has to be whole"
+        )
+    staging.engine.run(f"CREATE VIEW {quoted(name)} AS SELECT {_values(rows, job)} FROM {_relation(rows)}")
+
+
+def _own(rows: Snapshot) -> list[Column]:
+    return [column for column in rows.columns if not column.name.startswith(INTERNAL_PREFIX)]
+
+
+def _relation(rows: Snapshot) -> str:
+    paths = literal([str(part.path) for part in rows.parts])
+    return f"read_parquet({paths}, file_row_number = true, filename = '{INTERNAL_PREFIX}path')"
+
+
+def _values(rows: Snapshot, job: Job) -> str:
+    """SQL: the select list of the source's own columns as SQL is to see them."""
+    return ", ".join(f"{_in_sql(column, job)} AS {quoted(column.name)}" for column in _own(rows))
+
+
+def _in_sql(column: Column, job: Job) -> str:
+    name = quoted(column.name)
+    if column.kind is Kind.DECIMAL and column.raw is not None:
+        return f"CAST({name} AS {SQL_DECIMAL_TYPE})"
+    if column.kind is Kind.JSON:
+        return f"CAST({name} AS JSON)"
+    if column.kind is not Kind.TIMESTAMP or column.raw is None or column.zone is Zone.NAIVE:
+        return name
+    spec = job.source.columns.get(column.name)
+    zone = (spec.timezone if spec else None) or job.source.timezone or "UTC"
+    local = f"{name} AT TIME ZONE {literal(zone)}"
+    instant = f"CAST({name} AS TIMESTAMP) AT TIME ZONE 'UTC'"
+    return f"CASE WHEN {quoted(column.utc_flag)} THEN {instant} ELSE {local} END" if column.utc_flag else instant
+
+
+def _bad(column: Column) -> str:
+    return f"({quoted(column.raw or '')} IS NOT NULL AND {quoted(column.name)} IS NULL)"
+
+
+def _save_unreadable(staging: Staging, rows: Snapshot, bad: dict[str, str]) -> int:
+    """Write what was unreadable before and what the query cannot read; returns how many that is."""
+    selects = [f"SELECT * FROM read_parquet({literal(str(rows.unreadable_file))})"] if rows.unreadable_file else []
+    count = rows.unreadable
+    if bad:
+        asked = " OR ".join(bad.values())
+        left_out = int(staging.engine.run(f"SELECT count(*) FROM {_relation(rows)} WHERE {asked}")[0][0])
+        count += left_out
+        if left_out:
+            selects.append(_left_out(rows, bad, asked))
+    if selects:
+        save_rejects(staging.engine, selects, staging.unreadable_file)
+    return count
+
+
+def _left_out(rows: Snapshot, bad: dict[str, str], asked: str) -> str:
+    """SQL: the rows with a bad value that the query would have read, as unreadable records."""
+    numbered = any(column.name == RECORD_COLUMN for column in rows.columns)
+    names = " ".join(
+        f"WHEN {literal(str(part.path))} THEN {literal(rows.files[part.file].name)}" for part in rows.parts
+    )
+    column = " ".join(f"WHEN {test} THEN {literal(name)}" for name, test in bad.items())
+    value = " ".join(f"WHEN {test} THEN {quoted(rows.column(name).raw)}" for name, test in bad.items())  # type: ignore[union-attr,arg-type]
+    members = ", ".join(
+        f"{quoted(own.name)} := {quoted(own.raw) if own.raw else quoted(own.name)}" for own in _own(rows)
+    )
+    path = quoted(f"{INTERNAL_PREFIX}path")
+    row = unreadable_row(
+        f"CASE {path} {names} END",
+        RECORD_COLUMN if numbered else "file_row_number + 1",
+        "0",
+        "'BF007'",
+        f"'a value that does not fit its declared type, in a column that the query reads: ' || CASE {column} END",
+        f"CAST(to_json(struct_pack({members})) AS VARCHAR)",
+        column=f"CASE {column} END",
+        value=f"CASE {value} END",
+    )
+    return f"SELECT {row} FROM {_relation(rows)} WHERE {asked}"
+
+
+def _failure(staging: Staging, layout: Layout, error: duckdb.Error) -> BackfillError:
+    """Whose fault it is: the disk's, the query's own, or an expression's over its result."""
+    found = storage_failure(error)
+    if found is not None:
+        return found
+    try:
+        staging.engine.run(
+            f"SELECT count(*) FROM (SELECT DISTINCT COLUMNS(*)::VARCHAR FROM {query_relation(staging.job)})"
+        )
+    except duckdb.Error as inner:
+        hint = "guard it, for example with TRY_CAST, nullif or CASE WHEN"
+        return storage_failure(inner) or JobError(f"source.query fails: {reason(inner)}", hint=hint)
+    return staging.failure(layout, error, query_relation(staging.job), "the query's result")

@@ -1,0 +1,112 @@
+"""DuckDB's types: which kind of column each makes, and as what it is written so that Parquet keeps it exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from duckdb.sqltypes import DuckDBPyType
+
+from backfill.records import Kind, Zone
+from backfill.sources.engine import quoted
+
+#: Scalars that Parquet, as DuckDB writes it, would lose or alter, and what they are cast to instead.
+STORED_AS = {
+    "hugeint": "DECIMAL(38, 0)",  # else DOUBLE
+    "uhugeint": "DECIMAL(38, 0)",
+    "uuid": "VARCHAR",  # else bytes
+    "enum": "VARCHAR",
+    "bit": "VARCHAR",
+    "bignum": "VARCHAR",
+    "time with time zone": "VARCHAR",  # else its offset is lost
+    "interval": "VARCHAR",  # polars panics on it; the kind says that it cannot be sent
+    "timestamp_s": "TIMESTAMP",
+    "timestamp_ms": "TIMESTAMP",
+}
+_BY_KIND = {
+    Kind.BOOLEAN: ("boolean",),
+    Kind.INTEGER: (
+        *("tinyint", "smallint", "integer", "bigint", "utinyint", "usmallint", "uinteger", "ubigint"),
+        *("hugeint", "uhugeint"),
+    ),
+    Kind.NUMBER: ("float", "double"),
+    Kind.DECIMAL: ("decimal",),
+    Kind.DATE: ("date",),
+    Kind.TIME: ("time", "time_ns"),
+    Kind.TIMESTAMP: ("timestamp", "timestamp_s", "timestamp_ms", "timestamp_ns", "timestamp with time zone"),
+    Kind.TEXT: ("varchar", "uuid", "enum", "bit", "bignum", "time with time zone"),
+    Kind.BINARY: ("blob", "geometry"),
+    Kind.INTERVAL: ("interval",),
+    Kind.NULL: ("null",),
+    Kind.JSON: ("union", "variant"),
+    Kind.NESTED: ("list", "array", "struct", "map"),
+}
+KINDS = {name: kind for kind, names in _BY_KIND.items() for name in names}
+#: Inside a nested value these decide the kind of the whole, the first that is found.
+_DECISIVE = (Kind.BINARY, Kind.INTERVAL, Kind.JSON)
+
+
+def kind_of(column: DuckDBPyType) -> Kind:
+    """The kind of a column of that type. A nested value with JSON in it is JSON as a whole."""
+    inner = set(_scalar_kinds(column))
+    if _own_kind(column) is Kind.NESTED:
+        return next((kind for kind in _DECISIVE if kind in inner), Kind.NESTED)
+    return _own_kind(column)
+
+
+def zone_of(column: DuckDBPyType) -> Zone:
+    """How a timestamp column of that type is to be read; UTC for anything else."""
+    naive = column.id.startswith("timestamp") and column.id != "timestamp with time zone"
+    return Zone.NAIVE if naive else Zone.UTC
+
+
+def stored(value: str, column: DuckDBPyType) -> str:
+    """SQL: the value as the snapshot keeps it."""
+    kind = kind_of(column)
+    if kind is Kind.JSON:
+        text = value if str(column) == "JSON" else f"to_json({value})"
+        return f"CAST({text} AS VARCHAR)"
+    if kind is Kind.INTERVAL:
+        return f"CAST({value} AS VARCHAR)"
+    target = stored_type(column)
+    return value if target == str(column) else f"CAST({value} AS {target})"
+
+
+def is_faithful(column: DuckDBPyType) -> bool:
+    """Polars reads a Parquet column of that type as it is."""
+    return kind_of(column) not in (Kind.INTERVAL, Kind.JSON) and stored_type(column) == str(column)
+
+
+def stored_type(column: DuckDBPyType) -> str:
+    """The type, with every part that Parquet would alter replaced by one that it keeps."""
+    if column.id in ("list", "array", "struct", "map"):
+        inner = [(name, stored_type(child)) for name, child in column.children if isinstance(child, DuckDBPyType)]
+    match column.id:
+        case "list":
+            return f"{inner[0][1]}[]"
+        case "array":
+            return f"{inner[0][1]}[{dict(column.children)['size']}]"
+        case "map":
+            return f"MAP({inner[0][1]}, {inner[1][1]})"
+        case "struct":
+            return f"STRUCT({', '.join(f'{_member(name)} {kind}' for name, kind in inner)})"
+        case _:
+            return "VARCHAR" if str(column) == "JSON" else STORED_AS.get(column.id, str(column))
+
+
+def _member(name: str) -> str:
+    """A struct member's name as DuckDB prints it, so that equal types compare equal."""
+    return name if name.isidentifier() and name.islower() else quoted(name)
+
+
+def _own_kind(column: DuckDBPyType) -> Kind:
+    return Kind.JSON if str(column) == "JSON" else KINDS.get(column.id, Kind.BINARY)
+
+
+def _scalar_kinds(column: DuckDBPyType) -> Iterator[Kind]:
+    """The kinds of the scalars inside a type."""
+    if column.id in ("list", "array", "struct", "map"):
+        for _, inner in column.children:
+            if isinstance(inner, DuckDBPyType):
+                yield from _scalar_kinds(inner)
+    else:
+        yield _own_kind(column)

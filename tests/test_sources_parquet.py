@@ -1,0 +1,138 @@
+"""Parquet: in place where it can stay, else staged with nothing lost on the way."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import polars as pl
+import pytest
+
+from backfill.errors import JobError, SourceError
+from backfill.job.models import TimestampSpec
+from backfill.sources import inspect, stage
+from tests.sourcing import Staged, job_over, staged
+
+
+def written(path: Path, select: str, options: str = "") -> Path:
+    """A Parquet file of a DuckDB query."""
+    duckdb.connect().execute(f"COPY ({select}) TO '{path}' (FORMAT parquet{options})")
+    return path
+
+
+def of(tmp_path: Path, select: str, **options: Any) -> Staged:
+    """Stage one file made by that query."""
+    return staged(job_over(written(tmp_path / "rows.parquet", select), **options), tmp_path / "state")
+
+
+def test_in_place(tmp_path: Path) -> None:
+    """A job without SQL reads the files where they are, in byte order of their names."""
+    for name in ("b", "a"):
+        written(tmp_path / f"{name}.parquet", f"SELECT '{name}' AS x, i FROM range(3) t(i)")
+    result = staged(job_over(tmp_path / "*.parquet"), tmp_path / "state")
+    assert result.snapshot.in_place
+    assert [part.path for part in result.snapshot.parts] == [tmp_path / "a.parquet", tmp_path / "b.parquet"]
+    assert result.column("x") == list("aaabbb")
+    assert result.records == [1, 2, 3, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "expected"),
+    [
+        ("'5feceb66-ffc8-46f3-9d95-786c6d696c79'::UUID", "text", "5feceb66-ffc8-46f3-9d95-786c6d696c79"),
+        ("'a'::ENUM ('a', 'b')", "text", "a"),
+        ("18446744073709551615::UBIGINT", "integer", 2**64 - 1),
+        ("12.50::DECIMAL(10, 2)", "decimal", Decimal("12.50")),
+        ("INTERVAL 1 DAY", "interval", "1 day"),
+        ("'\\x00ab'::BLOB", "binary", b"\x00ab"),
+        ("""'{"a":1.10}'::JSON""", "json", '{"a":1.10}'),
+        ("{'a': 1, 'b': [NULL, 2]}", "nested", {"a": 1, "b": [None, 2]}),
+        (
+            "{'u': '5feceb66-ffc8-46f3-9d95-786c6d696c79'::UUID}",
+            "nested",
+            {"u": "5feceb66-ffc8-46f3-9d95-786c6d696c79"},
+        ),
+        ("'10:00:00+02'::TIMETZ", "text", "08:00:00+00"),
+    ],
+)
+def test_types(tmp_path: Path, value: str, kind: str, expected: Any) -> None:
+    """Every type has its kind, in place and staged; what Parquet readers alter is made text."""
+    path = written(tmp_path / "rows.parquet", f"SELECT {value} AS c, 1 AS one")
+    staged_by_sql = staged(job_over(path, where="one = 1"), tmp_path / "state")
+    assert (staged_by_sql.kind("c"), staged_by_sql.column("c")) == (kind, [expected])
+    plain = staged(job_over(path), tmp_path / "plain")
+    assert (plain.kind("c"), plain.column("c")) == (kind, [expected])
+
+
+def test_long_integers_of_sql(tmp_path: Path) -> None:
+    """Sums are HUGEINT, which Parquet would round: they stay exact."""
+    result = of(tmp_path, "SELECT 9223372036854775807 AS big", sql=("big::HUGEINT + 1", "[big::HUGEINT * 2]"))
+    assert result.kind("__bf_sql_0") == "integer"
+    assert [int(value) for value in result.column("__bf_sql_0")] == [2**63]
+    assert [int(value) for value in result.column("__bf_sql_1")[0]] == [2**64 - 2]
+
+
+def test_zones(tmp_path: Path) -> None:
+    """Timestamps with a zone are instants, those without are wall clocks, also when SQL makes them."""
+    select = "SELECT TIMESTAMP '2024-01-01 00:00:00' AS wall, TIMESTAMPTZ '2024-01-01 00:00:00+00' AS instant"
+    result = of(tmp_path, select, sql=("wall + INTERVAL 1 HOUR", "instant + INTERVAL 1 HOUR"))
+    zones = {column.name: column.zone.value for column in result.snapshot.columns if column.kind == "timestamp"}
+    assert zones == {"wall": "naive", "instant": "utc", "__bf_sql_0": "naive", "__bf_sql_1": "utc"}
+
+
+def test_text_is_cast(tmp_path: Path) -> None:
+    """Text columns of Parquet can be declared, and times be read from them; other columns cannot."""
+    result = of(
+        tmp_path,
+        "SELECT '12.50' AS t, '2024-01-01' AS d, 5 AS n",
+        columns={"t": "decimal"},
+        timestamp=TimestampSpec(column="d", format="%Y-%m-%d"),
+    )
+    assert result.column("t") == ["12.50"]
+    assert result.column("__bf_time_0")[0].year == 2024
+    with pytest.raises(JobError, match="cannot be declared"):
+        of(tmp_path, "SELECT 5 AS n", columns={"n": "number"})
+
+
+def test_large_row_groups_are_staged(tmp_path: Path) -> None:
+    """A row group too large to be walked in slices is written anew."""
+    path = tmp_path / "rows.parquet"
+    pl.DataFrame({"i": pl.int_range(300_000, eager=True)}).write_parquet(path, row_group_size=300_000)
+    result = staged(job_over(path), tmp_path / "state")
+    assert not result.snapshot.in_place
+    assert result.column("i") == list(range(300_000))
+    assert result.records[-1] == 300_000
+
+
+@pytest.mark.parametrize("other", ["SELECT 1 AS x", "SELECT 'a' AS y", "SELECT 'a' AS x, 1 AS z"])
+def test_files_that_differ(tmp_path: Path, other: str) -> None:
+    """A file with other columns or types than the first is named."""
+    written(tmp_path / "a.parquet", "SELECT 'a' AS x")
+    written(tmp_path / "b.parquet", other)
+    with pytest.raises(SourceError, match=r"b\.parquet"):
+        stage(job_over(tmp_path), tmp_path / "state")
+
+
+@pytest.mark.parametrize("damage", ["footer", "magic", "text"])
+def test_damaged(tmp_path: Path, damage: str) -> None:
+    """A damaged file is an error of the source, for `inspect` as well."""
+    path = written(tmp_path / "rows.parquet", "SELECT i FROM range(1000) t(i)")
+    data = path.read_bytes()
+    path.write_bytes({"footer": data[:-200], "magic": data[:-4] + b"XXXX", "text": b"a,b\n1,2\n"}[damage])
+    for look in (lambda: stage(job_over(path), tmp_path / "state"), lambda: inspect(job_over(path))):
+        with pytest.raises(SourceError, match=r"rows\.parquet"):
+            look()
+
+
+def test_changed_while_read(tmp_path: Path) -> None:
+    """A file that changes under staging is refused."""
+    path = written(tmp_path / "rows.parquet", "SELECT i FROM range(1000) t(i)")
+
+    def meddle(rows: int, size: int) -> None:
+        with path.open("ab") as file:
+            file.write(b"x")
+
+    with pytest.raises(SourceError, match="changed"):
+        stage(job_over(path), tmp_path / "state", progress=meddle)
