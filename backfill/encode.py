@@ -16,20 +16,32 @@ import polars as pl
 
 from backfill.limits import SAFE_INTEGER
 from backfill.records import Kind
-from backfill.timestamps import iso_key, iso_milliseconds, iso_time
+from backfill.timestamps import in_calendar, iso_key, iso_milliseconds, iso_time
 
 #: Stands inside nested text for a value that must not be sent; escaped strings never hold these bytes.
 NOT_FINITE: Final = "\x01"
 TOO_LARGE: Final = "\x02"
-BAD_WALL_CLOCK: Final = "\x03"
+TWICE: Final = "\x03"
+NEVER: Final = "\x04"
+NO_DATE: Final = "\x05"
 #: Problem code of each mark.
-MARKS: Final = {NOT_FINITE: "BF111", TOO_LARGE: "BF110", BAD_WALL_CLOCK: "BF205"}
+MARKS: Final = {NOT_FINITE: "BF111", TOO_LARGE: "BF110", TWICE: "BF205", NEVER: "BF206", NO_DATE: "BF202"}
 
 #: The grammar of JSON's numbers with an optional plus sign, for `as: number` and declared columns.
 NUMBER_PATTERN: Final = r"^[+-]?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$"
 
-#: Turns wall clocks inside nested values into instants; null where the policy says error.
-ToInstant = Callable[[pl.Expr], pl.Expr]
+
+@dataclass(frozen=True, slots=True)
+class Walls:
+    """How wall clocks inside nested values become instants, null where the policy says error; and which are odd."""
+
+    instant: Callable[[pl.Expr], pl.Expr]
+    never: Callable[[pl.Expr], pl.Expr]
+    twice: Callable[[pl.Expr], pl.Expr]
+
+
+#: For values that are shown and never sent.
+AS_THEY_ARE: Final = Walls(lambda wall: wall, lambda wall: wall.is_null(), lambda wall: wall.is_null())
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +74,7 @@ def quoted(text: pl.Expr) -> pl.Expr:
     return pl.concat_str([pl.lit('"'), text, pl.lit('"')])
 
 
-def encode(value: pl.Expr, kind: Kind, dtype: pl.DataType, to_instant: ToInstant) -> Encoded:
+def encode(value: pl.Expr, kind: Kind, dtype: pl.DataType, walls: Walls) -> Encoded:
     """The JSON form of a column of that kind; timestamps must be UTC instants already (nested ones may be walls)."""
     match kind:
         case Kind.INTEGER:
@@ -70,7 +82,7 @@ def encode(value: pl.Expr, kind: Kind, dtype: pl.DataType, to_instant: ToInstant
         case Kind.NUMBER:
             return Encoded(value.cast(pl.String), (("BF111", ~value.is_finite()),))
         case Kind.NESTED:
-            return nested(value, dtype, to_instant)
+            return nested(value, dtype, walls)
         case _:
             return Encoded(_simple(value, kind))
 
@@ -86,7 +98,9 @@ def _simple(value: pl.Expr, kind: Kind) -> pl.Expr:
             return quoted(plain(value, kind))
         case Kind.NULL:
             return pl.lit(None, pl.String)
-        case _:  # decimal, boolean, json: the plain text is the JSON text
+        case Kind.JSON:
+            return value
+        case _:  # decimal, boolean: the plain text is the JSON text
             return plain(value, kind)
 
 
@@ -112,9 +126,9 @@ def json_plain(value: pl.Expr) -> pl.Expr:
 
 def scalar_text(value: pl.Expr) -> pl.Expr:
     """A JSON scalar as plain text: a string without quotes and escapes, anything else as written."""
-    wrapped = pl.concat_str([pl.lit('{"v":'), value, pl.lit("}")])
-    unescaped = wrapped.str.json_decode(pl.Struct({"v": pl.String})).struct.field("v")
     is_string = value.str.starts_with('"')
+    wrapped = pl.concat_str([pl.lit('{"v":'), pl.when(is_string).then(value), pl.lit("}")])
+    unescaped = wrapped.str.json_decode(pl.Struct({"v": pl.String})).struct.field("v")
     return pl.when(is_string).then(unescaped).when(value != "null").then(value)
 
 
@@ -128,55 +142,66 @@ def too_large(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
 def number_from_text(text: pl.Expr) -> Encoded:
     """`as: number` of text: the digits as written, a plus sign aside; anything else is bad."""
     good = text.str.contains(NUMBER_PATTERN)
-    return Encoded(pl.when(good).then(text.str.strip_prefix("+")), (("BF117", ~good),))
+    number = pl.when(good).then(text.str.strip_prefix("+"))
+    whole = pl.when(number.str.contains(r"^-?\d+$")).then(number)
+    large = whole.is_not_null() & whole.cast(pl.Int64, strict=False).is_between(-SAFE_INTEGER, SAFE_INTEGER).not_()
+    beyond = whole.is_not_null() & whole.cast(pl.Int64, strict=False).is_null()
+    infinite = whole.is_null() & number.cast(pl.Float64, strict=False).is_infinite()
+    return Encoded(number, (("BF117", ~good), ("BF110", large.fill_null(value=False) | beyond), ("BF111", infinite)))
 
 
-def nested(value: pl.Expr, dtype: pl.DataType, to_instant: ToInstant) -> Encoded:
+def nested(value: pl.Expr, dtype: pl.DataType, walls: Walls) -> Encoded:
     """Lists, structs and arrays: null members left out, elements kept, an emptied struct null (so left out)."""
-    text = _any(value, dtype, to_instant)
+    text = _any(value, dtype, walls)
     return Encoded(text, tuple((code, text.str.contains(mark, literal=True)) for mark, code in MARKS.items()))
 
 
-def _any(value: pl.Expr, dtype: pl.DataType, to_instant: ToInstant) -> pl.Expr:
+def _any(value: pl.Expr, dtype: pl.DataType, walls: Walls) -> pl.Expr:
     """The text of one value inside a nested one."""
     if isinstance(dtype, pl.Struct):
-        inner = _members(value, dtype, to_instant)
+        inner = _members(value, dtype, walls)
         return pl.when(inner != "").then(braced(inner))
     if isinstance(dtype, pl.Array):
-        return _any(value.arr.to_list(), pl.List(dtype.inner), to_instant)
+        return _any(value.arr.to_list(), pl.List(dtype.inner), walls)
     if isinstance(dtype, pl.List):
-        return _list(value, dtype, to_instant)
-    return _scalar(value, dtype, to_instant)
+        return _list(value, dtype, walls)
+    return _scalar(value, dtype, walls)
 
 
-def _scalar(value: pl.Expr, dtype: pl.DataType, to_instant: ToInstant) -> pl.Expr:
+def _scalar(value: pl.Expr, dtype: pl.DataType, walls: Walls) -> pl.Expr:
     kind = kind_of(dtype)
     if kind is Kind.NUMBER:
         return pl.when(value.is_finite()).then(value.cast(pl.String)).when(value.is_not_null()).then(pl.lit(NOT_FINITE))
     if kind is Kind.INTEGER:
         return pl.when(too_large(value, dtype)).then(pl.lit(TOO_LARGE)).otherwise(value.cast(pl.String))
     if kind is Kind.TIMESTAMP:
-        instant = iso_milliseconds(to_instant(value) if getattr(dtype, "time_zone", None) is None else value)
-        return pl.when(value.is_not_null()).then(pl.coalesce(quoted(instant), pl.lit(BAD_WALL_CLOCK)))
-    return encode(value, kind, dtype, to_instant).text
+        if getattr(dtype, "time_zone", None) is not None:
+            instant = in_calendar(value.dt.convert_time_zone("UTC").dt.replace_time_zone(None))
+            mark: pl.Expr = pl.lit(NO_DATE)
+        else:
+            instant = walls.instant(value)
+            odd = pl.when(walls.never(value)).then(pl.lit(NEVER)).when(walls.twice(value)).then(pl.lit(TWICE))
+            mark = odd.otherwise(pl.lit(NO_DATE))
+        return pl.when(value.is_not_null()).then(pl.coalesce(quoted(iso_milliseconds(instant)), mark))
+    return encode(value, kind, dtype, walls).text
 
 
-def _list(value: pl.Expr, dtype: pl.List, to_instant: ToInstant) -> pl.Expr:
+def _list(value: pl.Expr, dtype: pl.List, walls: Walls) -> pl.Expr:
     inner = dtype.inner
     element = pl.element()
     text: pl.Expr
     if isinstance(inner, pl.Struct):  # an element stays, also where all its members are null
-        text = pl.when(element.is_not_null()).then(braced(_members(element, inner, to_instant)))
+        text = pl.when(element.is_not_null()).then(braced(_members(element, inner, walls)))
     else:
-        text = _any(element, inner, to_instant)  # type: ignore[arg-type]
+        text = _any(element, inner, walls)  # type: ignore[arg-type]
     joined = value.list.eval(text.fill_null("null")).list.join(",")
     return pl.concat_str([pl.lit("["), joined, pl.lit("]")])
 
 
-def _members(value: pl.Expr, dtype: pl.Struct, to_instant: ToInstant) -> pl.Expr:
+def _members(value: pl.Expr, dtype: pl.Struct, walls: Walls) -> pl.Expr:
     """`,"name":text` of every field that is not null; empty text where all are, null where the struct is."""
     fields = [
-        member(field.name, _any(value.struct.field(field.name), field.dtype, to_instant))  # type: ignore[arg-type]
+        member(field.name, _any(value.struct.field(field.name), field.dtype, walls))  # type: ignore[arg-type]
         for field in dtype.fields
     ]
     joined = pl.concat_str(fields, ignore_nulls=True) if fields else pl.lit("")

@@ -13,8 +13,11 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-#: Microseconds in one unit of each epoch format; nanoseconds are divided instead.
-EPOCH_MICROSECONDS: Final = {"epoch_s": 1_000_000, "epoch_ms": 1_000, "epoch_us": 1, "epoch_ns": 0.001}
+#: Microseconds in one unit of each epoch format; of nanoseconds a microsecond has a thousand.
+EPOCH_MICROSECONDS: Final = {"epoch_s": 1_000_000, "epoch_ms": 1_000, "epoch_us": 1, "epoch_ns": 0}
+_FIRST, _LAST = datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59, 999_999)  # noqa: DTZ001 - naive UTC
+_WHOLE: Final = pl.Int64()
+_DATETIME: Final = pl.Datetime("us")
 #: 0001-01-01 and 9999-12-31T23:59:59.999999 in microseconds since 1970: what a calendar date can be.
 FIRST_MICROSECOND: Final = -62_135_596_800_000_000
 LAST_MICROSECOND: Final = 253_402_300_799_999_999
@@ -36,25 +39,36 @@ def iso_time(time: pl.Expr) -> pl.Expr:
 
 
 def from_epoch(number: pl.Expr, unit: str) -> pl.Expr:
-    """UTC datetimes in microseconds from a numeric column in that unit; null where it is no calendar date."""
+    """UTC datetimes in microseconds from Int64 or Float64 in that unit; null where it is no calendar date."""
+    if unit == "epoch_ns":
+        scaled = number.floordiv(1_000)
+        return pl.when(scaled.is_between(FIRST_MICROSECOND, LAST_MICROSECOND)).then(scaled).cast(_WHOLE).cast(_DATETIME)
     factor = EPOCH_MICROSECONDS[unit]
-    low, high = FIRST_MICROSECOND / factor, LAST_MICROSECOND / factor
-    inside = pl.when(number.is_between(low, high)).then(number)
-    scaled = inside.floordiv(1_000) if unit == "epoch_ns" else (inside * factor)
-    return scaled.round().cast(pl.Int64, strict=False).cast(pl.Datetime("us"))
+    inside = pl.when(number.is_between(-(-FIRST_MICROSECOND // factor), LAST_MICROSECOND // factor)).then(number)
+    return (inside * factor).round().cast(_WHOLE).cast(_DATETIME)
 
 
 def to_utc(wall: pl.Expr, zone: str, ambiguous: str, nonexistent: str) -> pl.Expr:
-    """UTC datetimes (no zone attached) of wall clocks in `zone`; null where the policy says error.
+    """UTC datetimes (no zone attached) of wall clocks in `zone`; null where the policy says error, or no calendar is.
 
     `ambiguous`: earliest, latest or error. `nonexistent`: error, or shift_forward (to the first instant after the gap).
     """
     fold = "null" if ambiguous == "error" else ambiguous
     local = wall.dt.replace_time_zone(zone, ambiguous=fold, non_existent="null")  # type: ignore[arg-type]
     instant = local.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
-    if nonexistent == "error":
-        return instant
-    return pl.coalesce(instant, _after_gap(wall, zone))
+    resolved = instant if nonexistent == "error" else pl.coalesce(instant, _after_gap(wall, zone))
+    return in_calendar(resolved)
+
+
+def in_calendar(instant: pl.Expr) -> pl.Expr:
+    """The instant where four digits can say its year, else null."""
+    return pl.when(instant.is_between(_FIRST, _LAST)).then(instant)
+
+
+def is_ambiguous(wall: pl.Expr, zone: str) -> pl.Expr:
+    """True where the wall clock occurs twice in that zone."""
+    once = wall.dt.replace_time_zone(zone, ambiguous="null", non_existent="null")
+    return wall.is_not_null() & once.is_null() & ~is_nonexistent(wall, zone)
 
 
 def is_nonexistent(wall: pl.Expr, zone: str) -> pl.Expr:

@@ -14,7 +14,7 @@ from backfill.mapping.calls import Check
 from backfill.mapping.template import Cell, Part, certain
 from backfill.records import Column, Kind, Severity, Zone
 from backfill.rules import severity
-from backfill.timestamps import is_nonexistent, iso_milliseconds, to_utc
+from backfill.timestamps import in_calendar, is_ambiguous, is_nonexistent, iso_milliseconds, to_utc
 
 #: Digits with an optional sign, leading zeros to be dropped: an integer too long for its column, from its raw text.
 _LONG_INTEGER = r"^\+?(-?)0*(\d+)$"
@@ -82,7 +82,7 @@ class Binder:
         if column.kind in (Kind.BINARY, Kind.INTERVAL, Kind.NULL):
             return pl.lit("")
         if column.kind is Kind.NESTED:
-            return encode.nested(self.read(column.name), dtype, lambda wall: wall).text  # shown, never sent
+            return encode.nested(self.read(column.name), dtype, encode.AS_THEY_ARE).text
         return self.read(column.name).cast(pl.String)
 
     def derive(self, name: str, value: pl.Expr) -> pl.Expr:
@@ -108,8 +108,10 @@ class Binder:
         value = self.read(column.name)
         wall = value.cast(pl.Datetime("us")) if column.kind is Kind.DATE else value
         if column.kind is not Kind.DATE and column.zone is Zone.UTC:
-            dtype = self.schema[column.name]
-            return value.dt.convert_time_zone("UTC").dt.replace_time_zone(None) if _zoned(dtype) else value
+            zoned = _zoned(self.schema[column.name])
+            instant = in_calendar(value.dt.convert_time_zone("UTC").dt.replace_time_zone(None) if zoned else value)
+            self.check("BF202", column.name, instant.is_null() & value.is_not_null(), pl.lit(""), omit=omit)
+            return instant
         if zone is None:
             message = f"column {column.name!r} holds local times, and no time zone is stated"
             raise JobError(message, hint="state `timezone:` on the source, the column or the timestamp")
@@ -122,12 +124,10 @@ class Binder:
             local = to_utc(pl.when(~flag).then(wall) if column.utc_flag else wall, zone, *policy)
             instant = pl.coalesce(local, pl.when(flag).then(wall)) if column.utc_flag else local
             self.derived[name] = instant.alias(name)
-        unresolved = pl.col(name).is_null() & wall.is_not_null()
-        if "error" in policy:
-            gap = is_nonexistent(wall, zone)
-            shown = self.shown(column)
-            self.check("BF205", column.name, unresolved & ~gap, shown, omit=omit)
-            self.check("BF206", column.name, unresolved & gap, shown, omit=omit)
+        odd = pl.when(pl.col(name).is_null()).then(wall)  # few: the costly questions are asked of these alone
+        gap, twice = is_nonexistent(odd, zone), is_ambiguous(odd, zone)
+        for code, mask in (("BF202", odd.is_not_null() & ~gap & ~twice), ("BF205", twice), ("BF206", gap)):
+            self.check(code, column.name, mask, self.shown(column), omit=omit)
         return pl.col(name)
 
     # -- values -------------------------------------------------------------------------------------------------
@@ -157,15 +157,20 @@ class Binder:
             encoded = encode.number_from_text(expr)
             plain, kind = encoded.text, Kind.NUMBER
         else:
-            encoded = encode.encode(expr, kind, dtype, self.inner_instant)
+            encoded = encode.encode(expr, kind, dtype, self.walls)
             plain = encode.plain(expr, kind) if kind is not Kind.NESTED else encoded.text
-        text = self._guarded(column, label, encoded, value, omit=omit)
+        bad = self._bad(column, label, encoded, value, expr)
+        text = encoded.text if bad is None or not omit else pl.when(~bad).then(encoded.text)
         shown_kind = Kind.TEXT if value.as_ == "text" else kind
         if value.nulls == "keep":
-            return Cell(text.fill_null("null"), plain, shown_kind, label)
+            kept = text.fill_null("null")
+            return Cell(
+                kept if bad is None or not omit else pl.when(~bad).then(kept), plain, shown_kind, label, kept=True
+            )
         if text is not encoded.text or value.as_ is not None:
             return Cell(text, plain, shown_kind, label)
-        source = next(iter(expr.meta.root_names())) if kind is Kind.TIMESTAMP else column.name
+        localised = kind is Kind.TIMESTAMP and column.zone is not Zone.UTC
+        source = expr.meta.root_names()[0] if localised else column.name
         return Cell(text, plain, kind, label, source, _direct(kind, expr, text), escapes=kind is Kind.TEXT)
 
     def _resolved(self, column: Column, *, omit: bool) -> pl.Expr:
@@ -177,8 +182,9 @@ class Binder:
     def _as_text(self, column: Column, expr: pl.Expr, dtype: pl.DataType) -> tuple[encode.Encoded, pl.Expr]:
         plain = encode.plain(expr, column.kind)
         if column.kind is Kind.NESTED:
-            plain = encode.nested(expr, dtype, self.inner_instant).text
-        elif column.kind is Kind.INTEGER and column.raw is not None:
+            whole = encode.nested(expr, dtype, self.walls)
+            return encode.Encoded(encode.string(whole.text), whole.bad), whole.text
+        if column.kind is Kind.INTEGER and column.raw is not None:
             long = self.read(column.raw).str.replace(_LONG_INTEGER, "$1$2")
             plain = pl.coalesce(plain, pl.when(self._long_integer(column)).then(long))
         bad = (("BF111", ~expr.is_finite()),) if column.kind is Kind.NUMBER else ()
@@ -188,32 +194,40 @@ class Binder:
         raw = self.read(column.raw or column.name)
         return raw.str.contains(_LONG_INTEGER) & self.read(column.name).is_null()
 
-    def _guarded(
-        self, column: Column, label: str, encoded: encode.Encoded, value: ColumnValue | SqlValue, *, omit: bool
-    ) -> pl.Expr:
-        """The text, with a check for each way the value can be bad; nulled there where `on_bad: omit`."""
-        text, shown = encoded.text, self.shown(column)
-        for code, mask in encoded.bad:
-            if self.check(code, label, mask, shown, omit=omit):
-                text = pl.when(~mask | mask.is_null()).then(text)
+    def _bad(
+        self, column: Column, label: str, encoded: encode.Encoded, value: ColumnValue | SqlValue, expr: pl.Expr
+    ) -> pl.Expr | None:
+        """Where the value is bad in any way, with a check for each; None where it cannot be."""
+        omit, shown = value.on_bad == "omit", self.shown(column)
+        found = list(encoded.bad)
         misfit = self.misfit(column)
-        if misfit is None:
-            return text
-        if column.kind is Kind.INTEGER and column.raw is not None:
+        if misfit is not None and column.kind is Kind.INTEGER and column.raw is not None:
             long = self._long_integer(column)
-            if value.as_ != "text":
-                self.check("BF110", label, misfit & long, shown, omit=omit)
+            found += [] if value.as_ == "text" else [("BF110", misfit & long)]
             misfit = misfit & ~long
-        self.check("BF117", label, misfit, shown, omit=omit)
-        return text
+        found += [("BF117", misfit)] if misfit is not None else []
+        for code, mask in found:
+            self.check(code, label, mask, shown, omit=omit)
+        masks = [mask for _, mask in found]
+        if column.kind is Kind.TIMESTAMP:  # its checks: BF202, BF205, BF206, see `instant`
+            masks.append(expr.is_null() & self.read(column.name).is_not_null())
+        return pl.any_horizontal(masks).fill_null(value=False) if masks else None
 
-    def inner_instant(self, wall: pl.Expr) -> pl.Expr:
+    @property
+    def walls(self) -> encode.Walls:
         """Wall clocks inside nested values: the source's zone, and the default policy."""
+        return encode.Walls(
+            lambda wall: to_utc(wall, self._zone(), "error", "error"),
+            lambda wall: is_nonexistent(wall, self._zone()),
+            lambda wall: is_ambiguous(wall, self._zone()),
+        )
+
+    def _zone(self) -> str:
         zone = self.job.source.timezone
         if zone is None:
             message = "a nested value holds local times, and no time zone is stated"
             raise JobError(message, hint="state `timezone:` on the source")
-        return to_utc(wall, zone, "error", "error")
+        return zone
 
 
 def constant(value: object) -> Cell:

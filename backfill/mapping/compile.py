@@ -13,8 +13,8 @@ from backfill.identity import namespace
 from backfill.job.models import Call, ColumnValue, Job, ListValue, ObjectSpec, ObjectValue, Value
 from backfill.limits import GROUP_ID_CHARACTERS, MESSAGE_ID_CHARACTERS
 from backfill.mapping.calls import CompiledCall, Key
-from backfill.mapping.cells import Binder
-from backfill.mapping.objects import bind_object, check_size, with_whole
+from backfill.mapping.cells import Binder, constant
+from backfill.mapping.objects import bind_object, check_size
 from backfill.mapping.template import Cell, Node, certain
 from backfill.mapping.times import bind_timestamp
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, Kind, Snapshot
@@ -63,7 +63,7 @@ def _compile(binder: Binder, call: Call, index: int, space: str, library_version
     _ids(binder, call, top)
     _names(binder, call, top)
     _objects(binder, call, top)
-    context, _ = bind_object(binder, call.context, frozenset())
+    context = bind_object(binder, call.context, _used(call))
     key, key_text = _key(binder, call)
     members = _with_context(top, context, call, library_version)
     content = _with_context(top, context, call, None) if key is Key.CONTENT else None
@@ -159,9 +159,10 @@ def _objects(binder: Binder, call: Call, top: Node) -> None:
     if name is None:
         return
     spec: ObjectSpec | None = getattr(call, name)
-    node, whole = bind_object(binder, spec, _used(call))
-    top.put((name,), with_whole(node, whole))
-    check_size(binder, name, node, whole)
+    node = bind_object(binder, spec, _used(call))
+    node.present = True
+    top.put((name,), node)
+    check_size(binder, name, node)
     if name == "properties":
         for money in MONEY_PROPERTIES & set(node.members):
             value = node.members[money]
@@ -179,7 +180,9 @@ def _used(call: Call) -> frozenset[str]:
 def _with_context(top: Node, context: Node, call: Call, library_version: str | None) -> Node:
     """All members of the call after messageId; without context.library where no version is given."""
     whole = Node(dict(top.members))
-    own = Node(present=library_version is not None)
+    own = Node(present=library_version is not None, whole=context.whole)
+    if context.whole is not None and library_version is None:
+        own.put(("library",), constant(None))  # takes the column's own out
     if library_version is not None:
         own.put(("library",), certain(encode.literal({"name": "backfill", "version": library_version})))
     for name, value in context.members.items():

@@ -35,7 +35,7 @@ def _through_duckdb(columns: pl.Expr, query: str, returns: type[pl.DataType]) ->
             return pl.Series(series.name, [None] * len(frame), returns)
         with duckdb.connect(config={"threads": 1, "enable_external_access": False}) as connection:
             connection.register("frame", frame.to_arrow(compat_level=pl.CompatLevel.oldest()))
-            table = connection.execute(query).to_arrow_table()
+            table = connection.sql(query).to_arrow_table()
         return pl.Series(series.name, pl.from_arrow(table)["r"], returns)  # type: ignore[index]
 
     return columns.map_batches(run, return_dtype=returns, is_elementwise=True)

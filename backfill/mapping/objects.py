@@ -9,32 +9,35 @@ from backfill.errors import JobError
 from backfill.job.models import ColumnValue, ListValue, ObjectSpec, ObjectValue, Value, inner_values
 from backfill.limits import PROPERTIES, UNIFY_PROPERTIES
 from backfill.mapping.cells import Binder
-from backfill.mapping.merge import member_count, merged
-from backfill.mapping.template import Cell, Facts, Node, Part, certain, nullable
-from backfill.records import INTERNAL_PREFIX, Kind
+from backfill.mapping.merge import member_count
+from backfill.mapping.template import Cell, Facts, Node, Part, certain, joined, nullable
+from backfill.records import INTERNAL_PREFIX, Column, Kind
 
 
-def bind_object(binder: Binder, spec: ObjectSpec | None, used: frozenset[str]) -> tuple[Node, pl.Expr | None]:
-    """The members of an object, and the whole object's JSON text where it comes from a column of JSON.
-
-    `used` are the columns taken as id, time or name, which `"*"` leaves out.
-    """
+def bind_object(binder: Binder, spec: ObjectSpec | None, used: frozenset[str] = frozenset()) -> Node:
+    """The members of an object; `used` are the columns taken as id, time or name, which `"*"` leaves out."""
     node = Node()
     if spec is None:
-        return node, None
-    whole = _whole(binder, spec.column, node) if spec.column is not None else None
+        return node
+    spread = _whole(binder, spec.column, node) if spec.column is not None else []
     for path, value in spec.members:
         node.put(path, bind_value(binder, value, used))
-    if spec.star is not None:
-        for name in _starred(binder, spec, used):
+    for name in _starred(binder, spec, used) if spec.star is not None else ():
+        if name not in node.members:
             node.put((name,), binder.value(ColumnValue(column=name)))
-    return node, whole
+    inside = set(map(id, node.cells()))
+    for cell, code, mask, column in spread:
+        if id(cell) in inside:  # what a member took the place of is not sent, so it cannot be wrong
+            binder.check(code, column.name, mask, binder.shown(column))
+    return node
 
 
 def bind_value(binder: Binder, value: Value, used: frozenset[str] = frozenset()) -> Node | Cell:
     """Bind any value: lists and objects with all that is in them."""
     if isinstance(value, ObjectValue):
-        return bind_object(binder, value.object, used)[0]
+        node = bind_object(binder, value.object, used)
+        node.replaces = True
+        return node
     if isinstance(value, ListValue):
         return _list(binder, value, used)
     return binder.value(value)
@@ -45,29 +48,47 @@ def _list(binder: Binder, value: ListValue, used: frozenset[str]) -> Cell:
     parts: list[Part] = []
     for item in value.list:
         bound = bind_value(binder, item, used)
-        text = encode.braced(bound.text(Facts())) if isinstance(bound, Node) else bound.text.fill_null("null")
+        text = joined(bound.braced(Facts())) if isinstance(bound, Node) else bound.text.fill_null("null")
         parts += [",", text]
     return certain("[", *parts[1:], "]")
 
 
-def _whole(binder: Binder, value: ColumnValue, node: Node) -> pl.Expr | None:
-    """Spread a struct column's fields over the node; the text of a JSON column is returned instead."""
+#: A field of a struct with what may be wrong with it.
+Spread = tuple[Cell, str, pl.Expr, Column]
+
+
+def _whole(binder: Binder, value: ColumnValue, node: Node) -> list[Spread]:
+    """Spread a struct column's fields over the node, or put the node over a JSON column's objects."""
     column = binder.column(value.column)
     dtype = binder.schema[column.name]
     if column.kind is Kind.NESTED and isinstance(dtype, pl.Struct):
-        struct = binder.read(column.name)
-        for name, inner in _fields(dtype).items():
-            encoded = encode.nested(struct.struct.field(name), inner, binder.inner_instant)
-            for code, mask in encoded.bad:
-                binder.check(code, column.name, mask, binder.shown(column))
-            node.put((name,), Cell(encoded.text, encoded.text, Kind.NESTED, value.column))
-        return None
-    if column.kind in (Kind.JSON, Kind.NULL):
-        cell = binder.value(value)
-        binder.check("BF117", value.column, ~cell.text.str.starts_with("{"), binder.shown(column))
-        return cell.text
-    message = f"column {value.column!r} holds {column.kind.value}; a whole object needs a struct or JSON objects"
-    raise JobError(message, hint="map its members one by one, or declare the column as `json`")
+        return _spread(binder, binder.read(column.name), dtype, node, column)
+    if column.kind not in (Kind.JSON, Kind.NULL):
+        message = f"column {value.column!r} holds {column.kind.value}; a whole object needs a struct or JSON objects"
+        raise JobError(message, hint="map its members one by one, or declare the column as `json`")
+    text = binder.value(value).text
+    no_object = ~text.str.contains(r"^\s*\{")
+    omit = value.on_bad == "omit"
+    binder.check("BF117", value.column, no_object, binder.shown(column), omit=omit)
+    node.whole = pl.when(~no_object).then(text) if omit else text
+    return []
+
+
+def _spread(binder: Binder, struct: pl.Expr, dtype: pl.Struct, node: Node, column: Column) -> list[Spread]:
+    """Put a struct's fields into the node, at every depth, so that a member can take any one's place."""
+    found: list[Spread] = []
+    for name, inner in _fields(dtype).items():
+        field = struct.struct.field(name)
+        if isinstance(inner, pl.Struct):
+            below = Node()
+            node.members[name] = below
+            found += _spread(binder, field, inner, below, column)
+            continue
+        encoded = encode.nested(field, inner, binder.walls)
+        cell = Cell(encoded.text, encoded.text, Kind.NESTED, column.name)
+        node.members[name] = cell
+        found += [(cell, code, mask, column) for code, mask in encoded.bad]
+    return found
 
 
 def _fields(dtype: pl.Struct) -> dict[str, pl.DataType]:
@@ -83,21 +104,12 @@ def _starred(binder: Binder, spec: ObjectSpec, used: frozenset[str]) -> list[str
     return [name for name in binder.columns if name not in left_out and not name.startswith(INTERNAL_PREFIX)]
 
 
-def with_whole(node: Node, whole: pl.Expr | None) -> Node | Cell:
-    """The object as it goes into the call: always present, and over the JSON column's object where there is one."""
-    if whole is None:
-        node.present = True
-        return node
-    filled = whole.fill_null("{}")
-    text = merged(filled, encode.braced(node.text(Facts()))) if node.members else filled
-    return Cell(text, text, Kind.JSON)
-
-
-def check_size(binder: Binder, field_name: str, node: Node, whole: pl.Expr | None) -> None:
+def check_size(binder: Binder, field_name: str, node: Node) -> None:
     """Add the checks of how many members an object has; none where it cannot have so many.
 
     A whole object and its overrides are counted apart and added: a member in both counts twice.
     """
+    whole = node.whole
     if len(node.members) <= UNIFY_PROPERTIES and whole is None:
         return
     present = [nullable(value, Facts()).is_not_null() for value in node.members.values()]

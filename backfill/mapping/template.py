@@ -14,10 +14,14 @@ from typing import Final
 import polars as pl
 
 from backfill import encode
+from backfill.mapping.merge import merged
 from backfill.records import Kind
 
 #: What JSON strings must escape (RFC 8259, section 7).
 ESCAPED: Final = r'["\\\x00-\x1f]'
+
+#: Stands for a null inside a merge patch, where null itself means: take out. No other text holds this character so.
+KEPT_NULL: Final = '"\\u0001null"'
 
 #: Something to join: constant text, or an expression.
 Part = str | pl.Expr
@@ -47,6 +51,7 @@ class Cell:
     source: str = ""
     direct: tuple[Part, ...] = ()
     escapes: bool = False
+    kept: bool = False  # its nulls are sent
 
     def parts(self, facts: Facts) -> tuple[Part, ...]:
         """The text's parts where it cannot be null in the frame; nothing where it can."""
@@ -68,10 +73,16 @@ def certain(*parts: Part) -> Cell:
 
 @dataclass(slots=True)
 class Node:
-    """An object being put together: name -> value or inner object, in order. `present`: also where it is empty."""
+    """An object being put together: name -> value or inner object, in order.
+
+    `present`: also where it is empty. `whole`: JSON objects from a column, over which the members are put. `replaces`:
+    put over another object it takes that one's place, instead of being put into it.
+    """
 
     members: dict[str, Node | Cell] = field(default_factory=dict)
     present: bool = False
+    whole: pl.Expr | None = None
+    replaces: bool = False
 
     def put(self, path: Sequence[str], value: Node | Cell) -> None:
         """Set the value at that path; inner objects are made on the way, a value in the way gives way."""
@@ -108,12 +119,40 @@ class Node:
 
     def braced(self, facts: Facts) -> list[Part]:
         """The object, `{}` where it has no members."""
+        if self.whole is not None:
+            return [self._over(self.whole.fill_null("{}"), facts)]
         found = self.parts(facts)
         if not found:
             return ["{}"]
         if isinstance(found[0], str):  # the first member is there in every row: its comma can go now
             return ["{" + found[0][1:], *found[1:], "}"]
         return ["{", joined(found, skip_nulls=True).str.strip_prefix(","), "}"]
+
+    def _over(self, whole: pl.Expr, facts: Facts) -> pl.Expr:
+        """The members over a whole object: what they replace is taken out of it, then they are written behind."""
+        if not self.members:
+            return whole
+        into = {name: value for name, value in self.members.items() if isinstance(value, Node) and not value.replaces}
+        behind = Node({name: value for name, value in self.members.items() if name not in into})
+        gone = [part for name in behind.members for part in (f",{encode.literal(name)}:null",)]
+        patches = [part for name, node in into.items() for part in (f",{encode.literal(name)}:", node.patch(facts))]
+        rest = merged(whole, encode.braced(joined([*gone, *patches]))).str.replace_all(KEPT_NULL, "null", literal=True)
+        members = behind.text(facts)
+        spliced = joined([rest.str.strip_suffix("}"), members, "}"])
+        return pl.when(rest == "{}").then(encode.braced(members)).otherwise(spliced)
+
+    def patch(self, facts: Facts) -> pl.Expr:
+        """The members as a merge patch (RFC 7396): null takes a member out, a null to be sent is KEPT_NULL."""
+        parts: list[Part] = []
+        for name, value in self.members.items():
+            if isinstance(value, Node):
+                text = value.patch(facts)
+            elif value.kept:
+                text = pl.when(value.text == "null").then(pl.lit(KEPT_NULL)).otherwise(value.text).fill_null("null")
+            else:
+                text = value.text.fill_null("null")
+            parts += [f",{encode.literal(name)}:", text]
+        return encode.braced(joined(parts))
 
     def text(self, facts: Facts) -> pl.Expr:
         """The members alone, each with a comma before it."""
@@ -128,6 +167,9 @@ def nullable(value: Node | Cell, facts: Facts) -> pl.Expr:
     """A member's text, null where it is left out: an inner object is where all its members are."""
     if isinstance(value, Cell):
         return value.nullable(facts)
+    if value.whole is not None:
+        text = joined(value.braced(facts))
+        return pl.when(~text.str.contains(r"^\{\s*\}$")).then(text)
     inner = value.text(facts)
     return pl.when(inner != "").then(encode.braced(inner))
 

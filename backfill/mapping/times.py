@@ -61,12 +61,15 @@ def _column(binder: Binder, spec: TimestampSpec) -> tuple[Column, str]:
 
 
 def _from_number(value: pl.Expr, column: Column, unit: str) -> pl.Expr:
-    if column.kind in (Kind.INTEGER, Kind.NUMBER):
-        return from_epoch(value, unit)
+    if column.kind is Kind.INTEGER:
+        return from_epoch(value.cast(pl.Int64, strict=False), unit)
+    if column.kind is Kind.NUMBER:
+        return from_epoch(value.cast(pl.Float64), unit)
     text = value.cast(pl.String)
     number = pl.when(text.str.contains(_NUMBER)).then(text)
     whole = from_epoch(number.cast(pl.Int64, strict=False), unit)  # exact: nanoseconds need more than a double holds
-    return pl.coalesce(whole, from_epoch(number.cast(pl.Float64, strict=False), unit))
+    parts = pl.when(number.str.contains(".", literal=True)).then(number)
+    return pl.coalesce(whole, from_epoch(parts.cast(pl.Float64, strict=False), unit))
 
 
 def _constant(text: str) -> datetime:

@@ -114,12 +114,15 @@ def _shown(column: Column, schema: Mapping[str, pl.DataType]) -> pl.Expr:
         case Kind.TIMESTAMP:
             return encode.quoted(value.cast(pl.String))
         case Kind.NESTED:
-            return _legible(encode.nested(value, dtype, lambda wall: wall).text)
+            return _legible(encode.nested(value, dtype, encode.AS_THEY_ARE).text)
         case _:
-            return encode.encode(value, column.kind, dtype, lambda wall: wall).text
+            return encode.encode(value, column.kind, dtype, encode.AS_THEY_ARE).text
 
 
 def _legible(nested: pl.Expr) -> pl.Expr:
     """Nested text with the marks of unsendable values turned into JSON strings that say so."""
-    words = {encode.NOT_FINITE: '"not finite"', encode.TOO_LARGE: '"too large"', encode.BAD_WALL_CLOCK: '"no instant"'}
+    words = dict.fromkeys(encode.MARKS, '"no instant"') | {
+        encode.NOT_FINITE: '"not finite"',
+        encode.TOO_LARGE: '"too large"',
+    }
     return nested.str.replace_many(list(words), list(words.values()))

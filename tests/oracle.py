@@ -1,0 +1,211 @@
+"""The contract in slow plain Python: one row in, its calls out. What the columnar code is compared with.
+
+No polars, no DuckDB, nothing of ours that computes: only the job's models, the column descriptions and the tables of
+rules and limits. It is to be read beside docs/job-file.md; where it is slower or longer than it could be, it is
+plainer. `oracle_row` has the values and objects of a row, `oracle_values` how one value is written.
+"""
+
+import re
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+from hashlib import sha256
+from typing import Any
+
+from backfill.job.models import ColumnValue, ObjectSpec, SqlValue, TimestampSpec
+from backfill.limits import GROUP_ID_CHARACTERS, MESSAGE_ID_CHARACTERS, PROPERTIES, SEGMENT, UNIFY_PROPERTIES
+from backfill.records import Kind, Severity
+from backfill.rules import FLOAT_ID_PATTERN, MONEY_PROPERTIES, PLACEHOLDER_PATTERN, PLACEHOLDERS
+from tests.oracle_row import Row
+from tests.oracle_values import compact, members, milliseconds, pruned
+
+EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  instants are naive UTC here
+MICROSECONDS = {"epoch_s": 10**6, "epoch_ms": 10**3, "epoch_us": 1, "epoch_ns": Fraction(1, 1000)}
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What one row is to become as one call. `message_id` and `json` are None where it is not sent."""
+
+    state: str  # ok, skipped, rejected
+    codes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    message_id: str | None = None
+    json: str | None = None
+
+
+class RowAsCall(Row):
+    """One row as one call: its fields, checked."""
+
+    def timestamp(self, now: datetime) -> str | None:
+        """The call's timestamp, checked."""
+        spec = self.call.timestamp
+        if spec.value is not None:
+            instant: datetime | None = datetime.fromisoformat(spec.value).astimezone(UTC).replace(tzinfo=None)
+        else:
+            instant = self.timestamp_column(spec)
+        if instant is None:
+            return None
+        if instant < EPOCH:
+            self.flag("BF203")
+        if instant > now + timedelta(hours=1):
+            self.flag("BF204")
+        return compact(milliseconds(instant))
+
+    def timestamp_column(self, spec: TimestampSpec) -> datetime | None:
+        """The instant that a column or an expression holds."""
+        column = self.columns[self.job.expressions()[spec.sql] if spec.sql else (spec.column or "")]
+        parsed = self.job.time_columns().get((spec.column or "", spec.format or ""))
+        column = self.columns[parsed] if column.kind is Kind.TEXT and parsed in self.columns else column
+        found = self.row[column.name]
+        if self.misfits(column):
+            self.flag("BF202")
+            return None
+        if found is None:
+            self.flag("BF201")
+            return None
+        if spec.format in MICROSECONDS and column.kind not in (Kind.TIMESTAMP, Kind.DATE):
+            return self.from_epoch(found, MICROSECONDS[spec.format])
+        instant, bad = self.instant(column, found, spec)
+        for code in bad:
+            self.flag(code)
+        return instant  # type: ignore[no-any-return]
+
+    def from_epoch(self, number: Any, unit: int | Fraction) -> datetime | None:
+        """An epoch: whole numbers exactly, cut to the microsecond; others to the microsecond next to them."""
+        try:
+            if isinstance(number, str) and not re.fullmatch(r"[+-]?[0-9]+(\.[0-9]+)?", number):
+                number = "no number"
+            exact = Fraction(number) * unit
+            return EPOCH + timedelta(microseconds=exact // 1 if unit < 1 else round(exact))
+        except (ValueError, OverflowError):
+            self.flag("BF202")
+            return None
+
+    def ids(self) -> list[tuple[str, str | None]]:
+        """The ids, checked."""
+        alias, found = self.call.type == "alias", []
+        for name in ("userId", "anonymousId", "groupId", "previousId"):
+            if (value := getattr(self.call, name)) is None:
+                continue
+            text = self.text_of(value)
+            code = "BF106" if alias else ("BF104" if name == "groupId" else "BF101")
+            if text == "" or (text is None and (alias or name == "groupId")):
+                self.flag(code)
+            if text:
+                self.check_id(name, text)
+            found.append((name, None if text is None else compact(text)))
+        if not alias and all(text is None for name, text in found if name in ("userId", "anonymousId")):
+            self.flag("BF101")
+        return found
+
+    def check_id(self, name: str, text: str) -> None:
+        """What an id that is there may be wrong with."""
+        if text.lower() in PLACEHOLDERS or re.fullmatch(PLACEHOLDER_PATTERN.strip("^$"), text):
+            self.flag("BF105")
+        if re.fullmatch(FLOAT_ID_PATTERN.strip("^$"), text):
+            self.flag("BF115")
+        if name == "groupId" and len(text) > GROUP_ID_CHARACTERS:
+            self.flag("BF104")
+
+    def names(self) -> list[tuple[str, str | None]]:
+        """Event, name and category, checked."""
+        found = []
+        for name, code in (("event", "BF102"), ("name", "BF103"), ("category", "BF103")):
+            if (value := getattr(self.call, name)) is None:
+                continue
+            text = self.text_of(value)
+            if text == "" or (text is None and name == "event"):
+                self.flag(code)
+            found.append((name, None if text is None else compact(text)))
+        return found
+
+    def attributes(self) -> list[tuple[str, str | None]]:
+        """Its properties or traits, whichever the type has; always there."""
+        name = {"identify": "traits", "group": "traits", "alias": ""}.get(self.call.type, "properties")
+        if not name:
+            return []
+        spec: ObjectSpec | None = getattr(self.call, name)
+        fields = self.fields_of(spec)
+        count = sum(text is not None for text in fields.values())
+        if count > UNIFY_PROPERTIES:
+            self.flag("BF109" if count > PROPERTIES else "BF108")
+        if name == "properties" and spec is not None:
+            self.check_money(spec)
+        text = members(list(fields.items()))
+        if spec and spec.column and not spec.members and self.column_of(spec.column).kind is Kind.JSON and fields:
+            text = self.row[spec.column.column]  # untouched: as it stands
+        return [(name, text)]
+
+    def check_money(self, spec: ObjectSpec) -> None:
+        """Amounts that are sent as text."""
+        tree: dict[str, Any] = {path[0]: value for path, value in spec.members if len(path) == 1}
+        if spec.star is not None:
+            named = {path[0] for path, _ in spec.members}
+            tree |= {name: ColumnValue(column=name) for name in self.starred(spec) if name not in named}
+        for value in (tree[name] for name in MONEY_PROPERTIES & set(tree)):
+            if isinstance(value, ColumnValue | SqlValue):
+                text = self.column_of(value).kind is Kind.TEXT and value.as_ != "number"
+                if (text or value.as_ == "text") and self.read(value)[0] is not None:
+                    self.flag("BF114")
+
+    def key(self, file_key: str, record: int, content: str) -> str | None:
+        """The canonical text of the message key; None where it is no key."""
+        if self.call.message_key == "content":
+            return compact([sha256(content.encode()).hexdigest()])
+        if self.call.message_key == "row":
+            return compact([file_key, str(record)])
+        values = [self.text_of(value) for value in self.call.message_key or ()]
+        if None in values or not any(values):
+            self.flag("BF112")
+            return None
+        return compact(values)
+
+    def made(self) -> bool:
+        """Whether the row makes this call at all; a bad value that `when` reads is found out by making it."""
+        if self.call.when is None:
+            return True
+        column = self.columns[self.job.expressions()[self.call.when]]
+        if self.misfits(column):
+            self.flag("BF117")
+            return True
+        return bool(self.row[column.name])
+
+
+def expected(
+    row: RowAsCall, *, id_scope: str, library_version: str, now: datetime, file_key: str, record: int
+) -> Expected:
+    """What a row is to become; `now` is naive UTC, `record` counts from 1."""
+    if not row.made():
+        return Expected("skipped")
+    if row.row.get("__bf_where_bad"):
+        row.flag("BF118")
+    call, job = row.call, row.job
+    head = [("type", compact(call.type))]
+    middle = [("timestamp", row.timestamp(now)), *row.ids(), *row.names(), *row.attributes()]
+    own = list(row.fields_of(call.context).items())
+    library = ("library", compact({"name": "backfill", "version": library_version}))
+    tail = [("integrations", compact(pruned(call.integrations)))] if call.integrations is not None else []
+
+    def written(message_id: list[tuple[str, str | None]], context: str) -> str:
+        inner: list[tuple[str, str | None]] = [("context", None if context == "{}" else context)]
+        return members([*head, *message_id, *middle, *inner, *tail])
+
+    if call.message_id is not None:
+        message_id = row.text_of(call.message_id)
+        if not 1 <= len(message_id or "") <= MESSAGE_ID_CHARACTERS:
+            row.flag("BF116")
+    else:
+        key = row.key(file_key, record, written([], members(own)))
+        root = uuid.uuid5(uuid.NAMESPACE_URL, "urn:backfill:message-id:v1")
+        space = uuid.uuid5(root, compact([id_scope, job.name, call.label or call.type, str(job.generation)]))
+        message_id = None if key is None else str(uuid.uuid5(space, key))
+    text = written([("messageId", compact(message_id))], members([library, *own]))
+    if len(text.encode()) > SEGMENT.call_bytes and not any(level is Severity.ERROR for _, level in row.problems):
+        row.flag("BF107")  # there is no text to weigh where something is wrong with it
+    errors = tuple(sorted(code for code, level in row.problems if level is Severity.ERROR))
+    warnings = tuple(sorted(code for code, level in row.problems if level is Severity.WARNING))
+    if errors:
+        return Expected("rejected", errors, warnings)
+    return Expected("ok", (), warnings, message_id, text)
