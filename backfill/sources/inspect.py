@@ -66,7 +66,10 @@ def _bound(
     engine: Engine, job: Job, columns: Sequence[SourceColumn], *, complete: bool = True, trimmed: bool = False
 ) -> Schema:
     faults = sql_faults(engine, job, columns)
-    if faults:
+    wrong = bool(faults)
+    if not complete:  # what the sample lacks may come after it; staging, which sees all, will say if it does not
+        faults = tuple(fault for fault in faults if "not found" not in fault.message)
+    if wrong:
         job = job.model_copy(update={"where": None, "calls": ()})
     return Schema(lay_out(engine, job, columns, trimmed=trimmed).columns, faults, complete)
 
@@ -94,5 +97,6 @@ def _sampled_columns(engine: Engine, job: Job, files: Sequence[SourceFile], fold
         sample.write_bytes(b"\n".join(lines[:-1] or lines))
         clauses.append(ndjson.lines_clause(sample, "sampled_rejects"))
     keys = ndjson.collect_keys(engine, [ndjson.object_lines(clause) for clause in clauses])
-    parts = [f"({ndjson.split_select(clause, keys.names, repeated=keys.repeated)})" for clause in clauses]
-    return ndjson.source_columns(engine, job, keys.names, parts)
+    names = list(dict.fromkeys([*keys.names, *job.source.columns]))  # a declared key may come first after the sample
+    parts = [f"({ndjson.split_select(clause, names, repeated=keys.repeated)})" for clause in clauses]
+    return ndjson.source_columns(engine, job, names, parts)
