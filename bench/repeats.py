@@ -47,7 +47,9 @@ def main(ids: int) -> int:
     expected = shards // 2 * repeats
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     print(f"{shards * SHARD:,} ids, {len(candidates):,} occur twice: {time.monotonic() - wall:.1f} s,")
-    print(f"{time.process_time() - cpu:.1f} CPU s (making them included), peak {peak} MB, {ids * 8 / 1e6:,.0f} MB of disk")
+    print(
+        f"{time.process_time() - cpu:.1f} CPU s (making them included), peak {peak} MB, {ids * 8 / 1e6:,.0f} MB of disk"
+    )
     return int(duplicates != expected or len(candidates) != expected)
 
 

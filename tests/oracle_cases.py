@@ -236,13 +236,18 @@ def settled(found: oracle.Expected) -> oracle.Expected:
 
 def rewritten(call: Call) -> bool:
     """Whether a JSON column is put together with other members: its text is then written anew, in an own order."""
-    plain = [spec for spec in (call.properties, call.traits) if spec is not None and not spec.members]
-    pending: list[Any] = [spec for spec in (call.properties, call.traits, call.context) if spec not in (None, *plain)]
+    attributes = [spec for spec in (call.properties, call.traits) if spec is not None and spec.members]
+    pending: list[Any] = [*attributes, call.context]
     while pending:
         spec = pending.pop()
-        if spec.column is not None and DESCRIBED[spec.column.column].kind is Kind.JSON:
-            return True
-        pending += [value.object for _, value in spec.members if isinstance(value, ObjectValue)]
+        if isinstance(spec, ListValue):
+            pending += spec.list
+        elif isinstance(spec, ObjectValue):
+            pending.append(spec.object)
+        elif isinstance(spec, ObjectSpec):
+            if spec.column is not None and DESCRIBED[spec.column.column].kind is Kind.JSON:
+                return True
+            pending += [value for _, value in spec.members]
     return False
 
 

@@ -150,7 +150,22 @@ OBJECTS = {
         )
     ),
     "a list keeps its empty objects": ObjectSpec(
-        members=((("list",), ListValue(list=(ObjectValue(object=ObjectSpec(members=((("a",), column("text")),))),))),)
+        members=(
+            (
+                ("list",),
+                ListValue(
+                    list=(
+                        ObjectValue(object=ObjectSpec(members=((("a",), column("text")),))),
+                        ObjectValue(
+                            object=ObjectSpec(
+                                members=((("a",), ConstantValue(value=1)), (("b", "c"), column("boolean")))
+                            )
+                        ),
+                        ObjectValue(object=ObjectSpec(column=column("payload"))),
+                    )
+                ),
+            ),
+        )
     ),
     "an emptied object is left out": ObjectSpec(
         members=(

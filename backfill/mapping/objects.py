@@ -48,7 +48,9 @@ def _list(binder: Binder, value: ListValue, used: frozenset[str]) -> Cell:
     parts: list[Part] = []
     for item in value.list:
         bound = bind_value(binder, item, used)
-        text = joined(bound.braced(Facts())) if isinstance(bound, Node) else bound.text.fill_null("null")
+        text = (
+            joined(bound.braced(Facts()), skip_nulls=True) if isinstance(bound, Node) else bound.text.fill_null("null")
+        )
         parts += [",", text]
     return certain("[", *parts[1:], "]")
 

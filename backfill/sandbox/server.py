@@ -44,7 +44,7 @@ class Sandbox:
     is not loopback or not free, LockedError and LedgerError for a store in use or not ours.
     """
 
-    def __init__(  # noqa: PLR0913 each is an option of the command line
+    def __init__(
         self,
         store: Path | None = None,
         *,
