@@ -18,6 +18,8 @@ def problem_line(problem: Problem) -> str:
     parts = [where, problem.call, problem.message]
     if problem.column:
         parts.append(f"{problem.column} = {problem.value!r}" if problem.value else problem.column)
+    elif problem.value:  # of the call as a whole: its size, its message id
+        parts.append(problem.value)
     return ": ".join(part for part in parts if part)
 
 
