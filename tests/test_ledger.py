@@ -381,17 +381,9 @@ def test_readers_read_while_it_is_written(path: Path) -> None:
 
 
 def test_at_rest_it_is_one_file(path: Path) -> None:
-    """A closed ledger can be copied, and read where nothing can be written."""
+    """A closed ledger can be copied."""
     with delivering(path, PLANS):
         assert len(list(path.parent.iterdir())) > 1
-    assert list(path.parent.iterdir()) == [path]
-    path.chmod(0o400)
-    path.parent.chmod(0o500)
-    try:
-        with LedgerReader(path) as reader:
-            assert reader.counts().planned == 13
-    finally:
-        path.parent.chmod(0o700)
     assert list(path.parent.iterdir()) == [path]
 
 

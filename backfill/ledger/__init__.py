@@ -7,6 +7,7 @@ from backfill.ledger.reader import LedgerReader
 from backfill.ledger.run import (
     TRANSITIONS,
     Counts,
+    RefusedBatch,
     RunRecord,
     RunState,
     RunStatus,
@@ -20,6 +21,7 @@ __all__ = [
     "Counts",
     "Ledger",
     "LedgerReader",
+    "RefusedBatch",
     "RunRecord",
     "RunState",
     "RunStatus",

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from backfill.errors import BackfillError, LedgerError
-from backfill.ledger.database import told
+from backfill.ledger.database import close_to_write, told
 
 T = TypeVar("T")
 Operation = Callable[[sqlite3.Connection], T]
@@ -109,12 +109,7 @@ class GroupCommits:
                 self._commit(group)
             else:
                 _fail(group, self._failure)
-        with suppress(sqlite3.Error):
-            # At rest a ledger is one file, readable from a read-only disk; a reader at work keeps it from that, and is
-            # not waited for.
-            self._connection.execute("PRAGMA busy_timeout = 0")
-            self._connection.execute("PRAGMA journal_mode = DELETE")
-        self._connection.close()
+        close_to_write(self._connection)
 
     def _next_group(self) -> tuple[list[_Entry], bool]:
         """What is to be committed next, and whether it is the last."""

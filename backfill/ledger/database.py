@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -14,21 +15,30 @@ from backfill.errors import BackfillError, LedgerError, StoppedError
 from backfill.ledger.schema import APPLICATION_ID, SCHEMA_VERSION, TABLES, VIEWS
 
 _DAMAGED = "restore the file from a copy if there is one; a new run needs a higher generation, and sends all again"
+#: What SQLite puts beside a database: its log, the index of that, and the journal of the other mode.
+_BESIDE = ("-wal", "-shm", "-journal")
+#: How long to wait, in seconds, each time a reader comes between two steps of a writer.
+_PAUSES = (0.01, 0.1, 0.5)
 
 
 def create_database(path: Path, fill: Callable[[sqlite3.Connection], None]) -> None:
     """Make a ledger that `fill` gives its first rows: at `path` stands a whole one, or none.
 
+    It is in WAL mode before it is seen, and stays so: a switch of modes beside a reader fails one of the two, and one
+    cut short leaves a journal that a reader cannot recover.
+
     Raises:
-        LedgerError: There is one already.
+        LedgerError: There is one already, or the file system does not allow WAL.
         StoppedError: The disk is full.
     """
     if path.exists():
         raise LedgerError(f"{path} exists already", hint="resume its run, or abandon it")
     temporary = aside(path)
     temporary.unlink(missing_ok=True)
-    temporary.touch(mode=PRIVATE_FILE)
+    for name in (temporary, path):
+        _remove_beside(name)
     with told(path):
+        temporary.touch(mode=PRIVATE_FILE)
         with closing(sqlite3.connect(temporary, isolation_level=None)) as connection:
             connection.executescript(
                 f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"
@@ -36,62 +46,121 @@ def create_database(path: Path, fill: Callable[[sqlite3.Connection], None]) -> N
             )
             fill(connection)
             connection.execute("COMMIT")
+            # Last, so that all of it stands in the file itself, whatever becomes of the log that is opened here.
+            _use_wal(connection, path)
         sync_file(temporary)
         temporary.replace(path)
         sync_folder(path.parent)
 
 
 def connect_to_write(path: Path) -> sqlite3.Connection:
-    """The one connection that writes. The caller holds the run's lock.
+    """The one connection that writes and checkpoints. The caller holds the run's lock.
 
     WAL, so that readers never wait; synchronous FULL, so that a commit is durable when it returns
-    (https://www.sqlite.org/pragma.html#pragma_synchronous).
+    (https://www.sqlite.org/pragma.html#pragma_synchronous). No second one, ever: SQLite before 3.51.3 can damage a
+    file in WAL mode that two connections write or checkpoint at once (https://www.sqlite.org/wal.html#walresetbug).
 
     Raises:
         LedgerError: There is none, it is damaged, or of a version this program does not know.
     """
-    connection = _connect(path, "rw")
-    try:
-        with told(path):
-            check_version(connection, path)
-            check_whole(connection, path)
-            connection.execute("PRAGMA journal_mode = WAL").fetchone()
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA foreign_keys = ON")
-    except BackfillError:
-        connection.close()
-        raise
-    return connection
+
+    def prepare(connection: sqlite3.Connection) -> None:
+        check_version(connection, path)
+        check_whole(connection, path)
+        _use_wal(connection, path)  # it is, but for a copy that another program made
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+
+    with told(path):
+        return _connect(path, "mode=rw", prepare)
 
 
 def connect_to_read(path: Path) -> sqlite3.Connection:
-    """A connection that cannot write, usable from any thread.
+    """A connection that cannot write or checkpoint, usable from any thread.
+
+    SQLite makes the log and its index beside the ledger where they are missing, also to read. Where it may not, and
+    there is no log, the file alone is the ledger: it is read as one that does not change, as it does not until a
+    writer comes (https://www.sqlite.org/wal.html#read_only_databases). Such a connection is to be short-lived.
 
     Raises:
-        LedgerError: There is none, it is damaged, or of a version this program does not know.
+        LedgerError: There is none, it is damaged, or of a version this program does not know; or it may not be read.
     """
-    connection = _connect(path, "ro")
-    try:
-        with told(path):
-            check_version(connection, path)
-    except BackfillError:
-        connection.close()
-        raise
-    return connection
+
+    def prepare(connection: sqlite3.Connection) -> None:
+        check_version(connection, path)
+
+    with told(path):
+        for pause in _PAUSES:
+            try:
+                return _connect(path, "mode=ro", prepare)
+            except sqlite3.OperationalError as error:
+                if _code(error) not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+                    raise
+            if _at_rest(path):
+                return _connect(path, "mode=ro&immutable=1", prepare)
+            time.sleep(pause)  # a writer may be between making the log and its index
+    raise LedgerError(
+        f"{path} cannot be read: its newest commits stand in {path.name}-wal, and their index cannot be made there",
+        hint="read it as a user who may write to its folder, or copy the folder to where that is so",
+    )
 
 
-def _connect(path: Path, mode: str) -> sqlite3.Connection:
+def close_to_write(connection: sqlite3.Connection) -> None:
+    """Close the one that writes, with every commit in the file itself as far as no reader is in the middle of one.
+
+    The last to close removes the log; a reader that is still connected keeps it there, empty.
+    """
+    with suppress(sqlite3.Error):  # what stays in the log is as durable, and the next process finds it
+        connection.execute("PRAGMA busy_timeout = 0")  # a reader is not waited for
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    connection.close()
+
+
+def _use_wal(connection: sqlite3.Connection, path: Path) -> None:
+    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    if mode != "wal":
+        raise LedgerError(
+            f"{path} cannot be in WAL mode on this file system", hint="choose a local disk with --state-dir"
+        )
+
+
+def _remove_beside(path: Path) -> None:
+    """Remove the logs of a database that is not there: SQLite would take them for those of the next of that name."""
+    beside = [path.with_name(path.name + suffix) for suffix in _BESIDE]
+    left = [file for file in beside if file.exists()]
+    for file in left:
+        file.unlink()
+    if left:
+        sync_folder(path.parent)
+
+
+def _at_rest(path: Path) -> bool:
+    """Whether the file alone is the whole ledger: no log with commits, no journal to roll back."""
+    for suffix in ("-wal", "-journal"):
+        try:
+            if path.with_name(path.name + suffix).stat().st_size:
+                return False
+        except FileNotFoundError:
+            continue
+    return True
+
+
+def _connect(path: Path, options: str, prepare: Callable[[sqlite3.Connection], None]) -> sqlite3.Connection:
     if not path.exists():
         raise LedgerError(f"there is no ledger at {path}", hint="`backfill status` lists the runs there are")
-    with told(path):
-        connection = sqlite3.connect(
-            f"file:{quote(str(path.absolute()))}?mode={mode}",
-            uri=True,
-            isolation_level=None,
-            check_same_thread=False,  # SQLite is built serialised, and each connection has one owner
-            timeout=30,
-        )
-    connection.row_factory = sqlite3.Row
+    connection = sqlite3.connect(
+        f"file:{quote(str(path.absolute()))}?{options}",
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,  # SQLite is built serialised, and each connection has one owner
+        timeout=30,
+    )
+    try:
+        connection.row_factory = sqlite3.Row
+        prepare(connection)
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
@@ -129,13 +198,18 @@ def told(path: Path) -> Iterator[None]:
 
 
 def _ours(error: sqlite3.Error, path: Path) -> BackfillError:
-    # Errors of the sqlite3 module itself (a closed connection) have no code.
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    code = _code(error)
     if code == sqlite3.SQLITE_FULL:
         return _full(path)
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return LedgerError(f"{path} is damaged: {error}", hint=_DAMAGED)
     return LedgerError(f"{path}: {error}", hint="nothing unrecorded was counted; resume when the cause is gone")
+
+
+def _code(error: sqlite3.Error) -> int:
+    """Its primary result code; 0 for those of the sqlite3 module itself (a closed connection), which have none."""
+    code: int = getattr(error, "sqlite_errorcode", 0)
+    return code & 0xFF
 
 
 def _full(path: Path) -> StoppedError:

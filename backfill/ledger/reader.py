@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from backfill.ledger.database import connect_to_read, told
-from backfill.ledger.run import Counts, RunRecord, RunState, RunStatus, SnapshotRecord
+from backfill.ledger.run import Counts, RefusedBatch, RunRecord, RunState, RunStatus, SnapshotRecord
 from backfill.records import Batch, PlannedBatch, Problem, Severity, ShardPlan, SourceFile
 
 SAMPLES_PER_CODE = 5
@@ -105,6 +105,16 @@ class LedgerReader(AbstractContextManager["LedgerReader"]):
             " WHERE b.id IN (SELECT batch FROM v_in_doubt) ORDER BY b.shard, b.first_call, b.id"
         )
         return [Batch(*row) for row in rows]
+
+    def refused(self) -> list[RefusedBatch]:
+        """Every batch that the target refused for good, in plan order, with the answer that did it."""
+        rows = self._rows(
+            "SELECT b.id, b.shard, b.calls, b.bytes, b.offset, b.length, b.crc32, b.attempts, b.first_unknown_at,"
+            " b.first_call, a.status, a.detail"
+            " FROM batches b JOIN attempts a ON a.batch = b.id AND a.number = b.attempts"
+            " WHERE b.state = 'rejected' ORDER BY b.shard, b.first_call, b.id"
+        )
+        return [RefusedBatch(Batch(*batch), status, detail) for *batch, status, detail in rows]
 
     def open_batches(self, limit: int, after: tuple[int, int, int] | None = None) -> list[Batch]:
         """Up to `limit` batches still to be delivered, in plan order, behind (shard, first_call, id)."""

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from backfill.records import ShardPlan, SourceFile
+from backfill.records import Batch, ShardPlan, SourceFile
 
 
 class RunState(StrEnum):
@@ -83,6 +83,15 @@ class SnapshotRecord:
     calls_per_row: int
     in_place: bool
     files: tuple[SourceFile, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedBatch:
+    """A batch that the target refused, and its answer."""
+
+    batch: Batch
+    status: int
+    detail: str  # the answer, shortened
 
 
 @dataclass(frozen=True, slots=True)

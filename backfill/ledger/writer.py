@@ -75,7 +75,9 @@ class Ledger(AbstractContextManager["Ledger"]):
         self.close()
 
     def close(self) -> None:
-        """Make everything recorded durable and close the file, leaving it one file; again does nothing.
+        """Make everything recorded durable and close the file; where nobody reads it, it is one file then.
+
+        Again does nothing.
 
         Raises:
             BackfillError: An answer that was queued could not be recorded.

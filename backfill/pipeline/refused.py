@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import closing
-from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
@@ -12,7 +10,7 @@ import numpy as np
 import polars as pl
 
 from backfill.disk import out_of_space
-from backfill.ledger.database import connect_to_read, told
+from backfill.ledger import LedgerReader, RefusedBatch
 from backfill.prepare.frames import ROW_COLUMN, SHARD_ROWS, Frames
 from backfill.prepare.rejects import original
 from backfill.records import (
@@ -21,29 +19,15 @@ from backfill.records import (
     INTERNAL_PREFIX,
     RECORD_COLUMN,
     REJECT_COLUMNS,
-    Batch,
     Kind,
     Severity,
     Snapshot,
 )
 from backfill.spool import Spool
 
+__all__ = ["SUFFIX", "RefusedBatch", "keep_refused", "original_rows", "refused_batches", "refused_calls"]
+
 SUFFIX = ".refused.parquet"
-_REFUSED = """
-SELECT b.id, b.shard, b.calls, b.bytes, b.offset, b.length, b.crc32, b.attempts, b.first_unknown_at, b.first_call,
-    a.status, a.detail
-FROM batches b JOIN attempts a ON a.batch = b.id AND a.number = b.attempts
-WHERE b.state = 'rejected' ORDER BY b.shard, b.first_call
-"""
-
-
-@dataclass(frozen=True, slots=True)
-class RefusedBatch:
-    """A batch that the target refused, and its answer."""
-
-    batch: Batch
-    status: int
-    detail: str  # the answer, shortened
 
 
 def refused_batches(ledger: Path) -> list[RefusedBatch]:
@@ -52,9 +36,8 @@ def refused_batches(ledger: Path) -> list[RefusedBatch]:
     Raises:
         LedgerError: The ledger cannot be read.
     """
-    with closing(connect_to_read(ledger)) as connection, told(ledger):
-        rows = connection.execute(_REFUSED).fetchall()
-    return [RefusedBatch(Batch(*row[:-2]), row["status"], row["detail"]) for row in rows]
+    with LedgerReader(ledger) as reader:
+        return reader.refused()
 
 
 def keep_refused(refused: list[RefusedBatch], snapshot: Snapshot, spool: Spool, scopes: list[str]) -> None:
