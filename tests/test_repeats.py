@@ -95,3 +95,24 @@ def test_a_broken_line_wakes_all_who_wait() -> None:
     turns.break_off()
     with pytest.raises(InterruptedError):
         turns.wait(3)
+
+
+def test_hashes_beyond_memory_go_to_disk(tmp_path: Path) -> None:
+    """The candidates are those of all hashes, found again in the files they were put aside in, which are removed."""
+    hashes = np.random.default_rng(3).integers(0, 2**64, 20_000, np.uint64)
+    twice = np.sort(hashes[:70])
+    collector = Collector(tmp_path, memory_hashes=1_000)
+    for start in range(0, len(hashes), 300):
+        collector.add(hashes[start : start + 300])
+    assert len(list((tmp_path / "repeats").iterdir())) > 200
+    collector.add(twice)
+    assert np.array_equal(collector.candidates(), twice)
+    assert [path.name for path in tmp_path.iterdir()] == ["repeats.candidates"]
+
+
+def test_no_repeats_leave_no_candidates(tmp_path: Path) -> None:
+    """On disk and in memory alike."""
+    for most in (10, 10_000):
+        collector = Collector(tmp_path / str(most), memory_hashes=most)
+        collector.add(np.arange(100, dtype=np.uint64) << np.uint64(50))
+        assert len(collector.candidates()) == 0
