@@ -280,8 +280,8 @@ def is_json(text: str) -> bool:
     return True
 
 
-def compare(job: Job, rows: list[dict[str, Any]], folder: Path, frame_rows: int = 4) -> None:
-    """Assert that both agree on every row and call."""
+def compare(job: Job, rows: list[dict[str, Any]], folder: Path, frame_rows: int = 5) -> None:
+    """Assert that both agree on every row and call (of warnings, no more than five are listed a frame)."""
     rows = frame_of(rows).to_dicts()
     found = list(mapped(job, snapshot_of(rows, folder), frame_rows))
     assert [(row, call) for row, call, _ in found] == [(r, c) for r in range(len(rows)) for c in range(len(job.calls))]

@@ -217,5 +217,5 @@ EDGES: dict[str, list[Any]] = {
 def edge_rows() -> list[dict[str, Any]]:
     """Rows that show every one of `EDGES`, most of them beside several others."""
     return frame_of(
-        [{name: values[row % len(values)] for name, values in EDGES.items()} for row in range(35)]
+        [{name: values[row % len(values)] for name, values in EDGES.items()} for row in range(15)]
     ).to_dicts()
