@@ -28,7 +28,7 @@ NO_DATE: Final = "\x05"
 MARKS: Final = {NOT_FINITE: "BF111", TOO_LARGE: "BF110", TWICE: "BF205", NEVER: "BF206", NO_DATE: "BF202"}
 
 #: The grammar of JSON's numbers with an optional plus sign, for `as: number` and declared columns.
-NUMBER_PATTERN: Final = r"^[+-]?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?$"
+NUMBER_PATTERN: Final = r"^[+-]?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +143,7 @@ def number_from_text(text: pl.Expr) -> Encoded:
     """`as: number` of text: the digits as written, a plus sign aside; anything else is bad."""
     good = text.str.contains(NUMBER_PATTERN)
     number = pl.when(good).then(text.str.strip_prefix("+"))
-    whole = pl.when(number.str.contains(r"^-?\d+$")).then(number)
+    whole = pl.when(number.str.contains(r"^-?[0-9]+$")).then(number)
     large = whole.is_not_null() & whole.cast(pl.Int64, strict=False).is_between(-SAFE_INTEGER, SAFE_INTEGER).not_()
     beyond = whole.is_not_null() & whole.cast(pl.Int64, strict=False).is_null()
     infinite = whole.is_null() & number.cast(pl.Float64, strict=False).is_infinite()
@@ -158,7 +158,7 @@ def nested(value: pl.Expr, dtype: pl.DataType, walls: Walls) -> Encoded:
 
 def _any(value: pl.Expr, dtype: pl.DataType, walls: Walls) -> pl.Expr:
     """The text of one value inside a nested one."""
-    if isinstance(dtype, pl.Struct):
+    if isinstance(dtype, pl.Struct | pl.Map):
         inner = _members(value, dtype, walls)
         return pl.when(inner != "").then(braced(inner))
     if isinstance(dtype, pl.Array):
@@ -190,7 +190,7 @@ def _list(value: pl.Expr, dtype: pl.List, walls: Walls) -> pl.Expr:
     inner = dtype.inner
     element = pl.element()
     text: pl.Expr
-    if isinstance(inner, pl.Struct):  # an element stays, also where all its members are null
+    if isinstance(inner, pl.Struct | pl.Map):  # an element stays, also where all its members are null
         text = pl.when(element.is_not_null()).then(braced(_members(element, inner, walls)))
     else:
         text = _any(element, inner, walls)  # type: ignore[arg-type]
@@ -198,14 +198,24 @@ def _list(value: pl.Expr, dtype: pl.List, walls: Walls) -> pl.Expr:
     return pl.concat_str([pl.lit("["), joined, pl.lit("]")])
 
 
-def _members(value: pl.Expr, dtype: pl.Struct, walls: Walls) -> pl.Expr:
-    """`,"name":text` of every field that is not null; empty text where all are, null where the struct is."""
+def _members(value: pl.Expr, dtype: pl.Struct | pl.Map, walls: Walls) -> pl.Expr:
+    """`,"name":text` of every member that is not null; empty text where all are, null where the whole is."""
+    if isinstance(dtype, pl.Map):
+        return _map_members(value, dtype, walls)
     fields = [
         member(field.name, _any(value.struct.field(field.name), field.dtype, walls))  # type: ignore[arg-type]
         for field in dtype.fields
     ]
     joined = pl.concat_str(fields, ignore_nulls=True) if fields else pl.lit("")
     return pl.when(value.is_not_null()).then(joined)
+
+
+def _map_members(value: pl.Expr, dtype: pl.Map, walls: Walls) -> pl.Expr:
+    entries = value.cast(pl.List(pl.Struct({"key": dtype.key, "value": dtype.value})))
+    key = pl.element().struct.field("key")
+    name = string(plain(key, kind_of(dtype.key)))  # type: ignore[arg-type]
+    text = _any(pl.element().struct.field("value"), dtype.value, walls)  # type: ignore[arg-type]
+    return entries.list.eval(pl.concat_str([pl.lit(","), name, pl.lit(":"), text])).list.join("", ignore_nulls=True)
 
 
 def member(name: str, text: pl.Expr) -> pl.Expr:
@@ -237,4 +247,6 @@ def kind_of(dtype: pl.DataType) -> Kind:
         pl.Duration: Kind.INTERVAL,
         pl.Null: Kind.NULL,
     }
-    return simple.get(type(dtype), Kind.NESTED)
+    if isinstance(dtype, pl.List | pl.Array | pl.Struct | pl.Map):
+        return Kind.NESTED
+    return simple[type(dtype)]

@@ -80,7 +80,7 @@ PLACEHOLDERS: Final = ("null", "none", "n/a", "-1", "anonymous", "00000000-0000-
 #: And this pattern ([U]).
 PLACEHOLDER_PATTERN: Final = "^[0-]*$"
 #: An integer that went through a float column.
-FLOAT_ID_PATTERN: Final = r"^[+-]?\d+\.0+$"
+FLOAT_ID_PATTERN: Final = r"^[+-]?[0-9]+\.0+$"
 #: Properties that tools sum up; as text they are worth nothing ([S]: revenue is a number).
 MONEY_PROPERTIES: Final = frozenset({"revenue", "price", "value", "quantity", "total"})
 

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backfill.errors import LockedError, StoppedError, UsageError
+from backfill.errors import LedgerError, LockedError, StoppedError, UsageError
 from backfill.state import (
+    RunFolder,
     RunLock,
     StateFolder,
     ensure_space,
@@ -250,3 +251,13 @@ def test_sizes_are_told_in_decimal_units(tmp_path: Path, monkeypatch: pytest.Mon
         monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free: usage._replace(free=free))
         with pytest.raises(StoppedError, match=f"{said} are free"):
             ensure_space(tmp_path, 10**9)
+
+
+def test_batches_without_their_ledger_are_no_new_run(tmp_path: Path) -> None:
+    """What was sent stood in the ledger alone: to begin afresh beside its spool would send everything again."""
+    folder = RunFolder(tmp_path / "run")
+    folder.spool.mkdir(parents=True)
+    assert not folder.begun
+    (folder.spool / "000000.segment").touch()
+    with pytest.raises(LedgerError, match="its ledger"):
+        _ = folder.begun

@@ -394,3 +394,11 @@ def test_the_example_of_the_reference_loads(tmp_path: Path, repository: Path) ->
     target = load_target("prod", targets_file=path, environ={"SHOP_WRITE_KEY": KEY})
     assert (target.region, target.rate, target.id_scope) == ("eu", 500, "shop-prod")
     assert [name for name in ProfileForm.field_names() if f"`{name}`" not in text] == []
+
+
+def test_the_key_is_no_scope(tmp_path: Path) -> None:
+    """A scope is stored in the clear and part of every message id: the key is refused as one, and not repeated."""
+    profile = "prod: {kind: segment, write_key: '${SEGMENT_WRITE_KEY}', id_scope: 'x-${SEGMENT_WRITE_KEY}'}"
+    with pytest.raises(UsageError, match="holds the write key") as caught:
+        load(tmp_path, profile)
+    assert KEY not in str(caught.value) + caught.value.hint

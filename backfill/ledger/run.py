@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 
 from backfill.records import Batch, ShardPlan, SourceFile
@@ -131,7 +131,9 @@ class Counts:
                 delivered + self.in_doubt + self.pending,
             ),
         )
-        return [f"{identity}: {whole} is not {parts}" for identity, whole, parts in identities if whole != parts]
+        faults = [f"{identity}: {whole} is not {parts}" for identity, whole, parts in identities if whole != parts]
+        counted = {name: value for name, value in asdict(self).items() if isinstance(value, int)}
+        return faults + [f"{name} is {value}" for name, value in counted.items() if value < 0]
 
 
 def plan_digest(shards: Iterable[ShardPlan]) -> str:

@@ -17,7 +17,7 @@ from backfill.rules import severity
 from backfill.timestamps import in_calendar, is_ambiguous, is_nonexistent, iso_milliseconds, to_utc
 
 #: Digits with an optional sign, leading zeros to be dropped: an integer too long for its column, from its raw text.
-_LONG_INTEGER = r"^\+?(-?)0*(\d+)$"
+_LONG_INTEGER = r"^\+?(-?)0*([0-9]+)$"
 
 
 @dataclass(slots=True)

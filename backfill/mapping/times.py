@@ -16,7 +16,7 @@ _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  instants here are naive UTC, as i
 #: Clocks of exporting machines run ahead by minutes, not by hours.
 FUTURE_MICROSECONDS = 3_600_000_000
 _NUMERIC = (Kind.INTEGER, Kind.NUMBER, Kind.DECIMAL, Kind.TEXT, Kind.JSON)
-_NUMBER = r"^[+-]?\d+(?:\.\d+)?$"
+_NUMBER = r"^[+-]?[0-9]+(?:\.[0-9]+)?$"
 
 
 def bind_timestamp(binder: Binder, spec: TimestampSpec, now: float) -> pl.Expr:

@@ -76,6 +76,8 @@ class Frames:
             frame = scan.slice(start, stop - start).select(stored).collect()
         else:  # a frame without columns would forget its height
             frame = pl.DataFrame({"__bf_none": pl.repeat(0, stop - start, dtype=pl.Int8, eager=True)})
+        categories = [name for name, dtype in frame.schema.items() if isinstance(dtype, pl.Categorical | pl.Enum)]
+        frame = frame.with_columns(pl.col(categories).cast(pl.String)) if categories else frame
         missing = [name for name in columns if name not in self.columns]
         return frame.with_columns([self._internal(name, part.file, start) for name in missing])
 

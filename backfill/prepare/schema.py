@@ -13,4 +13,5 @@ def snapshot_schema(snapshot: Snapshot) -> dict[str, pl.DataType]:
     if not snapshot.parts:
         return dict.fromkeys(wanted, pl.String())
     stored = pl.read_parquet_schema(snapshot.parts[0].path)
-    return {name: stored[name] for name in wanted}
+    texts = (pl.Categorical, pl.Enum)  # read as text, see frames
+    return {name: pl.String() if isinstance(stored[name], texts) else stored[name] for name in wanted}

@@ -28,6 +28,8 @@ Node = dict[str, Any]
 #: Answers differ from run to run although DuckDB calls them CONSISTENT, or hides them in a macro.
 UNSTEADY = frozenset({"current_localtime", "current_localtimestamp", "ago", "localtime", "localtimestamp"})
 #: Of these the form with one argument reads the clock.
+#: Make other than one row of each: a row would be doubled or vanish behind the back of every count.
+SET_RETURNING = frozenset({"unnest", "unlist", "generate_subscripts", "regexp_split_to_table"})
 UNSTEADY_ALONE = frozenset({"age"})
 #: Words that DuckDB takes for calls where no column is so named.
 CLOCK_WORDS = frozenset({
@@ -178,6 +180,8 @@ def _check_nodes(root: Node, columns: Iterable[str], *, aggregates: bool) -> Non
         found = kinds.get(name, frozenset())
         if "unsteady" in found or name in UNSTEADY or (name in UNSTEADY_ALONE and len(node["arguments"]) == 1):
             raise SqlRefusal(f"{name}() may answer differently at each run, so its result cannot be repeated", offset)
+        if not aggregates and name in SET_RETURNING:
+            raise SqlRefusal(f"{name}() makes other than one row of a row: it may stand in `query`", offset)
         if not aggregates and "aggregate" in found and "scalar" not in found:
             raise SqlRefusal(f"{name}() is an aggregate: it may stand in `query`, not in an expression", offset)
 

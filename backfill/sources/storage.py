@@ -32,7 +32,7 @@ _BY_KIND = {
     Kind.DECIMAL: ("decimal",),
     Kind.DATE: ("date",),
     Kind.TIME: ("time", "time_ns"),
-    Kind.TIMESTAMP: ("timestamp", "timestamp_s", "timestamp_ms", "timestamp_ns", "timestamp with time zone"),
+    Kind.TIMESTAMP: ("timestamp", "timestamp_s", "timestamp_ms", "timestamp_ns", "timestamp with time zone", "timestamptz_ns"),
     Kind.TEXT: ("varchar", "uuid", "enum", "bit", "bignum", "time with time zone"),
     Kind.BINARY: ("blob", "geometry"),
     Kind.INTERVAL: ("interval",),
@@ -55,7 +55,7 @@ def kind_of(column: DuckDBPyType) -> Kind:
 
 def zone_of(column: DuckDBPyType) -> Zone:
     """How a timestamp column of that type is to be read; UTC for anything else."""
-    naive = column.id.startswith("timestamp") and column.id != "timestamp with time zone"
+    naive = column.id.startswith("timestamp") and column.id not in ("timestamp with time zone", "timestamptz_ns")
     return Zone.NAIVE if naive else Zone.UTC
 
 

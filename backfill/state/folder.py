@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backfill.disk import PRIVATE_FOLDER, make_folder, sync_folder, write_durably
-from backfill.errors import UsageError
+from backfill.errors import LedgerError, UsageError
 from backfill.state.lock import RunLock
 from backfill.state.place import FOLDER_NAME, refuse_network
 
@@ -60,7 +60,15 @@ class RunFolder:
     @property
     def begun(self) -> bool:
         """Whether there is a run: its ledger is the first thing made, whole or not at all."""
-        return self.ledger.is_file()
+        if self.ledger.is_file():
+            return True
+        if self.spool.is_dir() and any(self.spool.iterdir()):
+            # What was sent stands in the ledger alone: to begin afresh would send it again.
+            raise LedgerError(
+                f"{self.path} holds prepared batches, but its ledger {LEDGER_FILE} is gone",
+                hint="put it back; or, if nothing was sent or 24 hours of doubled calls do no harm, remove the folder",
+            )
+        return False
 
     def make(self) -> None:
         """Make the folder (mode 0700) where it is not there, durably."""

@@ -94,6 +94,10 @@ class Making:
         endpoint = self.endpoint(override)
         key = self.key(need_key=need_key)
         scope = self.text(profile.id_scope) if profile.id_scope else ""
+        if key is not None and key.reveal() in scope:
+            raise UsageError(
+                f"{self.whose} id_scope holds the write key", hint="any fixed name will do; it is stored in the clear"
+            )
         written = {name: value for name, value in profile.limits.model_dump().items() if value is not None}
         return Target(
             name=self.name,

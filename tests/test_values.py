@@ -1,0 +1,91 @@
+"""Values of Parquet and text that other tools write, from the file to the JSON of the call."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from backfill.ledger import LedgerReader
+from backfill.spool import Spool
+from tests.projects import Project, backfill
+from tests.test_prepare import as_batch
+
+CALL = """\
+calls:
+  - {type: track, message_key: [id], userId: {value: u1}, timestamp: {value: "2024-01-01T00:00:00Z"},
+     event: {value: E}, properties: %s, integrations: {All: false}}
+"""
+
+
+MAP = pa.map_(pa.string(), pa.int64())
+TABLE = pa.table(
+    {
+        "id": ["1", "2", "3"],
+        "map": pa.array([[("a", 1), ('q"', None)], [], None], MAP),
+        "maps": pa.array([[[("k", 2)], [], None], None, []], pa.list_(MAP)),
+        "dated": pa.array([[(17897, True)], None, None], pa.map_(pa.date32(), pa.bool_())),
+        "category": pa.array(["é", None, 'x"y']).dictionary_encode(),
+        "at": pa.array([1_600_000_000_123_456_789, None, 0], pa.timestamp("ns", "UTC")),
+    }
+)
+WANTED = [
+    {"id": "1", "map": {"a": 1}, "maps": [{"k": 2}, {}, None], "dated": {"2019-01-01": True}, "category": "é",
+     "at": "2020-09-13T12:26:40.123Z"},
+    {"id": "2"},
+    {"id": "3", "maps": [], "category": 'x"y', "at": "1970-01-01T00:00:00.000Z"},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("where", ["", ", query: FROM source"])
+def test_maps_categories_and_nanoseconds(tmp_path: Path, where: str) -> None:
+    """What pandas and Spark write arrives the same, read in place or staged."""
+    pq.write_table(TABLE, tmp_path / "a.parquet")
+    job = tmp_path / "job.yaml"
+    job.write_text(f"version: 1\nname: values\nsource: {{path: a.parquet{where}}}\n" + CALL % '{"*": {}}', "utf-8")
+    result = backfill("run", job, "--target", "sandbox", "--output", "json", "--keep-spool")
+    assert result.code == 0, result.err
+    assert sent(tmp_path) == WANTED
+
+
+def sent(folder: Path) -> list[dict[str, Any]]:
+    """The properties of every call in the spool of the only run, in order."""
+    (path,) = (folder / ".backfill" / "runs").glob("*/ledger.sqlite3")
+    spool = Spool(path.parent / "spool")
+    found = []
+    with LedgerReader(path) as reader:
+        for shard in reader.shards().values():
+            for batch in shard.batches:
+                found += json.loads(spool.plain(as_batch(shard, batch)) + b"]}")["batch"]
+    return [call["properties"] for call in found]
+
+
+def test_digits_of_other_scripts_are_no_digits(tmp_path: Path) -> None:
+    """Arabic digits inside a number are a problem of the row; they never reach the wire unquoted."""
+    (tmp_path / "a.csv").write_text("id,x,n\n1,1.٣,1\n2,5,٣\n3,2.5,7\n4,3e1٢,8\n", "utf-8")
+    job = tmp_path / "job.yaml"
+    mapped = "{x: {column: x, as: number}, n: {column: n, as: text}}"
+    source = "{path: a.csv, columns: {n: integer}}"
+    job.write_text(f"version: 1\nname: digits\nsource: {source}\n" + CALL % mapped, "utf-8")
+    result = backfill("run", job, "--target", "sandbox", "--output", "json", "--keep-spool")
+    assert result.code == 3, result.err
+    assert result.object["problems"] == {"BF117": 3}
+    assert sent(tmp_path) == [{"x": 2.5, "n": "7"}]
+
+
+@pytest.mark.parametrize("call", ["unnest([1, 2])", "generate_subscripts([1], 1)"])
+@pytest.mark.parametrize("place", ["where", "sql"])
+def test_an_expression_keeps_a_row_one_row(tmp_path: Path, call: str, place: str) -> None:
+    """Functions that make several rows of one, or none, are job errors outside of `query`."""
+    Project(tmp_path).rows(3)
+    where = f"where: {call} > 0\n" if place == "where" else ""
+    mapped = f"{{v: {{sql: '{call}'}}}}" if place == "sql" else "{}"
+    job = tmp_path / "job.yaml"
+    job.write_text(f"version: 1\nname: rows\nsource: {{path: people.csv}}\n{where}" + CALL % mapped, "utf-8")
+    result = backfill("check", job)
+    assert result.code == 2
+    assert "other than one row" in result.err
