@@ -21,7 +21,7 @@ from backfill.records import Kind
 ESCAPED: Final = r'["\\\x00-\x1f]'
 
 #: Stands for a null inside a merge patch, where null itself means: take out. No other text holds this character so.
-KEPT_NULL: Final = '"\\u0001null"'
+KEPT_NULL: Final = '"\\u0001backfill:null\\u0001"'
 
 #: Something to join: constant text, or an expression.
 Part = str | pl.Expr
