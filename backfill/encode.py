@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from typing import Final
 
 import polars as pl
@@ -81,6 +82,8 @@ def encode(value: pl.Expr, kind: Kind, dtype: pl.DataType, walls: Walls) -> Enco
             return Encoded(value.cast(pl.String), (("BF110", too_large(value, dtype)),))
         case Kind.NUMBER:
             return Encoded(value.cast(pl.String), (("BF111", ~value.is_finite()),))
+        case Kind.DATE:
+            return Encoded(_simple(value, kind), (("BF202", ~value.is_between(date.min, date.max)),))
         case Kind.NESTED:
             return nested(value, dtype, walls)
         case _:
@@ -183,6 +186,9 @@ def _scalar(value: pl.Expr, dtype: pl.DataType, walls: Walls) -> pl.Expr:
             odd = pl.when(walls.never(value)).then(pl.lit(NEVER)).when(walls.twice(value)).then(pl.lit(TWICE))
             mark = odd.otherwise(pl.lit(NO_DATE))
         return pl.when(value.is_not_null()).then(pl.coalesce(quoted(iso_milliseconds(instant)), mark))
+    if kind is Kind.DATE:
+        known = pl.when(value.is_between(date.min, date.max)).then(quoted(plain(value, kind)))
+        return pl.when(value.is_not_null()).then(pl.coalesce(known, pl.lit(NO_DATE)))
     return encode(value, kind, dtype, walls).text
 
 
