@@ -92,7 +92,7 @@ def test_an_expression_keeps_a_row_one_row(tmp_path: Path, call: str, place: str
 
 
 def test_dates_that_no_calendar_has(tmp_path: Path) -> None:
-    """A date of the year 10183 is a problem of the row, alone and inside a list; it is never written with a plus sign."""
+    """A date of the year 10183 is a problem of the row, alone and in a list; it is never written with a plus sign."""
     far = pa.array([3_000_000, 0, None], pa.date32())
     lists = pa.array([[0], [3_000_000], None], pa.list_(pa.date32()))
     pq.write_table(pa.table({"id": ["1", "2", "3"], "day": far, "days": lists}), tmp_path / "a.parquet")
