@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
+import re
 import select
 import signal
 import struct
@@ -100,6 +101,23 @@ def test_no_colour_and_no_progress(project: Project) -> None:
     assert "MB/s" not in text
 
 
+def test_quiet_draws_no_bars(project: Project) -> None:
+    """-q leaves what is wrong, and a bar is not."""
+    code, text = Terminal(project, "run", project.people(500), "-q").end()
+    assert code == 0
+    assert "MB/s" not in text
+
+
+def test_confirmation_of_a_canary() -> None:
+    """What goes now is told from what goes later, and rows that could not be read are not forgotten."""
+    asked = Confirmation(
+        "job", "prod", "segment", "", "https://x", "abc", 5000, 10, 51, 1, "2023-01-01", "2023-01-02", 1.0, 1.0, Path()
+    )
+    text = confirmation_text(asked)
+    assert "10 of 5,000 to send now" in text
+    assert "51 calls rejected by the checks, 1 row unreadable" in text
+
+
 @pytest.mark.parametrize(("answer", "code", "delivered"), [("n", 130, 0), ("", 130, 0), ("y", 0, 200)])
 def test_question_before_a_live_run(project: Project, answer: str, code: int, delivered: int) -> None:
     """Nothing is sent before somebody says yes; anything else keeps what was prepared for later."""
@@ -110,7 +128,9 @@ def test_question_before_a_live_run(project: Project, answer: str, code: int, de
         terminal.read_until(lambda text: "[y/N]" in text)
         assert sandbox.stats()["requests"] == 0
         terminal.type(f"{answer}\n")
-        assert terminal.end()[0] == code
+        ended, text = terminal.end()
+        assert ended == code
+        assert f"[y/N] {answer}\n" in re.sub(r"\x1b\[\d*m", "", text)
         assert sandbox.stats()["received"] == delivered
 
 
@@ -129,7 +149,9 @@ def test_ctrl_c_at_the_question(project: Project) -> None:
 
 def test_confirmation_without_days_or_rate() -> None:
     """An empty plan and an unlimited rate are told as what they are."""
-    asked = Confirmation("job", "prod", "segment", "eu", "https://x", "abc", 0, 0, "", "", None, None, Path("/state"))
+    asked = Confirmation(
+        "job", "prod", "segment", "eu", "https://x", "abc", 0, 0, 0, 0, "", "", None, None, Path("/state")
+    )
     text = confirmation_text(asked)
     assert "0 to send\n" in text
     assert "region eu" in text

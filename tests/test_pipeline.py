@@ -223,7 +223,7 @@ def counts(*, planned: int, rejected: int, unreadable: int) -> Counts:
 @given(st.integers(0, 10_000), st.integers(0, 10_000), st.integers(0, 500), st.integers(0, 10_500))
 def test_gate_by_number(planned: int, rejected: int, unreadable: int, allowed: int) -> None:
     """A number lets exactly that many pass."""
-    error = Gate.parse(str(allowed)).error(counts(planned=planned, rejected=rejected, unreadable=unreadable))
+    error = Gate.parse(str(allowed)).error(counts(planned=planned, rejected=rejected, unreadable=unreadable), "run")
     assert (error is None) == (rejected + unreadable <= allowed)
     assert error is None or isinstance(error, GateError)
 
@@ -234,7 +234,7 @@ def test_gate_by_number(planned: int, rejected: int, unreadable: int, allowed: i
 )
 def test_gate_by_share(text: str, rejected: int, passes: bool) -> None:
     """A share is of all calls planned, and lets exactly that share pass."""
-    error = Gate.parse(text).error(counts(planned=1_000, rejected=rejected, unreadable=0))
+    error = Gate.parse(text).error(counts(planned=1_000, rejected=rejected, unreadable=0), "run")
     assert (error is None) == passes
 
 

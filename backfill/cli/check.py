@@ -24,10 +24,11 @@ def command(session: Session, *, jobs: tuple[Path, ...]) -> None:
 
     Headers and footers are read, of NDJSON a sample; no row is judged (`backfill dry-run` does that).
     """  # noqa: D205, D301, D415
-    from backfill.cli.checking import refuse_unfit
+    from backfill.cli.checking import STDIN, refuse_unfit
     from backfill.cli.settings import job_paths, load_jobs
 
     loaded = load_jobs(job_paths(jobs))
     refuse_unfit(loaded, sources_needed=True)
     for job in loaded:
-        session.data(f"{job.path}: {job.name}: nothing wrong")
+        unseen = " (columns and SQL not checked: standard input)" if STDIN in job.source.path else ""
+        session.data(f"{job.path}: {job.name}: nothing wrong{unseen}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,9 +10,11 @@ from backfill.cli.settings import joined
 from backfill.errors import Fault, JobError, SourceError
 from backfill.job import check_columns, fault_at, positions
 from backfill.job.models import Job
-from backfill.sources import SqlFault, inspect
+from backfill.sources import Schema, SqlFault, inspect
 
 STDIN = "-"
+#: How sources say that a declared column is not there.
+ABSENT = re.compile(r"source\.columns\.(.+): (the source has no such column)", re.DOTALL)
 
 
 def refuse_unfit(jobs: Sequence[Job], *, sources_needed: bool = False) -> None:
@@ -50,11 +53,35 @@ def faults_of(job: Job) -> list[Fault]:
         SourceError: The source cannot be read.
         JobError: The declared columns do not fit it.
     """
-    schema = inspect(job)
     where = positions(Path(job.path))
+    schema, absent = looked_at(job)
     faults = check_columns(job, schema.columns, where, complete=schema.complete)
+    known = {fault.path for fault in faults}
+    faults += [where.fault(path, message, hint) for path, message, hint in absent if path not in known]
     faults += [where.fault(fault.path, fault.message, sql_hint(fault), offset=fault.offset) for fault in schema.faults]
     return sorted(dict.fromkeys(faults), key=lambda fault: (fault.line, fault.column))
+
+
+def looked_at(job: Job) -> tuple[Schema, list[tuple[str, str, str]]]:
+    """The source's columns, and path, message and hint of declared columns that it does not have.
+
+    One such column must not hide every other fault: the source is looked at again without it.
+
+    Raises:
+        SourceError: The source cannot be read.
+        JobError: The job does not fit it otherwise.
+    """
+    absent: list[tuple[str, str, str]] = []
+    while True:
+        try:
+            return inspect(job), absent
+        except JobError as error:
+            name = ABSENT.fullmatch(error.message)
+            if name is None or error.faults or name[1] not in job.source.columns:
+                raise
+            absent.append((f"source.columns.{name[1]}", name[2], error.hint))
+            columns = {key: spec for key, spec in job.source.columns.items() if key != name[1]}
+            job = job.model_copy(update={"source": job.source.model_copy(update={"columns": columns})})
 
 
 def sql_hint(fault: SqlFault) -> str:

@@ -21,14 +21,21 @@ def confirmation_text(asked: Confirmation) -> str:
     """What is about to be sent where, aligned."""
     from backfill.report.summary import duration_text
 
+    calls = f"{asked.calls:,} to send"
+    if asked.now < asked.calls:
+        calls = f"{asked.now:,} of {asked.calls:,} to send now, as --canary asks; `backfill resume` sends the rest"
+    lost = f"{asked.rejected:,} calls rejected by the checks"
+    if asked.unreadable:
+        lost += f", {asked.unreadable:,} {'row' if asked.unreadable == 1 else 'rows'} unreadable"
     days = asked.first_day if asked.first_day == asked.last_day else f"{asked.first_day} to {asked.last_day}"
     pairs = [
         ("job", asked.job),
         ("target", f"{asked.target} ({asked.kind}{', region ' + asked.region if asked.region else ''})"),
         ("endpoint", asked.endpoint),
         ("write key", f"SHA-256 begins with {asked.key_digest}"),
-        ("calls", f"{asked.calls:,} to send, dated {days}" if days else f"{asked.calls:,} to send"),
-        ("left out", f"{asked.rejected:,} rejected by the checks"),
+        ("calls", calls),
+        *([("dated", days)] if days else []),
+        ("left out", lost),
         ("rate", f"{asked.rate:,.0f} calls/s" if asked.rate else "as fast as the target takes them"),
         ("duration", f"about {duration_text(asked.seconds)}" if asked.seconds is not None else "unknown"),
         ("state", str(asked.state_folder)),
@@ -52,7 +59,7 @@ def ask(session: Session, asked: Confirmation, *, yes: bool, stop: threading.Eve
     session.say(confirmation_text(asked), "warning")
     if yes:
         return True
-    session.say("Send? [y/N] ", "warning")
+    session.ask("Send? [y/N] ")
     while not stop.is_set():
         ready, _, _ = select.select([sys.stdin], [], [], LOOK_SECONDS)
         if ready:

@@ -20,7 +20,7 @@ from backfill.cli.session import Session
 
 @click.command("dry-run", short_help="Every row, every problem, the plan; nothing sent.")
 @click.argument("job", type=JOB)
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N rows.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N rows that `where` lets through.")
 @target_options
 @state_option
 @gate_option
@@ -67,7 +67,6 @@ def command(
             lambda around: dry_run(Rehearsal(loaded, around, chosen.name, chosen.id_scope, chosen.limits, limit, gate)),
             state,
             Subject("", loaded.name, chosen.name, live=False),
-            loaded,
             dry=True,
         ),
     )

@@ -63,7 +63,8 @@ def explain(session: Session, error: BackfillError) -> None:
             session.say(str(fault), "error", file=fault.file, line=fault.line, column=fault.column, path=fault.path)
             if fault.hint:
                 session.say(f"    {fault.hint}", "error")
-        session.say(f"{error.message}", "error")
+        if error.message not in {f"{fault.path}: {fault.message}" for fault in error.faults}:  # said already
+            session.say(f"{error.message}", "error")
     else:
         session.say(f"Error: {error.message}", "error", exit_code=int(error.exit_code))
     if error.hint:

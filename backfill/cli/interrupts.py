@@ -95,6 +95,8 @@ def wait_for(session: Session, thread: threading.Thread, interrupts: Interrupts)
         if interrupts.abort.is_set():
             thread.join(GRACE_SECONDS)
             if thread.is_alive():
-                session.say("Stopped at once. What was recorded stands: `backfill resume` goes on.", "warning")
+                session.say(
+                    "Stopped at once. What was recorded stands: run the same command again to go on.", "warning"
+                )
                 sys.stderr.flush()
                 os._exit(int(interrupts.exit_code))

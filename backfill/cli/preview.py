@@ -59,4 +59,4 @@ def command(
             rows,
         ),
     )
-    session.data(preview_text(found))
+    session.data(preview_text(found, query=loaded.source.query is not None))

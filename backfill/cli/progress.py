@@ -22,7 +22,7 @@ class Bars:
 
     def __init__(self, session: Session, *, shown: bool) -> None:
         self.session = session
-        self.shown = shown and sys.stderr.isatty() and not session.json_logs
+        self.shown = shown and sys.stderr.isatty() and not (session.json_logs or session.quiet)
         self.bar: tqdm | None = None
         self.began = 0.0
 

@@ -96,7 +96,6 @@ def deliver_one(delivery: Delivery, job: Job, target: Target, state: Path, inter
         lambda around: run_job(Work(job, target, delivery.options, around)),
         state,
         Subject(folder.run_id, job.name, target.name, target.live),
-        job,
     )
 
 
@@ -106,7 +105,6 @@ def told(
     work: Callable[[Surroundings], RunEnd],
     state: Path,
     subject: Subject,
-    job: Job | None = None,
     *,
     dry: bool = False,
 ) -> ExitCode:
@@ -121,7 +119,7 @@ def told(
             if delivery.output == "json":
                 session.data(json.dumps(failure_json(subject, error), ensure_ascii=False))
             return interrupts.exit_code if isinstance(error, InterruptedRunError) else ExitCode(error.exit_code)
-    return show_end(session, end, output=delivery.output, job=job, interrupted=interrupts.exit_code, dry=dry)
+    return show_end(session, end, output=delivery.output, interrupted=interrupts.exit_code, dry=dry)
 
 
 def surroundings(delivery: Delivery, state: Path, interrupts: Interrupts, bars: Bars) -> Surroundings:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 
 import polars as pl
 
 from backfill.errors import JobError, UsageError
 from backfill.job import fingerprint, load_job
+from backfill.job.models import Job
 from backfill.ledger import LedgerReader, RunRecord, RunStatus
 from backfill.pipeline.rehearsal import DRY_RUNS_FOLDER
-from backfill.report import rejects_frame, with_line_column
+from backfill.report import Standing, read_standing, rejects_frame, with_line_column, with_query
 from backfill.state import RunFolder, StateFolder
 
 
@@ -25,13 +28,18 @@ def status_of(folder: RunFolder) -> RunStatus:
 
 
 def named_run(state: StateFolder, name: str, *, dry: bool = False) -> tuple[RunFolder, RunStatus]:
-    """The run of that id, or the only one whose id begins so; `dry` looks among the dry runs, too.
+    """The run of that id, or the only one whose id begins so.
+
+    `dry` looks among the dry runs, too, where no run is meant.
 
     Raises:
         UsageError: There is none, or more than one.
     """
-    begun = state.runs() + (StateFolder(state.path / DRY_RUNS_FOLDER).runs() if dry else [])
-    found = [run for run in begun if run.run_id == name] or [run for run in begun if run.run_id.startswith(name)]
+    sets = [state.runs(), dry_runs(state) if dry else []]
+    begun = [run for runs in sets for run in runs]
+    found = [run for run in begun if run.run_id == name]
+    for runs in sets:
+        found = found or [run for run in runs if run.run_id.startswith(name)]
     if not found:
         known = ", ".join(run.run_id for run in begun[:5])
         raise UsageError(
@@ -43,6 +51,49 @@ def named_run(state: StateFolder, name: str, *, dry: bool = False) -> tuple[RunF
             f"{name} is the beginning of {len(found)} runs", hint=", ".join(run.run_id for run in found[:5])
         )
     return found[0], status_of(found[0])
+
+
+def dry_runs(state: StateFolder) -> list[RunFolder]:
+    """Every dry run that has begun, the latest first."""
+    return StateFolder(state.path / DRY_RUNS_FOLDER).runs()
+
+
+def standing_of(state: StateFolder, folder: RunFolder) -> Standing:
+    """Everything that is shown about a run, a dry run or not.
+
+    Raises:
+        LedgerError: Its ledger cannot be read.
+    """
+    dry = folder.path != state.run(folder.run_id).path
+    return read_standing(folder.ledger, dry=dry, worked_on=worked_on(state, folder))
+
+
+def worked_on(state: StateFolder, folder: RunFolder) -> bool:
+    """Whether the process that took the run's lock last is there still.
+
+    Told by the process id in the lock's file, which a process that ends by itself takes out: to try the lock would
+    keep a process from it that begins at this moment.
+    """
+    try:
+        holder = (state.path / "locks" / f"{folder.run_id}.lock").read_text(encoding="ascii").strip()
+        os.kill(int(holder), 0)
+    except (OSError, ValueError) as error:
+        return isinstance(error, PermissionError)  # of another user
+    return True
+
+
+def job_of(record: RunRecord) -> Job | None:
+    """The job of a run, where its file is there and still what it was."""
+    try:
+        job = load_job(Path(record.job_file))
+    except JobError:
+        return None
+    return job if fingerprint(job) == record.job_fingerprint else None
+
+
+def queried(record: RunRecord) -> bool:
+    """Whether the run's rows are those of a query, not of a file."""
+    return json.loads(record.job_data)["source"].get("query") is not None
 
 
 def unfinished_run(state: StateFolder) -> tuple[RunFolder, RunStatus]:
@@ -75,10 +126,7 @@ def located(folder: RunFolder) -> pl.LazyFrame:
     rejects = rejects_frame(folder.spool)
     with LedgerReader(folder.ledger) as reader:
         record, snapshot = reader.status().record, reader.snapshot()
-    try:
-        job = load_job(Path(record.job_file))
-    except JobError:
-        return rejects
-    if snapshot is None or fingerprint(job) != record.job_fingerprint:
-        return rejects
-    return with_line_column(rejects, job, snapshot.files)
+    if queried(record):
+        rejects = with_query(rejects)
+    job = job_of(record)
+    return rejects if job is None or snapshot is None else with_line_column(rejects, job, snapshot.files)

@@ -37,10 +37,22 @@ class Session:
         else:
             self._write(self.styled(text, level))
 
+    def ask(self, text: str) -> None:
+        """A question on stderr; the answer is typed behind it."""
+        if self.json_logs:
+            self.say(text.rstrip(), "warning")
+        else:
+            click.echo(self.styled(text, "warning"), err=True, nl=False, color=True if self.colours else None)
+
     def styled(self, text: str, style: str) -> str:
         """The text in the colour of its level, where stderr is a terminal and NO_COLOR is not set."""
         colour = COLOURS.get(style)
         return click.style(text, fg=colour) if colour and self.colours else text
+
+    @property
+    def quiet(self) -> bool:
+        """Whether only what is wrong is said: -q."""
+        return self.level > logging.INFO
 
     @property
     def colours(self) -> bool:

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from backfill.cli.handler import explain
+from backfill.cli.runs import job_of, queried
 from backfill.cli.session import Session
 from backfill.errors import ExitCode, InterruptedRunError
 from backfill.ledger import LedgerReader
 from backfill.pipeline import RunEnd, refused_batches
-from backfill.report import Summary, by_code, sample_lines, summary_text, with_lines
+from backfill.report import Summary, by_code, of_query, sample_lines, summary_text, with_lines
 from backfill.rules import CODES
-
-if TYPE_CHECKING:
-    from backfill.job.models import Job
 
 LOOK = (
     "Received is what Segment's API says; what it ingested is in the source's Delivery Overview"
@@ -23,23 +20,22 @@ LOOK = (
 )
 
 
-def show_end(
-    session: Session, end: RunEnd, *, output: str, job: Job | None = None, interrupted: ExitCode, dry: bool = False
-) -> ExitCode:
+def show_end(session: Session, end: RunEnd, *, output: str, interrupted: ExitCode, dry: bool = False) -> ExitCode:
     """Show how a run ended; returns its exit code, which is UNEXPECTED where its ledger does not add up.
 
     Args:
         session: Where it is said.
         end: The run's end.
         output: text or json.
-        job: The job, where it is known: gives problems their lines.
         interrupted: The exit code of a run that a signal interrupted: the signal's.
         dry: It was a dry run.
     """
     with LedgerReader(end.folder.ledger) as reader:
         problems = by_code(reader.problems())
-        summary = Summary(reader.status(), reader.counts(), problems, end.totals, end.seconds, dry)
-    for line in [] if end.repeated else [*problem_lines(end, problems, job), *refusal_lines(end)]:
+        summary = Summary(
+            reader.status(), reader.counts(), problems, end.totals, end.seconds, dry, end.sandbox_duplicates
+        )
+    for line in [*(problem_lines(end, problems) if end.prepared else []), *refusal_lines(end)]:
         session.say(line, "warning")
     if end.error is not None:
         explain(session, end.error)
@@ -57,12 +53,15 @@ def show_end(
     return interrupted if isinstance(end.error, InterruptedRunError) else end.exit_code
 
 
-def problem_lines(end: RunEnd, problems: Mapping[str, int], job: Job | None) -> list[str]:
-    """Up to five samples of each problem, with their lines where the job is known."""
+def problem_lines(end: RunEnd, problems: Mapping[str, int]) -> list[str]:
+    """Up to five samples of each problem, with their lines."""
     if not problems:
         return []
     with LedgerReader(end.folder.ledger) as reader:
         samples, snapshot = reader.samples(), reader.snapshot()
+    if queried(end.record):
+        samples = [of_query(problem) for problem in samples]
+    job = job_of(end.record)
     if job is not None and snapshot is not None:
         samples = with_lines(samples, job, snapshot.files)
     titles = {code: (rule.title, rule.hint) for code, rule in CODES.items()}

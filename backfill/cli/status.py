@@ -25,14 +25,14 @@ def command(session: Session, *, run: str | None, state_dir: Path | None, output
 
     The beginning of a run's id is enough where it is the only one. A run under way can be looked at, too.
     """  # noqa: D205, D301, D415
-    from backfill.cli.runs import named_run
+    from backfill.cli.runs import dry_runs, named_run, standing_of
     from backfill.cli.settings import state_folder
-    from backfill.report import read_standing, run_summary, runs_table, standing_text
+    from backfill.report import run_summary, runs_table, standing_text
     from backfill.state import StateFolder
 
     state = StateFolder(state_folder(session, state_dir))
     folders = [named_run(state, run, dry=True)[0]] if run else state.runs()
-    found = [read_standing(folder.ledger) for folder in folders]
+    found = [standing_of(state, folder) for folder in folders]
     if output == "json":
         for standing in found:
             session.data(json.dumps(run_summary(standing).as_json(), ensure_ascii=False))
@@ -41,4 +41,5 @@ def command(session: Session, *, run: str | None, state_dir: Path | None, output
     elif found:
         session.data(runs_table(found))
     else:
-        session.say(f"There are no runs in {state.path}.")
+        dry = ", ".join(one.run_id for one in dry_runs(state))
+        session.say(f"There are no runs in {state.path}{f', only dry runs: {dry}' if dry else ''}.")

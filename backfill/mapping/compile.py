@@ -100,17 +100,17 @@ def _made(binder: Binder, call: Call) -> pl.Expr | None:
         return None
     column = binder.column(binder.expressions[call.when])
     made = binder.read(column.name).cast(pl.Boolean).fill_null(value=False)
-    misfit = binder.misfit(column)
-    if misfit is None:
-        return made
-    binder.check("BF117", call.when, misfit, binder.shown(column))
-    return made | misfit
+    misfit, unclear = binder.misfit(column), binder.unclear(column)
+    if misfit is not None:
+        binder.check("BF117", call.when, misfit, binder.shown(column))
+    return pl.any_horizontal(made, *(mask for mask in (misfit, unclear) if mask is not None))
 
 
 def _check_where(binder: Binder) -> None:
     column = binder.columns.get(WHERE_COLUMN)
     if column is not None:
-        binder.check("BF118", "where", binder.read(WHERE_COLUMN).fill_null(value=False), binder.shown(column))
+        read = ", ".join(column.reads) or "where"
+        binder.check("BF118", read, binder.read(WHERE_COLUMN).fill_null(value=False), binder.shown(column))
 
 
 def _ids(binder: Binder, call: Call, top: Node) -> None:
@@ -167,7 +167,8 @@ def _objects(binder: Binder, call: Call, top: Node) -> None:
         for money in MONEY_PROPERTIES & set(node.members):
             value = node.members[money]
             if isinstance(value, Cell) and value.kind is Kind.TEXT:
-                binder.check("BF114", value.column or money, value.plain.is_not_null(), value.plain)
+                label = f"{money} (column {value.column})" if value.column not in ("", money) else money
+                binder.check("BF114", label, value.plain.is_not_null(), value.plain)
 
 
 def _used(call: Call) -> frozenset[str]:

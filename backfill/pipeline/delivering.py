@@ -22,6 +22,7 @@ from backfill.errors import (
     UsageError,
 )
 from backfill.ledger import Counts, Ledger, RunState
+from backfill.limits import CANARY_CALLS
 from backfill.pipeline.drift import intake_of
 from backfill.pipeline.refused import keep_refused, refused_batches
 from backfill.pipeline.work import Confirmation, Options, Surroundings
@@ -37,16 +38,17 @@ HEALTH_SECONDS = 5.0
 
 
 def delivered(
-    ledger: Ledger, folder: RunFolder, target: Target, options: Options, around: Surroundings
+    ledger: Ledger, folder: RunFolder, there: Target, options: Options, around: Surroundings
 ) -> tuple[ExitCode, DeliveryTotals, BackfillError | None]:
     """Send what is planned; returns the exit code, what this process sent, and why it ended early where it did.
+
+    `there` is the target as `reachable` gives it.
 
     The ledger is `finished` or `stopped` after it. Where it is finished, snapshot and segments are removed, unless
     they are to be kept; the calls and rejects files stay.
 
     Raises:
         LedgerError: A segment is not what was prepared.
-        UsageError: --endpoint names something that is not our sandbox.
     """
     spool = Spool(folder.spool)
     before = ledger.reader.counts()
@@ -54,8 +56,7 @@ def delivered(
         spool.verify(ledger.reader.shards().values(), full=before.requests > 0)
     if ledger.reader.status().state is not RunState.DELIVERING:
         ledger.set_state(RunState.DELIVERING)
-    with reachable(target, around.state_folder) as there:
-        end = sent(ledger, spool, access(there, options), options, around, before)
+    end = sent(ledger, spool, access(there, options), options, around, before)
     code, error = judged(ledger, end, folder.run_id, around.signal_code())
     if end.kind is EndKind.FINISHED:
         refused = refused_batches(folder.ledger)
@@ -165,14 +166,31 @@ def reachable(target: Target, state_folder: Path) -> Iterator[Target]:
         UsageError: It is to be a sandbox, but none of ours answers there.
         LockedError: Another process runs a sandbox on the same store.
     """
-    refuse_stranger(target)
     if target.live or target.endpoint:
+        refuse_stranger(target)
         yield target
     else:
         from backfill.sandbox import Sandbox  # noqa: PLC0415 (a web server that live runs need not load: 60 ms)
 
         with Sandbox(state_folder / SANDBOX_FOLDER) as sandbox:
             yield target.at(sandbox.endpoint)
+
+
+def duplicates_held(target: Target) -> int | None:
+    """How many duplicates the sandbox at a target has counted so far; None of a live target, or where it does not say.
+
+    A rehearsal that sends again what the sandbox's store has already is told so: its calls count as delivered, since
+    the answer is 200, as Segment's would be.
+    """
+    if target.live:
+        return None
+    try:
+        answer = httpx.get(
+            f"{target.batch_url.rpartition('/v1/')[0]}/stats", timeout=HEALTH_SECONDS, trust_env=False
+        ).raise_for_status()
+        return int(answer.json()["duplicate"])
+    except (httpx.HTTPError, ValueError, KeyError):
+        return None
 
 
 def refuse_stranger(target: Target) -> None:
@@ -211,7 +229,9 @@ def confirmation(ledger: Ledger, target: Target, options: Options, state_folder:
         endpoint=target.batch_url,
         key_digest=target.key_digest,
         calls=calls,
+        now=min(calls, CANARY_CALLS) if options.canary else calls,
         rejected=counts.rejected,
+        unreadable=counts.unreadable,
         first_day=days[0] if days else "",
         last_day=days[-1] if days else "",
         rate=rate,

@@ -12,7 +12,7 @@ from backfill.job import fingerprint
 from backfill.job.models import Job
 from backfill.ledger import Ledger, RunState, RunStatus, SnapshotRecord
 from backfill.pipeline.fingerprint import Fingerprint, named
-from backfill.pipeline.work import Work
+from backfill.pipeline.work import Progress, Surroundings, Work
 from backfill.records import SourceFile
 from backfill.sources import resolve
 from backfill.state import RunFolder, StateFolder
@@ -20,6 +20,8 @@ from backfill.state import RunFolder, StateFolder
 #: Nothing is prepared yet: such a run holds nothing that starting afresh could lose.
 BEGINNING = frozenset({RunState.STAGING, RunState.PREPARING})
 INTAKE_FOLDER = "intake"
+#: Hashing fewer bytes is over before anybody could read how far it is.
+TOLD_BYTES = 250_000_000
 
 
 def intake_of(state_folder: Path, folder: RunFolder) -> Path:
@@ -27,16 +29,42 @@ def intake_of(state_folder: Path, folder: RunFolder) -> Path:
     return state_folder / INTAKE_FOLDER / folder.run_id
 
 
-def fingerprint_now(job: Job, intake: Path, known: Sequence[SourceFile] = ()) -> Fingerprint:
+class _Hashing:
+    """The hashing of a source as a step of the progress, which begins once it is worth telling."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.begun = False
+
+    def advance(self, _rows: int, size: int) -> None:
+        """So many bytes were gone through."""
+        if size < TOLD_BYTES:
+            return
+        if not self.begun:
+            self.begun = True
+            self.progress.begin("hash", None, "B")
+        self.progress.advance(size, size)
+
+    def end(self) -> None:
+        """It is over."""
+        if self.begun:
+            self.progress.end()
+
+
+def fingerprint_now(job: Job, intake: Path, around: Surroundings, known: Sequence[SourceFile] = ()) -> Fingerprint:
     """The fingerprint of the job and its source as they are; files whose stamp is in `known` are not read again.
 
     Standard input is copied to the folder `intake`, since it cannot be read twice; what was there is of another time.
 
     Raises:
         SourceError: A file is missing, corrupt or truncated.
+        InterruptedRunError: A signal came.
     """
     shutil.rmtree(intake, ignore_errors=True)
-    return Fingerprint(fingerprint(job), job.raw, resolve(job, folder=intake, trusted=known))
+    hashing = _Hashing(around.progress)
+    files = resolve(job, folder=intake, trusted=known, progress=hashing.advance, cancelled=around.stop.is_set)
+    hashing.end()
+    return Fingerprint(fingerprint(job), job.raw, files)
 
 
 def settled(work: Work, state: StateFolder, folder: RunFolder) -> tuple[Fingerprint, RunStatus | None]:
@@ -48,17 +76,18 @@ def settled(work: Work, state: StateFolder, folder: RunFolder) -> tuple[Fingerpr
     Raises:
         RefusedError: The run's scope of ids, job or source differ from today's, and that is the user's to settle.
         SourceError: The source cannot be read.
+        InterruptedRunError: A signal came.
     """
     intake = intake_of(state.path, folder)
     if not folder.begun:
         state.discard(folder)  # what a process left that died before its ledger was made
-        return fingerprint_now(work.job, intake), None
+        return fingerprint_now(work.job, intake, work.around), None
     # Opened as its writer: a process that was killed may have left work of recovery, which SQLite's readers cannot do.
     with Ledger.open(folder.ledger) as ledger:
         status, snapshot = ledger.reader.status(), ledger.reader.snapshot()
         counts = ledger.reader.counts()
     arrived = counts.delivered + counts.in_doubt > 0
-    now = fingerprint_now(work.job, intake, snapshot.files if snapshot else ())
+    now = fingerprint_now(work.job, intake, work.around, snapshot.files if snapshot else ())
     if snapshot is not None and goes_on(work, status, snapshot, now, arrived=arrived):
         return now, status
     state.discard(folder)

@@ -34,8 +34,10 @@ class Gate:
             return cls(count=int(number))
         raise UsageError(f"--max-rejects {text}: neither a number nor a share", hint="say 100, or 0.5% (at most 100%)")
 
-    def error(self, counts: Counts) -> GateError | None:
+    def error(self, counts: Counts, run_id: str, *, dry: bool = False) -> GateError | None:
         """The error of a plan with more rejects than allowed, None of one that passes.
+
+        A dry run's (`dry`) tells what a run would do.
 
         Rejects are calls rejected and rows unreadable; a share is that of calls planned and rows unreadable.
         """
@@ -46,7 +48,9 @@ class Gate:
             passed, allowed = lost * PERCENT <= (self.percent or 0) * whole, f"{self.percent:g}%"
         if passed:
             return None
+        outcome = "a run would send nothing" if dry else "nothing was sent"
+        onward = "" if dry else "; with a higher --max-rejects this plan is sent as it is"
         return GateError(
-            f"{lost:,} of {whole:,} are rejected or unreadable, --max-rejects allows {allowed}: nothing was sent",
-            hint="`backfill rejects` lists them; with a higher --max-rejects this plan is sent as it is",
+            f"{lost:,} of {whole:,} are rejected or unreadable, --max-rejects allows {allowed}: {outcome}",
+            hint=f"`backfill rejects {run_id}` lists them{onward}",
         )

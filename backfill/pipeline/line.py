@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 
 from backfill import __version__
 from backfill.disk import out_of_space
 from backfill.errors import BackfillError, ExitCode, InterruptedRunError, RefusedError, UsageError
 from backfill.job.models import Job
 from backfill.ledger import Ledger, RunRecord, RunState, RunStatus
-from backfill.pipeline.delivering import confirmation, delivered, refuse_stranger, tidy
+from backfill.pipeline.delivering import confirmation, delivered, duplicates_held, reachable, tidy
 from backfill.pipeline.drift import settled
 from backfill.pipeline.fingerprint import Fingerprint
 from backfill.pipeline.preparing import prepared, staged
@@ -35,11 +36,12 @@ def run_job(work: Work) -> RunEnd:
     A run that was finished from the same job and source ends at once, with its first exit code, and sends nothing.
 
     Raises:
-        LockedError: Another process holds the run.
+        LockedError: Another process holds the run, or the store of the sandbox inside this one.
         RefusedError: It was prepared from another job, source or key.
         SourceError: The source cannot be read.
         JobError: The job does not fit its source.
         StoppedError: The disk is too small.
+        UsageError: It is for a sandbox, and none of ours answers at its endpoint.
         InterruptedRunError: A signal came before the plan was complete.
     """
     began = time.monotonic()
@@ -51,15 +53,16 @@ def run_job(work: Work) -> RunEnd:
         now, status = settled(work, state, folder)
         if status is not None and status.state is RunState.FINISHED:
             return finished_before(state, folder, status, work.options, began)
-        refuse_stranger(target)
-        if status is None:
-            begin(state, folder, record_of(work, folder, now), work.job, now)
-        with Ledger.open(folder.ledger) as ledger:
-            if ledger.reader.status().state not in PLANNED:
-                snapshot = staged(job, ledger, folder, now.files, around)
-                scope, limits = target.id_scope, target.limits
-                prepared(job, snapshot, ledger, Spool(folder.spool), folder, around, id_scope=scope, limits=limits)
-            end = send(ledger, folder, target, work.options, around, began)
+        with reachable(target, state.path) as there:  # before the work of preparing, which would be in vain
+            if status is None:
+                begin(state, folder, record_of(work, folder, now), work.job, now)
+            with Ledger.open(folder.ledger) as ledger:
+                news = ledger.reader.status().state not in PLANNED
+                if news:
+                    snapshot = staged(job, ledger, folder, now.files, around)
+                    scope, limits = target.id_scope, target.limits
+                    prepared(job, snapshot, ledger, Spool(folder.spool), folder, around, id_scope=scope, limits=limits)
+                end = replace(send(ledger, folder, there, work.options, around, began), prepared=news)
         if end.error is None:
             forget_snapshot(state, job)
         return end
@@ -68,20 +71,30 @@ def run_job(work: Work) -> RunEnd:
 def send(
     ledger: Ledger, folder: RunFolder, target: Target, options: Options, around: Surroundings, began: float
 ) -> RunEnd:
-    """Deliver a prepared run once the gate is passed and, where it is live, somebody has confirmed."""
+    """Deliver a prepared run once the gate is passed and, where it is live, somebody has confirmed.
+
+    `target` is as `reachable` gives it. The end's seconds leave out how long somebody thought about it.
+    """
     record = ledger.reader.status().record
+    asked = time.monotonic()
     error = kept_back(ledger, folder, target, options, around)
+    began += time.monotonic() - asked
     if error is not None:
         return RunEnd(record, folder, ExitCode(error.exit_code), time.monotonic() - began, error=error)
+    held = duplicates_held(target)
     code, totals, error = delivered(ledger, folder, target, options, around)
-    return RunEnd(record, folder, code, time.monotonic() - began, totals, error)
+    now = duplicates_held(target)
+    duplicates = None if held is None or now is None else now - held
+    seconds = time.monotonic() - began
+    return RunEnd(record, folder, code, seconds, totals, error, sandbox_duplicates=duplicates)
 
 
 def kept_back(
     ledger: Ledger, folder: RunFolder, target: Target, options: Options, around: Surroundings
 ) -> BackfillError | None:
     """Why the prepared run is not to be sent: a gate, nobody who confirms, a signal; None where it is."""
-    error = options.max_rejects.error(ledger.reader.counts()) if options.max_rejects else None
+    gate = options.max_rejects
+    error = gate.error(ledger.reader.counts(), folder.run_id) if gate else None
     if error is not None:
         return error
     go = not target.live or around.confirm(confirmation(ledger, target, options, around.state_folder))
@@ -146,7 +159,8 @@ def resume_run(state: StateFolder, folder: RunFolder, target: Target, options: O
                 f"{folder.run_id} is {status.state}: there is no complete plan to send",
                 hint=f"`backfill run {status.record.job_file}` goes on with it",
             )
-        return send(ledger, folder, target, options, around, began)
+        with reachable(target, state.path) as there:
+            return send(ledger, folder, there, options, around, began)
 
 
 def refuse_other_target(record: RunRecord, target: Target) -> None:

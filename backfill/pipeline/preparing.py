@@ -19,7 +19,17 @@ from backfill.limits import Limits
 from backfill.pipeline.space import forecast_bytes, spool_bytes
 from backfill.pipeline.work import Surroundings
 from backfill.prepare import prepare
-from backfill.records import Problem, Severity, ShardPlan, ShardSink, Snapshot, SnapshotPart, SourceFile
+from backfill.records import (
+    FILE_COLUMN,
+    RECORD_COLUMN,
+    Problem,
+    Severity,
+    ShardPlan,
+    ShardSink,
+    Snapshot,
+    SnapshotPart,
+    SourceFile,
+)
 from backfill.sources import load_snapshot, stage, unchanged
 from backfill.state import RunFolder, ensure_space
 
@@ -32,6 +42,8 @@ MAX_WORKERS = 4
 SAMPLES = 5
 #: Unreadable records with their original text; kept for good, beside the shards' rejects.
 UNREADABLE_FILE = "unreadable.parquet"
+#: The unreadable records among the first rows, where only those are judged.
+LIMITED_FILE = "limited.parquet"
 GO_ON = "the same command goes on where it stopped"
 
 
@@ -47,8 +59,7 @@ def staged(
     """The frozen source of the run, made now unless it was before; recorded in the ledger, which is then `preparing`.
 
     `files` are what the fingerprint was made of: equal bytes may stand in a file that was touched since the snapshot
-    was made, and it is today's stamp that must not change from here on. `limit` leaves its first rows, counted as if
-    there were no others.
+    was made, and it is today's stamp that must not change from here on. `limit` leaves its first rows, see `limited`.
 
     Raises:
         SourceError: The source cannot be read.
@@ -73,7 +84,7 @@ def staged(
         )
         around.progress.end()
     if limit is not None:
-        snapshot = limited(snapshot, limit)
+        snapshot = limited(job, snapshot, limit, folder.path / LIMITED_FILE)
     snapshot = replace(snapshot, files=files)
     problems, samples = unreadable_problems(snapshot, folder.spool)
     LOG.info(
@@ -209,8 +220,13 @@ def refuse_changed(snapshot: Snapshot) -> None:
         )
 
 
-def limited(snapshot: Snapshot, rows: int) -> Snapshot:
-    """The snapshot's first rows, counted as if there were no others."""
+def limited(job: Job, snapshot: Snapshot, rows: int, place: Path) -> Snapshot:
+    """The snapshot's first rows and the unreadable records before their last, counted as if there were no others.
+
+    What `where` leaves out is not counted, unless those rows are all. With a query the unreadable records, which are of
+    its inputs, stay all.
+    The unreadable records are written to the file `place`.
+    """
     parts: list[SnapshotPart] = []
     left = rows
     for part in snapshot.parts:
@@ -218,5 +234,24 @@ def limited(snapshot: Snapshot, rows: int) -> Snapshot:
         left -= kept
         if kept:
             parts.append(SnapshotPart(part.path, kept, part.file))
-    dropped = snapshot.rows - sum(part.rows for part in parts)
-    return replace(snapshot, parts=tuple(parts), read=snapshot.read - dropped)
+    cut = replace(snapshot, parts=tuple(parts), filtered=0)
+    if cut.rows == snapshot.rows:
+        return snapshot
+    if snapshot.unreadable_file is not None and job.source.query is None:
+        before = unreadable_before(snapshot, parts[-1])
+        before.write_parquet(place)
+        cut = replace(cut, unreadable=len(before), unreadable_file=place)
+    return replace(cut, read=cut.rows + cut.unreadable)
+
+
+def unreadable_before(snapshot: Snapshot, last: SnapshotPart) -> pl.DataFrame:
+    """The unreadable records that stand before the last row of this part, which may be cut short."""
+    part = pl.scan_parquet(last.path)
+    names = part.collect_schema().names()
+    found = part.slice(last.rows - 1, 1).collect().row(0, named=True)
+    file = found[FILE_COLUMN] if FILE_COLUMN in names else last.file
+    record = found[RECORD_COLUMN] if RECORD_COLUMN in names else last.rows
+    order = {one.name: place for place, one in reversed([*enumerate(snapshot.files)])}
+    place = pl.col("file").replace_strict(order, return_dtype=pl.UInt32)
+    here = (place < file) | ((place == file) & (pl.col("record") < record))
+    return pl.read_parquet(snapshot.unreadable_file).filter(here)  # type: ignore[arg-type] # there is one

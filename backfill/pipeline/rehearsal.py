@@ -78,10 +78,11 @@ def dry_run(rehearsal: Rehearsal) -> RunEnd:
             scope, limits = rehearsal.id_scope, rehearsal.limits
             prepared(job, snapshot, ledger, sink, folder, around, id_scope=scope, limits=limits)
             counts = ledger.reader.counts()
-        error = rehearsal.max_rejects.error(counts) if rehearsal.max_rejects else None
+        gate = rehearsal.max_rejects
+        error = gate.error(counts, folder.run_id, dry=True) if gate else None
         code = ExitCode.REJECTS if counts.rejected + counts.unreadable else ExitCode.DELIVERED
         seconds = time.monotonic() - began
-        return RunEnd(record, folder, ExitCode(error.exit_code) if error else code, seconds, error=error)
+        return RunEnd(record, folder, ExitCode(error.exit_code) if error else code, seconds, error=error, prepared=True)
 
 
 class Weighing:
@@ -146,7 +147,8 @@ def preview_job(rehearsal: Rehearsal, rows: int) -> list[PreviewRow]:
 def rehearsed(rehearsal: Rehearsal, state: StateFolder, folder: RunFolder) -> Fingerprint:
     """Today's fingerprint, and the folder cleared of the last dry run but for a snapshot that is still of use."""
     then = last_fingerprint(folder)
-    now = fingerprint_now(rehearsal.job, intake_of(state.path, folder), then.files if then else ())
+    known = then.files if then else ()
+    now = fingerprint_now(rehearsal.job, intake_of(state.path, folder), rehearsal.around, known)
     keep_snapshot_only(state, folder, keep=then is not None and not then.differences(now))
     return now
 

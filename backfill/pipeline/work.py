@@ -53,8 +53,10 @@ class Confirmation:
     region: str
     endpoint: str
     key_digest: str
-    calls: int
+    calls: int  # to be sent altogether
+    now: int  # of them those sent before it stops: the first batch with --canary, else all
     rejected: int
+    unreadable: int  # rows
     first_day: str
     last_day: str
     rate: float | None  # calls a second; None: as fast as the target takes them
@@ -111,3 +113,5 @@ class RunEnd:
     totals: DeliveryTotals = field(default_factory=DeliveryTotals)  # of this process
     error: BackfillError | None = None  # why it ended early, where it did
     repeated: bool = False  # it had been finished before: nothing was done
+    prepared: bool = False  # this process has made the plan, so that its problems are news
+    sandbox_duplicates: int | None = None  # calls sent that a sandbox had already; None where none was asked

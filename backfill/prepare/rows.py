@@ -37,6 +37,7 @@ class PreviewCall:
     state: str  # ok, skipped, rejected
     call: dict[str, Any] | None
     problems: tuple[tuple[str, str, str], ...]  # code, column, value
+    text: str | None = None  # the JSON as it is sent, every digit of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ class PreviewRow:
     record: int
     row: dict[str, Any]
     calls: tuple[PreviewCall, ...]
+    text: str = "{}"  # the row as JSON, every digit as it was read
 
 
 def map_rows(
@@ -130,11 +132,11 @@ def preview(
     shown = frame.select(ROW_COLUMN, FILE_COLUMN, RECORD_COLUMN, original(own, dict(frame.schema)).alias("row"))
     for position, file, record, text in shown.iter_rows():
         calls = tuple(_preview_call(scopes, each) for each in by_row[position].iter_rows(named=True))
-        result.append(PreviewRow(snapshot.files[file].name, record, json.loads(text), calls))
+        result.append(PreviewRow(snapshot.files[file].name, record, json.loads(text), calls, text))
     return result
 
 
 def _preview_call(scopes: list[str], row: dict[str, Any]) -> PreviewCall:
     call = json.loads(row["json"]) if row["json"] is not None else None
     problems = tuple((code, "", "") for code in (*row["codes"], *row["warnings"]))
-    return PreviewCall(scopes[row["call"]], row["state"], call, problems)
+    return PreviewCall(scopes[row["call"]], row["state"], call, problems, row["json"])

@@ -1,6 +1,6 @@
 """What a run says about itself: summaries, samples of problems, tables of runs, exports of rejects."""
 
-from backfill.report.lines import with_line_column, with_lines
+from backfill.report.lines import of_query, with_line_column, with_lines, with_query
 from backfill.report.preview import preview_text
 from backfill.report.rejects import FORMATS, export_rejects, rejects_frame, rejects_table
 from backfill.report.runs import Standing, read_standing, run_summary, runs_table, standing_text
@@ -16,6 +16,7 @@ __all__ = [
     "duration_text",
     "export_rejects",
     "failure_json",
+    "of_query",
     "preview_text",
     "problem_line",
     "read_standing",
@@ -28,4 +29,5 @@ __all__ = [
     "summary_text",
     "with_line_column",
     "with_lines",
+    "with_query",
 ]

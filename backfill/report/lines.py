@@ -1,4 +1,8 @@
-"""Line numbers of problems, looked up only where problems are shown or exported: it takes reading the source again."""
+"""Where problems are: lines, looked up only where problems are shown or exported, and rows of a query.
+
+With `source.query` the record number of a call is its row's place in the query's result, which is in no file. Only
+unreadable records, which belong to no call, are numbered in their file there.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +15,25 @@ from backfill.job.models import Job
 from backfill.records import Problem, SourceFile
 from backfill.sources import line_of
 
+#: Stands in place of a file where a record is a row of the query's result.
+QUERY = "the query"
+
+
+def of_query(problem: Problem) -> Problem:
+    """The problem of a job with a query, said to be a row of its result where it is one."""
+    return replace(problem, file=QUERY) if problem.call else problem
+
+
+def with_query(rejects: pl.LazyFrame) -> pl.LazyFrame:
+    """The same for a frame of REJECT_COLUMNS."""
+    return rejects.with_columns(file=pl.when(pl.col("call") == "").then("file").otherwise(pl.lit(QUERY)))
+
 
 def with_lines(problems: Sequence[Problem], job: Job, files: Sequence[SourceFile]) -> list[Problem]:
-    """The problems with their lines, where the format has lines and the file is still what it was."""
+    """The problems with their lines, where the format has lines and the file is still what it was.
+
+    To be asked after `of_query`: a row of a query has no line.
+    """
     found = list(problems)
     for file in files:
         wanted = {one.record for one in found if one.file == file.name and one.record and not one.line}

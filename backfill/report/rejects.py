@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 
 import polars as pl
 
 from backfill.errors import UsageError
-from backfill.records import REJECT_COLUMNS
+from backfill.records import INTERNAL_PREFIX, REJECT_COLUMNS
+from backfill.report.digits import compact, read
 
 #: Suffix of an export -> how it is written.
 FORMATS = (".csv", ".parquet", ".ndjson")
@@ -16,6 +17,10 @@ FORMATS = (".csv", ".parquet", ".ndjson")
 SHOWN = ("code", "file", "record", "line", "call", "column", "value", "message")
 TABLE_ROWS = 100
 _COUNTS = ("record", "line")
+#: Before the name of a column that says why, where the row has a column of that name itself.
+PREFIX = "reject_"
+#: Unreadable for the query that reads it, but a row with columns.
+QUERY_MISFIT = "BF007"
 
 
 def rejects_frame(spool: Path) -> pl.LazyFrame:
@@ -36,21 +41,83 @@ def rejects_frame(spool: Path) -> pl.LazyFrame:
 def export_rejects(frames: Sequence[pl.LazyFrame], path: Path) -> int:
     """Write the problems to a .csv, .parquet or .ndjson file, replacing it; returns how many there are.
 
+    The row's own columns stand beside the reason, see `with_own_columns`.
+
     Raises:
         UsageError: The suffix is another one, or there is no such folder.
     """
     if not path.absolute().parent.is_dir():
         raise UsageError(f"--export {path}: there is no such folder")
-    rejects = pl.concat(frames)
+    if path.suffix not in FORMATS:
+        raise UsageError(f"--export {path}: the suffix says the format", hint=f"one of {', '.join(FORMATS)}")
+    rejects = with_own_columns(frames)
     if path.suffix == ".csv":
         rejects.sink_csv(path)
     elif path.suffix == ".parquet":
         rejects.sink_parquet(path)
-    elif path.suffix == ".ndjson":
-        rejects.sink_ndjson(path)
     else:
-        raise UsageError(f"--export {path}: the suffix says the format", hint=f"one of {', '.join(FORMATS)}")
-    return int(rejects.select(pl.len()).collect().item())
+        rejects.sink_ndjson(path)
+    return int(pl.concat(frames).select(pl.len()).collect().item())
+
+
+def with_own_columns(frames: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
+    """All rejects of the runs, the rows' own columns beside the reasons.
+
+    They are text, every digit as it was read, what is nested as JSON. They keep their names, so that the mended rows
+    can be a source again: a reason's column of the same name is called reject_NAME. `original` stays for records that
+    could not be read as a row, as the text that they are.
+    """
+    readable = (pl.col("call") != "") | (pl.col("code") == QUERY_MISFIT)
+    names = list(dict.fromkeys(name for frame in frames for name in own_names(frame.filter(readable))))
+    rejects = pl.concat(frames)
+    if not names:
+        return rejects
+    kind = pl.Struct(dict.fromkeys([*names, WHOLE], pl.String))
+
+    def cells(originals: pl.Series) -> pl.Series:
+        return pl.Series(originals.name, [own_cells(text) for text in originals], dtype=kind)
+
+    own = pl.when(readable).then(pl.col("original")).map_batches(cells, return_dtype=kind, is_elementwise=True)
+    unread = pl.when(pl.col(WHOLE).struct.field(WHOLE).is_null()).then(pl.col("original")).alias("original")
+    taken = {name.casefold() for name in names}
+    reasons = [pl.col(name).alias(free_name(name, taken)) for name in REJECT_COLUMNS]
+    return (
+        rejects.with_columns(own.alias(WHOLE))
+        .with_columns(unread)
+        .select(*reasons, *(pl.col(WHOLE).struct.field(name) for name in names))
+    )
+
+
+def free_name(name: str, taken: Container[str]) -> str:
+    """The name of a reason's column that no column of the row has (`taken`, case folded)."""
+    while name.casefold() in taken:
+        name = PREFIX + name
+    return name
+
+
+#: Marks a row whose columns could be told apart; no source column has a name that begins so.
+WHOLE = f"{INTERNAL_PREFIX}whole"
+
+
+def own_names(readable: pl.LazyFrame) -> list[str]:
+    """The names of a run's own columns, in their order: those of the mapped rows, then those a query reads."""
+    firsts = readable.group_by((pl.col("call") == "").alias("unread"), pl.col("file")).agg(pl.col("original").first())
+    texts = firsts.sort("unread", "file").collect()["original"]
+    return list(dict.fromkeys(name for text in texts for name in own_cells(text) or {} if name != WHOLE))
+
+
+def own_cells(original: str | None) -> dict[str, str | None] | None:
+    """A row's columns as text; None where the text is not a whole row."""
+    if original is None:
+        return None
+    try:
+        row = read(original)
+    except ValueError:  # cut off: the original of a record that could not be read is kept up to a length
+        return None
+    if not isinstance(row, dict):
+        return None
+    cells = {name: each if each is None or isinstance(each, str) else compact(each) for name, each in row.items()}
+    return cells | {WHOLE: ""}
 
 
 def rejects_table(frames: Sequence[pl.LazyFrame], rows: int = TABLE_ROWS) -> str:

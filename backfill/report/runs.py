@@ -24,10 +24,23 @@ class Standing:
     problems: dict[str, int]
     in_doubt: tuple[Batch, ...]
     history: tuple[tuple[float, RunState, int | None, str], ...]
+    dry: bool = False
+    left: bool = False  # its process ended without a word, killed say: no process is at work on it
+
+    @property
+    def state(self) -> str:
+        """The state as people may see it."""
+        return f"{self.status.state} (no process)" if self.left else str(self.status.state)
 
 
-def read_standing(ledger: Path) -> Standing:
+#: States in which a process is at work on the run.
+UNDER_WAY = frozenset({RunState.STAGING, RunState.PREPARING, RunState.DELIVERING})
+
+
+def read_standing(ledger: Path, *, dry: bool = False, worked_on: bool = True) -> Standing:
     """Read a run's ledger, also while another process writes it.
+
+    `dry`: the run is a dry run; `worked_on`: a process holds its lock.
 
     Raises:
         LedgerError: It cannot be read.
@@ -39,6 +52,8 @@ def read_standing(ledger: Path) -> Standing:
             by_code(reader.problems()),
             tuple(reader.in_doubt()),
             tuple(reader.history()),
+            dry=dry,
+            left=not (dry or worked_on) and reader.status().state in UNDER_WAY,
         )
 
 
@@ -47,7 +62,7 @@ def run_summary(standing: Standing) -> Summary:
     counts = standing.counts
     totals = DeliveryTotals(requests=counts.requests, retries=counts.retries, wire_bytes=counts.wire_bytes)
     seconds = (counts.last_ended_at or 0.0) - (counts.first_sent_at or 0.0)
-    return Summary(standing.status, counts, standing.problems, totals, seconds)
+    return Summary(standing.status, counts, standing.problems, totals, seconds, dry=standing.dry)
 
 
 def runs_table(standings: Sequence[Standing]) -> str:
@@ -57,7 +72,7 @@ def runs_table(standings: Sequence[Standing]) -> str:
         counts = one.counts
         numbers = (counts.planned, counts.delivered, counts.rejected, counts.pending, counts.in_doubt)
         since = moment(one.status.state_at)
-        rows.append((one.status.record.run_id, str(one.status.state), *(f"{number:,}" for number in numbers), since))
+        rows.append((one.status.record.run_id, one.state, *(f"{number:,}" for number in numbers), since))
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
     lines = []
     for row in rows:
@@ -74,6 +89,8 @@ def standing_text(standing: Standing) -> str:
     record = standing.status.record
     lines = [summary_text(run_summary(standing)), f"  run       {record.run_id}, generation {record.generation}"]
     lines.append(f"  job file  {record.job_file}")
+    if standing.left:
+        lines.append(f"  process   none is at work on it, though it is {standing.status.state}: it can go on")
     if standing.status.detail:
         lines.append(f"  stopped   {standing.status.detail}")
     if standing.in_doubt:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from backfill.records import Problem
+from backfill.records import Problem, Severity
+from backfill.report.lines import QUERY
 
 #: So many of each code are shown.
 SAMPLES = 5
@@ -13,7 +14,9 @@ SAMPLES = 5
 def problem_line(problem: Problem) -> str:
     """One problem as `file:line (record n): call: message: column = value`, parts that are not known left out."""
     where = f"{problem.file}:{problem.line}" if problem.line else problem.file
-    if problem.record:
+    if problem.file == QUERY:
+        where = f"row {problem.record:,} of {QUERY}"
+    elif problem.record:
         where += f" (record {problem.record:,})"
     parts = [where, problem.call, problem.message]
     if problem.column:
@@ -45,7 +48,9 @@ def sample_lines(
         lines.append(f"{code}{severity} {title}: {counts[code]:,}")
         lines += [f"    {problem_line(problem)}" for problem in shown]
         if counts[code] > len(shown) and shown:
-            lines.append(f"    and {counts[code] - len(shown):,} more: `backfill rejects {run_id}` lists them")
+            sent = all(problem.severity is Severity.WARNING for problem in shown)
+            rest = "" if sent else f": `backfill rejects {run_id}` lists them"
+            lines.append(f"    and {counts[code] - len(shown):,} more{rest}")
         hint = next((problem.hint for problem in shown if problem.hint), hint)
         if hint:
             lines.append(f"    Hint: {hint}")

@@ -11,6 +11,7 @@ from backfill.ledger import Counts, RunStatus
 from backfill.records import DeliveryTotals
 
 SCHEMA_VERSION = 1
+KILOBYTE = 1_000
 MEGABYTE = 1_000_000
 MINUTE = 60
 
@@ -25,6 +26,8 @@ class Summary:
     totals: DeliveryTotals = field(default_factory=DeliveryTotals)
     seconds: float = 0.0
     dry: bool = False
+    #: Calls sent that the sandbox had already; None where it was not asked. In the text alone, not in the JSON.
+    sandbox_duplicates: int | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The object of `--output json`; its keys are a promise (docs/cli.md)."""
@@ -103,9 +106,9 @@ def summary_text(summary: Summary) -> str:
     words = {"delivered": "received" if record.live else "delivered", "already_delivered": "delivered before"}
     rows = [(name, getattr(counts, name)) for name in ROWS]
     calls = [(words.get(name, name.replace("_", " ")), getattr(counts, name)) for name in CALLS]
-    sizes = [f"{counts.json_bytes / MEGABYTE:,.1f} MB of JSON", f"{totals.requests:,} requests"]
-    sizes += [f"{totals.wire_bytes / MEGABYTE:,.1f} MB sent"] if totals.requests else []
-    sizes += [f"{totals.retries:,} retries"] if totals.retries else []
+    sizes = [f"{size_text(counts.json_bytes)} of JSON", counted(totals.requests, "request", "requests")]
+    sizes += [f"{size_text(totals.wire_bytes)} sent"] if totals.requests else []
+    sizes += [counted(totals.retries, "retry", "retries")] if totals.retries else []
     if summary.dry:
         lines = ["DRY RUN: nothing was sent"]
     else:
@@ -116,6 +119,11 @@ def summary_text(summary: Summary) -> str:
         f"  calls     {counts_text(calls)}",
         f"  batches   {'; '.join([f'{counts.batches:,}', *sizes, duration_text(summary.seconds)])}",
     ]
+    if summary.sandbox_duplicates:
+        lines.append(
+            f"  sandbox   {summary.sandbox_duplicates:,} of the calls sent were duplicates in the sandbox's store,"
+            " which had their ids already"
+        )
     if summary.problems:
         found = [f"{code} {count:,}" for code, count in sorted(summary.problems.items())]
         lines.append(f"  problems  {', '.join(found)}")
@@ -133,6 +141,18 @@ def by_code(problems: Mapping[tuple[str, str], int]) -> dict[str, int]:
 def counts_text(counts: list[tuple[str, int]]) -> str:
     """The first count, and the others that are not 0."""
     return ", ".join(f"{count:,} {name}" for place, (name, count) in enumerate(counts) if count or not place)
+
+
+def counted(count: int, one: str, many: str) -> str:
+    """A count with its noun: 1 request, 2 requests."""
+    return f"{count:,} {one if count == 1 else many}"
+
+
+def size_text(size: int) -> str:
+    """A number of bytes for people: 512 bytes, 51.2 KB, 3.4 MB; a KB is 1,000 bytes, as with Segment's limits."""
+    if size < KILOBYTE:
+        return counted(size, "byte", "bytes")
+    return f"{size / KILOBYTE:,.1f} KB" if size < MEGABYTE else f"{size / MEGABYTE:,.1f} MB"
 
 
 def duration_text(seconds: float) -> str:

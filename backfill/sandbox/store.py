@@ -279,7 +279,9 @@ def _lock(folder: Path) -> int:
     except BlockingIOError as error:
         os.close(handle)
         raise LockedError(
-            f"the sandbox's store {folder} is in use by another one", hint="stop that one, or name another --store"
+            f"the sandbox's store {folder} is in use by another sandbox",
+            hint="send to that one with `--endpoint http://127.0.0.1:PORT`, wait until its run is done, or stop it;"
+            " a sandbox of its own keeps another store (`backfill sandbox --store`)",
         ) from error
     except OSError as error:
         os.close(handle)
