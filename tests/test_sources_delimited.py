@@ -5,15 +5,20 @@ from __future__ import annotations
 import csv
 import io
 import random
+import signal
+import time
 from pathlib import Path
 
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backfill.errors import JobError, SourceError
+from backfill.errors import InterruptedRunError, JobError, SourceError
 from backfill.job.models import ColumnSpec, TimestampSpec
 from backfill.sources import delimited, line_of, resolve, stage
+from backfill.sources.checksum import PIECE
+from tests.projects import JOB, Project
 from tests.sourcing import Staged, job_over, staged
 
 
@@ -245,14 +250,14 @@ def test_times_of_calls(tmp_path: Path) -> None:
 
 
 def test_naive_times_in_sql_need_a_zone(tmp_path: Path) -> None:
-    """SQL sees instants; a time without offset is one by the stated zone, else a bad value."""
+    """SQL sees instants; a time without offset is one by the stated zone, else a bad value. Clocks are the source's."""
     columns = {"moment": ColumnSpec(type="timestamp", format="iso8601")}
     data = b"moment\n2024-01-01T00:00:00Z\n2024-07-01 00:00:00\n"
     alone = of(tmp_path, data, columns=columns, sql=("hour(moment)",))
     assert alone.column("__bf_sql_0") == [0, None]
-    assert alone.column("moment")[1] is None
+    assert [str(value) for value in alone.column("moment")] == ["2024-01-01 00:00:00", "2024-07-01 00:00:00"]
     zoned = of(tmp_path, data, columns=columns, sql=("hour(moment)",), timezone="America/New_York")
-    assert zoned.column("__bf_sql_0") == [0, 4]
+    assert zoned.column("__bf_sql_0") == [19, 0]
 
 
 def test_decimals_keep_their_digits(tmp_path: Path) -> None:
@@ -278,3 +283,50 @@ def test_lines_are_those_of_the_csv_module(tmp_path_factory: pytest.TempPathFact
         line = reader.line_num + 1
     expected = dict(enumerate(lines[1:], 1))
     assert line_of(resolve(job)[0], job, list(expected)) == expected
+
+
+@pytest.mark.parametrize("passes", [0.5, 1.5])
+@pytest.mark.parametrize(
+    ("name", "record", "settings"),
+    [
+        ("rows.csv", '1,"two\nlines"\n', {}),  # surveyed, then its quotes looked at
+        ("rows.csv", "1,caf\xe9\n", {"encoding": "cp1252"}),  # written anew, then surveyed
+        ("rows.ndjson", '{"a":1}\n{"a":2}\r\n', {}),  # surveyed, then written anew
+    ],
+)
+def test_every_pass_can_be_stopped(
+    tmp_path: Path, name: str, record: str, settings: dict[str, str], passes: float
+) -> None:
+    """Each pass over the bytes before DuckDB reads them moves the progress, and ends soon after it is asked to."""
+    path = tmp_path / name
+    path.write_text(("a,b\n" if path.suffix == ".csv" else "") + record * (4 * PIECE // len(record)), "cp1252")
+    enough, told = int(passes * path.stat().st_size), [0]
+    job = job_over(path, csv=settings)
+    with pytest.raises(InterruptedRunError, match="while the source was read"):
+        stage(
+            job,
+            tmp_path / "state",
+            files=resolve(job),
+            progress=lambda _rows, size: told.append(size),
+            cancelled=lambda: told[-1] >= enough,
+        )
+    assert told == sorted(told)
+    assert enough <= told[-1] <= enough + PIECE
+
+
+def test_ctrl_c_while_a_large_file_is_surveyed(tmp_path: Path) -> None:
+    """One Ctrl-C ends the program although it is busy with a gigabyte of cells that hold line ends."""
+    pack = zstandard.ZstdCompressor().compress
+    record = '1,"{} of\ntwo lines",2023-05-01 10:00:00,7\n'
+    frame = pack("".join(record.format(number) for number in range(100_000)).encode())
+    (tmp_path / "people.csv.zst").write_bytes(pack(b"id,email,joined,age\n") + frame * 220)
+    job = tmp_path / "people.yaml"
+    job.write_text(JOB.format(name="people", source="people.csv.zst"), encoding="utf-8")
+    with Project(tmp_path).process("run", job, "--target", "sandbox") as process:
+        while not list(tmp_path.glob(".backfill/runs/*/snapshot")):
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=10) == 130
+        assert process.stderr is not None
+        assert "stopped while the source was read" in process.stderr.read()

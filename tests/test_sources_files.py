@@ -5,16 +5,20 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 import zstandard
 
-from backfill.errors import JobError, LedgerError, SourceError
+from backfill.errors import InterruptedRunError, JobError, LedgerError, SourceError
 from backfill.job.models import Job
 from backfill.sources import load_snapshot, locate, resolve, stage, unchanged
-from backfill.sources.checksum import plain_pieces
+from backfill.sources.checksum import PIECE, plain_pieces
+from tests.projects import JOB, Project
 from tests.sourcing import job_over, staged
 
 
@@ -109,7 +113,65 @@ def test_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert resolve(job, folder=tmp_path / "intake") == files
 
 
+def test_standard_input_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C ends what writes to the pipe as well: what came till then is not taken for the whole."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"x\n1\n")))
+    asked = iter([False, True])
+    with pytest.raises(InterruptedRunError):
+        resolve(job_over("-", format="csv"), folder=tmp_path / "intake", cancelled=lambda: next(asked))
+    assert not (tmp_path / "intake" / "stdin").exists()
+
+
+def test_ctrl_c_while_nothing_arrives(tmp_path: Path) -> None:
+    """A standard input that says nothing more does not keep the program from stopping."""
+    job = tmp_path / "people.yaml"
+    job.write_text(JOB.format(name="people", source='"-"\n  format: csv'), encoding="utf-8")
+    with Project(tmp_path).process("run", job, "--target", "sandbox", stdin=subprocess.PIPE) as process:
+        while not list(tmp_path.glob(".backfill/intake/*/stdin.part")):
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=10) == 130
+        assert process.stderr is not None
+        assert "run the same command again" in process.stderr.read()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("rows.csv", b"", "rows.csv is empty: not even a header is in it"),
+        ("rows.csv", b"\n\n", "rows.csv is empty: not even a header is in it"),
+        ("rows.ndjson", b"", "rows.ndjson is empty"),
+        ("-", b"", "the standard input is empty: not even a header is in it"),
+    ],
+)
+def test_nothing_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, content: bytes, said: str) -> None:
+    """What is said of an empty source is true of its format."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+    if name != "-":
+        (tmp_path / name).write_bytes(content)
+    job = job_over(name, format="csv" if name == "-" else None)
+    with pytest.raises(SourceError) as caught:
+        stage(job.model_copy(update={"path": str(tmp_path / "job.yaml")}), tmp_path / "state")
+    assert caught.value.message == said
+
+
 PACKED = {"gz": lambda data: gzip.compress(data, 1), "zst": zstandard.ZstdCompressor(write_checksum=True).compress}
+
+
+@pytest.mark.parametrize("suffix", ["", *PACKED])
+def test_hashing_can_be_stopped(tmp_path: Path, suffix: str) -> None:
+    """Asked to stop, hashing stops at the next piece; how far it is is told till then."""
+    data = b"a,b\n" * (2 * PIECE)
+    path = tmp_path / f"rows.csv.{suffix}".rstrip(".")
+    path.write_bytes(PACKED[suffix](data) if suffix else data)
+    told: list[tuple[int, int]] = []
+    resolve(job_over(path), progress=lambda *done: told.append(done))
+    assert told[-1] == (0, path.stat().st_size + (len(data) if suffix else 0))
+    told.clear()
+    with pytest.raises(InterruptedRunError):
+        resolve(job_over(path), progress=lambda *done: told.append(done), cancelled=lambda: bool(told))
+    assert len(told) == 1
 
 
 @pytest.mark.parametrize("suffix", PACKED)

@@ -13,6 +13,7 @@ from backfill.errors import JobError, SourceError
 from backfill.job.models import CsvSpec, Job
 from backfill.records import SourceFile
 from backfill.sources.checksum import plain_pieces
+from backfill.sources.files import nothing_in
 from backfill.sources.survey import whole_line_ends
 
 #: A record longer than this is rejected as too long.
@@ -104,7 +105,7 @@ def header_names(files: Sequence[SourceFile], job: Job, kind: str) -> list[str]:
     named = [(file, column_names(Path(file.path), file.name, job, kind, utf8=codec_is_utf8)) for file in files]
     filled = [(file.name, names) for file, names in named if names]
     if not filled:
-        raise SourceError(f"{files[0].name} is empty, as is every file of the source")
+        raise nothing_in(files, job)
     same_names(filled)
     return filled[0][1]
 

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
+from threading import Lock
 from urllib.parse import urlsplit
 
 from backfill.errors import JobError, SourceError
 from backfill.job.models import Job
 from backfill.records import SourceFile
-from backfill.sources.checksum import digest
+from backfill.sources.checksum import Watch, digest, until, unwatched
+from backfill.sources.engine import ignore_progress, never
+from backfill.sources.intake import STANDARD_INPUT, keep_standard_input
 
 WILDCARD = re.compile(r"[*?\[]")
 REMOTE = ("s3://", "gs://", "gcs://", "az://", "azure://", "abfss://", "http://", "https://")
@@ -74,24 +75,44 @@ def stamp_of(path: Path) -> Stamp:
 
 
 def resolve(
-    job: Job, *, folder: Path | None = None, trusted: Mapping[Stamp, str] | Iterable[SourceFile] = ()
+    job: Job,
+    *,
+    folder: Path | None = None,
+    trusted: Mapping[Stamp, str] | Iterable[SourceFile] = (),
+    progress: Callable[[int, int], None] = ignore_progress,
+    cancelled: Callable[[], bool] = never,
 ) -> tuple[SourceFile, ...]:
     """The source's files in byte order of their names, each read once for its SHA-256 and its own checksums.
 
     Behind them stand those of `source.files`, one for each, as `extra_files` tells them apart. Files whose stamp is
     in `trusted` (stamp -> SHA-256, or files resolved before) are not read again. The standard input is first copied
-    to `folder`.
+    to `folder`. `progress` is told 0 rows and the bytes gone through so far, from one of several threads at a time.
 
     Raises:
         SourceError: a file is missing, corrupt, truncated, or the only one and empty.
         JobError: the source is of a kind that is not supported, or cannot be one.
+        InterruptedRunError: `cancelled` became true.
     """
-    found = _found(job, folder)
+    watch = until(cancelled, _total(progress))
+    found = _found(job, folder, watch)
     known = dict(trusted) if isinstance(trusted, Mapping) else {stamp_of_file(file): file.sha256 for file in trusted}
     with ThreadPoolExecutor(HASHING_THREADS, "hash") as pool:
-        files = tuple(pool.map(partial(_source_file, known), found))
+        files = tuple(pool.map(partial(_source_file, known, watch), found))
     _refuse_useless(job, files)
     return files
+
+
+def _total(progress: Callable[[int, int], None]) -> Watch:
+    """A watch for several threads that tells the progress the sum."""
+    lock, total = Lock(), 0
+
+    def add(size: int) -> None:
+        nonlocal total
+        with lock:
+            total += size
+            progress(0, total)
+
+    return add
 
 
 def locate(job: Job) -> tuple[SourceFile, ...]:
@@ -101,14 +122,14 @@ def locate(job: Job) -> tuple[SourceFile, ...]:
         SourceError: a file is missing, or the only one and empty.
         JobError: the source is of a kind that is not supported, or cannot be one.
     """
-    files = tuple(_source_file(None, entry) for entry in _found(job, None))
+    files = tuple(_source_file(None, unwatched, entry) for entry in _found(job, None, unwatched))
     _refuse_useless(job, files)
     return files
 
 
-def _found(job: Job, folder: Path | None) -> list[tuple[Path, str, str]]:
+def _found(job: Job, folder: Path | None, watch: Watch) -> list[tuple[Path, str, str]]:
     """(path, name, key) of every file of the source, and behind them of every further input of its query."""
-    main = _database_files(job) if job.source.database is not None else _named_files(job, folder)
+    main = _database_files(job) if job.source.database is not None else _named_files(job, folder, watch)
     further = ((local_path(job, written), name) for name, written in job.source.files.items())
     return [*main, *((path, _shown(job, path), f"files/{name}") for path, name in further)]
 
@@ -123,7 +144,7 @@ def _refuse_useless(job: Job, files: Sequence[SourceFile]) -> None:
     """Raise where a lone file is empty, or files could not be told apart in ids."""
     files, _ = extra_files(job, files)
     if len(files) == 1 and files[0].bytes == 0:
-        raise SourceError(f"{files[0].name} is empty: not even a header is in it")
+        raise nothing_in(files, job)
     keys = [file.key for file in files]
     repeated = sorted({key for key in keys if keys.count(key) > 1}) if len(set(keys)) < len(keys) else []
     if repeated and any(call.message_key == "row" for call in job.calls):
@@ -131,6 +152,15 @@ def _refuse_useless(job: Job, files: Sequence[SourceFile]) -> None:
             f"message_key: row cannot tell apart two files that are both called {repeated[0]}",
             hint="name their common folder, or a pattern above it, as the path",
         )
+
+
+def nothing_in(files: Sequence[SourceFile], job: Job) -> SourceError:
+    """The error for a source whose own files, `files`, are all empty."""
+    name = "the standard input" if files[0].name == STANDARD_INPUT else files[0].name
+    if len(files) > 1:
+        return SourceError(f"{name} is empty, as is every file of the source")
+    headed = job.source.csv.header and format_of(job, files[0].path) in ("csv", "tsv")
+    return SourceError(f"{name} is empty" + (": not even a header is in it" if headed else ""))
 
 
 def stamp_of_file(file: SourceFile) -> Stamp:
@@ -188,13 +218,13 @@ def _database_files(job: Job) -> list[tuple[Path, str, str]]:
     return [(path, path.name, path.name)]
 
 
-def _named_files(job: Job, folder: Path | None) -> list[tuple[Path, str, str]]:
+def _named_files(job: Job, folder: Path | None, watch: Watch) -> list[tuple[Path, str, str]]:
     """(path, name, key) of every file of `source.path`."""
     if not job.source.path:
         raise JobError("source: neither `path` nor `database` is given")
     found: dict[Path, tuple[Path, str, str]] = {}
     for written in job.source.path:
-        entries = [_standard_input(folder)] if written == "-" else _expand(job, written)
+        entries = [_standard_input(folder, watch)] if written == STANDARD_INPUT else _expand(job, written)
         for entry in entries:
             found.setdefault(entry[0], entry)
     return sorted(found.values(), key=lambda entry: (os.fsencode(entry[2]), os.fsencode(entry[0])))
@@ -228,28 +258,19 @@ def _shown(job: Job, path: Path) -> str:
     return str(path) if relative.startswith(_FAR) else relative
 
 
-def _standard_input(folder: Path | None) -> tuple[Path, str, str]:
+def _standard_input(folder: Path | None, watch: Watch) -> tuple[Path, str, str]:
     """The standard input, copied to the folder: it cannot be read twice."""
     if folder is None:
         raise JobError("source.path: the standard input can be read only by a command that keeps a copy of it")
-    folder.mkdir(parents=True, exist_ok=True)
-    copy = folder / "stdin"
-    if not copy.exists():
-        unfinished = folder / "stdin.part"
-        with unfinished.open("wb") as target:
-            shutil.copyfileobj(sys.stdin.buffer, target, 1 << 20)
-            target.flush()
-            os.fsync(target.fileno())
-        unfinished.rename(copy)
-    return (copy, "-", "-")
+    return (keep_standard_input(folder, watch), STANDARD_INPUT, STANDARD_INPUT)
 
 
-def _source_file(known: Mapping[Stamp, str] | None, entry: tuple[Path, str, str]) -> SourceFile:
+def _source_file(known: Mapping[Stamp, str] | None, watch: Watch, entry: tuple[Path, str, str]) -> SourceFile:
     """One file with its hash, read only where its stamp is not known; without hash where nothing can be known."""
     path, name, key = entry
     try:
         stamp = stamp_of(path)
-        sha256 = "" if known is None else known.get(stamp) or digest(path, name)
+        sha256 = "" if known is None else known.get(stamp) or digest(path, name, watch)
     except FileNotFoundError:
         raise SourceError(f"{name} does not exist", hint=f"looked for {path}") from None
     except OSError as error:

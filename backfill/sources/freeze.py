@@ -34,8 +34,8 @@ def stage(
 ) -> Snapshot:
     """Freeze the source in `folder`, which is the snapshot's own, and return the snapshot once it is durable.
 
-    `files` are what `resolve` gave, where that was done before. `progress` is told rows and source bytes read so far,
-    from this thread. An unfinished snapshot in the folder is started afresh.
+    `files` are what `resolve` gave, where that was done before. `progress` is told rows so far and the
+    bytes of all passes over the source, from this thread. An unfinished snapshot in the folder is started afresh.
 
     Raises:
         SourceError: the source is missing, corrupt, truncated, or changed while it was read.
@@ -44,9 +44,12 @@ def stage(
         StoppedError: the disk or the memory given is full.
     """
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    resolved = tuple(files) if files is not None else resolve(job, folder=folder)
+    resolved = tuple(files) if files is not None else resolve(job, folder=folder, cancelled=cancelled)
     paths = [file.path for file in resolved]
-    with open_engine(folder, paths, memory_bytes=memory_bytes, threads=threads, cancelled=cancelled) as engine:
+    zone = job.source.timezone
+    with open_engine(
+        folder, paths, memory_bytes=memory_bytes, threads=threads, cancelled=cancelled, timezone=zone
+    ) as engine:
         try:
             snapshot = freeze(Staging(job, folder, resolved, engine, progress))
         except duckdb.Error as error:

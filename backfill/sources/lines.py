@@ -10,18 +10,18 @@ from typing import Any
 
 import numpy as np
 
-from backfill.sources.checksum import plain_pieces
+from backfill.sources.checksum import Watch, plain_pieces, unwatched
 from backfill.sources.survey import CR, LF, whole_line_ends
 
 Positions = np.ndarray[tuple[int], np.dtype[np.int64]]
 
 
-def before(path: Path, positions: Sequence[int]) -> tuple[Positions, Positions]:
+def before(path: Path, positions: Sequence[int], watch: Watch = unwatched) -> tuple[Positions, Positions]:
     """For each byte position (ascending, in the decompressed file): line ends, and empty lines, before it."""
     wanted = np.asarray(positions, np.int64)
     ends_before, empty_before = np.zeros(len(wanted), np.int64), np.zeros(len(wanted), np.int64)
     offset, last_end, ends_seen, empty_seen = 0, -1, 0, 0
-    for piece in whole_line_ends(plain_pieces(path), keep_mark=True):
+    for piece in whole_line_ends(plain_pieces(path, watch=watch), keep_mark=True):
         if not len(wanted) or offset > wanted[-1]:
             break
         ends, empty = _ends(piece, last_end - offset)
@@ -51,12 +51,12 @@ def _ends(piece: bytes, last_end: int) -> tuple[Positions, Positions]:
     return ends, ends[gap == np.where(after_cr, 2, 1)]
 
 
-def record_starts(path: Path, dialect: dict[str, Any]) -> Iterator[tuple[int, bool]]:
+def record_starts(path: Path, dialect: dict[str, Any], watch: Watch = unwatched) -> Iterator[tuple[int, bool]]:
     """For each record and each empty line of a CSV file: its first line, from 1, and whether it is empty.
 
     By Python's csv module, one by one: for the few files where counting lines does not do.
     """
-    text = text_of(path, newline="")
+    text = text_of(path, newline="", watch=watch)
     reader = csv.reader(text, **dialect)
     line = 1
     for row in reader:
@@ -64,9 +64,9 @@ def record_starts(path: Path, dialect: dict[str, Any]) -> Iterator[tuple[int, bo
         line = reader.line_num + 1
 
 
-def text_of(path: Path, newline: str | None) -> io.TextIOWrapper:
+def text_of(path: Path, newline: str | None, watch: Watch = unwatched) -> io.TextIOWrapper:
     """A UTF-8 file's text, decompressed, for reading line by line; bytes that are no UTF-8 are replaced."""
-    stream = io.BufferedReader(_Stream(plain_pieces(path)))
+    stream = io.BufferedReader(_Stream(plain_pieces(path, watch=watch)))
     return io.TextIOWrapper(stream, encoding="utf-8-sig", errors="replace", newline=newline)
 
 

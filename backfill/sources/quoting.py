@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from backfill.sources.checksum import plain_pieces
+from backfill.sources.checksum import Watch, plain_pieces, unwatched
 from backfill.sources.survey import CR, LF, whole_line_ends
 
 _LINE_ENDS = (LF[0], CR[0])
@@ -31,11 +31,14 @@ class Quoting:
     open_at: int | None = None  # the byte, from 0, where a last record begins whose quote nothing closes
 
 
-def quoting(path: Path, quote: str, separator: str) -> Quoting:
-    """Look at the whole file, decompressed, in bounded memory; stops at the first quote that is out of place."""
+def quoting(path: Path, quote: str, separator: str, watch: Watch = unwatched) -> Quoting:
+    """Look at the whole file, decompressed, in bounded memory; stops at the first quote that is out of place.
+
+    `watch` is told the bytes.
+    """
     found, scan = Quoting(), _Scan(ord(quote), ord(separator[-1]), ord(separator[0]))
     held = b""
-    for piece in whole_line_ends(plain_pieces(path), keep_mark=True):
+    for piece in whole_line_ends(plain_pieces(path, watch=watch), keep_mark=True):
         joined = held + piece
         body = joined.rstrip(quote.encode())
         held = joined[len(body) :]

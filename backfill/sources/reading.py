@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import codecs
 import hashlib
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from backfill.errors import SourceError
 from backfill.job.models import CsvSpec, Job
 from backfill.records import SourceFile
-from backfill.sources.checksum import compression_of, plain_pieces
+from backfill.sources.checksum import Watch, compression_of, plain_pieces, unwatched
 from backfill.sources.delimited import (
     BUFFER_BYTES,
     MAX_RECORD_BYTES,
@@ -57,10 +57,13 @@ class Reading:
             self.path.unlink(missing_ok=True)
 
 
-def open_reading(file: SourceFile, job: Job, kind: str, folder: Path, *, doubted: bool = False) -> Reading | None:
+def open_reading(
+    file: SourceFile, job: Job, kind: str, folder: Path, *, doubted: bool = False, watch: Watch = unwatched
+) -> Reading | None:
     """Survey a file, and write it anew in `folder` where DuckDB cannot read it as it is; None where it is empty.
 
     With `doubted` it was read in parallel, and gave another number of records than it has lines.
+    `watch` is told the bytes of every pass over it.
 
     Raises:
         SourceError: the header is no header, or the encoding is not the one stated.
@@ -71,20 +74,22 @@ def open_reading(file: SourceFile, job: Job, kind: str, folder: Path, *, doubted
     codec = "utf-8" if is_utf8(spec) else encoding(spec)
     if is_utf8(spec):
         _refuse_utf16(path, file.name)
-        seen = survey(path, spec.quote)
+        seen = survey(path, spec.quote, watch)
     if not is_utf8(spec) or seen.kinds_of_line_end > 1:
-        rewrite(path, copy, spec, separator, codec)
+        rewrite(path, copy, spec, separator, codec, watch=watch)
         path, codec = copy, "utf-8"
-        seen = survey(path, spec.quote)
+        seen = survey(path, spec.quote, watch)
     names = column_names(path, file.name, job, kind)
     if not names:
         return None
-    quotes = _quotes(path, spec, separator, seen, single=len(names) == 1) if seen.odd_lines or doubted else None
+    quotes = None
+    if seen.odd_lines or doubted:
+        quotes = _quotes(path, spec, separator, seen, watch, single=len(names) == 1)
     if quotes is not None and not quotes.regular:
         codec = "utf-8" if is_utf8(spec) else encoding(spec)
-        rewrite(Path(file.path), copy, spec, separator, codec, end=(END, len(names)))
+        rewrite(Path(file.path), copy, spec, separator, codec, end=(END, len(names)), watch=watch)
         path = copy
-        seen = survey(path, spec.quote)
+        seen = survey(path, spec.quote, watch)
     header = 1 if spec.header else 0
     return Reading(
         path=path,
@@ -98,11 +103,11 @@ def open_reading(file: SourceFile, job: Job, kind: str, folder: Path, *, doubted
     )
 
 
-def _quotes(path: Path, spec: CsvSpec, separator: str, seen: Survey, *, single: bool) -> Quoting:
+def _quotes(path: Path, spec: CsvSpec, separator: str, seen: Survey, watch: Watch, *, single: bool) -> Quoting:
     """What the quotes say; nothing where escapes or empty lines that are records would have to be known as well."""
     if spec.escape not in (None, "", spec.quote) or (single and seen.empty_lines > seen.leading_empty_lines):
         return Quoting(regular=False)
-    return quoting(path, spec.quote, separator)
+    return quoting(path, spec.quote, separator, watch)
 
 
 def _expected(seen: Survey, quotes: Quoting | None, header: int, *, single: bool) -> int | None:
@@ -112,13 +117,14 @@ def _expected(seen: Survey, quotes: Quoting | None, header: int, *, single: bool
     return quotes.records - header if quotes.regular else None
 
 
-def unterminated(reading: Reading, job: Job, kind: str) -> tuple[int, str]:
+def unterminated(reading: Reading, job: Job, kind: str, watch: Watch = unwatched) -> tuple[int, str]:
     """Line and text of the last record, which a quote leaves open."""
     if reading.open_at is not None:
-        line = int(before(reading.path, [reading.open_at])[0][0]) + 1
+        line = int(before(reading.path, [reading.open_at], watch)[0][0]) + 1
     else:
-        *_, (line, _) = record_starts(reading.path, dialect(job.source.csv, delimiter(job, kind)))
-    rest = islice(text_of(reading.path, newline=""), line - 1, line + 50)
+        starts = record_starts(reading.path, dialect(job.source.csv, delimiter(job, kind)), watch)
+        line, _ = deque(starts, maxlen=1)[0]
+    rest = islice(text_of(reading.path, newline="", watch=watch), line - 1, line + 50)
     return line, "".join(rest).partition(END)[0][:TAIL_CHARACTERS]
 
 
@@ -154,27 +160,32 @@ def reading_clause(reading: Reading, job: Job, kind: str, *, rejects: str) -> st
     return f"read_csv({literal(str(reading.path))}, columns = {{{columns}}}, {written})"
 
 
-def places(reading: Reading, job: Job, kind: str, rejects: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+def places(
+    reading: Reading, job: Job, kind: str, rejects: Sequence[tuple[int, int]], watch: Watch = unwatched
+) -> list[tuple[int, int]]:
     """(record, line) of rejects, given DuckDB's line of each and the byte, from 0, that it really starts with.
 
     DuckDB's line counts a record with line ends in its cells once, and an empty line once.
     """
     seen = reading.survey
     lines, starts = [line for line, _ in rejects], [start for _, start in rejects]
-    counted = before(reading.path, starts) if seen.odd_lines or seen.empty_lines else None
+    counted = before(reading.path, starts, watch) if seen.odd_lines or seen.empty_lines else None
     blanks = [0] * len(rejects)
     if len(reading.names) > 1 and seen.empty_lines > seen.leading_empty_lines:
         csv_dialect = dialect(job.source.csv, delimiter(job, kind))
-        counts = _blanks(reading.path, csv_dialect, lines) if seen.odd_lines or counted is None else counted[1]
+        if seen.odd_lines or counted is None:
+            counts: Iterable[int] = _blanks(record_starts(reading.path, csv_dialect, watch), lines)
+        else:
+            counts = counted[1]
         blanks = [int(count) - seen.leading_empty_lines for count in counts]
     at = lines if counted is None else [int(count) + 1 for count in counted[0]]
     return [(line - reading.skipped - blank, place) for line, blank, place in zip(lines, blanks, at, strict=True)]
 
 
-def _blanks(path: Path, csv_dialect: dict[str, Any], wanted: Sequence[int]) -> list[int]:
+def _blanks(starts: Iterator[tuple[int, bool]], wanted: Sequence[int]) -> list[int]:
     """Empty lines before each of the wanted entries (ascending numbers from 1 of records and empty lines)."""
     counts, blanks = [], 0
-    entries = enumerate(record_starts(path, csv_dialect), 1)
+    entries = enumerate(starts, 1)
     number, (_, is_empty) = next(entries, (0, (0, False)))
     for line in wanted:
         while number < line and number:

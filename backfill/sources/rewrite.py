@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from backfill.job.models import CsvSpec
-from backfill.sources.checksum import plain_pieces
+from backfill.sources.checksum import Watch, plain_pieces, unwatched
 
 #: Stands for bytes that are not in the encoding: a lone surrogate, written as the byte 0xFF, which is never UTF-8.
 _MARK = "\udcff"
@@ -23,14 +23,21 @@ codecs.register_error("backfill-mark", _mark)
 
 
 def rewrite(
-    path: Path, target: Path, spec: CsvSpec, separator: str, codec: str, *, end: tuple[str, int] | None = None
+    path: Path,
+    target: Path,
+    spec: CsvSpec,
+    separator: str,
+    codec: str,
+    *,
+    end: tuple[str, int] | None = None,
+    watch: Watch = unwatched,
 ) -> None:
     """Write the file's text in UTF-8, uncompressed, with LF for every line end outside quotes; cells keep theirs.
 
     Bytes that are not in the encoding become one that DuckDB rejects the record for. `end` is the text of the first
-    of so many fields of a record to put behind the last one.
+    of so many fields of a record to put behind the last one. `watch` is told the bytes read.
     """
-    texts = _decoded(path, codec)
+    texts = _decoded(path, codec, watch)
     last = "\n"
     with target.open("wb") as file:
         for text in _unified(texts, spec, separator):
@@ -41,11 +48,11 @@ def rewrite(
             file.write(closing.encode())
 
 
-def _decoded(path: Path, codec: str) -> Iterator[str]:
+def _decoded(path: Path, codec: str, watch: Watch) -> Iterator[str]:
     """The file's text without byte order mark, a megabyte or so at a time."""
     decoder = codecs.getincrementaldecoder(codec)("surrogateescape" if codec.startswith("utf-8") else "backfill-mark")
     first = True
-    for piece in plain_pieces(path):
+    for piece in plain_pieces(path, watch=watch):
         text = decoder.decode(piece)
         yield text.removeprefix("\ufeff") if first else text
         first = False

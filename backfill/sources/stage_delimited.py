@@ -13,6 +13,7 @@ from backfill.records import Snapshot, SnapshotPart, SourceFile
 from backfill.sources.binding import bound_layout
 from backfill.sources.delimited import REJECTIONS, same_names
 from backfill.sources.engine import literal, quoted
+from backfill.sources.files import nothing_in
 from backfill.sources.layout import Layout, place_columns, settled_zones, text_columns
 from backfill.sources.reading import END, Reading, open_reading, places, reading_clause, unterminated
 from backfill.sources.rejects import save_rejects, unreadable_row
@@ -34,10 +35,10 @@ class _Part:
 
 def freeze_delimited(staging: Staging, kind: str, in_query: Sequence[str] = ()) -> Snapshot:
     """Stage the files, each into a part of its own."""
-    opened = [open_reading(file, staging.job, kind, staging.folder) for file in staging.files]
+    opened = [open_reading(file, staging.job, kind, staging.folder, watch=staging.watch) for file in staging.files]
     readings = [(index, reading) for index, reading in enumerate(opened) if reading is not None]
     if not readings:
-        raise SourceError(f"{staging.files[0].name} is empty, as is every file of the source")
+        raise nothing_in(staging.files, staging.job)
     same_names([(staging.files[index].name, reading.names) for index, reading in readings])
     columns = text_columns(staging.engine, staging.job, readings[0][1].names)
     layout = bound_layout(staging.engine, staging.job, columns, in_query=in_query)
@@ -79,13 +80,13 @@ def _read(staging: Staging, kind: str, layout: Layout, index: int, reading: Read
     rows, table, rejects = _copy(staging, kind, layout, index, reading)
     if reading.parallel and rows + len(rejects) != reading.expected:
         reading.discard()
-        reading = open_reading(file, job, kind, staging.folder, doubted=True) or reading
+        reading = open_reading(file, job, kind, staging.folder, doubted=True, watch=staging.watch) or reading
         rows, table, rejects = _copy(staging, kind, layout, index, reading)
-    found = places(reading, job, kind, rejects)
+    found = places(reading, job, kind, rejects, staging.watch)
     selects = [_unreadable(file, table, [line for line, _ in rejects], found)] if rejects else []
     rejected = [record for record, _ in found]
     if _is_cut(staging, kind, reading, rows, len(rejects)):
-        line, text = unterminated(reading, job, kind)
+        line, text = unterminated(reading, job, kind, staging.watch)
         rejected.append(rows + len(rejects) + 1)
         row = (literal(file.name), str(rejected[-1]), str(line), "'BF003'", "'broken quotes'", literal(text))
         selects.append(f"SELECT {unreadable_row(*row)}")

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import duckdb
 
-from backfill.errors import SourceError
 from backfill.job.models import CsvSpec
 from backfill.records import RECORD_COLUMN, Snapshot, SnapshotPart, SourceFile
 from backfill.sources import ndjson
 from backfill.sources.binding import bound_layout
 from backfill.sources.engine import literal
+from backfill.sources.files import nothing_in
 from backfill.sources.layout import place_columns, settled_zones
 from backfill.sources.rejects import numbered, reject_changes, save_rejects, unreadable_row
 from backfill.sources.rewrite import rewrite
@@ -62,7 +62,7 @@ def freeze_ndjson(staging: Staging, in_query: Sequence[str] = ()) -> Snapshot:
     job, engine = staging.job, staging.engine
     taken = [_open(staging, index, file) for index, file in enumerate(staging.files) if file.bytes]
     if not taken:
-        raise SourceError(f"{staging.files[0].name} is empty, as is every file of the source")
+        raise nothing_in(staging.files, job)
     objects = [
         ndjson.object_lines(ndjson.lines_clause(one.path, f"looked_{one.index}")) for one in taken
     ]  # fmt: skip
@@ -108,9 +108,9 @@ def freeze_ndjson(staging: Staging, in_query: Sequence[str] = ()) -> Snapshot:
 def _open(staging: Staging, index: int, file: SourceFile) -> _Taken:
     """The file, written anew first where its lines end in more than one way."""
     path = Path(file.path)
-    if survey(path, "").kinds_of_line_end > 1:
+    if survey(path, "", staging.watch).kinds_of_line_end > 1:
         path = staging.folder / f"lines-{index:05}.ndjson"
-        rewrite(Path(file.path), path, _NO_QUOTES, ndjson.DELIMITER, "utf-8")
+        rewrite(Path(file.path), path, _NO_QUOTES, ndjson.DELIMITER, "utf-8", watch=staging.watch)
     return _Taken(file, index, path, staging.folder / f"split-{index:05}.parquet")
 
 

@@ -12,6 +12,7 @@ from backfill.errors import BackfillError, JobError
 from backfill.job import expression_paths
 from backfill.job.models import Job
 from backfill.records import RECORD_COLUMN, SourceFile
+from backfill.sources.checksum import until
 from backfill.sources.engine import PARQUET, Engine, literal, quoted, reason, storage_failure, unreadable_source
 from backfill.sources.layout import KEEP, Layout
 from backfill.sources.rejects import numbered, reject_changes
@@ -21,7 +22,7 @@ UNREADABLE = "unreadable.parquet"
 
 @dataclass(slots=True)
 class Staging:
-    """One staging at work. `progress` is told rows and source bytes."""
+    """One staging at work. `progress` is told rows, and the bytes of all passes over the files."""
 
     job: Job
     folder: Path
@@ -49,8 +50,12 @@ class Staging:
         )[0][0]
         return int(count)
 
+    def watch(self, size: int) -> None:
+        """Count the bytes of a piece of a file that is gone through; raises InterruptedRunError if that is to end."""
+        until(self.engine.cancelled, lambda more: self.advance(0, more))(size)
+
     def advance(self, rows: int, size: int) -> None:
-        """A file is done: tell the progress."""
+        """A file, or a piece of one, is done: tell the progress."""
         self.rows, self.bytes = self.rows + rows, self.bytes + size
         self.progress(self.rows, self.bytes)
 

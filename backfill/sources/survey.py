@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from backfill.sources.checksum import plain_pieces
+from backfill.sources.checksum import Watch, plain_pieces, unwatched
 
 LF, CR, CRLF = b"\n", b"\r", b"\r\n"
 
@@ -32,13 +32,13 @@ class Survey:
     kinds_of_line_end: int = 0  # LF, CRLF, CR alone: how many of them there are, inside quotes or outside
 
 
-def survey(path: Path, quote: str) -> Survey:
-    """Look at the whole file, decompressed, in bounded memory. About 2 ns a byte."""
+def survey(path: Path, quote: str, watch: Watch = unwatched) -> Survey:
+    """Look at the whole file, decompressed, in bounded memory. About 2 ns a byte; `watch` is told them."""
     found = Survey()
     uninteresting = bytes(set(range(256)) - set(LF + CR + quote.encode()))
     lf = cr = crlf = parity = 0
     last = LF
-    for piece in whole_line_ends(plain_pieces(path)):
+    for piece in whole_line_ends(plain_pieces(path, watch=watch)):
         marks = piece.translate(None, uninteresting)
         piece_cr = marks.count(CR)
         lf, cr = lf + marks.count(LF), cr + piece_cr
