@@ -70,10 +70,27 @@ class Binder:
                 masks.append(inner)
         return pl.any_horizontal(masks) if masks else None
 
+    def unclear(self, column: Column, *, omit: bool = False) -> pl.Expr | None:
+        """True where a local time that its expression reads is no one instant, so that SQL saw none; None: cannot be.
+
+        Checks are added that say of the column read what is wrong with it.
+        """
+        masks = []
+        for name in column.reads:
+            read, spec = self.columns.get(name), self.job.source.columns.get(name)
+            if read is None or spec is None or read.kind is not Kind.TIMESTAMP or read.zone is Zone.UTC:
+                continue
+            stated = spec.timezone or self.job.source.timezone
+            if read.raw is not None and (stated or (spec.format or "iso8601") == "iso8601"):
+                masks.append(self.instant(read, omit=omit).is_null() & self.read(name).is_not_null())
+        return pl.any_horizontal(masks) if masks else None
+
     def shown(self, column: Column) -> pl.Expr:
         """The value as people may see it in a problem: the text as read where there is one."""
         bad = [self.columns[name] for name in column.reads if name in self.columns and self.columns[name].raw]
-        raws = [self.read(raw).cast(pl.String) for raw in (column.raw, *(each.raw for each in bad)) if raw]
+        misfits = [pl.when(self.read(each.name).is_null()).then(self.read(each.raw or "")) for each in bad]
+        raws = [self.read(raw) for raw in (column.raw, *(each.raw for each in bad)) if raw]
+        raws = [raw.cast(pl.String) for raw in (*misfits, *raws)]
         return pl.coalesce(*raws, self.display(column)) if raws else self.display(column)
 
     def display(self, column: Column) -> pl.Expr:
@@ -100,9 +117,14 @@ class Binder:
         ambiguous: str | None = None,
         nonexistent: str | None = None,
         omit: bool = False,
+        label: str = "",
     ) -> pl.Expr:
-        """The UTC instants of a timestamp or date column, derived once; checks for hours that are not or are twice."""
-        spec = self.job.source.columns.get(column.name) or ColumnSpec(type="timestamp")
+        """The UTC instants of a timestamp or date column, derived once; checks for hours that are not or are twice.
+
+        Where no zone is stated, times without offset are problems if others have one, else the job is at fault.
+        Problems name the column by its label.
+        """
+        label, spec = label or column.name, self._declared(column)
         zone = zone or spec.timezone or self.job.source.timezone
         policy = (ambiguous or spec.ambiguous, nonexistent or spec.nonexistent)
         value = self.read(column.name)
@@ -110,14 +132,27 @@ class Binder:
         if column.kind is not Kind.DATE and column.zone is Zone.UTC:
             zoned = _zoned(self.schema[column.name])
             instant = in_calendar(value.dt.convert_time_zone("UTC").dt.replace_time_zone(None) if zoned else value)
-            self.check("BF202", column.name, instant.is_null() & value.is_not_null(), pl.lit(""), omit=omit)
+            self.check("BF202", label, instant.is_null() & value.is_not_null(), pl.lit(""), omit=omit)
+            return instant
+        if zone is None and column.utc_flag:
+            instant = self.derive(f"__bf_instant:{column.name}", pl.when(self.read(column.utc_flag)).then(wall))
+            self.check("BF202", label, instant.is_null() & value.is_not_null(), self.shown(column), omit=omit)
             return instant
         if zone is None:
-            message = f"column {column.name!r} holds local times, and no time zone is stated"
+            message = f"column {label!r} holds local times, and no time zone is stated"
             raise JobError(message, hint="state `timezone:` on the source, the column or the timestamp")
-        return self._localised(column, wall, zone, policy, omit=omit)
+        return self._localised(column, wall, zone, policy, omit=omit, label=label)
 
-    def _localised(self, column: Column, wall: pl.Expr, zone: str, policy: tuple[str, str], *, omit: bool) -> pl.Expr:
+    def _declared(self, column: Column) -> ColumnSpec:
+        """What the job says of the column; of a column of `query`'s result it says nothing, whatever its name."""
+        source = self.job.source
+        own = source.query is None or source.database is not None
+        spec = source.columns.get(column.name) if own else None
+        return spec or ColumnSpec(type="timestamp")
+
+    def _localised(
+        self, column: Column, wall: pl.Expr, zone: str, policy: tuple[str, str], *, omit: bool, label: str
+    ) -> pl.Expr:
         flag = self.read(column.utc_flag).fill_null(value=False) if column.utc_flag else pl.lit(value=False)
         name = f"__bf_instant:{column.name}:{zone}:{policy[0]}:{policy[1]}"
         if name not in self.derived:
@@ -127,7 +162,7 @@ class Binder:
         odd = pl.when(pl.col(name).is_null()).then(wall)  # few: the costly questions are asked of these alone
         gap, twice = is_nonexistent(odd, zone), is_ambiguous(odd, zone)
         for code, mask in (("BF202", odd.is_not_null() & ~gap & ~twice), ("BF205", twice), ("BF206", gap)):
-            self.check(code, column.name, mask, self.shown(column), omit=omit)
+            self.check(code, label, mask, self.shown(column), omit=omit)
         return pl.col(name)
 
     # -- values -------------------------------------------------------------------------------------------------
@@ -150,7 +185,7 @@ class Binder:
         label = value.sql if isinstance(value, SqlValue) else value.column
         omit = value.on_bad == "omit"
         kind, dtype = column.kind, self.schema[column.name]
-        expr = self._resolved(column, omit=omit)
+        expr = self._resolved(column, omit=omit, label=label)
         if value.as_ == "text":
             encoded, plain = self._as_text(column, expr, dtype)
         elif value.as_ == "number" and kind is Kind.TEXT:
@@ -173,9 +208,9 @@ class Binder:
         source = expr.meta.root_names()[0] if localised else column.name
         return Cell(text, plain, kind, label, source, _direct(kind, expr, text), escapes=kind is Kind.TEXT)
 
-    def _resolved(self, column: Column, *, omit: bool) -> pl.Expr:
+    def _resolved(self, column: Column, *, omit: bool, label: str) -> pl.Expr:
         if column.kind is Kind.TIMESTAMP:
-            return self.instant(column, omit=omit)
+            return self.instant(column, omit=omit, label=label)
         value = self.read(column.name)
         return encode.json_plain(value) if column.kind is Kind.JSON else value
 
@@ -211,6 +246,8 @@ class Binder:
         masks = [mask for _, mask in found]
         if column.kind is Kind.TIMESTAMP:  # its checks: BF202, BF205, BF206, see `instant`
             masks.append(expr.is_null() & self.read(column.name).is_not_null())
+        unclear = self.unclear(column, omit=omit)
+        masks += [] if unclear is None else [unclear]
         return pl.any_horizontal(masks).fill_null(value=False) if masks else None
 
     @property

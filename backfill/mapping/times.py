@@ -31,10 +31,13 @@ def bind_timestamp(binder: Binder, spec: TimestampSpec, now: float) -> pl.Expr:
         unreadable = source.is_not_null() & instant.is_null()
         misfit = unreadable if misfit is None else misfit | unreadable
     else:
-        instant = binder.instant(column, zone=spec.timezone, ambiguous=spec.ambiguous, nonexistent=spec.nonexistent)
+        instant = binder.instant(
+            column, zone=spec.timezone, ambiguous=spec.ambiguous, nonexistent=spec.nonexistent, label=label
+        )
     if misfit is not None:
         binder.check("BF202", label, misfit, shown)
-    missing = source.is_null() if misfit is None else source.is_null() & ~misfit
+    known = [mask for mask in (misfit, binder.unclear(column)) if mask is not None]
+    missing = source.is_null() & ~pl.any_horizontal(known) if known else source.is_null()
     binder.check("BF201", label, missing, pl.lit(""))
     binder.check("BF203", label, instant < pl.lit(_EPOCH), shown)
     latest = datetime.fromtimestamp(now, UTC).replace(tzinfo=None)

@@ -10,11 +10,12 @@ Rules
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from backfill.job.models import ColumnSpec
 from backfill.records import Kind, Zone
 from backfill.sources.engine import literal
+from backfill.sources.zones import local_instant
 
 INTEGER = "[+-]?[0-9]+"
 #: RFC 8259, section 6, with an optional plus.
@@ -35,7 +36,7 @@ JSON_STRING = r'"(?:[^"\\]|\\.)*"'
 
 @dataclass(frozen=True, slots=True)
 class Cast:
-    """A declared column in SQL: `value` is what the snapshot holds, `in_sql` what expressions see."""
+    """A declared column in SQL: `value` is what the snapshot holds, `in_sql` what expressions see (see seen_by_sql)."""
 
     kind: Kind
     zone: Zone
@@ -49,11 +50,10 @@ def matches(text: str, grammar: str) -> str:
     return f"regexp_full_match({text}, {literal(grammar)})"
 
 
-def cast_of(text: str, spec: ColumnSpec, *, read_by_sql: bool, zone: str | None = None) -> Cast:
-    """The cast of an SQL text value to a declared type other than `text`; `zone` is that of times without offset."""
+def cast_of(text: str, spec: ColumnSpec, *, read_by_sql: bool) -> Cast:
+    """The cast of an SQL text value to a declared type other than `text`."""
     if spec.type == "timestamp":
-        cast = timestamp_cast(text, spec.format or "iso8601")
-        return _with_instant(cast, spec.timezone or zone) if cast.utc_flag and read_by_sql else cast
+        return timestamp_cast(text, spec.format or "iso8601")
     kind = Kind(spec.type)
     if spec.type == "decimal":
         grammar = SQL_DECIMAL if read_by_sql else DECIMAL
@@ -102,17 +102,24 @@ def timestamp_cast(text: str, pattern: str) -> Cast:
     return Cast(Kind.TIMESTAMP, Zone.UTC if has_offset else Zone.NAIVE, value, value)
 
 
-def _with_instant(cast: Cast, zone: str | None) -> Cast:
-    """The same cast, seen by SQL as instants; without a zone, a time without offset is a bad value then.
+def seen_by_sql(value: str, spec: ColumnSpec, zone: str | None, *, utc_flag: str) -> str | None:
+    """SQL: a declared timestamp as SQL is to see it, of the cast's value and its flag; None: as it is.
 
-    An hour that is twice is one of the two here, and one that is not is shifted: only SQL sees this value.
+    Wherever a zone is known (of the value, the column, or `zone`, the source's) that is the instant, by the column's
+    own policy, and NULL where that says error. A column by `iso8601` is always instants: its type must not depend on
+    the rows. So a time without offset is NULL where no zone is stated.
     """
-    instant = f"({cast.value}) AT TIME ZONE 'UTC'"
-    if zone is None:
-        value = f"CASE WHEN {cast.utc_flag} THEN {cast.value} END"
-        return replace(cast, value=value, in_sql=f"CASE WHEN {cast.utc_flag} THEN {instant} END")
-    local = f"({cast.value}) AT TIME ZONE {literal(zone)}"
-    return replace(cast, in_sql=f"CASE WHEN {cast.utc_flag} THEN {instant} ELSE {local} END")
+    pattern = spec.format or "iso8601"
+    if pattern.startswith("epoch_") or "%z" in pattern or "%Z" in pattern:
+        return None
+    own = spec.timezone or zone
+    if own is None:
+        local = None if pattern != "iso8601" else "CAST(NULL AS TIMESTAMPTZ)"
+    else:
+        local = local_instant(value, own, spec.ambiguous, spec.nonexistent)
+    if pattern != "iso8601" or local is None:
+        return local
+    return f"CASE WHEN {utc_flag} THEN make_timestamptz(epoch_us({value})) ELSE {local} END"
 
 
 def iso8601_cast(text: str) -> Cast:

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import duckdb
 
-from backfill.errors import InterruptedRunError, SourceError, StoppedError
+from backfill.errors import InterruptedRunError, JobError, SourceError, StoppedError
 
 #: Rows of a Parquet row group in a snapshot: what prepare reads at once.
 ROW_GROUP_ROWS = 32_768
@@ -111,11 +111,22 @@ def open_engine(
     memory_bytes: int | None = None,
     threads: int | None = None,
     cancelled: Callable[[], bool] = never,
+    timezone: str | None = None,
 ) -> Engine:
-    """A connection that may read `files` and read and write below `folder`, with its temporary files there."""
+    """A connection that may read `files` and read and write below `folder`, with its temporary files there.
+
+    `timezone` is the zone that SQL's clock faces show, such as hour() of an instant; UTC where none is stated.
+
+    Raises:
+        JobError: DuckDB does not know that zone.
+    """
     connection = duckdb.connect()
+    try:
+        connection.execute(f"SET TimeZone = {literal(timezone or 'UTC')}")
+    except duckdb.Error as error:
+        connection.close()
+        raise JobError(f"source.timezone: {reason(error)}", hint="state a zone by its usual IANA name") from error
     settings: dict[str, str | int | bool | list[str]] = {
-        "TimeZone": "UTC",
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
         "python_enable_replacements": False,

@@ -46,7 +46,10 @@ def inspect(job: Job) -> Schema:
     """
     files, further = extra_files(job, locate(job))
     paths = [file.path for file in (*files, *further.values())]
-    with tempfile.TemporaryDirectory(prefix="backfill-") as folder, open_engine(Path(folder), paths) as engine:
+    with (
+        tempfile.TemporaryDirectory(prefix="backfill-") as folder,
+        open_engine(Path(folder), paths, timezone=job.source.timezone) as engine,
+    ):
         kind = one_format(job, files)
         columns = _source_columns(engine, job, kind, files, Path(folder))
         complete = kind != "ndjson"

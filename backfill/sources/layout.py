@@ -1,7 +1,7 @@
 """From a source's columns to the snapshot's: declared types cast, `where` applied, expressions and times computed.
 
 The SQL has three floors, each a projection of the one below, so that DuckDB does all in one pass:
-    1. the source's columns; declared ones cast, their text beside them
+    1. the source's columns; declared ones cast, their text beside them; local times that SQL reads made instants
     2. whether `where` keeps the row, and whether it could be asked at all
     3. the expressions, and times parsed for the calls; both only of rows that are kept and whose columns are good
 """
@@ -9,7 +9,7 @@ The SQL has three floors, each a projection of the one below, so that DuckDB doe
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from duckdb.sqltypes import DuckDBPyType
@@ -17,7 +17,7 @@ from duckdb.sqltypes import DuckDBPyType
 from backfill.errors import JobError
 from backfill.job.models import ColumnSpec, Job
 from backfill.records import FILE_COLUMN, INTERNAL_PREFIX, RECORD_COLUMN, Column, Kind, Zone
-from backfill.sources.casts import cast_of
+from backfill.sources.casts import cast_of, seen_by_sql
 from backfill.sources.engine import Engine, literal, quoted
 from backfill.sources.sqltext import check_expression
 from backfill.sources.storage import kind_of, stored, zone_of
@@ -43,7 +43,7 @@ class Layout:
     """What to write for each row: `select` gives the SQL, `columns` says what comes out."""
 
     columns: tuple[Column, ...]
-    floor: str  # select list of floor 1
+    floor: _Floor
     keep: str | None  # SQL of `where` over floor 1; None: every row
     where_bad: str | None
     outputs: tuple[str, ...]  # select list of floor 3
@@ -53,14 +53,28 @@ class Layout:
 
         With `filtered` rows that `where` does not keep are left out, else the column KEEP says so.
         """
-        below = ", ".join([self.floor, *extra])
         flags = [f"{self.keep or 'true'} AS {KEEP}", f"{self.where_bad or 'false'} AS {WHERE_BAD}"]
         outputs = [*self.outputs, *extra, *([] if filtered or self.keep is None else [KEEP])]
         tail = f" WHERE {KEEP}" if filtered and self.keep is not None else ""
         return (
             f"SELECT {', '.join(outputs)} FROM (SELECT *, {', '.join(flags)} FROM "
-            f"(SELECT {below} FROM {relation}) AS source) AS source{tail}"
+            f"{self.floor.over(relation, extra)} AS source) AS source{tail}"
         )
+
+
+@dataclass(slots=True)
+class _Floor:
+    """Floor 1: its select list, and the instants that are made of it."""
+
+    values: list[str] = field(default_factory=list)
+    instants: list[str] = field(default_factory=list)
+    #: Per cast column the SQL that its value is bad: it does not fit, or is a local time that is no one instant.
+    bad: dict[str, str] = field(default_factory=dict)
+
+    def over(self, relation: str, extra: Sequence[str] = ()) -> str:
+        """SQL: the floor as a relation."""
+        below = f"(SELECT {', '.join([*self.values, *extra])} FROM {relation})"
+        return f"(SELECT *, {', '.join(self.instants)} FROM {below})" if self.instants else below
 
 
 def declared(job: Job, names: Sequence[str]) -> dict[str, ColumnSpec]:
@@ -113,12 +127,13 @@ def lay_out(
     names = [column.name for column in columns]
     reads = {text: check_expression(engine, text, names) for text in sql_texts(job)}
     by_sql = {name for read in reads.values() for name in read} | set(in_query)
-    floor, outputs, described, bad = _floor(columns, by_sql, job.source.timezone, trimmed=trimmed)
+    floor, outputs, described = _floor(columns, by_sql, job.source.timezone, trimmed=trimmed)
+    bad = floor.bad
     decimals = {column.name for column in columns if column.spec is not None and column.spec.type == "decimal"}
     where_reads = tuple(name for name in reads.get(job.where or "", ()) if name in bad)
     where_bad = " OR ".join(bad[name] for name in where_reads) if where_reads else None
     keep = _keep(job.where, where_bad)
-    scope = f"(SELECT {', '.join(floor)} FROM {empty_relation(columns)}) AS source"
+    scope = f"{floor.over(empty_relation(columns))} AS source"
     for text, name in job.expressions().items():
         inner = [bad[read] for read in reads[text] if read in bad]
         guard = " OR ".join([*inner, *([f"NOT {KEEP}"] if keep else [])])
@@ -130,7 +145,7 @@ def lay_out(
     if where_bad is not None:
         outputs.append(WHERE_BAD)
         described.append(Column(WHERE_BAD, Kind.BOOLEAN, reads=where_reads))
-    return Layout(tuple(described), ", ".join(floor), keep, where_bad, tuple(outputs))
+    return Layout(tuple(described), floor, keep, where_bad, tuple(outputs))
 
 
 def sql_texts(job: Job) -> list[str]:
@@ -183,7 +198,7 @@ def _keep(where: str | None, where_bad: str | None) -> str | None:
 def binding_scope(job: Job, columns: Sequence[SourceColumn]) -> str:
     """A relation without rows that expressions bind against as they do when they run."""
     floor = _floor(columns, {column.name for column in columns}, job.source.timezone)[0]
-    return f"(SELECT {', '.join(floor)} FROM {empty_relation(columns)}) AS source"
+    return f"{floor.over(empty_relation(columns))} AS source"
 
 
 def empty_relation(columns: Sequence[SourceColumn]) -> str:
@@ -194,36 +209,41 @@ def empty_relation(columns: Sequence[SourceColumn]) -> str:
 
 def _floor(
     columns: Sequence[SourceColumn], by_sql: set[str], zone: str | None, *, trimmed: bool = False
-) -> tuple[list[str], list[str], list[Column], dict[str, str]]:
-    """Floor 1's select list, the outputs and columns made of it, and per cast column the SQL that its value is bad."""
-    floor: list[str] = []
+) -> tuple[_Floor, list[str], list[Column]]:
+    """Floor 1, and the outputs and columns made of it; `zone` is that of times without offset."""
+    floor = _Floor()
     outputs: list[str] = []
     own: list[Column] = []
     internal: list[tuple[str, Column]] = []
-    bad: dict[str, str] = {}
     for column in columns:
         name = quoted(column.name)
         if column.spec is None:
-            floor.append(name)
+            floor.values.append(name)
             outputs.append(f"{written(name, column.type, trimmed=trimmed)} AS {name}")
             own.append(Column(column.name, kind_of(column.type), zone_of(column.type)))
             continue
-        cast = cast_of(name, column.spec, read_by_sql=column.name in by_sql, zone=zone)
+        cast = cast_of(name, column.spec, read_by_sql=column.name in by_sql)
         raw, text, flag = RAW + column.name, TEXT + column.name, UTC_FLAG + column.name
-        floor += [f"{cast.in_sql} AS {name}", f"{name} AS {quoted(raw)}"]
-        kept = name
-        if cast.in_sql != cast.value:
-            floor.append(f"{cast.value} AS {quoted(text)}")
-            kept = quoted(text)
+        seen = None
+        if cast.kind is Kind.TIMESTAMP and column.name in by_sql:
+            seen = seen_by_sql(quoted(text), column.spec, zone, utc_flag=quoted(flag))
+        kept = name if seen is None and cast.in_sql == cast.value else quoted(text)
+        floor.values.append(f"{name} AS {quoted(raw)}")
+        if kept != name:
+            floor.values.append(f"{cast.value} AS {kept}")
+        if seen is None:
+            floor.values.append(f"{cast.in_sql} AS {name}")
+        else:
+            floor.instants.append(f"{seen} AS {name}")
         outputs.append(f"{kept} AS {name}")
         own.append(Column(column.name, cast.kind, cast.zone, raw=raw, utc_flag=flag if cast.utc_flag else None))
         internal.append((quoted(raw), Column(raw, Kind.TEXT)))
         if cast.utc_flag:
-            floor.append(f"{cast.utc_flag} AS {quoted(flag)}")
+            floor.values.append(f"{cast.utc_flag} AS {quoted(flag)}")
             internal.append((quoted(flag), Column(flag, Kind.BOOLEAN)))
-        bad[column.name] = f"({quoted(raw)} IS NOT NULL AND {kept} IS NULL)"
+        floor.bad[column.name] = f"({quoted(raw)} IS NOT NULL AND {name} IS NULL)"
     outputs += [sql for sql, _ in internal]
-    return floor, outputs, [*own, *(column for _, column in internal)], bad
+    return floor, outputs, [*own, *(column for _, column in internal)]
 
 
 def _add_times(job: Job, columns: Sequence[SourceColumn], outputs: list[str], described: list[Column]) -> None:

@@ -12,7 +12,7 @@ from backfill.errors import BackfillError, JobError, SourceError
 from backfill.job.models import Job, Source
 from backfill.records import INTERNAL_PREFIX, RECORD_COLUMN, Column, Kind, Snapshot, SnapshotPart, SourceFile, Zone
 from backfill.sources.binding import binder_fault, bound_layout, faults_error
-from backfill.sources.casts import SQL_DECIMAL_TYPE
+from backfill.sources.casts import SQL_DECIMAL_TYPE, seen_by_sql
 from backfill.sources.engine import Engine, literal, quoted, reason, storage_failure
 from backfill.sources.files import extra_files
 from backfill.sources.layout import Layout, SourceColumn, check_names, place_columns
@@ -36,24 +36,28 @@ def freeze_query(staging: Staging, freeze_rows: FreezeRows) -> Snapshot:
     for name, file in further.items():
         _add_input(staging, name, file, freeze_rows)
     reads = query_reads(engine, job, [column.name for column in _own(rows)])
-    bad = {column.name: _bad(column) for column in _own(rows) if column.raw and column.name in reads}
+    read = [column for column in _own(rows) if column.raw and column.name in reads]
+    _refuse_zoneless(read, job)
+    bad = {
+        column.name: f"({quoted(column.raw or '')} IS NOT NULL AND {_in_sql(column, job)} IS NULL)" for column in read
+    }
     keep = f" WHERE NOT ({' OR '.join(bad.values())})" if bad else ""
     engine.run(f"CREATE VIEW {SOURCE} AS SELECT {_values(rows, job)} FROM {_relation(rows)}{keep}")
     unreadable = _save_unreadable(staging, rows, bad)
     layout = query_layout(engine, job)
     try:
-        read = staging.copy(layout.select(query_relation(job), filtered=False), staging.part(0))
+        count = staging.copy(layout.select(query_relation(job), filtered=False), staging.part(0))
     except duckdb.Error as error:
         raise _failure(staging, layout, error) from error
-    kept = read if layout.keep is None else staging.number(layout, staging.part(0), read, [])
+    kept = count if layout.keep is None else staging.number(layout, staging.part(0), count, [])
     described = layout.columns if layout.keep is None else (*layout.columns, *place_columns(file=False))
     shutil.rmtree(staging.folder / SOURCE, ignore_errors=True)
     return Snapshot(
         parts=(SnapshotPart(staging.part(0), kept, 0),),
         columns=described,
         files=staging.files,
-        read=read + unreadable,
-        filtered=read - kept,
+        read=count + unreadable,
+        filtered=count - kept,
         unreadable=unreadable,
         in_place=False,
         unreadable_file=staging.unreadable_file if unreadable else None,
@@ -155,17 +159,21 @@ def _in_sql(column: Column, job: Job) -> str:
         return f"CAST({name} AS {SQL_DECIMAL_TYPE})"
     if column.kind is Kind.JSON:
         return f"CAST({name} AS JSON)"
-    if column.kind is not Kind.TIMESTAMP or column.raw is None or column.zone is Zone.NAIVE:
+    if column.kind is not Kind.TIMESTAMP or column.raw is None:
         return name
-    spec = job.source.columns.get(column.name)
-    zone = (spec.timezone if spec else None) or job.source.timezone or "UTC"
-    local = f"{name} AT TIME ZONE {literal(zone)}"
-    instant = f"CAST({name} AS TIMESTAMP) AT TIME ZONE 'UTC'"
-    return f"CASE WHEN {quoted(column.utc_flag)} THEN {instant} ELSE {local} END" if column.utc_flag else instant
+    flag = quoted(column.utc_flag) if column.utc_flag else literal(column.zone is Zone.UTC)
+    return seen_by_sql(name, job.source.columns[column.name], job.source.timezone, utc_flag=flag) or name
 
 
-def _bad(column: Column) -> str:
-    return f"({quoted(column.raw or '')} IS NOT NULL AND {quoted(column.name)} IS NULL)"
+def _refuse_zoneless(read: Sequence[Column], job: Job) -> None:
+    """Raise JobError for a column by iso8601 that holds nothing but local times, where no zone is stated for them."""
+    for column in read:
+        spec = job.source.columns[column.name]
+        zone = spec.timezone or job.source.timezone
+        local = column.kind is Kind.TIMESTAMP and column.zone is Zone.NAIVE
+        if local and zone is None and (spec.format or "iso8601") == "iso8601":
+            message = f"the query reads column {column.name!r}, which holds local times, and no time zone is stated"
+            raise JobError(message, hint="state `timezone:` on the source or the column")
 
 
 def _save_unreadable(staging: Staging, rows: Snapshot, bad: dict[str, str]) -> int:
@@ -191,6 +199,11 @@ def _left_out(rows: Snapshot, bad: dict[str, str], asked: str) -> str:
     )
     column = " ".join(f"WHEN {test} THEN {literal(name)}" for name, test in bad.items())
     value = " ".join(f"WHEN {test} THEN {quoted(rows.column(name).raw)}" for name, test in bad.items())  # type: ignore[union-attr,arg-type]
+    why = " ".join(
+        f"WHEN {test} THEN CASE WHEN {quoted(name)} IS NULL THEN 'a value that does not fit its declared type' "
+        "ELSE 'a local time that occurs twice or never, or has no zone' END"
+        for name, test in bad.items()
+    )
     members = ", ".join(
         f"{quoted(own.name)} := {quoted(own.raw) if own.raw else quoted(own.name)}" for own in _own(rows)
     )
@@ -200,7 +213,7 @@ def _left_out(rows: Snapshot, bad: dict[str, str], asked: str) -> str:
         RECORD_COLUMN if numbered else "file_row_number + 1",
         "0",
         "'BF007'",
-        f"'a value that does not fit its declared type, in a column that the query reads: ' || CASE {column} END",
+        f"CASE {why} END || ', in a column that the query reads'",
         f"CAST(to_json(struct_pack({members})) AS VARCHAR)",
         column=f"CASE {column} END",
         value=f"CASE {value} END",
