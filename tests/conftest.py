@@ -15,7 +15,7 @@ settings.load_profile("ci" if os.environ.get("CI") else "desk")
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No write key, option, proxy or taste in colours of the developer's shell reaches a test or a process that it starts."""
+    """No write key, option, proxy or taste in colours of the shell reaches a test or a process that it starts."""
     for name in list(os.environ):
         ours = name.startswith(("BACKFILL_", "SEGMENT_")) or name in ("NO_COLOR", "FORCE_COLOR")
         if ours or name.lower().endswith("_proxy"):

@@ -15,8 +15,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     `arguments` are the words after the program's name, by default those of this process.
     """
-    # Preparing encodes in threads of its own; more of them inside polars only add waiting (measured: docs/cli.md).
-    os.environ.setdefault("POLARS_MAX_THREADS", "1")
+    # Preparing encodes in four threads of its own; polars needs as many, or they wait for each other in its pool, and
+    # no more, or memory grows with the machine (docs/performance.md).
+    os.environ.setdefault("POLARS_MAX_THREADS", "4")
     session = Session()
     words = None if arguments is None else list(arguments)
     return handled(session, lambda: backfill.main(words, prog_name="backfill", standalone_mode=False, obj=session))

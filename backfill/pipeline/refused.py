@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from itertools import groupby
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import polars as pl
 
 from backfill.disk import out_of_space
 from backfill.ledger import LedgerReader, RefusedBatch
+from backfill.limits import ENVELOPE_HEAD
 from backfill.prepare.frames import ROW_COLUMN, SHARD_ROWS, Frames
 from backfill.prepare.rejects import original
 from backfill.records import (
@@ -28,6 +30,8 @@ from backfill.spool import Spool
 __all__ = ["SUFFIX", "RefusedBatch", "keep_refused", "original_rows", "refused_batches", "refused_calls"]
 
 SUFFIX = ".refused.parquet"
+#: How every call begins, see prepare.
+MESSAGE_ID = re.compile(rb'\{"type":"[a-z]+","messageId":("(?:[^"\\]|\\.)*")')
 
 
 def refused_batches(ledger: Path) -> list[RefusedBatch]:
@@ -67,12 +71,12 @@ def refused_calls(
         batch.calls,
         offset=batch.first_call * np.dtype(CALL_RECORD).itemsize,
     )
-    sent = json.loads(spool.plain(batch) + b"]}")["batch"]
+    ids = message_ids(spool.plain(batch), records["bytes"])
     calls = pl.DataFrame(
         {
             "row": records["row"].astype(np.uint32),
             "call": [scopes[index] for index in records["call"]],
-            "message_id": [call["messageId"] for call in sent],
+            "message_id": ids,
         }
     )
     constants = {
@@ -87,6 +91,16 @@ def refused_calls(
     return (
         calls.join(rows, on="row", how="left", maintain_order="left").with_columns(**constants).select(REJECT_COLUMNS)
     )
+
+
+def message_ids(plain: bytes, sizes: np.ndarray) -> list[str]:
+    """The message id of each call of a batch; read without parsing the calls, as a target may refuse them for that."""
+    ids, start = [], len(ENVELOPE_HEAD)
+    for size in sizes.tolist():
+        found = MESSAGE_ID.match(plain, start)
+        ids.append(json.loads(found[1]) if found else "")
+        start += size + 1  # and the comma
+    return ids
 
 
 def original_rows(shard: int, rows: np.ndarray, snapshot: Snapshot, frames: Frames) -> pl.DataFrame:
