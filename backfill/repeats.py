@@ -22,8 +22,8 @@ Hashes = npt.NDArray[np.uint64]
 #: Sixteen bytes a row.
 Sixteen = npt.NDArray[np.uint8]
 
-#: Hashes kept in memory before they go to disk: 64 MB.
-MEMORY_HASHES: Final = 8_000_000
+#: Hashes kept in memory before they go to disk: 16 MB, and twice as much while they are sorted.
+MEMORY_HASHES: Final = 2_000_000
 BUCKETS: Final = 256
 
 

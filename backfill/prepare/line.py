@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -66,12 +66,18 @@ def prepare(
     )
     with ThreadPoolExecutor(max(1, workers), thread_name_prefix="prepare") as pool:
         line = _with_arbiter(line, pool, work_folder)
-        plans = []
-        for plan in _in_order(line, pool, done, ahead=max(1, workers) + 1):
-            if plan.shard not in done:
-                on_shard(plan)
-            plans.append(plan)
-    return summed(plans)
+        # Summed as they come: a history in no order has all its days in each plan, so many plans would be much.
+        return summed(_told(_in_order(line, pool, done, ahead=max(1, workers) + 1), done, on_shard))
+
+
+def _told(
+    plans: Iterable[ShardPlan], done: Mapping[int, ShardPlan], on_shard: Callable[[ShardPlan], None]
+) -> Iterator[ShardPlan]:
+    """The plans, each new one told first."""
+    for plan in plans:
+        if plan.shard not in done:
+            on_shard(plan)
+        yield plan
 
 
 def _with_arbiter(line: Line, pool: ThreadPoolExecutor, work_folder: Path) -> Line:
