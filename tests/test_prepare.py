@@ -19,10 +19,11 @@ from backfill.encode import kind_of
 from backfill.job.models import Call, ColumnValue, ConstantValue, Job, ObjectSpec, Source, TimestampSpec
 from backfill.ledger import plan_digest
 from backfill.limits import CANARY_CALLS, ENVELOPE_BYTES, SEGMENT, Limits
-from backfill.prepare import Plan, prepare
+from backfill.prepare import prepare
 from backfill.prepare.frames import SHARD_ROWS
 from backfill.records import CALL_RECORD, Batch, Column, PlannedBatch, ShardPlan, Snapshot, SnapshotPart, SourceFile
 from backfill.spool import Scales, Spool
+from tests.plans import Plan, summed
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
 START = datetime(2020, 1, 1, tzinfo=UTC)
@@ -109,7 +110,7 @@ def run(job: Job, snapshot: Snapshot, folder: Path | None, **options: Any) -> Pr
     work = folder or snapshot.parts[0].path.parent
     shards: list[ShardPlan] = []
     settings: dict[str, Any] = {"limits": SEGMENT, "workers": 3, "done": {}, "cancelled": lambda: False} | options
-    plan = prepare(
+    prepare(
         job,
         snapshot,
         spool or Scales(),
@@ -120,7 +121,7 @@ def run(job: Job, snapshot: Snapshot, folder: Path | None, **options: Any) -> Pr
         on_shard=shards.append,
         **settings,
     )
-    prepared = Prepared(plan, shards, spool)
+    prepared = Prepared(summed([*settings["done"].values(), *shards]), shards, spool)
     if spool is not None:
         prepared.bodies = [spool.plain(as_batch(shard, batch)) for shard in shards for batch in shard.batches]
     return prepared

@@ -13,21 +13,17 @@ import polars as pl
 from backfill.disk import out_of_space
 from backfill.ledger import LedgerReader, RefusedBatch
 from backfill.limits import ENVELOPE_HEAD
-from backfill.prepare.frames import ROW_COLUMN, SHARD_ROWS, Frames
-from backfill.prepare.rejects import original
+from backfill.prepare.frames import Frames
+from backfill.prepare.rejects import originals
 from backfill.records import (
     CALL_RECORD,
-    FILE_COLUMN,
-    INTERNAL_PREFIX,
-    RECORD_COLUMN,
     REJECT_COLUMNS,
-    Kind,
     Severity,
     Snapshot,
 )
 from backfill.spool import Spool
 
-__all__ = ["SUFFIX", "RefusedBatch", "keep_refused", "original_rows", "refused_batches", "refused_calls"]
+__all__ = ["SUFFIX", "RefusedBatch", "keep_refused", "refused_batches", "refused_calls"]
 
 SUFFIX = ".refused.parquet"
 #: How every call begins, see prepare.
@@ -87,7 +83,7 @@ def refused_calls(
         "value": pl.lit(""),
         "message": pl.lit(f"refused by the target: {refused.detail}"),
     }
-    rows = original_rows(batch.shard, records["row"], snapshot, frames)
+    rows = originals(calls["row"].unique(), batch.shard, snapshot, frames)
     return (
         calls.join(rows, on="row", how="left", maintain_order="left").with_columns(**constants).select(REJECT_COLUMNS)
     )
@@ -101,21 +97,3 @@ def message_ids(plain: bytes, sizes: np.ndarray) -> list[str]:
         ids.append(json.loads(found[1]) if found else "")
         start += size + 1  # and the comma
     return ids
-
-
-def original_rows(shard: int, rows: np.ndarray, snapshot: Snapshot, frames: Frames) -> pl.DataFrame:
-    """row, file, record, original of those rows of a shard."""
-    own = [
-        one for one in snapshot.columns if not one.name.startswith(INTERNAL_PREFIX) and one.kind is not Kind.INTERVAL
-    ]
-    first, last = int(rows.min()), int(rows.max())
-    start = shard * SHARD_ROWS
-    names = [one.raw or one.name for one in own]
-    frame = frames.read(start + first, start + last + 1, [*names, FILE_COLUMN, RECORD_COLUMN])
-    files = {index: file.name for index, file in enumerate(snapshot.files)}
-    return frame.select(
-        (pl.col(ROW_COLUMN) - start).cast(pl.UInt32).alias("row"),
-        pl.col(FILE_COLUMN).cast(pl.UInt32).replace_strict(files, return_dtype=pl.String).alias("file"),
-        pl.col(RECORD_COLUMN).cast(pl.UInt64).alias("record"),
-        original(own, dict(frame.schema)).alias("original"),
-    )

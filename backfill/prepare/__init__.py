@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from backfill.prepare.line import prepare
-from backfill.prepare.plan import Plan, summed
 from backfill.prepare.rows import map_rows, preview
 
-__all__ = ["Plan", "map_rows", "prepare", "preview", "summed"]
+__all__ = ["map_rows", "prepare", "preview"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +13,6 @@ from backfill.limits import Limits
 from backfill.mapping import compile_job
 from backfill.mapping.calls import Key
 from backfill.prepare.frames import Frames
-from backfill.prepare.plan import Plan, summed
 from backfill.prepare.schema import snapshot_schema
 from backfill.prepare.shard import Canary, Line, key_hashes, prepare_shard, replay_shard
 from backfill.records import ShardPlan, ShardSink, Snapshot
@@ -36,7 +35,7 @@ def prepare(
     cancelled: Callable[[], bool],
     limit: int | None = None,
     frame_rows: int | None = None,
-) -> Plan:
+) -> None:
     """Map, check, encode and pack every staged row (the first `limit` of them, where given) into `sink`.
 
     `done` are shards that an earlier process prepared and recorded: they are taken as they are. `on_shard` gets every
@@ -66,18 +65,10 @@ def prepare(
     )
     with ThreadPoolExecutor(max(1, workers), thread_name_prefix="prepare") as pool:
         line = _with_arbiter(line, pool, work_folder)
-        # Summed as they come: a history in no order has all its days in each plan, so many plans would be much.
-        return summed(_told(_in_order(line, pool, done, ahead=max(1, workers) + 1), done, on_shard))
-
-
-def _told(
-    plans: Iterable[ShardPlan], done: Mapping[int, ShardPlan], on_shard: Callable[[ShardPlan], None]
-) -> Iterator[ShardPlan]:
-    """The plans, each new one told first."""
-    for plan in plans:
-        if plan.shard not in done:
-            on_shard(plan)
-        yield plan
+        # Told and let go: a history in no order has all its days in each plan, so many plans would be much.
+        for plan in _in_order(line, pool, done, ahead=max(1, workers) + 1):
+            if plan.shard not in done:
+                on_shard(plan)
 
 
 def _with_arbiter(line: Line, pool: ThreadPoolExecutor, work_folder: Path) -> Line:

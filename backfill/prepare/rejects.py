@@ -41,15 +41,13 @@ def describe(
     """
     if not len(problems):
         return None, ()
-    originals = _originals(problems["row"].unique(), shard, snapshot, frames)
-    names = {index: file.name for index, file in enumerate(snapshot.files)}
+    rows = originals(problems["row"].unique(), shard, snapshot, frames)
     scopes = {call.index: call.scope for call in calls}
     titles = {code: rule.title for code, rule in CODES.items()}
     described = (
-        problems.join(originals, on="row", how="left", maintain_order="left")
+        problems.join(rows, on="row", how="left", maintain_order="left")
         .sort("row", "call", "code", "column", maintain_order=True)
         .with_columns(
-            pl.col("file").replace_strict(names, return_dtype=pl.String),
             pl.lit(0, pl.UInt64).alias("line"),
             pl.col("call").replace_strict(scopes, return_dtype=pl.String),
             pl.col("code").replace_strict(titles, return_dtype=pl.String).alias("message"),
@@ -75,8 +73,9 @@ def _problem(row: Mapping[str, object]) -> Problem:
     )
 
 
-def _originals(rows: pl.Series, shard: int, snapshot: Snapshot, frames: Frames) -> pl.DataFrame:
-    """row, file (index), record, original of some rows of a shard."""
+def originals(rows: pl.Series, shard: int, snapshot: Snapshot, frames: Frames) -> pl.DataFrame:
+    """Some rows of a shard with where they stood: row, file (its name), record, original (see `original`)."""
+    files = {index: file.name for index, file in enumerate(snapshot.files)}
     # polars panics on Parquet's INTERVAL, and DuckDB never hands one over: a job has to cast it
     own = [c for c in snapshot.columns if not c.name.startswith(INTERNAL_PREFIX) and c.kind is not Kind.INTERVAL]
     names = [column.raw or column.name for column in own]
@@ -87,7 +86,7 @@ def _originals(rows: pl.Series, shard: int, snapshot: Snapshot, frames: Frames) 
             found.append(
                 wanted.select(
                     pl.col(ROW_COLUMN).alias("row"),
-                    pl.col(FILE_COLUMN).cast(pl.UInt32).alias("file"),
+                    pl.col(FILE_COLUMN).cast(pl.UInt32).replace_strict(files, return_dtype=pl.String).alias("file"),
                     pl.col(RECORD_COLUMN).cast(pl.UInt64).alias("record"),
                     original(own, dict(wanted.schema)).alias("original"),
                 )

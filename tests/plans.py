@@ -1,4 +1,4 @@
-"""What preparing found out about a whole job."""
+"""Sums over the shards that prepare made, for tests; of a run the ledger has them."""
 
 from __future__ import annotations
 
