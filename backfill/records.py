@@ -127,7 +127,6 @@ class Snapshot:
     unreadable: int  # could not be read as a row; problems in `unreadable_file`
     in_place: bool  # the parts are the source's own files
     unreadable_file: Path | None = None  # Parquet of rejected rows, see REJECT_COLUMNS
-    text_source: bool = False  # the format has lines, so problems can be given one
 
     @property
     def rows(self) -> int:

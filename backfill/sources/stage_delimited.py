@@ -66,7 +66,6 @@ def freeze_delimited(staging: Staging, kind: str, in_query: Sequence[str] = ()) 
         unreadable=unreadable,
         in_place=False,
         unreadable_file=staging.unreadable_file if unreadable else None,
-        text_source=True,
     )
 
 

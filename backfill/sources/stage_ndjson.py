@@ -101,7 +101,6 @@ def freeze_ndjson(staging: Staging, in_query: Sequence[str] = ()) -> Snapshot:
         unreadable=unreadable,
         in_place=False,
         unreadable_file=staging.unreadable_file if unreadable else None,
-        text_source=True,
     )
 
 

@@ -61,7 +61,6 @@ def freeze_query(staging: Staging, freeze_rows: FreezeRows) -> Snapshot:
         unreadable=unreadable,
         in_place=False,
         unreadable_file=staging.unreadable_file if unreadable else None,
-        text_source=False,
     )
 
 
