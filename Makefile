@@ -19,7 +19,7 @@ COVERED := $(if $(COVERAGE),--cov --cov-report=term)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint format check bench lock wheel clean
+.PHONY: help demo test lint format check bench torture powercut soak lock wheel clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,15 @@ check: lint test ## lint and test: what a change must pass
 
 bench: $(VENV)/.dev ## speed and memory beside the SDK and a hand-written script (needs nginx; some minutes)
 	$(BIN)/python -m bench $(ARGS)
+
+torture: $(VENV)/.dev ## kill, signal, starve of disk and damage runs at random (10 minutes; ARGS="--seconds 60 kill")
+	$(BIN)/python -m tests.torture $(ARGS)
+
+powercut: $(VENV)/.dev ## cut the power of a recorded run at 200 random instants (needs strace; 4 minutes; ARGS="--cuts 50 --seed 7")
+	$(BIN)/python -m tests.torture.power_cut_main $(ARGS)
+
+soak: $(VENV)/.dev ## ten million calls through random faults and kills (10 minutes; ARGS="--calls 200000")
+	$(BIN)/python -m tests.torture.soak $(ARGS)
 
 lock: $(VENV)/.dev ## write the lock files again after a change of dependencies in pyproject.toml (UPGRADE=--upgrade)
 	$(LOCK) --output-file requirements.lock pyproject.toml

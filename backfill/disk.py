@@ -1,4 +1,4 @@
-"""Writing files so that they are there after a power cut, whole or not at all; and saying so where the disk is full.
+"""Writing files so that they are there after a power cut, whole or not at all; and saying so where that cannot be.
 
 A file is written under another name, forced to the disk, renamed, and then its folder is forced too: only after that
 does anybody record that it exists. (POSIX leaves the order of data and rename open; the fsync between closes that.)
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,6 +19,11 @@ from backfill.errors import StoppedError
 ASIDE_SUFFIX = ".tmp"
 PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
+#: Errors of a disk that has no room, and of one that takes nothing (EFBIG: `ulimit -f`).
+NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT))
+NO_WRITING = frozenset((errno.EROFS, errno.EFBIG, errno.EIO))
+#: The same where they are of a file that is ours to write; elsewhere they say that something may not be read.
+NO_PERMISSION = frozenset((errno.EACCES, errno.EPERM))
 
 
 def aside(path: Path) -> Path:
@@ -40,8 +46,15 @@ def sync_folder(folder: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and those above it where they are missing, mode 0700, durably."""
+    """Make a folder and those above it where they are missing, mode 0700, durably.
+
+    One that is there may have been made by a process that was killed before it forced that to the disk; where nobody
+    but another user can have made it, it stands by itself.
+    """
     if folder.is_dir():
+        if os.access(folder.parent, os.R_OK | os.W_OK):
+            with out_of_space(folder.parent):
+                sync_folder(folder.parent)
         return
     make_folder(folder.parent)
     with out_of_space(folder.parent):
@@ -60,14 +73,57 @@ def write_durably(path: Path, content: bytes) -> None:
         aside(path).replace(path)
 
 
+def fill_durably(path: Path, fill: Callable[[Path], object]) -> None:
+    """Put at `path` the file that `fill` writes where it is told, as `write_durably` does."""
+    with out_of_space(path.parent):
+        aside(path).touch(mode=PRIVATE_FILE)
+        with system_errors():
+            fill(aside(path))
+        sync_file(aside(path))
+        aside(path).replace(path)
+
+
+def fill_in_place(path: Path, fill: Callable[[Path], object]) -> None:
+    """Let `fill` write the file `path`, which need not survive anything; a disk that takes it not is told as ever."""
+    with out_of_space(path.parent), system_errors():
+        fill(path)
+
+
+@contextmanager
+def system_errors() -> Iterator[None]:
+    """Turn the errors of a library that gives the system's as text (polars: `... (os error 28)`) into OSError."""
+    try:
+        yield
+    except Exception as error:
+        number = re.search(r"\(os error (\d+)\)", str(error))
+        if number is None or getattr(error, "errno", None) is not None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
+
+
 @contextmanager
 def out_of_space(folder: Path) -> Iterator[None]:
-    """Turn a full disk (or a spent quota) into a StoppedError that names the folder; other errors pass."""
+    """Turn the errors of a disk that takes no more in this folder into a StoppedError; other errors pass."""
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        stopped = disk_stop(error, folder)
+        if stopped is None:
             raise
-        raise StoppedError(
+        raise stopped from error
+
+
+def disk_stop(error: OSError, folder: Path) -> StoppedError | None:
+    """The error that tells a full, read-only or failing disk in this folder; None where it is something else."""
+    if error.errno in NO_ROOM:
+        return StoppedError(
             f"no space left for {folder}", hint="free some space, then resume: what was recorded is kept"
-        ) from error
+        )
+    named = isinstance(error.filename, str | os.PathLike)
+    ours = named and Path(error.filename).absolute().is_relative_to(folder.absolute())
+    if (error.errno in NO_WRITING and (ours or not named)) or (error.errno in NO_PERMISSION and ours):
+        return StoppedError(
+            f"{error.filename if named else folder}: {error.strerror}",
+            hint="make it possible to write there, then resume: what was recorded is kept",
+        )
+    return None

@@ -30,6 +30,11 @@ MARKS: Final = {NOT_FINITE: "BF111", TOO_LARGE: "BF110", TWICE: "BF205", NEVER: 
 
 #: The grammar of JSON's numbers with an optional plus sign, for `as: number` and declared columns.
 NUMBER_PATTERN: Final = r"^[+-]?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?$"
+#: Without an exponent of three digits, or so many digits before the point, a number fits a double.
+_LARGE_EXPONENT: Final = r"[0-9][eE]\+?[0-9]{3}"
+_DOUBLE_DIGITS: Final = 308
+_STRING_PATTERN: Final = r'"(?:[^"\\]|\\.)*"'
+_NUMBER_SPAN: Final = r"-?[0-9][0-9.eE+-]*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +91,8 @@ def encode(value: pl.Expr, kind: Kind, dtype: pl.DataType, walls: Walls) -> Enco
             return Encoded(_simple(value, kind), (("BF202", ~value.is_between(date.min, date.max)),))
         case Kind.NESTED:
             return nested(value, dtype, walls)
+        case Kind.JSON | Kind.DECIMAL if isinstance(dtype, pl.String):
+            return Encoded(value, (("BF111", overflows(value)),))
         case _:
             return Encoded(_simple(value, kind))
 
@@ -101,8 +108,6 @@ def _simple(value: pl.Expr, kind: Kind) -> pl.Expr:
             return quoted(plain(value, kind))
         case Kind.NULL:
             return pl.lit(None, pl.String)
-        case Kind.JSON:
-            return value
         case _:  # decimal, boolean: the plain text is the JSON text
             return plain(value, kind)
 
@@ -140,6 +145,15 @@ def too_large(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     if isinstance(dtype, pl.Int8 | pl.Int16 | pl.Int32 | pl.UInt8 | pl.UInt16 | pl.UInt32):
         return pl.lit(value=False)
     return ~value.is_between(-SAFE_INTEGER, SAFE_INTEGER)
+
+
+def overflows(text: pl.Expr) -> pl.Expr:
+    """True where JSON text holds a number beyond doubles, such as 1e400: strict readers refuse the body for it."""
+    long = pl.when(text.str.len_bytes() > _DOUBLE_DIGITS).then(text).str.contains(r"[0-9]{309}")
+    few = pl.when(text.str.contains(_LARGE_EXPONENT) | long.fill_null(value=False)).then(text)
+    numbers = few.str.replace_all(_STRING_PATTERN, '""').str.extract_all(_NUMBER_SPAN)
+    infinite = numbers.list.eval(pl.element().cast(pl.Float64, strict=False).is_infinite()).list.any()
+    return infinite.fill_null(value=False)
 
 
 def number_from_text(text: pl.Expr) -> Encoded:

@@ -55,6 +55,11 @@ PRECEDENCE = (
 )
 
 
+def counted(count: int, one: str, many: str) -> str:
+    """A count with its noun, as messages have it: 1 request, 2 requests, 3,000 requests."""
+    return f"{count:,} {one if count == 1 else many}"
+
+
 def worst(codes: list[ExitCode]) -> ExitCode:
     """The one exit code that stands for several jobs; DELIVERED where there are none."""
     return min(codes, key=PRECEDENCE.index, default=ExitCode.DELIVERED)

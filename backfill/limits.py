@@ -25,6 +25,10 @@ class Limits:
 
 
 SEGMENT = Limits()
+#: RudderStack (https://www.rudderstack.com/docs/api/http-api/): 32 KB a call, 4 MB a batch, K read as above; its server
+#: measures 4,096,000 bytes, and 413 is the answer beyond. It counts no calls: Segment's number keeps batches small
+#: enough that one refused or in doubt does not cost too much.
+RUDDERSTACK = Limits(body_bytes=4_000_000)
 
 #: Unify drops calls with longer group ids (https://www.twilio.com/docs/segment/unify/product-limits).
 GROUP_ID_CHARACTERS = 500

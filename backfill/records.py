@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -182,7 +182,7 @@ class ShardPlan:
 
     shard: int  # from 0
     rows: int
-    planned: int  # calls: batched + rejected + duplicate
+    planned: int  # calls: batched + rejected + duplicate + already_delivered
     skipped: int  # calls left out by `when`
     rejected: int
     duplicate: int
@@ -194,6 +194,7 @@ class ShardPlan:
     segment_bytes: int
     segment_sha256: str  # of the segment file; of no bytes where the shard has no batch
     calls_sha256: str  # of the calls file
+    already_delivered: int = 0  # calls planned but left out: earlier runs delivered their ids
 
 
 #: dtype of one record of a shard's calls file (little endian, packed, 25 bytes), in the order of the batches.
@@ -214,6 +215,7 @@ class BatchState(StrEnum):
     DELIVERED = "delivered"
     REJECTED = "rejected"  # refused by the target
     SPLIT = "split"  # its children stand for it
+    LEFT = "left"  # in doubt for good: somebody decided that it is not sent again
 
 
 class Outcome(StrEnum):
@@ -222,6 +224,31 @@ class Outcome(StrEnum):
     ACCEPTED = "accepted"
     REFUSED = "refused"
     UNKNOWN = "unknown"
+
+
+class Decision(StrEnum):
+    """What is to become of the batches in doubt for longer than the target remembers ids."""
+
+    RESEND = "resend"  # sent again: their calls may arrive twice
+    SKIP = "skip"  # left in doubt for good
+
+
+#: Stands for the time of a first unknown attempt where the clock was set back since: older than any window.
+AGE_UNKNOWN = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ClockMark:
+    """A reading of the run's clock, by which the next process tells how long ago that was.
+
+    `boot` names one boot of one machine, empty where the system does not tell; `up` are seconds since that boot, which
+    nobody can set.
+    """
+
+    at: float  # POSIX seconds
+    boot: str
+    up: float
+    window: float  # seconds for which the target remembers ids, as that process took it
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,8 +263,29 @@ class Batch:
     length: int
     crc32: int
     attempts: int = 0  # made so far, in this and earlier processes
-    first_unknown_at: float | None = None  # POSIX seconds of the first attempt whose outcome is unknown
+    first_unknown_at: float | None = None  # of the first attempt of unknown outcome, POSIX seconds, or AGE_UNKNOWN
     first_call: int = 0
+    #: Of a part of a planned batch (halving made it): that batch, the root of the tree, and where in its plain bytes
+    #: the part's first call begins. `offset` and `length` are then the root's, `bytes` and `crc32` the part's own.
+    root: int | None = None
+    start: int | None = None
+    fruitful: bool = False  # when it was handed out, calls of its planned batch had been delivered
+
+
+@dataclass(frozen=True, slots=True)
+class BatchPart:
+    """Calls of a batch, one after the other, that stand for themselves from now on: a child to be.
+
+    Its plain bytes are a batch's like any other: the envelope's head, its calls, commas between them.
+    """
+
+    calls: int
+    start: int  # where its first call begins in the plain bytes of the planned batch
+    bytes: int  # of its plain bytes
+    crc32: int  # of its plain bytes
+    state: BatchState  # PLANNED: still to be delivered; DELIVERED; REJECTED: with what the target said of it
+    status: int | None = None
+    detail: str = ""  # as Answer.detail
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +313,34 @@ class DeliveryLedger(Protocol):
     def record_answer(self, batch: Batch, attempt: int, answer: Answer) -> None:
         """Queue the end of an attempt; durable with the next commit, at the latest with `flush`."""
 
+    def record_parts(self, batch: Batch, attempt: int, answer: Answer, parts: Sequence[BatchPart]) -> list[Batch]:
+        """Record the end of an attempt and, in the same commit, that these parts stand for the batch from now on.
+
+        They hold all its calls, in their order; the answer's state is SPLIT. Returns those still to be delivered, in
+        that order, once it is durable; `next_batches` of this process does not hand them out.
+        """
+
+    def clock_mark(self) -> ClockMark | None:
+        """The clock as last recorded; None where it never was."""
+
+    def mark_clock(self, mark: ClockMark) -> None:
+        """Record the clock, durably."""
+
+    def lose_ages(self, detail: str) -> None:
+        """Record, durably and in the run's history, that nobody can tell how old the present doubts are."""
+
+    def in_doubt(self) -> list[Batch]:
+        """The batches in doubt that are still to be delivered, in plan order.
+
+        What was in flight when the last process ended is among them.
+        """
+
+    def decide(self, batches: Sequence[Batch], decision: Decision, at: float) -> None:
+        """Record, durably and in the run's history, what becomes of batches in doubt, before any is handed out.
+
+        Of those sent again the doubt counts from `at`; the others are `left`, and never handed out.
+        """
+
     def flush(self) -> None:
         """Return once everything recorded is durable."""
 
@@ -277,6 +353,9 @@ class BatchBytes(Protocol):
 
     def plain(self, batch: Batch) -> bytes:
         """The plain bytes, checked against length and crc; raises LedgerError where they differ."""
+
+    def call_sizes(self, batch: Batch) -> Sequence[int]:
+        """The bytes of each call of a batch, in their order, without the commas."""
 
 
 @dataclass(slots=True)

@@ -41,8 +41,8 @@ _TABLE: Final = (
     ("BF004", "bad encoding", _E, False, "state the file's own encoding in `csv.encoding`"),
     ("BF005", "bad JSON", _E, False, "mend the record: one JSON object a line"),
     ("BF006", "record too long", _E, False, "look for a quote that is never closed"),
-    ("BF007", "a value does not fit its declared type, in a column that `query` reads", _E, False,
-     "mend the value, or declare the column as text and cast it in the query"),
+    ("BF007", "in a column `query` reads: a value that does not fit its type, or a local time that is no one instant",
+     _E, False, "mend the value, state `ambiguous` or `nonexistent`, or declare the column as text"),
     ("BF009", "unreadable record", _E, False, "mend the record in the source"),
     ("BF101", "no userId and no anonymousId", _E, False, "map a column that is never empty, or use `when`"),  # [A] [D]
     ("BF102", "no event name", _E, False, "map `event` to a column that is never empty, or to a constant"),  # [D]

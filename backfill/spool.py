@@ -16,18 +16,25 @@ from __future__ import annotations
 import hashlib
 import os
 import weakref
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 from isal import isal_zlib
 
-from backfill.disk import PRIVATE_FILE, aside, make_folder, out_of_space, sync_file, sync_folder, write_durably
+from backfill.disk import PRIVATE_FILE, aside, fill_durably, make_folder, out_of_space, sync_folder, write_durably
 from backfill.errors import LedgerError
-from backfill.records import Batch, PlannedBatch, ShardPlan
+from backfill.limits import ENVELOPE_HEAD
+from backfill.records import CALL_RECORD, Batch, PlannedBatch, ShardPlan
 
 CALL_RECORD_BYTES = 25
 SHA256_OF_NOTHING = hashlib.sha256().hexdigest()
+#: Hashing lets other threads run: so many share the reading of what was prepared.
+VERIFYING_THREADS = 4
 _RAW_DEFLATE = -15  # window bits of a stream without header and trailer
 _PREPARE_AGAIN = "these bytes cannot be trusted; abandon the run and prepare it again"
 
@@ -58,11 +65,16 @@ class Spool:
         return SegmentWriter(self, shard, self._level)
 
     def deflated(self, batch: Batch) -> bytes:
-        """The raw deflate stream as it stands in the segment: its length is checked, its content not.
+        """The raw deflate stream of a batch, as it stands in the segment: its length is checked, its content not.
+
+        A part of a planned batch has no stream of its own there: its plain bytes are checked and compressed anew.
 
         Raises:
-            LedgerError: The segment is missing or too short.
+            LedgerError: The segment is missing or too short, or the bytes of a part differ from those prepared.
         """
+        return self._stream(batch) if batch.start is None else raw_deflate(self.plain(batch), self._level)
+
+    def _stream(self, batch: Batch) -> bytes:
         path = self.segment_path(batch.shard)
         try:
             # Opened for each batch: 10 microseconds, against a table of open files to bound, lock and evict from.
@@ -83,16 +95,44 @@ class Spool:
         Raises:
             LedgerError: The segment is missing or too short, or the bytes differ from those prepared.
         """
-        stream = self.deflated(batch)
+        stream = self._stream(batch)
+        # One byte more than there should be is enough to see that there is more; of a part nothing behind it is needed.
+        most = batch.bytes + 1 if batch.start is None else batch.start + batch.bytes - len(ENVELOPE_HEAD)
         try:
-            # One byte more than there should be is enough to see that there is more.
-            plain = isal_zlib.decompressobj(wbits=_RAW_DEFLATE).decompress(stream, batch.bytes + 1)
+            plain = isal_zlib.decompressobj(wbits=_RAW_DEFLATE).decompress(stream, most)
         except isal_zlib.IsalError:  # type: ignore[misc] # its stub takes the class for an instance
             plain = b""
+        if batch.start is not None:
+            plain = ENVELOPE_HEAD + plain[batch.start :]
         if len(plain) != batch.bytes or isal_zlib.crc32(plain) != batch.crc32:
             path = self.segment_path(batch.shard)
             raise LedgerError(f"{path}: batch {batch.id} is not what was prepared", hint=_PREPARE_AGAIN)
         return plain
+
+    def call_sizes(self, batch: Batch) -> list[int]:
+        """The bytes of each call of a batch, in their order, without the commas.
+
+        Raises:
+            LedgerError: The calls file is missing or too short, or does not fit the batch.
+        """
+        sizes: list[int] = self.call_records(batch)["bytes"].tolist()
+        return sizes
+
+    def call_records(self, batch: Batch) -> npt.NDArray[np.void]:
+        """The CALL_RECORD of each call of a batch, in their order.
+
+        Raises:
+            LedgerError: The calls file is missing or too short, or does not fit the batch.
+        """
+        path = self.calls_path(batch.shard)
+        try:
+            records = np.fromfile(path, CALL_RECORD, batch.calls, offset=CALL_RECORD_BYTES * batch.first_call)
+        except FileNotFoundError:
+            raise LedgerError(f"{path} is missing", hint=_PREPARE_AGAIN) from None
+        commas = len(records) - 1
+        if len(records) != batch.calls or len(ENVELOPE_HEAD) + int(records["bytes"].sum()) + commas != batch.bytes:
+            raise LedgerError(f"{path} does not fit batch {batch.id}", hint=_PREPARE_AGAIN)
+        return records
 
     def verify(self, shards: Iterable[ShardPlan], *, full: bool) -> None:
         """Compare the files of these shards with what the ledger recorded: sizes, and where `full` their SHA-256.
@@ -100,20 +140,35 @@ class Spool:
         Raises:
             LedgerError: One is missing or differs; the message names it.
         """
-        for plan in shards:
-            calls_bytes = CALL_RECORD_BYTES * sum(batch.calls for batch in plan.batches)
-            for path, size, digest in (
-                (self.segment_path(plan.shard), plan.segment_bytes, plan.segment_sha256),
-                (self.calls_path(plan.shard), calls_bytes, plan.calls_sha256),
-            ):
-                _verify_file(path, size, digest if full else None)
+        with ThreadPoolExecutor(VERIFYING_THREADS, thread_name_prefix="verify") as pool:
+            for _ in pool.map(partial(self._verify_shard, full=full), shards):
+                pass  # the first error is raised here
 
-    def remove_segments(self) -> None:
-        """Remove the segments, and what crashes left behind; the calls and rejects files stay."""
+    def _verify_shard(self, plan: ShardPlan, *, full: bool) -> None:
+        calls_bytes = CALL_RECORD_BYTES * sum(batch.calls for batch in plan.batches)
+        for path, size, digest in (
+            (self.segment_path(plan.shard), plan.segment_bytes, plan.segment_sha256),
+            (self.calls_path(plan.shard), calls_bytes, plan.calls_sha256),
+        ):
+            _verify_file(path, size, digest if full else None)
+
+    def remove_segments(self, *, keep: Collection[int] = ()) -> None:
+        """Remove the segments but those of the shards in `keep`, and what crashes left behind.
+
+        The calls and rejects files stay.
+        """
+        kept = {self.segment_path(shard) for shard in keep}
         for pattern in ("*.segment", aside(Path("*")).name):
             for path in self.folder.glob(pattern):
-                path.unlink(missing_ok=True)
+                if path not in kept:
+                    path.unlink(missing_ok=True)
         sync_folder(self.folder)
+
+
+def raw_deflate(plain: bytes | memoryview, level: int) -> bytes:
+    """A raw deflate stream of these bytes that ends with a sync flush."""
+    compressor = isal_zlib.compressobj(level=level, wbits=_RAW_DEFLATE)
+    return bytes(compressor.compress(plain) + compressor.flush(isal_zlib.Z_SYNC_FLUSH))
 
 
 class SegmentWriter:
@@ -139,8 +194,7 @@ class SegmentWriter:
         Raises:
             StoppedError: The disk is full.
         """
-        compressor = isal_zlib.compressobj(level=self._level, wbits=_RAW_DEFLATE)
-        stream = compressor.compress(plain) + compressor.flush(isal_zlib.Z_SYNC_FLUSH)
+        stream = raw_deflate(plain, self._level)
         with out_of_space(self._spool.folder):
             _write_all(self._descriptor, stream)
         self._digest.update(stream)
@@ -181,11 +235,7 @@ class SegmentWriter:
             return
         if not isinstance(rejects, pl.DataFrame):
             raise TypeError(f"rejects are a polars DataFrame or None, not {type(rejects).__name__}")
-        with out_of_space(path.parent):
-            aside(path).touch(mode=PRIVATE_FILE)
-            rejects.write_parquet(aside(path), compression="zstd")
-            sync_file(aside(path))
-        aside(path).replace(path)
+        fill_durably(path, partial(rejects.write_parquet, compression="zstd"))
 
 
 class Scales:

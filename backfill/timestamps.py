@@ -15,6 +15,11 @@ import polars as pl
 
 #: Microseconds in one unit of each epoch format; of nanoseconds a microsecond has a thousand.
 EPOCH_MICROSECONDS: Final = {"epoch_s": 1_000_000, "epoch_ms": 1_000, "epoch_us": 1, "epoch_ns": 0}
+#: Decimal places of each unit that make microseconds.
+_MICROSECOND_PLACES: Final = {"epoch_s": 6, "epoch_ms": 3, "epoch_us": 0}
+_EPOCH_TEXT: Final = r"^([+-]?)([0-9]+)(?:\.([0-9]+))?$"
+#: The distance of doubles at 1, which is their relative precision.
+_DOUBLE_STEP: Final = 2.0**-52
 _FIRST, _LAST = datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59, 999_999)  # noqa: DTZ001 - naive UTC
 _WHOLE: Final = pl.Int64()
 _DATETIME: Final = pl.Datetime("us")
@@ -39,13 +44,50 @@ def iso_time(time: pl.Expr) -> pl.Expr:
 
 
 def from_epoch(number: pl.Expr, unit: str) -> pl.Expr:
-    """UTC datetimes in microseconds from Int64 or Float64 in that unit; null where it is no calendar date."""
+    """UTC datetimes from Int64 in that unit, cut to the microsecond below; null where it is no calendar date."""
     if unit == "epoch_ns":
-        scaled = number.floordiv(1_000)
-        return pl.when(scaled.is_between(FIRST_MICROSECOND, LAST_MICROSECOND)).then(scaled).cast(_WHOLE).cast(_DATETIME)
+        return _from_microseconds(number.floordiv(1_000))
     factor = EPOCH_MICROSECONDS[unit]
     inside = pl.when(number.is_between(-(-FIRST_MICROSECOND // factor), LAST_MICROSECOND // factor)).then(number)
-    return (inside * factor).round().cast(_WHOLE).cast(_DATETIME)
+    return (inside * factor).cast(_WHOLE).cast(_DATETIME)
+
+
+def from_float_epoch(number: pl.Expr, unit: str) -> pl.Expr:
+    """UTC datetimes from Float64 in that unit, cut to the microsecond below; null where it is no calendar date.
+
+    A double that is the next one to a whole microsecond means that one: 1.1 seconds are 1,100,000 microseconds.
+    """
+    scaled = number / 1_000 if unit == "epoch_ns" else number * EPOCH_MICROSECONDS[unit]
+    nearest = scaled.round()
+    meant = nearest - scaled <= scaled.abs() * _DOUBLE_STEP  # what reading and scaling may each have cost
+    micros = pl.when(meant).then(nearest).otherwise(scaled.floor())
+    vanished = (number < 0) & (scaled == 0)  # too small for a double once it is scaled, and before 1970 all the same
+    return _from_microseconds(pl.when(vanished).then(-1.0).otherwise(micros))
+
+
+def from_epoch_text(text: pl.Expr, unit: str) -> pl.Expr:
+    """UTC datetimes from text: digits with an optional sign and fraction, cut to the microsecond below.
+
+    Exact, whatever the number of digits. Null where the text is something else, or no calendar date.
+    """
+    sign, whole, fraction = (text.str.extract(_EPOCH_TEXT, group) for group in (1, 2, 3))
+    fraction = fraction.fill_null("")
+    if unit == "epoch_ns":
+        whole = whole.str.zfill(4)
+        kept, rest = whole.str.head(-3), whole.str.tail(3) + fraction
+    else:
+        places = _MICROSECOND_PLACES[unit]
+        kept = whole + fraction.str.head(places).str.pad_end(places, "0")
+        rest = fraction.str.slice(places)
+    micros = kept.str.replace("^0+([0-9])", "$1").cast(_WHOLE, strict=False)
+    below = -micros - rest.str.contains("[1-9]").cast(_WHOLE)
+    return _from_microseconds(pl.when(sign == "-").then(below).otherwise(micros))
+
+
+def _from_microseconds(micros: pl.Expr) -> pl.Expr:
+    """UTC datetimes of whole microseconds since 1970, of any type; null where they are no calendar date."""
+    inside = (micros >= FIRST_MICROSECOND) & (micros < LAST_MICROSECOND + 1)  # no double tells the last from the next
+    return pl.when(inside).then(micros).cast(_WHOLE).cast(_DATETIME)
 
 
 def to_utc(wall: pl.Expr, zone: str, ambiguous: str, nonexistent: str) -> pl.Expr:

@@ -6,7 +6,8 @@
     408                                           retry             unknown: the target may have read it all
     410, 429, 460                                 retry             refused
     5xx but 501 and 505                           retry             unknown: it may have failed after it stored
-    400, 413, 422                                 rejected          refused: this batch, not the run
+    400, 413, 422 on several calls                split             refused: halved, down to the calls at fault
+    400, 413, 422 on one call                     rejected          refused: this call, not the run
     401, 403, 404                                 stop, exit 8      refused: key, source or endpoint are wrong
     anything else (1xx, 3xx, 501, 505, other)     stop, exit 5      refused: never followed, never guessed at
     no connection, no name, no TLS, no proxy      retry             refused: nothing has left
@@ -80,6 +81,7 @@ class Action(StrEnum):
 
     ACCEPTED = "accepted"
     RETRY = "retry"
+    SPLIT = "split"
     REJECTED = "rejected"
     STOP = "stop"
 
@@ -93,6 +95,7 @@ class StopReason(StrEnum):
     ATTEMPTS_SPENT = "attempts_spent"
     TIME_SPENT = "time_spent"
     WINDOW = "window"  # in doubt for longer than the target remembers ids
+    SHAPE = "shape"  # whole batches refused, call by call: not one call is at fault, but all
     CLOCK = "clock"  # the local clock is wrong
     CANARY = "canary"  # asked for: after the first batch
 
@@ -124,6 +127,7 @@ def verdict(
     end: int | Failure,
     headers: Mapping[str, str],
     *,
+    calls: int,
     attempt: int,
     elapsed: float,
     now: float,
@@ -134,6 +138,7 @@ def verdict(
     Args:
         end: the answer's status, or how the attempt failed.
         headers: the answer's, their names in lower case.
+        calls: how many calls the batch holds.
         attempt: which counted attempt of this batch it was, from 1.
         elapsed: seconds since the run's target last accepted anything, or since the start.
         now: POSIX seconds, for a Retry-After that is a date where the answer has no Date of its own.
@@ -147,7 +152,7 @@ def verdict(
     if isinstance(end, Failure) or end in RETRIED:
         return _retry(outcome, retry_after(headers, now), attempt, elapsed, patience)
     if end in REJECTED:
-        return Verdict(Action.REJECTED, outcome)
+        return Verdict(Action.SPLIT if calls > 1 else Action.REJECTED, outcome)
     if end in TARGET_REFUSED:
         return _stop(outcome, StopReason.TARGET_REFUSED, ExitCode.TARGET_REFUSED)
     return _stop(outcome, StopReason.FINAL_ANSWER)

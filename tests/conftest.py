@@ -1,10 +1,13 @@
 """What every test starts from: an environment without the developer's own settings, and hypothesis profiles."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.processes import all_ended
 
 # No deadline: a shared machine makes single examples slow without making them wrong. In CI the examples are the same
 # at each run, so that a red build is red again; at a desk they differ, so that they find new things.
@@ -20,6 +23,13 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ours = name.startswith(("BACKFILL_", "SEGMENT_")) or name in ("NO_COLOR", "FORCE_COLOR")
         if ours or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _no_process_stays() -> Iterator[None]:
+    """A failing test leaves no process behind that is another one's warning."""
+    with all_ended():
+        yield
 
 
 @pytest.fixture(scope="session")

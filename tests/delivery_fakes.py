@@ -8,13 +8,25 @@ import struct
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import BinaryIO, Self, TypedDict, Unpack
 
 from backfill.deliver import Clock, DeliveryEnd, DeliveryOptions, TargetAccess, deliver
+from backfill.ledger.parts import check_parts
 from backfill.limits import ENVELOPE_HEAD
-from backfill.records import Answer, Batch, BatchState, DeliveryTotals, Outcome
+from backfill.records import (
+    AGE_UNKNOWN,
+    Answer,
+    Batch,
+    BatchPart,
+    BatchState,
+    ClockMark,
+    Decision,
+    DeliveryTotals,
+    Outcome,
+)
+from backfill.targets import AnswerForm
 
 KEY = "wk_do_not_show_me"
 SUCCESS = b'{"success":true}'
@@ -71,6 +83,7 @@ class Endpoint:
         self.released = threading.Event()  # lets stalled answers end
         self.stalled = threading.Event()  # an answer is being held back
         self.on_request: Callable[[Seen], object] = lambda _: None
+        self.decides: Callable[[Seen], Step | None] = lambda _: None  # goes before the script, where it says a step
         self._tls = tls
         self._lock = threading.Lock()
         self._busy = 0
@@ -142,7 +155,7 @@ class Endpoint:
             self.at_once = max(self.at_once, self._busy)
         try:
             self.on_request(seen)
-            return self._answer(connection, reader, step)
+            return self._answer(connection, reader, self.decides(seen) or step)
         finally:
             with self._lock:
                 self._busy -= 1
@@ -183,9 +196,17 @@ class Access(TypedDict, total=False):
 
     gzip: bool
     rate: float
+    requests: float
     body_limit: int
     headers: dict[str, str]
     verify: str
+    answers: AnswerForm
+
+
+def deflated(plain: bytes) -> bytes:
+    """A raw deflate stream with a sync flush at its end."""
+    press = zlib.compressobj(1, zlib.DEFLATED, -15)
+    return press.compress(plain) + press.flush(zlib.Z_SYNC_FLUSH)
 
 
 class Shelf:
@@ -194,10 +215,15 @@ class Shelf:
     def __init__(self, batches: int = 1, *, calls: int = 3, size: int = 0) -> None:
         self.contents: dict[int, bytes] = {}
         self.streams: dict[int, bytes] = {}
+        self.sizes: dict[int, list[int]] = {}
+        self.made: dict[int, BatchState] = {}  # parts of batches, as they began
+        self._next = 1_000_000
         self.batches: list[Batch] = []
         self.marks: list[tuple[int, int, float]] = []  # batch, attempt, at
         self.answers: list[tuple[int, int, Answer]] = []
         self.flushed = 0
+        self.clocks: list[ClockMark] = []
+        self.history: list[str] = []
         self._handed = 0
         self._lock = threading.Lock()
         for number in range(1, batches + 1):
@@ -207,9 +233,9 @@ class Shelf:
         """One more batch of that many calls, each of about `size` bytes more than it needs."""
         texts = [json.dumps({"messageId": f"secret-call-{number}-{call}", "x": "y" * size}) for call in range(calls)]
         plain = ENVELOPE_HEAD + ",".join(texts).encode()
-        press = zlib.compressobj(1, zlib.DEFLATED, -15)
         self.contents[number] = plain
-        self.streams[number] = press.compress(plain) + press.flush(zlib.Z_SYNC_FLUSH)
+        self.sizes[number] = [len(text) for text in texts]
+        self.streams[number] = deflated(plain)
         length = len(self.streams[number])
         self.batches.append(Batch(number, 0, calls, len(plain), 0, length, zlib.crc32(plain), **fields))
 
@@ -232,17 +258,75 @@ class Shelf:
         with self._lock:
             self.answers.append((batch.id, attempt, answer))
 
+    def record_parts(self, batch: Batch, attempt: int, answer: Answer, parts: Sequence[BatchPart]) -> list[Batch]:
+        """The ledger's part: an attempt has ended, and these stand for its batch."""
+        check_parts(batch, answer, parts)
+        with self._lock:
+            self.answers.append((batch.id, attempt, answer))
+            planned, first = [], batch.first_call
+            for part in parts:
+                number = self._next
+                self._next += 1
+                self.made[number] = state = part.state
+                if state is BatchState.PLANNED:
+                    planned.append(
+                        Batch(
+                            *(number, batch.shard, part.calls, part.bytes, batch.offset, batch.length, part.crc32),
+                            first_call=first,
+                            root=batch.root or batch.id,
+                            start=part.start,
+                        )
+                    )
+                first += part.calls
+            return planned
+
+    def call_sizes(self, batch: Batch) -> list[int]:
+        """The spool's part."""
+        sizes = self.sizes[batch.root or batch.id]
+        return sizes[batch.first_call : batch.first_call + batch.calls]
+
+    def clock_mark(self) -> ClockMark | None:
+        """The ledger's part: the clock of the last process."""
+        return self.clocks[-1] if self.clocks else None
+
+    def mark_clock(self, mark: ClockMark) -> None:
+        """The ledger's part: the clock of this one."""
+        self.clocks.append(mark)
+
+    def lose_ages(self, detail: str) -> None:
+        """The ledger's part: nobody knows how old the doubts are."""
+        self.history.append(detail)
+        self.batches = [
+            batch if batch.first_unknown_at is None else replace(batch, first_unknown_at=AGE_UNKNOWN)
+            for batch in self.batches
+        ]
+
+    def in_doubt(self) -> list[Batch]:
+        """The ledger's part: what earlier processes left in doubt."""
+        return [batch for batch in self.batches if batch.first_unknown_at is not None]
+
+    def decide(self, batches: Sequence[Batch], decision: Decision, at: float) -> None:
+        """The ledger's part: what becomes of some of them."""
+        ids = {batch.id for batch in batches}
+        if decision is Decision.SKIP:
+            self.batches = [batch for batch in self.batches if batch.id not in ids]
+        else:
+            self.batches = [replace(batch, first_unknown_at=at) if batch.id in ids else batch for batch in self.batches]
+
     def flush(self) -> None:
         """The ledger's part: all is durable."""
         self.flushed += 1
 
     def deflated(self, batch: Batch) -> bytes:
         """The spool's part."""
-        return self.streams[batch.id]
+        return self.streams[batch.id] if batch.start is None else deflated(self.plain(batch))
 
     def plain(self, batch: Batch) -> bytes:
         """The spool's part."""
-        return self.contents[batch.id]
+        if batch.start is None:
+            return self.contents[batch.id]
+        end = batch.start + batch.bytes - len(ENVELOPE_HEAD)
+        return ENVELOPE_HEAD + self.contents[batch.root or 0][batch.start : end]
 
     def states(self) -> dict[int, BatchState]:
         """The last state that each batch was given."""

@@ -1,9 +1,22 @@
 """What tests of ledger and spool build again and again."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from backfill.ledger import Ledger, RunRecord, RunState
-from backfill.records import Answer, BatchState, Outcome, PlannedBatch, ShardPlan, Snapshot, SnapshotPart, SourceFile
+from backfill.limits import ENVELOPE_HEAD
+from backfill.records import (
+    Answer,
+    Batch,
+    BatchPart,
+    BatchState,
+    Outcome,
+    PlannedBatch,
+    ShardPlan,
+    Snapshot,
+    SnapshotPart,
+    SourceFile,
+)
 
 RECORD = RunRecord(
     run_id="orders-sandbox-g1-0a1b2c3d",
@@ -73,7 +86,21 @@ def answer(outcome: Outcome, state: BatchState | None = None, *, at: float = 1_0
     return Answer(outcome, state, status, "said the target", at, 0.25, 321)
 
 
+def parts_of(batch: Batch, parts: Sequence[tuple[int, BatchState]]) -> list[BatchPart]:
+    """Parts of so many calls in these states, the batch's bytes shared out among them; the last one has the rest."""
+    start = len(ENVELOPE_HEAD) if batch.start is None else batch.start
+    end = start + batch.bytes - len(ENVELOPE_HEAD)
+    made = []
+    for place, (calls, state) in enumerate(parts):
+        size = end - start if place == len(parts) - 1 else 7 * calls
+        said = (422, f"no {place}") if state is BatchState.REJECTED else (None, "")
+        made.append(BatchPart(calls, start, len(ENVELOPE_HEAD) + size, 1000 + place, state, *said))
+        start += size + 1
+    return made
+
+
 ACCEPTED = answer(Outcome.ACCEPTED, BatchState.DELIVERED)
 REJECTED = answer(Outcome.REFUSED, BatchState.REJECTED)
 REFUSED = answer(Outcome.REFUSED)
+SPLIT = answer(Outcome.REFUSED, BatchState.SPLIT)
 UNKNOWN = answer(Outcome.UNKNOWN)

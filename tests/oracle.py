@@ -5,6 +5,7 @@ rules and limits. It is to be read beside docs/job-file.md; where it is slower o
 plainer. `oracle_row` has the values and objects of a row, `oracle_values` how one value is written.
 """
 
+import math
 import re
 import uuid
 from dataclasses import dataclass
@@ -73,12 +74,14 @@ class RowAsCall(Row):
         return instant  # type: ignore[no-any-return]
 
     def from_epoch(self, number: Any, unit: int | Fraction) -> datetime | None:
-        """An epoch: whole numbers exactly, cut to the microsecond; others to the microsecond next to them."""
+        """An epoch, exact and cut to the microsecond below; a double that is the next one to the next means that."""
         try:
             if isinstance(number, str) and not re.fullmatch(r"[+-]?[0-9]+(\.[0-9]+)?", number):
                 number = "no number"
             exact = Fraction(number) * unit
-            return EPOCH + timedelta(microseconds=exact // 1 if unit < 1 else round(exact))
+            beyond = math.ceil(exact) - exact
+            below = isinstance(number, float) and 0 < beyond <= abs(exact) / 2**52
+            return EPOCH + timedelta(microseconds=math.ceil(exact) if below else exact // 1)
         except (ValueError, OverflowError):
             self.flag("BF202")
             return None

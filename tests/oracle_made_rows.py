@@ -59,10 +59,16 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(texts, inner, max_size=3),
     max_leaves=5,
 )
-json_texts = st.builds(lambda value: json.dumps(value, ensure_ascii=False), json_values | texts) | st.just(
-    '{"n": 1.10}'
+json_numbers = st.builds(
+    lambda sign, digits, exponent: f'{{"n": [{sign}{digits}{exponent}, "1e400"]}}',
+    st.sampled_from(["", "-"]),
+    st.sampled_from(["1", "0", "0." + "0" * 100 + "1", "1.7976931348623157", "9" * 308, "9" * 309]),
+    st.sampled_from(["", "e308", "E+309", "e400", "e-400", "e00400"]),
 )
-json_objects = st.builds(json.dumps, st.dictionaries(st.sampled_from(["city", "a", "b", "é"]), json_values, max_size=3))
+json_texts = st.builds(lambda value: json.dumps(value, ensure_ascii=False), json_values | texts) | json_numbers
+json_objects = json_numbers | st.builds(
+    json.dumps, st.dictionaries(st.sampled_from(["city", "a", "b", "é"]), json_values, max_size=3)
+)
 
 
 def structs(fields: dict[str, st.SearchStrategy[Any]]) -> st.SearchStrategy[dict[str, Any] | None]:
@@ -89,7 +95,7 @@ COLUMNS: dict[str, tuple[Column, Any, st.SearchStrategy[Any]]] = {
         (Column("number", Kind.NUMBER), pl.Float64, floats),
         (Column("total", Kind.NUMBER), pl.Float64, floats),
         (Column("decimal", Kind.DECIMAL), pl.Decimal(20, 2), decimals),
-        (Column("digits", Kind.DECIMAL), pl.String, st.sampled_from(["12.50", "-0.10", "7", "1" * 30])),
+        (Column("digits", Kind.DECIMAL), pl.String, st.sampled_from(["12.50", "-0.10", "7", "1" * 30, "9" * 310])),
         (Column("boolean", Kind.BOOLEAN), pl.Boolean, st.booleans()),
         (Column("date", Kind.DATE), pl.Date, dates),
         (Column("time", Kind.TIME), pl.Time, st.times()),
@@ -158,7 +164,7 @@ EDGES: dict[str, list[Any]] = {
     "number": [0.0, -0.0, 123.0, 0.1, 1e16, 1e22, 5e-324, 1.7976931348623157e308, NAN, INFINITY, -INFINITY],
     "total": [1.5, None, NAN],
     "decimal": [Decimal("0.00"), Decimal("-0.01"), Decimal("12.50"), Decimal("100000000.00")],
-    "digits": ["12.50", "-0.10", "7", "1" * 30],
+    "digits": ["12.50", "-0.10", "7", "1" * 30, "1" * 310 + ".5"],
     "boolean": [True, False, None],
     "date": [date(1970, 1, 1), date(1969, 12, 31), date(2026, 3, 2), date(2024, 2, 29)],
     "time": [time(0, 0), time(23, 59, 59, 999_999), time(1, 2, 3), time(1, 2, 3, 4)],
@@ -178,8 +184,11 @@ EDGES: dict[str, list[Any]] = {
         "[1, null]",
         "{}",
         '{"a": null}',
+        "1e400",
+        "[[-1E+309]]",
+        '{"a": "1e400", "b": 1e-400}',
     ],
-    "payload": ['{"a": {"z": 1}, "city": null}', "{}", None, '{"b": 1.10}'],
+    "payload": ['{"a": {"z": 1}, "city": null}', "{}", None, '{"b": 1.10}', '{"b": 1e400}'],
     "address": [
         {"city": None, "zip": None, "inner": {"x": None, "y": None}},
         {"city": "", "zip": 2**53 + 1, "inner": {"x": 1.0, "y": None}},

@@ -22,7 +22,7 @@ from backfill.job.models import (
 from backfill.limits import SAFE_INTEGER
 from backfill.records import INTERNAL_PREFIX, Column, Kind, Severity, Zone
 from backfill.rules import severity
-from tests.oracle_values import Writer, compact, is_finite, localised, members, milliseconds, pruned
+from tests.oracle_values import Writer, compact, is_finite, localised, members, milliseconds, overflows, pruned
 
 NUMBER = re.compile(r"[+-]?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 
@@ -190,6 +190,7 @@ class Row:
         if value.as_ == "number" and column.kind is Kind.TEXT:
             return self.number_of(found, bad)
         if column.kind is Kind.JSON or (column.kind is Kind.DECIMAL and isinstance(found, str)):
+            bad |= {"BF111"} if overflows(json.loads(found, parse_int=float)) else set()
             return str(found)
         if column.kind is Kind.TIMESTAMP:
             return compact(milliseconds(found))
@@ -240,8 +241,10 @@ class Row:
         """The members of a JSON object, each as it stands in compact form; a problem where it is no object."""
         column = self.column_of(value)
         found, bad = self.read(value)
-        if not bad and found is not None and not found.lstrip().startswith("{"):
-            bad = {"BF117"}
+        if not bad and found is not None and overflows(json.loads(found, parse_int=float)):
+            bad = {"BF111"}
+        if found is not None and not found.lstrip().startswith("{"):
+            bad = bad | {"BF117"}
         for code in bad:
             self.flag(code, omit=value.on_bad == "omit")
         if bad or found is None:

@@ -75,6 +75,13 @@ def is_finite(value: object) -> bool:
     return not isinstance(value, float) or value - value == 0
 
 
+def overflows(value: object) -> bool:
+    """Whether a number in what JSON text says is beyond doubles, at any depth."""
+    if isinstance(value, dict | list):
+        return any(map(overflows, value.values() if isinstance(value, dict) else value))
+    return not is_finite(value)
+
+
 @dataclass(frozen=True)
 class Writer:
     """Writes values; `zone` is the source's, for wall clocks inside nested values."""

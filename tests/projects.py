@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from backfill.cli import main
+from tests.processes import STARTED
 
 KEY = "wK4tTheKeyOfNobody"
 JOB = """\
@@ -93,10 +94,10 @@ class Project:
         return source
 
     def process(self, *arguments: str | Path, stdin: IO[bytes] | int = subprocess.DEVNULL) -> subprocess.Popen[str]:
-        """Start the program as a process of its own, in this folder, without a terminal."""
+        """Start the program as a process of its own, in this folder, without a terminal; it ends with the test."""
         repository = Path(__file__).resolve().parent.parent
         environ = os.environ | {"PYTHONPATH": str(repository)} | self.environ
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "backfill", *map(str, arguments)],
             cwd=self.folder,
             env=environ,
@@ -105,3 +106,5 @@ class Project:
             stderr=subprocess.PIPE,
             text=True,
         )
+        STARTED.append(process)
+        return process

@@ -5,8 +5,10 @@ from __future__ import annotations
 import gzip
 import json
 import signal
+import sqlite3
 import subprocess
 import time
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from stat import S_IMODE
@@ -113,13 +115,6 @@ def test_documentation_names_every_option(repository: Path, verb: str) -> None:
     assert [name for name in options if name not in text and name not in shared] == []
 
 
-def test_later_options_are_absent() -> None:
-    """What the program cannot do yet is not offered."""
-    text = backfill("run", "--help").out
-    assert "--in-doubt" not in text
-    assert "--only-new" not in text
-
-
 # ------------------------------------------------------------------------------------------------------- exit codes
 
 
@@ -174,6 +169,23 @@ def test_1_damaged_ledger(project: Project) -> None:
     assert result.code == 1
     assert "ledger.sqlite3" in result.err
     assert "crash" not in result.err
+
+
+def test_1_status_of_lost_commits(project: Project) -> None:
+    """A ledger that is behind its mark is not shown as if nothing had happened since."""
+    job = project.people(40)
+    assert backfill("run", job, "--target", "sandbox", "--canary").code == 5
+    ledger = StateFolder(project.state).runs()[0].ledger
+    number = f"{1_000_000:020}"
+    mark = ledger.with_name(f"{ledger.name}-mark")
+    mark.write_text(f"{number} {zlib.crc32(number.encode()):08x}\n", encoding="ascii")
+    for verb in ("status", "rejects"):
+        result = backfill(verb, "--state-dir", project.state)
+        assert result.code == 1
+        assert "has lost its newest" in result.err
+        assert "ledger.sqlite3-wal is damaged or gone" in result.err
+    mark.unlink()
+    assert backfill("status", "--state-dir", project.state).code == 0
 
 
 def test_2_faults_of_a_job_all_at_once(project: Project) -> None:
@@ -390,16 +402,16 @@ def test_6_another_key(project: Project, endpoint: str, key: str, monkeypatch: p
 
 
 def test_6_abandon(project: Project, endpoint: str, key: str) -> None:
-    """--abandon gives up a changed run of which nothing was sent, and refuses where something was."""
+    """--abandon gives up what a changed run has not sent; what it delivered stays left out."""
     job = project.people(30, bad=[1])
-    options = ["--target", "segment", "--endpoint", endpoint, "--yes"]
+    options = ["--target", "segment", "--endpoint", endpoint, "--yes", "--output", "json"]
     assert backfill("run", job, *options, "--max-rejects", "0").code == 4
     project.rows(30)
     assert backfill("run", job, *options).code == 6
     assert backfill("run", job, *options, "--abandon", "--canary").code == 5
-    refused = backfill("run", job, *options, "--abandon")
-    assert refused.code == 6
-    assert "resume" in refused.err
+    given_up = backfill("run", job, *options, "--abandon")
+    assert given_up.code == 0
+    assert (given_up.object["calls"]["delivered"], given_up.object["calls"]["already_delivered"]) == (20, 10)
 
 
 def test_sandbox_begins_afresh(project: Project) -> None:
@@ -529,6 +541,36 @@ def test_130_and_143_interrupted(project: Project, number: signal.Signals, code:
         stats = sandbox.stats()
         assert stats["distinct_ids"] == stats["accepted"] == 3000
         assert stats["duplicate"] == 0
+
+
+SLOW_QUERIES = {
+    "many rows": ("path: people.csv", "SELECT a.id, a.joined FROM source a, source b, source c ORDER BY hash(b.id)"),
+    "one row": ("path: people.csv", "SELECT id, joined, list_sum([x % 7 FOR x IN range(40000000)]) AS s FROM source"),
+    "SQLite": ("database: sqlite:///one.db", "SELECT 'u' AS id, '2024-01-01 00:00:00' AS joined, count(*) AS n FROM n"),
+}
+
+
+@pytest.mark.parametrize("name", SLOW_QUERIES)
+def test_130_in_a_long_statement(project: Project, name: str) -> None:
+    """One Ctrl-C ends a statement of the database that runs for minutes, also one that takes no heed of it."""
+    source, query = SLOW_QUERIES[name]
+    if name == "SQLite":
+        endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000000000)"
+        query = f"{endless} {query}"
+        sqlite3.connect(project.folder / "one.db").execute("CREATE TABLE t(x)").connection.close()
+    job = project.people(3000)
+    text = job.read_text(encoding="utf-8").replace("path: people.csv", f'{source}\n  query: "{query}"')
+    text = text.replace("{email: email, age: age}", "{}").replace("  columns: {age: integer}\n", "")
+    job.write_text(text, encoding="utf-8")
+    process = project.process("run", job, "--target", "sandbox")
+    while not list(project.state.glob("runs/*/snapshot")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130, err
+    assert "run the same command again" in err
 
 
 def test_130_twice_ends_at_once(project: Project) -> None:
@@ -806,6 +848,28 @@ def test_samples_once(project: Project, endpoint: str, key: str) -> None:
     assert "BF117 1" in rest.out
 
 
+@pytest.mark.parametrize("verb", ["run", "resume"])
+def test_samples_of_a_killed_process(project: Project, verb: str) -> None:
+    """What a killed process could not tell, the next one does, warnings too; and no later one again."""
+    job = project.people(3000, bad=[3])
+    text = job.read_text(encoding="utf-8").replace("age: age", "age: {column: age, on_bad: omit}")
+    job.write_text(text, encoding="utf-8")
+    with Sandbox() as sandbox:
+        options = ["--target", "segment", "--endpoint", sandbox.endpoint, "--yes"]
+        live = Project(project.folder, {"SEGMENT_WRITE_KEY": KEY})
+        process = live.process("run", job, *options, "--rate", "100/s")
+        wait_for_request(sandbox, process)
+        process.kill()
+        process.communicate(timeout=30)
+        words = ["run", job, *options] if verb == "run" else ["resume", "--yes", "--state-dir", project.state]
+        second = live.process(*words)
+        _, told = second.communicate(timeout=60)
+        assert second.returncode == 0, told
+        _, again = live.process("run", job, *options).communicate(timeout=60)
+    assert "people.csv:5 (record 4): identify" in told
+    assert "record 4" not in again
+
+
 def test_sandbox_tells_duplicates(project: Project) -> None:
     """A rehearsal that begins afresh says how much of it the sandbox had already."""
     job = project.people(20)
@@ -881,17 +945,17 @@ def test_standard_input(project: Project) -> None:
 
 
 def test_rejects_of_the_target(project: Project, key: str) -> None:
-    """A batch that the target refuses is rejected with its answer; its rows are exported like any other reject."""
+    """A call that the target refuses is rejected with its answer; its row is exported like any other reject."""
     job = project.people(3000, bad=[7])
-    with faulty("status=400,after=1,first=1") as sandbox:
+    with faulty("status=400,holding=234@") as sandbox:
         options = ["--target", "segment", "--endpoint", sandbox.endpoint, "--yes", "--rate", "unlimited"]
         result = backfill("run", job, *options, "--concurrency", "1", "--output", "json")
         held = set(sandbox.ids())
     assert result.code == 3
     refused = result.object["calls"]["rejected"] - 1
-    assert refused > 100
+    assert refused == 3
     assert identities_hold(result.object)
-    assert f"refused by the target: {refused:,} calls in 1 batches: 400" in result.err
+    assert f"refused by the target: {refused:,} calls: 400" in result.err
     file = project.folder / "rejects.parquet"
     assert backfill("rejects", "--state-dir", project.state, "--export", file).code == 0
     rejects = pl.read_parquet(file).filter(pl.col("code") == "HTTP400")

@@ -14,6 +14,7 @@ import sys
 import termios
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ import pytest
 from backfill.cli.confirm import confirmation_text
 from backfill.pipeline import Confirmation
 from backfill.sandbox import Sandbox
+from tests.processes import STARTED
 from tests.projects import KEY, Project
 
 SECONDS = 60
@@ -43,6 +45,7 @@ class Terminal:
             stderr=slave,
             start_new_session=True,
         )
+        STARTED.append(self.process)
         os.close(slave)
         self.text = ""
 
@@ -116,6 +119,17 @@ def test_confirmation_of_a_canary() -> None:
     text = confirmation_text(asked)
     assert "10 of 5,000 to send now" in text
     assert "51 calls rejected by the checks, 1 row unreadable" in text
+
+
+def test_confirmation_of_refused_calls() -> None:
+    """What the checks rejected is told from what the target refused, and one of a kind is one."""
+    asked = Confirmation(
+        "job", "prod", "segment", "", "https://x", "abc", 1, 1, 1, 0, "2023-01-01", "2023-01-02", 1.0, 1.0, Path()
+    )
+    assert "1 call rejected by the checks\n" in confirmation_text(asked)
+    text = confirmation_text(replace(asked, refused=1, unreadable=2, earlier=9, delivered_before=1))
+    assert "1 call rejected by the checks, 1 call refused by the target before, 2 rows unreadable\n" in text
+    assert "1 of this plan is among them and left out, 1 is new" in text
 
 
 @pytest.mark.parametrize(("answer", "code", "delivered"), [("n", 130, 0), ("", 130, 0), ("y", 0, 200)])

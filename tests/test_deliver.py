@@ -168,12 +168,12 @@ class TestFirstBatch:
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
-def test_a_refused_batch_is_rejected_and_the_rest_delivered(status: int) -> None:
-    """The batch becomes rejected, with what the target said; the others go on."""
-    shelf = Shelf(3)
+def test_a_refused_call_is_rejected_and_the_rest_delivered(status: int) -> None:
+    """A call that stands alone becomes rejected, with what the target said; the others go on."""
+    shelf = Shelf(3, calls=1)
     with Endpoint([Step(), Step(status, body=b'{"message":"bad\nshape"}')]) as endpoint:
         end = Run(shelf, endpoint.url).go()
-    assert (end.kind, end.totals.requests, end.totals.calls) == (EndKind.FINISHED, 3, 6)
+    assert (end.kind, end.totals.requests, end.totals.calls) == (EndKind.FINISHED, 3, 2)
     assert shelf.states() == {1: BatchState.DELIVERED, 2: BatchState.REJECTED, 3: BatchState.DELIVERED}
     answer = shelf.answers[1][2]
     assert (answer.status, answer.outcome, answer.detail) == (status, Outcome.REFUSED, '{"message":"bad shape"}')

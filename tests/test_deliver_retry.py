@@ -9,9 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backfill.deliver import Clock, DeliveryOptions, EndKind
+from backfill.deliver.concurrency import Control
 from backfill.deliver.model import Attempt
 from backfill.deliver.skew import skew
-from backfill.deliver.waiting import Pace, Paced, Pause, Waiter
+from backfill.deliver.slots import Slot, Slots
+from backfill.deliver.waiting import Gate, Pace, Paced, Pause, Waiter
 from backfill.errors import ExitCode
 from backfill.records import Batch, BatchState, Outcome
 from backfill.verdict import Action, Failure, Patience, StopReason, Verdict, backoff
@@ -108,14 +110,24 @@ def test_time_without_success_stops_the_run() -> None:
     assert len(endpoint.seen) == 2 + 12 * 12  # the waits are capped at five minutes
 
 
+def test_time_is_spent_however_many_attempts_there_are() -> None:
+    """Twelve hours without any success end a run that backs off by itself, too."""
+    time = Simulated()
+    with Endpoint([Step(), *[Step(429)] * 999]) as endpoint:
+        end = Run(Shelf(2), endpoint.url, time.clock(), patient(1_000_000)).go()
+    assert (end.reason, end.exit_code) == (StopReason.TIME_SPENT, ExitCode.STOPPED)
+    assert 12 * 3600 <= time.up < 12 * 3600 + 60
+
+
 def test_a_pause_holds_every_sender() -> None:
     """While one sender waits as asked, the others send nothing."""
     release, sleeping = threading.Event(), threading.Event()
     up = [0.0]
 
-    def sleep(_seconds: float) -> None:
+    def sleep(seconds: float) -> None:
         sleeping.set()
-        release.wait(0.01)
+        if release.wait(0.01):
+            up[0] += seconds
 
     clock = Clock(monotonic=lambda: up[0], sleep=sleep)
     with Endpoint([Step(), Step(429, (("Retry-After", "60"),))]) as endpoint:
@@ -202,6 +214,8 @@ def test_a_pause_that_begins_during_the_wait_for_a_turn() -> None:
 
     waiter = Waiter(time.clock(), lambda: False, slept)
     accepted = Attempt(Verdict(Action.ACCEPTED, Outcome.ACCEPTED))
+    slots = Slots(Control(1), lambda: time.up)
+    gate, slot = Gate(pace, slots, waiter), Slot(slots, 0, lambda: False)
 
     class Leaving:
         def send(self, batch: Batch, counted: int) -> Attempt:
@@ -210,7 +224,7 @@ def test_a_pause_that_begins_during_the_wait_for_a_turn() -> None:
 
     pace.reserve(10)  # somebody else's
     batch = Batch(1, 0, 10, 0, 0, 0, 0)
-    assert Paced(Leaving(), pause, pace, waiter).send(batch, 1) is accepted
+    assert Paced(Leaving(), gate, slot, pause, pace, waiter).send(batch, 1) is accepted
     assert left == [pytest.approx(1 + 5)]
 
 

@@ -1,21 +1,35 @@
 """deliver's transport: one request, over real sockets, with TLS and proxies; and what it makes of failures."""
 
+import itertools
 import json
 import logging
 import socket
 import ssl
 import threading
+import time
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 
 from backfill.deliver import Clock, DeliveryOptions, EndKind, TargetAccess
+from backfill.deliver.failures import failure_of
 from backfill.deliver.model import Errand
 from backfill.deliver.recorded import DETAIL_CHARACTERS
-from backfill.deliver.transport import ANSWER_BYTES, Transport, failure_of, is_loopback, proxy_for, tls_context
+from backfill.deliver.transport import (
+    ANSWER_BYTES,
+    ANSWER_SECONDS,
+    Transport,
+    is_loopback,
+    proxy_for,
+    tls_context,
+)
 from backfill.errors import ExitCode, UsageError
+from backfill.limits import SEGMENT
 from backfill.records import BatchState, Outcome
+from backfill.targets import AnswerForm
 from backfill.verdict import Failure, Patience, StopReason
 from tests.delivery_fakes import KEY, Endpoint, Run, Shelf, Simulated, Step
 
@@ -31,17 +45,55 @@ def tls() -> ssl.SSLContext:
     return context
 
 
-def saying(answer: bytes) -> int:
-    """A port whose one client is told this, whatever it says, and no more."""
+OK_HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+
+
+def served(plain: socket.socket, tls: ssl.SSLContext | None) -> socket.socket:
+    """A server's end of a connection, encrypted where a context is given."""
+    return tls.wrap_socket(plain, server_side=True) if tls else plain
+
+
+def saying(*answer: bytes, pause: float = 0.0, tls: ssl.SSLContext | None = None) -> int:
+    """A port whose one client is told this, whatever it says, and no more; with a pause behind each part."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def say() -> None:
-        with listener, listener.accept()[0] as connection:
+        with suppress(OSError), listener, listener.accept()[0] as plain, served(plain, tls) as connection:
             connection.recv(65536)
-            connection.sendall(answer)
+            for part in answer:
+                connection.sendall(part)
+                time.sleep(pause)
 
     threading.Thread(target=say, daemon=True).start()
     return int(listener.getsockname()[1])
+
+
+def uploading(tls: ssl.SSLContext, patch: pytest.MonkeyPatch, encrypted: bool, options: DeliveryOptions) -> Run:
+    """The delivery of one large body to a server that takes two seconds to read it, a little at a time."""
+    patch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(1)
+    size = 30_000_000
+
+    def read() -> None:
+        with (
+            suppress(OSError),
+            listener,
+            listener.accept()[0] as plain,
+            served(plain, tls if encrypted else None) as connection,
+        ):
+            head, _, body = connection.recv(64 * 1024).partition(b"\r\n\r\n")
+            left = int(head.lower().partition(b"content-length: ")[2].split(b"\r\n")[0]) - len(body)
+            while left > 0 and (part := connection.recv(64 * 1024)):
+                left -= len(part)
+                time.sleep(2 * len(part) / size)
+            connection.sendall(OK_HEAD)
+
+    threading.Thread(target=read, daemon=True).start()
+    url = f"http{'s' * encrypted}://localhost:{listener.getsockname()[1]}/v1/batch"
+    return Run(Shelf(1, calls=1, size=size), url, options=options, access={"gzip": False, "body_limit": 10**9})
 
 
 def failed(run: Run) -> tuple[str, Outcome]:
@@ -88,6 +140,67 @@ def test_a_target_that_does_not_read() -> None:
         url = f"http://127.0.0.1:{deaf.getsockname()[1]}/v1/batch"
         run = Run(Shelf(1, size=10_000_000), url, options=options, access={"gzip": False, "body_limit": 10**9})
         assert failed(run) == (Failure.WRITE_TIMEOUT.value, Outcome.UNKNOWN)
+
+
+class TestDeadline:
+    """An attempt ends, however often the other side gives a sign of life."""
+
+    options = DeliveryOptions(concurrency=1, first_alone=False, patience=Patience(attempts=1), attempt_seconds=0.3)
+
+    @pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "tls"])
+    @pytest.mark.parametrize(
+        ("first", "drop"),
+        [
+            (b"HTTP/1.1 200 OK\r\nX: ", b"x"),
+            (b"HTTP/1.1 103 Early\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        ],
+        ids=["a header", "100 Continue"],
+    )
+    def test_a_head_that_trickles(
+        self, tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch, first: bytes, drop: bytes, encrypted: bool
+    ) -> None:
+        """It would be whole after five seconds; it is in doubt before."""
+        monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
+        says = [first, *[drop] * 250, b"\r\n\r\n" if drop == b"x" else OK_HEAD]
+        port = saying(*says, pause=0.02, tls=tls if encrypted else None)
+        url = f"http{'s' * encrypted}://localhost:{port}/v1/batch"
+        assert failed(Run(Shelf(1), url, options=self.options)) == (Failure.READ_TIMEOUT.value, Outcome.UNKNOWN)
+
+    def test_a_body_that_trickles(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Also where it never comes to a piece of it: the status has been said, the rest is cut."""
+        monkeypatch.setattr("backfill.deliver.transport.ANSWER_SECONDS", 0.3)
+        head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;"
+        port = saying(head, *[b"x"] * 250, b"\r\nx\r\n0\r\n\r\n", pause=0.02)
+        target = TargetAccess(f"http://127.0.0.1:{port}/v1/batch", KEY)
+        transport = Transport(Errand(Shelf(), Shelf(), target, DeliveryOptions(), Clock()), tls_context(target))
+        reply = transport.post(b"{}", 0)
+        transport.close()
+        assert (reply.end, reply.body, reply.cut) == (200, b"", True)
+
+    @pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "tls"])
+    def test_a_request_that_trickles(
+        self, tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch, encrypted: bool
+    ) -> None:
+        """A body that is read a little at a time is in doubt at the deadline."""
+        run = uploading(tls, monkeypatch, encrypted, replace(self.options, attempt_seconds=0.3))
+        assert failed(run) == (Failure.WRITE_TIMEOUT.value, Outcome.UNKNOWN)
+
+    @pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "tls"])
+    def test_a_slow_line(self, tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch, encrypted: bool) -> None:
+        """Of a slow upload no single wait is long: it is given the whole of the time, not that of one write."""
+        run = uploading(tls, monkeypatch, encrypted, replace(self.options, attempt_seconds=60.0, read_seconds=1.0))
+        assert run.go().kind is EndKind.FINISHED
+
+    def test_what_a_slow_line_needs(self) -> None:
+        """The largest body goes over a line of 4.2 KB a second."""
+        assert SEGMENT.body_bytes / DeliveryOptions().attempt_seconds < 4_200
+
+    def test_through_a_proxy(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Its connections are no exception."""
+        port = saying(b"HTTP/1.1 200 OK\r\nX: ", *[b"x"] * 250, b"\r\n\r\n", pause=0.02)
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
+        run = Run(Shelf(1), "http://events.example/v1/batch", options=self.options)
+        assert failed(run) == (Failure.READ_TIMEOUT.value, Outcome.UNKNOWN)
 
 
 class TestTls:
@@ -145,6 +258,47 @@ class TestConnection:
             assert run.go().kind is EndKind.FINISHED
         assert [seen.connection for seen in endpoint.seen] == [1, 1, 2, 2]
 
+    @pytest.mark.parametrize(
+        "script",
+        [
+            [Step(503, headers=(("Retry-After", "300"),))] * 20,  # an hour and more of being put off
+            [Step()] * 20,  # a slow delivery
+        ],
+        ids=["put off", "slow"],
+    )
+    def test_a_name_is_looked_up_anew(self, script: list[Step], monkeypatch: pytest.MonkeyPatch) -> None:
+        """Within the hour a target that moved to another address is found there, also in the middle of retries."""
+        time = Simulated()
+        asked: list[float] = []
+        with Endpoint(script) as before, Endpoint() as after:
+
+            def resolve(host: str, *_: object, **__: object) -> list[object]:
+                assert host == "ingest.test"
+                asked.append(time.up)
+                port = before.port if len(asked) == 1 else after.port
+                return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+            monkeypatch.setattr(socket, "getaddrinfo", resolve)
+            run = Run(Shelf(20), "http://ingest.test/v1/batch", time.clock(), access={"rate": 3 / 300})
+            assert run.go().kind is EndKind.FINISHED
+        first, second, *_ = asked
+        assert 3600 < second - first <= 3600 + 300
+        assert after.seen
+        assert len(before.seen) <= 13
+        assert set(run.shelf.states().values()) == {BatchState.DELIVERED}
+
+    def test_a_long_silence(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A connection on which nothing was sent for an hour is not used again, however well it looks."""
+        time = Simulated()
+        with Endpoint() as endpoint:
+            errand = Errand(Shelf(), Shelf(), TargetAccess(endpoint.url, KEY), DeliveryOptions(), time.clock())
+            transport = Transport(errand, tls_context(errand.target))
+            transport.post(b"{}", 0)
+            time.up += 3601
+            transport.post(b"{}", 0)
+            transport.close()
+        assert [seen.connection for seen in endpoint.seen] == [1, 2]
+
     def test_one_that_was_closed_meanwhile(self) -> None:
         """A connection that the target closed between two requests is noticed: no attempt is lost on it."""
         with Endpoint([Step(headers=(("Connection", "close"),)), Step()]) as endpoint:
@@ -157,26 +311,45 @@ class TestAnswer:
     """Whatever stands in an answer's body, its status decides."""
 
     @pytest.mark.parametrize(
-        "body",
-        [b"", b"{", b"\x00\xff\xfe", b"<html>", b"x" * 10_000_000],
-        ids=["empty", "cut", "bytes", "html", "10 MB"],
+        ("body", "odd"),
+        [
+            (b"", "is empty"),
+            (b"{", "is not JSON"),
+            (b"\x00\xff\xfe", "is not JSON"),
+            (b"<html>", "is a web page: is the endpoint right?"),
+            (b"x" * 10_000_000, "is cut off"),
+            (b'{"success":false}', "is JSON without the success that Segment's has"),
+            (b'{"success":true}', ""),
+        ],
+        ids=["empty", "cut", "bytes", "html", "10 MB", "false", "true"],
     )
-    def test_any_body_with_a_200(self, body: bytes, caplog: pytest.LogCaptureFixture) -> None:
-        """It is a delivery; a web page, which no API sends, is remarked upon once."""
+    def test_any_body_with_a_200(self, body: bytes, odd: str, caplog: pytest.LogCaptureFixture) -> None:
+        """It is a delivery; what is odd about the body is said, once a run."""
         with Endpoint([Step(body=body)] * 2) as endpoint:
-            run = Run(Shelf(2), endpoint.url)
+            run = Run(Shelf(2), endpoint.url, access={"answers": AnswerForm.SUCCESS})
             assert run.go().kind is EndKind.FINISHED
         assert run.shelf.states() == dict.fromkeys((1, 2), BatchState.DELIVERED)
         assert len(run.shelf.answers[0][2].detail) <= DETAIL_CHARACTERS
-        assert [r.getMessage() for r in caplog.records] == (
-            ["the target answers 200 with a web page: is the endpoint right?"] if body == b"<html>" else []
-        )
+        said = f"the target answers 200, but the body {odd} (batch 1 counts as received; this is said once)"
+        assert [r.getMessage() for r in caplog.records] == ([said] if odd else [])
+
+    def test_one_that_trickles(self) -> None:
+        """An answer that comes byte by byte is read for ten seconds, not for as long as it comes."""
+        seconds = itertools.count()  # each look at the clock takes one
+        port = saying(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 1_000)
+        target = TargetAccess(f"http://127.0.0.1:{port}/v1/batch", KEY)
+        clock = Clock(monotonic=lambda: float(next(seconds)))
+        transport = Transport(Errand(Shelf(), Shelf(), target, DeliveryOptions(), clock), tls_context(target))
+        reply = transport.post(b"{}", 0)
+        transport.close()
+        assert (reply.end, reply.cut) == (200, True)
+        assert 0 < len(reply.body) <= ANSWER_SECONDS + 1
 
     @pytest.mark.parametrize(("status", "state"), [(200, BatchState.DELIVERED), (400, BatchState.REJECTED)])
     def test_a_body_that_breaks_off(self, status: int, state: BatchState) -> None:
         """The status has been said: it holds."""
         with Endpoint([Step(status, how="cut", body=b'{"mess')]) as endpoint:
-            run = Run(Shelf(1), endpoint.url)
+            run = Run(Shelf(1, calls=1), endpoint.url)
             run.go()
         assert run.shelf.states() == {1: state}
         assert run.shelf.answers[0][2].detail == '{"mess [cut]'

@@ -1,11 +1,14 @@
-"""What the documents say is so: README's commands run, every verb and option is documented, links lead somewhere."""
+"""What the documents say is so: commands and SQL run, messages and options exist, links lead somewhere."""
 
 from __future__ import annotations
 
+import ast
 import gzip
 import os
 import re
 import shlex
+import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +17,11 @@ from pathlib import Path
 import pytest
 
 from backfill.cli import backfill as program
+from backfill.errors import ExitCode
+from backfill.ledger import Ledger
 from backfill.sandbox import Sandbox
+from tests.ledgers import RECORD
+from tests.projects import KEY, Project, backfill
 
 #: Exit codes that README's commands are to end with, by verb: its job has one broken row, its canary stops.
 CODES = {"check": 0, "preview": 0, "dry-run": 3, "run": 5, "resume": 3, "rejects": 0, "status": 0}
@@ -104,23 +111,152 @@ def test_every_verb_and_option_is_documented(repository: Path) -> None:
     assert missing == []
 
 
+def documents(repository: Path) -> list[Path]:
+    """Every document of the repository."""
+    return [*repository.glob("*.md"), *(repository / "docs").rglob("*.md"), *repository.glob("*/README.md")]
+
+
+def anchors(page: Path) -> set[str]:
+    """What links into a page may name, as GitHub makes it of the headings."""
+    text = re.sub(r"^```.*?^```", "", page.read_text("utf-8"), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 def test_links_lead_somewhere(repository: Path) -> None:
-    """Every relative link of every document is that of a file in the repository."""
-    pages = [*repository.glob("*.md"), *(repository / "docs").rglob("*.md"), *repository.glob("*/README.md")]
-    broken = [
-        f"{page.relative_to(repository)}: {target}"
-        for page in pages
-        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text("utf-8"))
-        if "://" not in target and not (page.parent / target).exists()
-    ]
+    """Every relative link of every document is that of a file in the repository, and its anchor one of its headings."""
+    broken = []
+    for page in documents(repository):
+        for target, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)", page.read_text("utf-8")):
+            there = page.parent / target if target else page
+            if "://" in target:
+                continue
+            if not there.exists() or (anchor and anchor not in anchors(there)):
+                broken.append(f"{page.relative_to(repository)}: {target}#{anchor}")
     assert broken == []
 
 
 def test_every_document_is_on_the_map(repository: Path) -> None:
-    """docs/index.md leads to all the others."""
-    text = (repository / "docs" / "index.md").read_text("utf-8")
-    pages = sorted(page.name for page in (repository / "docs").glob("*") if page.name != "index.md")
-    assert [page for page in pages if f"({page})" not in text] == []
+    """docs/index.md leads to all the others, the README of a folder to what is in there."""
+    docs = repository / "docs"
+    missing = []
+    for map_, folder in ((docs / "index.md", docs), *((path, path.parent) for path in docs.rglob("README.md"))):
+        text = map_.read_text("utf-8")
+        inside = sorted(f"{path.name}/README.md" if path.is_dir() else path.name for path in folder.glob("*"))
+        missing += [name for name in inside if name != map_.name and f"({name})" not in text]
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", ["cli.md", "operations.md"])
+def test_every_exit_code_is_told(repository: Path, page: str) -> None:
+    """The table of exit codes has each of them, and the run-book says what to do about it."""
+    text = (repository / "docs" / page).read_text("utf-8")
+    table = text[text.index("| exit |") :].split("\n\n")[0]
+    told = {int(code) for row in table.splitlines()[2:] for code in re.findall(r"\d+", row.split("|")[1])}
+    assert told == {int(code) for code in ExitCode}
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[sqlite3.Connection]:
+    """A ledger, as its readers see it."""
+    path = tmp_path / "ledger.sqlite3"
+    Ledger.create(path, RECORD).close()
+    connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+    yield connection
+    connection.close()
+
+
+@pytest.mark.parametrize("page", ["ledger.md", "operations.md"])
+def test_sql_in_the_documents_runs(repository: Path, ledger: sqlite3.Connection, page: str) -> None:
+    """Every query is one that the ledger answers, with the columns that its pasted answer has."""
+    text = (repository / "docs" / page).read_text("utf-8")
+    queries = list(re.finditer(r"^```sql\n(.*?)^```\n", text, re.MULTILINE | re.DOTALL))
+    assert queries
+    for query in queries:
+        columns = [column[0] for column in ledger.execute(query[1]).description]
+        if page == "operations.md":
+            answer = re.search(r"^```text\n(.*?)\n", text[query.end() :], re.MULTILINE)
+            assert answer is not None
+            assert answer[1].split() == columns
+
+
+def test_every_view_is_told(repository: Path, ledger: sqlite3.Connection) -> None:
+    """docs/ledger.md has each view with its columns; each is used in the run-book, and no other is named anywhere."""
+    views = {name for (name,) in ledger.execute("SELECT name FROM sqlite_master WHERE type = 'view'")}
+    text = (repository / "docs" / "ledger.md").read_text("utf-8")
+    table = {cells[1].strip(" `"): cells[2] for line in text.splitlines() if len(cells := line.split("|")) == 4}
+    for view in views:
+        columns = [column[0] for column in ledger.execute(f"SELECT * FROM {view}").description]
+        assert re.findall(r"`(\w+)`", table[view]) == columns
+    assert set(re.findall(r"FROM (v_\w+)", (repository / "docs" / "operations.md").read_text("utf-8"))) == views
+    named = {name for page in documents(repository) for name in re.findall(r"\bv_\w+", page.read_text("utf-8"))}
+    assert named - views == set()
+
+
+def test_a_run_goes_on_elsewhere(sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run-book's way to another machine: state directory and targets.yaml are copied, the old folder is gone."""
+    monkeypatch.setenv("SEGMENT_WRITE_KEY", KEY)
+    here, there = tmp_path / "here", tmp_path / "there"
+    here.mkdir()
+    job = Project(here).people(300)
+    profile = f"prod: {{kind: segment, endpoint: '{sandbox.endpoint}', rate: unlimited}}"
+    (here / "targets.yaml").write_text(f"version: 1\ntargets:\n  {profile}\n", "utf-8")
+    assert backfill("run", job, "--target", "prod", "--canary", "--yes").code == ExitCode.STOPPED
+    there.mkdir()
+    shutil.copytree(here / ".backfill", there / ".backfill")
+    for name in ("targets.yaml", "people.yaml", "people.csv"):
+        shutil.copy(here / name, there)
+    shutil.rmtree(here)
+    state = ("--state-dir", there / ".backfill")
+    assert backfill("resume", "--targets", there / "targets.yaml", "--yes", *state).code == ExitCode.DELIVERED
+    again = backfill("run", there / "people.yaml", "--target", "prod", "--yes", "--output", "json")
+    assert (again.code, again.object["requests"]) == (ExitCode.DELIVERED, 0)
+    stats = sandbox.stats()
+    assert (stats["accepted"], stats["duplicate"]) == (300, 0)
+
+
+#: What a message is filled in with: places, ids, numbers, moments, statuses, and what a target answered.
+FILLED = re.compile(r"https?://\S+|/\S+|\S+-g\d+-\S+|[+(]*\d\S*|HTTP|[0-9a-f]{12}|orders\.csv|\W+")
+
+
+def templates(repository: Path) -> list[re.Pattern[str]]:
+    """Every text in the code that says something, with anything in place of what is filled in."""
+    found = set()
+    for path in (repository / "backfill").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                pieces = re.split(r"\{\w+\}|%[.,\d]*[sdf]", node.value)  # for str.format, for logging
+            elif isinstance(node, ast.JoinedStr):
+                values = [part.value if isinstance(part, ast.Constant) else None for part in node.values]
+                pieces = "".join("\0" if value is None else str(value) for value in values).split("\0")
+            else:
+                continue
+            if len("".join(pieces).replace(" ", "")) >= 8:  # less fits anywhere
+                found.add(".*?".join(map(re.escape, pieces)))
+    return [re.compile(pattern) for pattern in found]
+
+
+def foreign_words(message: str, patterns: list[re.Pattern[str]]) -> list[str]:
+    """The words of a message that no text of the code holds, but for what it is filled in with."""
+    own = re.sub(r': (\d+ )?\{".*\}$', "", message)  # a target's answer
+    held = {at for pattern in patterns for match in pattern.finditer(own) for at in range(match.start(), match.end())}
+    words = re.finditer(r"\S+", own)
+    return [word[0] for word in words if word.start() not in held and not FILLED.fullmatch(word[0])]
+
+
+def test_messages_in_the_run_book_are_the_programs(repository: Path) -> None:
+    """Each message that is quoted there can be found in the code, word for word."""
+    text = (repository / "docs" / "operations.md").read_text("utf-8")
+    text = text[text.index("## Run-book") :]
+    quoted = [line.strip() for block in blocks(text, "text") for line in block.splitlines()]
+    damaged = text[text.index("| the message |") :].split("\n\n")[0]
+    quoted += [message for row in damaged.splitlines()[2:] for message in re.findall(r"`([^`]+)`", row.split("|")[1])]
+    patterns = templates(repository)
+    assert len(quoted) > 30
+    foreign = {line: foreign_words(re.sub("^(Error|Hint): ", "", line), patterns) for line in quoted}
+    # The last words of some are of others: what TLS, SQLite or a summary call it.
+    assert {line: words for line, words in foreign.items() if len(words) > len(line.split()) / 4} == {}
+    assert foreign_words("the run was begun from something different", patterns)
 
 
 @pytest.mark.parametrize("target", ["demo", "test", "lint", "check", "bench"])

@@ -322,6 +322,7 @@ SOURCE_FAULTS = [
     ("path: a, columns: {a: {type: timestamp, format: '%Y-%m'}}", "source.columns.a.format", "year, month and day"),
     ("path: a, columns: {a: {type: timestamp, format: '%s'}}", "source.columns.a.format", "no directive"),
     ("path: a, columns: {a: {type: timestamp, format: '%Y%m%d%Q'}}", "source.columns.a.format", "%Q is no directive"),
+    ("path: a, columns: {a: {type: timestamp, format: '%m/%d/%Y %I:%M'}}", "source.columns.a.format", "no %p"),
     ("path: a, columns: {a: {type: timestamp, format: '%Y%m%d %Z'}}", "source.columns.a.format", "%Z is not taken"),
     ("database: 'sqlite:///x.db'", "source", "needs a `query`"),
     ("database: 'postgresql://h/x', query: q", "source.database", "postgresql cannot be read by this version"),

@@ -11,7 +11,7 @@ import pytest
 
 from backfill.errors import LedgerError, StoppedError
 from backfill.ledger import Counts, Ledger, LedgerReader, RunState, plan_digest
-from backfill.records import Answer, Batch, BatchState, Problem, Severity, ShardPlan
+from backfill.records import Answer, Batch, BatchState, Decision, Problem, Severity, ShardPlan
 from tests.ledgers import ACCEPTED, FILE, RECORD, REFUSED, REJECTED, UNKNOWN, delivering, shard_plan, snapshot_of
 
 PLANS = [shard_plan(0), shard_plan(1, (4, 1, 1), rejected=0, duplicate=0), shard_plan(2, (), rejected=0, duplicate=0)]
@@ -22,6 +22,7 @@ VIEWS = (
     "v_batches",
     "v_calls_per_day",
     "v_counts",
+    "v_decisions",
     "v_history",
     "v_in_doubt",
     "v_problems",
@@ -326,7 +327,7 @@ def test_faults_name_the_identity_and_its_numbers(path: Path) -> None:
 
 
 def test_counts_are_over_leaves(path: Path) -> None:
-    """A halved batch counts through its children."""
+    """The calls of a halved batch count through its parts; the batches and their bytes are those planned."""
     with delivering(path, PLANS) as ledger:
         before = ledger.reader.counts()
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
@@ -339,7 +340,8 @@ def test_counts_are_over_leaves(path: Path) -> None:
             )
     with Ledger.open(path) as ledger:
         counts = ledger.reader.counts()
-        assert (counts.delivered, counts.pending, counts.batches, counts.faults()) == (1, CALLS - 1, 6, [])
+        assert (counts.delivered, counts.pending, counts.faults()) == (1, CALLS - 1, [])
+        assert (counts.batches, counts.split) == (before.batches, 1)
         assert counts.json_bytes == before.json_bytes
         assert ledger.prepared_shards()[1] == PLANS[1]
         assert [(batch.shard, batch.first_call) for batch in ledger.next_batches(9)][2] == (1, 1)
@@ -493,6 +495,8 @@ def test_every_view_reads(path: Path) -> None:
     with delivering(path, PLANS) as ledger:
         (batch,) = ledger.next_batches(1)
         ledger.record_answer(batch, ledger.mark_sent(batch, 86_400.5), UNKNOWN)
+        ledger.flush()
+        ledger.decide(ledger.in_doubt(), Decision.RESEND, 86_400.5)
         ledger.set_state(RunState.STOPPED, exit_code=5, detail="retries spent")
     with closing(sqlite3.connect(path)) as connection:
         names = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'view' ORDER BY name").fetchall()
@@ -524,7 +528,7 @@ def test_documented_questions_have_answers(path: Path, repository: Path) -> None
             ledger.record_answer(batch, ledger.mark_sent(batch, 86_400.5), ACCEPTED)
     text = (repository / "docs" / "ledger.md").read_text(encoding="utf-8")
     questions = [block.partition("```")[0] for block in text.split("```sql\n")[1:]]
-    assert len(questions) == 3
+    assert len(questions) == 4
     with closing(sqlite3.connect(path)) as connection:
         for question in questions:
             connection.execute(question).fetchall()

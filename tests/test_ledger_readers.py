@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from backfill.errors import LedgerError
 from backfill.ledger import Ledger, LedgerReader, RefusedBatch, RunState
 from tests.ledgers import ACCEPTED, RECORD, REFUSED, REJECTED, delivering, shard_plan
 
@@ -123,7 +124,7 @@ def left_by_a_kill(path: Path, repository: Path) -> None:
     )
     ended = subprocess.run([sys.executable, "-c", program, path], cwd=repository, check=False)
     assert ended.returncode == -signal.SIGKILL
-    assert names(path) == ["", "-shm", "-wal"]
+    assert names(path) == ["", "-mark", "-shm", "-wal"]
 
 
 def names(path: Path) -> list[str]:
@@ -315,3 +316,40 @@ def test_refused_batches_and_their_answers(path: Path) -> None:
         assert [(one.batch.offset, one.batch.crc32) for one in refused] == [(100, 7), (100, 7)]
         assert all(isinstance(one, RefusedBatch) for one in refused)
         assert {(one.status, one.detail) for one in refused} == {(400, "said the target")}
+
+
+# The folder of a run that is begun, put away and begun again, as a run is whose first process was killed early.
+PUT_AWAY = """
+import shutil, sys
+from pathlib import Path
+from backfill.ledger import Ledger
+from tests.ledgers import RECORD
+
+path = Path(sys.argv[1])
+while True:
+    path.parent.mkdir()
+    Ledger.create(path, RECORD).close()
+    path.parent.rename(path.parent.with_name("away"))
+    shutil.rmtree(path.parent.with_name("away"))
+"""
+
+
+def test_a_ledger_that_is_put_away(repository: Path, tmp_path: Path) -> None:
+    """While it is opened: then there is none, and nothing is wrong with the disk."""
+    path = tmp_path / "run" / "ledger.sqlite3"
+    read = 0
+    said: set[str] = set()
+    with subprocess.Popen([sys.executable, "-c", PUT_AWAY, path], cwd=repository) as writer:
+        try:
+            until = time.monotonic() + 60
+            while read < 700 and time.monotonic() < until:
+                try:
+                    with LedgerReader(path) as reader:
+                        assert reader.status().state is RunState.STAGING
+                        read += 1
+                except LedgerError as error:
+                    said.add(error.message)
+        finally:
+            writer.kill()
+    assert read
+    assert said <= {f"there is no ledger at {path}"}

@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,19 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from backfill.errors import LedgerError
 from backfill.ledger import TRANSITIONS, Ledger, RunState
-from backfill.records import Batch, BatchState, Outcome
-from tests.ledgers import ACCEPTED, RECORD, REFUSED, REJECTED, UNKNOWN, delivering, shard_plan, snapshot_of
+from backfill.records import Batch, BatchState, Decision, Outcome
+from tests.ledgers import (
+    ACCEPTED,
+    RECORD,
+    REFUSED,
+    REJECTED,
+    SPLIT,
+    UNKNOWN,
+    delivering,
+    parts_of,
+    shard_plan,
+    snapshot_of,
+)
 
 PLANS = [shard_plan(0, (3, 2, 1)), shard_plan(1, (2, 2))]
 ANSWERS = st.sampled_from([ACCEPTED, REJECTED, REFUSED, UNKNOWN])
@@ -43,6 +55,10 @@ class LedgerMachine(RuleBasedStateMachine):
         self.ledger = delivering(self.folder / "ledger.sqlite3", PLANS)
         self.states = {place + 1: BatchState.PLANNED for place in range(5)}
         self.calls = dict(zip(self.states, (3, 2, 1, 2, 2), strict=True))
+        places = ((0, 0), (0, 3), (0, 5), (1, 0), (1, 2))
+        self.places = {key: (*place, key) for key, place in zip(self.states, places, strict=True)}  # in plan order
+        self.handed_to = (-1, -1, -1)
+        self.newest: int | None = None
         self.attempts = dict.fromkeys(self.states, 0)
         self.unknown_since: dict[int, float] = {}
         self.handed_out: dict[int, Batch] = {}
@@ -51,14 +67,18 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(limit=st.integers(1, 3))
     def hand_out(self, limit: int) -> None:
         """The next batches are those still to be delivered, in order, none twice."""
+        if self.newest is None:
+            self.newest = max(self.states)
         due = [
             key
-            for key, state in self.states.items()
-            if state in (BatchState.PLANNED, BatchState.SENT) and key > max(self.handed_out, default=0)
+            for key in sorted(self.states, key=self.places.__getitem__)
+            if self.states[key] in OPEN and self.places[key] > self.handed_to and key <= self.newest
         ]
         given = self.ledger.next_batches(limit)
         assert [batch.id for batch in given] == due[:limit]
         for batch in given:
+            self.handed_to = self.places[batch.id]
+            assert (batch.shard, batch.first_call, batch.calls) == (*self.places[batch.id][:2], self.calls[batch.id])
             assert batch.attempts == self.attempts[batch.id]
             assert batch.first_unknown_at == self.unknown_since.get(batch.id)
             self.handed_out[batch.id] = batch
@@ -94,6 +114,56 @@ class LedgerMachine(RuleBasedStateMachine):
         if given.outcome is Outcome.UNKNOWN:
             self.unknown_since.setdefault(key, sent_at)
 
+    @precondition(lambda self: self.in_flight)
+    @rule(data=st.data())
+    def split(self, data: st.DataObject) -> None:
+        """A batch is refused, and parts in any state stand for it."""
+        key = data.draw(st.sampled_from(sorted(self.in_flight)))
+        number, _ = self.in_flight.pop(key)
+        cuts = sorted(data.draw(st.sets(st.integers(1, self.calls[key]), max_size=3)) | {0, self.calls[key]})
+        states = [BatchState.PLANNED, BatchState.DELIVERED, BatchState.REJECTED]
+        drawn = [(end - start, data.draw(st.sampled_from(states))) for start, end in pairwise(cuts)]
+        batch = self.handed_out[key]
+        planned = self.ledger.record_parts(batch, number, SPLIT, parts_of(batch, drawn))
+        self.states[key] = BatchState.SPLIT
+        shard, first, _ = self.places[key]
+        for calls, state in drawn:
+            part = max(self.states) + 1
+            self.states[part], self.calls[part], self.places[part] = state, calls, (shard, first, part)
+            self.attempts[part] = 0
+            if state is BatchState.PLANNED:
+                if key in self.unknown_since:
+                    self.unknown_since[part] = self.unknown_since[key]
+                self.handed_out[part] = planned.pop(0)
+                assert self.handed_out[part].id == part
+            first += calls
+        assert planned == []
+
+    @precondition(lambda self: not self.in_flight)
+    @rule()
+    def retry_rejected(self) -> None:
+        """What the target refused is planned again; the next process is given it."""
+        self.ledger.flush()
+        assert self.ledger.retry_rejected() == self.sum_of(BatchState.REJECTED)
+        for key, state in self.states.items():
+            if state is BatchState.REJECTED:
+                self.states[key] = BatchState.PLANNED
+        self.restart()
+
+    @precondition(lambda self: not self.in_flight)
+    @rule(decision=st.sampled_from(Decision), most=st.integers(1, 3))
+    def decide(self, decision: Decision, most: int) -> None:
+        """At the start of a process somebody decides about doubts: they begin anew, or are over."""
+        self.restart()
+        decided = self.ledger.in_doubt()[:most]
+        self.now += 1
+        self.ledger.decide(decided, decision, self.now)
+        for batch in decided:
+            if decision is Decision.SKIP:
+                self.states[batch.id] = BatchState.LEFT
+            else:
+                self.unknown_since[batch.id] = self.now
+
     @rule()
     def restart(self) -> None:
         """The process ends, with requests in flight or without; another takes over."""
@@ -104,6 +174,7 @@ class LedgerMachine(RuleBasedStateMachine):
             self.unknown_since.setdefault(key, sent_at)
         self.in_flight.clear()
         self.handed_out.clear()
+        self.handed_to, self.newest = (-1, -1, -1), None
 
     @rule(state=st.sampled_from(RunState))
     def try_to_move(self, state: RunState) -> None:
@@ -131,11 +202,12 @@ class LedgerMachine(RuleBasedStateMachine):
         doubted = {
             key
             for key, state in self.states.items()
-            if state is BatchState.SENT and (key in self.in_flight or key in self.unknown_since)
+            if state in OPEN and (key in self.in_flight or key in self.unknown_since)
         }
         assert counts.delivered == self.sum_of(BatchState.DELIVERED)
         assert counts.rejected == self.sum_of(BatchState.REJECTED) + sum(plan.rejected for plan in PLANS)
-        assert counts.in_doubt == sum(self.calls[key] for key in doubted)
+        assert counts.left_in_doubt == self.sum_of(BatchState.LEFT)
+        assert counts.in_doubt == sum(self.calls[key] for key in doubted) + counts.left_in_doubt
         assert counts.requests == sum(self.attempts.values())
         assert {batch.id: batch.first_unknown_at for batch in self.ledger.reader.in_doubt()} == {
             key: min(time for time in (self.unknown_since.get(key), self.in_flight.get(key, (0, None))[1]) if time)
@@ -161,7 +233,8 @@ class LedgerMachine(RuleBasedStateMachine):
         return sum(self.calls[key] for key, found in self.states.items() if found is state)
 
 
-SETTLED = (BatchState.DELIVERED, BatchState.REJECTED)
+SETTLED = (BatchState.DELIVERED, BatchState.REJECTED, BatchState.SPLIT, BatchState.LEFT)
+OPEN = (BatchState.PLANNED, BatchState.SENT)
 TestLedgerMachine = LedgerMachine.TestCase
 TestLedgerMachine.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
 

@@ -104,14 +104,16 @@ EPOCHS = {
 def test_each_epoch(folder: Path, unit: str) -> None:
     """Epochs in integers of 32 and 64 bits, signed or not, in decimals, in text, in JSON; to the last digit."""
     numbers = EPOCHS[unit]
-    texts = [*map(str, numbers), "", "x", "1e5", "0x10", "1.5.2", "null"]
+    texts = [*map(str, numbers), "", "x", "1e5", "0x10", "1.5.2", "-0.0000001", "1.9999999999", "null"]
     rows: list[dict[str, Any]] = [{"integer": number} for number in numbers]
     rows += [{"unsigned": number} for number in numbers if number >= 0]
     rows += [{'q"uo\\te é': number} for number in (0, 1, -1, 1_700_000_000, 2**31 - 1, -(2**31))]
     rows += [{"text": text} for text in texts]
     rows += [{"json": text} for text in texts if text]
-    rows += [{"digits": text} for text in ("1700000000", "1700000000.5")]
-    rows += [{"number": number} for number in (0.5, 1.7e9, -0.25, float("nan"), float("inf"), 1e300)]
+    rows += [{"digits": text} for text in ("1700000000", "1700000000.5", "-0.0000001", "0.9999999")]
+    rows += [
+        {"number": number} for number in (0.5, 1.7e9, -0.25, -1e-9, 0.9999999, 1.1, float("nan"), float("inf"), 1e300)
+    ]
     names = ["integer", "unsigned", 'q"uo\\te é', "text", "json", "digits", "number"]
     specs = [TimestampSpec(column=name, format=unit) for name in names]
     compare(job_of([call_of(timestamp=spec, label=str(spec.column)) for spec in specs]), rows, folder)

@@ -19,10 +19,12 @@ from backfill.job import load_job
 from backfill.ledger import Counts, LedgerReader, RunState
 from backfill.pipeline import Gate, Options, Rehearsal, RunEnd, Surroundings, Work, dry_run, run_job
 from backfill.pipeline.fingerprint import Fingerprint, field_differences, named
-from backfill.pipeline.space import RESERVE_BYTES, forecast_bytes, spool_bytes
+from backfill.pipeline.space import RESERVE_BYTES, Forecast, forecast, spool_bytes
 from backfill.records import SourceFile
+from backfill.sandbox import FaultScript, Sandbox
 from backfill.targets import Target, load_target
-from tests.projects import Project
+from tests.projects import Project, backfill
+from tests.sourcing import job_over
 
 SHARD_ROWS = 32_768
 
@@ -174,6 +176,23 @@ def test_source_in_place_that_changes(project: Project) -> None:
     assert counts_of(run(project, job)).delivered == 1_000
 
 
+def test_refused_rows_of_a_source_that_is_gone(project: Project) -> None:
+    """The run finishes, and lists the refused call by its id, without the row that nobody has any more."""
+    job = parquet_job(project, 1_000)
+    with Sandbox(project.folder / "other", faults=FaultScript.parse(['status=400,holding="order_id":700'])) as sandbox:
+        there = ["--endpoint", sandbox.endpoint, "--state-dir", project.state]
+        assert backfill("run", job, "--target", "sandbox", "--canary", *there).code == 5
+        (project.folder / "orders.parquet").unlink()
+        assert backfill("resume", *there).code == 3
+        held = set(sandbox.ids())
+    file = project.folder / "rejects.ndjson"
+    assert backfill("rejects", "--state-dir", project.state, "--export", file).code == 0
+    (reject,) = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    assert (reject["code"], reject["original"]) == ("HTTP400", None)
+    assert len(held) == 999
+    assert reject["message_id"] not in held
+
+
 def parquet_job(project: Project, rows: int) -> Path:
     """A job over a Parquet file that needs no staging."""
     orders = pl.DataFrame({"id": pl.int_range(1, rows + 1, eager=True)}).with_columns(
@@ -200,6 +219,22 @@ def test_too_small_a_disk_is_told_early(project: Project) -> None:
         with pytest.raises(StoppedError, match="needed"):
             run(project, job)
     assert counts_of(run(project, job)).delivered == 1_000
+
+
+def test_a_disk_that_fills_while_staging(project: Project) -> None:
+    """The disk is looked at again while a source is staged, and a statement that runs for long is ended for it."""
+    job = project.people(2_000)
+    text = job.read_text(encoding="utf-8")
+    count = "SELECT count(hash(b.id || c.id)) AS n FROM source b, source c, source d"
+    slow = f"SELECT a.* FROM source a, ({count}) WHERE n > 0"
+    job.write_text(text.replace("path: people.csv", f'path: people.csv\n  query: "{slow}"'), encoding="utf-8")
+    free = iter([10**12])
+    with pytest.MonkeyPatch.context() as disk:
+        disk.setattr("shutil.disk_usage", lambda _path: SimpleNamespace(free=next(free, RESERVE_BYTES // 2)))
+        with pytest.raises(StoppedError, match="needed"):
+            run(project, job)
+    job.write_text(text, encoding="utf-8")
+    assert counts_of(run(project, job)).delivered == 2_000
 
 
 def test_states_of_a_run(project: Project) -> None:
@@ -287,7 +322,14 @@ def test_field_differences_are_complete(before: object, now: object) -> None:
 
 def test_forecasts() -> None:
     """Forecasts grow with what is there, and a part done tells the rest."""
-    assert forecast_bytes([]) == RESERVE_BYTES
-    assert forecast_bytes([file("a.csv", size=1000)]) < forecast_bytes([file("a.csv.gz", size=1000)])
+    plain = job_over("a.csv")
+    declared = job_over("a.csv", columns={"n": "integer"})
+    assert forecast(plain, []).bytes == RESERVE_BYTES
+    assert forecast(plain, [file("a.csv", size=1000)]).bytes < forecast(plain, [file("a.csv.gz", size=1000)]).bytes
+    assert forecast(plain, [file("a.csv", size=1000)]).bytes < forecast(declared, [file("a.csv", size=1000)]).bytes
+    assert forecast(plain, [file("a.parquet", size=1000)]).snapshot == 0
+    made = Forecast(snapshot=100, spool=1000)
+    assert made.left(100) == 1000 + RESERVE_BYTES
+    assert made.left(200) == 2000 + RESERVE_BYTES
     assert spool_bytes(rows_left=300, rows_done=100, bytes_done=1000) == 3000 + RESERVE_BYTES
     assert spool_bytes(rows_left=0, rows_done=0, bytes_done=0) == RESERVE_BYTES

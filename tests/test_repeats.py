@@ -10,7 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from backfill.disk import out_of_space
+from backfill.errors import StoppedError
 from backfill.repeats import Arbiter, Collector, Fate, Turns, among
+from tests.no_room import no_file_above
 
 
 def sixteen(values: list[int]) -> np.ndarray:
@@ -116,3 +119,28 @@ def test_no_repeats_leave_no_candidates(tmp_path: Path) -> None:
         collector = Collector(tmp_path / str(most), memory_hashes=most)
         collector.add(np.arange(100, dtype=np.uint64) << np.uint64(50))
         assert len(collector.candidates()) == 0
+
+
+def test_room_on_disk_is_taken_before_it_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mapped file without it would end the process with SIGBUS on a disk that is full by then."""
+    monkeypatch.setattr("backfill.repeats.MEMORY_HASHES", 64)
+    Arbiter(np.arange(10_000, dtype=np.uint64), tmp_path)
+    for name in ("ids", "digests"):
+        assert (tmp_path / name).stat().st_blocks * 512 >= 160_000
+
+
+def test_a_disk_that_takes_no_more_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the system's own error, of which the command line knows what it means: hashes, candidates and ids."""
+    collector = Collector(tmp_path, memory_hashes=10_000)
+    same = np.full(5_000, 7, np.uint64)
+    collector.add(same)
+    with no_file_above(8_192), pytest.raises(StoppedError), out_of_space(tmp_path):
+        collector.add(same)
+    many = Collector(tmp_path / "many", memory_hashes=1_000)
+    for part in np.split(np.repeat(np.arange(20_000, dtype=np.uint64) << np.uint64(49), 2), 50):
+        many.add(part)
+    with no_file_above(8_192), pytest.raises(StoppedError), out_of_space(tmp_path):
+        many.candidates()
+    monkeypatch.setattr("backfill.repeats.MEMORY_HASHES", 64)
+    with no_file_above(8_192), pytest.raises(StoppedError), out_of_space(tmp_path):
+        Arbiter(np.arange(10_000, dtype=np.uint64), tmp_path)

@@ -1,5 +1,6 @@
 """Scripted faults: their grammar, that they are the same at every run, and what a client meets."""
 
+import gzip
 import json
 import re
 import socket
@@ -213,6 +214,9 @@ def test_triggers_against_a_list(after: int, first: int, every: int) -> None:
         "status=500,retry_after=soon",
         "status=500,odds=x",
         "status=500,seed=-1",
+        "status=500,holding=",
+        "reset=before,holding=x",
+        "holding=x",
     ],
 )
 def test_bad_rules_are_named(rule: str) -> None:
@@ -221,6 +225,25 @@ def test_bad_rules_are_named(rule: str) -> None:
         FaultScript.parse(["status=500", rule])
     assert repr(rule) in caught.value.message
     assert caught.value.hint
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_bodies_that_hold_a_text(compressed: bool) -> None:
+    """They alone are refused, whatever their number and encoding; what they hold is not stored, all else is."""
+    with faulty("status=422,holding=poison-1", "lost,holding=poison-2,first=1") as (sandbox, client):
+        found = []
+        for name in ("fine-1", "poison-1", "poison-2", "fine-2"):
+            call = {"type": "track", "messageId": name, "userId": "u", "event": "e"}
+            body = json.dumps({"batch": [call, call | {"messageId": f"{name}-b"}]}).encode()
+            headers = {"Content-Encoding": "gzip"} if compressed else {}
+            found.append(client.post("/v1/batch", content=gzip.compress(body) if compressed else body, headers=headers))
+        assert [answer.status_code for answer in found] == [200, 422, 200, 200]
+        assert sandbox.stats()["faults"] == {"status_422": 1}
+        assert sorted({one.removesuffix("-b") for one in sandbox.ids()}) == [
+            "fine-1",
+            "fine-2",
+            "poison-2",
+        ]
 
 
 def test_no_script_no_fault() -> None:

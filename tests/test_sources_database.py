@@ -133,3 +133,28 @@ def test_other_databases(shop: Path) -> None:
         inspect(job_over(database="postgresql://host/db", query="SELECT 1"))
     with pytest.raises(JobError, match="query is missing"):
         inspect(job_over(database=f"sqlite:///{shop}", query=None))
+
+
+ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000000)"
+
+
+@pytest.mark.parametrize(
+    ("query", "known"),
+    [
+        (f"{ENDLESS} SELECT i, CASE WHEN i > 20000 THEN i END AS late FROM n", ["i"]),
+        (f"{ENDLESS} SELECT count(*) AS late FROM n a CROSS JOIN n b", []),
+    ],
+)
+def test_inspect_takes_no_longer_than_it_needs(shop: Path, query: str, known: list[str]) -> None:
+    """A long query, or one whose first row takes long, is looked at so far; nothing is said of what is unknown yet."""
+    schema = inspect(job_over(database=f"sqlite:///{shop}", query=query, where="late + 1 > 2"))
+    assert not schema.complete
+    assert [column.name for column in schema.columns] == known
+    assert schema.faults == ()
+
+
+def test_inspect_of_all_there_is(shop: Path) -> None:
+    """A short result is known whole, columns without any value included."""
+    schema = inspect(job_over(database=f"sqlite:///{shop}", query="SELECT id, NULL AS empty FROM t"))
+    assert schema.complete
+    assert [(column.name, column.kind.value) for column in schema.columns] == [("id", "integer"), ("empty", "text")]

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from backfill.errors import InterruptedRunError, JobError, SourceError
 from backfill.job.models import ColumnSpec, TimestampSpec
-from backfill.sources import delimited, line_of, resolve, stage
+from backfill.sources import delimited, resolve, stage
 from backfill.sources.checksum import PIECE
+from backfill.sources.line_of import line_of
 from tests.projects import JOB, Project
 from tests.sourcing import Staged, job_over, staged
 

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backfill.errors import JobError, SourceError
-from backfill.sources import inspect, line_of, resolve, stage
+from backfill.sources import inspect, resolve, stage
+from backfill.sources.line_of import line_of
 from tests.sourcing import Staged, job_over, staged
 
 
@@ -39,6 +40,37 @@ def test_numbers_keep_their_digits(tmp_path: Path) -> None:
     result = of(tmp_path, lines)
     assert result.column("n") == numbers
     assert result.column("deep") == [f'{{"list":[{number},"1.10","x\\"1.10"]}}' for number in numbers]
+
+
+MARKS = [
+    r"\u0001",
+    r"\u00011.50",
+    r"\u0001\u00011.50",
+    r"\"\u00011.50",
+    r"\u0022\u00011.50",
+    r"\\u00011.50",
+    r"\u00021.50",
+    r"\u0001" * 1200,
+]
+
+
+@pytest.mark.parametrize("mark", MARKS)
+def test_numbers_beside_what_they_are_marked_with(tmp_path: Path, mark: str) -> None:
+    """A line that holds the very character that marks numbers meanwhile, in keys and strings, keeps its digits too."""
+    numbers = ["1.10", "12345678901234567890123456789012345678901", "-0", "1E+05"]
+    lines = "".join(
+        f'{{"n":{number},"t":"{mark}","{mark}":[{number},"{mark}"],"deep":{{"{mark}":"{mark}","x":[{number}]}}}}\n'
+        for number in numbers
+    )
+    result = of(tmp_path, lines)
+    plain = json.loads(f'"{mark}"')
+    assert result.column("n") == numbers
+    assert result.column("t") == [plain] * 4
+    for name, path in ((plain, []), ("deep", ["x"])):
+        for number, text in zip(numbers, result.column(name), strict=True):
+            value = json.loads(text, parse_int=str, parse_float=str)
+            assert (value["x"] if path else value) == ([number] if path else [number, plain])
+            assert path == [] or value[plain] == plain
 
 
 def test_kinds(tmp_path: Path) -> None:

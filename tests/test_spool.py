@@ -9,6 +9,7 @@ import zlib
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from hypothesis import given
@@ -16,7 +17,8 @@ from hypothesis import strategies as st
 
 from backfill.errors import LedgerError, StoppedError
 from backfill.gzip_body import gzip_body
-from backfill.records import REJECT_COLUMNS, Batch, PlannedBatch, ShardPlan
+from backfill.limits import ENVELOPE_HEAD
+from backfill.records import CALL_RECORD, REJECT_COLUMNS, Batch, PlannedBatch, ShardPlan
 from backfill.spool import CALL_RECORD_BYTES, Scales, Spool
 from tests.ledgers import shard_plan
 
@@ -147,6 +149,76 @@ def test_a_longer_content_than_recorded_is_noticed(tmp_path: Path) -> None:
         spool.plain(replace(as_batch(plan.batches[0]), bytes=1_000))
 
 
+def a_shard_of(spool: Spool, calls: list[bytes]) -> Batch:
+    """One planned batch of these calls, with the calls file that says their sizes; returned as deliver has it."""
+    records = np.zeros(len(calls) + 1, CALL_RECORD)
+    records["bytes"] = [1, *map(len, calls)]
+    writer = spool.open(0)
+    writer.add(memoryview(ENVELOPE_HEAD + b"x"), 1)
+    writer.add(memoryview(ENVELOPE_HEAD + b",".join(calls)), len(calls))
+    (_, planned), *_ = writer.finish(records.tobytes(), None)
+    return replace(as_batch(planned), first_call=1)
+
+
+def part_of(batch: Batch, calls: list[bytes], first: int, count: int) -> Batch:
+    """Some of its calls as a batch of their own."""
+    plain = ENVELOPE_HEAD + b",".join(calls[first : first + count])
+    start = len(ENVELOPE_HEAD) + sum(map(len, calls[:first])) + first
+    return replace(
+        batch,
+        id=99,
+        calls=count,
+        bytes=len(plain),
+        crc32=zlib.crc32(plain),
+        first_call=batch.first_call + first,
+        root=batch.id,
+        start=start,
+    )
+
+
+@given(calls=st.lists(st.binary(max_size=400), min_size=1, max_size=30), data=st.data())
+def test_a_part_is_read_from_its_planned_batch(
+    tmp_path_factory: pytest.TempPathFactory, calls: list[bytes], data: st.DataObject
+) -> None:
+    """Any range of a batch's calls is read as a batch of its own, plain and as part of a gzip body, with its sizes."""
+    spool = Spool(tmp_path_factory.mktemp("spool"))
+    batch = a_shard_of(spool, calls)
+    first = data.draw(st.integers(0, len(calls) - 1))
+    count = data.draw(st.integers(1, len(calls) - first))
+    part = part_of(batch, calls, first, count)
+    assert spool.plain(part) == ENVELOPE_HEAD + b",".join(calls[first : first + count])
+    body = gzip_body(spool.deflated(part), part.bytes, part.crc32, b"tail")
+    assert gzip.decompress(body) == spool.plain(part) + b"tail"
+    assert spool.call_sizes(part) == [len(call) for call in calls[first : first + count]]
+
+
+def test_a_part_that_is_not_what_was_prepared(tmp_path: Path) -> None:
+    """Another checksum, a range beyond the batch, sizes that do not fit: said, in plain and in compressed form."""
+    spool = Spool(tmp_path)
+    calls = [b"a" * 50, b"b" * 60, b"c" * 70]
+    batch = a_shard_of(spool, calls)
+    part = part_of(batch, calls, 1, 1)
+    for wrong in (replace(part, crc32=1), replace(part, start=batch.bytes - 5), replace(part, bytes=part.bytes + 1)):
+        for read in (spool.plain, spool.deflated):
+            with pytest.raises(LedgerError, match="not what was prepared"):
+                read(wrong)
+    for wrong in (replace(part, first_call=3), replace(part, first_call=9), replace(part, calls=2)):
+        with pytest.raises(LedgerError, match="does not fit batch 99"):
+            spool.call_sizes(wrong)
+    spool.calls_path(0).unlink()
+    with pytest.raises(LedgerError, match="missing"):
+        spool.call_sizes(part)
+
+
+def test_some_segments_stay(tmp_path: Path) -> None:
+    """Those of the shards named are kept."""
+    spool = Spool(tmp_path)
+    for shard in range(3):
+        written(spool, shard, BATCHES)
+    spool.remove_segments(keep={1, 7})
+    assert [path.name for path in sorted(tmp_path.glob("*.segment"))] == ["000001.segment"]
+
+
 def test_many_threads_read(tmp_path: Path) -> None:
     """Senders share one spool."""
     spool = Spool(tmp_path)
@@ -200,7 +272,7 @@ def test_forced_to_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pyte
     writer = Spool(tmp_path).open(0)
     writer.add(memoryview(b"{}"), 1)
     monkeypatch.setattr(os, "fsync", fail)
-    with pytest.raises(OSError, match="Input/output"):
+    with pytest.raises(StoppedError, match="Input/output"):
         writer.finish(bytes(CALL_RECORD_BYTES), None)
     assert [path.suffix for path in tmp_path.iterdir()] == [".tmp"]
 

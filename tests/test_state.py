@@ -1,5 +1,6 @@
 """The state folder: where it is, who may enter, and who is at work in it."""
 
+import errno
 import os
 import shutil
 import signal
@@ -22,6 +23,7 @@ from backfill.state import (
     state_folder_from,
     state_folder_of_job,
 )
+from tests.torture.kinds import small_disk
 
 MOUNTINFO = r"""
 22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/root rw
@@ -129,6 +131,34 @@ def test_a_place_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="cannot be made"):
         StateFolder(tmp_path / "file" / ".backfill").prepare()
+
+
+def test_a_disk_that_may_not_be_written(tmp_path: Path) -> None:
+    """Exit 5 where runs are there, to be gone on with once it may; exit 2 where there is nothing yet."""
+    with small_disk(tmp_path / "disk") as disk:
+        if disk is None:
+            pytest.skip("nobody may mount a tmpfs here")
+        StateFolder(disk / "used").prepare()
+        subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
+        with pytest.raises(StoppedError, match="Read-only file system") as stopped:
+            StateFolder(disk / "used").prepare()
+        assert "then resume" in stopped.value.hint
+        with pytest.raises(UsageError, match="cannot be made: Read-only file system"):
+            StateFolder(disk / "new" / ".backfill").prepare()
+
+
+@pytest.mark.parametrize(("number", "error"), [(errno.EACCES, UsageError), (errno.ENOSPC, StoppedError)])
+def test_a_place_where_nothing_can_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, error: type[Exception]
+) -> None:
+    """A folder of somebody else is the wrong place, a full disk is not."""
+
+    def refuse(path: Path, **_: object) -> None:
+        raise OSError(number, os.strerror(number), str(path))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(error):
+        StateFolder(tmp_path / ".backfill").prepare()
 
 
 def test_runs_are_found_by_what_they_are(tmp_path: Path) -> None:

@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 
 from backfill.errors import ExitCode, Fault, JobError, UsageError
 from backfill.limits import SEGMENT, Limits
-from backfill.targets import Secret, Target, TargetKind, find_targets, load_target, parse_rate
+from backfill.targets import (
+    AnswerForm,
+    AuthForm,
+    Secret,
+    Target,
+    TargetKind,
+    find_targets,
+    load_target,
+    parse_rate,
+)
+from backfill.targets.duration import parse_duration
 from backfill.targets.endpoint import EndpointError, parse_endpoint
 from backfill.targets.file import ProfileForm
 
@@ -187,15 +197,30 @@ def test_a_profile_with_everything(tmp_path: Path) -> None:
           write_key: ${OTHER_KEY}
           id_scope: shop-${STAGE}
           rate: ${RATE}/s
+          requests: ${REQUESTS}/s
           gzip: true
           limits: {body_bytes: 1000000, call_bytes: 100000, batch_calls: 500}
           headers: {X-Strict-Mode: "1", X-Stage: "${STAGE}"}
+          auth: bearer
+          auth_header: X-Write-Key
+          dedup_window: ${DAYS}d
+          answers: jitsu
         """,
-        environ={"HOST": "cdp.example", "OTHER_KEY": KEY, "STAGE": "prod", "RATE": "250"},
+        environ={
+            "HOST": "cdp.example",
+            "OTHER_KEY": KEY,
+            "STAGE": "prod",
+            "RATE": "250",
+            "REQUESTS": "12.5",
+            "DAYS": "7",
+        },
     )
+    assert (target.auth, target.auth_header, target.answers) == (AuthForm.BEARER, "X-Write-Key", AnswerForm.JITSU)
+    assert target.dedup_window == 7 * 86_400
+    assert target.key_origin == "the variable OTHER_KEY"
     assert target.batch_url == "https://cdp.example/v1/batch"
     assert target.write_key == Secret(KEY)
-    assert (target.id_scope, target.rate, target.gzip) == ("shop-prod", 250, True)
+    assert (target.id_scope, target.rate, target.requests, target.gzip) == ("shop-prod", 250, 12.5, True)
     assert target.limits == Limits(1_000_000, 100_000, 500)
     assert target.headers == (("X-Strict-Mode", "1"), ("X-Stage", "prod"))
     assert target.identity == "compatible https://cdp.example"
@@ -208,6 +233,47 @@ def test_what_a_profile_leaves_out(tmp_path: Path) -> None:
     assert (prod.identity, prod.region) == (other.identity, other.region) == ("segment " + prod.endpoint, "eu")
     compatible = load(tmp_path, "prod: {kind: compatible, endpoint: x.example, write_key: '${SEGMENT_WRITE_KEY}'}")
     assert (compatible.rate, compatible.gzip, compatible.limits) == (1000, False, SEGMENT)
+
+
+@pytest.mark.parametrize(
+    ("kind", "window", "answers"),
+    [
+        ("segment", 86_400, AnswerForm.SUCCESS),
+        ("sandbox", 86_400, AnswerForm.SUCCESS),
+        ("rudderstack", 0, AnswerForm.OK),
+        ("compatible", 0, AnswerForm.STATUS),
+    ],
+)
+def test_what_a_kind_remembers_and_answers(tmp_path: Path, kind: str, window: float, answers: AnswerForm) -> None:
+    """Only of Segment it is documented that it drops repeated ids; of others the profile has to say so."""
+    place = "" if kind in ("segment", "sandbox") else ", endpoint: x.example, write_key: '${SEGMENT_WRITE_KEY}'"
+    target = load(tmp_path, f"there: {{kind: {kind}{place}}}", "there")
+    assert (target.dedup_window, target.answers, target.auth) == (window, answers, AuthForm.BASIC)
+
+
+def test_limits_of_rudderstack(tmp_path: Path) -> None:
+    """Its own, and a profile changes one without the others."""
+    place = "kind: rudderstack, endpoint: x.example, write_key: '${SEGMENT_WRITE_KEY}'"
+    assert load(tmp_path, f"prod: {{{place}}}").limits == Limits(4_000_000, 32_000, 2_500)
+    changed = load(tmp_path, f"prod: {{{place}, limits: {{call_bytes: 64000, batch_calls: 100}}}}").limits
+    assert changed == Limits(4_000_000, 64_000, 100)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("none", 0), ("3600s", 3600), ("90m", 5400), ("24h", 86_400), (" 7d ", 604_800), ("0s", 0)],
+)
+def test_durations(text: str, seconds: float) -> None:
+    """Seconds, minutes, hours and days."""
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "24", "h", "-1h", "1.5h", "24 h", "1w", "never", "١h", "9" * 7 + "s"])
+def test_what_is_no_duration(text: str) -> None:
+    """No unit, another one, minus, fractions and words are no durations."""
+    with pytest.raises(UsageError) as caught:
+        parse_duration(text)
+    assert "24h" in caught.value.hint
 
 
 def test_the_repository_s_own_file(repository: Path) -> None:
@@ -235,11 +301,30 @@ PROFILE_FAULTS = [
     ("{kind: segment, rate: fast}", "rate", "no rate"),
     ("{kind: segment, rate: 0}", "rate", "no rate"),
     ("{kind: segment, rate: true}", "rate", "no rate"),
+    ("{kind: segment, requests: 0/s}", "requests", "no rate"),
+    ("{kind: segment, requests: [5]}", "requests", "no rate"),
     ("{kind: segment, id_scope: '  '}", "id_scope", "is empty"),
     ("{kind: segment, id_scope: '${A:-b}'}", "id_scope", "no variable"),
     ("{kind: segment, limits: {batch_calls: 2501}}", "limits.batch_calls", "above Segment's own 2,500"),
     ("{kind: segment, limits: {batch_calls: 0}}", "limits.batch_calls", "at least 1"),
     ("{kind: segment, limits: {body_bytes: 20000}}", "limits", "larger than a body"),
+    ("{kind: rudderstack, endpoint: x.example, write_key: '${K}', limits: {call_bytes: 4000001}}", "limits", "a body"),
+    ("{kind: segment, auth: bearer}", "auth", "not to be chosen"),
+    ("{kind: segment, auth_header: X-Write-Key}", "auth_header", "not to be chosen"),
+    ("{kind: compatible, endpoint: x.example, write_key: '${K}', auth: digest}", "auth", "basic or bearer or plain"),
+    ("{kind: compatible, endpoint: x.example, write_key: '${K}', auth_header: 'a b'}", "auth_header", "no header"),
+    ("{kind: compatible, endpoint: x.example, write_key: '${K}', auth_header: Host}", "auth_header", "set by backfill"),
+    (
+        "{kind: compatible, endpoint: x.example, write_key: '${K}', auth_header: X-K, headers: {x-k: '1'}}",
+        "headers",
+        "carries the write key",
+    ),
+    ("{kind: segment, dedup_window: 25h}", "dedup_window", "longer than the 24 h"),
+    ("{kind: segment, dedup_window: 24}", "dedup_window", "no duration"),
+    ("{kind: segment, dedup_window: soon}", "dedup_window", "no duration"),
+    ("{kind: segment, dedup_window: '${A:-1}h'}", "dedup_window", "no variable"),
+    ("{kind: segment, answers: jitsu}", "answers", "no single calls"),
+    ("{kind: compatible, endpoint: x.example, write_key: '${K}', answers: xml}", "answers", "jitsu"),
     ("{kind: segment, headers: {Authorization: x}}", "headers.Authorization", "set by backfill"),
     ("{kind: segment, headers: {'a b': x}}", "headers.a b", "no header"),
     ('{kind: segment, headers: {A: "x\\ny"}}', "headers.A", "no header"),
@@ -390,6 +475,10 @@ def test_the_example_of_the_reference_loads(tmp_path: Path, repository: Path) ->
     """The example in docs/targets.md is sound, and every field of a profile is in the reference."""
     text = (repository / "docs" / "targets.md").read_text(encoding="utf-8")
     path = tmp_path / "targets.yaml"
+    path.write_text(text.split("```yaml\n")[2].split("```")[0], encoding="utf-8")
+    keys = dict.fromkeys(("JITSU_WRITE_KEY", "CUSTOMER_IO_KEY", "DATAFLY_KEY"), KEY)
+    for name in ("jitsu", "customer-io", "datafly"):
+        assert load_target(name, targets_file=path, environ=keys).live
     path.write_text(text.split("```yaml\n")[1].split("```")[0], encoding="utf-8")
     target = load_target("prod", targets_file=path, environ={"SHOP_WRITE_KEY": KEY})
     assert (target.region, target.rate, target.id_scope) == ("eu", 500, "shop-prod")

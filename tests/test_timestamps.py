@@ -188,9 +188,10 @@ def in_calendar(micros: int) -> datetime | None:
 
 
 def from_epoch(numbers: list[int] | list[float], unit: str, dtype: type[pl.DataType]) -> list[datetime | None]:
-    """What `from_epoch` makes of some numbers of that type."""
+    """What is made of some numbers of that type."""
     frame = pl.DataFrame({"number": numbers}, schema={"number": dtype})
-    return frame.select(timestamps.from_epoch(pl.col("number"), unit)).to_series().to_list()
+    read = timestamps.from_float_epoch if dtype is pl.Float64 else timestamps.from_epoch
+    return frame.select(read(pl.col("number"), unit)).to_series().to_list()
 
 
 @given(st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(0, 2**41), min_size=1), st.sampled_from(list(UNITS)))
@@ -214,14 +215,42 @@ def test_the_ends_of_the_calendar(unit: str, last: int, dtype: type[pl.DataType]
     assert made[1] is None
 
 
-@given(st.lists(st.floats(-6e10, 2.5e11), min_size=1, max_size=30))
-def test_fractional_epochs(numbers: list[float]) -> None:
-    """Seconds with a fraction are read to the microsecond next to them (a double of today is no finer)."""
-    made = from_epoch(numbers, "epoch_s", pl.Float64)
+@given(
+    st.lists(st.floats(-6e10, 2.5e11) | st.floats(-2, 2) | st.just(-5e-324), min_size=1, max_size=30),
+    st.sampled_from(list(UNITS)),
+)
+def test_fractional_epochs(numbers: list[float], unit: str) -> None:
+    """Doubles are cut to the microsecond below, or are the next ones to the microsecond that they are read as."""
+    made = from_epoch(numbers, unit, pl.Float64)
     for number, instant in zip(numbers, made, strict=True):
+        exact = Fraction(number) * UNITS[unit]
+        if in_calendar(int(exact // 1)) is None or in_calendar(int(exact // 1) + 1) is None:
+            continue
         assert instant is not None
-        off = abs(Fraction((instant - EPOCH) // timedelta(microseconds=1)) - Fraction(number) * 10**6)
-        assert off <= Fraction(1, 2) + abs(Fraction(number)) * 10**6 / 2**53
+        beyond = (instant - EPOCH) // timedelta(microseconds=1) - exact
+        assert -1 - abs(exact) / 2**52 < beyond <= abs(exact) / 2**51
+
+
+@given(st.integers(-(10**13), 10**13))
+def test_microseconds_that_doubles_tell_apart(micros: int) -> None:
+    """Seconds with six decimal places are those microseconds, though no double is 1.1."""
+    assert from_epoch([micros / 1_000_000], "epoch_s", pl.Float64) == [in_calendar(micros)]
+
+
+@given(
+    st.lists(st.from_regex(r"[+-]?[0-9]{1,21}(\.[0-9]{1,12})?", fullmatch=True), min_size=1, max_size=30),
+    st.sampled_from(list(UNITS)),
+)
+def test_epochs_in_text(texts: list[str], unit: str) -> None:
+    """Digits are read exactly, however many, and cut to the microsecond below: nothing before 1970 gets into it."""
+    made = pl.DataFrame({"text": texts}).select(timestamps.from_epoch_text(pl.col("text"), unit)).to_series()
+    assert made.to_list() == [in_calendar(int(Fraction(text) * UNITS[unit] // 1)) for text in texts]
+
+
+@pytest.mark.parametrize("text", ["", "1e5", " 1", "1.", ".5", "--1", "0x1", "١"])
+def test_text_that_is_no_epoch(text: str) -> None:
+    """Anything else is null."""
+    assert pl.DataFrame({"text": [text]}).select(timestamps.from_epoch_text(pl.col("text"), "epoch_s")).item() is None
 
 
 def test_numbers_that_are_no_epoch() -> None:

@@ -33,12 +33,14 @@ def judge(
     attempt: int = 1,
     elapsed: float = 0.0,
     patience: Patience | None = None,
+    calls: int = 1,
 ) -> Verdict:
-    """A verdict on a first attempt, unless said otherwise."""
-    return verdict(end, headers or {}, attempt=attempt, elapsed=elapsed, now=NOW, patience=patience or Patience())
+    """A verdict on the first attempt at a batch of one call, unless said otherwise."""
+    patience = patience or Patience()
+    return verdict(end, headers or {}, calls=calls, attempt=attempt, elapsed=elapsed, now=NOW, patience=patience)
 
 
-def expected(end: int | Failure) -> tuple[Action, Outcome, ExitCode]:  # noqa: PLR0911 - one a line of the table
+def expected(end: int | Failure, calls: int = 1) -> tuple[Action, Outcome, ExitCode]:  # noqa: C901, PLR0911 - one a line of the table
     """The contract once more, written down case by case rather than by sets."""
     go_on = ExitCode.DELIVERED
     match end:
@@ -54,6 +56,8 @@ def expected(end: int | Failure) -> tuple[Action, Outcome, ExitCode]:  # noqa: P
             return Action.RETRY, Outcome.UNKNOWN, go_on
         case 410 | 429 | 460:
             return Action.RETRY, Outcome.REFUSED, go_on
+        case 400 | 413 | 422 if calls > 1:
+            return Action.SPLIT, Outcome.REFUSED, go_on
         case 400 | 413 | 422:
             return Action.REJECTED, Outcome.REFUSED, go_on
         case 401 | 403 | 404:
@@ -64,12 +68,13 @@ def expected(end: int | Failure) -> tuple[Action, Outcome, ExitCode]:  # noqa: P
             return Action.STOP, Outcome.REFUSED, ExitCode.STOPPED
 
 
+@pytest.mark.parametrize("calls", [1, 2, 2_500])
 @pytest.mark.parametrize("end", [*range(100, 600), *Failure])
-def test_every_status_and_failure(end: int | Failure) -> None:
+def test_every_status_and_failure(end: int | Failure, calls: int) -> None:
     """Each status from 100 to 599 and each failure means what the table says, whatever else is in the headers."""
     for headers in ({}, {"location": "https://elsewhere.example/"}):
-        got = judge(end, headers)
-        assert (got.action, got.outcome, got.exit_code) == expected(end)
+        got = judge(end, headers, calls=calls)
+        assert (got.action, got.outcome, got.exit_code) == expected(end, calls)
         assert (got.reason is None) == (got.action is not Action.STOP)
         assert got.after is None
 

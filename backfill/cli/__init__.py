@@ -9,6 +9,9 @@ from backfill.cli.group import backfill
 from backfill.cli.handler import handled
 from backfill.cli.session import Session
 
+#: Files and folders made by this process are their owner's alone.
+PRIVATE_UMASK = 0o077
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns its exit code (docs/cli.md).
@@ -18,6 +21,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Preparing encodes in four threads of its own; polars needs as many, or they wait for each other in its pool, and
     # no more, or memory grows with the machine (docs/performance.md).
     os.environ.setdefault("POLARS_MAX_THREADS", "4")
+    # numpy's linear algebra is not used; starting its threads would cost 0.25 CPU seconds.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     session = Session()
     words = None if arguments is None else list(arguments)
-    return handled(session, lambda: backfill.main(words, prog_name="backfill", standalone_mode=False, obj=session))
+    # What is written is customers' data, also where a library writes it (DuckDB's snapshot and spill, an export).
+    before = os.umask(PRIVATE_UMASK)
+    try:
+        return handled(session, lambda: backfill.main(words, prog_name="backfill", standalone_mode=False, obj=session))
+    finally:
+        os.umask(before)

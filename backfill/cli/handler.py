@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import sys
 import tempfile
@@ -15,7 +14,8 @@ from pathlib import Path
 import click
 
 from backfill import __version__
-from backfill.cli.session import Session
+from backfill.cli.session import Session, silence
+from backfill.disk import disk_stop
 from backfill.errors import BackfillError, ExitCode, JobError
 
 #: Named in a crash report: the packages whose versions change behaviour.
@@ -39,6 +39,8 @@ def judged(session: Session, error: BaseException) -> ExitCode:
     code = ExitCode.UNEXPECTED
     if isinstance(error, click.exceptions.Abort) and isinstance(error.__cause__ or error.__context__, EOFError):
         error = error.__cause__ or error.__context__ or error  # click takes any EOFError for the end of the terminal
+    if isinstance(error, OSError):
+        error = disk_stop(error, session.state_folder or Path.cwd()) or error
     if isinstance(error, BackfillError):
         explain(session, error)
         code = ExitCode(error.exit_code)
@@ -50,7 +52,7 @@ def judged(session: Session, error: BaseException) -> ExitCode:
         code = ExitCode.USAGE
     elif isinstance(error, BrokenPipeError):
         # The reader of stdout went away (`| head`): nobody is left to tell, and Python is not to try again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence(sys.stdout)
     else:
         report_crash(session, error)
     return code

@@ -15,19 +15,25 @@ from backfill.errors import ExitCode, InterruptedRunError
 
 Result = TypeVar("Result")
 
-#: After the second Ctrl-C the work has this many seconds to end by itself, then the process ends without it. What the
-#: ledger holds stays true: it is a database written in transactions, and marks are durable before a request leaves.
+#: After the second Ctrl-C, and after the first one while staging, the work has this many seconds to end by itself, then
+#: the process ends without it. What the ledger holds stays true: it is a database written in transactions, and marks
+#: are durable before a request leaves.
 GRACE_SECONDS = 2.0
 #: How long the main thread waits before it looks again; signals are handled in between.
 WAIT_SECONDS = 0.1
 
 
 class Interrupts:
-    """What a signal asks for: `stop` after the first, `abort` after the second."""
+    """What a signal asks for: `stop` after the first, `abort` after the second.
+
+    The work sets `staging` while it stages: then one signal is as good as two, should a statement of the database not
+    let itself be interrupted.
+    """
 
     def __init__(self) -> None:
         self.stop = threading.Event()
         self.abort = threading.Event()
+        self.staging = threading.Event()
         self.exit_code = ExitCode.INTERRUPTED
 
     def on_signal(self, number: int) -> None:
@@ -92,9 +98,9 @@ def wait_for(session: Session, thread: threading.Thread, interrupts: Interrupts)
         if interrupts.stop.is_set() and not said:
             said = True
             session.say("Stopping: what is in flight is finished first. Once more to stop at once.", "warning")
-        if interrupts.abort.is_set():
+        if interrupts.abort.is_set() or (said and interrupts.staging.is_set()):
             thread.join(GRACE_SECONDS)
-            if thread.is_alive():
+            if thread.is_alive() and (interrupts.abort.is_set() or interrupts.staging.is_set()):
                 session.say(
                     "Stopped at once. What was recorded stands: run the same command again to go on.", "warning"
                 )

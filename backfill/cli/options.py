@@ -57,10 +57,38 @@ def progress_option(command: Command) -> Command:
     )
 
 
+def endpoint_option(command: Command) -> Command:
+    """--endpoint."""
+    return click.option("--endpoint", metavar="URL", help="Send there instead of to the target's own endpoint.")(
+        command
+    )
+
+
+def run_target_options(command: Command) -> Command:
+    """The same three of a verb that goes on with a run: what is said is compared with the run's own target.
+
+    BACKFILL_TARGET says where *new* runs go; a run that is there has its target.
+    """
+    for option in (
+        endpoint_option,
+        click.option(
+            "--targets",
+            type=FILE,
+            help="The profiles [default: the nearest targets.yaml upward from where the job file was, else from the"
+            " state directory or the current one].",
+        ),
+        click.option(
+            "--target", metavar="NAME", help="A profile that leads where the run's does [default: the run's]."
+        ),
+    ):
+        command = option(command)
+    return command
+
+
 def target_options(command: Command) -> Command:
     """--target, --targets and --endpoint."""
     for option in (
-        click.option("--endpoint", metavar="URL", help="Send there instead of to the target's own endpoint."),
+        endpoint_option,
         click.option("--targets", type=FILE, help="The profiles [default: the nearest targets.yaml upward]."),
         click.option(
             "--target",
@@ -83,12 +111,23 @@ def gate_option(command: Command) -> Command:
 
 
 def delivery_options(command: Command) -> Command:
-    """--rate, --concurrency, --gzip, --canary, --keep-spool and --yes."""
+    """--rate, --concurrency, --attempts, --gzip, --canary, --keep-spool and --yes."""
     for option in (
         click.option("--yes", is_flag=True, help="Do not ask before a live delivery."),
         click.option("--keep-spool", is_flag=True, help="Keep the prepared bytes after they are delivered."),
         click.option("--canary", is_flag=True, help="Stop after the first batch (10 calls); `resume` sends the rest."),
         click.option("--gzip/--no-gzip", default=None, help="Compress bodies [default: where the target takes it]."),
+        click.option(
+            "--in-doubt",
+            type=click.Choice(["resend", "skip"]),
+            help="Of batches in doubt for longer than the target remembers ids: send them again, though their calls may"
+            " arrive twice, or leave them for good [default: the run stops, exit 5].",
+        ),
+        click.option(
+            "--attempts",
+            type=click.IntRange(1, 1_000),
+            help="Attempts at one batch before the run stops, those a Retry-After asks for aside [default: 10].",
+        ),
         click.option("--concurrency", type=click.IntRange(1, 64), help="Requests in flight at once, at most."),
         click.option("--rate", metavar="1000/s|unlimited", help="Calls a second [default: the target's]."),
     ):

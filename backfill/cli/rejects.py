@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 from backfill.cli.options import speaking, state_option
 from backfill.cli.session import Session
+from backfill.errors import counted
 
 
 @click.command("rejects", short_help="Rows that were not sent, each with its reason.")
@@ -37,14 +40,30 @@ def command(session: Session, *, run: str | None, export: Path | None, state_dir
     if not folders:
         session.say(f"There are no runs in {state.path}.")
         return
-    frames = {folder.run_id: located(folder) for folder in folders}
-    if export is not None:
-        count = export_rejects(list(frames.values()), export)
-        session.say(f"{count:,} rejects written to {export}")
-        return
-    for run_id, frame in frames.items():
-        table = rejects_table([frame])
-        if table:
-            session.data(f"{run_id}\n{table}\n")
-        else:
-            session.say(f"{run_id}: every row was sent.")
+    with damage_told(state.path):
+        frames = {folder.run_id: located(folder) for folder in folders}
+        if export is not None:
+            count = export_rejects(list(frames.values()), export)
+            session.say(f"{counted(count, 'reject', 'rejects')} written to {export}")
+            return
+        for run_id, frame in frames.items():
+            table = rejects_table([frame])
+            if table:
+                session.data(f"{run_id}\n{table}\n")
+            else:
+                session.say(f"{run_id}: every row was sent.")
+
+
+@contextmanager
+def damage_told(state: Path) -> Iterator[None]:
+    """Tell a file of rejects that polars cannot read as what it is: damage (or another run's file)."""
+    import polars as pl
+
+    from backfill.errors import LedgerError
+
+    try:
+        yield
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        raise LedgerError(
+            f"a file of rejects in {state} is damaged", hint="name a run to see which; the runs themselves are not hurt"
+        ) from error

@@ -27,7 +27,14 @@ from backfill.cli.session import Session
 @delivery_options
 @gate_option
 @click.option(
-    "--abandon", is_flag=True, help="Give up a prepared run of which nothing was delivered, and start afresh."
+    "--only-new",
+    is_flag=True,
+    help="Prepare again where job or source have changed, and leave out every call that was delivered.",
+)
+@click.option(
+    "--abandon",
+    is_flag=True,
+    help="Give up what an unfinished run has not sent, and begin again; what was delivered stays left out.",
 )
 @output_option
 @progress_option
@@ -43,8 +50,11 @@ def command(
     rate: str | None,
     concurrency: int | None,
     gzip: bool | None,
+    attempts: int | None,
+    in_doubt: str | None,
     canary: bool,
     max_rejects: str | None,
+    only_new: bool,
     abandon: bool,
     keep_spool: bool,
     yes: bool,
@@ -70,10 +80,13 @@ def command(
         rate=rate,
         concurrency=concurrency,
         gzip=gzip,
+        attempts=attempts,
+        in_doubt=in_doubt,
         canary=canary,
         max_rejects=max_rejects,
         keep_spool=keep_spool,
         abandon=abandon,
+        only_new=only_new,
     )
     delivery = Delivery(session, options, yes, output, progress=not no_progress)
     loaded = load_jobs(paths)

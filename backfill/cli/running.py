@@ -17,7 +17,8 @@ from backfill.cli.session import Session
 from backfill.cli.showing import show_end
 from backfill.errors import BackfillError, ExitCode, InterruptedRunError, worst
 from backfill.job.models import Job
-from backfill.pipeline import Confirmation, Gate, Options, RunEnd, Surroundings, Work, run_job
+from backfill.pipeline import Confirmation, Gate, Options, RunEnd, Surroundings, Work
+from backfill.records import Decision
 from backfill.report import Subject, failure_json
 from backfill.state import StateFolder
 from backfill.targets import Target, parse_rate
@@ -39,10 +40,14 @@ def run_options(
     rate: str | None,
     concurrency: int | None,
     gzip: bool | None,
+    attempts: int | None,
+    in_doubt: str | None,
     canary: bool,
     max_rejects: str | None,
     keep_spool: bool,
     abandon: bool = False,
+    retry_rejected: bool = False,
+    only_new: bool = False,
 ) -> Options:
     """The options of a delivery, their texts read.
 
@@ -55,10 +60,14 @@ def run_options(
         unlimited=rate is not None and calls_per_second is None,
         concurrency=concurrency,
         gzip=gzip,
+        attempts=attempts,
+        in_doubt=Decision(in_doubt) if in_doubt else None,
         canary=canary,
         max_rejects=Gate.parse(max_rejects) if max_rejects else None,
         keep_spool=keep_spool,
         abandon=abandon,
+        retry_rejected=retry_rejected,
+        only_new=only_new,
     )
 
 
@@ -89,6 +98,8 @@ def deliver_all(
 
 def deliver_one(delivery: Delivery, job: Job, target: Target, state: Path, interrupts: Interrupts) -> ExitCode:
     """Run one job, show how it ended, and return its exit code."""
+    from backfill.pipeline import run_job
+
     folder = StateFolder(state).find(job.name, target.kind, target.identity, job.generation)
     return told(
         delivery,
@@ -133,6 +144,7 @@ def surroundings(delivery: Delivery, state: Path, interrupts: Interrupts, bars: 
         state_folder=state,
         stop=interrupts.stop,
         abort=interrupts.abort,
+        staging=interrupts.staging,
         signal_code=lambda: interrupts.exit_code,
         progress=bars,
         say=delivery.session.say,
@@ -146,6 +158,7 @@ def staging_around(session: Session, state: Path, interrupts: Interrupts, *, sho
         state_folder=state,
         stop=interrupts.stop,
         abort=interrupts.abort,
+        staging=interrupts.staging,
         progress=Bars(session, shown=shown),
         say=session.say,
     )

@@ -11,7 +11,7 @@ import polars as pl
 from backfill.errors import JobError, UsageError
 from backfill.job import fingerprint, load_job
 from backfill.job.models import Job
-from backfill.ledger import LedgerReader, RunRecord, RunStatus
+from backfill.ledger import LedgerReader, RunRecord, RunState, RunStatus
 from backfill.pipeline.rehearsal import DRY_RUNS_FOLDER
 from backfill.report import Standing, read_standing, rejects_frame, with_line_column, with_query
 from backfill.state import RunFolder, StateFolder
@@ -30,12 +30,12 @@ def status_of(folder: RunFolder) -> RunStatus:
 def named_run(state: StateFolder, name: str, *, dry: bool = False) -> tuple[RunFolder, RunStatus]:
     """The run of that id, or the only one whose id begins so.
 
-    `dry` looks among the dry runs, too, where no run is meant.
+    `dry` looks among the dry runs, too, and among the earlier ones (RUN~1), where no run is meant.
 
     Raises:
         UsageError: There is none, or more than one.
     """
-    sets = [state.runs(), dry_runs(state) if dry else []]
+    sets = [state.runs(), *([dry_runs(state), state.earlier()] if dry else [])]
     begun = [run for runs in sets for run in runs]
     found = [run for run in begun if run.run_id == name]
     for runs in sets:
@@ -64,7 +64,7 @@ def standing_of(state: StateFolder, folder: RunFolder) -> Standing:
     Raises:
         LedgerError: Its ledger cannot be read.
     """
-    dry = folder.path != state.run(folder.run_id).path
+    dry = folder.path.parent.parent.name == DRY_RUNS_FOLDER
     return read_standing(folder.ledger, dry=dry, worked_on=worked_on(state, folder))
 
 
@@ -96,21 +96,31 @@ def queried(record: RunRecord) -> bool:
     return json.loads(record.job_data)["source"].get("query") is not None
 
 
-def unfinished_run(state: StateFolder) -> tuple[RunFolder, RunStatus]:
-    """The only run that is not over.
+def unfinished_run(state: StateFolder, *, refused: bool = False) -> tuple[RunFolder, RunStatus]:
+    """The only run that is not over; where `refused`, else the only finished one of which the target refused calls.
 
     Raises:
         UsageError: There is none, or more than one.
     """
     standing = [(run, status_of(run)) for run in state.runs()]
     unfinished = [(run, status) for run, status in standing if not status.over]
+    if refused and not unfinished:
+        unfinished = [(run, status) for run, status in standing if has_refused(run, status)]
+        if not unfinished:
+            raise UsageError(f"of no run in {state.path} the target has refused a call: there is nothing to try again")
     if not unfinished:
         raise UsageError(f"no run in {state.path} is unfinished: there is nothing to resume")
     if len(unfinished) > 1:
         raise UsageError(
-            f"{len(unfinished)} runs are unfinished: name one", hint=", ".join(run.run_id for run, _ in unfinished[:5])
+            f"{len(unfinished)} runs could be meant: name one", hint=", ".join(run.run_id for run, _ in unfinished[:5])
         )
     return unfinished[0]
+
+
+def has_refused(run: RunFolder, status: RunStatus) -> bool:
+    """Whether a run is finished, and the target has refused calls of it."""
+    with LedgerReader(run.ledger) as reader:
+        return status.state is RunState.FINISHED and reader.counts().refused > 0
 
 
 def run_endpoint(record: RunRecord) -> str | None:
@@ -119,6 +129,15 @@ def run_endpoint(record: RunRecord) -> str | None:
     It may have come from --endpoint, or from a profile that says something else by now: a run stays with its own.
     """
     return record.target_identity.partition(" ")[2] or None
+
+
+def targets_places(record: RunRecord, state: StateFolder) -> list[Path]:
+    """The folders from which the targets.yaml of a run is looked for upward, the likeliest first.
+
+    The job file's, as the ledger has it; where that is not on this machine, the state directory's and the current one.
+    """
+    recorded, others = Path(record.job_file).parent, [state.path.parent, Path.cwd()]
+    return [recorded, *others] if recorded.is_dir() else [*others, recorded]
 
 
 def located(folder: RunFolder) -> pl.LazyFrame:

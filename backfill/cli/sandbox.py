@@ -8,7 +8,7 @@ import click
 
 from backfill.cli.options import FOLDER, speaking
 from backfill.cli.session import Session
-from backfill.errors import UsageError
+from backfill.errors import UsageError, counted
 
 DEFAULT_PORT = 8888
 DEFAULT_KEEP = "10000"
@@ -48,4 +48,5 @@ def command(session: Session, *, port: int, store: Path | None, faults: tuple[st
         keep_calls=None if keep == "all" else int(keep),
         ready=lambda endpoint: session.say(f"Listening on {endpoint}, storing in {store}; Ctrl-C ends it."),
     )
-    session.say(f"{stats['requests']:,} requests, {stats['distinct_ids']:,} calls held.")
+    requests = counted(stats["requests"], "request", "requests")
+    session.say(f"{requests}, {counted(stats['distinct_ids'], 'call', 'calls')} held.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TextIO
 
 import click
 
@@ -60,14 +62,32 @@ class Session:
         return sys.stderr.isatty() and not os.environ.get("NO_COLOR")
 
     def data(self, text: str) -> None:
-        """One line (or block) of data on stdout."""
-        click.echo(text)
+        """One line (or block) of data on stdout.
+
+        Where its reader went away (`| head`, a terminal that was closed), the exit code is that of the work.
+        """
+        try:
+            click.echo(text)
+        except OSError as error:
+            if error.errno not in (errno.EPIPE, errno.EIO):
+                raise
+            silence(sys.stdout)
 
     def _write(self, text: str) -> None:
-        if self.writer is not None:
-            self.writer(text)
-        else:
-            click.echo(text, err=True, color=True if self.colours else None)
+        try:
+            if self.writer is not None:
+                self.writer(text)
+            else:
+                click.echo(text, err=True, color=True if self.colours else None)
+        except OSError:  # the terminal went away: nobody hears it, and a run does not end for that
+            silence(sys.stderr)
+
+
+def silence(stream: TextIO) -> None:
+    """Let whatever is written to a standard stream, by whomever, go nowhere from here on."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 class SessionLogs(logging.Handler):

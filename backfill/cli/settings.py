@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -108,8 +108,8 @@ class TargetOptions:
     endpoint: str | None = None
 
 
-def chosen_target(options: TargetOptions, start: Path, environ: Mapping[str, str] | None = None) -> Target:
-    """The target, with its key, looked up from the folder `start` upward where no file is named.
+def chosen_target(options: TargetOptions, *starts: Path) -> Target:
+    """The target, with its key, looked up from each of the folders `starts` upward where no file is named.
 
     Raises:
         JobError: targets.yaml is wrong.
@@ -117,11 +117,12 @@ def chosen_target(options: TargetOptions, start: Path, environ: Mapping[str, str
     """
     from backfill.targets import find_targets, load_target
 
+    found = (file for start in starts if (file := find_targets(start)) is not None)
     return load_target(
         options.name,
-        targets_file=options.targets or find_targets(start),
+        targets_file=options.targets or next(found, None),
         endpoint=options.endpoint,
-        environ=os.environ if environ is None else environ,
+        environ=os.environ,
     )
 
 

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 
 from backfill.cli.handler import explain
 from backfill.cli.runs import job_of, queried
 from backfill.cli.session import Session
-from backfill.errors import ExitCode, InterruptedRunError
+from backfill.disk import PRIVATE_FILE
+from backfill.errors import ExitCode, InterruptedRunError, counted
 from backfill.ledger import LedgerReader
 from backfill.pipeline import RunEnd, refused_batches
-from backfill.report import Summary, by_code, of_query, sample_lines, summary_text, with_lines
+from backfill.report import Summary, by_code, doubts_kept_back, of_query, sample_lines, summary_text, with_lines
 from backfill.rules import CODES
 
+#: In a run's folder: its problems were shown.
+TOLD_FILE = "told"
+#: A target may name the call in its answer, so that no two answers are alike.
+SHOWN_ANSWERS = 5
 LOOK = (
     "Received is what Segment's API says; what it ingested is in the source's Delivery Overview"
     " (its Debugger shows a sample of 500 only)."
@@ -32,11 +39,14 @@ def show_end(session: Session, end: RunEnd, *, output: str, interrupted: ExitCod
     """
     with LedgerReader(end.folder.ledger) as reader:
         problems = by_code(reader.problems())
+        doubts = doubts_kept_back(reader) if end.exit_code is ExitCode.STOPPED else []
         summary = Summary(
             reader.status(), reader.counts(), problems, end.totals, end.seconds, dry, end.sandbox_duplicates
         )
-    for line in [*(problem_lines(end, problems) if end.prepared else []), *refusal_lines(end)]:
+    news = [] if told_before(end) else problem_lines(end, problems)
+    for line in [*news, *refusal_lines(end), *doubts]:
         session.say(line, "warning")
+    note_told(end)
     if end.error is not None:
         explain(session, end.error)
     if end.repeated:
@@ -51,6 +61,26 @@ def show_end(session: Session, end: RunEnd, *, output: str, interrupted: ExitCod
     if faults:
         return ExitCode.UNEXPECTED
     return interrupted if isinstance(end.error, InterruptedRunError) else end.exit_code
+
+
+def told_before(end: RunEnd) -> bool:
+    """Whether an earlier process has shown the problems of this very plan; one that was killed has not."""
+    try:
+        return not end.prepared and (end.folder.path / TOLD_FILE).read_text(encoding="ascii") == _stamp(end)
+    except OSError:
+        return False
+
+
+def note_told(end: RunEnd) -> None:
+    """Note that the problems were shown. Where that cannot be written they are shown once more."""
+    with suppress(OSError):
+        (end.folder.path / TOLD_FILE).write_text(_stamp(end), encoding="ascii")
+        (end.folder.path / TOLD_FILE).chmod(PRIVATE_FILE)
+
+
+def _stamp(end: RunEnd) -> str:
+    """What tells a run from one that takes its place."""
+    return repr(end.record.created_at)
 
 
 def problem_lines(end: RunEnd, problems: Mapping[str, int]) -> list[str]:
@@ -70,11 +100,12 @@ def problem_lines(end: RunEnd, problems: Mapping[str, int]) -> list[str]:
 
 def refusal_lines(end: RunEnd) -> list[str]:
     """What the target refused, by its answer."""
-    answers: dict[str, list[int]] = {}
+    answers: Counter[str] = Counter()
     for refused in refused_batches(end.folder.ledger) if not end.repeated else ():
-        answer = f"{refused.status} {refused.detail}".strip()
-        answers.setdefault(answer, []).append(refused.batch.calls)
-    return [
-        f"refused by the target: {sum(calls):,} calls in {len(calls):,} batches: {answer}"
-        for answer, calls in answers.items()
-    ]
+        answers[f"{refused.status} {refused.detail}".strip()] += refused.batch.calls
+    shown = answers.most_common(SHOWN_ANSWERS)
+    lines = [f"refused by the target: {counted(calls, 'call', 'calls')}: {answer}" for answer, calls in shown]
+    if rest := answers.total() - sum(calls for _, calls in shown):
+        others = counted(len(answers) - len(shown), "other answer", "other answers")
+        lines.append(f"refused by the target: {counted(rest, 'call', 'calls')} with {others}")
+    return lines

@@ -4,22 +4,44 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from backfill.cli.options import output_option, speaking, state_option
 from backfill.cli.session import Session
 
+if TYPE_CHECKING:
+    from backfill.state import StateFolder
+
 
 @click.command("status", short_help="Runs, progress, counts, in-doubt batches.")
 @click.argument("run", required=False)
+@click.option(
+    "--message-id", metavar="ID", help="Whether and when the call of this message id went out, and the answer."
+)
+@click.option(
+    "--key",
+    multiple=True,
+    metavar="VALUE",
+    help="The same by the job's message_key: once for each value of the key, in their order; with RUN.",
+)
 @state_option
 @output_option
 @speaking
-def command(session: Session, *, run: str | None, state_dir: Path | None, output: str) -> None:
+def command(
+    session: Session,
+    *,
+    run: str | None,
+    message_id: str | None,
+    key: tuple[str, ...],
+    state_dir: Path | None,
+    output: str,
+) -> None:
     """\b
     backfill status
     backfill status orders-2019-2024-segment-g1-3f9a1c20
+    backfill status orders-2019-2024-segment-g1 --key 1001
 
     Every run there is, the latest first; or one run in full.
 
@@ -27,19 +49,58 @@ def command(session: Session, *, run: str | None, state_dir: Path | None, output
     """  # noqa: D205, D301, D415
     from backfill.cli.runs import dry_runs, named_run, standing_of
     from backfill.cli.settings import state_folder
-    from backfill.report import run_summary, runs_table, standing_text
+    from backfill.report import runs_table, standing_json, standing_text
     from backfill.state import StateFolder
 
     state = StateFolder(state_folder(session, state_dir))
+    if message_id is not None or key:
+        show_calls(session, state, run, message_id, key, output)
+        return
     folders = [named_run(state, run, dry=True)[0]] if run else state.runs()
     found = [standing_of(state, folder) for folder in folders]
     if output == "json":
         for standing in found:
-            session.data(json.dumps(run_summary(standing).as_json(), ensure_ascii=False))
+            session.data(json.dumps(standing_json(standing, listed=run is not None), ensure_ascii=False))
     elif run:
         session.data(standing_text(found[0]))
+        earlier = ", ".join(one.run_id for one in state.earlier(folders[0].run_id))
+        if earlier:
+            session.say(f"Before it there were {earlier}.")
     elif found:
         session.data(runs_table(found))
     else:
         dry = ", ".join(one.run_id for one in dry_runs(state))
         session.say(f"There are no runs in {state.path}{f', only dry runs: {dry}' if dry else ''}.")
+
+
+def show_calls(
+    session: Session, state: StateFolder, run: str | None, message_id: str | None, key: tuple[str, ...], output: str
+) -> None:
+    """Show what became of the call of a message id, or of those of a key.
+
+    Raises:
+        UsageError: There is no such run, it is not said which one's key it is, or no call of it has such a key.
+    """
+    from backfill.cli.runs import named_run, status_of
+    from backfill.errors import UsageError
+    from backfill.pipeline import find_call, ids_of_key
+    from backfill.report import whereabouts_json, whereabouts_text
+
+    if message_id is not None and key:
+        raise UsageError("--message-id and --key are two ways to ask: give one of them")
+    record = named_run(state, run, dry=True)[1].record if run else None
+    ids = {"": message_id or ""}
+    if key:
+        runs = state.runs()
+        if record is None and len(runs) != 1:
+            raise UsageError(
+                "--key needs RUN: a key is a call's only together with its job and target",
+                hint=", ".join(one.run_id for one in runs[:5]),
+            )
+        ids = ids_of_key(record or status_of(runs[0]).record, key)
+    for call, identity in ids.items():
+        found = find_call(state, identity, record.run_id if record else None)
+        if output == "json":
+            session.data(json.dumps(whereabouts_json(identity, found, call=call), ensure_ascii=False))
+        else:
+            session.data(whereabouts_text(identity, found, call=call))

@@ -6,17 +6,21 @@ import dataclasses
 import threading
 from collections.abc import Callable
 
-from backfill.deliver.ending import canary_end, clock_end, finished_end, interrupted_end, stop_end
-from backfill.deliver.feed import Feed
+from backfill.deliver.concurrency import Control
+from backfill.deliver.doubts import settle, window_open
+from backfill.deliver.ending import canary_end, clock_end, finished_end, interrupted_end, stop_end, window_end
+from backfill.deliver.feed import Feed, Lot
+from backfill.deliver.halving import FRUITLESS_BATCHES, Fruitless, Halved, LotEnd
 from backfill.deliver.model import Attempt, Clock, DeliveryEnd, DeliveryOptions, Errand, HaltedError, TargetAccess
-from backfill.deliver.recorded import Guarded, Recorded, window_open
+from backfill.deliver.recorded import Guarded, Recorded
 from backfill.deliver.retried import Retried
 from backfill.deliver.skew import SkewWatch
+from backfill.deliver.slots import Slot, Slots
 from backfill.deliver.tally import Tally
 from backfill.deliver.transport import Transport, tls_context
-from backfill.deliver.waiting import Pace, Paced, Pause, Waiter
-from backfill.records import Batch, BatchBytes, DeliveryLedger, DeliveryTotals
-from backfill.verdict import Action, StopReason
+from backfill.deliver.waiting import Gate, Pace, Paced, Pause, Waiter
+from backfill.records import Batch, BatchBytes, Decision, DeliveryLedger, DeliveryTotals
+from backfill.verdict import StopReason
 
 #: The main thread looks this often at its signals, and tells the progress, in seconds.
 TICK_SECONDS = 0.1
@@ -88,12 +92,20 @@ class _Course:
         self._stop = stop
         self._abort = abort
         self._ending = _Ending()
+        options = errand.options
+        self._steady = settle(errand.ledger, clock, options.window_seconds, options.in_doubt)
+        resend = options.in_doubt is Decision.RESEND
+        self._resend = (self._steady.now(), options.patience.seconds) if resend else None
         self._feed = Feed(errand.ledger)
         self._tally = Tally(clock.monotonic)
         self._skew = SkewWatch()
+        self._fruitless = Fruitless()
         self._pause = Pause(clock.monotonic)
-        self._pace = Pace(errand.target.rate, clock.monotonic)
+        self._slots = Slots(Control(options.concurrency), clock.monotonic)
+        rate, requests = errand.target.rate, errand.target.requests
+        self._pace = Pace(rate, clock.monotonic, requests=requests, least=self._slots.interval)
         self._waiter = Waiter(clock, self._halted, self._tally.slept)
+        self._door = Waiter(clock, self._given_up, self._tally.slept)
         self._tls = tls_context(errand.target)
 
     def run(self, progress: Callable[[DeliveryTotals], None]) -> DeliveryEnd:
@@ -113,8 +125,11 @@ class _Course:
         if self._given_up():
             return interrupted_end(totals)
         if self._feed.complete():
-            return finished_end(totals)
-        return interrupted_end(totals) if self._stop.is_set() else canary_end(totals)
+            doubtful = self._feed.passed_over()
+            return (
+                window_end(totals, doubtful, self._errand.options.window_seconds) if doubtful else finished_end(totals)
+            )
+        return interrupted_end(totals) if self._stop.is_set() else canary_end(totals, self._errand.target)
 
     def _halted(self) -> bool:
         return self._stop.is_set() or self._abort.is_set() or self._ending.decided
@@ -123,10 +138,11 @@ class _Course:
         return self._abort.is_set() or self._ending.given_up
 
     def _send_all(self, senders: int, progress: Callable[[DeliveryTotals], None], most: int | None = None) -> None:
-        """Run so many senders until there is nothing left, each has taken `most` batches, or all is to end."""
+        """Run so many senders until there is nothing left, each has settled `most` lots, or all is to end."""
+        options = self._errand.options
         threads = [
             # Daemons: what hangs in a dead connection must not keep the process from ending.
-            threading.Thread(target=self._work, args=(most,), name=f"deliver-{number}", daemon=True)
+            threading.Thread(target=self._work, args=(number, most), name=f"deliver-{number}", daemon=True)
             for number in range(senders)
         ]
         for thread in threads:
@@ -135,45 +151,78 @@ class _Course:
         while not self._given_up() and (alive := [thread for thread in threads if thread.is_alive()]):
             alive[0].join(TICK_SECONDS)
             progress(self._tally.totals())
+            if self._steady.due():
+                self._errand.ledger.mark_clock(self._steady.mark(options.window_seconds))
             if self._halted():
                 now = self._errand.clock.monotonic()
                 halted_at = now if halted_at is None else halted_at
                 self._ending.given_up = now - halted_at > self._errand.options.grace_seconds
 
-    def _work(self, most: int | None) -> None:
+    def _work(self, number: int, most: int | None) -> None:
         """A sender's life. Whatever goes wrong is carried to the main thread, which raises it."""
         try:
             transport = Transport(self._errand, self._tls)
+            slot = Slot(self._slots, number, self._halted)
             try:
-                self._send_batches(self._sender(transport), most)
+                self._send_lots(self._sender(transport, slot), slot, most)
             finally:
+                slot.give_back()
                 transport.close()
         except HaltedError:
             return
         except BaseException as error:  # noqa: BLE001 - a thread has nobody above it
             self._ending.fail(error)
 
-    def _sender(self, transport: Transport) -> Retried:
+    def _sender(self, transport: Transport, slot: Slot) -> Halved:
         clock = self._errand.clock
-        recorded = Recorded(self._errand, transport, self._tally, self._skew, self._given_up)
-        guarded = Guarded(recorded, self._errand.options.window_seconds, clock)
-        return Retried(Paced(guarded, self._pause, self._pace, self._waiter), self._pause, self._waiter, clock)
+        gate = Gate(self._pace, self._slots, self._door)
+        recorded = Recorded(
+            self._errand, transport, self._tally, self._skew, self._steady.now, gate.leave, self._given_up
+        )
+        guarded = Guarded(recorded, self._errand.options.window_seconds, self._steady.now, self._resend)
+        paced = Paced(guarded, gate, slot, self._pause, self._pace, self._waiter)
+        retried = Retried(paced, self._pause, self._waiter, clock)
+        return Halved(retried, ordered=self._errand.options.ordered)
 
-    def _send_batches(self, sender: Retried, most: int | None) -> None:
-        taken = 0
-        while taken != most and not self._halted() and (batch := self._feed.take()) is not None:
-            taken += 1
-            attempt = sender.send(batch)
-            if attempt.verdict.action is Action.STOP:
-                self._ending.decide(self._stopped(batch, attempt))
+    def _take(self, slot: Slot) -> Lot | None:
+        """The next lot, once there is a slot for its first request: what nobody may send yet stays in the ledger."""
+        slot.take(begun=False)
+        lot = self._feed.take()
+        if lot is None:
+            slot.give_back()
+        return lot
+
+    def _send_lots(self, sender: Halved, slot: Slot, most: int | None) -> None:
+        settled = 0
+        while settled != most and not self._halted() and (lot := self._take(slot)) is not None:
+            end = sender.send(lot, thorough=lot.put_aside or self._errand.options.ordered)
+            self._feed.pass_over(end.doubtful)
+            if end.stopped is not None:
+                self._ending.decide(self._stopped(*end.stopped))
+                return
+            if end.left:
+                self._feed.put_aside(lot, end.left)
             else:
                 self._feed.settle()
+                settled += end.sent
+            self._judge(lot, end, alone=most is not None)
             if self._skew.too_large is not None:
                 self._ending.decide(clock_end(self._tally.totals(), self._skew.too_large))
+
+    def _judge(self, lot: Lot, end: LotEnd, *, alone: bool) -> None:
+        """Stop where what was refused is not some calls, but all: of the first batch, or of too many in a row."""
+        if end.fruitful:
+            self._fruitless.over()
+            self._feed.recall()
+        elif end.refusal is not None:
+            planned = self._fruitless.add(lot.planned)
+            if len(planned) >= FRUITLESS_BATCHES or (alone and not end.left):
+                self._ending.decide(stop_end(self._tally.totals(), end.refusal, planned, self._errand.target))
 
     def _stopped(self, batch: Batch, attempt: Attempt) -> DeliveryEnd:
         batches: tuple[int, ...] = (batch.id,)
         if attempt.verdict.reason is StopReason.WINDOW:
-            now, window = self._errand.clock.now(), self._errand.options.window_seconds
+            now, window = self._steady.now(), self._errand.options.window_seconds
             batches += self._feed.waiting(lambda other: not window_open(other, window, now))
+            return window_end(self._tally.totals(), batches, window)
         return stop_end(self._tally.totals(), attempt, batches, self._errand.target)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import dataclasses
 
 from backfill.deliver.model import Attempt, DeliveryEnd, EndKind, TargetAccess
-from backfill.errors import ExitCode
+from backfill.errors import ExitCode, counted
+from backfill.limits import DEDUP_WINDOW_SECONDS
 from backfill.records import DeliveryTotals
 from backfill.verdict import StopReason
 
+#: So many batches are named in a message.
+LISTED = 10
 _RESUME = "`backfill resume` goes on where it stopped"
 
 #: Of each reason: what happened ({what} is the last attempt's end), and what to do.
@@ -23,13 +26,13 @@ _TEXTS = {
     ),
     StopReason.CERTIFICATE: (
         "{what}",
-        f"check the endpoint and, behind a company proxy, SSL_CERT_FILE; {_RESUME}",
+        f"check the endpoint; where the company has its own authority, SSL_CERT_FILE names its bundle; {_RESUME}",
     ),
     StopReason.ATTEMPTS_SPENT: ("all attempts at a batch are spent, the last one ended in {what}", _RESUME),
     StopReason.TIME_SPENT: ("nothing was accepted for too long, the last attempt ended in {what}", _RESUME),
-    StopReason.WINDOW: (
-        "the outcome of {count} unknown for longer than the target remembers ids: sent again, calls could arrive twice",
-        "`backfill status` lists batches in doubt; look in the source whether their calls arrived",
+    StopReason.SHAPE: (
+        "the target takes none of the calls: not one of {count} was accepted, the last answer is {what}",
+        "the answer tells why; once that is mended, `backfill resume --retry-rejected` tries what it refused again",
     ),
 }
 
@@ -44,15 +47,17 @@ def interrupted_end(totals: DeliveryTotals) -> DeliveryEnd:
     return DeliveryEnd(EndKind.INTERRUPTED, totals, ExitCode.INTERRUPTED, message="interrupted", hint=_RESUME)
 
 
-def canary_end(totals: DeliveryTotals) -> DeliveryEnd:
+def canary_end(totals: DeliveryTotals, target: TargetAccess) -> DeliveryEnd:
     """Stopped as asked after the first batch."""
+    where = f"look in {target.source}" if target.source else "look in the source"
+    received = counted(totals.calls, "call was", "calls were")
     return DeliveryEnd(
         EndKind.STOPPED,
         totals,
         ExitCode.STOPPED,
         StopReason.CANARY,
-        message="stopped after the first batch, as --canary asks",
-        hint=f"look in the source whether its calls arrived as they should; {_RESUME}",
+        message=f"stopped after the first batch, as --canary asks: {received} received",
+        hint=f"{where} whether they arrived, with their own timestamps and as they should be; {_RESUME}",
     )
 
 
@@ -69,20 +74,43 @@ def clock_end(totals: DeliveryTotals, ahead: float) -> DeliveryEnd:
     )
 
 
+def window_end(totals: DeliveryTotals, batches: tuple[int, ...], window_seconds: float) -> DeliveryEnd:
+    """Batches are in doubt for longer than the target remembers ids; all that may go before them is sent."""
+    # Only Segment's day is documented: any other target may remember longer than its profile says.
+    longer = ". Where it drops repeated ids, its profile says for how long with `dedup_window`"
+    one = len(batches) == 1
+    listed = ", ".join(map(str, batches[:LISTED])) + (", ..." if len(batches) > LISTED else "")
+    return DeliveryEnd(
+        EndKind.STOPPED,
+        totals,
+        ExitCode.STOPPED,
+        StopReason.WINDOW,
+        message=(
+            f"{len(batches):,} {'batch is' if one else 'batches are'} in doubt for longer than the target remembers"
+            f" ids, or for an unknown time ({listed}): sent again, the calls could arrive twice"
+        ),
+        hint=(
+            "look in the source whether their calls arrived; then `backfill resume --in-doubt resend` sends them again,"
+            " and `--in-doubt skip` leaves them as they are, for good"
+            + (longer if window_seconds < DEDUP_WINDOW_SECONDS else "")
+        ),
+        batches=batches,
+    )
+
+
 def stop_end(totals: DeliveryTotals, attempt: Attempt, batches: tuple[int, ...], target: TargetAccess) -> DeliveryEnd:
-    """The end after an attempt whose verdict is STOP."""
-    reason = attempt.verdict.reason
+    """The end after an attempt whose verdict is STOP, or after one that refused the last call of too many batches."""
+    reason = attempt.verdict.reason or StopReason.SHAPE
     assert reason in _TEXTS
     message, hint = _TEXTS[reason]
-    end = DeliveryEnd(EndKind.STOPPED, totals, attempt.verdict.exit_code, reason, hint=hint, batches=batches)
-    count = "a batch is" if len(batches) == 1 else f"{len(batches)} batches is"
+    code = attempt.verdict.exit_code or ExitCode.STOPPED
+    end = DeliveryEnd(EndKind.STOPPED, totals, code, reason, hint=hint, batches=batches)
+    count = "a batch" if len(batches) == 1 else f"{len(batches)} batches"
     answer = attempt.answer
-    if answer is None:
-        listed = ", ".join(map(str, batches))
-        return dataclasses.replace(end, message=f"{message.format(count=count)} (batch {listed})")
+    assert answer is not None
     what = answer.detail if answer.status is None else f"HTTP {answer.status}"
     return dataclasses.replace(
         end,
-        message=f"{target.batch_url}: {message.format(what=what)}",
+        message=f"{target.batch_url}: {message.format(what=what, count=count)}",
         answer=answer.detail if answer.status is not None else "",
     )

@@ -1,10 +1,11 @@
-"""Hands the ledger's batches to the senders, one at a time."""
+"""Hands the ledger's batches to the senders, one planned batch at a time."""
 
 from __future__ import annotations
 
 import threading
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from backfill.records import Batch, DeliveryLedger
 
@@ -12,34 +13,87 @@ from backfill.records import Batch, DeliveryLedger
 GROUP = 64
 
 
+@dataclass(frozen=True, slots=True)
+class Lot:
+    """One sender's work: what is still to be delivered of one planned batch, in plan order."""
+
+    batches: tuple[Batch, ...]  # the planned batch itself, or parts of it that an earlier process left
+    put_aside: bool = False  # was begun by this process, and left for later
+
+    @property
+    def planned(self) -> int:
+        """The id of the planned batch."""
+        return self.batches[0].root or self.batches[0].id
+
+    @property
+    def fruitful(self) -> bool:
+        """Whether calls of the planned batch had been delivered when it was handed out."""
+        return any(batch.fruitful for batch in self.batches)
+
+
 class Feed:
-    """The batches still to be delivered, in plan order. Thread-safe; holds at most GROUP batches."""
+    """The batches still to be delivered, in plan order. Thread-safe.
+
+    Holds about GROUP batches, and what was put aside.
+    """
 
     def __init__(self, ledger: DeliveryLedger) -> None:
         self._ledger = ledger
         self._lock = threading.Lock()
         self._waiting: deque[Batch] = deque()
+        self._aside: deque[Lot] = deque()
+        self._recalled = False
+        self._doubtful: list[int] = []
         self._taken = 0
         self._settled = 0
         self._exhausted = False
 
-    def take(self) -> Batch | None:
-        """The next batch, or None where there are no more."""
+    def take(self) -> Lot | None:
+        """The next lot, or None where there are no more. What was put aside comes last, unless it was recalled."""
         with self._lock:
+            if self._aside and (self._recalled or not self._fill()):
+                self._taken += 1
+                return self._aside.popleft()
             if not self._fill():
                 return None
             self._taken += 1
-            return self._waiting.popleft()
+            batches = [self._waiting.popleft()]
+            root = batches[0].root
+            while root is not None and self._fill() and self._waiting[0].root == root:
+                batches.append(self._waiting.popleft())
+            return Lot(tuple(batches))
 
     def settle(self) -> None:
-        """A batch taken is delivered or rejected."""
+        """A lot taken is delivered or rejected, all of it."""
         with self._lock:
             self._settled += 1
 
-    def complete(self) -> bool:
-        """Whether every batch was taken and settled."""
+    def put_aside(self, lot: Lot, left: tuple[Batch, ...]) -> None:
+        """Take back what is left of a lot; it is handed out again after all others, or after `recall`."""
         with self._lock:
-            return self._taken == self._settled and not self._fill()
+            self._taken -= 1
+            self._recalled = False
+            self._aside.append(replace(lot, batches=left, put_aside=True))
+
+    def pass_over(self, batches: tuple[int, ...]) -> None:
+        """Batches taken are in doubt for too long: they are not sent, and not handed out again in this process."""
+        with self._lock:
+            self._doubtful += batches
+
+    def passed_over(self) -> tuple[int, ...]:
+        """The ids of all of them."""
+        with self._lock:
+            return tuple(sorted(self._doubtful))
+
+    def recall(self) -> None:
+        """What was put aside is handed out next."""
+        with self._lock:
+            self._recalled = True
+
+    def complete(self) -> bool:
+        """Whether every batch was taken and settled, or passed over."""
+        with self._lock:
+            return self._taken == self._settled and not self._aside and not self._fill()
 
     def waiting(self, wanted: Callable[[Batch], bool]) -> tuple[int, ...]:
         """The ids of those fetched, but not taken, for which `wanted` holds."""

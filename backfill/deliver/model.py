@@ -7,11 +7,13 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Protocol
 
 from backfill.errors import ExitCode
 from backfill.limits import DEDUP_WINDOW_SECONDS, SEGMENT
-from backfill.records import Answer, Batch, BatchBytes, DeliveryLedger, DeliveryTotals
+from backfill.records import Answer, Batch, BatchBytes, Decision, DeliveryLedger, DeliveryTotals
+from backfill.targets import AnswerForm, AuthForm
 from backfill.verdict import Patience, StopReason, Verdict
 
 
@@ -23,34 +25,56 @@ class TargetAccess:
     write_key: str = field(repr=False)
     gzip: bool = True
     rate: float | None = None  # calls a second; None: as fast as it takes them
+    requests: float | None = None  # requests a second, likewise; both hold at once
     body_limit: int = SEGMENT.body_bytes  # uncompressed bytes of a body
     headers: Mapping[str, str] = field(default_factory=dict)  # on every request, besides our own
     verify: bool | str = True  # TLS: True, or the path of a CA bundle; False is for tests alone
+    auth: AuthForm = AuthForm.BASIC
+    auth_header: str = "Authorization"
+    answers: AnswerForm = AnswerForm.STATUS
+    source: str = ""  # where people look whether calls arrived, in words
 
 
 @dataclass(frozen=True, slots=True)
 class DeliveryOptions:
     """How to go about it. Times in seconds."""
 
-    concurrency: int = 2
+    concurrency: int = 16  # requests in flight at once, at most; how many it really are, the target's answers decide
     patience: Patience = field(default_factory=Patience)
     window_seconds: float = DEDUP_WINDOW_SECONDS  # how long the target remembers message ids
     first_alone: bool = True  # nothing of this run was delivered yet: the first batch goes alone and awaited
     canary: bool = False  # stop after that first batch
+    in_doubt: Decision | None = None  # what becomes of batches past the window when the delivery begins; None: nothing
+    ordered: bool = False  # a batch is begun only after the one before it has ended for good; in doubt, it has not
     connect_seconds: float = 15.0
     read_seconds: float = 30.0  # also for one write
+    # Of an attempt up to the answer's body, however many reads and writes it takes: 500,000 bytes at 4 KB a second.
+    attempt_seconds: float = 120.0
     renew_seconds: float = 3600.0  # the age at which a connection, and the address it was made to, is given up
     grace_seconds: float = 10.0  # how long a stop waits for what is in flight
 
 
+def system_boot() -> tuple[str, float]:
+    """Which boot of which machine this is, and the seconds since, suspended time included.
+
+    ("", 0.0) where the system does not say: only Linux does.
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        return boot, time.clock_gettime(time.CLOCK_BOOTTIME)
+    except (OSError, ValueError, AttributeError):
+        return "", 0.0
+
+
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Time and chance, to be replaced in tests: POSIX seconds, seconds that never jump, sleep, and [0, 1)."""
+    """Time and chance, to be replaced in tests: POSIX seconds, seconds that never jump, sleep, [0, 1), and the boot."""
 
     now: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
     random: Callable[[], float] = random.random
+    boot: Callable[[], tuple[str, float]] = system_boot
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +122,9 @@ class Attempt:
     number: int = 0  # in the batch's life, from 1; 0 where nothing was sent
     sent_at: float = 0.0  # POSIX seconds
     answer: Answer | None = None  # None where nothing was sent
+    delivered: int = 0  # calls
+    rejected: int = 0  # calls, for good
+    parts: tuple[Batch, ...] = ()  # what it left to be delivered of the batch, in order, where that was split
 
 
 class Sender(Protocol):

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Protocol
 
-from backfill.deliver.model import Attempt, Clock, Errand, HaltedError, Sender
+from backfill.deliver.answers import Success, read_success
+from backfill.deliver.doubts import window_open
+from backfill.deliver.halving import halves
+from backfill.deliver.model import Attempt, Errand, HaltedError, Sender, TargetAccess
+from backfill.deliver.refusals import message_ids, refused_parts
 from backfill.deliver.skew import SkewWatch
 from backfill.deliver.tally import Tally
-from backfill.deliver.transport import Reply, basic_authorization
+from backfill.deliver.transport import Reply, basic_authorization, key_header
 from backfill.errors import ExitCode, LedgerError, RefusedError
 from backfill.gzip_body import gzip_body
 from backfill.limits import ENVELOPE_TAIL_BYTES
-from backfill.records import Answer, Batch, BatchState, Outcome
+from backfill.records import Answer, Batch, BatchPart, BatchState, Outcome
 from backfill.verdict import Action, Failure, StopReason, Verdict, verdict
 
 #: Of an answer's body this many characters are kept.
 DETAIL_CHARACTERS = 200
-#: A first unknown attempt that lies further than this in the future, in seconds, means that the clock was set back.
-SET_BACK_SECONDS = 300.0
+#: A header's value that is shorter is no secret.
+SHORTEST_SECRET = 8
+#: Where an answer begins to repeat calls, also as text within JSON: nothing from there on is kept.
+ECHO = re.compile(r"""\{\s*\\*"(?:batch\\*"\s*:\s*\[|type\\*"\s*:\s*\\*"[a-z]+\\*"\s*,\s*\\*"messageId).*""", re.DOTALL)
 
 STATES = {Action.ACCEPTED: BatchState.DELIVERED, Action.REJECTED: BatchState.REJECTED}
 
@@ -42,8 +49,19 @@ class Recorded:
     """Marks the attempt (durably), sends it, and records what came of it."""
 
     def __init__(
-        self, errand: Errand, post: Post, tally: Tally, skew: SkewWatch, abandoned: Callable[[], bool]
+        self,
+        errand: Errand,
+        post: Post,
+        tally: Tally,
+        skew: SkewWatch,
+        now: Callable[[], float],
+        leave: Callable[[Batch], None],
+        abandoned: Callable[[], bool],
     ) -> None:
+        """`now` is the run's clock (`SteadyClock`), `abandoned` whether nobody waits for the answer any more.
+
+        `leave` returns when a batch may leave as far as the pace goes; raises HaltedError where nobody waits for it.
+        """
         self._ledger = errand.ledger
         self._spool = errand.spool
         self._target = errand.target
@@ -52,9 +70,10 @@ class Recorded:
         self._post = post
         self._tally = tally
         self._skew = skew
+        self._now = now
+        self._leave = leave
         self._abandoned = abandoned
-        key = errand.target.write_key
-        self._secrets = (key, basic_authorization(key).removeprefix("Basic "))
+        self._secrets = secrets_of(errand.target)
 
     def send(self, batch: Batch, counted: int) -> Attempt:
         """One attempt.
@@ -71,7 +90,9 @@ class Recorded:
         content = self._read(batch)  # before the mark: a damaged spool leaves no batch in doubt
         if self._abandoned():
             raise HaltedError
-        number = self._ledger.mark_sent(batch, self._clock.now())
+        marked_at = self._now()
+        number = self._ledger.mark_sent(batch, marked_at)
+        self._leave(batch)
         sent_at = self._clock.now()  # taken anew: making the mark durable took its time, and sentAt must be true
         body = self._body(batch, content, sent_at)
         reply = self._post.post(body, number - 1)
@@ -80,6 +101,7 @@ class Recorded:
         ended = verdict(
             reply.end,
             reply.headers,
+            calls=batch.calls,
             attempt=counted,
             elapsed=self._tally.since_accepted(),
             now=self._clock.now(),
@@ -90,28 +112,69 @@ class Recorded:
             state=STATES.get(ended.action),
             status=None if isinstance(reply.end, Failure) else reply.end,
             detail=detail_of(reply, self._secrets),
-            at=self._clock.now(),
+            at=self._now(),
             seconds=reply.seconds,
             wire_bytes=len(body),
         )
-        self._ledger.record_answer(batch, number, answer)
-        self._tally.attempted(batch, answer, retried=number > 1)
+        parts, planned = self._parts(batch, ended, reply), []
+        if parts:
+            answer = replace(answer, state=BatchState.SPLIT)
+            planned = self._ledger.record_parts(batch, number, answer, parts)
+        else:
+            self._ledger.record_answer(batch, number, answer)
+        self._tally.attempted(batch, answer, retried=number > 1, parts=parts)
         if not isinstance(reply.end, Failure):
             self._skew.observe(reply.headers.get("date", ""), sent_at, sent_at + reply.seconds)
-            self._tally.read(reply)
-        return Attempt(ended, number, sent_at, answer)
+        return Attempt(
+            ended,
+            number,
+            marked_at,
+            answer,
+            delivered=_calls(BatchState.DELIVERED, batch, answer, parts),
+            rejected=_calls(BatchState.REJECTED, batch, answer, parts),
+            parts=tuple(planned),
+        )
+
+    def _parts(self, batch: Batch, ended: Verdict, reply: Reply) -> Sequence[BatchPart]:
+        """What stands for the batch from now on, where it does not stand for itself."""
+        if ended.action is Action.SPLIT:
+            return halves(batch, self._spool.plain(batch), self._spool.call_sizes(batch))
+        return self._refused(batch, reply) if ended.action is Action.ACCEPTED else []
+
+    def _refused(self, batch: Batch, reply: Reply) -> Sequence[BatchPart]:
+        """The parts of a batch that was taken, where the answer names calls that were not; else none."""
+        assert not isinstance(reply.end, Failure)
+        success: Success = read_success(
+            self._target.answers,
+            reply.end,
+            reply.body,
+            cut=reply.cut,
+            calls=batch.calls,
+            ids=lambda: message_ids(self._spool.plain(batch), self._spool.call_sizes(batch)),
+        )
+        if success.odd:
+            self._tally.remark(reply.end, success.odd, batch)
+        if not success.refused:
+            return []
+        words = {index: cleaned(text, self._secrets) for index, text in success.refused.items()}
+        return refused_parts(batch, self._spool.plain(batch), self._spool.call_sizes(batch), words, reply.end)
 
     def _read(self, batch: Batch) -> bytes:
         if not self._target.gzip:
             return self._spool.plain(batch)
         content = self._spool.deflated(batch)
-        if len(content) != batch.length:
+        if batch.start is None and len(content) != batch.length:
             raise LedgerError(f"the spool holds {len(content):,} bytes of batch {batch.id}, not {batch.length:,}")
         return content
 
     def _body(self, batch: Batch, content: bytes, sent_at: float) -> bytes:
         tail = envelope_tail(sent_at)
         return gzip_body(content, batch.bytes, batch.crc32, tail) if self._target.gzip else content + tail
+
+
+def _calls(state: BatchState, batch: Batch, answer: Answer, parts: Sequence[BatchPart]) -> int:
+    """How many calls of a batch are in a state after an answer."""
+    return batch.calls if answer.state is state else sum(part.calls for part in parts if part.state is state)
 
 
 class Guarded:
@@ -121,34 +184,55 @@ class Guarded:
     from the first such attempt, and is looked at here, right before each attempt leaves.
     """
 
-    def __init__(self, inner: Sender, window_seconds: float, clock: Clock) -> None:
+    def __init__(
+        self, inner: Sender, window_seconds: float, now: Callable[[], float], resend: tuple[float, float] | None = None
+    ) -> None:
+        """`now` is the run's clock (`SteadyClock`).
+
+        `resend` is a decision of this process's user to send again what was in doubt: the time by which it was (POSIX
+        seconds), and for how many seconds. It matters where the target remembers ids for a shorter time, or not at all.
+        """
         self._inner = inner
         self._window = window_seconds
-        self._clock = clock
+        self._now = now
+        self._resend = resend
 
     def send(self, batch: Batch, counted: int) -> Attempt:
         """Send it, or stop with StopReason.WINDOW and nothing sent."""
-        if window_open(batch, self._window, self._clock.now()):
+        if window_open(batch, self._window, self._now()) or self._decided(batch):
             return self._inner.send(batch, counted)
         return Attempt(Verdict(Action.STOP, Outcome.UNKNOWN, reason=StopReason.WINDOW, exit_code=ExitCode.STOPPED))
 
+    def _decided(self, batch: Batch) -> bool:
+        if self._resend is None or batch.first_unknown_at is None:
+            return False
+        by, seconds = self._resend
+        return batch.first_unknown_at <= by and window_open(batch, seconds, self._now())
 
-def window_open(batch: Batch, window_seconds: float, now: float) -> bool:
-    """Whether a batch may be sent (again). Where the clock was set back, its age cannot be known: then it may not."""
-    if batch.first_unknown_at is None:
-        return True
-    return -SET_BACK_SECONDS <= now - batch.first_unknown_at <= window_seconds
+
+def secrets_of(target: TargetAccess) -> tuple[str, ...]:
+    """What must not be kept of an answer that repeats the request: the key, however written, and the headers' values.
+
+    A header of a profile may hold a secret of its own; a value of a few characters is none, and would tear words.
+    """
+    basic = basic_authorization(target.write_key).removeprefix("Basic ")
+    values = [value for value in target.headers.values() if len(value) >= SHORTEST_SECRET]
+    return tuple(sorted({target.write_key, basic, key_header(target), *values} - {""}, key=len, reverse=True))
 
 
 def detail_of(reply: Reply, secrets: tuple[str, ...]) -> str:
-    """What an answer said, on one line, shortened, without the write key; or how the attempt failed."""
+    """What an answer said, on one line, shortened, without key or payload; or how the attempt failed."""
     if isinstance(reply.end, Failure):
-        return reply.end.value
+        return f"{reply.end.value}: {reply.why}" if reply.why else reply.end.value
     text = reply.body[: 8 * DETAIL_CHARACTERS].decode("utf-8", errors="replace")
+    return cleaned(text, secrets, end=" [cut]" if reply.cut else "")
+
+
+def cleaned(text: str, secrets: tuple[str, ...], end: str = "") -> str:
+    """A target's words on one line of at most DETAIL_CHARACTERS, without secrets and without calls it repeats."""
+    text = text[: 8 * DETAIL_CHARACTERS]
     for secret in secrets:
-        if secret:
-            text = text.replace(secret, "[write key]")
-    text = " ".join(re.sub(r"[^\S ]|[\x00-\x1f\x7f-\x9f]", " ", text).split())
-    if reply.cut:
-        text += " [cut]"
+        text = text.replace(secret, "[write key]")
+    text = ECHO.sub("[calls]", text)
+    text = " ".join(re.sub(r"[^\S ]|[\x00-\x1f\x7f-\x9f]", " ", text).split()) + end
     return text if len(text) <= DETAIL_CHARACTERS else text[: DETAIL_CHARACTERS - 1] + "…"

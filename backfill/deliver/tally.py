@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from backfill.deliver.transport import Reply
-from backfill.records import Answer, Batch, BatchState, DeliveryTotals, Outcome
+from backfill.records import Answer, Batch, BatchPart, BatchState, DeliveryTotals, Outcome
+
+_NUMBERS = re.compile(r"\d+")
 
 _log = logging.getLogger(__name__)
 
@@ -20,10 +22,19 @@ class Tally:
         self._lock = threading.Lock()
         self._totals = DeliveryTotals()
         self._accepted_at = monotonic()
-        self._warned = False
+        self._odd: set[str] = set()  # kinds of odd answers that were told
 
-    def attempted(self, batch: Batch, answer: Answer, *, retried: bool) -> None:
-        """Count one request, and its calls where it was accepted."""
+    def attempted(self, batch: Batch, answer: Answer, *, retried: bool, parts: Sequence[BatchPart] = ()) -> None:
+        """Count one request, and its calls where it was accepted; `parts` where it was so for some of them only."""
+        _log.debug(
+            "batch %s of %s calls: %s after %.3f s, %s bytes on the wire: %s",
+            batch.id,
+            f"{batch.calls:,}",
+            answer.outcome if answer.status is None else f"HTTP {answer.status}",
+            answer.seconds,
+            f"{answer.wire_bytes:,}",
+            answer.detail or "no body",
+        )
         with self._lock:
             self._totals.requests += 1
             self._totals.retries += retried
@@ -33,17 +44,29 @@ class Tally:
             if answer.state is BatchState.DELIVERED:
                 self._totals.calls += batch.calls
                 self._totals.json_bytes += batch.bytes
+            for part in parts:
+                if part.state is BatchState.DELIVERED:
+                    self._totals.calls += part.calls
+                    self._totals.json_bytes += part.bytes
 
     def slept(self, reason: str, seconds: float) -> None:
         """Add to the seconds waited for a reason."""
         with self._lock:
             self._totals.waits[reason] = self._totals.waits.get(reason, 0.0) + seconds
 
-    def read(self, reply: Reply) -> None:
-        """Say once that a success came with a web page: a portal or a wrong endpoint answers so, not the API."""
-        if not self._warned and reply.body.lstrip()[:1] == b"<" and str(reply.end).startswith("2"):
-            self._warned = True
-            _log.warning("the target answers %s with a web page: is the endpoint right?", reply.end)
+    def remark(self, status: int, odd: str, batch: Batch) -> None:
+        """Say once of each kind that a success came with an odd body: a portal answers so, and a service in trouble."""
+        with self._lock:
+            kind = _NUMBERS.sub("", odd)
+            known = kind in self._odd
+            self._odd.add(kind)
+        if not known:
+            _log.warning(
+                "the target answers %s, but the body %s (batch %s counts as received; this is said once)",
+                status,
+                odd,
+                batch.id,
+            )
 
     def since_accepted(self) -> float:
         """Seconds since the target last accepted anything, or since the start."""

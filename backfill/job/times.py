@@ -72,6 +72,8 @@ def check_format(faults: Faults, name: str | None, path: str) -> None:
         faults.add(path, f"%{unknown[0]} is no directive", "as in strptime: %Y %m %d %H %M %S %f %z ...")
     elif not gives_date(directives):
         faults.add(path, f'"{name}" does not give year, month and day')
+    elif {"I", "-I"} & set(directives) and "p" not in directives:
+        faults.add(path, "%I is an hour of twelve, and no %p says which", "use %H for hours of 24, or add %p")
 
 
 def gives_date(directives: list[str]) -> bool:

@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 from backfill.errors import BackfillError, LedgerError
 from backfill.ledger.database import close_to_write, told
+from backfill.ledger.mark import Mark
 
 T = TypeVar("T")
 Operation = Callable[[sqlite3.Connection], T]
@@ -47,6 +48,7 @@ class GroupCommits:
     def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
         self._connection = connection
         self._path = path
+        self._mark = Mark(path)
         self._queue: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
         self._failure: BackfillError | None = None
         self._closed = False
@@ -110,6 +112,7 @@ class GroupCommits:
             else:
                 _fail(group, self._failure)
         close_to_write(self._connection)
+        self._mark.close()
 
     def _next_group(self) -> tuple[list[_Entry], bool]:
         """What is to be committed next, and whether it is the last."""
@@ -140,7 +143,11 @@ class GroupCommits:
                 self._connection.execute("BEGIN IMMEDIATE")
                 for entry in group:
                     self._perform(entry, results)
+                (commits,) = self._connection.execute(
+                    "UPDATE mark SET commits = commits + 1 RETURNING commits"
+                ).fetchone()
                 self._connection.execute("COMMIT")
+                self._mark.put(commits)
         except BaseException as error:  # noqa: BLE001 - whoever waits must be told, whatever it was
             self._break(error, group)
             return

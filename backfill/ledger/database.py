@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import sqlite3
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -12,11 +13,16 @@ from urllib.parse import quote
 
 from backfill.disk import PRIVATE_FILE, aside, sync_file, sync_folder
 from backfill.errors import BackfillError, LedgerError, StoppedError
+from backfill.ledger.mark import check_newest
 from backfill.ledger.schema import APPLICATION_ID, SCHEMA_VERSION, TABLES, VIEWS
 
-_DAMAGED = "restore the file from a copy if there is one; a new run needs a higher generation, and sends all again"
+#: What to do about a damaged one.
+DAMAGED = "restore the file from a copy if there is one; a new run needs a higher generation, and sends all again"
 #: What SQLite puts beside a database: its log, the index of that, and the journal of the other mode.
-_BESIDE = ("-wal", "-shm", "-journal")
+_BESIDE = ("-wal", "-shm", "-journal", "-mark")
+#: Input and output that failed because the file ends too early: damage, not the disk.
+_SHORT = (sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS)
+_SCHEMA = "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY type, name"
 #: How long to wait, in seconds, each time a reader comes between two steps of a writer.
 _PAUSES = (0.01, 0.1, 0.5)
 
@@ -44,6 +50,7 @@ def create_database(path: Path, fill: Callable[[sqlite3.Connection], None]) -> N
                 f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"
                 f"BEGIN; {TABLES} {VIEWS}"
             )
+            connection.execute("UPDATE mark SET schema = ?", (_schema_sum(connection),))
             fill(connection)
             connection.execute("COMMIT")
             # Last, so that all of it stands in the file itself, whatever becomes of the log that is opened here.
@@ -67,12 +74,31 @@ def connect_to_write(path: Path) -> sqlite3.Connection:
     def prepare(connection: sqlite3.Connection) -> None:
         check_version(connection, path)
         check_whole(connection, path)
+        check_newest(connection, path)
         _use_wal(connection, path)  # it is, but for a copy that another program made
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
 
     with told(path):
+        _look(path)
         return _connect(path, "mode=rw", prepare)
+
+
+def _look(path: Path) -> None:
+    """Raise LedgerError where the ledger or its log is damaged, leaving both as they are.
+
+    The last connection that may write removes the log when it closes, and with it what could still be had of it.
+    """
+    try:
+        if not path.with_name(path.name + "-wal").stat().st_size:
+            return
+        connection = _connect(path, "mode=ro", lambda _: None)
+    except (OSError, sqlite3.Error):
+        return  # whoever opens it to write is told
+    with closing(connection):
+        check_version(connection, path)
+        check_whole(connection, path)
+        check_newest(connection, path)
 
 
 def connect_to_read(path: Path) -> sqlite3.Connection:
@@ -83,18 +109,23 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
     writer comes (https://www.sqlite.org/wal.html#read_only_databases). Such a connection is to be short-lived.
 
     Raises:
-        LedgerError: There is none, it is damaged, or of a version this program does not know; or it may not be read.
+        LedgerError: There is none, it is damaged, has lost its newest commits, or is of a version this program does not
+            know; or it may not be read.
     """
 
     def prepare(connection: sqlite3.Connection) -> None:
         check_version(connection, path)
+        check_newest(connection, path)
 
     with told(path):
         for pause in _PAUSES:
             try:
                 return _connect(path, "mode=ro", prepare)
             except sqlite3.OperationalError as error:
-                if _code(error) not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
+                if not path.exists():  # put away while it was opened, which SQLite calls an error of the disk
+                    raise _missing(path) from error
+                moved = getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_IOERR_FSTAT  # and another is there
+                if not moved and _code(error) not in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY):
                     raise
             if _at_rest(path):
                 return _connect(path, "mode=ro&immutable=1", prepare)
@@ -147,7 +178,7 @@ def _at_rest(path: Path) -> bool:
 
 def _connect(path: Path, options: str, prepare: Callable[[sqlite3.Connection], None]) -> sqlite3.Connection:
     if not path.exists():
-        raise LedgerError(f"there is no ledger at {path}", hint="`backfill status` lists the runs there are")
+        raise _missing(path)
     connection = sqlite3.connect(
         f"file:{quote(str(path.absolute()))}?{options}",
         uri=True,
@@ -164,24 +195,38 @@ def _connect(path: Path, options: str, prepare: Callable[[sqlite3.Connection], N
     return connection
 
 
+def _missing(path: Path) -> LedgerError:
+    return LedgerError(f"there is no ledger at {path}", hint="`backfill status` lists the runs there are")
+
+
 def check_version(connection: sqlite3.Connection, path: Path) -> None:
-    """Raise LedgerError where this is no ledger, or one of a version this program does not know."""
+    """Raise LedgerError where this is no ledger, one of a version this program does not know, or of damaged tables."""
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if application != APPLICATION_ID:
-        raise LedgerError(f"{path} is not a ledger of backfill", hint=_DAMAGED)
+        raise LedgerError(f"{path} is not a ledger of backfill", hint=DAMAGED)
     if version != SCHEMA_VERSION:
         raise LedgerError(
             f"{path} has version {version}; this backfill knows version {SCHEMA_VERSION}",
             hint="use the version of backfill that made it, or a later one",
         )
+    if connection.execute("SELECT schema FROM mark").fetchone()[0] != _schema_sum(connection):
+        raise LedgerError(f"{path} is damaged: its tables are not those it was made with", hint=DAMAGED)
+
+
+def _schema_sum(connection: sqlite3.Connection) -> int:
+    """CRC-32 of what the tables, indexes and views were made with: a column of another name is no error to SQLite."""
+    return zlib.crc32("\n".join(str(sql) for (sql,) in connection.execute(_SCHEMA)).encode())
 
 
 def check_whole(connection: sqlite3.Connection, path: Path) -> None:
-    """Raise LedgerError where SQLite finds the file damaged (https://www.sqlite.org/pragma.html#pragma_quick_check)."""
-    (result,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    """Raise LedgerError where SQLite finds the file damaged (https://www.sqlite.org/pragma.html#pragma_integrity_check).
+
+    Its quick check would not look at the indexes, which say what is still to be delivered, and in which order.
+    """
+    (result,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
     if result != "ok":
-        raise LedgerError(f"{path} is damaged: {result}", hint=_DAMAGED)
+        raise LedgerError(f"{path} is damaged: {result}", hint=DAMAGED)
 
 
 @contextmanager
@@ -191,6 +236,8 @@ def told(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise _ours(error, path) from error
+    except UnicodeDecodeError as error:  # what SQLite says of a schema that is none
+        raise LedgerError(f"{path} is damaged: it holds text that is none", hint=DAMAGED) from error
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -201,8 +248,14 @@ def _ours(error: sqlite3.Error, path: Path) -> BackfillError:
     code = _code(error)
     if code == sqlite3.SQLITE_FULL:
         return _full(path)
-    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return LedgerError(f"{path} is damaged: {error}", hint=_DAMAGED)
+    extended: int = getattr(error, "sqlite_errorcode", 0)
+    if code == sqlite3.SQLITE_READONLY or (code == sqlite3.SQLITE_IOERR and extended not in _SHORT):
+        return StoppedError(
+            f"the ledger {path}: {error}",
+            hint="see that the disk has room, works and may be written to, then resume: what was recorded is kept",
+        )
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR):
+        return LedgerError(f"{path} is damaged: {error}", hint=DAMAGED)
     return LedgerError(f"{path}: {error}", hint="nothing unrecorded was counted; resume when the cause is gone")
 
 

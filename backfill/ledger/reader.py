@@ -6,18 +6,26 @@ import json
 import sqlite3
 from collections import defaultdict
 from contextlib import AbstractContextManager
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from backfill.ledger.database import connect_to_read, told
+from backfill.errors import LedgerError
+from backfill.ledger.database import DAMAGED, connect_to_read, told
+from backfill.ledger.doubts import DOUBTS, SPAN, Doubt, DoubtSpan, doubt_of
 from backfill.ledger.run import Counts, RefusedBatch, RunRecord, RunState, RunStatus, SnapshotRecord
-from backfill.records import Batch, PlannedBatch, Problem, Severity, ShardPlan, SourceFile
+from backfill.records import Batch, ClockMark, PlannedBatch, Problem, Severity, ShardPlan, SourceFile
 
 SAMPLES_PER_CODE = 5
-_SHARD = "shard, rows, planned, skipped, rejected, duplicate, json_bytes, segment_bytes, segment_sha256, calls_sha256"
-_BATCH = "id, shard, calls, bytes, offset, length, crc32, attempts, first_unknown_at, first_call"
+_SHARD = (
+    "shard, rows, planned, skipped, rejected, duplicate, already_delivered, json_bytes, segment_bytes, segment_sha256,"
+    " calls_sha256"
+)
+_BATCH = (
+    "b.id, b.shard, b.calls, b.bytes, b.offset, b.length, b.crc32, b.attempts, b.first_unknown_at, b.first_call,"
+    " b.root, b.start"
+)
 
 
 class LedgerReader(AbstractContextManager["LedgerReader"]):
@@ -48,7 +56,9 @@ class LedgerReader(AbstractContextManager["LedgerReader"]):
         """The run and where it stands."""
         (row,) = self._rows("SELECT * FROM run")
         values: dict[str, Any] = {field.name: row[field.name] for field in fields(RunRecord)}
-        record = RunRecord(**{**values, "live": bool(values["live"])})
+        record = RunRecord(**{**values, "live": bool(values["live"]), "only_new": bool(values["only_new"])})
+        if row["state"] not in set(RunState):
+            raise LedgerError(f"{self.path} is damaged: there is no state {row['state']!r}", hint=DAMAGED)
         return RunStatus(
             record, RunState(row["state"]), row["state_at"], row["exit_code"], row["detail"], row["plan_digest"]
         )
@@ -92,44 +102,77 @@ class LedgerReader(AbstractContextManager["LedgerReader"]):
         rows = self._rows("SELECT at, state, exit_code, detail FROM history ORDER BY rowid")
         return [(at, RunState(state), exit_code, detail) for at, state, exit_code, detail in rows]
 
+    def clock_mark(self) -> ClockMark | None:
+        """The clock as last recorded; None where it never was."""
+        rows = self._rows("SELECT at, boot, up, window FROM clocks ORDER BY rowid DESC LIMIT 1")
+        return ClockMark(*rows[0]) if rows else None
+
+    def doubts(self, limit: int = -1) -> list[Doubt]:
+        """Up to `limit` batches that may or may not have arrived, all where it is negative, in plan order.
+
+        While a process delivers, what it has in flight is among them; so is what is left for good.
+        """
+        return [doubt_of(row) for row in self._rows(DOUBTS, limit)]
+
+    def doubt_span(self) -> DoubtSpan:
+        """All of them summed up."""
+        return DoubtSpan(*self._rows(SPAN)[0])
+
     def in_doubt(self) -> list[Batch]:
-        """Batches that may or may not have arrived, in plan order; `first_unknown_at` is set.
+        """Batches still to be delivered that may have arrived, in plan order; `first_unknown_at` is set.
 
         While a process delivers, what it has in flight is among them.
         """
         rows = self._rows(
             "SELECT b.id, b.shard, b.calls, b.bytes, b.offset, b.length, b.crc32, b.attempts,"
             " coalesce(min(b.first_unknown_at, o.sent_at), b.first_unknown_at, o.sent_at) AS first_unknown_at,"
-            " b.first_call FROM batches b LEFT JOIN (SELECT batch, min(sent_at) AS sent_at FROM attempts"
-            " WHERE outcome IS NULL GROUP BY batch) o ON o.batch = b.id"
-            " WHERE b.id IN (SELECT batch FROM v_in_doubt) ORDER BY b.shard, b.first_call, b.id"
+            " b.first_call, b.root, b.start FROM batches b"
+            " LEFT JOIN (SELECT batch, min(sent_at) AS sent_at FROM attempts WHERE outcome IS NULL GROUP BY batch) o"
+            " ON o.batch = b.id WHERE b.state <> 'left' AND b.id IN (SELECT batch FROM v_in_doubt)"
+            " ORDER BY b.shard, b.first_call, b.id"
         )
         return [Batch(*row) for row in rows]
 
     def refused(self) -> list[RefusedBatch]:
         """Every batch that the target refused for good, in plan order, with the answer that did it."""
         rows = self._rows(
-            "SELECT b.id, b.shard, b.calls, b.bytes, b.offset, b.length, b.crc32, b.attempts, b.first_unknown_at,"
-            " b.first_call, a.status, a.detail"
-            " FROM batches b JOIN attempts a ON a.batch = b.id AND a.number = b.attempts"
-            " WHERE b.state = 'rejected' ORDER BY b.shard, b.first_call, b.id"
+            f"SELECT {_BATCH}, b.status, b.detail"  # noqa: S608 - a constant
+            " FROM batches b WHERE b.state = 'rejected' ORDER BY b.shard, b.first_call, b.id"
         )
         return [RefusedBatch(Batch(*batch), status, detail) for *batch, status, detail in rows]
 
-    def open_batches(self, limit: int, after: tuple[int, int, int] | None = None) -> list[Batch]:
-        """Up to `limit` batches still to be delivered, in plan order, behind (shard, first_call, id)."""
+    def shards_in_use(self) -> set[int]:
+        """The shards whose prepared bytes are still needed: to be delivered, or refused, to be tried again perhaps."""
+        rows = self._rows("SELECT DISTINCT shard FROM batches WHERE state IN ('planned', 'sent', 'rejected')")
+        return {shard for (shard,) in rows}
+
+    def open_batches(
+        self, limit: int, after: tuple[int, int, int] | None = None, newest: int | None = None
+    ) -> list[Batch]:
+        """Up to `limit` batches still to be delivered, in plan order, behind (shard, first_call, id).
+
+        Of those with an id above `newest` there is none among them.
+        """
         rows = self._rows(
-            f"SELECT {_BATCH} FROM batches WHERE state IN ('planned', 'sent')"  # noqa: S608 - a constant
-            " AND (shard, first_call, id) > (?, ?, ?) ORDER BY shard, first_call, id LIMIT ?",
+            f"SELECT {_BATCH}, EXISTS (SELECT 1 FROM batches d"  # noqa: S608 - a constant
+            " WHERE d.root = b.root AND d.state = 'delivered') AS fruitful"
+            " FROM batches b WHERE b.state IN ('planned', 'sent')"
+            " AND (b.shard, b.first_call, b.id) > (?, ?, ?) AND b.id <= coalesce(?, b.id)"
+            " ORDER BY b.shard, b.first_call, b.id LIMIT ?",
             *(after or (-1, -1, -1)),
+            newest,
             limit,
         )
-        return [Batch(*row) for row in rows]
+        return [replace(Batch(*row[:-1]), fruitful=bool(row["fruitful"])) for row in rows]
+
+    def newest_batch(self) -> int:
+        """The highest id of a batch; 0 where there is none."""
+        return int(self._rows("SELECT coalesce(max(id), 0) FROM batches")[0][0])
 
     def days_by_shard(self) -> dict[int, dict[tuple[str, str], int]]:
         """Of every shard recorded: (call, day) -> calls. A history in no order has all its days in each shard."""
         return {
-            shard: {(call, day): calls for call, day, calls in json.loads(text)}
+            shard: {(call, day): calls for call, days in json.loads(text).items() for day, calls in days.items()}
             for shard, text in self._rows("SELECT shard, days FROM shards")
         }
 
@@ -163,6 +206,7 @@ class LedgerReader(AbstractContextManager["LedgerReader"]):
                 segment_bytes=row["segment_bytes"],
                 segment_sha256=row["segment_sha256"],
                 calls_sha256=row["calls_sha256"],
+                already_delivered=row["already_delivered"],
             )
             for row in self._rows(f"SELECT {_SHARD} FROM shards ORDER BY shard")  # noqa: S608 - a constant
         }

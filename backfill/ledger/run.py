@@ -53,6 +53,7 @@ class RunRecord:
     backfill_version: str
     library_version: str  # context.library.version of every call prepared
     created_at: float  # POSIX seconds
+    only_new: bool = False  # ids that other runs of the job have delivered to the target are left out of the plan
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +112,16 @@ class Counts:
     already_delivered: int
     in_doubt: int  # in flight included, as long as no answer is recorded
     pending: int
-    batches: int
+    batches: int  # as they were planned
     requests: int
     retries: int
     json_bytes: int  # of the calls of all batches, without envelope tails
     wire_bytes: int  # of the request bodies sent, as far as answers were recorded
     first_sent_at: float | None  # POSIX seconds
     last_ended_at: float | None
+    split: int = 0  # of the batches planned: parts stand for them now
+    refused: int = 0  # of the calls rejected: by the target
+    left_in_doubt: int = 0  # of the calls in doubt: for good, as somebody decided
 
     def faults(self) -> list[str]:
         """Each identity that does not hold, with its numbers; empty where all do. Meaningful once prepared."""
@@ -144,6 +148,7 @@ def plan_digest(shards: Iterable[ShardPlan]) -> str:
     digest = hashlib.sha256()
     for plan in sorted(shards, key=lambda plan: plan.shard):
         counts = [plan.shard, plan.rows, plan.planned, plan.skipped, plan.rejected, plan.duplicate, plan.calls_sha256]
+        counts += [plan.already_delivered] if plan.already_delivered else []
         batches = [[batch.calls, batch.bytes, batch.crc32] for batch in plan.batches]
         digest.update(json.dumps([counts, batches], separators=(",", ":")).encode())
     return digest.hexdigest()

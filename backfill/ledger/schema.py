@@ -33,12 +33,20 @@ CREATE TABLE run (
     backfill_version  TEXT NOT NULL,
     library_version   TEXT NOT NULL,
     created_at        REAL NOT NULL,
+    only_new          INTEGER NOT NULL DEFAULT 0,
     state             TEXT NOT NULL,
     state_at          REAL NOT NULL,
     exit_code         INTEGER,
     detail            TEXT NOT NULL DEFAULT '',
     plan_digest       TEXT
 ) STRICT;
+
+-- How many transactions were committed: compared with the mark beside the file (`mark`). The CRC-32 of this schema.
+CREATE TABLE mark (
+    commits  INTEGER NOT NULL,
+    schema   INTEGER NOT NULL
+) STRICT;
+INSERT INTO mark VALUES (0, 0);
 
 CREATE TABLE history (
     at         REAL NOT NULL,
@@ -88,19 +96,24 @@ CREATE TABLE shards (
 CREATE TABLE batches (
     id                INTEGER PRIMARY KEY,
     parent            INTEGER REFERENCES batches (id),
+    root              INTEGER REFERENCES batches (id),
     shard             INTEGER NOT NULL REFERENCES shards (shard),
     ordinal           INTEGER NOT NULL,
-    state             TEXT NOT NULL CHECK (state IN ('planned', 'sent', 'delivered', 'rejected', 'split')),
+    state             TEXT NOT NULL CHECK (state IN ('planned', 'sent', 'delivered', 'rejected', 'split', 'left')),
     calls             INTEGER NOT NULL,
     bytes             INTEGER NOT NULL,
     offset            INTEGER NOT NULL,
     length            INTEGER NOT NULL,
     crc32             INTEGER NOT NULL,
     first_call        INTEGER NOT NULL,
+    start             INTEGER,
     attempts          INTEGER NOT NULL DEFAULT 0,
-    first_unknown_at  REAL
+    first_unknown_at  REAL,
+    status            INTEGER,
+    detail            TEXT
 ) STRICT;
 CREATE INDEX batches_to_deliver ON batches (shard, first_call, id) WHERE state IN ('planned', 'sent');
+CREATE INDEX batches_of_root ON batches (root) WHERE root IS NOT NULL;
 
 CREATE TABLE attempts (
     batch       INTEGER NOT NULL REFERENCES batches (id),
@@ -115,6 +128,20 @@ CREATE TABLE attempts (
     PRIMARY KEY (batch, number)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX attempts_open ON attempts (batch) WHERE outcome IS NULL;
+
+CREATE TABLE decisions (
+    batch             INTEGER NOT NULL REFERENCES batches (id),
+    at                REAL NOT NULL,
+    decision          TEXT NOT NULL CHECK (decision IN ('resend', 'skip')),
+    first_unknown_at  REAL
+) STRICT;
+
+CREATE TABLE clocks (
+    at      REAL NOT NULL,
+    boot    TEXT NOT NULL,
+    up      REAL NOT NULL,
+    window  REAL NOT NULL
+) STRICT;
 
 CREATE TABLE problems (
     shard     INTEGER NOT NULL,
@@ -146,15 +173,16 @@ def _iso(column: str) -> str:
     return f"strftime('%Y-%m-%dT%H:%M:%fZ', {column}, 'unixepoch')"
 
 
-#: A leaf with an attempt of unknown outcome and none accepted. A refusal settles it: they were the same bytes.
-_IN_DOUBT = """(b.state = 'sent' AND (b.first_unknown_at IS NOT NULL
+#: A leaf with an attempt of unknown outcome and none accepted, or a part of a batch that had one. A refusal for good
+#: settles it: they were the same bytes. What is left in doubt stays so.
+_IN_DOUBT = """(b.state = 'left' OR b.state IN ('planned', 'sent') AND (b.first_unknown_at IS NOT NULL
     OR EXISTS (SELECT 1 FROM attempts a WHERE a.batch = b.id AND a.outcome IS NULL)))"""
 
 VIEWS = f"""
 CREATE VIEW v_run AS
 SELECT run_id, job_name, job_file, generation, target_name, target_kind, target_identity, live, id_scope, state,
     {_iso("state_at")} AS state_at, exit_code, detail, {_iso("created_at")} AS created_at, backfill_version,
-    library_version, plan_digest
+    library_version, plan_digest, only_new
 FROM run;
 
 CREATE VIEW v_history AS
@@ -163,7 +191,7 @@ SELECT {_iso("at")} AS at, state, exit_code, detail FROM history ORDER BY rowid;
 CREATE VIEW v_batches AS
 SELECT b.id, b.parent, b.shard, b.first_call, b.calls, b.bytes, b.attempts, b.state,
     CASE WHEN {_IN_DOUBT} THEN 'in_doubt' WHEN b.state IN ('planned', 'sent') THEN 'pending' ELSE b.state END
-    AS standing
+    AS standing, b.status, b.detail
 FROM batches b;
 
 CREATE VIEW v_attempts AS
@@ -179,21 +207,28 @@ SELECT day, call, calls FROM days ORDER BY day, call;
 
 CREATE VIEW v_in_doubt AS
 SELECT b.id AS batch, b.shard, b.first_call, b.calls, b.attempts,
-    {_iso("coalesce(min(b.first_unknown_at, o.sent_at), b.first_unknown_at, o.sent_at)")} AS first_unknown_at
+    {_iso("nullif(coalesce(min(b.first_unknown_at, o.sent_at), b.first_unknown_at, o.sent_at), 0)")}
+    AS first_unknown_at, b.state
 FROM batches b
 LEFT JOIN (SELECT batch, min(sent_at) AS sent_at FROM attempts WHERE outcome IS NULL GROUP BY batch) o
     ON o.batch = b.id
 WHERE {_IN_DOUBT};
 
+CREATE VIEW v_decisions AS
+SELECT d.batch, {_iso("d.at")} AS at, d.decision, {_iso("nullif(d.first_unknown_at, 0)")} AS first_unknown_at, b.calls
+FROM decisions d JOIN batches b ON b.id = d.batch ORDER BY d.rowid;
+
 CREATE VIEW v_counts AS
 WITH leaves AS (
-    SELECT count(*) AS batches,
-        coalesce(sum(bytes), 0) AS json_bytes,
-        coalesce(sum(calls) FILTER (WHERE standing = 'delivered'), 0) AS delivered,
+    SELECT coalesce(sum(calls) FILTER (WHERE standing = 'delivered'), 0) AS delivered,
         coalesce(sum(calls) FILTER (WHERE standing = 'rejected'), 0) AS refused,
         coalesce(sum(calls) FILTER (WHERE standing = 'in_doubt'), 0) AS in_doubt,
-        coalesce(sum(calls) FILTER (WHERE standing = 'pending'), 0) AS pending
+        coalesce(sum(calls) FILTER (WHERE standing = 'pending'), 0) AS pending,
+        coalesce(sum(calls) FILTER (WHERE state = 'left'), 0) AS left_in_doubt
     FROM v_batches WHERE state <> 'split'
+), roots AS (
+    SELECT count(*) AS batches, coalesce(sum(bytes), 0) AS json_bytes, coalesce(sum(state = 'split'), 0) AS split
+    FROM batches WHERE parent IS NULL
 ), sent AS (
     SELECT count(*) AS requests, coalesce(sum(number > 1), 0) AS retries, coalesce(sum(wire_bytes), 0) AS wire_bytes,
         min(sent_at) AS first_sent_at, max(coalesce(ended_at, sent_at)) AS last_ended_at
@@ -207,9 +242,9 @@ WITH leaves AS (
 SELECT coalesce(s.read, 0) AS read, coalesce(s.filtered, 0) AS filtered, coalesce(s.unreadable, 0) AS unreadable,
     plan.mapped, coalesce(s.calls_per_row, 0) AS calls_per_row, plan.planned, plan.skipped, leaves.delivered,
     plan.rejected + leaves.refused AS rejected, plan.duplicate, plan.already_delivered, leaves.in_doubt,
-    leaves.pending, leaves.batches, sent.requests, sent.retries, leaves.json_bytes, sent.wire_bytes,
-    sent.first_sent_at, sent.last_ended_at
-FROM leaves, sent, plan LEFT JOIN snapshot s ON s.id = 1;
+    leaves.pending, roots.batches, sent.requests, sent.retries, roots.json_bytes, sent.wire_bytes,
+    sent.first_sent_at, sent.last_ended_at, roots.split, leaves.refused, leaves.left_in_doubt
+FROM leaves, roots, sent, plan LEFT JOIN snapshot s ON s.id = 1;
 
 CREATE VIEW v_accounting AS
 SELECT 'read = filtered + unreadable + mapped' AS identity, read AS whole, filtered + unreadable + mapped AS parts,

@@ -14,7 +14,7 @@ from dataclasses import asdict, astuple
 from backfill.errors import LedgerError
 from backfill.ledger.run import TRANSITIONS, RunRecord, RunState
 from backfill.ledger.schema import STAGING
-from backfill.records import Answer, Outcome, PlannedBatch, Problem, ShardPlan, Snapshot
+from backfill.records import Answer, BatchState, Outcome, PlannedBatch, Problem, ShardPlan, Snapshot
 
 _FAULT = "this is a fault of backfill: please report it"
 
@@ -42,7 +42,12 @@ def move_run(
     _remember(connection, state, at, exit_code, detail)
 
 
-def finish_run(connection: sqlite3.Connection, *, at: float, exit_code: int) -> None:
+def note(connection: sqlite3.Connection, at: float, detail: str) -> None:
+    """Write into the run's history what happened while it stays in its state."""
+    _remember(connection, RunState(str(_one(connection, "SELECT state FROM run"))), at, None, detail)
+
+
+def finish_run(connection: sqlite3.Connection, *, at: float, exit_code: int, detail: str = "") -> None:
     """Finish the run.
 
     Raises:
@@ -52,7 +57,16 @@ def finish_run(connection: sqlite3.Connection, *, at: float, exit_code: int) -> 
     waiting = _one(connection, "SELECT count(*) FROM batches WHERE state IN ('planned', 'sent')")
     if waiting:
         raise LedgerError(f"{waiting} batches are still to be delivered: the run is not finished", hint=_FAULT)
-    move_run(connection, RunState.FINISHED, at=at, exit_code=exit_code)
+    move_run(connection, RunState.FINISHED, at=at, exit_code=exit_code, detail=detail)
+
+
+def reopen_run(connection: sqlite3.Connection, *, at: float) -> None:
+    """Make a finished run `delivering` again, which nothing else may; a run in another state keeps it."""
+    if _one(connection, "SELECT state FROM run") == RunState.FINISHED:
+        connection.execute(
+            "UPDATE run SET state = ?, state_at = ?, exit_code = NULL, detail = ''", (RunState.DELIVERING, at)
+        )
+        _remember(connection, RunState.DELIVERING, at, None, "what the target refused is tried again")
 
 
 def insert_snapshot(  # the counts and both kinds of problems belong to one moment
@@ -105,8 +119,8 @@ def insert_shard(connection: sqlite3.Connection, plan: ShardPlan) -> None:
     if _one(connection, "SELECT count(*) FROM shards WHERE shard = ?", plan.shard):
         raise LedgerError(f"shard {plan.shard} is recorded already", hint=_FAULT)
     connection.execute(
-        "INSERT INTO shards (shard, rows, planned, skipped, rejected, duplicate, days, json_bytes, segment_bytes,"
-        " segment_sha256, calls_sha256) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO shards (shard, rows, planned, skipped, rejected, duplicate, already_delivered, days, json_bytes,"
+        " segment_bytes, segment_sha256, calls_sha256) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             plan.shard,
             plan.rows,
@@ -114,7 +128,8 @@ def insert_shard(connection: sqlite3.Connection, plan: ShardPlan) -> None:
             plan.skipped,
             plan.rejected,
             plan.duplicate,
-            json.dumps([[call, day, calls] for (call, day), calls in plan.days.items()]),
+            plan.already_delivered,
+            _days_text(plan.days),
             plan.json_bytes,
             plan.segment_bytes,
             plan.segment_sha256,
@@ -129,13 +144,25 @@ def insert_shard(connection: sqlite3.Connection, plan: ShardPlan) -> None:
     _insert_problems(connection, plan.shard, plan.problems, plan.samples)
 
 
+def _days_text(days: Mapping[tuple[str, str], int]) -> str:
+    """{call: {day: calls}} as JSON. One text a shard: a row of each day in each shard would be very many."""
+    nested: dict[str, dict[str, int]] = {}
+    for (call, day), calls in days.items():
+        nested.setdefault(call, {})[day] = calls
+    return json.dumps(nested)
+
+
 def _sum_days(connection: sqlite3.Connection) -> None:
-    """Sum the days of all shards. Kept by shard as one text: a row of each day in each shard would be very many."""
-    total: Counter[tuple[str, str]] = Counter()
+    """Sum the days of all shards."""
+    total: dict[str, Counter[str]] = {}
     for (text,) in connection.execute("SELECT days FROM shards"):
-        total.update({(call, day): calls for call, day, calls in json.loads(text)})
+        for call, days in json.loads(text).items():
+            total.setdefault(call, Counter()).update(days)
     connection.execute("DELETE FROM days")
-    connection.executemany("INSERT INTO days VALUES (?, ?, ?)", [(*key, calls) for key, calls in total.items()])
+    connection.executemany(
+        "INSERT INTO days VALUES (?, ?, ?)",
+        [(call, day, calls) for call, days in total.items() for day, calls in days.items()],
+    )
 
 
 def finish_plan(connection: sqlite3.Connection, *, digest: str, at: float) -> None:
@@ -208,22 +235,10 @@ def end_attempt(connection: sqlite3.Connection, batch: int, number: int, answer:
             " first_unknown_at = coalesce(min(first_unknown_at, ?), first_unknown_at, ?) WHERE id = ?",
             (answer.state, doubt, doubt, batch),
         )
-
-
-def settle_orphans(connection: sqlite3.Connection) -> int:
-    """Give each attempt of an earlier process that has no end the outcome unknown; returns how many there were."""
-    orphans = connection.execute("SELECT batch, number, sent_at FROM attempts WHERE outcome IS NULL").fetchall()
-    for batch, number, sent_at in orphans:
+    if answer.state is BatchState.REJECTED:
         connection.execute(
-            "UPDATE attempts SET outcome = 'unknown', detail = 'the process ended before the answer'"
-            " WHERE batch = ? AND number = ?",
-            (batch, number),
+            "UPDATE batches SET status = ?, detail = ? WHERE id = ?", (answer.status, answer.detail, batch)
         )
-        connection.execute(
-            "UPDATE batches SET first_unknown_at = coalesce(min(first_unknown_at, ?), ?) WHERE id = ?",
-            (sent_at, sent_at, batch),
-        )
-    return len(orphans)
 
 
 def _check_move(connection: sqlite3.Connection, state: RunState) -> None:

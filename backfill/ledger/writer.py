@@ -12,12 +12,25 @@ from pathlib import Path
 from types import TracebackType
 
 from backfill.errors import BackfillError
-from backfill.ledger import statements
+from backfill.ledger import doubts, statements
 from backfill.ledger.commits import GroupCommits
 from backfill.ledger.database import connect_to_write, create_database
+from backfill.ledger.parts import check_parts, retry_rejected, split_batch
+from backfill.ledger.plan import check_plan
 from backfill.ledger.reader import LedgerReader
 from backfill.ledger.run import RunRecord, RunState, plan_digest
-from backfill.records import Answer, Batch, BatchState, Outcome, Problem, ShardPlan, Snapshot
+from backfill.records import (
+    Answer,
+    Batch,
+    BatchPart,
+    BatchState,
+    ClockMark,
+    Decision,
+    Outcome,
+    Problem,
+    ShardPlan,
+    Snapshot,
+)
 
 #: What an attempt may have done to its batch; the state None leaves it `sent`, to be tried again.
 _ENDS = {
@@ -45,9 +58,15 @@ class Ledger(AbstractContextManager["Ledger"]):
         self._commits = GroupCommits(connect_to_write(path), path)
         self._handing_out = threading.Lock()
         self._handed_out: tuple[int, int, int] | None = None
+        self._newest: int | None = None  # what is split later is in the hands of whoever split it
         try:
-            self.orphans = self._commits.submit(statements.settle_orphans)
             self.reader = LedgerReader(path)
+            try:
+                check_plan(self.reader)
+                self.orphans = self._commits.submit(doubts.settle_orphans)
+            except BaseException:
+                self.reader.close()
+                raise
         except BaseException:
             with suppress(BackfillError):
                 self._commits.close()
@@ -141,7 +160,9 @@ class Ledger(AbstractContextManager["Ledger"]):
         Those that an earlier process sent without a final answer are among them; their bytes are the same.
         """
         with self._handing_out:
-            batches = self.reader.open_batches(limit, self._handed_out)
+            if self._newest is None:
+                self._newest = self.reader.newest_batch()
+            batches = self.reader.open_batches(limit, self._handed_out, self._newest)
             if batches:
                 last = batches[-1]
                 self._handed_out = (last.shard, last.first_call, last.id)
@@ -166,6 +187,55 @@ class Ledger(AbstractContextManager["Ledger"]):
             raise ValueError(f"an attempt that was {answer.outcome} does not make its batch {answer.state}")
         self._commits.post(partial(statements.end_attempt, batch=batch.id, number=attempt, answer=answer))
 
+    def record_parts(self, batch: Batch, attempt: int, answer: Answer, parts: Sequence[BatchPart]) -> list[Batch]:
+        """Record the end of an attempt and, in the same commit, that these parts stand for the batch from now on.
+
+        The batch becomes `split`. Its parts are its calls, all of them and in their order, each part `planned` (still
+        to be delivered), `delivered` or `rejected`; they may be the halves of a refused batch, or what an answer said
+        of each call. The answer's state is SPLIT, its outcome `refused` or `accepted`.
+
+        Returns those `planned`, in their order, once all of it is durable; `next_batches` hands out none of them in
+        this process, since the caller has them.
+
+        Raises:
+            ValueError: The parts are not the batch, or such an answer leaves none.
+            LedgerError: There is no such attempt without an end.
+        """
+        check_parts(batch, answer, parts)
+        return self._commits.submit(
+            partial(split_batch, batch=batch, number=attempt, answer=answer, parts=tuple(parts))
+        )
+
+    def retry_rejected(self) -> int:
+        """Plan again every call that the target refused; returns how many. A finished run is `delivering` then.
+
+        Rows that our own rules refused stay refused. The bytes of these calls must still be in the spool.
+        """
+        return self._commits.submit(lambda connection: retry_rejected(connection, at=self._clock()))
+
+    def clock_mark(self) -> ClockMark | None:
+        """The clock as last recorded; None where it never was."""
+        return self.reader.clock_mark()
+
+    def mark_clock(self, mark: ClockMark) -> None:
+        """Record the clock, durably."""
+        self._commits.submit(partial(doubts.mark_clock, mark=mark))
+
+    def lose_ages(self, detail: str) -> None:
+        """Record, durably and in the history, that nobody can tell how old the doubts are: `detail` says why."""
+        self._commits.submit(partial(doubts.lose_ages, at=self._clock(), detail=detail))
+
+    def in_doubt(self) -> list[Batch]:
+        """The batches in doubt that are still to be delivered, in plan order."""
+        return self.reader.in_doubt()
+
+    def decide(self, batches: Sequence[Batch], decision: Decision, at: float) -> None:
+        """Record, durably and in the history, what becomes of batches in doubt that nobody has been handed yet.
+
+        Of those sent again the doubt counts from `at` (POSIX seconds); the others are `left`, and never sent again.
+        """
+        self._commits.submit(partial(doubts.decide, batches=tuple(batches), decision=decision, at=at))
+
     def flush(self) -> None:
         """Return once everything recorded is durable."""
         self._commits.flush()
@@ -188,10 +258,10 @@ class Ledger(AbstractContextManager["Ledger"]):
             partial(statements.move_run, state=state, at=self._clock(), exit_code=exit_code, detail=detail)
         )
 
-    def finish(self, exit_code: int) -> None:
-        """Finish the run; a re-run gives `exit_code` again.
+    def finish(self, exit_code: int, detail: str = "") -> None:
+        """Finish the run; a re-run gives `exit_code` again, and `detail`, what is to be said about it.
 
         Raises:
             LedgerError: A batch is still to be delivered, or the run is not `delivering`.
         """
-        self._commits.submit(partial(statements.finish_run, at=self._clock(), exit_code=exit_code))
+        self._commits.submit(partial(statements.finish_run, at=self._clock(), exit_code=exit_code, detail=detail))

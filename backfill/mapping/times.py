@@ -10,13 +10,12 @@ from backfill.errors import JobError
 from backfill.job.models import TimestampSpec
 from backfill.mapping.cells import Binder
 from backfill.records import Column, Kind
-from backfill.timestamps import EPOCH_MICROSECONDS, from_epoch
+from backfill.timestamps import EPOCH_MICROSECONDS, from_epoch, from_epoch_text, from_float_epoch
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  instants here are naive UTC, as in every derived column
 #: Clocks of exporting machines run ahead by minutes, not by hours.
 FUTURE_MICROSECONDS = 3_600_000_000
 _NUMERIC = (Kind.INTEGER, Kind.NUMBER, Kind.DECIMAL, Kind.TEXT, Kind.JSON)
-_NUMBER = r"^[+-]?[0-9]+(?:\.[0-9]+)?$"
 
 
 def bind_timestamp(binder: Binder, spec: TimestampSpec, now: float) -> pl.Expr:
@@ -67,12 +66,8 @@ def _from_number(value: pl.Expr, column: Column, unit: str) -> pl.Expr:
     if column.kind is Kind.INTEGER:
         return from_epoch(value.cast(pl.Int64, strict=False), unit)
     if column.kind is Kind.NUMBER:
-        return from_epoch(value.cast(pl.Float64), unit)
-    text = value.cast(pl.String)
-    number = pl.when(text.str.contains(_NUMBER)).then(text)
-    whole = from_epoch(number.cast(pl.Int64, strict=False), unit)  # exact: nanoseconds need more than a double holds
-    parts = pl.when(number.str.contains(".", literal=True)).then(number)
-    return pl.coalesce(whole, from_epoch(parts.cast(pl.Float64, strict=False), unit))
+        return from_float_epoch(value.cast(pl.Float64), unit)
+    return from_epoch_text(value.cast(pl.String), unit)  # exact: nanoseconds need more than a double holds
 
 
 def _constant(text: str) -> datetime:

@@ -5,36 +5,35 @@ from __future__ import annotations
 import json
 import logging
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-import httpx
-
-from backfill.deliver import DeliveryEnd, DeliveryOptions, EndKind, TargetAccess, deliver
+from backfill.deliver import DeliveryEnd, DeliveryOptions, EndKind, TargetAccess, deliver, undecided
 from backfill.errors import (
     BackfillError,
     ExitCode,
     InterruptedRunError,
+    LedgerError,
     StoppedError,
     TargetRefusedError,
-    UsageError,
+    counted,
 )
-from backfill.ledger import Counts, Ledger, RunState
+from backfill.ledger import Counts, Ledger, LedgerReader, RunState
 from backfill.limits import CANARY_CALLS
 from backfill.pipeline.drift import intake_of
-from backfill.pipeline.refused import keep_refused, refused_batches
+from backfill.pipeline.earlier import content_warning, delivered_elsewhere
+from backfill.pipeline.reaching import access, rate_of, source_in_words
+from backfill.pipeline.refused import forget_retried, list_refused, retry_refused
 from backfill.pipeline.work import Confirmation, Options, Surroundings
-from backfill.records import DeliveryTotals
-from backfill.sources import load_snapshot
+from backfill.records import Batch, Decision, DeliveryTotals
 from backfill.spool import Spool
-from backfill.state import RunFolder
+from backfill.state import RunFolder, StateFolder
 from backfill.targets import Target
+from backfill.verdict import Patience
 
 LOG = logging.getLogger(__name__)
-SANDBOX_FOLDER = "sandbox"
-HEALTH_SECONDS = 5.0
 
 
 def delivered(
@@ -52,51 +51,69 @@ def delivered(
     """
     spool = Spool(folder.spool)
     before = ledger.reader.counts()
-    if not finished_already(before):
-        spool.verify(ledger.reader.shards().values(), full=before.requests > 0)
+    if not finished_already(before) or options.retry_rejected:
+        needed = ledger.reader.shards_in_use()
+        plans = [plan for shard, plan in ledger.reader.shards().items() if shard in needed]
+        # All of it, each time: bytes that went bad since they were prepared would be sent as they are where the body is
+        # gzip. A second for each gigabyte, and a run just prepared has it in memory.
+        spool.verify(plans, full=True)
+    if options.retry_rejected:
+        retry_refused(ledger, spool, around.say)
+        before = ledger.reader.counts()
     if ledger.reader.status().state is not RunState.DELIVERING:
         ledger.set_state(RunState.DELIVERING)
-    end = sent(ledger, spool, access(there, options), options, around, before)
+    end = sent(ledger, spool, access(there, options), options, around, before, there.dedup_window)
     code, error = judged(ledger, end, folder.run_id, around.signal_code())
     if end.kind is EndKind.FINISHED:
-        refused = refused_batches(folder.ledger)
-        if refused:
-            keep_refused(refused, load_snapshot(folder.snapshot), spool, call_scopes(ledger))
-        ledger.finish(code)
+        list_refused(ledger, folder, spool)
+        ledger.finish(code, detail=error.message if error else "")
         tidy(folder, options, around.state_folder)
     else:
         ledger.set_state(RunState.STOPPED, exit_code=code, detail=end.message)
+        if not around.abort.is_set():
+            with suppress(LedgerError):  # what made it stop is the news
+                list_refused(ledger, folder, spool)
     return code, end.totals, error
-
-
-def call_scopes(ledger: Ledger) -> list[str]:
-    """The label or type of each of the job's calls, as the ledger has the job."""
-    data = json.loads(ledger.reader.status().record.job_data)
-    return [str(call.get("label") or call["type"]) for call in data["calls"]]
 
 
 def tidy(folder: RunFolder, options: Options, state_folder: Path) -> None:
     """Remove what a finished run needs no more.
 
-    The snapshot goes last: a finished run that still has one was killed in here.
+    The bytes of shards that hold refused calls stay, so that these can be tried again. The snapshot goes last: a
+    finished run that still has one was killed in here.
     """
     if not options.keep_spool:
-        Spool(folder.spool).remove_segments()
+        with LedgerReader(folder.ledger) as reader:
+            Spool(folder.spool).remove_segments(keep=reader.shards_in_use())
+    forget_retried(Spool(folder.spool))
     shutil.rmtree(intake_of(state_folder, folder), ignore_errors=True)
     shutil.rmtree(folder.snapshot, ignore_errors=True)
 
 
 def sent(
-    ledger: Ledger, spool: Spool, target: TargetAccess, options: Options, around: Surroundings, before: Counts
+    ledger: Ledger,
+    spool: Spool,
+    target: TargetAccess,
+    options: Options,
+    around: Surroundings,
+    before: Counts,
+    window: float,
 ) -> DeliveryEnd:
-    """Deliver, telling the progress."""
+    """Deliver, telling the progress; the target drops ids that it has seen within `window` seconds."""
     if before.requests:
-        LOG.info("%s calls were sent before, %s of them in doubt", f"{before.delivered:,}", f"{before.in_doubt:,}")
-    LOG.info("sending %s calls to %s", f"{before.pending + before.in_doubt:,}", target.batch_url)
-    around.progress.begin("deliver", before.pending + before.in_doubt, "calls")
-    settings = DeliveryOptions(first_alone=before.delivered == 0, canary=options.canary)
+        were = counted(before.delivered, "call was", "calls were")
+        LOG.info("%s delivered before, %s in doubt", were, f"{before.in_doubt:,}")
+    LOG.info("sending %s to %s", counted(open_calls(before), "call", "calls"), target.batch_url)
+    around.progress.begin("deliver", open_calls(before), "calls")
+    settings = DeliveryOptions(
+        first_alone=before.delivered == 0,
+        canary=options.canary,
+        window_seconds=window,
+        in_doubt=options.in_doubt,
+        patience=Patience() if options.attempts is None else Patience(attempts=options.attempts),
+    )
     if json.loads(ledger.reader.status().record.job_data).get("ordered"):
-        settings = replace(settings, concurrency=1)  # one request at a time keeps the order of the source
+        settings = replace(settings, concurrency=1, ordered=True)  # one request at a time keeps the order of the source
     elif options.concurrency is not None:
         settings = replace(settings, concurrency=options.concurrency)
     try:
@@ -108,6 +125,7 @@ def sent(
             stop=around.stop,
             abort=around.abort,
             progress=lambda totals: around.progress.advance(totals.calls, totals.json_bytes),
+            clock=around.clock,
         )
     finally:
         around.progress.end()
@@ -119,6 +137,12 @@ def judged(
     """The exit code of an end, and the error that tells it where it is not the good one."""
     if end.kind is EndKind.FINISHED:
         counts = ledger.reader.counts()
+        if counts.in_doubt:
+            return ExitCode.STOPPED, left_in_doubt(
+                f"{counted(counts.in_doubt, 'call is', 'calls are')} left in doubt, as --in-doubt skip asked: nobody"
+                f" knows whether {'it' if counts.in_doubt == 1 else 'they'} arrived",
+                run_id,
+            )
         return (ExitCode.REJECTS if counts.rejected + counts.unreadable else ExitCode.DELIVERED), None
     hint = end.hint or f"`backfill resume {run_id}` sends the rest"
     if end.kind is EndKind.INTERRUPTED:
@@ -130,111 +154,82 @@ def judged(
     return end.exit_code, kind(message, hint=hint)
 
 
+def left_in_doubt(message: str, run_id: str) -> StoppedError:
+    """The error of a finished run that has left calls in doubt; its message is kept as the run's detail."""
+    return StoppedError(message, hint=f"`backfill status {run_id}` lists their batches; look in the source for them")
+
+
 def finished_already(counts: Counts) -> bool:
     """Nothing is left to be sent."""
-    return counts.pending == counts.in_doubt == 0
+    return open_calls(counts) == 0
 
 
-def access(target: Target, options: Options) -> TargetAccess:
-    """How to reach the target, with what the command line says of it.
+def open_calls(counts: Counts) -> int:
+    """Calls still to be sent, those in doubt included unless they are left so for good."""
+    return counts.pending + counts.in_doubt - counts.left_in_doubt
 
-    Raises:
-        UsageError: There is no write key.
+
+def canary_over(counts: Counts, target: Target, options: Options) -> StoppedError | None:
+    """Why there is nothing that --canary could send: the first batch was delivered before. None where it is to go.
+
+    Where nothing is left to be sent at all the run only ends, with --canary as without.
     """
-    if target.write_key is None:
-        raise UsageError(f"there is no write key for {target.name}")
-    return TargetAccess(
-        batch_url=target.batch_url,
-        write_key=target.write_key.reveal(),
-        gzip=target.gzip if options.gzip is None else options.gzip,
-        rate=rate_of(target, options),
-        body_limit=target.limits.body_bytes,
-        headers=dict(target.headers),
+    left = open_calls(counts) or (options.retry_rejected and counts.refused)
+    if not (options.canary and counts.delivered and left):
+        return None
+    received = counted(counts.delivered, "call of this run was", "calls of this run were")
+    return StoppedError(
+        f"--canary: the first batch was sent before, {received} received; nothing was sent now",
+        hint=f"look in {source_in_words(target)} whether they arrived; the rest is sent where --canary is left out",
     )
 
 
-def rate_of(target: Target, options: Options) -> float | None:
-    """Calls a second; None for as fast as the target takes them."""
-    return None if options.unlimited else options.rate or target.rate
+def doubt_text(old: Sequence[Batch], decision: Decision | None) -> str:
+    """What becomes of batches in doubt past the window; empty where there are none."""
+    if not old:
+        return ""
+    calls = sum(batch.calls for batch in old)
+    are, they = ("is", "it") if calls == 1 else ("are", "they")
+    becomes = {
+        Decision.RESEND: f"{are} sent again, as --in-doubt resend asks: {they} may arrive twice",
+        Decision.SKIP: f"{are} left so for good, as --in-doubt skip asks",
+        None: f"{are} not sent again unless --in-doubt resend says so",
+    }
+    return (
+        f"{counted(calls, 'call', 'calls')}, for longer than the target remembers ids (or nobody knows how long),"
+        f" {becomes[decision]}"
+    )
 
 
-@contextmanager
-def reachable(target: Target, state_folder: Path) -> Iterator[Target]:
-    """The target where it can be reached: a sandbox without an endpoint runs inside this process meanwhile.
-
-    Raises:
-        UsageError: It is to be a sandbox, but none of ours answers there.
-        LockedError: Another process runs a sandbox on the same store.
-    """
-    if target.live or target.endpoint:
-        refuse_stranger(target)
-        yield target
-    else:
-        from backfill.sandbox import Sandbox  # noqa: PLC0415 (a web server that live runs need not load: 60 ms)
-
-        with Sandbox(state_folder / SANDBOX_FOLDER) as sandbox:
-            yield target.at(sandbox.endpoint)
-
-
-def duplicates_held(target: Target) -> int | None:
-    """How many duplicates the sandbox at a target has counted so far; None of a live target, or where it does not say.
-
-    A rehearsal that sends again what the sandbox's store has already is told so: its calls count as delivered, since
-    the answer is 200, as Segment's would be.
-    """
-    if target.live:
-        return None
-    try:
-        answer = httpx.get(
-            f"{target.batch_url.rpartition('/v1/')[0]}/stats", timeout=HEALTH_SECONDS, trust_env=False
-        ).raise_for_status()
-        return int(answer.json()["duplicate"])
-    except (httpx.HTTPError, ValueError, KeyError):
-        return None
-
-
-def refuse_stranger(target: Target) -> None:
-    """Raise UsageError where the target is a sandbox at an endpoint at which none of ours answers.
-
-    Loopback alone proves little: a tunnel on it may lead to a live service.
-    """
-    if target.live or not target.endpoint:
-        return
-    from backfill.sandbox import SERVER_NAME  # noqa: PLC0415 (as above)
-
-    endpoint = target.endpoint
-    try:
-        answer = httpx.get(f"{endpoint}/health", timeout=HEALTH_SECONDS, trust_env=False)
-    except httpx.HTTPError as error:
-        raise UsageError(
-            f"no sandbox answers at {endpoint}: {error}", hint="`backfill sandbox` starts one; or leave --endpoint out"
-        ) from error
-    if not answer.headers.get("Server", "").startswith(SERVER_NAME):
-        raise UsageError(
-            f"what answers at {endpoint} is no sandbox of backfill",
-            hint="for a real target say --target segment or a profile's name",
-        )
-
-
-def confirmation(ledger: Ledger, target: Target, options: Options, state_folder: Path) -> Confirmation:
+def confirmation(ledger: Ledger, target: Target, options: Options, around: Surroundings) -> Confirmation:
     """What a live delivery is about to do, from the plan in the ledger."""
+    state_folder = around.state_folder
+    old = undecided(ledger.in_doubt(), ledger.clock_mark(), around.clock, target.dedup_window)
+    held = 0 if options.in_doubt is Decision.RESEND else sum(batch.calls for batch in old)
     counts, days = ledger.reader.counts(), sorted(day for _, day in ledger.reader.days())
-    calls = counts.pending + counts.in_doubt
+    again = counts.refused if options.retry_rejected else 0
+    calls = open_calls(counts) - held + again
     rate = rate_of(target, options)
+    record, state = ledger.reader.status().record, StateFolder(state_folder)
     return Confirmation(
-        job=ledger.reader.status().record.job_name,
+        job=record.job_name,
         target=target.name,
         kind=target.kind,
         region=target.region,
         endpoint=target.batch_url,
         key_digest=target.key_digest,
         calls=calls,
+        delivered_before=counts.already_delivered,
+        earlier=delivered_elsewhere(state, record),
+        warning=content_warning(state, record),
         now=min(calls, CANARY_CALLS) if options.canary else calls,
-        rejected=counts.rejected,
+        rejected=counts.rejected - counts.refused,
+        refused=counts.refused - again,
         unreadable=counts.unreadable,
         first_day=days[0] if days else "",
         last_day=days[-1] if days else "",
         rate=rate,
         seconds=calls / rate if rate else None,
         state_folder=state_folder,
+        doubt=doubt_text(old, options.in_doubt),
     )

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 
 from backfill.errors import RefusedError
 from backfill.job import fingerprint
 from backfill.job.models import Job
 from backfill.ledger import Ledger, RunState, RunStatus, SnapshotRecord
+from backfill.pipeline.earlier import delivered_elsewhere, forget_rehearsal, refuse_other_scope, scope_ways, supersede
 from backfill.pipeline.fingerprint import Fingerprint, named
 from backfill.pipeline.work import Progress, Surroundings, Work
 from backfill.records import SourceFile
@@ -70,8 +73,8 @@ def fingerprint_now(job: Job, intake: Path, around: Surroundings, known: Sequenc
 def settled(work: Work, state: StateFolder, folder: RunFolder) -> tuple[Fingerprint, RunStatus | None]:
     """What the job and source are now, and the run to go on with; None where it is to begin (again).
 
-    Called with the run's lock held. A run that is to begin again is discarded here: one that was abandoned, one that
-    was interrupted before its plan was complete and whose job has changed since, and a rehearsal of another job.
+    Called with the run's lock held. A run that is to begin again is out of the way then: thrown away where nothing of
+    it may have arrived and where it is a rehearsal of another job, else put with the earlier ones (`earlier`).
 
     Raises:
         RefusedError: The run's scope of ids, job or source differ from today's, and that is the user's to settle.
@@ -80,45 +83,79 @@ def settled(work: Work, state: StateFolder, folder: RunFolder) -> tuple[Fingerpr
     """
     intake = intake_of(state.path, folder)
     if not folder.begun:
+        refuse_other_scope(state, folder, work.target.id_scope)
         state.discard(folder)  # what a process left that died before its ledger was made
         return fingerprint_now(work.job, intake, work.around), None
     # Opened as its writer: a process that was killed may have left work of recovery, which SQLite's readers cannot do.
     with Ledger.open(folder.ledger) as ledger:
         status, snapshot = ledger.reader.status(), ledger.reader.snapshot()
         counts = ledger.reader.counts()
-    arrived = counts.delivered + counts.in_doubt > 0
+    arrived, follows = counts.delivered + counts.in_doubt > 0, bool(state.earlier(folder.run_id))
+    found = Found(status, snapshot, arrived=arrived, follows=follows)
     now = fingerprint_now(work.job, intake, work.around, snapshot.files if snapshot else ())
-    if snapshot is not None and goes_on(work, status, snapshot, now, arrived=arrived):
+    fate = fate_of(work, found, now, alone=lambda: not delivered_elsewhere(state, status.record))
+    if fate is Fate.GOES_ON:
         return now, status
-    state.discard(folder)
+    if fate is Fate.MAKES_ROOM:
+        supersede(work, state, folder)
+    elif fate is Fate.FORGOTTEN:
+        forget_rehearsal(state, folder, status.record)
+    else:
+        state.discard(folder)
+    refuse_other_scope(state, folder, work.target.id_scope)
     return now, None
 
 
-def goes_on(work: Work, status: RunStatus, snapshot: SnapshotRecord, now: Fingerprint, *, arrived: bool) -> bool:
-    """Whether the run that is there is the one to go on with; False where it is to be thrown away.
+class Fate(Enum):
+    """What becomes of the run that is there."""
+
+    GOES_ON = "goes on"
+    THROWN_AWAY = "thrown away"  # nothing of it may have arrived
+    MAKES_ROOM = "makes room"  # for a run that leaves out what it delivered
+    FORGOTTEN = "forgotten"  # a rehearsal that begins afresh
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """The run that is there."""
+
+    status: RunStatus
+    snapshot: SnapshotRecord | None  # None: it was interrupted while it was staged
+    arrived: bool  # some of it has arrived, or may have
+    follows: bool = False  # it came in the place of an earlier one, whose scope of ids is its own
+
+
+def fate_of(work: Work, found: Found, now: Fingerprint, *, alone: Callable[[], bool]) -> Fate:
+    """What becomes of the run that is there; `alone` tells whether no other run has delivered calls of the job.
 
     Raises:
-        RefusedError: Neither.
+        RefusedError: That is for the user to say.
     """
-    record = status.record
-    if status.state is RunState.ABANDONED and not arrived:
-        return False
-    if work.options.abandon and not status.over:
-        if arrived and record.live:
-            raise RefusedError(
-                f"{record.run_id}: some of it has arrived, or may have, so it cannot be given up",
-                hint=f"`backfill resume {record.run_id}` sends the rest of what was prepared",
-            )
-        return False
-    differences = fingerprint_then(status, snapshot).differences(now)
+    status, record, options = found.status, found.status.record, work.options
+    out = Fate.MAKES_ROOM if found.arrived or status.state is RunState.FINISHED else Fate.THROWN_AWAY
+    if found.snapshot is None or status.state is RunState.ABANDONED:
+        return out  # the latter: a process was killed while it made room
+    giving_up = options.abandon and not status.over
+    if giving_up and not found.arrived:
+        return Fate.THROWN_AWAY
+    leaving_out = options.only_new or giving_up
+    differences = fingerprint_then(status, found.snapshot).differences(now)
     if record.id_scope != work.target.id_scope:
         differences.insert(0, f"the scope of its message ids was {record.id_scope}, now it is {work.target.id_scope}")
+        if status.state not in BEGINNING and (record.live or leaving_out):
+            raise refusal(found, differences)
+    if giving_up:
+        return out
     if not differences:
-        return True
-    if status.state in BEGINNING or not record.live:
+        again = options.only_new and not record.only_new and not status.over and not alone()
+        return out if again else Fate.GOES_ON
+    if status.state in BEGINNING or not (record.live or leaving_out):
         work.around.say(f"{record.job_name}: begins afresh, since {named(differences)}")
-        return False
-    raise refusal(status, differences, arrived=arrived)
+        return Fate.FORGOTTEN if not record.live and not leaving_out else Fate.THROWN_AWAY
+    if leaving_out:
+        work.around.say(f"{record.job_name}: is prepared again without what was delivered: {named(differences)}")
+        return out
+    raise refusal(found, differences)
 
 
 def fingerprint_then(status: RunStatus, snapshot: SnapshotRecord) -> Fingerprint:
@@ -126,17 +163,21 @@ def fingerprint_then(status: RunStatus, snapshot: SnapshotRecord) -> Fingerprint
     return Fingerprint(status.record.job_fingerprint, json.loads(status.record.job_data), snapshot.files)
 
 
-def refusal(status: RunStatus, differences: Sequence[str], *, arrived: bool) -> RefusedError:
-    """The error that names what differs and the ways on."""
-    record = status.record
+def refusal(found: Found, differences: Sequence[str]) -> RefusedError:
+    """The error that names what differs, and those ways on that work."""
+    status, record = found.status, found.status.record
     ways = []
-    if not status.over:
-        ways.append(f"`backfill resume {record.run_id}` finishes what was prepared")
-        if not arrived:
-            ways.append("`--abandon` gives it up and prepares again")
-    if record.id_scope and differences[0].startswith("the scope of its message ids"):
-        ways.append(f"`id_scope: {record.id_scope}` in the target's profile keeps the ids")
-    ways.append(f"`generation: {record.generation + 1}` in the job file sends all of it again under new ids")
+    if differences[0].startswith("the scope of its message ids"):  # `resume` would be refused for it, too
+        ways.append(scope_ways(record))
+        if not (status.over or found.arrived or found.follows):
+            ways.append("`--abandon` gives it up, of which nothing has arrived, and begins again")
+    else:
+        if not status.over:
+            ways.append(f"`backfill resume {record.run_id}` finishes what was prepared")
+        ways.append("`--only-new` prepares again and leaves out every call that was delivered")
+        if not status.over:
+            ways.append("`--abandon` gives up what was not sent and begins again; what was delivered stays left out")
+        ways.append(f"`generation: {record.generation + 1}` in the job file sends all of it again under new ids")
     standing = "finished" if status.state is RunState.FINISHED else "prepared"
     return RefusedError(
         f"the run {record.run_id} was {standing} from something else: {named(differences)}", hint="; ".join(ways)

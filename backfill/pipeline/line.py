@@ -12,14 +12,26 @@ import time
 from dataclasses import replace
 
 from backfill import __version__
+from backfill.archive import ArchiveReader
 from backfill.disk import out_of_space
 from backfill.errors import BackfillError, ExitCode, InterruptedRunError, RefusedError, UsageError
 from backfill.job.models import Job
 from backfill.ledger import Ledger, RunRecord, RunState, RunStatus
-from backfill.pipeline.delivering import confirmation, delivered, duplicates_held, reachable, tidy
+from backfill.pipeline.archiving import brought_up, was_archived
+from backfill.pipeline.delivering import (
+    canary_over,
+    confirmation,
+    delivered,
+    finished_already,
+    left_in_doubt,
+    tidy,
+)
 from backfill.pipeline.drift import settled
+from backfill.pipeline.earlier import content_warning
 from backfill.pipeline.fingerprint import Fingerprint
 from backfill.pipeline.preparing import prepared, staged
+from backfill.pipeline.reaching import duplicates_held, reachable
+from backfill.pipeline.refused import NOTHING_REFUSED
 from backfill.pipeline.rehearsal import borrow_snapshot, forget_snapshot
 from backfill.pipeline.work import Options, RunEnd, Surroundings, Work
 from backfill.spool import Spool
@@ -55,13 +67,22 @@ def run_job(work: Work) -> RunEnd:
             return finished_before(state, folder, status, work.options, began)
         with reachable(target, state.path) as there:  # before the work of preparing, which would be in vain
             if status is None:
-                begin(state, folder, record_of(work, folder, now), work.job, now)
-            with Ledger.open(folder.ledger) as ledger:
+                begin(state, folder, record_of(work, state, folder, now), work.job, now)
+            with Ledger.open(folder.ledger, clock=around.clock.now) as ledger:
                 news = ledger.reader.status().state not in PLANNED
                 if news:
                     snapshot = staged(job, ledger, folder, now.files, around)
-                    scope, limits = target.id_scope, target.limits
-                    prepared(job, snapshot, ledger, Spool(folder.spool), folder, around, id_scope=scope, limits=limits)
+                    prepared(
+                        job,
+                        snapshot,
+                        ledger,
+                        Spool(folder.spool),
+                        folder,
+                        around,
+                        id_scope=target.id_scope,
+                        limits=target.limits,
+                        delivered=delivered_before(state, ledger.reader.status().record, around),
+                    )
                 end = replace(send(ledger, folder, there, work.options, around, began), prepared=news)
         if end.error is None:
             forget_snapshot(state, job)
@@ -92,12 +113,15 @@ def send(
 def kept_back(
     ledger: Ledger, folder: RunFolder, target: Target, options: Options, around: Surroundings
 ) -> BackfillError | None:
-    """Why the prepared run is not to be sent: a gate, nobody who confirms, a signal; None where it is."""
-    gate = options.max_rejects
-    error = gate.error(ledger.reader.counts(), folder.run_id) if gate else None
+    """Why the prepared run is not to be sent: a canary that was, a gate, nobody who confirms, a signal; else None."""
+    gate, counts = options.max_rejects, ledger.reader.counts()
+    over = canary_over(counts, target, options)
+    error = over or (gate.error(counts, folder.run_id) if gate else None)
     if error is not None:
         return error
-    go = not target.live or around.confirm(confirmation(ledger, target, options, around.state_folder))
+    nothing = finished_already(counts) and not options.retry_rejected
+    silent = not target.live or nothing
+    go = silent or around.confirm(confirmation(ledger, target, options, around))
     if go and not around.stop.is_set():
         return None
     return InterruptedRunError(
@@ -105,9 +129,27 @@ def kept_back(
     )
 
 
-def record_of(work: Work, folder: RunFolder, now: Fingerprint) -> RunRecord:
-    """What the ledger is to know of a run that begins now."""
-    return RunRecord(
+def delivered_before(state: StateFolder, record: RunRecord, around: Surroundings) -> ArchiveReader | None:
+    """The ids that a run is to leave out; None where it leaves out none.
+
+    Raises:
+        LedgerError: What was delivered cannot be known.
+    """
+    if not record.only_new:
+        return None
+    warning = content_warning(state, record)
+    if warning:
+        around.say(f"{record.job_name}: {warning}")
+    return brought_up(state, record, around.stop.is_set)
+
+
+def record_of(work: Work, state: StateFolder, folder: RunFolder, now: Fingerprint) -> RunRecord:
+    """What the ledger is to know of a run that begins now.
+
+    One that comes after another of its id leaves out what was delivered, whether that is asked for or not: else a
+    process that was killed between the two, or a ledger that was removed, would have everything sent again.
+    """
+    record = RunRecord(
         run_id=folder.run_id,
         job_name=work.job.name,
         job_file=work.job.path,
@@ -122,7 +164,11 @@ def record_of(work: Work, folder: RunFolder, now: Fingerprint) -> RunRecord:
         backfill_version=__version__,
         library_version=__version__,
         created_at=time.time(),
+        only_new=work.options.only_new or bool(state.earlier(folder.run_id)),
     )
+    # A rehearsal whose folder was removed is one to be had again.
+    follows = record.live and was_archived(state, record)
+    return replace(record, only_new=True) if follows else record
 
 
 def begin(state: StateFolder, folder: RunFolder, record: RunRecord, job: Job, now: Fingerprint) -> None:
@@ -137,7 +183,8 @@ def finished_before(state: StateFolder, folder: RunFolder, status: RunStatus, op
     if folder.snapshot.exists():
         tidy(folder, options, state.path)
     code = ExitCode(status.exit_code or 0)
-    return RunEnd(status.record, folder, code, time.monotonic() - began, repeated=True)
+    error = left_in_doubt(status.detail, folder.run_id) if code is ExitCode.STOPPED else None
+    return RunEnd(status.record, folder, code, time.monotonic() - began, error=error, repeated=True)
 
 
 def resume_run(state: StateFolder, folder: RunFolder, target: Target, options: Options, around: Surroundings) -> RunEnd:
@@ -149,18 +196,31 @@ def resume_run(state: StateFolder, folder: RunFolder, target: Target, options: O
         UsageError: The run's plan is not complete: nothing was prepared that could be sent.
     """
     began = time.monotonic()
-    with state.lock(folder.run_id), out_of_space(state.path), Ledger.open(folder.ledger) as ledger:
+    clock = around.clock.now
+    with state.lock(folder.run_id), out_of_space(state.path), Ledger.open(folder.ledger, clock=clock) as ledger:
         status = ledger.reader.status()
         refuse_other_target(status.record, target)
-        if status.state is RunState.FINISHED:
+        if status.state is RunState.FINISHED and not tried_again(ledger, folder, options, around):
             return finished_before(state, folder, status, options, began)
-        if status.state not in PLANNED:
+        if status.state not in PLANNED | {RunState.FINISHED}:
             raise UsageError(
                 f"{folder.run_id} is {status.state}: there is no complete plan to send",
                 hint=f"`backfill run {status.record.job_file}` goes on with it",
             )
         with reachable(target, state.path) as there:
             return send(ledger, folder, there, options, around, began)
+
+
+def tried_again(ledger: Ledger, folder: RunFolder, options: Options, around: Surroundings) -> bool:
+    """Whether a finished run is to be delivered once more: for the calls that the target refused, as it was asked."""
+    if not options.retry_rejected:
+        return False
+    if folder.snapshot.exists():  # killed while it was tidied up
+        tidy(folder, options, around.state_folder)
+    if not ledger.reader.counts().refused:
+        around.say(NOTHING_REFUSED)
+        return False
+    return True
 
 
 def refuse_other_target(record: RunRecord, target: Target) -> None:

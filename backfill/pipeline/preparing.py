@@ -5,18 +5,20 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import time
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import polars as pl
 
-from backfill.disk import PRIVATE_FOLDER
+from backfill.disk import fill_durably, fill_in_place, make_folder, sync_folder
 from backfill.errors import InterruptedRunError, LedgerError, SourceError
 from backfill.job.models import Job
 from backfill.ledger import Ledger, RunState
 from backfill.limits import Limits
-from backfill.pipeline.space import forecast_bytes, spool_bytes
+from backfill.pipeline.space import forecast, spool_bytes, written_below
 from backfill.pipeline.work import Surroundings
 from backfill.prepare import prepare
 from backfill.records import (
@@ -30,12 +32,15 @@ from backfill.records import (
     SnapshotPart,
     SourceFile,
 )
+from backfill.repeats import DeliveredIds
 from backfill.sources import load_snapshot, stage, unchanged
 from backfill.state import RunFolder, ensure_space
 
 LOG = logging.getLogger(__name__)
 #: What DuckDB may hold while staging: 8 M rows take 14 s with 300 MB, 6 s without bound (750 MB).
 STAGING_MEMORY_BYTES = 400_000_000
+#: Seconds between two looks at the disk while staging.
+SPACE_SECONDS = 0.5
 #: More threads than this do not make preparing faster: the spool is next.
 MAX_WORKERS = 4
 #: So many problems of each code are kept as samples.
@@ -71,18 +76,7 @@ def staged(
         return replace(load_snapshot(folder.snapshot), files=files)
     snapshot = found_snapshot(folder.snapshot)
     if snapshot is None:
-        ensure_space(folder.path, forecast_bytes(files))
-        around.progress.begin("stage", None, "rows")
-        snapshot = stage(
-            job,
-            folder.snapshot,
-            files=files,
-            memory_bytes=STAGING_MEMORY_BYTES,
-            threads=None,
-            progress=around.progress.advance,
-            cancelled=around.stop.is_set,
-        )
-        around.progress.end()
+        snapshot = stage_now(job, folder, files, around)
     if limit is not None:
         snapshot = limited(job, snapshot, limit, folder.path / LIMITED_FILE)
     snapshot = replace(snapshot, files=files)
@@ -99,6 +93,37 @@ def staged(
     return snapshot
 
 
+def stage_now(job: Job, folder: RunFolder, files: tuple[SourceFile, ...], around: Surroundings) -> Snapshot:
+    """Stage the source; raises as `staged` does."""
+    need = forecast(job, files)
+    ensure_space(folder.path, need.bytes)
+    last = time.monotonic()
+
+    def advance(rows: int, size: int) -> None:
+        nonlocal last
+        around.progress.advance(rows, size)
+        if time.monotonic() - last > SPACE_SECONDS:
+            last = time.monotonic()
+            ensure_space(folder.path, need.left(written_below(folder.snapshot)))
+
+    around.progress.begin("stage", None, "rows")
+    around.staging.set()
+    try:
+        snapshot = stage(
+            job,
+            folder.snapshot,
+            files=files,
+            memory_bytes=STAGING_MEMORY_BYTES,
+            threads=None,
+            progress=advance,
+            cancelled=around.stop.is_set,
+        )
+    finally:
+        around.staging.clear()
+    around.progress.end()
+    return snapshot
+
+
 def found_snapshot(folder: Path) -> Snapshot | None:
     """The whole snapshot in the folder, of a process that ended before it was recorded or of a dry run; or None."""
     try:
@@ -112,8 +137,9 @@ def unreadable_problems(snapshot: Snapshot, spool: Path) -> tuple[dict[tuple[str
     """How many unreadable records of each (code, severity), and samples; their file is kept in the spool's folder."""
     if snapshot.unreadable_file is None:
         return {}, []
-    spool.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
-    shutil.copyfile(snapshot.unreadable_file, spool / UNREADABLE_FILE)
+    make_folder(spool)
+    fill_durably(spool / UNREADABLE_FILE, partial(shutil.copyfile, snapshot.unreadable_file))
+    sync_folder(spool)
     frame = pl.scan_parquet(snapshot.unreadable_file)
     counts = frame.group_by("code", "severity").len().collect()
     first = frame.group_by("code", maintain_order=True).head(SAMPLES).collect()
@@ -143,8 +169,9 @@ def prepared(
     *,
     id_scope: str,
     limits: Limits,
+    delivered: DeliveredIds | None = None,
 ) -> None:
-    """Prepare what is not prepared yet; the ledger is `prepared` when this returns.
+    """Prepare what is not prepared yet; the ledger is `prepared` when this returns. Ids in `delivered` are left out.
 
     Raises:
         SourceError: A source that is read in place changed meanwhile.
@@ -176,6 +203,7 @@ def prepared(
             done=done,
             on_shard=on_shard,
             cancelled=around.stop.is_set,
+            delivered=delivered,
         )
     except InterruptedError:
         raise InterruptedRunError("interrupted while preparing: nothing was sent", hint=GO_ON) from None
@@ -239,7 +267,7 @@ def limited(job: Job, snapshot: Snapshot, rows: int, place: Path) -> Snapshot:
         return snapshot
     if snapshot.unreadable_file is not None and job.source.query is None:
         before = unreadable_before(snapshot, parts[-1])
-        before.write_parquet(place)
+        fill_in_place(place, before.write_parquet)
         cut = replace(cut, unreadable=len(before), unreadable_file=place)
     return replace(cut, read=cut.rows + cut.unreadable)
 

@@ -3,29 +3,42 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 
-from backfill.disk import out_of_space
-from backfill.ledger import LedgerReader, RefusedBatch
+from backfill.disk import fill_durably, sync_folder
+from backfill.errors import LedgerError, counted
+from backfill.ledger import Ledger, LedgerReader, RefusedBatch
 from backfill.limits import ENVELOPE_HEAD
 from backfill.prepare.frames import Frames
 from backfill.prepare.rejects import originals
-from backfill.records import (
-    CALL_RECORD,
-    REJECT_COLUMNS,
-    Severity,
-    Snapshot,
-)
+from backfill.records import REJECT_COLUMNS, Severity, Snapshot
+from backfill.sources import load_snapshot, unchanged
 from backfill.spool import Spool
+from backfill.state import RunFolder
 
-__all__ = ["SUFFIX", "RefusedBatch", "keep_refused", "refused_batches", "refused_calls"]
+__all__ = [
+    "NOTHING_REFUSED",
+    "RefusedBatch",
+    "forget_retried",
+    "keep_refused",
+    "list_refused",
+    "refused_batches",
+    "retry_refused",
+]
 
+LOG = logging.getLogger(__name__)
+NOTHING_REFUSED = "The target has refused no call: there is nothing to try again."
 SUFFIX = ".refused.parquet"
+#: Of the file of rows whose calls were refused, and are tried again now that their snapshot is gone.
+RETRIED = ".retried.parquet"
 #: How every call begins, see prepare.
 MESSAGE_ID = re.compile(rb'\{"type":"[a-z]+","messageId":("(?:[^"\\]|\\.)*")')
 
@@ -40,52 +53,122 @@ def refused_batches(ledger: Path) -> list[RefusedBatch]:
         return reader.refused()
 
 
-def keep_refused(refused: list[RefusedBatch], snapshot: Snapshot, spool: Spool, scopes: list[str]) -> None:
-    """Write the refused calls of each shard beside its other rejects, with their rows' original columns.
+def retry_refused(ledger: Ledger, spool: Spool, say: Callable[[str], None]) -> None:
+    """Plan again what the target refused, also in a finished run, and take it off the rejects."""
+    calls = ledger.retry_rejected()
+    if calls:
+        set_aside(spool)
+    again = "call that the target refused is", "calls that the target refused are"
+    say(f"{counted(calls, *again)} tried again." if calls else NOTHING_REFUSED)
 
-    `scopes` are the labels or types of the job's calls. Writing them again gives the same.
+
+def list_refused(ledger: Ledger, folder: RunFolder, spool: Spool) -> None:
+    """List what the target has refused so far among the rejects, and nothing that was delivered after all.
+
+    Where the rows are no longer there (a source read in place was changed since), the calls are listed without them.
+
+    Raises:
+        LedgerError: The bytes are no longer there, or not what was prepared.
+        StoppedError: The disk is full.
+    """
+    refused = ledger.reader.refused()
+    snapshot = None
+    if refused and folder.snapshot.exists():
+        try:
+            snapshot = load_snapshot(folder.snapshot)
+        except LedgerError as error:
+            LOG.warning("the rows of refused calls cannot be kept: %s", error.message)
+        if snapshot is not None and snapshot.in_place and not all(map(unchanged, snapshot.files)):
+            snapshot = None
+            LOG.warning("the rows of refused calls cannot be kept: the source was changed since")
+    keep_refused(refused, snapshot, spool, call_scopes(ledger))
+
+
+def call_scopes(ledger: Ledger) -> list[str]:
+    """The label or type of each of the job's calls, as the ledger has the job."""
+    data = json.loads(ledger.reader.status().record.job_data)
+    return [str(call.get("label") or call["type"]) for call in data["calls"]]
+
+
+def keep_refused(
+    refused: Sequence[RefusedBatch], snapshot: Snapshot | None, spool: Spool, scopes: Sequence[str]
+) -> None:
+    """Write the refused calls of each shard beside its other rejects, with their rows' original columns, and no others.
+
+    `scopes` are the labels or types of the job's calls. Writing them again gives the same. Without a snapshot the rows
+    are those kept when the calls were refused before (`set_aside`), as far as there are.
 
     Raises:
         LedgerError: A batch is no longer what was prepared.
         StoppedError: The disk is full.
     """
-    frames = Frames(snapshot)
+    if snapshot is None:
+        set_aside(spool)
+    frames = None if snapshot is None else Frames(snapshot)
+    written = set()
     for shard, batches in groupby(refused, key=lambda one: one.batch.shard):
-        parts = [refused_calls(one, snapshot, frames, spool, scopes) for one in batches]
-        with out_of_space(spool.folder):
-            pl.concat(parts).write_parquet(spool.folder / f"{shard:06d}{SUFFIX}")
+        calls = refused_calls(list(batches), spool, scopes)
+        if snapshot is None or frames is None:
+            calls = calls.drop("row").join(kept_rows(spool, shard), on=["call", "message_id"], how="left")
+        else:
+            rows = originals(calls["row"].unique(), shard, snapshot, frames)
+            calls = calls.join(rows, on="row", how="left", maintain_order="left")
+        path = spool.folder / f"{shard:06d}{SUFFIX}"
+        calls = calls.with_columns(pl.col("file").fill_null(""), pl.col("record").fill_null(0))
+        fill_durably(path, calls.select(REJECT_COLUMNS).write_parquet)
+        written.add(path)
+    for path in spool.folder.glob(f"*{SUFFIX}"):
+        if path not in written:
+            path.unlink()
+    sync_folder(spool.folder)
 
 
-def refused_calls(
-    refused: RefusedBatch, snapshot: Snapshot, frames: Frames, spool: Spool, scopes: list[str]
-) -> pl.DataFrame:
-    """One batch's calls as rejects (REJECT_COLUMNS)."""
-    batch = refused.batch
-    records = np.fromfile(
-        spool.calls_path(batch.shard),
-        CALL_RECORD,
-        batch.calls,
-        offset=batch.first_call * np.dtype(CALL_RECORD).itemsize,
-    )
-    ids = message_ids(spool.plain(batch), records["bytes"])
-    calls = pl.DataFrame(
-        {
-            "row": records["row"].astype(np.uint32),
-            "call": [scopes[index] for index in records["call"]],
-            "message_id": ids,
-        }
-    )
-    constants = {
-        "line": pl.lit(0, pl.UInt64),
-        "code": pl.lit(f"HTTP{refused.status}"),
-        "severity": pl.lit(Severity.ERROR.value),
-        "column": pl.lit(""),
-        "value": pl.lit(""),
-        "message": pl.lit(f"refused by the target: {refused.detail}"),
-    }
-    rows = originals(calls["row"].unique(), batch.shard, snapshot, frames)
-    return (
-        calls.join(rows, on="row", how="left", maintain_order="left").with_columns(**constants).select(REJECT_COLUMNS)
+def set_aside(spool: Spool) -> None:
+    """Take what was refused off the list of rejects, and keep the rows: its calls are tried again.
+
+    What is set aside already stays as it is: it holds the rows of every later refusal.
+    """
+    for path in spool.folder.glob(f"*{SUFFIX}"):
+        kept = path.with_name(path.name.removesuffix(SUFFIX) + RETRIED)
+        if kept.exists():
+            path.unlink()
+        else:
+            path.rename(kept)
+
+
+def forget_retried(spool: Spool) -> None:
+    """Remove the rows set aside: the run is finished, and what is refused still is listed again."""
+    for path in spool.folder.glob(f"*{RETRIED}"):
+        path.unlink()
+
+
+def kept_rows(spool: Spool, shard: int) -> pl.DataFrame:
+    """The rows of a shard's calls that were refused before: call, message_id, file, record, original."""
+    path = spool.folder / f"{shard:06d}{RETRIED}"
+    if path.exists():
+        return pl.read_parquet(path, columns=["call", "message_id", "file", "record", "original"])
+    texts = dict.fromkeys(("call", "message_id", "file", "original"), pl.String)
+    return pl.DataFrame(schema={**texts, "record": pl.UInt64})
+
+
+def refused_calls(refused: Sequence[RefusedBatch], spool: Spool, scopes: Sequence[str]) -> pl.DataFrame:
+    """The calls of some batches of one shard, each with what the target said: REJECT_COLUMNS without those of its row.
+
+    `row` is the number of the row in the shard.
+    """
+    columns: dict[str, list[Any]] = {name: [] for name in ("row", "call", "message_id", "code", "message")}
+    for one in refused:
+        records = spool.call_records(one.batch)
+        columns["row"] += records["row"].tolist()
+        columns["call"] += [scopes[index] for index in records["call"]]
+        columns["message_id"] += message_ids(spool.plain(one.batch), records["bytes"])
+        columns["code"] += [f"HTTP{one.status}"] * one.batch.calls
+        columns["message"] += [f"refused by the target: {one.detail}"] * one.batch.calls
+    return pl.DataFrame(columns, schema_overrides={"row": pl.UInt32}).with_columns(
+        pl.lit(0, pl.UInt64).alias("line"),
+        pl.lit(Severity.ERROR.value).alias("severity"),
+        pl.lit("").alias("column"),
+        pl.lit("").alias("value"),
     )
 
 

@@ -12,19 +12,22 @@ import os
 import shutil
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
 
 from backfill import __version__
-from backfill.disk import PRIVATE_FOLDER
+from backfill.archive import ArchiveReader
+from backfill.disk import PRIVATE_FOLDER, fill_in_place, make_folder, sync_folder
 from backfill.errors import ExitCode, LedgerError, LockedError
 from backfill.identity import SANDBOX_SCOPE
 from backfill.job.models import Job
 from backfill.ledger import Ledger, RunRecord
 from backfill.limits import SEGMENT, Limits
+from backfill.pipeline.archiving import brought_up
 from backfill.pipeline.drift import fingerprint_now, fingerprint_then, intake_of
+from backfill.pipeline.earlier import content_warning
 from backfill.pipeline.fingerprint import Fingerprint
 from backfill.pipeline.gate import Gate
 from backfill.pipeline.preparing import prepared, staged
@@ -52,6 +55,7 @@ class Rehearsal:
     limits: Limits = SEGMENT
     limit: int | None = None  # rows; None: all
     max_rejects: Gate | None = None
+    left_out: str | None = None  # the identity of a target: calls that the job has delivered to it are left out
 
 
 def dry_run(rehearsal: Rehearsal) -> RunEnd:
@@ -74,15 +78,34 @@ def dry_run(rehearsal: Rehearsal) -> RunEnd:
         record = rehearsal_record(rehearsal, folder, now)
         with Ledger.create(folder.ledger, record) as ledger:
             snapshot = staged(job, ledger, folder, now.files, around, limit=rehearsal.limit)
-            sink = Weighing(folder.spool)
-            scope, limits = rehearsal.id_scope, rehearsal.limits
-            prepared(job, snapshot, ledger, sink, folder, around, id_scope=scope, limits=limits)
+            prepared(
+                job,
+                snapshot,
+                ledger,
+                Weighing(folder.spool),
+                folder,
+                around,
+                id_scope=rehearsal.id_scope,
+                limits=rehearsal.limits,
+                delivered=delivered_by_runs(rehearsal, outer, record),
+            )
             counts = ledger.reader.counts()
         gate = rehearsal.max_rejects
         error = gate.error(counts, folder.run_id, dry=True) if gate else None
         code = ExitCode.REJECTS if counts.rejected + counts.unreadable else ExitCode.DELIVERED
         seconds = time.monotonic() - began
         return RunEnd(record, folder, ExitCode(error.exit_code) if error else code, seconds, error=error, prepared=True)
+
+
+def delivered_by_runs(rehearsal: Rehearsal, state: StateFolder, record: RunRecord) -> ArchiveReader | None:
+    """What runs of the job have delivered, where that is to be left out; what is in doubt counts as new."""
+    if rehearsal.left_out is None:
+        return None
+    run = replace(record, target_identity=rehearsal.left_out, only_new=True)
+    warning = content_warning(state, run)
+    if warning:
+        rehearsal.around.say(f"{record.job_name}: {warning}")
+    return brought_up(state, run, rehearsal.around.stop.is_set)
 
 
 class Weighing:
@@ -111,7 +134,7 @@ class WeighingWriter:
     def finish(self, calls: bytes, rejects: object) -> tuple[tuple[PlannedBatch, ...], int, str, str]:
         """Keep the rejects; returns what the scales say. What a dry run leaves need not survive a power cut."""
         if isinstance(rejects, pl.DataFrame):
-            rejects.write_parquet(self.rejects)
+            fill_in_place(self.rejects, rejects.write_parquet)
         return self.scales.finish(calls, rejects)
 
 
@@ -218,7 +241,9 @@ def borrow_snapshot(state: StateFolder, job: Job, now: Fingerprint, place: Path)
             then = last_fingerprint(folder)
             if then is not None and not then.differences(now):
                 load_snapshot(folder.snapshot)
+                make_folder(place)
                 shutil.copytree(folder.snapshot, place, copy_function=_link, dirs_exist_ok=True)
+                sync_folder(place)  # its files are durable, their names here are not: a ledger is to rely on them
     except (LedgerError, LockedError):
         shutil.rmtree(place, ignore_errors=True)
 

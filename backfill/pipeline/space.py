@@ -3,26 +3,89 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
+from backfill.errors import JobError
+from backfill.job.models import Job
 from backfill.records import SourceFile
+from backfill.sources.files import format_of
 
-# Measured on 1 M rows of 13 columns: 115 MB as CSV, 25 MB as CSV.gz, 31 MB as Parquet, all staged; the spool is 84 MB.
-#: Bytes of snapshot and spool for each byte of source, by what the source is.
-PER_TEXT_BYTE = 1.0
-PER_COMPRESSED_BYTE = 4.6
-PER_PARQUET_BYTE = 3.7
+# Measured on 1 M rows of 13 columns: 106 MB as CSV, 25 to 40 MB as CSV.gz, 289 MB as NDJSON, 31 MB as Parquet. The
+# snapshot is then 31 MB, 45 MB where columns are declared (their text is kept beside them), the spool 84 MB.
+#: Bytes of snapshot for each plain byte of source.
+SNAPSHOT_PER_BYTE = {"csv": 0.3, "tsv": 0.3, "ndjson": 0.12, "parquet": 1.0, "sqlite": 0.5}
+#: The same of the spool.
+SPOOL_PER_BYTE = {"csv": 0.8, "tsv": 0.8, "ndjson": 0.3, "parquet": 2.7, "sqlite": 1.0}
+#: Plain bytes in one that is compressed.
+PLAIN_PER_COMPRESSED_BYTE = 4.6
 COMPRESSED = (".gz", ".zst")
+#: So much larger is a snapshot with the text of declared columns.
+WITH_RAW_TEXT = 1.5
 #: Never fill the disk to the last byte: the ledger and everybody else need some.
 RESERVE_BYTES = 64_000_000
 
 
-def forecast_bytes(files: Sequence[SourceFile]) -> int:
-    """About how many bytes staging and preparing these files will take; the shards tell more as they come."""
-    needed = 0.0
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """About how many bytes staging and preparing will take."""
+
+    snapshot: int  # while it is made, which is more than it has in the end
+    spool: int
+
+    @property
+    def bytes(self) -> int:
+        """All that has to be free before staging begins."""
+        return self.left(0)
+
+    def left(self, written: int) -> int:
+        """What has to be free still, once staging has written so much: where that is beyond the forecast, all grows."""
+        beyond = max(written / self.snapshot, 1.0) if self.snapshot else 1.0
+        return int(max(self.snapshot - written, 0) + self.spool * beyond) + RESERVE_BYTES
+
+
+def forecast(job: Job, files: Sequence[SourceFile]) -> Forecast:
+    """The forecast for these files, by their size and format and by what the job has done with them."""
+    snapshot = spool = 0.0
     for file in files:
-        factor = PER_PARQUET_BYTE if file.path.endswith(".parquet") else PER_TEXT_BYTE
-        needed += file.bytes * (PER_COMPRESSED_BYTE if file.path.endswith(COMPRESSED) else factor)
-    return int(needed) + RESERVE_BYTES
+        kind = _kind(job, file)
+        plain = file.bytes * (PLAIN_PER_COMPRESSED_BYTE if file.path.endswith(COMPRESSED) else 1.0)
+        snapshot += plain * _snapshot_factor(job, kind)
+        spool += plain * SPOOL_PER_BYTE[kind]
+    return Forecast(int(snapshot), int(spool))
+
+
+def _kind(job: Job, file: SourceFile) -> str:
+    try:
+        return format_of(job, file.path)
+    except JobError:  # which staging will raise
+        return "csv"
+
+
+def _snapshot_factor(job: Job, kind: str) -> float:
+    """Bytes that staging writes for each plain byte of a file of that kind, at the most at one time."""
+    source = job.source
+    declared = any(spec.type != "text" for spec in source.columns.values()) or bool(job.time_columns())
+    computed = job.where is not None or source.query is not None or bool(job.expressions())
+    if kind == "parquet" and not (declared or computed):
+        return 0.0  # read where it is
+    factor = SNAPSHOT_PER_BYTE[kind] * (WITH_RAW_TEXT if declared else 1.0)
+    if kind == "ndjson" or job.where is not None or source.query is not None:
+        factor *= 2  # values taken apart before they are typed; a part and the same without what `where` leaves out
+    recoded = kind in ("csv", "tsv") and source.csv.encoding.lower().replace("_", "-") not in ("utf-8", "utf8", "ascii")
+    return factor + (1.0 if recoded else 0.0)
+
+
+def written_below(folder: Path) -> int:
+    """Bytes of the files that staging has written so far; what DuckDB keeps there meanwhile is left out."""
+    total = 0
+    for path in folder.rglob("*"):
+        if path.parent.name != "spill":
+            try:
+                total += path.stat().st_size
+            except FileNotFoundError:  # a part was just replaced
+                continue
+    return total
 
 
 def spool_bytes(*, rows_left: int, rows_done: int, bytes_done: int) -> int:

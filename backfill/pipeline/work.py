@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from backfill.deliver import Clock
 from backfill.errors import BackfillError, ExitCode
 from backfill.job.models import Job
 from backfill.ledger import RunRecord
 from backfill.pipeline.gate import Gate
-from backfill.records import DeliveryTotals
+from backfill.records import Decision, DeliveryTotals
 from backfill.state import RunFolder
 from backfill.targets import Target
 
@@ -55,13 +56,18 @@ class Confirmation:
     key_digest: str
     calls: int  # to be sent altogether
     now: int  # of them those sent before it stops: the first batch with --canary, else all
-    rejected: int
+    rejected: int  # by the checks
     unreadable: int  # rows
     first_day: str
     last_day: str
     rate: float | None  # calls a second; None: as fast as the target takes them
     seconds: float | None  # at that rate; None where there is no rate
     state_folder: Path
+    refused: int = 0  # calls that the target refused, and that are not tried again now
+    delivered_before: int = 0  # calls of the plan left out: earlier runs delivered them
+    earlier: int = 0  # calls that other runs of the job have delivered to the target, in the plan or not
+    warning: str = ""  # what to mind; empty where there is nothing
+    doubt: str = ""  # of calls in doubt past the window: how many, and what becomes of them; empty for none
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +78,14 @@ class Options:
     unlimited: bool = False
     concurrency: int | None = None
     gzip: bool | None = None
+    attempts: int | None = None  # counted ones of each batch
     canary: bool = False
+    in_doubt: Decision | None = None  # what becomes of batches in doubt past the window; None: the run stops
     max_rejects: Gate | None = None
     keep_spool: bool = False
     abandon: bool = False
+    only_new: bool = False
+    retry_rejected: bool = False  # what the target refused is to be sent again
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +95,14 @@ class Surroundings:
     state_folder: Path
     stop: threading.Event = field(default_factory=threading.Event)  # finish what is in flight, then end
     abort: threading.Event = field(default_factory=threading.Event)  # end at once
+    #: Set while staging: nothing is in flight, and a statement that does not heed `stop` may be ended with the process.
+    staging: threading.Event = field(default_factory=threading.Event)
     signal_code: Callable[[], ExitCode] = lambda: ExitCode.INTERRUPTED  # of the signal that stopped it
     progress: Progress = field(default_factory=Silence)
     say: Callable[[str], None] = lambda _text: None
     #: Asked once before the first request of a live run; returns whether to go on.
     confirm: Callable[[Confirmation], bool] = lambda _confirmation: True
+    clock: Clock = field(default_factory=Clock)
 
 
 @dataclass(frozen=True, slots=True)

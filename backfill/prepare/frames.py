@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
@@ -30,8 +29,7 @@ class Frames:
         self._keys = [file.key for file in snapshot.files]
         self._starts = list(accumulate((part.rows for part in self._parts), initial=0))
         self._fixed = frame_rows
-        self._row_bytes: float | None = None  # of the frames read so far, the widest of late
-        self._lock = threading.Lock()
+        self._row_bytes: dict[tuple[str, ...], float] = {}  # of the frame last read of the same columns
         self.rows = min(self._starts[-1], limit if limit is not None else self._starts[-1])
         self.columns = frozenset(column.name for column in snapshot.columns)
 
@@ -46,13 +44,16 @@ class Frames:
 
     def walk(self, shard: int, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         """The shard's rows in order, in frames of those columns plus ROW_COLUMN (UInt32, from 0 in the shard)."""
-        start, stop = self.bounds(shard)
-        position = start
+        return self.walk_rows(*self.bounds(shard), columns)
+
+    def walk_rows(self, start: int, stop: int, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        """The rows from `start` to before `stop`, in frames as of `walk`; ROW_COLUMN counts from 0 at `start`."""
+        position, names = start, tuple(columns)
         while position < stop:
-            rows = self._next_rows(stop - position)
+            rows = self._next_rows(stop - position, names)
             frame = self.read(position, position + rows, columns)
             position += rows
-            for piece in self._split(frame):
+            for piece in self._split(frame, names):
                 yield piece.with_columns((pl.col(ROW_COLUMN) - start).cast(pl.UInt32))
 
     def read(self, start: int, stop: int, columns: Sequence[str]) -> pl.DataFrame:
@@ -94,20 +95,19 @@ class Frames:
             return pl.col(FILE_COLUMN).replace_strict(keys, return_dtype=pl.String).alias(name)
         raise KeyError(name)
 
-    def _next_rows(self, left: int) -> int:
+    def _next_rows(self, left: int, names: tuple[str, ...]) -> int:
         if self._fixed is not None:
             return min(self._fixed, left)
-        known = self._row_bytes
+        known = self._row_bytes.get(names)
         return min(left, _FIRST_ROWS if known is None else max(1, int(FRAME_BYTES / known)))
 
-    def _split(self, frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    def _split(self, frame: pl.DataFrame, names: tuple[str, ...]) -> Iterator[pl.DataFrame]:
         """Cut a frame where it came out heavier than the budget (dictionaries unfold, rows differ)."""
         if self._fixed is not None:
             yield frame
             return
         size = max(1, frame.estimated_size())
-        with self._lock:
-            self._row_bytes = size / len(frame)
+        self._row_bytes[names] = size / len(frame)
         pieces = min(len(frame), -(-int(size) // FRAME_BYTES))
         cuts = [len(frame) * piece // pieces for piece in range(pieces + 1)]
         for low, high in pairwise(cuts):

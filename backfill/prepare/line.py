@@ -12,11 +12,14 @@ from backfill.job.models import Job
 from backfill.limits import Limits
 from backfill.mapping import compile_job
 from backfill.mapping.calls import Key
-from backfill.prepare.frames import Frames
+from backfill.prepare.frames import SHARD_ROWS, Frames
 from backfill.prepare.schema import snapshot_schema
 from backfill.prepare.shard import Canary, Line, key_hashes, prepare_shard, replay_shard
 from backfill.records import ShardPlan, ShardSink, Snapshot
-from backfill.repeats import Arbiter, Collector, Turns
+from backfill.repeats import Arbiter, Collector, DeliveredIds, Turns
+
+#: Ids are looked at in larger pieces than shards: of a row group of Parquet all is read, however little is wanted.
+KEY_ROWS = 8 * SHARD_ROWS
 
 
 def prepare(
@@ -33,6 +36,7 @@ def prepare(
     done: Mapping[int, ShardPlan],
     on_shard: Callable[[ShardPlan], None],
     cancelled: Callable[[], bool],
+    delivered: DeliveredIds | None = None,
     limit: int | None = None,
     frame_rows: int | None = None,
 ) -> None:
@@ -40,6 +44,7 @@ def prepare(
 
     `done` are shards that an earlier process prepared and recorded: they are taken as they are. `on_shard` gets every
     other shard in order, once the sink made it durable. The result does not depend on `workers` or `frame_rows`.
+    Calls of ids in `delivered` are counted and left out.
     `work_folder` takes temporary files of the search for repeated ids. `now`, in POSIX seconds, bounds the future.
 
     Raises:
@@ -62,6 +67,7 @@ def prepare(
         turns=Turns(),
         arbiter=None,
         cancelled=cancelled,
+        delivered=delivered,
     )
     with ThreadPoolExecutor(max(1, workers), thread_name_prefix="prepare") as pool:
         line = _with_arbiter(line, pool, work_folder)
@@ -75,12 +81,12 @@ def _with_arbiter(line: Line, pool: ThreadPoolExecutor, work_folder: Path) -> Li
     """The line with an arbiter over the ids that occur more than once; as it is where none does."""
     collector = Collector(work_folder)
 
-    def collect(shard: int) -> None:
+    def collect(start: int) -> None:
         if line.cancelled():
             raise InterruptedError
-        collector.add(key_hashes(line, shard))
+        collector.add(key_hashes(line, start, min(start + KEY_ROWS, line.frames.rows)))
 
-    for future in [pool.submit(collect, shard) for shard in range(line.frames.shards)]:
+    for future in [pool.submit(collect, start) for start in range(0, line.frames.rows, KEY_ROWS)]:
         future.result()
     candidates = collector.candidates()
     if not len(candidates):

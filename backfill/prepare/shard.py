@@ -20,7 +20,7 @@ from backfill.prepare.evaluate import PROBLEM_SCHEMA, Evaluated, derive, evaluat
 from backfill.prepare.frames import ROW_COLUMN, Frames
 from backfill.prepare.rejects import describe
 from backfill.records import Severity, ShardPlan, ShardSink, Snapshot
-from backfill.repeats import Arbiter, Fate, Hashes, Turns, among
+from backfill.repeats import Arbiter, DeliveredIds, Fate, Hashes, Turns, among
 
 _PROBLEMS = {**PROBLEM_SCHEMA, "message_id": pl.String}
 
@@ -57,6 +57,7 @@ class Line:
     turns: Turns
     arbiter: Arbiter | None
     cancelled: Callable[[], bool]
+    delivered: DeliveredIds | None = None  # calls of these ids are left out
 
     @property
     def columns(self) -> list[str]:
@@ -77,18 +78,19 @@ class Tally:
     made: int = 0
     rejected: int = 0
     duplicate: int = 0
+    already_delivered: int = 0
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     days: Counter[tuple[str, str]] = field(default_factory=Counter)
     problems: list[pl.DataFrame] = field(default_factory=list)
 
 
-def key_hashes(line: Line, shard: int) -> Hashes:
-    """The hash of every message id of a shard, valid calls or not: the cheap first pass. Null keys have none."""
+def key_hashes(line: Line, start: int, stop: int) -> Hashes:
+    """The hash of every message id of some rows, valid calls or not: the cheap first pass. Null keys have none."""
     found: list[Hashes] = []
     for call in line.calls:
         expression = repeat_hash(call, by_id=line.by_id)
         columns, derived = needed(call, expression)
-        for frame in line.frames.walk(shard, columns):
+        for frame in line.frames.walk_rows(start, stop, columns):
             hashed = derive(frame, derived).select(pl.col(ROW_COLUMN), expression.alias("hash"))
             found.append(hashed["hash"].drop_nulls().to_numpy())
     return np.concatenate(found) if found else np.empty(0, np.uint64)
@@ -121,6 +123,8 @@ def prepare_shard(line: Line, shard: int) -> ShardPlan:
         if asks:
             line.turns.wait(shard)
             calls = settle(line, calls, tally)
+        if line.delivered is not None:
+            calls = without(line.delivered, line, calls, tally)
         if len(calls) and batches is None:
             first = CANARY_CALLS if line.canary.claim(shard) else None
             batches = Batches(writer, Packer(line.limits, first=first))
@@ -145,7 +149,7 @@ def _asks(line: Line, shard: int) -> bool:
     assert line.arbiter is not None
     if any(call.key is Key.CONTENT for call in line.calls):
         return True
-    return bool(among(key_hashes(line, shard), line.arbiter.candidates).any())
+    return bool(among(key_hashes(line, *line.frames.bounds(shard)), line.arbiter.candidates).any())
 
 
 def _frame_calls(line: Line, frame: pl.DataFrame, tally: Tally) -> pl.DataFrame:
@@ -186,6 +190,16 @@ def settle(line: Line, calls: pl.DataFrame, tally: Tally) -> pl.DataFrame:
     return calls.filter(pl.Series(keep))
 
 
+def without(delivered: DeliveredIds, line: Line, calls: pl.DataFrame, tally: Tally) -> pl.DataFrame:
+    """The calls but those whose ids were delivered; these are counted.
+
+    After `settle`: a repeated id is settled as if nothing had been delivered, so that a wrong key does not hide.
+    """
+    known = delivered.delivered(_ids(line, calls))
+    tally.already_delivered += int(known.sum())
+    return calls.filter(pl.Series(~known)) if known.any() else calls
+
+
 def _conflicts(calls: pl.DataFrame) -> pl.DataFrame:
     return calls.select(
         "row",
@@ -203,8 +217,9 @@ def _ids(line: Line, calls: pl.DataFrame) -> npt.NDArray[np.uint8]:
 
 
 def _count_days(line: Line, calls: pl.DataFrame, tally: Tally) -> None:
-    for call, day, count in calls.group_by("call", "date").len().iter_rows():
-        tally.days[line.calls[call].scope, day.isoformat()] += count
+    days = calls.group_by("call", "date").len().select("call", pl.col("date").cast(pl.String), "len")
+    for call, day, count in zip(*(days[name].to_list() for name in days.columns), strict=True):
+        tally.days[line.calls[call].scope, day] += count
 
 
 def _finish(line: Line, shard: int, tally: Tally, batches: Batches | None, writer: object) -> ShardPlan:
@@ -227,4 +242,5 @@ def _finish(line: Line, shard: int, tally: Tally, batches: Batches | None, write
         segment_bytes=segment_bytes,
         segment_sha256=segment_sha256,
         calls_sha256=calls_sha256,
+        already_delivered=tally.already_delivered,
     )

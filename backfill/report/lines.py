@@ -13,7 +13,7 @@ import polars as pl
 
 from backfill.job.models import Job
 from backfill.records import Problem, SourceFile
-from backfill.sources import line_of
+from backfill.sources.line_of import line_of
 
 #: Stands in place of a file where a record is a row of the query's result.
 QUERY = "the query"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Container, Sequence
+from functools import partial
 from pathlib import Path
 
 import polars as pl
 
+from backfill.disk import fill_in_place
 from backfill.errors import UsageError
 from backfill.records import INTERNAL_PREFIX, REJECT_COLUMNS
 from backfill.report.digits import compact, read
@@ -45,19 +47,24 @@ def export_rejects(frames: Sequence[pl.LazyFrame], path: Path) -> int:
 
     Raises:
         UsageError: The suffix is another one, or there is no such folder.
+        StoppedError: The disk is full.
     """
     if not path.absolute().parent.is_dir():
         raise UsageError(f"--export {path}: there is no such folder")
     if path.suffix not in FORMATS:
         raise UsageError(f"--export {path}: the suffix says the format", hint=f"one of {', '.join(FORMATS)}")
     rejects = with_own_columns(frames)
+    fill_in_place(path, partial(_sink, rejects))
+    return int(pl.concat(frames).select(pl.len()).collect().item())
+
+
+def _sink(rejects: pl.LazyFrame, path: Path) -> None:
     if path.suffix == ".csv":
         rejects.sink_csv(path)
     elif path.suffix == ".parquet":
         rejects.sink_parquet(path)
     else:
         rejects.sink_ndjson(path)
-    return int(pl.concat(frames).select(pl.len()).collect().item())
 
 
 def with_own_columns(frames: Sequence[pl.LazyFrame]) -> pl.LazyFrame:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from backfill.ledger import Counts, LedgerReader, RunState, RunStatus
-from backfill.records import Batch, DeliveryTotals
-from backfill.report.summary import Summary, by_code, summary_text
-
-#: So many batches in doubt are listed.
-SHOWN = 10
+from backfill.records import DeliveryTotals
+from backfill.report.doubts import Doubts, doubt_json, doubt_lines, read_doubts
+from backfill.report.summary import Summary, by_code, moment, summary_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +20,7 @@ class Standing:
     status: RunStatus
     counts: Counts
     problems: dict[str, int]
-    in_doubt: tuple[Batch, ...]
+    doubts: Doubts
     history: tuple[tuple[float, RunState, int | None, str], ...]
     dry: bool = False
     left: bool = False  # its process ended without a word, killed say: no process is at work on it
@@ -37,10 +35,11 @@ class Standing:
 UNDER_WAY = frozenset({RunState.STAGING, RunState.PREPARING, RunState.DELIVERING})
 
 
-def read_standing(ledger: Path, *, dry: bool = False, worked_on: bool = True) -> Standing:
+def read_standing(ledger: Path, *, dry: bool = False, worked_on: bool = True, now: float | None = None) -> Standing:
     """Read a run's ledger, also while another process writes it.
 
-    `dry`: the run is a dry run; `worked_on`: a process holds its lock.
+    `dry`: the run is a dry run; `worked_on`: a process holds its lock; `now` in POSIX seconds, the system's where left
+    out, tells which batches in doubt are past the window.
 
     Raises:
         LedgerError: It cannot be read.
@@ -50,7 +49,7 @@ def read_standing(ledger: Path, *, dry: bool = False, worked_on: bool = True) ->
             reader.status(),
             reader.counts(),
             by_code(reader.problems()),
-            tuple(reader.in_doubt()),
+            read_doubts(reader, now),
             tuple(reader.history()),
             dry=dry,
             left=not (dry or worked_on) and reader.status().state in UNDER_WAY,
@@ -65,22 +64,31 @@ def run_summary(standing: Standing) -> Summary:
     return Summary(standing.status, counts, standing.problems, totals, seconds, dry=standing.dry)
 
 
+def standing_json(standing: Standing, *, listed: bool) -> dict[str, Any]:
+    """The object of `status --output json`: that of the run's summary and its doubts, `listed` one by one."""
+    return run_summary(standing).as_json() | {"in_doubt": doubt_json(standing.doubts, listed=listed)}
+
+
 def runs_table(standings: Sequence[Standing]) -> str:
-    """One line for each run, aligned."""
-    rows: list[tuple[str, ...]] = [("RUN", "STATE", "PLANNED", "DELIVERED", "REJECTED", "PENDING", "IN DOUBT", "SINCE")]
+    """One line for each run, aligned; where one has batches in doubt, also since when, and how long they are safe."""
+    titles = ("RUN", "STATE", "PLANNED", "DELIVERED", "REJECTED", "PENDING", "IN DOUBT", "SINCE")
+    doubtful = any(one.doubts.span.batches for one in standings)
+    rows: list[tuple[str, ...]] = [(*titles, *(("DOUBT SINCE", "SENT AGAIN UNTIL") if doubtful else ()))]
     for one in standings:
         counts = one.counts
         numbers = (counts.planned, counts.delivered, counts.rejected, counts.pending, counts.in_doubt)
-        since = moment(one.status.state_at)
-        rows.append((one.status.record.run_id, one.state, *(f"{number:,}" for number in numbers), since))
+        cells = (one.status.record.run_id, one.state, *(f"{number:,}" for number in numbers))
+        since, until = one.doubts.since, one.doubts.until
+        rows.append((*cells, moment(one.status.state_at), *((since, until) if doubtful else ())))
     widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    numeric = range(titles.index("PLANNED"), titles.index("SINCE"))
     lines = []
     for row in rows:
-        cells = [
-            cell.ljust(width) if place in (0, 1, len(row) - 1) else cell.rjust(width)
+        padded = [
+            cell.rjust(width) if place in numeric else cell.ljust(width)
             for place, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
-        lines.append("  ".join(cells).rstrip())
+        lines.append("  ".join(padded).rstrip())
     return "\n".join(lines)
 
 
@@ -92,19 +100,10 @@ def standing_text(standing: Standing) -> str:
     if standing.left:
         lines.append(f"  process   none is at work on it, though it is {standing.status.state}: it can go on")
     if standing.status.detail:
-        lines.append(f"  stopped   {standing.status.detail}")
-    if standing.in_doubt:
-        lines.append(f"  in doubt  {len(standing.in_doubt):,} batches: no answer told whether they arrived")
-        for batch in standing.in_doubt[:SHOWN]:
-            since = moment(batch.first_unknown_at or 0.0)
-            lines.append(f"    batch {batch.id}: {batch.calls:,} calls, {batch.attempts} attempts, since {since}")
+        lines.append(f"  {standing.status.state!s:<9} {standing.status.detail}")
+    lines += [f"  {line}" for line in doubt_lines(standing.doubts)]
     lines.append("  history")
     for at, state, exit_code, detail in standing.history:
         ending = f" (exit {exit_code})" if exit_code is not None else ""
         lines.append(f"    {moment(at)}  {state}{ending}{'  ' + detail if detail else ''}")
     return "\n".join(lines)
-
-
-def moment(at: float) -> str:
-    """A time in UTC, to the second."""
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")

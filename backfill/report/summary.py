@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
-from backfill.errors import BackfillError, InterruptedRunError
+from backfill.errors import BackfillError, InterruptedRunError, counted
 from backfill.ledger import Counts, RunStatus
 from backfill.records import DeliveryTotals
 
@@ -109,6 +110,7 @@ def summary_text(summary: Summary) -> str:
     sizes = [f"{size_text(counts.json_bytes)} of JSON", counted(totals.requests, "request", "requests")]
     sizes += [f"{size_text(totals.wire_bytes)} sent"] if totals.requests else []
     sizes += [counted(totals.retries, "retry", "retries")] if totals.retries else []
+    batches = f"{counts.batches:,}{f' ({counts.split:,} of them split)' if counts.split else ''}"
     if summary.dry:
         lines = ["DRY RUN: nothing was sent"]
     else:
@@ -117,13 +119,15 @@ def summary_text(summary: Summary) -> str:
         f"{record.job_name} -> {record.target_name}: {'planned' if summary.dry else summary.status.state}",
         f"  rows      {counts_text(rows)}",
         f"  calls     {counts_text(calls)}",
-        f"  batches   {'; '.join([f'{counts.batches:,}', *sizes, duration_text(summary.seconds)])}",
+        f"  batches   {'; '.join([batches, *sizes, duration_text(summary.seconds)])}",
     ]
+    if counts.refused:
+        again = f"`backfill resume {record.run_id} --retry-rejected` tries them again"
+        lines.append(f"  refused   {counts.refused:,} of the rejected calls by the target; {again}")
     if summary.sandbox_duplicates:
-        lines.append(
-            f"  sandbox   {summary.sandbox_duplicates:,} of the calls sent were duplicates in the sandbox's store,"
-            " which had their ids already"
-        )
+        one = "of the calls sent was a duplicate in the sandbox's store, which had its id already"
+        many = "of the calls sent were duplicates in the sandbox's store, which had their ids already"
+        lines.append(f"  sandbox   {counted(summary.sandbox_duplicates, one, many)}")
     if summary.problems:
         found = [f"{code} {count:,}" for code, count in sorted(summary.problems.items())]
         lines.append(f"  problems  {', '.join(found)}")
@@ -143,11 +147,6 @@ def counts_text(counts: list[tuple[str, int]]) -> str:
     return ", ".join(f"{count:,} {name}" for place, (name, count) in enumerate(counts) if count or not place)
 
 
-def counted(count: int, one: str, many: str) -> str:
-    """A count with its noun: 1 request, 2 requests."""
-    return f"{count:,} {one if count == 1 else many}"
-
-
 def size_text(size: int) -> str:
     """A number of bytes for people: 512 bytes, 51.2 KB, 3.4 MB; a KB is 1,000 bytes, as with Segment's limits."""
     if size < KILOBYTE:
@@ -163,3 +162,8 @@ def duration_text(seconds: float) -> str:
     if minutes < MINUTE:
         return f"{minutes} min {rest} s"
     return f"{minutes // MINUTE} h {minutes % MINUTE} min"
+
+
+def moment(at: float) -> str:
+    """A time in UTC, to the second."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")

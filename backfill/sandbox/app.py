@@ -68,10 +68,15 @@ class Endpoint:
         return app
 
     async def _receive(self, request: Request) -> Response:
-        fault = self._faults.decide(next(self._numbers))
-        counts = {"requests": 1, f"faults/{fault.name}": 1} if fault.name else {"requests": 1}
+        number, counts = next(self._numbers), {"requests": 1}
+        wire: bytes | Refusal = b""
         try:
-            if fault.cut != "before":
+            if self._faults.reads_bodies:
+                wire = await _read_body(request, self._limits.body_bytes)
+            fault = self._faults.decide(number, self._text(request, wire))
+            if fault.name:
+                counts[f"faults/{fault.name}"] = 1
+            if fault.cut != "before" and not self._faults.reads_bodies:
                 wire = await _read_body(request, self._limits.body_bytes)
             if fault.cut in {"before", "after"} or (fault.status is not None and not fault.stored):
                 await self._write(Visit(None, counts))
@@ -89,6 +94,12 @@ class Endpoint:
         if isinstance(outcome, Refusal):
             return _refusal(400, outcome.reason, outcome.message)
         return Response(_ACCEPTED, media_type="application/json")
+
+    def _text(self, request: Request, wire: bytes | Refusal) -> bytes:
+        """The uncompressed body; empty where it is none, or too large."""
+        encoding = request.headers.get("content-encoding", "").strip().lower()
+        body = decode_body(wire, encoding, self._limits.body_bytes) if wire and isinstance(wire, bytes) else wire
+        return body if isinstance(body, bytes) else b""
 
     def _understand(self, request: Request, wire: bytes | Refusal) -> Arrival | Refusal:
         path = request.url.path.removeprefix("/v1/").rstrip("/")

@@ -7,12 +7,14 @@ A script is a list of rules, each one string of items separated by commas:
     reset=before                cut before the body is read      reset=after   cut when it was read, nothing stored
     lost=1/10                   one request in ten is stored and then cut without an answer
     delay=0.2                   every answer waits 0.2 s
+    status=400,holding=u000007  bodies with that text in them are refused: a poison call
 
 Effects: `status=CODE` (200 to 599; with `retry_after=N` seconds or `retry_after=date+N`, an HTTP date N seconds ahead;
 with `stored`, the calls are stored all the same), `reset=before|after`, `lost`, `delay=SECONDS` (alone or with one of
 the others; what is stored is stored before the wait). Triggers, all of which must hold: `after=N` (passes the first N
 requests over), `first=N` (the first N of those left), `every=N` (each Nth of those left), `odds=K/N` (K of N requests,
-drawn by `seed=N`, 0 unless stated). `lost=K/N` is short for `lost,odds=K/N`.
+drawn by `seed=N`, 0 unless stated), `holding=TEXT` (the uncompressed body has that text in it; not with
+`reset=before`, which does not read it). `lost=K/N` is short for `lost,odds=K/N`.
 
 Requests are POSTs to /v1, numbered from 1 at each start of the server. The rules are asked in order: the first whose
 triggers hold and that does more than delay decides, the delays of all that hold add up.
@@ -83,11 +85,12 @@ class FaultRule:
     every: int = 1
     odds: tuple[int, int] = (1, 1)
     seed: int = 0
+    holding: bytes = b""
 
-    def holds(self, number: int, *, place: int) -> bool:
-        """Whether this rule, `place`-th of its script, fires for the request of this number (from 1)."""
+    def holds(self, number: int, body: bytes, *, place: int) -> bool:
+        """Whether this rule, `place`-th of its script, fires for the request of this number (from 1) and text."""
         left = number - self.after
-        if left < 1 or (self.first is not None and left > self.first) or left % self.every:
+        if self.holding not in body or left < 1 or (self.first is not None and left > self.first) or left % self.every:
             return False
         hits, of = self.odds
         # Drawn by the request's number, so that the draw is the same whatever was asked before.
@@ -105,11 +108,19 @@ class FaultScript:
         """The script of these rules. Raises UsageError naming the first item that is wrong."""
         return cls(tuple(_rule(text) for text in rules))
 
-    def decide(self, number: int) -> Fault:
-        """What goes wrong with the request of this number (from 1): always the same for the same script and number."""
+    @property
+    def reads_bodies(self) -> bool:
+        """Whether a rule depends on what a request holds."""
+        return any(rule.holding for rule in self.rules)
+
+    def decide(self, number: int, body: bytes = b"") -> Fault:
+        """What goes wrong with the request of this number (from 1) and uncompressed body.
+
+        Always the same for the same script, number and body.
+        """
         end, delay = Fault(), 0.0
         for place, rule in enumerate(self.rules):
-            if rule.holds(number, place=place):
+            if rule.holds(number, body, place=place):
                 delay += rule.fault.delay
                 if rule.fault.ends_it and not end.ends_it:
                     end = rule.fault
@@ -134,6 +145,8 @@ def _rule(text: str) -> FaultRule:
         raise _wrong(text, "status, reset and lost exclude each other")
     if not rule.fault.name:
         raise _wrong(text, "it has no effect: status, reset, lost or delay")
+    if rule.fault.cut == "before" and rule.holding:
+        raise _wrong(text, "reset=before does not read what a body is holding")
     if rule.fault.status is None and seen & {"retry_after", "stored"}:
         raise _wrong(text, "retry_after and stored go with a status")
     return rule
@@ -168,6 +181,12 @@ def _retry_after(rule: FaultRule, value: str) -> FaultRule:
 def _stored(rule: FaultRule, value: str) -> FaultRule:
     _no_value(value)
     return replace(rule, fault=replace(rule.fault, stored=True))
+
+
+def _holding(rule: FaultRule, value: str) -> FaultRule:
+    if not value:
+        raise ValueError("which text?")
+    return replace(rule, holding=value.encode())
 
 
 def _reset(rule: FaultRule, value: str) -> FaultRule:
@@ -206,5 +225,6 @@ _ITEMS: dict[str, Callable[[FaultRule, str], FaultRule]] = {
     "first": lambda rule, value: replace(rule, first=_whole(value, 1)),
     "every": lambda rule, value: replace(rule, every=_whole(value, 1)),
     "odds": lambda rule, value: replace(rule, odds=_ratio(value)),
+    "holding": _holding,
     "seed": lambda rule, value: replace(rule, seed=_whole(value, 0)),
 }

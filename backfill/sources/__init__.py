@@ -3,8 +3,7 @@
 from backfill.sources.files import locate, resolve, unchanged
 from backfill.sources.freeze import stage
 from backfill.sources.inspect import Schema, inspect
-from backfill.sources.line_of import line_of
 from backfill.sources.snapshot import load_snapshot
 from backfill.sources.sqltext import SqlFault
 
-__all__ = ["Schema", "SqlFault", "inspect", "line_of", "load_snapshot", "locate", "resolve", "stage", "unchanged"]
+__all__ = ["Schema", "SqlFault", "inspect", "load_snapshot", "locate", "resolve", "stage", "unchanged"]

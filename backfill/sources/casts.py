@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from backfill.job.models import ColumnSpec
 from backfill.records import Kind, Zone
+from backfill.sources import patterns
 from backfill.sources.engine import literal
 from backfill.sources.zones import local_instant
 
@@ -92,13 +93,8 @@ def timestamp_cast(text: str, pattern: str) -> Cast:
         return iso8601_cast(text)
     if pattern.startswith("epoch_"):
         return epoch_cast(text, pattern)
-    has_offset = "%z" in pattern or "%Z" in pattern
-    # try_strptime takes outer spaces, and 'epoch' or 'infinity' for 1900-01-01.
-    spaced = pattern != pattern.strip()
-    guard = f"regexp_matches({text}, '[0-9]')" + ("" if spaced else f" AND {text} = trim({text}, {literal(' ')})")
-    subject = f"regexp_replace({text}, '[Zz]$', '+00:00')" if pattern.endswith("%z") else text
-    parsed = f"try_strptime({subject}, {literal(pattern)})"
-    value = f"CASE WHEN {guard} THEN CAST({parsed} AS {'TIMESTAMPTZ' if has_offset else 'TIMESTAMP'}) END"
+    has_offset = patterns.has_offset(pattern)
+    value = patterns.parsed(text, pattern)
     return Cast(Kind.TIMESTAMP, Zone.UTC if has_offset else Zone.NAIVE, value, value)
 
 
@@ -110,7 +106,7 @@ def seen_by_sql(value: str, spec: ColumnSpec, zone: str | None, *, utc_flag: str
     the rows. So a time without offset is NULL where no zone is stated.
     """
     pattern = spec.format or "iso8601"
-    if pattern.startswith("epoch_") or "%z" in pattern or "%Z" in pattern:
+    if pattern.startswith("epoch_") or patterns.has_offset(pattern):
         return None
     own = spec.timezone or zone
     if own is None:
@@ -143,8 +139,10 @@ def iso8601_cast(text: str) -> Cast:
 
 def epoch_cast(text: str, pattern: str) -> Cast:
     """Whole numbers of s, ms, us or ns since 1970-01-01T00:00:00Z."""
-    factor = {"epoch_s": "* 1000000", "epoch_ms": "* 1000", "epoch_us": "* 1", "epoch_ns": "// 1000"}[pattern]
-    micros = f"(CAST(TRY_CAST({text} AS BIGINT) AS HUGEINT) {factor})"
+    number = f"CAST(TRY_CAST({text} AS BIGINT) AS HUGEINT)"
+    factor = {"epoch_s": 1_000_000, "epoch_ms": 1_000, "epoch_us": 1}.get(pattern)
+    # `//` cuts towards zero, and so would move what lies before 1970 into it.
+    micros = f"({number} * {factor})" if factor else f"(({number} - (({number} % 1000) + 1000) % 1000) // 1000)"
     fits = f"{micros} BETWEEN -62135596800000000 AND 253402300799999999"
     instant = f"make_timestamp(CAST({micros} AS BIGINT)) AT TIME ZONE 'UTC'"
     value = f"CASE WHEN {matches(text, INTEGER)} AND {fits} THEN {instant} END"

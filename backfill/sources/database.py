@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,11 @@ from urllib.parse import quote
 
 import adbc_driver_manager
 import adbc_driver_sqlite
-import duckdb
 
 from backfill.errors import JobError, SourceError
 from backfill.records import SourceFile
-from backfill.sources.engine import quoted
+from backfill.sources.checksum import until
+from backfill.sources.engine import never, quoted
 
 #: What a column of each storage class holds in place of NULL, so that its type is plain from the first row on.
 _FILLING = {"integer": "0", "real": "0.0", "text": "''", "blob": "x''"}
@@ -39,6 +39,11 @@ _REFUSED_FUNCTIONS = frozenset({
     "current_time", "current_timestamp", "readfile", "writefile", "edit", "fts3_tokenizer",
 })  # fmt: skip
 _EXACT_INTEGER = 2**53
+#: SQLite's own steps between two looks at whether it is to go on: some milliseconds.
+_STEPS_BETWEEN_LOOKS = 100_000
+#: What a sample costs at most: rows, and looks, which is a second or two.
+_SAMPLE_ROWS = 10_000
+_SAMPLE_LOOKS = 200
 #: https://sqlite.org/lang_datefunc.html: the time value 'now', and calls without any.
 _NOW = re.compile(r"'\s*now\s*'|\b(?:date|time|datetime|julianday|unixepoch)\s*\(\s*\)", re.IGNORECASE)
 #: SQLite renames the second column of a name to name:1 where a query stands in another.
@@ -87,28 +92,69 @@ def describe(file: SourceFile, query: str) -> list[str]:
     return names
 
 
-def ask_classes(file: SourceFile, query: str, names: Sequence[str]) -> Result:
+def ask_classes(file: SourceFile, query: str, names: Sequence[str], cancelled: Callable[[], bool] = never) -> Result:
     """The storage class of every column, by all rows.
 
     Raises:
         SourceError: a column mixes classes, or the database cannot be read.
+        InterruptedRunError: `cancelled` became true.
     """
     tests = ", ".join(
         [f"count(*) FILTER (WHERE typeof(c{index}) = '{kind}')" for index in range(len(names)) for kind in _FILLING]
-        + [
-            f"count(*) FILTER (WHERE typeof(c{index}) = 'integer' "
-            f"AND c{index} NOT BETWEEN -{_EXACT_INTEGER} AND {_EXACT_INTEGER})"
-            for index in range(len(names))
-        ]
+        + [f"count(*) FILTER (WHERE {_long(index)})" for index in range(len(names))]
     )
-    counts = _first_row(file, f"{_with(query, names)} SELECT {tests} FROM __bf_rows")
+    ask = until(cancelled)
+    try:
+        with closing(sqlite3.connect(_uri(file), uri=True)) as connection:
+            connection.set_progress_handler(cancelled, _STEPS_BETWEEN_LOOKS)
+            counts = connection.execute(f"{_with(query, names)} SELECT {tests} FROM __bf_rows").fetchone()
+    except sqlite3.Error as error:
+        ask(0)  # which raises where that is why
+        raise SourceError(f"{file.name} cannot be read: {error}") from error
+    held = [dict(zip(_FILLING, counts[4 * index : 4 * index + 4], strict=True)) for index in range(len(names))]
+    return _result(file, query, names, held, counts[4 * len(names) :])
+
+
+def sample_classes(file: SourceFile, query: str, names: Sequence[str]) -> tuple[Result, bool]:
+    """The storage classes by the first rows, as many as SQLite gives for a bounded effort; and whether that was all.
+
+    Raises:
+        SourceError: a column mixes classes, or the database cannot be read.
+    """
+    held: list[dict[str, int]] = [dict.fromkeys(_FILLING, 0) for _ in names]
+    long = [0] * len(names)
+    asked = ", ".join(f"typeof(c{index}), {_long(index)}" for index in range(len(names)))
+    seen, looks = 0, iter(range(_SAMPLE_LOOKS))
+    try:
+        with closing(sqlite3.connect(_uri(file), uri=True)) as connection:
+            connection.set_progress_handler(lambda: next(looks, None) is None, _STEPS_BETWEEN_LOOKS)
+            for row in connection.execute(f"{_with(query, names)} SELECT {asked} FROM __bf_rows LIMIT {_SAMPLE_ROWS}"):
+                seen += 1
+                for index, kind in enumerate(row[::2]):
+                    held[index][kind] = held[index].get(kind, 0) + 1
+                    long[index] += row[2 * index + 1]
+        complete = seen < _SAMPLE_ROWS
+    except sqlite3.Error as error:
+        if next(looks, None) is not None:
+            raise SourceError(f"{file.name} cannot be read: {error}") from error
+        complete = False
+    return _result(file, query, names, held, long), complete
+
+
+def _long(index: int) -> str:
+    """SQL: the column's value is an integer that no double holds exactly."""
+    return f"typeof(c{index}) = 'integer' AND c{index} NOT BETWEEN -{_EXACT_INTEGER} AND {_EXACT_INTEGER}"
+
+
+def _result(
+    file: SourceFile, query: str, names: Sequence[str], held: Sequence[Mapping[str, int]], long: Sequence[int]
+) -> Result:
+    """The classes by how many values of each there are; raises SourceError for a mixture."""
     classes = []
     for index, name in enumerate(names):
-        held = dict(zip(_FILLING, counts[4 * index : 4 * index + 4], strict=True))
-        found = [kind for kind, number in held.items() if number]
-        long = counts[4 * len(names) + index]
-        if len(found) > 1 and (set(found) != {"integer", "real"} or long):
-            said = " and ".join(f"{held[kind]} of type {kind}" for kind in found)
+        found = [kind for kind in _FILLING if held[index][kind]]
+        if len(found) > 1 and (set(found) != {"integer", "real"} or long[index]):
+            said = " and ".join(f"{held[index][kind]} of type {kind}" for kind in found)
             raise SourceError(
                 f"{file.name}: the column {name!r} mixes values: {said}",
                 hint=f'say in the query which is meant, for example CAST("{name}" AS TEXT) AS "{name}"',
@@ -186,10 +232,3 @@ def _statement(file: SourceFile, sql: str) -> Iterator[Any]:
             yield statement
     except manager.Error as error:
         raise SourceError(f"{file.name} cannot be read: {str(error).partition(chr(10))[0]}") from error
-
-
-def _first_row(file: SourceFile, sql: str) -> tuple[Any, ...]:
-    """The first row of a result of integers."""
-    with _statement(file, sql) as statement, duckdb.connect() as reader:
-        reader.register("answer", statement.execute_query()[0])
-        return reader.execute("SELECT * FROM answer").fetchone() or ()

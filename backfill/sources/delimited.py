@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from backfill.errors import JobError, SourceError
+from backfill.errors import JobError, SourceError, counted
 from backfill.job.models import CsvSpec, Job
 from backfill.records import SourceFile
 from backfill.sources.checksum import plain_pieces
@@ -88,8 +88,9 @@ def column_names(path: Path, name: str, job: Job, kind: str, *, utf8: bool = Tru
                 hint="list every column of the file under `source.columns`, in its order",
             )
         if len(fields) != len(job.source.columns):
+            there = counted(len(fields), "column", "columns")
             raise JobError(
-                f"{name} has {len(fields)} columns, and `columns` names {len(job.source.columns)}",
+                f"{name} has {there}, and `columns` names {len(job.source.columns)}",
                 hint="without a header, list every column of the file under `source.columns`, in its order",
             )
         return list(job.source.columns)

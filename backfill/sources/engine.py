@@ -7,7 +7,7 @@ the job file's SQL from other files, the network, extensions, Python variables a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +21,8 @@ from backfill.errors import InterruptedRunError, JobError, SourceError, StoppedE
 ROW_GROUP_ROWS = 32_768
 #: How every Parquet file of a snapshot is written: read as fast as LZ4, at three fifths of its bytes.
 PARQUET = f"FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE {ROW_GROUP_ROWS}"
+#: What the system says where it has no room (ENOSPC, EDQUOT, EFBIG), as DuckDB quotes it.
+NO_ROOM = ("No space left", "Disk quota exceeded", "File too large")
 #: Seconds between two looks at `cancelled` and the progress of a running statement.
 POLL_SECONDS = 0.1
 
@@ -67,9 +69,8 @@ class Engine:
         return self.connection.execute(sql).fetchall()
 
     def run(self, sql: str, watch: Callable[[float], None] | None = None) -> list[tuple[Any, ...]]:
-        """Run a statement that may take long; `watch` is told the share done, from 0 to 1."""
-        if self.cancelled():
-            raise _stopped()
+        """Run a statement that may take long; `watch` is told the share done, from 0 to 1, and may raise to end it."""
+        self._refuse_cancelled()
         future = self._pool.submit(self.rows, sql)
         while True:
             try:
@@ -77,16 +78,18 @@ class Engine:
             except FutureTimeoutError:
                 if future.done():
                     raise
-            if self.cancelled():
-                self._interrupt(future)
-            if watch is not None:
-                watch(min(max(self.connection.query_progress(), 0.0), 100.0) / 100)
+            try:
+                self._refuse_cancelled()
+                if watch is not None:
+                    watch(min(max(self.connection.query_progress(), 0.0), 100.0) / 100)
+            except BaseException:
+                self.connection.interrupt()
+                future.exception()  # the connection is of no use to anybody before the statement has ended
+                raise
 
-    def _interrupt(self, future: Future[list[tuple[Any, ...]]]) -> None:
-        """Stop the statement, wait for its end, and say so."""
-        self.connection.interrupt()
-        future.exception()
-        raise _stopped()
+    def _refuse_cancelled(self) -> None:
+        if self.cancelled():
+            raise InterruptedRunError("staging was stopped", hint="run the same command again: nothing was sent yet")
 
     def close(self) -> None:
         """Close the connection and its thread."""
@@ -98,10 +101,6 @@ class Engine:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _stopped() -> InterruptedRunError:
-    return InterruptedRunError("staging was stopped", hint="run the same command again: nothing was sent yet")
 
 
 def open_engine(
@@ -152,8 +151,10 @@ def open_engine(
 def storage_failure(error: duckdb.Error) -> StoppedError | None:
     """The error to raise where a statement failed for want of disk or memory, else None."""
     text = str(error)
-    if "No space left" in text:
+    if any(words in text for words in NO_ROOM):
         return StoppedError("the disk is full", hint="free some space and run the same command again")
+    if "Read-only file system" in text:
+        return StoppedError(f"staging cannot write: {reason(error)}", hint="make it possible, or name a --state-dir")
     if isinstance(error, duckdb.OutOfMemoryException):
         return StoppedError("staging ran out of memory", hint="give it more with --memory, or fewer --threads")
     return None

@@ -8,17 +8,13 @@ from pathlib import Path
 
 import duckdb
 
+from backfill.disk import make_folder
 from backfill.errors import JobError, SourceError
 from backfill.job.models import Job
 from backfill.records import Snapshot, SourceFile
 from backfill.sources.engine import ignore_progress, never, open_engine, reason, storage_failure
 from backfill.sources.files import one_format, resolve, unchanged
 from backfill.sources.snapshot import save_snapshot
-from backfill.sources.stage_database import freeze_database
-from backfill.sources.stage_delimited import freeze_delimited
-from backfill.sources.stage_ndjson import freeze_ndjson
-from backfill.sources.stage_parquet import freeze_parquet
-from backfill.sources.stage_query import freeze_query
 from backfill.sources.staging import Staging
 
 
@@ -43,7 +39,7 @@ def stage(
         InterruptedRunError: `cancelled` became true.
         StoppedError: the disk or the memory given is full.
     """
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    make_folder(folder)
     resolved = tuple(files) if files is not None else resolve(job, folder=folder, cancelled=cancelled)
     paths = [file.path for file in resolved]
     zone = job.source.timezone
@@ -65,21 +61,34 @@ def stage(
 def freeze(staging: Staging) -> Snapshot:
     """The snapshot, its files not durable yet."""
     if staging.job.source.database is None and staging.job.source.query is not None:
+        from backfill.sources.stage_query import freeze_query
+
         return freeze_query(staging, freeze_rows)
     return freeze_rows(staging)
 
 
 def freeze_rows(staging: Staging, in_query: Sequence[str] = ()) -> Snapshot:
-    """The rows as the source has them; `in_query` are the columns that a query is to read."""
+    """The rows as the source has them; `in_query` are the columns that a query is to read.
+
+    Each format's reader is imported where its turn comes: a run uses one.
+    """
     kind = one_format(staging.job, staging.files)
     match kind:
         case "csv" | "tsv":
+            from backfill.sources.stage_delimited import freeze_delimited
+
             return freeze_delimited(staging, kind, in_query)
         case "parquet":
+            from backfill.sources.stage_parquet import freeze_parquet
+
             return freeze_parquet(staging, in_query)
         case "ndjson":
+            from backfill.sources.stage_ndjson import freeze_ndjson
+
             return freeze_ndjson(staging, in_query)
         case "sqlite":
+            from backfill.sources.stage_database import freeze_database
+
             return freeze_database(staging)
         case _:
             raise JobError(f"source.format: {kind!r} is not read", hint="csv, tsv, parquet or ndjson")

@@ -6,7 +6,8 @@ Rules
 3) A column of strings (and nulls) is text, one of booleans is boolean, anything else is JSON text as it stands. A
    declared column is cast from the scalar's text.
 4) DuckDB's JSON reader prints a number anew (1.10 as 1.1, digits beyond a double's lost), all but long integers. So
-   numbers of lines that hold such a one are marked as strings before, and unmarked after.
+   numbers of lines that hold such a one are made strings that begin with a mark before, and unmarked after. The
+   mark is U+0001, as often as the line has it and once more; so nothing of the line's own is taken for it.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ EMPTY = "__bf_empty"
 #: Numbers that DuckDB would print anew: a closing zero after the point, an exponent, minus zero, over 16 digits.
 FRAGILE = r"[:,\[\s](?:-?[0-9]+\.[0-9]*0[,\]}\s]|-?[0-9]+(?:\.[0-9]+)?[eE]|-0[,\]}\s]|-?[0-9.]{17,})"
 _NUMBER_OR_STRING = f"({JSON_STRING})|(-?[0-9][0-9.eE+-]*)"
-_MARKED = r'"\\u0001([^"]*)"'
+#: JSON has no other way to write U+0001.
+_SIGN = r"\u0001"
+_MARK = f"'\"' || repeat('{_SIGN}', CAST(signs AS BIGINT))"
 FAULTS = {
     "json": "not valid JSON",
     "object": "no JSON object",
@@ -124,27 +127,34 @@ def split_select(clause: str, keys: Sequence[str], *, repeated: bool) -> str:
     Empty lines are rows without anything in them.
     """
     paths = literal(["/" + key.replace("~", "~0").replace("/", "~1") for key in keys])
-    marked = (
-        f"replace(replace(replace(regexp_replace(line, {literal(_NUMBER_OR_STRING)}, E'\\\\1\\x01\\\\2\\x02', 'g'), "
-        "E'\\x01\\x02', ''), E'\\x01', '\"\\u0001'), E'\\x02', '\"')"
-    )
-    fragile = f"(regexp_matches(line, {literal(FRAGILE)}) AND NOT contains(line, '\\u0001'))"
     values = ", ".join(f"{_unmarked(f'parts[{index}]')} AS {quoted(key)}" for index, key in enumerate(keys, 1))
-    good = f"CASE WHEN {FAULT} IS NULL AND filled THEN CASE WHEN fragile THEN {marked} ELSE line END END"
+    good = f"CASE WHEN {FAULT} IS NULL AND filled THEN CASE WHEN signs > 0 THEN {_marked('line')} ELSE line END END"
+    signs = (
+        f"CASE WHEN NOT regexp_matches(line, {literal(FRAGILE)}) THEN 0 "
+        f"WHEN NOT contains(line, '{_SIGN}') THEN 1 "
+        f"ELSE 1 + (len(line) - len(replace(line, '{_SIGN}', ''))) // {len(_SIGN)} END"
+    )
     return (
         f"SELECT {values + ', ' if keys else ''}CASE WHEN {FAULT} IS NOT NULL THEN line END AS {LINE}, {FAULT}, "
         f"NOT filled AS {EMPTY} FROM (SELECT *, json_extract({good}, {paths}) AS parts FROM (SELECT line, "
-        f"{fault_expression('line', repeated=repeated)} AS {FAULT}, {filled('line')} AS filled, {fragile} AS fragile "
+        f"{fault_expression('line', repeated=repeated)} AS {FAULT}, {filled('line')} AS filled, {signs} AS signs "
         f"FROM {clause}))"
+    )
+
+
+def _marked(line: str) -> str:
+    """SQL: the line with a mark of so many signs before its numbers."""
+    return (
+        f"replace(replace(replace(regexp_replace({line}, {literal(_NUMBER_OR_STRING)}, E'\\\\1\\x01\\\\2\\x02', 'g'), "
+        f"E'\\x01\\x02', ''), E'\\x01', {_MARK}), E'\\x02', '\"')"
     )
 
 
 def _unmarked(value: str) -> str:
     """SQL: the JSON text with its marked numbers as they were; NULL for null."""
     text = f"CAST({value} AS VARCHAR)"
-    return (
-        f"nullif(CASE WHEN fragile THEN regexp_replace({text}, {literal(_MARKED)}, '\\1', 'g') ELSE {text} END, 'null')"
-    )
+    numbers = f"regexp_replace(replace({text}, {_MARK}, E'\\x01'), E'\\x01([^\"]*)\"', '\\1', 'g')"
+    return f"nullif(CASE WHEN signs > 0 THEN {numbers} ELSE {text} END, 'null')"
 
 
 def source_columns(engine: Engine, job: Job, keys: Sequence[str], parts: Sequence[str]) -> tuple[SourceColumn, ...]:

@@ -17,7 +17,8 @@ from backfill.sources.staging import Staging
 def freeze_database(staging: Staging) -> Snapshot:
     """One part, of the query's rows in the query's order; a row's record number is its place in the result."""
     job, engine, file = staging.job, staging.engine, staging.files[0]
-    result = database.ask_classes(file, own_query(job), database.describe(file, own_query(job)))
+    names = database.describe(file, own_query(job))
+    result = database.ask_classes(file, own_query(job), names, engine.cancelled)
     layout = bound_layout(engine, job, database_columns(engine, job, result))
     path = staging.part(0)
     with database.streamed(file, result) as stream:

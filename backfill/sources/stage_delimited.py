@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import duckdb
@@ -15,6 +16,7 @@ from backfill.sources.delimited import REJECTIONS, same_names
 from backfill.sources.engine import literal, quoted
 from backfill.sources.files import nothing_in
 from backfill.sources.layout import Layout, place_columns, settled_zones, text_columns
+from backfill.sources.many_files import Run, are_many, read_run, runs
 from backfill.sources.reading import END, Reading, open_reading, places, reading_clause, unterminated
 from backfill.sources.rejects import save_rejects, unreadable_row
 from backfill.sources.staging import Staging
@@ -25,16 +27,17 @@ _COUNTS = r"Expected Number of Columns: (\d+) Found: (\d+)"
 
 @dataclass(slots=True)
 class _Part:
-    """One file, read."""
+    """One file, or a run of small ones, read."""
 
-    index: int  # of the file
+    index: int  # of the file, or of the first one
     path: Path
     rows: int
     rejected: list[int]  # record numbers
+    files: list[tuple[int, int]]  # (index, rows) of every file in it
 
 
 def freeze_delimited(staging: Staging, kind: str, in_query: Sequence[str] = ()) -> Snapshot:
-    """Stage the files, each into a part of its own."""
+    """Stage the files, each into a part of its own, many small ones together."""
     opened = [open_reading(file, staging.job, kind, staging.folder, watch=staging.watch) for file in staging.files]
     readings = [(index, reading) for index, reading in enumerate(opened) if reading is not None]
     if not readings:
@@ -42,20 +45,21 @@ def freeze_delimited(staging: Staging, kind: str, in_query: Sequence[str] = ()) 
     same_names([(staging.files[index].name, reading.names) for index, reading in readings])
     columns = text_columns(staging.engine, staging.job, readings[0][1].names)
     layout = bound_layout(staging.engine, staging.job, columns, in_query=in_query)
+    many = are_many(staging)
     parts, selects = [], []
-    for index, reading in readings:
-        part, select = _read(staging, kind, layout, index, reading)
-        staging.advance(part.rows, staging.files[index].bytes)
-        parts.append(part)
-        selects += select
+    for run in runs(staging, readings) if many else ([one] for one in readings):
+        for part, select in _read_run(staging, kind, layout, run):
+            staging.advance(part.rows, sum(staging.files[index].bytes for index, _ in part.files))
+            parts.append(part)
+            selects += select
     if selects:
         save_rejects(staging.engine, selects, staging.unreadable_file)
     read, unreadable = sum(part.rows for part in parts), sum(len(part.rejected) for part in parts)
     described = settled_zones(staging.engine, [part.path for part in parts], layout.columns)
-    if unreadable or layout.keep is not None:
-        described = (*described, *place_columns(file=False))
+    if unreadable or layout.keep is not None or many:
+        described = (*described, *place_columns(file=many))
         for part in parts:
-            part.rows = staging.number(layout, part.path, part.rows, part.rejected)
+            part.rows = staging.number(layout, part.path, part.rows, part.rejected, part.files if many else None)
     kept = tuple(SnapshotPart(part.path, part.rows, part.index) for part in parts)
     return Snapshot(
         parts=kept,
@@ -67,6 +71,20 @@ def freeze_delimited(staging: Staging, kind: str, in_query: Sequence[str] = ()) 
         in_place=False,
         unreadable_file=staging.unreadable_file if unreadable else None,
     )
+
+
+def _read_run(staging: Staging, kind: str, layout: Layout, run: Run) -> list[tuple[_Part, list[str]]]:
+    """Read a run of files into one part, or those that are not to be read together into parts of their own."""
+    if len(run) == 1:
+        return [_read(staging, kind, layout, *run[0])]
+    again = read_run(staging, kind, layout, run)
+    if not again:
+        held = [(index, reading.expected or 0) for index, reading in run]
+        first = run[0][0]
+        return [(_Part(first, staging.part(first), sum(rows for _, rows in held), [], held), [])]
+    staging.part(run[0][0]).unlink()
+    pieces = groupby(run, lambda one: one[0] if one[0] in again else None)
+    return [part for _, piece in pieces for part in _read_run(staging, kind, layout, list(piece))]
 
 
 def _read(staging: Staging, kind: str, layout: Layout, index: int, reading: Reading) -> tuple[_Part, list[str]]:
@@ -90,7 +108,7 @@ def _read(staging: Staging, kind: str, layout: Layout, index: int, reading: Read
         row = (literal(file.name), str(rejected[-1]), str(line), "'BF003'", "'broken quotes'", literal(text))
         selects.append(f"SELECT {unreadable_row(*row)}")
     reading.discard()
-    return _Part(index, staging.part(index), rows, rejected), selects
+    return _Part(index, staging.part(index), rows, rejected, [(index, rows)]), selects
 
 
 def _copy(

@@ -8,9 +8,19 @@ from dataclasses import replace
 
 import duckdb
 
-from backfill.errors import BackfillError, JobError, SourceError
+from backfill.errors import BackfillError, JobError, SourceError, counted
 from backfill.job.models import Job, Source
-from backfill.records import INTERNAL_PREFIX, RECORD_COLUMN, Column, Kind, Snapshot, SnapshotPart, SourceFile, Zone
+from backfill.records import (
+    FILE_COLUMN,
+    INTERNAL_PREFIX,
+    RECORD_COLUMN,
+    Column,
+    Kind,
+    Snapshot,
+    SnapshotPart,
+    SourceFile,
+    Zone,
+)
 from backfill.sources.binding import binder_fault, bound_layout, faults_error
 from backfill.sources.casts import SQL_DECIMAL_TYPE, seen_by_sql
 from backfill.sources.engine import Engine, literal, quoted, reason, storage_failure
@@ -132,9 +142,8 @@ def _add_input(staging: Staging, name: str, file: SourceFile, freeze_rows: Freez
     job = input_job(staging.job, file)
     rows = freeze_rows(_below(staging, job, [file], f"{SOURCE}/input-{name}"), ())
     if rows.unreadable:
-        raise SourceError(
-            f"{file.name}: {rows.unreadable} records cannot be read", hint="an input of a query has to be whole"
-        )
+        records = counted(rows.unreadable, "record", "records")
+        raise SourceError(f"{file.name}: {records} cannot be read", hint="an input of a query has to be whole")
     staging.engine.run(f"CREATE VIEW {quoted(name)} AS SELECT {_values(rows, job)} FROM {_relation(rows)}")
 
 
@@ -193,9 +202,13 @@ def _save_unreadable(staging: Staging, rows: Snapshot, bad: dict[str, str]) -> i
 def _left_out(rows: Snapshot, bad: dict[str, str], asked: str) -> str:
     """SQL: the rows with a bad value that the query would have read, as unreadable records."""
     numbered = any(column.name == RECORD_COLUMN for column in rows.columns)
-    names = " ".join(
-        f"WHEN {literal(str(part.path))} THEN {literal(rows.files[part.file].name)}" for part in rows.parts
-    )
+    path = quoted(f"{INTERNAL_PREFIX}path")
+    if any(column.name == FILE_COLUMN for column in rows.columns):
+        file = f"{literal([file.name for file in rows.files])}[{FILE_COLUMN} + 1]"
+    else:
+        names = {str(part.path): rows.files[part.file].name for part in rows.parts}
+        cases = " ".join(f"WHEN {literal(part)} THEN {literal(name)}" for part, name in names.items())
+        file = f"CASE {path} {cases} END"
     column = " ".join(f"WHEN {test} THEN {literal(name)}" for name, test in bad.items())
     value = " ".join(f"WHEN {test} THEN {quoted(rows.column(name).raw)}" for name, test in bad.items())  # type: ignore[union-attr,arg-type]
     why = " ".join(
@@ -206,9 +219,8 @@ def _left_out(rows: Snapshot, bad: dict[str, str], asked: str) -> str:
     members = ", ".join(
         f"{quoted(own.name)} := {quoted(own.raw) if own.raw else quoted(own.name)}" for own in _own(rows)
     )
-    path = quoted(f"{INTERNAL_PREFIX}path")
     row = unreadable_row(
-        f"CASE {path} {names} END",
+        file,
         RECORD_COLUMN if numbered else "file_row_number + 1",
         "0",
         "'BF007'",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from pathlib import Path
 
 import duckdb
@@ -11,7 +12,7 @@ import duckdb
 from backfill.errors import BackfillError, JobError
 from backfill.job import expression_paths
 from backfill.job.models import Job
-from backfill.records import RECORD_COLUMN, SourceFile
+from backfill.records import FILE_COLUMN, RECORD_COLUMN, SourceFile
 from backfill.sources.checksum import until
 from backfill.sources.engine import PARQUET, Engine, literal, quoted, reason, storage_failure, unreadable_source
 from backfill.sources.layout import KEEP, Layout
@@ -59,14 +60,35 @@ class Staging:
         self.rows, self.bytes = self.rows + rows, self.bytes + size
         self.progress(self.rows, self.bytes)
 
-    def number(self, layout: Layout, path: Path, rows: int, rejected: Sequence[int]) -> int:
-        """Rewrite a part with each row's record number, without the rows `where` does not keep; returns its rows."""
-        names = ", ".join(quoted(column.name) for column in layout.columns)
-        record = numbered("file_row_number + 1", rows, reject_changes(rejected))
+    def number(
+        self,
+        layout: Layout,
+        path: Path,
+        rows: int,
+        rejected: Sequence[int],
+        files: Sequence[tuple[int, int]] | None = None,
+    ) -> int:
+        """Rewrite a part with each row's record number, without the rows `where` does not keep; returns its rows.
+
+        With `files`, the (index, rows) of each file in the part, rows get their file's number too. Records are
+        rejected only in a part of one file.
+        """
+        row, changes = "file_row_number + 1", reject_changes(rejected)
+        places = []
+        if files is not None:
+            starts = list(accumulate((held for _, held in files), initial=0))
+            changes += [(start + 1, -held) for start, (_, held) in zip(starts[1:], files[:-1], strict=False)]
+            steps = [
+                (start + 1, next_ - this)
+                for start, ((this, _), (next_, _)) in zip(starts[1:], pairwise(files), strict=False)
+            ]
+            places = [f"CAST({numbered(row, rows, steps)} - ({row}) + {files[0][0]} AS UINTEGER) AS {FILE_COLUMN}"]
+        places.append(f"CAST({numbered(row, rows, changes)} AS UBIGINT) AS {RECORD_COLUMN}")
+        names = [quoted(column.name) for column in layout.columns]
         tail = f" WHERE {KEEP}" if layout.keep is not None else ""
         target = path.with_suffix(".numbered")
         kept = self.copy(
-            f"SELECT {names}, CAST({record} AS UBIGINT) AS {RECORD_COLUMN} "
+            f"SELECT {', '.join([*names, *places])} "
             f"FROM read_parquet({literal(str(path))}, file_row_number = true){tail}",
             target,
         )

@@ -4,6 +4,8 @@
       .gitignore                 `*`: nothing in here is for a repository
       runs/<run_id>/             one run: ledger.sqlite3, spool/, snapshot/
       locks/<run_id>.lock        held by the process at work on that run
+      earlier/<run_id>~<n>/      runs in whose place a later one of the same id came: ledger, calls and rejects
+      delivered/                 the ids that were delivered (`archive`)
       discarded/                 runs on their way out
 
 A run's id is computed from what it is found by (job name, target identity, generation), so finding it needs no index
@@ -18,15 +20,19 @@ import re
 import shutil
 import unicodedata
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from backfill.disk import PRIVATE_FOLDER, make_folder, sync_folder, write_durably
-from backfill.errors import LedgerError, UsageError
+from backfill.disk import NO_ROOM, PRIVATE_FOLDER, disk_stop, make_folder, sync_folder, write_durably
+from backfill.errors import LedgerError, StoppedError, UsageError
 from backfill.state.lock import RunLock
 from backfill.state.place import FOLDER_NAME, refuse_network
 
 LEDGER_FILE = "ledger.sqlite3"
+#: Stands between the id of an earlier run and its number; no run id has it.
+EARLIER_MARK = "~"
 _SLUG_CHARACTERS = 40
 _HASH_CHARACTERS = 8
 
@@ -85,30 +91,43 @@ class StateFolder:
         """Make the folder with what belongs in it, and remove what discarded runs have left.
 
         Raises:
-            UsageError: It is on a network file system, holds something else already, or cannot be made.
-            StoppedError: The disk is full.
+            UsageError: It is on a network file system, holds something else already, or cannot be made there.
+            StoppedError: The disk is full; or it holds runs already, and may not be written any more.
         """
         refuse_network(self.path)
-        if self.path.is_dir() and not self._runs.is_dir() and any(self.path.iterdir()):
+        names = {path.name for path in self.path.iterdir()} if self.path.is_dir() else set()  # at one moment
+        if names and self._runs.name not in names:
             # A project or home folder given by mistake must not become private and ignored by git.
             raise UsageError(
                 f"{self.path} holds other things and is no state folder",
                 hint="give a folder of its own with --state-dir, such as " + str(self.path / FOLDER_NAME),
             )
-        try:
+        with self._told(used=bool(names)):
             for folder in (self.path, self._runs, self._locks, self._discarded):
                 make_folder(folder)
             self.path.chmod(PRIVATE_FOLDER)  # whatever an earlier hand has made of it
             ignore = self.path / ".gitignore"
             if not ignore.exists():
-                write_durably(ignore, b"*\n")
-        except OSError as error:
-            raise UsageError(
-                f"the state folder {self.path} cannot be made: {error.strerror}",
-                hint="give another one with --state-dir",
-            ) from error
+                with suppress(FileNotFoundError):  # another process, at the same, has just renamed what both wrote
+                    write_durably(ignore, b"*\n")
         for leftover in self._discarded.iterdir():
             shutil.rmtree(leftover, ignore_errors=True)
+
+    @contextmanager
+    def _told(self, *, used: bool) -> Iterator[None]:
+        """A folder with runs that may not be written stops them; one that cannot be made is a wrong place."""
+        try:
+            yield
+        except (OSError, StoppedError) as error:
+            cause = error if isinstance(error, OSError) else error.__cause__
+            assert isinstance(cause, OSError)
+            stopped = disk_stop(cause, self.path)
+            if stopped is not None and (used or cause.errno in NO_ROOM):
+                raise stopped from cause
+            raise UsageError(
+                f"the state folder {self.path} cannot be made: {cause.strerror}",
+                hint="give another one with --state-dir",
+            ) from cause
 
     def run(self, run_id: str) -> RunFolder:
         """The folder of that run, there or not."""
@@ -140,6 +159,28 @@ class StateFolder:
             sync_folder(self._runs)
             shutil.rmtree(gone, ignore_errors=True)  # what is left of it, `prepare` removes another time
 
+    def earlier(self, run_id: str | None = None) -> list[RunFolder]:
+        """The runs in whose place a later one came (of that id, where given), the oldest first."""
+        if not self._earlier.is_dir():
+            return []
+        found = [RunFolder(path) for path in self._earlier.iterdir() if EARLIER_MARK in path.name]
+        found = [run for run in found if run_id is None or run.path.name.rpartition(EARLIER_MARK)[0] == run_id]
+        return sorted(found, key=lambda run: (run.run_id.rpartition(EARLIER_MARK)[0], _number(run)))
+
+    def put_away(self, run: RunFolder) -> RunFolder:
+        """Make room for a later run of the same id; returns where this one is from now on, for good. Hold its lock."""
+        make_folder(self._earlier)
+        number = max((_number(one) for one in self.earlier(run.run_id)), default=0) + 1
+        place = RunFolder(self._earlier / f"{run.run_id}{EARLIER_MARK}{number}")
+        run.path.rename(place.path)
+        sync_folder(self._earlier)
+        sync_folder(self._runs)
+        return place
+
+    @property
+    def _earlier(self) -> Path:
+        return self.path / "earlier"
+
     @property
     def _runs(self) -> Path:
         return self.path / "runs"
@@ -151,6 +192,12 @@ class StateFolder:
     @property
     def _discarded(self) -> Path:
         return self.path / "discarded"
+
+
+def _number(earlier: RunFolder) -> int:
+    """Which of the earlier runs of its id it is, from 1."""
+    number = earlier.run_id.rpartition(EARLIER_MARK)[2]
+    return int(number) if number.isdigit() else 0
 
 
 def run_id(job_name: str, target_kind: str, target_identity: str, generation: int) -> str:

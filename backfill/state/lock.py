@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import fcntl
 import os
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from backfill.disk import PRIVATE_FILE
+from backfill.disk import PRIVATE_FILE, out_of_space
 from backfill.errors import LockedError
 
 
@@ -39,7 +39,12 @@ class RunLock(AbstractContextManager["RunLock"]):
 
         Raises:
             LockedError: Another process (or another lock of this one) holds it.
+            StoppedError: The disk is full or takes nothing.
         """
+        with out_of_space(self._path.parent):
+            self._take()
+
+    def _take(self) -> None:
         descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, PRIVATE_FILE)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -51,13 +56,18 @@ class RunLock(AbstractContextManager["RunLock"]):
                 f"another process{who} is at work on the run {self._run_id}",
                 hint="wait until it is done, or interrupt it; `backfill status` shows how far it is",
             ) from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        try:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        except OSError:
+            os.close(descriptor)
+            raise
         self._descriptor = descriptor
 
     def release(self) -> None:
         """Let go; again does nothing. The file stays: removing it would let two processes lock two files."""
         if self._descriptor is not None:
-            os.ftruncate(self._descriptor, 0)
+            with suppress(OSError):  # on a disk that went read-only: the number of a process that is gone stays there
+                os.ftruncate(self._descriptor, 0)
             os.close(self._descriptor)
             self._descriptor = None

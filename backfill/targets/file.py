@@ -12,7 +12,7 @@ KindName = Literal["segment", "rudderstack", "compatible", "sandbox"]
 
 
 class LimitsForm(Form):
-    """What one request may hold; what is left out is Segment's."""
+    """What one request may hold; what is left out is as the kind has it."""
 
     body_bytes: int | None = Field(None, ge=1_000, description="Uncompressed bytes of a request's body.")
     call_bytes: int | None = Field(None, ge=200, description="Uncompressed bytes of one call.")
@@ -30,10 +30,17 @@ class ProfileForm(Form):
     write_key_file: str | None = Field(None, description="A file of mode 0600 that holds the write key.")
     id_scope: str | None = Field(None, description="Part of every message id; the key's digest where left out.")
     rate: Any = Field(None, description="Calls a second, such as 1000/s, or unlimited.")
+    requests: Any = Field(None, description="Requests a second, such as 50/s, or unlimited; besides `rate`.")
     gzip: bool | None = Field(None, description="Compress bodies.")
     limits: LimitsForm = Field(LimitsForm(), description="What one request may hold.")
     insecure: bool = Field(False, description="Allow plain http beyond loopback.")
     headers: dict[str, str] = Field({}, description="Further headers of every request.")
+    auth: Literal["basic", "bearer", "plain"] = Field("basic", description="How a request carries the write key.")
+    auth_header: str = Field("Authorization", description="The header that carries it.")
+    dedup_window: Any = Field(None, description="How long the target drops message ids it has seen, such as 24h.")
+    answers: Literal["status", "jitsu", "indexed"] | None = Field(
+        None, description="Whether a success names single calls that were refused, and how."
+    )
 
 
 class TargetsForm(Form):

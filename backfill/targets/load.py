@@ -9,13 +9,13 @@ from typing import Any, Final
 
 from backfill.document import Faults, read_document, suggest, validate
 from backfill.errors import UsageError
-from backfill.limits import SEGMENT, Limits
+from backfill.targets.duration import parse_duration
 from backfill.targets.endpoint import SEGMENT_REGIONS, Endpoint, EndpointError, parse_endpoint, region_of
 from backfill.targets.file import ProfileForm, TargetsForm
 from backfill.targets.profile import check_profile, without_keys
-from backfill.targets.rate import parse_rate
+from backfill.targets.rate import REQUESTS_HINT, parse_rate
 from backfill.targets.secret import Secret, checked_key, key_of_file
-from backfill.targets.target import DEFAULTS, Target, TargetKind, default_scope
+from backfill.targets.target import DEFAULTS, AnswerForm, AuthForm, Target, TargetKind, default_scope
 from backfill.targets.variables import filled_in, variables_in
 
 TARGETS_FILE: Final = "targets.yaml"
@@ -99,6 +99,7 @@ class Making:
                 f"{self.whose} id_scope holds the write key", hint="any fixed name will do; it is stored in the clear"
             )
         written = {name: value for name, value in profile.limits.model_dump().items() if value is not None}
+        usual, window = DEFAULTS[kind], profile.dedup_window
         return Target(
             name=self.name,
             kind=kind,
@@ -107,11 +108,17 @@ class Making:
             region=region_of(endpoint.url) if endpoint else "",
             write_key=key,
             id_scope=scope or default_scope(kind, key),
-            limits=replace(SEGMENT, **written) if written else Limits(),
-            rate=DEFAULTS[kind].rate if profile.rate is None else parse_rate(self.text(str(profile.rate))),
-            gzip=DEFAULTS[kind].gzip if profile.gzip is None else profile.gzip,
+            limits=replace(usual.limits, **written),
+            rate=usual.rate if profile.rate is None else parse_rate(self.text(str(profile.rate))),
+            requests=None if profile.requests is None else parse_rate(self.text(str(profile.requests)), REQUESTS_HINT),
+            gzip=usual.gzip if profile.gzip is None else profile.gzip,
             insecure=profile.insecure,
             headers=tuple((header, self.text(value)) for header, value in profile.headers.items()),
+            auth=AuthForm(profile.auth),
+            auth_header=profile.auth_header,
+            dedup_window=usual.dedup_window if window is None else parse_duration(self.text(str(window))),
+            answers=usual.answers if profile.answers is None else AnswerForm(profile.answers),
+            key_origin=self.key_origin if key is not None else "",
         )
 
     def endpoint(self, override: str | None) -> Endpoint | None:
@@ -140,10 +147,9 @@ class Making:
         if profile.kind == "sandbox" and not (profile.write_key or profile.write_key_file):
             return Secret("sandbox")
         if profile.write_key_file:
-            file = Path(self.text(profile.write_key_file)).expanduser()
-            file = self.file.parent / file if self.file else file
+            file = self.key_file
             return key_of_file(file) if need_key or file.exists() else None
-        variable = variables_in(profile.write_key)[0] if profile.write_key else KEY_VARIABLE
+        variable = self.key_variable
         if variable in self.environ:
             return checked_key(self.environ[variable], f"the variable {variable}")
         if need_key:
@@ -158,6 +164,25 @@ class Making:
             hint = f"export {missing[0]}=..., or write the value into {self.file}"
             raise UsageError(f"the target {self.name} needs the variable {missing[0]}, which is not set", hint=hint)
         return filled_in(value, self.environ)
+
+    @property
+    def key_file(self) -> Path:
+        """The file of `write_key_file`."""
+        file = Path(self.text(self.profile.write_key_file or "")).expanduser()
+        return self.file.parent / file if self.file else file
+
+    @property
+    def key_variable(self) -> str:
+        """The variable that holds the key where no file does."""
+        return variables_in(self.profile.write_key)[0] if self.profile.write_key else KEY_VARIABLE
+
+    @property
+    def key_origin(self) -> str:
+        """Where the key stands, for people."""
+        if self.profile.write_key_file:
+            return f"the file {self.key_file}"
+        stated = self.profile.write_key or self.profile.kind != "sandbox"
+        return f"the variable {self.key_variable}" if stated else ""
 
     @property
     def whose(self) -> str:

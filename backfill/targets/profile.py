@@ -10,9 +10,11 @@ from typing import Final
 from backfill.document import Faults
 from backfill.errors import Fault, UsageError
 from backfill.limits import SEGMENT
+from backfill.targets import duration
 from backfill.targets.endpoint import Endpoint, EndpointError, parse_endpoint
 from backfill.targets.file import ProfileForm
-from backfill.targets.rate import HINT, parse_rate
+from backfill.targets.rate import HINT, REQUESTS_HINT, parse_rate
+from backfill.targets.target import DEFAULTS, TargetKind
 from backfill.targets.variables import is_one_variable, is_torn, variables_in
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -35,6 +37,9 @@ def check_profile(faults: Faults, profile: ProfileForm, name: str, built_in: Pro
     check_rate(faults, profile, path)
     check_limits(faults, profile, path)
     check_headers(faults, profile, path)
+    check_auth(faults, profile, path)
+    check_window(faults, profile, path)
+    check_answers(faults, profile, path)
     scope = profile.id_scope
     if scope is not None and (not scope.strip() or not scope.isprintable()):
         faults.add(f"{path}.id_scope", "is empty" if not scope.strip() else "has control characters")
@@ -42,7 +47,10 @@ def check_profile(faults: Faults, profile: ProfileForm, name: str, built_in: Pro
 
 def check_variables(faults: Faults, profile: ProfileForm, path: str) -> None:
     """Note every `${` that is no `${VAR}`."""
-    texts = {name: getattr(profile, name) for name in ("endpoint", "write_key_file", "id_scope", "rate")}
+    texts = {
+        name: getattr(profile, name)
+        for name in ("endpoint", "write_key_file", "id_scope", "rate", "requests", "dedup_window")
+    }
     texts |= {f"headers.{name}": value for name, value in profile.headers.items()}
     for name, text in texts.items():
         if isinstance(text, str) and is_torn(text):
@@ -93,13 +101,14 @@ def check_place(faults: Faults, profile: ProfileForm, endpoint: Endpoint, path: 
 
 def check_rate(faults: Faults, profile: ProfileForm, path: str) -> None:
     """Note rates that are none."""
-    rate = profile.rate
-    if rate is None or (isinstance(rate, str) and variables_in(rate)):
-        return
-    try:
-        parse_rate(str(rate) if isinstance(rate, str | int | float) and not isinstance(rate, bool) else "")
-    except UsageError:
-        faults.add(f"{path}.rate", "is no rate", HINT)
+    for name, hint in (("rate", HINT), ("requests", REQUESTS_HINT)):
+        rate = getattr(profile, name)
+        if rate is None or (isinstance(rate, str) and variables_in(rate)):
+            continue
+        try:
+            parse_rate(str(rate) if isinstance(rate, str | int | float) and not isinstance(rate, bool) else "")
+        except UsageError:
+            faults.add(f"{path}.{name}", "is no rate", hint)
 
 
 def check_limits(faults: Faults, profile: ProfileForm, path: str) -> None:
@@ -108,8 +117,8 @@ def check_limits(faults: Faults, profile: ProfileForm, path: str) -> None:
         most = getattr(SEGMENT, name)
         if value is not None and value > most and profile.kind in ("segment", "sandbox"):
             faults.add(f"{path}.limits.{name}", f"is above Segment's own {most:,}: more is refused or dropped")
-    body = profile.limits.body_bytes or SEGMENT.body_bytes
-    if (profile.limits.call_bytes or SEGMENT.call_bytes) > body:
+    usual = DEFAULTS[TargetKind(profile.kind)].limits
+    if (profile.limits.call_bytes or usual.call_bytes) > (profile.limits.body_bytes or usual.body_bytes):
         faults.add(f"{path}.limits", "a call may be larger than a body", "raise `body_bytes` or lower `call_bytes`")
 
 
@@ -119,8 +128,50 @@ def check_headers(faults: Faults, profile: ProfileForm, path: str) -> None:
         inside = f"{path}.headers.{name}"
         if not _HEADER.fullmatch(name) or not value.isprintable() or not value.isascii():
             faults.add(inside, "is no header", "one line of ASCII", key=True)
-        elif name.casefold() in _OWN_HEADERS or name.casefold().startswith("content-"):
+        elif _is_ours(name):
             faults.add(inside, "is set by backfill", "remove it", key=True)
+
+
+def check_auth(faults: Faults, profile: ProfileForm, path: str) -> None:
+    """Note headers that cannot carry a key, and any other way than Basic where it is Segment."""
+    name = profile.auth_header
+    if profile.kind in ("segment", "sandbox") and (profile.auth != "basic" or name != "Authorization"):
+        field = "auth" if profile.auth != "basic" else "auth_header"
+        faults.add(f"{path}.{field}", "is not to be chosen for Segment", "Basic authentication is what it takes")
+        return
+    inside = f"{path}.auth_header"
+    if not _HEADER.fullmatch(name):
+        faults.add(inside, "is no header", "such as Authorization or X-Write-Key")
+    elif _is_ours(name):
+        if name.casefold() != "authorization":
+            faults.add(inside, "is set by backfill", "such as Authorization or X-Write-Key")
+    elif name.casefold() in {header.casefold() for header in profile.headers}:
+        faults.add(f"{path}.headers", f"also states {name}, which carries the write key", "remove it there")
+
+
+def check_window(faults: Faults, profile: ProfileForm, path: str) -> None:
+    """Note windows that are none, and any longer than Segment's own where it is Segment."""
+    window = profile.dedup_window
+    if window is None or (isinstance(window, str) and "${" in window):
+        return
+    try:
+        seconds = duration.parse_duration(window if isinstance(window, str) else "")
+    except UsageError:
+        faults.add(f"{path}.dedup_window", "is no duration", duration.HINT)
+        return
+    usual = DEFAULTS[TargetKind(profile.kind)].dedup_window
+    if profile.kind in ("segment", "sandbox") and seconds > usual:
+        faults.add(f"{path}.dedup_window", "is longer than the 24 h for which Segment remembers ids")
+
+
+def check_answers(faults: Faults, profile: ProfileForm, path: str) -> None:
+    """Note per-call answers expected of services that give none."""
+    if profile.answers not in (None, "status") and profile.kind != "compatible":
+        faults.add(f"{path}.answers", f"{profile.kind} names no single calls in its answers", "leave it out", key=True)
+
+
+def _is_ours(name: str) -> bool:
+    return name.casefold() in _OWN_HEADERS or name.casefold().startswith("content-")
 
 
 def without_keys(faults: Sequence[Fault]) -> list[Fault]:

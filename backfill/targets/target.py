@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Final
 
 from backfill.errors import UsageError
-from backfill.limits import SEGMENT_CALLS_PER_SECOND, Limits
+from backfill.limits import DEDUP_WINDOW_SECONDS, RUDDERSTACK, SEGMENT, SEGMENT_CALLS_PER_SECOND, Limits
 from backfill.targets.endpoint import EndpointError, parse_endpoint
 from backfill.targets.secret import Secret
 
@@ -26,20 +26,61 @@ class TargetKind(StrEnum):
     SANDBOX = "sandbox"
 
 
+class AuthForm(StrEnum):
+    """How a request carries the write key."""
+
+    BASIC = "basic"  # RFC 7617: the key as user, no password
+    BEARER = "bearer"  # RFC 6750
+    PLAIN = "plain"  # the key alone is the header's value
+
+
+class AnswerForm(StrEnum):
+    """What a success says in its body."""
+
+    STATUS = "status"  # nothing that counts
+    SUCCESS = "success"  # Segment: {"success": true}
+    OK = "ok"  # RudderStack: the text OK
+    JITSU = "jitsu"  # {"ok", "errors": ["Message ID: ...: words"], "receivedEvents", "okEvents"}
+    INDEXED = "indexed"  # {"errors": [{"index": 3, "message": "words"}]}
+
+    @property
+    def by_call(self) -> bool:
+        """Whether it names the calls that were refused within a batch that was taken."""
+        return self in (AnswerForm.JITSU, AnswerForm.INDEXED)
+
+
 @dataclass(frozen=True, slots=True)
 class KindDefaults:
     """What holds where a profile does not say otherwise."""
 
     rate: float | None  # calls a second
     gzip: bool
+    limits: Limits
+    dedup_window: float  # seconds
+    answers: AnswerForm
 
 
+#: Segment remembers ids for a day. RudderStack's server drops repeated ids only where that was turned on (off by
+#: default, then for an hour), and of a service that we do not know nothing is known: no window is taken for granted,
+#: since a wrong guess would deliver calls twice. The pace is the same careful one everywhere.
 DEFAULTS: Final = {
-    TargetKind.SEGMENT: KindDefaults(SEGMENT_CALLS_PER_SECOND, gzip=True),
-    TargetKind.RUDDERSTACK: KindDefaults(SEGMENT_CALLS_PER_SECOND, gzip=True),
-    # A service we do not know: the same careful pace, and bodies that anything can read.
-    TargetKind.COMPATIBLE: KindDefaults(SEGMENT_CALLS_PER_SECOND, gzip=False),
-    TargetKind.SANDBOX: KindDefaults(None, gzip=True),
+    TargetKind.SEGMENT: KindDefaults(
+        SEGMENT_CALLS_PER_SECOND,
+        gzip=True,
+        limits=SEGMENT,
+        dedup_window=DEDUP_WINDOW_SECONDS,
+        answers=AnswerForm.SUCCESS,
+    ),
+    TargetKind.RUDDERSTACK: KindDefaults(
+        SEGMENT_CALLS_PER_SECOND, gzip=True, limits=RUDDERSTACK, dedup_window=0, answers=AnswerForm.OK
+    ),
+    # Bodies that anything can read.
+    TargetKind.COMPATIBLE: KindDefaults(
+        SEGMENT_CALLS_PER_SECOND, gzip=False, limits=SEGMENT, dedup_window=0, answers=AnswerForm.STATUS
+    ),
+    TargetKind.SANDBOX: KindDefaults(
+        None, gzip=True, limits=SEGMENT, dedup_window=DEDUP_WINDOW_SECONDS, answers=AnswerForm.SUCCESS
+    ),
 }
 
 
@@ -59,6 +100,12 @@ class Target:
     gzip: bool
     insecure: bool = False  # plain http beyond loopback was asked for
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)  # further ones of every request
+    auth: AuthForm = AuthForm.BASIC
+    auth_header: str = "Authorization"
+    dedup_window: float = DEDUP_WINDOW_SECONDS  # seconds for which it drops message ids that it has seen
+    answers: AnswerForm = AnswerForm.STATUS
+    requests: float | None = None  # requests a second, besides `rate`; None: as many as that allows
+    key_origin: str = ""  # where the write key came from, for people: a variable or a file
 
     @property
     def live(self) -> bool:

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from backfill.errors import InterruptedRunError, SourceError
-from backfill.sources import inspect, line_of, load_snapshot, resolve, stage
+from backfill.sources import inspect, load_snapshot, resolve, stage
+from backfill.sources.line_of import line_of
 from tests.sourcing import Staged, staged
 
 Row = tuple[str, str | None]

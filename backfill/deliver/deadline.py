@@ -1,0 +1,100 @@
+"""The end of an attempt, whatever the other side does.
+
+A timeout of a socket counts from the last byte: a header that comes byte by byte, or one `100 Continue` after another,
+would keep an attempt alive for days. Here every wait of a connection is also cut to what is left of the attempt.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from ssl import SSLContext
+from typing import Any, Final
+
+import httpcore
+import httpx
+
+#: Written at once, in bytes. A timeout counts for each of these: TLS counts it for all that it is given.
+WRITE_BYTES: Final = 64 * 1024
+
+
+class Deadline:
+    """When the attempt under way ends. Real seconds, as the sockets have them. Used by one thread."""
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._end = 0.0
+
+    def begin(self, seconds: float) -> None:
+        """From now on there are so many seconds."""
+        self._end = self._monotonic() + seconds
+
+    def within(self, timeout: float | None, late: type[httpx.TimeoutException]) -> float:
+        """A timeout cut to what is left; raises `late` where nothing is."""
+        left = self._end - self._monotonic()
+        if left <= 0:
+            raise late("the attempt took too long")  # httpcore lets it pass, and gives the connection up
+        return left if timeout is None else min(timeout, left)
+
+    def rule(self, http: httpx.HTTPTransport) -> None:
+        """Let all connections of a transport that has made none yet keep to this.
+
+        httpx has no public way to it; tests/test_deliver_transport.py tells if this has no effect one day.
+        """
+        pool = http._pool  # noqa: SLF001
+        pool._network_backend = BoundedBackend(pool._network_backend, self)  # noqa: SLF001
+
+
+class BoundedBackend(httpcore.NetworkBackend):
+    """Makes connections that keep to a deadline."""
+
+    def __init__(self, inner: httpcore.NetworkBackend, deadline: Deadline) -> None:
+        self._inner = inner
+        self._deadline = deadline
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[Any] | None = None,
+    ) -> httpcore.NetworkStream:
+        """A connection; the timeout is for each address of the host."""
+        allowed = self._deadline.within(timeout, httpx.ConnectTimeout)
+        stream = self._inner.connect_tcp(host, port, allowed, local_address, socket_options)
+        return BoundedStream(stream, self._deadline)
+
+
+class BoundedStream(httpcore.NetworkStream):
+    """A connection that keeps to a deadline."""
+
+    def __init__(self, inner: httpcore.NetworkStream, deadline: Deadline) -> None:
+        self._inner = inner
+        self._deadline = deadline
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        """What has come."""
+        return self._inner.read(max_bytes, self._deadline.within(timeout, httpx.ReadTimeout))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        """Send it all."""
+        view = memoryview(buffer)
+        for start in range(0, len(view), WRITE_BYTES):
+            allowed = self._deadline.within(timeout, httpx.WriteTimeout)
+            self._inner.write(view[start : start + WRITE_BYTES], allowed)  # type: ignore[arg-type] # goes to send()
+
+    def close(self) -> None:
+        """Close it."""
+        self._inner.close()
+
+    def start_tls(
+        self, ssl_context: SSLContext, server_hostname: str | None = None, timeout: float | None = None
+    ) -> httpcore.NetworkStream:
+        """The same with TLS; Python counts the timeout for the whole handshake."""
+        allowed = self._deadline.within(timeout, httpx.ConnectTimeout)
+        return BoundedStream(self._inner.start_tls(ssl_context, server_hostname, allowed), self._deadline)
+
+    def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - as httpcore has it
+        """What httpcore wants to know of the socket."""
+        return self._inner.get_extra_info(info)

@@ -1,0 +1,54 @@
+"""What is in doubt when a delivery begins: how old that is, and what becomes of what is too old."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from backfill.deliver.model import Clock
+from backfill.deliver.steady import SET_BACK_SECONDS, SteadyClock
+from backfill.records import Batch, ClockMark, Decision, DeliveryLedger
+
+_log = logging.getLogger(__name__)
+
+
+def settle(ledger: DeliveryLedger, clock: Clock, window_seconds: float, decision: Decision | None) -> SteadyClock:
+    """Begin the run's clock, and carry out the decision on what is past the window, before any batch is handed out.
+
+    All of it is durable when this returns. Batches within the window are not decided about: they are sent again.
+    """
+    doubts = ledger.in_doubt()
+    steady = SteadyClock(clock, ledger.clock_mark(), doubts)
+    if steady.behind > SET_BACK_SECONDS:
+        text = f"the clock was set back: it shows {_text(clock.now())}, the run was at {_text(steady.now())} before"
+        if steady.set_back:
+            text += "; how long batches have been in doubt cannot be known"
+            ledger.lose_ages(text)
+            doubts = ledger.in_doubt()
+        _log.warning("%s", text)
+    ledger.mark_clock(steady.mark(window_seconds))
+    old = past_window(doubts, steady, window_seconds)
+    if old and decision is not None:
+        ledger.decide(old, decision, steady.now())
+    return steady
+
+
+def undecided(doubts: Sequence[Batch], last: ClockMark | None, clock: Clock, window_seconds: float) -> list[Batch]:
+    """Of the doubts those past the window if a delivery began now; nothing is written."""
+    return past_window(doubts, SteadyClock(clock, last, doubts), window_seconds)
+
+
+def past_window(doubts: Sequence[Batch], steady: SteadyClock, window_seconds: float) -> list[Batch]:
+    """Those that are not sent again by themselves: too old, or of an age that nobody knows."""
+    now = steady.now()
+    return [batch for batch in doubts if steady.set_back or not window_open(batch, window_seconds, now)]
+
+
+def window_open(batch: Batch, window_seconds: float, now: float) -> bool:
+    """Whether a batch may be sent (again), `now` being the run's clock."""
+    return batch.first_unknown_at is None or now - batch.first_unknown_at <= window_seconds
+
+
+def _text(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")

@@ -1,0 +1,97 @@
+"""The tree below a batch: parts that stand for it, and refused ones that are tried again. As in `statements`."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+
+from backfill.ledger.statements import end_attempt, reopen_run
+from backfill.limits import ENVELOPE_HEAD
+from backfill.records import Answer, Batch, BatchPart, BatchState, Outcome
+
+#: What a part may be from its beginning.
+STATES = frozenset({BatchState.PLANNED, BatchState.DELIVERED, BatchState.REJECTED})
+
+
+def check_parts(batch: Batch, answer: Answer, parts: Sequence[BatchPart]) -> None:
+    """Raise ValueError where these parts are not the calls of the batch, all of them and in their order."""
+    if answer.state is not BatchState.SPLIT or answer.outcome is Outcome.UNKNOWN:
+        raise ValueError(f"an attempt that was {answer.outcome} and makes its batch {answer.state} leaves no parts")
+    if sum(part.calls for part in parts) != batch.calls or any(part.calls < 1 for part in parts):
+        raise ValueError(f"parts of {[part.calls for part in parts]} calls are not the {batch.calls} of the batch")
+    if wrong := {part.state for part in parts} - STATES:
+        raise ValueError(f"no part begins as {', '.join(sorted(wrong))}")
+    start = begins(batch)
+    for part in parts:
+        if part.start != start:
+            raise ValueError(f"a part begins at byte {part.start}, where the one before ends is {start}")
+        start += part.bytes - len(ENVELOPE_HEAD) + 1  # and the comma
+    if start != begins(batch) + batch.bytes - len(ENVELOPE_HEAD) + 1:
+        raise ValueError(f"the parts end at byte {start - 1} of the planned batch, which is not where the batch ends")
+
+
+def begins(batch: Batch) -> int:
+    """Where the first call of a batch begins in the plain bytes of its planned batch."""
+    return len(ENVELOPE_HEAD) if batch.start is None else batch.start
+
+
+def split_batch(
+    connection: sqlite3.Connection, batch: Batch, number: int, answer: Answer, parts: Sequence[BatchPart]
+) -> list[Batch]:
+    """End the attempt and put the parts in the batch's place; returns those still to be delivered.
+
+    A part may have arrived with its parent where an earlier attempt at that had no known outcome: its doubt goes on,
+    also that of a refused one, which may be tried again one day.
+
+    Raises:
+        LedgerError: There is no such attempt without an end.
+    """
+    end_attempt(connection, batch.id, number, answer)
+    doubt, offset, length = connection.execute(
+        "SELECT first_unknown_at, offset, length FROM batches WHERE id = ?", (batch.id,)
+    ).fetchone()
+    root, first, planned = batch.root or batch.id, batch.first_call, []
+    for ordinal, part in enumerate(parts):
+        open_still = part.state is BatchState.PLANNED
+        since = None if part.state is BatchState.DELIVERED else doubt
+        (number_of_part,) = connection.execute(
+            "INSERT INTO batches (parent, root, shard, ordinal, state, calls, bytes, offset, length,"
+            " crc32, first_call, start, first_unknown_at, status, detail)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
+            (
+                *(batch.id, root, batch.shard, ordinal, part.state, part.calls, part.bytes, offset, length),
+                *(part.crc32, first, part.start, since),
+                *((part.status, part.detail) if part.state is BatchState.REJECTED else (None, None)),
+            ),
+        ).fetchone()
+        if open_still:
+            planned.append(
+                Batch(
+                    id=number_of_part,
+                    shard=batch.shard,
+                    calls=part.calls,
+                    bytes=part.bytes,
+                    offset=offset,
+                    length=length,
+                    crc32=part.crc32,
+                    first_unknown_at=since,
+                    first_call=first,
+                    root=root,
+                    start=part.start,
+                )
+            )
+        first += part.calls
+    return planned
+
+
+def retry_rejected(connection: sqlite3.Connection, *, at: float) -> int:
+    """Plan again what the target refused; a finished run is delivering then. Returns how many calls these are.
+
+    The attempts made stay, and count on.
+    """
+    rows = connection.execute(
+        "UPDATE batches SET state = 'planned', status = NULL, detail = NULL WHERE state = 'rejected' RETURNING calls"
+    ).fetchall()
+    if rows:
+        reopen_run(connection, at=at)
+    return sum(calls for (calls,) in rows)

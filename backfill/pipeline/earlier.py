@@ -1,0 +1,136 @@
+"""Runs in whose place a later one comes: what they delivered is archived, what tells of it is kept for good."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import time
+from contextlib import suppress
+
+from backfill.archive import Archive
+from backfill.errors import BackfillError, LedgerError, RefusedError, counted
+from backfill.ledger import Ledger, LedgerReader, RunRecord, RunState, RunStatus
+from backfill.pipeline.archiving import archive_all, archive_of, archive_run, related
+from backfill.pipeline.refused import list_refused
+from backfill.pipeline.work import Work
+from backfill.records import Decision
+from backfill.spool import Spool
+from backfill.state import RunFolder, StateFolder
+
+LOG = logging.getLogger(__name__)
+
+
+def supersede(work: Work, state: StateFolder, folder: RunFolder) -> None:
+    """Make room for a run that leaves out what this one has delivered; hold its lock.
+
+    What was not sent is given up. Ledger, calls and rejects are kept under another name, prepared bytes and snapshot
+    are not. A process killed anywhere in here leaves a run of which the same is done again: nothing is forgotten
+    before the archive and the ledger under its new name have it.
+
+    Raises:
+        RefusedError: Calls are in doubt, and nobody has said what is to become of them. Nothing was done then.
+        LedgerError: The ledger or a calls file is damaged.
+        StoppedError: The disk is full.
+    """
+    with Ledger.open(folder.ledger) as ledger:
+        status = ledger.reader.status()
+        settle_doubts(ledger, status, work.options.in_doubt)
+        if not status.over:
+            with suppress(
+                LedgerError
+            ):  # rows of calls that the target refused: of a killed process they are not listed
+                list_refused(ledger, folder, Spool(folder.spool))
+            ledger.set_state(RunState.ABANDONED, detail="given up for a run that leaves out what was delivered")
+    archive_all(state, status.record, work.around.stop.is_set)
+    Spool(folder.spool).remove_segments()
+    shutil.rmtree(folder.snapshot, ignore_errors=True)
+    shutil.rmtree(folder.path / "work", ignore_errors=True)
+    place = state.put_away(folder)
+    LOG.info("%s is kept as %s", status.record.run_id, place.run_id)
+
+
+def settle_doubts(ledger: Ledger, status: RunStatus, decision: Decision | None) -> None:
+    """Record what becomes of the calls in doubt.
+
+    Raises:
+        RefusedError: There are some, and no decision: to leave them out might lose them, to send them doubles them.
+    """
+    doubtful = ledger.reader.in_doubt()
+    if not doubtful:
+        return
+    run_id, calls = status.record.run_id, sum(batch.calls for batch in doubtful)
+    if decision is None:
+        ways = [] if status.over else [f"`backfill resume {run_id}` finds out what became of them, and sends the rest"]
+        ways += ["`--in-doubt skip` leaves them out for good", "`--in-doubt resend` sends them again under their ids"]
+        raise RefusedError(
+            f"{run_id}: {counted(calls, 'call is', 'calls are')} in doubt: no answer told whether"
+            f" {'it' if calls == 1 else 'they'} arrived",
+            hint="; ".join(ways),
+        )
+    if decision is Decision.SKIP:
+        ledger.decide(doubtful, decision, time.time())
+
+
+def forget_rehearsal(state: StateFolder, folder: RunFolder, record: RunRecord) -> None:
+    """Throw a rehearsal away that begins afresh, and its earlier ones: as if none of them had been; hold its lock.
+
+    The archive is made again, when it is wanted, from the ledgers of the runs that stay.
+    """
+    archive_of(state, record).forget()
+    for earlier in state.earlier(folder.run_id):
+        state.discard(earlier)
+    state.discard(folder)
+
+
+def refuse_other_scope(state: StateFolder, folder: RunFolder, id_scope: str) -> None:
+    """Raise RefusedError where earlier runs of that id delivered under another scope: all would be sent again."""
+    for earlier in state.earlier(folder.run_id)[-1:]:
+        with LedgerReader(earlier.ledger) as reader:
+            record = reader.status().record
+        if record.id_scope != id_scope:
+            raise RefusedError(
+                f"the scope of the message ids of {earlier.run_id} was {record.id_scope}, now it is {id_scope}",
+                hint=scope_ways(record),
+            )
+
+
+def scope_ways(record: RunRecord) -> str:
+    """The ways on where a run's ids were made under another scope."""
+    return (
+        f"`id_scope: {record.id_scope}` in the target's profile keeps the ids;"
+        f" `generation: {record.generation + 1}` in the job file sends all of it again under new ids"
+    )
+
+
+def delivered_elsewhere(state: StateFolder, record: RunRecord) -> int:
+    """How many calls other runs of the job have delivered to the target under its scope of ids.
+
+    Those of other generations and earlier ones of the same. 0 where that cannot be read: it is for people.
+    """
+    try:
+        for _, folder in related(state, record):
+            archive_run(state, folder)
+        archive: Archive = archive_of(state, record)
+        own = (record.run_id, record.created_at)
+        return sum(run.calls for run in archive.manifest().runs if (run.run_id, run.created_at) != own)
+    except BackfillError as error:
+        LOG.warning("%s", error.message)
+        return 0
+
+
+def content_warning(state: StateFolder, record: RunRecord) -> str:
+    """What to mind where a mapping was edited whose calls are known by their content; empty where there is nothing."""
+    if not record.only_new:
+        return ""
+    job = json.loads(record.job_data)
+    common = (job.get("defaults") or {}).get("message_key")
+    if "content" not in [call.get("message_key", common) for call in job["calls"]]:
+        return ""
+    others = [other for other, _ in related(state, record) if other.generation == record.generation]
+    if all(other.job_fingerprint == record.job_fingerprint for other in others):
+        return ""
+    return (
+        "the job was edited and has calls with `message_key: content`: where an edit changes a call, its id is new, and"
+        " it is sent again though it was delivered before"
+    )

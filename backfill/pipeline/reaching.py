@@ -1,0 +1,113 @@
+"""The target of a run: how it is reached, whether it is what it is to be, and where its source is looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+from backfill.deliver import TargetAccess
+from backfill.errors import UsageError
+from backfill.pipeline.work import Options
+from backfill.targets import Target, TargetKind
+
+SANDBOX_FOLDER = "sandbox"
+HEALTH_SECONDS = 5.0
+
+
+def access(target: Target, options: Options) -> TargetAccess:
+    """How to reach the target, with what the command line says of it.
+
+    Raises:
+        UsageError: There is no write key.
+    """
+    if target.write_key is None:
+        raise UsageError(f"there is no write key for {target.name}")
+    return TargetAccess(
+        batch_url=target.batch_url,
+        write_key=target.write_key.reveal(),
+        gzip=target.gzip if options.gzip is None else options.gzip,
+        rate=rate_of(target, options),
+        requests=target.requests,
+        body_limit=target.limits.body_bytes,
+        headers=dict(target.headers),
+        auth=target.auth,
+        auth_header=target.auth_header,
+        answers=target.answers,
+        source=source_in_words(target),
+    )
+
+
+def source_in_words(target: Target) -> str:
+    """Where people look whether calls arrived: the source is named by its key's place and digest, never by the key."""
+    if not target.live:
+        return "the sandbox (`backfill sandbox` serves what it holds)"
+    place = "the Source Debugger of the Segment source" if target.kind is TargetKind.SEGMENT else "the source"
+    region = f", region {target.region}" if target.region else ""
+    key = f"whose write key is in {target.key_origin} (its SHA-256 begins with {target.key_digest})"
+    return f"{place} {key}, at {target.endpoint}{region},"
+
+
+def rate_of(target: Target, options: Options) -> float | None:
+    """Calls a second; None for as fast as the target takes them."""
+    return None if options.unlimited else options.rate or target.rate
+
+
+@contextmanager
+def reachable(target: Target, state_folder: Path) -> Iterator[Target]:
+    """The target where it can be reached: a sandbox without an endpoint runs inside this process meanwhile.
+
+    Raises:
+        UsageError: It is to be a sandbox, but none of ours answers there.
+        LockedError: Another process runs a sandbox on the same store.
+    """
+    if target.live or target.endpoint:
+        refuse_stranger(target)
+        yield target
+    else:
+        from backfill.sandbox import Sandbox  # noqa: PLC0415 (a web server that live runs need not load: 60 ms)
+
+        with Sandbox(state_folder / SANDBOX_FOLDER) as sandbox:
+            yield target.at(sandbox.endpoint)
+
+
+def duplicates_held(target: Target) -> int | None:
+    """How many duplicates the sandbox at a target has counted so far; None of a live target, or where it does not say.
+
+    A rehearsal that sends again what the sandbox's store has already is told so: its calls count as delivered, since
+    the answer is 200, as Segment's would be.
+    """
+    if target.live:
+        return None
+    try:
+        answer = httpx.get(
+            f"{target.batch_url.rpartition('/v1/')[0]}/stats", timeout=HEALTH_SECONDS, trust_env=False
+        ).raise_for_status()
+        return int(answer.json()["duplicate"])
+    except (httpx.HTTPError, ValueError, KeyError):
+        return None
+
+
+def refuse_stranger(target: Target) -> None:
+    """Raise UsageError where the target is a sandbox at an endpoint at which none of ours answers.
+
+    Loopback alone proves little: a tunnel on it may lead to a live service.
+    """
+    if target.live or not target.endpoint:
+        return
+    from backfill.sandbox import SERVER_NAME  # noqa: PLC0415 (as above)
+
+    endpoint = target.endpoint
+    try:
+        answer = httpx.get(f"{endpoint}/health", timeout=HEALTH_SECONDS, trust_env=False)
+    except httpx.HTTPError as error:
+        raise UsageError(
+            f"no sandbox answers at {endpoint}: {error}", hint="`backfill sandbox` starts one; or leave --endpoint out"
+        ) from error
+    if not answer.headers.get("Server", "").startswith(SERVER_NAME):
+        raise UsageError(
+            f"what answers at {endpoint} is no sandbox of backfill",
+            hint="for a real target say --target segment or a profile's name",
+        )

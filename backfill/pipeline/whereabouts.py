@@ -1,0 +1,203 @@
+"""Whether and when a call went out: by its message id, in every run there is or was."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from backfill.archive import DELIVERED_FOLDER, ArchivedRun, ArchiveReader
+from backfill.errors import LedgerError, UsageError, counted
+from backfill.identity import message_id, namespace
+from backfill.ledger import Attempt, CallReader, Calls, RunRecord, RunState, RunStatus
+from backfill.records import CALL_RECORD
+from backfill.spool import CALL_RECORD_BYTES, Spool
+from backfill.state import RunFolder, StateFolder
+
+_UUID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_CALL_NUMBER = CALL_RECORD_BYTES - 1  # the last byte of a record of a calls file
+assert CALL_RECORD[-1] == ("call", "u1")
+
+
+@dataclass(frozen=True, slots=True)
+class Whereabouts:
+    """One call that a run has planned."""
+
+    kept_as: str  # the run's id, for an earlier one with its number
+    record: RunRecord | None  # None where the run's ledger is gone: then the archive alone knows
+    call: str  # label or type
+    calls: Calls | None  # the batch it stands in
+    attempts: tuple[Attempt, ...]  # at that batch, and at those that were split for it
+    given_up: bool = False  # its run was: what is not sent never is by this run
+
+    @property
+    def standing(self) -> str:
+        """delivered, rejected, in_doubt, pending, or given_up of what was pending."""
+        standing = self.calls.standing if self.calls else "delivered"
+        return "given_up" if self.given_up and standing == "pending" else standing
+
+
+def sixteen_of(identity: str) -> bytes:
+    """The sixteen bytes that stand for a message id in calls files and archive (see records.CALL_RECORD)."""
+    if _UUID.fullmatch(identity):
+        return uuid.UUID(identity).bytes
+    return hashlib.sha256(identity.encode("utf-8", "surrogatepass")).digest()[:16]
+
+
+def ids_of_key(record: RunRecord, key: Sequence[str]) -> dict[str, str]:
+    """The message id of that key for each of the run's calls that has keys of so many values, by label or type.
+
+    Raises:
+        UsageError: None has.
+    """
+    job = json.loads(record.job_data)
+    defaults = job.get("defaults") or {}
+    found, wanted = {}, []
+    for call in job["calls"]:
+        scope = str(call.get("label") or call["type"])
+        size, given = key_size(call, defaults)
+        wanted.append(f"{scope}: {size}")
+        if size == len(key):
+            space = namespace(record.id_scope, record.job_name, scope, record.generation)
+            found[scope] = key[0] if given else message_id(space, key)
+    if not found:
+        raise UsageError(
+            f"no call of {record.job_name} has a key of {counted(len(key), 'value', 'values')} ({', '.join(wanted)})",
+            hint="give --key once for each value, in the order of the job's message_key",
+        )
+    return found
+
+
+def key_size(call: Mapping[str, Any], defaults: Mapping[str, Any]) -> tuple[int, bool]:
+    """How many values the key of a call has, and whether it is the message id itself; the job's data as written."""
+    own = next((one for one in (call, defaults) if "message_key" in one or "message_id" in one), {})
+    if "message_id" in own:
+        return 1, True
+    key = own.get("message_key")
+    if key == "row":
+        return 2, False  # the file and the record's number
+    return (len(key) if isinstance(key, list) else 1), False
+
+
+def find_call(state: StateFolder, identity: str, run_id: str | None = None) -> list[Whereabouts]:
+    """Every call of that message id that a run has planned (a run of that id, where given), the latest run first.
+
+    Answers from the archive where that covers a run, else from the run's own files; runs under way included. That
+    there is no such call is said only after every run's own files were read.
+
+    Raises:
+        LedgerError: A ledger is damaged.
+    """
+    wanted = sixteen_of(identity)
+    known: dict[Incarnation, Archived] = {}
+    for archive in archives(state):
+        for run in archive.manifest.runs:
+            known.setdefault((run.run_id, run.created_at), Archived(run, set()))
+        for place in archive.find(wanted):
+            known[place.run.run_id, place.run.created_at].places.add((place.shard, place.call))
+    return _found(state, wanted, run_id, known) or _found(state, wanted, run_id, {})
+
+
+#: What tells a run from those of the same id before and after it: the id, and when it was begun.
+Incarnation = tuple[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Archived:
+    """What the archive says of one id in one run."""
+
+    run: ArchivedRun
+    places: set[tuple[int, int]]  # shard, call
+
+
+def _found(
+    state: StateFolder, identity: bytes, run_id: str | None, archived: Mapping[Incarnation, Archived]
+) -> list[Whereabouts]:
+    found: list[tuple[float, Whereabouts]] = []
+    gone = dict(archived)
+    for folder in [*state.runs(), *state.earlier()]:
+        with CallReader(folder.ledger) as reader:
+            status = reader.status()
+            known = gone.pop((status.record.run_id, status.record.created_at), None)
+            if run_id in (None, status.record.run_id):
+                told = _told(reader, folder, status, identity, known)
+                found += [(status.record.created_at, one) for one in told]
+    for known in gone.values():  # their ledgers are gone
+        if known.places and run_id in (None, known.run.run_id):
+            found.append((known.run.created_at, Whereabouts(known.run.run_id, None, "", None, ())))
+    return [one for _, one in sorted(found, key=lambda pair: -pair[0])]
+
+
+def _told(
+    reader: CallReader, folder: RunFolder, status: RunStatus, identity: bytes, archived: Archived | None
+) -> list[Whereabouts]:
+    """What a run tells of an id; where the archive is wrong about it (it is damaged), by the run's own files."""
+    places = set(places_in(reader, folder, identity, archived.run if archived else None))
+    places |= archived.places if archived else set()
+    told = [told_of(reader, folder, status, place, identity) for place in sorted(places)]
+    if archived and None in told:
+        return _told(reader, folder, status, identity, None)
+    return [one for one in told if one is not None]
+
+
+def archives(state: StateFolder) -> Iterator[ArchiveReader]:
+    """Every archive that can be read; of one that cannot, the runs' own files are read instead."""
+    folder = state.path / DELIVERED_FOLDER
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        try:
+            reader = ArchiveReader.open(path)
+        except LedgerError:
+            continue
+        if reader is not None:
+            yield reader
+
+
+def places_in(
+    reader: CallReader, folder: RunFolder, identity: bytes, archived: ArchivedRun | None
+) -> Iterator[tuple[int, int]]:
+    """Where a run has the id: (shard, call) of those calls that the archive does not cover."""
+    leaves = reader.leaves()
+    covered = archived is not None and archived.calls == sum(leaf.calls for leaf in leaves if leaf.settled)
+    spool = Spool(folder.spool) if leaves else None
+    for shard in sorted({leaf.shard for leaf in leaves if not (covered and leaf.settled)}):
+        assert spool is not None  # there are leaves
+        try:
+            plain = spool.calls_path(shard).read_bytes()
+        except FileNotFoundError as error:
+            raise LedgerError(f"{error.filename} is missing", hint="put it back from a copy") from error
+        yield from ((shard, call) for call in calls_with(plain, identity))
+
+
+def calls_with(records: bytes, identity: bytes) -> Iterable[int]:
+    """The indexes of the records of a calls file that begin with these bytes."""
+    at = records.find(identity)
+    while at >= 0:
+        call, offset = divmod(at, CALL_RECORD_BYTES)
+        if not offset:
+            yield call
+        at = records.find(identity, at + 1)
+
+
+def told_of(
+    reader: CallReader, folder: RunFolder, status: RunStatus, place: tuple[int, int], identity: bytes
+) -> Whereabouts | None:
+    """What the ledger tells of a call; None where the place is not the id's, as a damaged archive may say."""
+    shard, call = place
+    path = Spool(folder.spool).calls_path(shard)
+    calls = reader.standing(shard, call)
+    if calls is None or not path.is_file():
+        return None
+    with path.open("rb") as file:
+        file.seek(call * CALL_RECORD_BYTES)
+        entry = file.read(CALL_RECORD_BYTES)
+    if not entry.startswith(identity):
+        return None
+    made = json.loads(status.record.job_data)["calls"][entry[_CALL_NUMBER]]
+    scope = str(made.get("label") or made["type"])
+    attempts = tuple(reader.attempts(calls.batch))
+    given_up = status.state is RunState.ABANDONED
+    return Whereabouts(folder.run_id, status.record, scope, calls, attempts, given_up)

@@ -1,0 +1,58 @@
+"""How counts are written in messages."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from backfill.deliver import DeliveryEnd, TargetAccess
+from backfill.deliver.ending import canary_end
+from backfill.errors import counted
+from backfill.pipeline.delivering import doubt_text
+from backfill.records import Batch, Decision, DeliveryTotals
+
+#: A count put before a noun in the plural by an f-string: right of most numbers, wrong of 1.
+PLURAL = re.compile(r"\{[^{}]*(?::,|len\([^{}]*\))\} (?:calls|rows|batches|requests|rejects|records|commits|columns)\b")
+
+
+@pytest.mark.parametrize(("count", "text"), [(0, "0 calls"), (1, "1 call"), (2, "2 calls"), (12345, "12,345 calls")])
+def test_counted(count: int, text: str) -> None:
+    """One of a kind is in the singular; thousands are told apart."""
+    assert counted(count, "call", "calls") == text
+
+
+def test_no_count_has_a_fixed_plural(repository: Path) -> None:
+    """Messages have their counts and nouns from `counted`."""
+    assert PLURAL.search('f"{calls:,} calls that"')
+    found = [
+        f"{path.name}:{number}: {line.strip()}"
+        for path in sorted((repository / "backfill").rglob("*.py"))
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if PLURAL.search(line) and "raise ValueError" not in line and "== 1" not in line
+    ]
+    assert not found
+
+
+def ended(calls: int) -> DeliveryEnd:
+    """A canary that so many calls of were received."""
+    return canary_end(DeliveryTotals(calls=calls), TargetAccess("https://x/v1/batch", "key"))
+
+
+def test_canary() -> None:
+    """Of ten calls nine may be refused."""
+    assert ended(1).message.endswith("1 call was received")
+    assert ended(10).message.endswith("10 calls were received")
+
+
+@pytest.mark.parametrize("decision", [None, *Decision])
+def test_doubts(decision: Decision | None) -> None:
+    """Verbs and pronouns go with their nouns."""
+    one = doubt_text([Batch(1, 0, 1, 9, 0, 9, 0)], decision)
+    assert one.startswith("1 call, ")
+    assert " is " in one
+    assert not re.search(r"\b(are|they)\b", one)
+    more = doubt_text([Batch(1, 0, 1, 9, 0, 9, 0), Batch(2, 0, 1, 9, 0, 9, 0)], decision)
+    assert more.startswith("2 calls, ")
+    assert " are " in more
