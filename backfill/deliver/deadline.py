@@ -15,7 +15,7 @@ import httpcore
 import httpx
 
 #: Written at once, in bytes. A timeout counts for each of these: TLS counts it for all that it is given.
-WRITE_BYTES: Final = 64 * 1024
+WRITE_BYTES: Final = 128 * 1024
 
 
 class Deadline:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -46,6 +47,7 @@ class CompiledCall:
     namespace: str  # of its message ids
     reads: tuple[str, ...]  # columns of the snapshot it needs, in snapshot order
     derived: tuple[pl.Expr, ...]  # each may read those before it
+    probes: Mapping[str, pl.Expr]  # of some derived columns: one boolean, false where all of a frame's column is null
     made: pl.Expr | None  # false or null: the row does not make this call; None: every row does
     checks: tuple[Check, ...]
     key: Key

@@ -30,6 +30,7 @@ class Binder:
     expressions: Mapping[str, str]  # SQL text -> snapshot column
     reads: set[str] = field(default_factory=set)
     derived: dict[str, pl.Expr] = field(default_factory=dict)
+    probes: dict[str, pl.Expr] = field(default_factory=dict)
     checks: list[Check] = field(default_factory=list)
 
     # -- columns ------------------------------------------------------------------------------------------------

@@ -24,6 +24,8 @@ from backfill.timestamps import iso_milliseconds
 _PLACEHOLDER = f"(?i)^(?:{'|'.join(re.escape(word) for word in PLACEHOLDERS)})$|{PLACEHOLDER_PATTERN}"
 #: Either, in one scan; the few it finds are told apart afterwards.
 _SUSPECT = f"{_PLACEHOLDER}|{FLOAT_ID_PATTERN}"
+#: The same in any line: one search through all ids of a frame, joined by line ends, which seldom finds one.
+_SUSPECT_LINE = f"(?m){_SUSPECT}"
 _IDS = ("userId", "anonymousId", "groupId", "previousId")
 #: Boolean column that sources adds where `where` reads declared columns.
 WHERE_COLUMN = "__bf_where_bad"
@@ -77,6 +79,7 @@ def _compile(binder: Binder, call: Call, index: int, space: str, library_version
             *sorted(binder.reads - set(binder.columns)),
         ),
         derived=tuple(binder.derived.values()),
+        probes=binder.probes,
         made=made,
         checks=tuple(binder.checks),
         key=key,
@@ -129,6 +132,7 @@ def _ids(binder: Binder, call: Call, top: Node) -> None:
         missing = text.is_null() | (text == "") if required else text == ""
         binder.check(missing_code, cell.column, missing, text)
         suspect = binder.derive(f"__bf_suspect:{name}", pl.when(text.str.contains(_SUSPECT)).then(text))
+        binder.probes[f"__bf_suspect:{name}"] = text.str.join("\n").str.contains(_SUSPECT_LINE)
         binder.check("BF105", cell.column, (suspect != "") & suspect.str.contains(_PLACEHOLDER), text)
         binder.check("BF115", cell.column, suspect.str.contains(FLOAT_ID_PATTERN), text)
         if name == "groupId":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -61,7 +61,7 @@ def _key_text(call: CompiledCall) -> pl.Expr:
 
 def evaluate(call: CompiledCall, frame: pl.DataFrame, call_bytes: int, repeat: pl.Expr | None = None) -> Evaluated:
     """Map, check and encode; `call_bytes` is the largest size a call may have, `repeat` the hash to add, if any."""
-    work = derive(frame, call.derived)
+    work = derive(frame, call.derived, call.probes)
     masks = {f"m{number}": check.mask.fill_null(value=False) for number, check in enumerate(call.checks)}
     made = call.made if call.made is not None else pl.lit(value=True)
     errors = [pl.col(f"m{n}") for n, check in enumerate(call.checks) if check.severity is Severity.ERROR]
@@ -84,9 +84,13 @@ def evaluate(call: CompiledCall, frame: pl.DataFrame, call_bytes: int, repeat: p
     return Evaluated(totals["made"], totals["bad"] + len(oversize), calls, problems, counts)
 
 
-def derive(frame: pl.DataFrame, derived: Iterable[pl.Expr]) -> pl.DataFrame:
+def derive(frame: pl.DataFrame, derived: Iterable[pl.Expr], probes: Mapping[str, pl.Expr]) -> pl.DataFrame:
     """The frame with derived columns added, one after the other since a later one may read an earlier."""
     for column in derived:
+        name = column.meta.output_name()
+        if name in probes and not frame.select(probes[name]).item():
+            frame = frame.with_columns(pl.lit(None, pl.String).alias(name))
+            continue
         frame = frame.with_columns(column)
     return frame
 

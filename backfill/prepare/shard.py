@@ -91,7 +91,7 @@ def key_hashes(line: Line, start: int, stop: int) -> Hashes:
         expression = repeat_hash(call, by_id=line.by_id)
         columns, derived = needed(call, expression)
         for frame in line.frames.walk_rows(start, stop, columns):
-            hashed = derive(frame, derived).select(pl.col(ROW_COLUMN), expression.alias("hash"))
+            hashed = derive(frame, derived, call.probes).select(pl.col(ROW_COLUMN), expression.alias("hash"))
             found.append(hashed["hash"].drop_nulls().to_numpy())
     return np.concatenate(found) if found else np.empty(0, np.uint64)
 
