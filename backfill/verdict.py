@@ -104,7 +104,7 @@ class StopReason(StrEnum):
 class Patience:
     """How long to go on: counted attempts of one batch, and seconds without anything accepted."""
 
-    attempts: int = 10
+    attempts: int = 30  # 23 minutes of back-off: an outage of ten minutes is nobody's business
     seconds: float = 12 * 3600.0
 
 

@@ -126,7 +126,7 @@ def delivery_options(command: Command) -> Command:
         click.option(
             "--attempts",
             type=click.IntRange(1, 1_000),
-            help="Attempts at one batch before the run stops, those a Retry-After asks for aside [default: 10].",
+            help="Attempts at one batch before the run stops, those a Retry-After asks for aside [default: 30].",
         ),
         click.option("--concurrency", type=click.IntRange(1, 64), help="Requests in flight at once, at most."),
         click.option("--rate", metavar="1000/s|unlimited", help="Calls a second [default: the target's]."),
