@@ -8,10 +8,9 @@ import shutil
 import time
 from contextlib import suppress
 
-from backfill.archive import Archive
 from backfill.errors import BackfillError, LedgerError, RefusedError, counted
-from backfill.ledger import Ledger, LedgerReader, RunRecord, RunState, RunStatus
-from backfill.pipeline.archiving import archive_all, archive_of, archive_run, related
+from backfill.ledger import CallReader, Ledger, LedgerReader, RunRecord, RunState, RunStatus
+from backfill.pipeline.archiving import archive_all, archive_of, related
 from backfill.pipeline.refused import list_refused
 from backfill.pipeline.work import Work
 from backfill.records import Decision
@@ -109,11 +108,12 @@ def delivered_elsewhere(state: StateFolder, record: RunRecord) -> int:
     Those of other generations and earlier ones of the same. 0 where that cannot be read: it is for people.
     """
     try:
-        for _, folder in related(state, record):
-            archive_run(state, folder)
-        archive: Archive = archive_of(state, record)
-        own = (record.run_id, record.created_at)
-        return sum(run.calls for run in archive.manifest().runs if (run.run_id, run.created_at) != own)
+        delivered = {(run.run_id, run.created_at): run.calls for run in archive_of(state, record).manifest().runs}
+        for other, folder in related(state, record):
+            with CallReader(folder.ledger) as reader:
+                delivered[other.run_id, other.created_at] = sum(calls.calls for calls in reader.settled())
+        delivered.pop((record.run_id, record.created_at), None)
+        return sum(delivered.values())
     except BackfillError as error:
         LOG.warning("%s", error.message)
         return 0
