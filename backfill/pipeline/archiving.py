@@ -105,18 +105,20 @@ def _with_all_runs(
 ) -> T:
     archive = archive_of(state, record, cancelled)
     runs = related(state, record)
-    try:
+
+    def archived() -> T:
         for _, folder in runs:
             archive_run(state, folder, cancelled)
         return use(archive)
+
+    try:
+        return archived()
     except LedgerError as error:
         if not rebuildable(archive, [other for other, _ in runs]):
             raise
         LOG.warning("%s: the archive of delivered ids is made again from the ledgers", error.message)
     archive.forget()
-    for _, folder in runs:
-        archive_run(state, folder, cancelled)
-    return use(archive)
+    return archived()
 
 
 def was_archived(state: StateFolder, record: RunRecord) -> bool:
