@@ -7,14 +7,17 @@ import socket
 import ssl
 import threading
 import time
+from base64 import b64encode
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-import httpx
+import httpcore
 import pytest
 
 from backfill.deliver import Clock, DeliveryOptions, EndKind, TargetAccess
+from backfill.deliver.deadline import BoundedStream, Deadline
+from backfill.deliver.environment import proxy_for, tls_context
 from backfill.deliver.failures import failure_of
 from backfill.deliver.model import Errand
 from backfill.deliver.recorded import DETAIL_CHARACTERS
@@ -22,14 +25,12 @@ from backfill.deliver.transport import (
     ANSWER_BYTES,
     ANSWER_SECONDS,
     Transport,
-    is_loopback,
-    proxy_for,
-    tls_context,
 )
 from backfill.errors import ExitCode, UsageError
 from backfill.limits import SEGMENT
 from backfill.records import BatchState, Outcome
 from backfill.targets import AnswerForm
+from backfill.targets.endpoint import is_loopback
 from backfill.verdict import Failure, Patience, StopReason
 from tests.delivery_fakes import KEY, Endpoint, Run, Shelf, Simulated, Step
 
@@ -142,6 +143,35 @@ def test_a_target_that_does_not_read() -> None:
         assert failed(run) == (Failure.WRITE_TIMEOUT.value, Outcome.UNKNOWN)
 
 
+class Kept(httpcore.NetworkStream):
+    """A connection that keeps what is written, piece by piece, and always has something to read."""
+
+    def __init__(self) -> None:
+        self.pieces: list[bytes] = []
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        """Keep it."""
+        assert timeout is not None
+        self.pieces.append(bytes(buffer))
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        """Something."""
+        assert timeout is not None
+        return b"."[:max_bytes]
+
+
+def test_head_and_body_leave_together() -> None:
+    """One system call and, where it is small, one packet for both; a request without a body leaves as well."""
+    kept, deadline = Kept(), Deadline()
+    deadline.begin(60)
+    stream = BoundedStream(kept, deadline)
+    for pieces in ([b"head", b"body", b""], [b"CONNECT", b""], [b"head", b"first", b"second", b""]):
+        for piece in pieces:
+            stream.write(piece)
+        stream.read(1)
+    assert kept.pieces == [b"headbody", b"CONNECT", b"headfirst", b"second"]
+
+
 class TestDeadline:
     """An attempt ends, however often the other side gives a sign of life."""
 
@@ -223,16 +253,11 @@ class TestTls:
             assert Run(Shelf(2), endpoint.url).go().kind is EndKind.FINISHED
         assert len(endpoint.seen) == 2
 
-    def test_a_bundle_of_the_target(self, tls: ssl.SSLContext) -> None:
-        """So does the target itself."""
-        with Endpoint([Step(503)], tls=tls) as endpoint:
-            run = Run(Shelf(2), endpoint.url, Simulated().clock(), access={"verify": str(CERTIFICATE)})
-            assert run.go().kind is EndKind.FINISHED
-
-    def test_another_name(self, tls: ssl.SSLContext) -> None:
+    def test_another_name(self, tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch) -> None:
         """A certificate for another host does not do."""
+        monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
         with Endpoint(tls=tls) as endpoint:
-            run = Run(Shelf(1), endpoint.url.replace("localhost", "127.0.0.1"), access={"verify": str(CERTIFICATE)})
+            run = Run(Shelf(1), endpoint.url.replace("localhost", "127.0.0.1"))
             assert run.go().reason is StopReason.CERTIFICATE
 
     def test_no_tls_there(self) -> None:
@@ -403,7 +428,7 @@ class TestProxy:
         """HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY, in either case, as other tools read them."""
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
-        assert proxy_for(httpx.URL(url)) == proxy
+        assert proxy_for(url) == proxy
 
     def test_it_is_used(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Plain HTTP to another host goes to the proxy, with the whole URL."""
@@ -413,6 +438,15 @@ class TestProxy:
             assert run.go().kind is EndKind.FINISHED
         assert endpoint.seen[0].path == "http://events.example/v1/batch"
         assert json.loads(endpoint.seen[0].plain)["batch"]
+
+    def test_its_user(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Name and password in its URL go to the proxy, and the write key to the target."""
+        with Endpoint() as endpoint:
+            monkeypatch.setenv("http_proxy", f"http://ann:p%40ss@127.0.0.1:{endpoint.port}")
+            assert Run(Shelf(1), "http://events.example/v1/batch").go().kind is EndKind.FINISHED
+        headers = endpoint.seen[0].headers
+        assert headers["proxy-authorization"] == f"Basic {b64encode(b'ann:p@ss').decode()}"
+        assert headers["authorization"] == f"Basic {b64encode(f'{KEY}:'.encode()).decode()}"
 
     def test_one_that_refuses(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """It answers CONNECT with 403: nothing has left for the target."""
@@ -432,22 +466,21 @@ class TestProxy:
 @pytest.mark.parametrize(
     ("error", "failure"),
     [
-        (httpx.ConnectTimeout(""), Failure.CONNECT_TIMEOUT),
-        (httpx.PoolTimeout(""), Failure.CONNECT_TIMEOUT),
-        (httpx.ProxyError(""), Failure.PROXY),
-        (httpx.WriteTimeout(""), Failure.WRITE_TIMEOUT),
-        (httpx.WriteError(""), Failure.WRITE),
-        (httpx.ReadTimeout(""), Failure.READ_TIMEOUT),
-        (httpx.ReadError(""), Failure.READ),
-        (httpx.CloseError(""), Failure.READ),
-        (httpx.ConnectError(""), Failure.CONNECT),
-        (httpx.RemoteProtocolError("Server disconnected without sending a response."), Failure.DISCONNECTED),
-        (httpx.RemoteProtocolError("illegal status line"), Failure.GARBLED),
-        (httpx.TransportError(""), Failure.READ),
+        (httpcore.ConnectTimeout(""), Failure.CONNECT_TIMEOUT),
+        (httpcore.PoolTimeout(""), Failure.CONNECT_TIMEOUT),
+        (httpcore.ProxyError(""), Failure.PROXY),
+        (httpcore.WriteTimeout(""), Failure.WRITE_TIMEOUT),
+        (httpcore.WriteError(""), Failure.WRITE),
+        (httpcore.ReadTimeout(""), Failure.READ_TIMEOUT),
+        (httpcore.ReadError(""), Failure.READ),
+        (httpcore.ConnectError(""), Failure.CONNECT),
+        (httpcore.RemoteProtocolError("Server disconnected without sending a response."), Failure.DISCONNECTED),
+        (httpcore.RemoteProtocolError("illegal status line"), Failure.GARBLED),
+        (httpcore.NetworkError(""), Failure.READ),
     ],
 )
-def test_failures(error: httpx.TransportError, failure: Failure) -> None:
-    """Each exception of httpx has its failure; what is not known leaves the outcome unknown."""
+def test_failures(error: Exception, failure: Failure) -> None:
+    """Each exception of httpcore has its failure; what is not known leaves the outcome unknown."""
     assert failure_of(error) is failure
 
 

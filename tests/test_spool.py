@@ -138,7 +138,7 @@ def test_reading_beyond_a_segment(tmp_path: Path) -> None:
         spool.deflated(last)
     spool.segment_path(0).unlink()
     with pytest.raises(LedgerError, match="is missing"):
-        spool.plain(last)
+        Spool(tmp_path).plain(last)
 
 
 def test_a_longer_content_than_recorded_is_noticed(tmp_path: Path) -> None:

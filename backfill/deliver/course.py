@@ -9,6 +9,7 @@ from collections.abc import Callable
 from backfill.deliver.concurrency import Control
 from backfill.deliver.doubts import settle, window_open
 from backfill.deliver.ending import canary_end, clock_end, finished_end, interrupted_end, stop_end, window_end
+from backfill.deliver.environment import tls_context
 from backfill.deliver.feed import Feed, Lot
 from backfill.deliver.halving import FRUITLESS_BATCHES, Fruitless, Halved, LotEnd
 from backfill.deliver.model import Attempt, Clock, DeliveryEnd, DeliveryOptions, Errand, HaltedError, TargetAccess
@@ -17,7 +18,7 @@ from backfill.deliver.retried import Retried
 from backfill.deliver.skew import SkewWatch
 from backfill.deliver.slots import Slot, Slots
 from backfill.deliver.tally import Tally
-from backfill.deliver.transport import Transport, tls_context
+from backfill.deliver.transport import Transport
 from backfill.deliver.waiting import Gate, Pace, Paced, Pause, Waiter
 from backfill.records import Batch, BatchBytes, Decision, DeliveryLedger, DeliveryTotals
 from backfill.verdict import StopReason

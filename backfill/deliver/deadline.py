@@ -12,7 +12,6 @@ from ssl import SSLContext
 from typing import Any, Final
 
 import httpcore
-import httpx
 
 #: Written at once, in bytes. A timeout counts for each of these: TLS counts it for all that it is given.
 WRITE_BYTES: Final = 128 * 1024
@@ -29,20 +28,12 @@ class Deadline:
         """From now on there are so many seconds."""
         self._end = self._monotonic() + seconds
 
-    def within(self, timeout: float | None, late: type[httpx.TimeoutException]) -> float:
+    def within(self, timeout: float | None, late: type[httpcore.TimeoutException]) -> float:
         """A timeout cut to what is left; raises `late` where nothing is."""
         left = self._end - self._monotonic()
         if left <= 0:
-            raise late("the attempt took too long")  # httpcore lets it pass, and gives the connection up
+            raise late("the attempt took too long")
         return left if timeout is None else min(timeout, left)
-
-    def rule(self, http: httpx.HTTPTransport) -> None:
-        """Let all connections of a transport that has made none yet keep to this.
-
-        httpx has no public way to it; tests/test_deliver_transport.py tells if this has no effect one day.
-        """
-        pool = http._pool  # noqa: SLF001
-        pool._network_backend = BoundedBackend(pool._network_backend, self)  # noqa: SLF001
 
 
 class BoundedBackend(httpcore.NetworkBackend):
@@ -61,7 +52,7 @@ class BoundedBackend(httpcore.NetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
         """A connection; the timeout is for each address of the host."""
-        allowed = self._deadline.within(timeout, httpx.ConnectTimeout)
+        allowed = self._deadline.within(timeout, httpcore.ConnectTimeout)
         stream = self._inner.connect_tcp(host, port, allowed, local_address, socket_options)
         return BoundedStream(stream, self._deadline)
 
@@ -72,16 +63,28 @@ class BoundedStream(httpcore.NetworkStream):
     def __init__(self, inner: httpcore.NetworkStream, deadline: Deadline) -> None:
         self._inner = inner
         self._deadline = deadline
+        self._held: bytes | None = None  # the first that was written since something was read: the head of a request
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """What has come."""
-        return self._inner.read(max_bytes, self._deadline.within(timeout, httpx.ReadTimeout))
+        if self._held:  # a request without a body, such as CONNECT
+            self._write(self._held, timeout)
+        self._held = None
+        return self._inner.read(max_bytes, self._deadline.within(timeout, httpcore.ReadTimeout))
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Send it all."""
-        view = memoryview(buffer)
+        """Send it all by the next `read`: the head of a request leaves with its body, in one packet where both fit."""
+        if self._held is None:
+            self._held = buffer
+            return
+        if buffer:
+            head, self._held = self._held, b""
+            self._write(head + buffer if head else buffer, timeout)
+
+    def _write(self, content: bytes, timeout: float | None) -> None:
+        view = memoryview(content)
         for start in range(0, len(view), WRITE_BYTES):
-            allowed = self._deadline.within(timeout, httpx.WriteTimeout)
+            allowed = self._deadline.within(timeout, httpcore.WriteTimeout)
             self._inner.write(view[start : start + WRITE_BYTES], allowed)  # type: ignore[arg-type] # goes to send()
 
     def close(self) -> None:
@@ -92,7 +95,7 @@ class BoundedStream(httpcore.NetworkStream):
         self, ssl_context: SSLContext, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
         """The same with TLS; Python counts the timeout for the whole handshake."""
-        allowed = self._deadline.within(timeout, httpx.ConnectTimeout)
+        allowed = self._deadline.within(timeout, httpcore.ConnectTimeout)
         return BoundedStream(self._inner.start_tls(ssl_context, server_hostname, allowed), self._deadline)
 
     def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - as httpcore has it

@@ -1,33 +1,36 @@
-"""What the exceptions of httpx mean: how an attempt failed."""
+"""What the exceptions of httpcore mean: how an attempt failed."""
 
 from __future__ import annotations
 
 import socket
 import ssl
 from collections.abc import Iterator
+from typing import Final
 
-import httpx
+import httpcore
 
 from backfill.verdict import Failure
 
-_FAILURES: tuple[tuple[type[httpx.TransportError], Failure], ...] = (
-    (httpx.ConnectTimeout, Failure.CONNECT_TIMEOUT),
-    (httpx.PoolTimeout, Failure.CONNECT_TIMEOUT),
-    (httpx.ProxyError, Failure.PROXY),
-    (httpx.WriteTimeout, Failure.WRITE_TIMEOUT),
-    (httpx.ReadTimeout, Failure.READ_TIMEOUT),
-    (httpx.WriteError, Failure.WRITE),
+#: All that an attempt may end with, but for a request that cannot be made at all.
+FAILURES: Final = (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProxyError, httpcore.RemoteProtocolError)
+_MEANINGS: Final[tuple[tuple[type[Exception], Failure], ...]] = (
+    (httpcore.ConnectTimeout, Failure.CONNECT_TIMEOUT),
+    (httpcore.PoolTimeout, Failure.CONNECT_TIMEOUT),
+    (httpcore.ProxyError, Failure.PROXY),
+    (httpcore.WriteTimeout, Failure.WRITE_TIMEOUT),
+    (httpcore.ReadTimeout, Failure.READ_TIMEOUT),
+    (httpcore.WriteError, Failure.WRITE),
 )
 
 
-def failure_of(error: httpx.TransportError) -> Failure:
-    """Which failure an httpx exception stands for; READ, which leaves the outcome unknown, where nothing else fits."""
-    for kind, failure in _FAILURES:
+def failure_of(error: Exception) -> Failure:
+    """Which failure one of FAILURES stands for; READ, which leaves the outcome unknown, where nothing else fits."""
+    for kind, failure in _MEANINGS:
         if isinstance(error, kind):
             return failure
-    if isinstance(error, httpx.ConnectError):
+    if isinstance(error, httpcore.ConnectError):
         return _failed_to_connect(error)
-    if isinstance(error, httpx.RemoteProtocolError):
+    if isinstance(error, httpcore.RemoteProtocolError):
         # httpcore's words; without them the same failure is GARBLED, of the same meaning.
         return Failure.DISCONNECTED if "disconnected" in str(error) else Failure.GARBLED
     return Failure.READ

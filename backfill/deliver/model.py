@@ -28,7 +28,6 @@ class TargetAccess:
     requests: float | None = None  # requests a second, likewise; both hold at once
     body_limit: int = SEGMENT.body_bytes  # uncompressed bytes of a body
     headers: Mapping[str, str] = field(default_factory=dict)  # on every request, besides our own
-    verify: bool | str = True  # TLS: True, or the path of a CA bundle; False is for tests alone
     auth: AuthForm = AuthForm.BASIC
     auth_header: str = "Authorization"
     answers: AnswerForm = AnswerForm.STATUS
