@@ -262,3 +262,28 @@ def test_an_instant_beyond_the_calendar_is_null() -> None:
     """The last hours of 9999 in New York lie in the year 10000, which ISO 8601's four digits cannot say."""
     assert converted([LAST], "America/New_York", "earliest", "shift_forward") == [None]
     assert converted([FIRST], "Asia/Kathmandu", "earliest", "shift_forward") == [None]
+
+
+@given(
+    st.lists(st.none() | st.integers(0, 3 * 86_400_000), max_size=40),
+    st.datetimes() | st.sampled_from([FIRST, EPOCH, LAST - timedelta(days=4)]),
+    st.sampled_from(["ms", "us", "ns"]),
+)
+def test_many_instants_of_few_days(parts: list[int | None], start: datetime, unit: str) -> None:
+    """Instants that lie close together are written as each alone would be, in any unit, nulls among them."""
+    start = min(start, LAST - timedelta(days=4))
+    start = min(max(start, datetime(1700, 1, 1)), datetime(2200, 1, 1)) if unit == "ns" else start  # noqa: DTZ001
+    whole = [None if part is None else start + timedelta(milliseconds=part) for part in parts]
+    dtype = pl.Datetime(unit)  # type: ignore[arg-type]
+    frame = pl.DataFrame({"x": pl.Series(whole, dtype=pl.Datetime("us")).cast(dtype)})
+    expected = [None if value is None else f"{value.isoformat(timespec='milliseconds')}Z" for value in whole]
+    for column in (pl.col("x"), pl.col("x").dt.replace_time_zone("UTC")):
+        assert frame.select(timestamps.iso_milliseconds(column))["x"].to_list() == expected
+
+
+def test_days_too_far_apart_for_a_table() -> None:
+    """One instant of the year 1 and one of 9999 among others of one day."""
+    many = [EPOCH + timedelta(milliseconds=7 * number) for number in range(1_000)]
+    values = [FIRST, *many, LAST]
+    made = pl.DataFrame({"x": values}).select(timestamps.iso_milliseconds(pl.col("x")))["x"].to_list()
+    assert made == [f"{value.isoformat(timespec='milliseconds')}Z" for value in values]

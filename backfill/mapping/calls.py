@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
 import polars as pl
 
-from backfill.mapping.template import Node
+from backfill.mapping.template import Cell, Node
 from backfill.records import Severity
 
 
@@ -24,7 +24,8 @@ class Key(Enum):
 class Check:
     """One way in which one value of a call can be wrong.
 
-    `mask` is true where it is. `shown` is the value as text, for the problem; `column` names where to look.
+    `mask` is true where it is; of a compiled call it is never null, and false where the row does not make the call.
+    `shown` is the value as text, for the problem; `column` names where to look.
     """
 
     code: str
@@ -35,10 +36,19 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
+class Suspect:
+    """A column of text that is nearly always all null: `probe`, one boolean, says whether it is not."""
+
+    value: pl.Expr
+    probe: pl.Expr
+
+
+@dataclass(frozen=True, slots=True)
 class CompiledCall:
     """One call of a job, bound to a snapshot's columns.
 
-    To be evaluated in this order over a frame: `derived` added as columns; then `made`, `checks`, `key`, `members`.
+    To be evaluated in this order over a frame: `derived` and `suspects` added as columns; then `made`, `checks`, the
+    key and `members`.
     """
 
     index: int
@@ -46,12 +56,25 @@ class CompiledCall:
     scope: str  # label or type: how people and message ids tell the calls apart
     namespace: str  # of its message ids
     reads: tuple[str, ...]  # columns of the snapshot it needs, in snapshot order
-    derived: tuple[pl.Expr, ...]  # each may read those before it
-    probes: Mapping[str, pl.Expr]  # of some derived columns: one boolean, false where all of a frame's column is null
+    derived: tuple[tuple[pl.Expr, ...], ...]  # group by group: each reads columns of the groups before it
+    suspects: Mapping[str, Suspect]  # further columns, that only checks read
     made: pl.Expr | None  # false or null: the row does not make this call; None: every row does
     checks: tuple[Check, ...]
     key: Key
-    key_text: pl.Expr | None  # canonical JSON of the key values, or the id given; None for CONTENT
+    key_cells: tuple[Cell, ...]  # the key's values, or the one that is the id given; none for CONTENT
     timestamp: pl.Expr  # UTC instant
     members: Node  # the call after type and messageId
     content: Node | None  # the same without context.library; only for CONTENT
+
+
+def grouped(columns: Iterable[pl.Expr]) -> tuple[tuple[pl.Expr, ...], ...]:
+    """Columns, of which a later one may read an earlier, in groups that can be added to a frame at once."""
+    groups: list[list[pl.Expr]] = []
+    known: set[str] = set()  # of the last group
+    for column in columns:
+        if not groups or not known.isdisjoint(column.meta.root_names()):
+            groups.append([])
+            known.clear()
+        groups[-1].append(column)
+        known.add(column.meta.output_name())
+    return tuple(map(tuple, groups))

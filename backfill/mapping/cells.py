@@ -10,14 +10,17 @@ import polars as pl
 from backfill import encode
 from backfill.errors import JobError
 from backfill.job.models import ColumnSpec, ColumnValue, ConstantValue, Job, SqlValue
-from backfill.mapping.calls import Check
-from backfill.mapping.template import Cell, Part, certain
+from backfill.mapping.calls import Check, Suspect
+from backfill.mapping.template import Cell, Part, constant
 from backfill.records import Column, Kind, Severity, Zone
 from backfill.rules import severity
 from backfill.timestamps import in_calendar, is_ambiguous, is_nonexistent, iso_milliseconds, to_utc
 
 #: Digits with an optional sign, leading zeros to be dropped: an integer too long for its column, from its raw text.
 _LONG_INTEGER = r"^\+?(-?)0*([0-9]+)$"
+
+#: Kinds whose plain text is of digits, signs and ASCII letters: nothing in it needs escaping.
+_BARE = (Kind.INTEGER, Kind.NUMBER, Kind.DECIMAL, Kind.BOOLEAN, Kind.DATE, Kind.TIME, Kind.TIMESTAMP)
 
 
 @dataclass(slots=True)
@@ -30,7 +33,7 @@ class Binder:
     expressions: Mapping[str, str]  # SQL text -> snapshot column
     reads: set[str] = field(default_factory=set)
     derived: dict[str, pl.Expr] = field(default_factory=dict)
-    probes: dict[str, pl.Expr] = field(default_factory=dict)
+    suspects: dict[str, Suspect] = field(default_factory=dict)
     checks: list[Check] = field(default_factory=list)
 
     # -- columns ------------------------------------------------------------------------------------------------
@@ -175,10 +178,20 @@ class Binder:
     def text(self, value: ColumnValue | SqlValue | ConstantValue) -> Cell:
         """Bind an id, a name or a part of a key: always text, so an integer may have any length."""
         if isinstance(value, ConstantValue):
-            return constant(value.value)
+            cell = constant(value.value)
+            if isinstance(value.value, str) or value.value is None:
+                return replace(cell, kind=Kind.TEXT)
+            return replace(constant(encode.literal(value.value)), kind=Kind.TEXT)
         name = self.expressions[value.sql] if isinstance(value, SqlValue) else value.column
-        as_is = self.column(name).kind is Kind.TEXT
-        return self._slot(value if as_is else value.model_copy(update={"as_": "text"}))
+        kind = self.column(name).kind
+        if kind is Kind.TEXT:
+            return self._slot(value)
+        cell = self._slot(value.model_copy(update={"as_": "text"}))
+        source = f"__bf_text:{name}"
+        plain = self.derive(source, cell.plain)  # once a frame: checks, key and members all read it
+        bare = kind in _BARE
+        text = encode.quoted(plain) if bare else encode.string(plain)
+        return Cell(text, plain, Kind.TEXT, cell.column, source, ('"', plain, '"'), escapes=not bare)
 
     def _slot(self, value: ColumnValue | SqlValue) -> Cell:
         name = self.expressions[value.sql] if isinstance(value, SqlValue) else value.column
@@ -266,16 +279,6 @@ class Binder:
             message = "a nested value holds local times, and no time zone is stated"
             raise JobError(message, hint="state `timezone:` on the source")
         return zone
-
-
-def constant(value: object) -> Cell:
-    """A constant; null is a value that is never there."""
-    if value is None:
-        nothing = pl.lit(None, pl.String)
-        return Cell(nothing, nothing, Kind.NULL)
-    text = encode.literal(value)
-    plain = value if isinstance(value, str) else text
-    return replace(certain(text), plain=pl.lit(plain))
 
 
 def _direct(kind: Kind, value: pl.Expr, text: pl.Expr) -> tuple[Part, ...]:

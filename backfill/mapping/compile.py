@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -12,10 +13,10 @@ from backfill import encode
 from backfill.identity import namespace
 from backfill.job.models import Call, ColumnValue, Job, ListValue, ObjectSpec, ObjectValue, Value
 from backfill.limits import GROUP_ID_CHARACTERS, MESSAGE_ID_CHARACTERS
-from backfill.mapping.calls import CompiledCall, Key
-from backfill.mapping.cells import Binder, constant
+from backfill.mapping.calls import Check, CompiledCall, Key, Suspect, grouped
+from backfill.mapping.cells import Binder
 from backfill.mapping.objects import bind_object, check_size
-from backfill.mapping.template import Cell, Node, certain
+from backfill.mapping.template import Cell, Node, certain, constant
 from backfill.mapping.times import bind_timestamp
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, Kind, Snapshot
 from backfill.rules import FLOAT_ID_PATTERN, MONEY_PROPERTIES, PLACEHOLDER_PATTERN, PLACEHOLDERS
@@ -66,7 +67,7 @@ def _compile(binder: Binder, call: Call, index: int, space: str, library_version
     _names(binder, call, top)
     _objects(binder, call, top)
     context = bind_object(binder, call.context, _used(call))
-    key, key_text = _key(binder, call)
+    key, key_cells = _key(binder, call)
     members = _with_context(top, context, call, library_version)
     content = _with_context(top, context, call, None) if key is Key.CONTENT else None
     return CompiledCall(
@@ -78,24 +79,29 @@ def _compile(binder: Binder, call: Call, index: int, space: str, library_version
             *(name for name in binder.columns if name in binder.reads),
             *sorted(binder.reads - set(binder.columns)),
         ),
-        derived=tuple(binder.derived.values()),
-        probes=binder.probes,
+        derived=grouped(binder.derived.values()),
+        suspects=binder.suspects,
         made=made,
-        checks=tuple(binder.checks),
+        checks=tuple(_settled(check, made) for check in binder.checks),
         key=key,
-        key_text=key_text,
+        key_cells=key_cells,
         timestamp=instant,
         members=members,
         content=content,
     )
 
 
+def _settled(check: Check, made: pl.Expr | None) -> Check:
+    """The check with a mask that is never null, and false where the call is not made."""
+    mask = check.mask.fill_null(value=False)
+    return replace(check, mask=mask if made is None else mask & made)
+
+
 def _text_member(cell: Cell) -> Cell:
     """An id or a name: always a JSON string, whatever the column holds."""
     if cell.kind is Kind.TEXT and cell.direct:
         return cell
-    text = encode.string(cell.plain)
-    return Cell(text, cell.plain, Kind.TEXT, cell.column)
+    return Cell(encode.string(cell.plain), cell.plain, Kind.TEXT, cell.column)
 
 
 def _made(binder: Binder, call: Call) -> pl.Expr | None:
@@ -131,8 +137,10 @@ def _ids(binder: Binder, call: Call, top: Node) -> None:
         required = call.type == "alias" or (needed is not None and name == needed[0])
         missing = text.is_null() | (text == "") if required else text == ""
         binder.check(missing_code, cell.column, missing, text)
-        suspect = binder.derive(f"__bf_suspect:{name}", pl.when(text.str.contains(_SUSPECT)).then(text))
-        binder.probes[f"__bf_suspect:{name}"] = text.str.join("\n").str.contains(_SUSPECT_LINE)
+        suspect = pl.col(f"__bf_suspect:{name}")
+        binder.suspects[f"__bf_suspect:{name}"] = Suspect(
+            pl.when(text.str.contains(_SUSPECT)).then(text), text.str.join("\n").str.contains(_SUSPECT_LINE)
+        )
         binder.check("BF105", cell.column, (suspect != "") & suspect.str.contains(_PLACEHOLDER), text)
         binder.check("BF115", cell.column, suspect.str.contains(FLOAT_ID_PATTERN), text)
         if name == "groupId":
@@ -198,21 +206,20 @@ def _with_context(top: Node, context: Node, call: Call, library_version: str | N
     return whole
 
 
-def _key(binder: Binder, call: Call) -> tuple[Key, pl.Expr | None]:
+def _key(binder: Binder, call: Call) -> tuple[Key, tuple[Cell, ...]]:
     """Where the message id comes from, with the checks of its parts."""
     if call.message_id is not None:
         cell = binder.text(call.message_id)
         size = cell.plain.str.len_chars()
         bad = cell.plain.is_null() | ~size.is_between(1, MESSAGE_ID_CHARACTERS)
         binder.check("BF116", cell.column, bad, cell.plain)
-        return Key.GIVEN, cell.plain
+        return Key.GIVEN, (cell,)
     if call.message_key == "content":
-        return Key.CONTENT, None
+        return Key.CONTENT, ()
     if call.message_key == "row":
         binder.reads.update((FILE_COLUMN, RECORD_COLUMN, FILE_KEY_COLUMN))
-        parts = [encode.string(pl.col(FILE_KEY_COLUMN)), encode.quoted(pl.col(RECORD_COLUMN).cast(pl.String))]
-        return Key.COLUMNS, _array(parts)
-    cells = [_part(binder, value) for value in call.message_key or ()]
+        return Key.COLUMNS, (_own(FILE_KEY_COLUMN, escapes=True), _own(RECORD_COLUMN, escapes=False))
+    cells = tuple(_part(binder, value) for value in call.message_key or ())
     empty = pl.all_horizontal([cell.plain.fill_null("") == "" for cell in cells])
     for cell in cells:
         binder.check("BF112", cell.column, cell.plain.is_null(), cell.plain)
@@ -220,7 +227,7 @@ def _key(binder: Binder, call: Call) -> tuple[Key, pl.Expr | None]:
         binder.check(
             "BF112", ", ".join(cell.column for cell in cells), empty & cells[0].plain.is_not_null(), pl.lit("")
         )
-    return Key.COLUMNS, _array([encode.string(cell.plain) for cell in cells])
+    return Key.COLUMNS, cells
 
 
 def _part(binder: Binder, value: Value) -> Cell:
@@ -228,7 +235,7 @@ def _part(binder: Binder, value: Value) -> Cell:
     return binder.text(value)
 
 
-def _array(texts: list[pl.Expr]) -> pl.Expr:
-    """A compact JSON array; null where one of the texts is."""
-    parts = [part for text in texts for part in (pl.lit(","), text)][1:]
-    return pl.concat_str([pl.lit("["), *parts, pl.lit("]")])
+def _own(name: str, *, escapes: bool) -> Cell:
+    """A part of a key that is a column of ours."""
+    plain = pl.col(name).cast(pl.String)
+    return Cell(encode.string(plain), plain, Kind.TEXT, source=name, escapes=escapes)

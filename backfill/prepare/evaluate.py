@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import reduce
 from typing import Final
 
 import polars as pl
@@ -11,8 +12,8 @@ import polars_hash  # noqa: F401  registers the expression namespaces `uuidhash`
 
 from backfill import encode
 from backfill.mapping import CompiledCall
-from backfill.mapping.calls import Key
-from backfill.mapping.template import ESCAPED, Cell, Facts, joined
+from backfill.mapping.calls import Key, Suspect
+from backfill.mapping.template import Cell, Facts, array, escapes_in, joined
 from backfill.prepare.frames import ROW_COLUMN
 from backfill.records import Severity
 
@@ -49,55 +50,50 @@ def repeat_hash(call: CompiledCall, *, by_id: bool) -> pl.Expr:
     Hashes are compared within one process only: polars may change its hash between versions.
     """
     if by_id and call.key is Key.COLUMNS:
-        return _key_text(call).uuidhash.uuid5(call.namespace).hash(seed=0)  # type: ignore[attr-defined, no-any-return]
-    text = call.content.text(Facts()) if call.content is not None else _key_text(call)
+        return _identity(call, Facts()).hash(seed=0)
+    plain = [cell.plain for cell in call.key_cells]
+    text = call.content.text(Facts()) if call.content is not None else pl.concat_str(plain, separator="\n")
     return text.hash(seed=0 if by_id else call.index)
-
-
-def _key_text(call: CompiledCall) -> pl.Expr:
-    assert call.key_text is not None  # CompiledCall: None for CONTENT only
-    return call.key_text
 
 
 def evaluate(call: CompiledCall, frame: pl.DataFrame, call_bytes: int, repeat: pl.Expr | None = None) -> Evaluated:
     """Map, check and encode; `call_bytes` is the largest size a call may have, `repeat` the hash to add, if any."""
-    work = derive(frame, call.derived, call.probes)
-    masks = {f"m{number}": check.mask.fill_null(value=False) for number, check in enumerate(call.checks)}
+    work = _with_suspects(derive(frame, call.derived), call.suspects)
     made = call.made if call.made is not None else pl.lit(value=True)
-    errors = [pl.col(f"m{n}") for n, check in enumerate(call.checks) if check.severity is Severity.ERROR]
-    state = work.select(
-        ROW_COLUMN,
-        made.alias("made"),
-        **{name: mask & made for name, mask in masks.items()},
-    )
-    state = state.with_columns((pl.any_horizontal(errors) if errors else pl.lit(value=False)).alias("bad"))
-    totals = state.select(pl.col("made").sum(), pl.col("bad").sum(), pl.col("^m\\d+$").sum()).row(0, named=True)
+    masks = {f"m{number}": check.mask for number, check in enumerate(call.checks)}
+    state = work.select(pl.col(ROW_COLUMN), made.alias("made"), **masks)
+    totals = {name: int(state[name].sum()) for name in ("made", *masks)}
     problems, counts = _problems(call, work, state, totals)
-    good = work if totals["made"] == len(work) and not totals["bad"] else work.filter(state["made"] & ~state["bad"])
-    calls = _encode(call, good, repeat)
+    errors = [name for name, check in zip(masks, call.checks, strict=True) if check.severity is Severity.ERROR]
+    passed = reduce(lambda rows, name: rows & ~state[name], filter(totals.get, errors), state["made"])
+    calls = _encode(call, work if passed.all() else work.filter(passed), repeat)
     fits = calls["json"].str.len_bytes() <= call_bytes + 1
-    oversize = calls.filter(~fits)
-    if len(oversize):
+    if not fits.all():
+        oversize = calls.filter(~fits)
         problems = pl.concat([problems, _oversize(oversize)])
         counts["BF107", Severity.ERROR.value] = len(oversize)
         calls = calls.filter(fits)
-    return Evaluated(totals["made"], totals["bad"] + len(oversize), calls, problems, counts)
+    return Evaluated(totals["made"], totals["made"] - len(calls), calls, problems, counts)
 
 
-def derive(frame: pl.DataFrame, derived: Iterable[pl.Expr], probes: Mapping[str, pl.Expr]) -> pl.DataFrame:
-    """The frame with derived columns added, one after the other since a later one may read an earlier."""
-    for column in derived:
-        name = column.meta.output_name()
-        if name in probes and not frame.select(probes[name]).item():
-            frame = frame.with_columns(pl.lit(None, pl.String).alias(name))
-            continue
-        frame = frame.with_columns(column)
+def derive(frame: pl.DataFrame, derived: Iterable[Iterable[pl.Expr]]) -> pl.DataFrame:
+    """The frame with derived columns added, group by group since a later one may read an earlier."""
+    for group in derived:
+        frame = frame.with_columns(group)
     return frame
+
+
+def _with_suspects(frame: pl.DataFrame, suspects: Mapping[str, Suspect]) -> pl.DataFrame:
+    if not suspects:
+        return frame
+    found = frame.select(**{name: suspect.probe for name, suspect in suspects.items()}).row(0, named=True)
+    none = pl.lit(None, pl.String)
+    return frame.with_columns(**{name: each.value if found[name] else none for name, each in suspects.items()})
 
 
 def _encode(call: CompiledCall, good: pl.DataFrame, repeat: pl.Expr | None) -> pl.DataFrame:
     """row, call, id, repeat, date, json of the rows that passed every check."""
-    facts = facts_of(good, call.members.cells())
+    facts = facts_of(good, [*call.members.cells(), *call.key_cells])
     identity = good.select(
         pl.col(ROW_COLUMN).alias("row"),
         pl.lit(call.index, pl.UInt8).alias("call"),
@@ -106,31 +102,26 @@ def _encode(call: CompiledCall, good: pl.DataFrame, repeat: pl.Expr | None) -> p
         call.timestamp.cast(pl.Date).alias("date"),
     )
     name = pl.col(ID_COLUMN)
-    quoted = encode.string(name) if call.key is Key.GIVEN else encode.quoted(name)
-    parts = [f'{{"type":"{call.type}","messageId":', quoted, *call.members.parts(facts), "},"]
-    text = good.with_columns(identity["id"].alias(ID_COLUMN)).select(joined(parts, skip_nulls=True).alias("json"))
-    return identity.with_columns(text["json"])
+    id_parts = (encode.string(name),) if call.key is Key.GIVEN else ('"', name, '"')
+    parts = [f'{{"type":"{call.type}","messageId":', *id_parts, *call.members.parts(facts), "},"]
+    text = good.hstack([identity["id"].alias(ID_COLUMN)]).select(joined(parts, skip_nulls=True).alias("json"))
+    return identity.hstack(text)
 
 
 def facts_of(frame: pl.DataFrame, cells: Iterable[Cell]) -> Facts:
     """What holds of the columns that some cells read directly."""
-    cells = tuple(cells)
-    sources = {cell.source for cell in cells if cell.source}
-    escaping = {cell.source for cell in cells if cell.source and cell.escapes}
-    nulls = frame.select(pl.col(sorted(sources)).null_count()) if sources else pl.DataFrame()
-    # Joined first: one search through a long text costs a third of as many searches as there are rows.
-    found = frame.select(pl.col(sorted(escaping)).str.join("").str.contains(ESCAPED)) if escaping else pl.DataFrame()
+    escapes = {cell.source: cell.escapes for cell in cells if cell.source}
     return Facts(
-        frozenset(name for name in nulls.columns if nulls[name][0] == 0),
-        frozenset(name for name in found.columns if not found[name][0]),
+        frozenset(name for name in escapes if not frame[name].null_count()),
+        {name: escapes_in(frame[name]) for name, asked in escapes.items() if asked},
     )
 
 
 def _identity(call: CompiledCall, facts: Facts) -> pl.Expr:
     if call.key is Key.GIVEN:
-        return _key_text(call)
+        return call.key_cells[0].plain
     if call.content is None:
-        return _key_text(call).uuidhash.uuid5(call.namespace)  # type: ignore[attr-defined, no-any-return]
+        return array(call.key_cells, facts).uuidhash.uuid5(call.namespace)  # type: ignore[attr-defined, no-any-return]
     content = joined([f'{{"type":"{call.type}"', *call.content.parts(facts), "}"], skip_nulls=True)
     digest = content.chash.sha2_256()  # type: ignore[attr-defined]
     key = joined(['["', digest, '"]'])

@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,7 @@ import polars as pl
 
 from backfill.limits import CANARY_CALLS, ENVELOPE_BYTES, Limits
 from backfill.mapping import CompiledCall
-from backfill.mapping.calls import Key
+from backfill.mapping.calls import Key, grouped
 from backfill.pack import Packer
 from backfill.prepare.batches import Batches, digest16, sixteen
 from backfill.prepare.evaluate import PROBLEM_SCHEMA, Evaluated, derive, evaluate, repeat_hash
@@ -91,21 +92,21 @@ def key_hashes(line: Line, start: int, stop: int) -> Hashes:
         expression = repeat_hash(call, by_id=line.by_id)
         columns, derived = needed(call, expression)
         for frame in line.frames.walk_rows(start, stop, columns):
-            hashed = derive(frame, derived, call.probes).select(pl.col(ROW_COLUMN), expression.alias("hash"))
+            hashed = derive(frame, derived).select(pl.col(ROW_COLUMN), expression.alias("hash"))
             found.append(hashed["hash"].drop_nulls().to_numpy())
     return np.concatenate(found) if found else np.empty(0, np.uint64)
 
 
-def needed(call: CompiledCall, expression: pl.Expr) -> tuple[list[str], list[pl.Expr]]:
-    """The snapshot's columns and the derived ones (in their order) that an expression reads, directly or not."""
+def needed(call: CompiledCall, expression: pl.Expr) -> tuple[list[str], tuple[tuple[pl.Expr, ...], ...]]:
+    """The snapshot's columns and the derived ones (in groups, see `CompiledCall`) that an expression reads somehow."""
     names = dict.fromkeys(expression.meta.root_names())
     derived: list[pl.Expr] = []
-    for column in reversed(call.derived):
+    for column in reversed([column for group in call.derived for column in group]):
         if column.meta.output_name() in names:
             del names[column.meta.output_name()]
             names.update(dict.fromkeys(column.meta.root_names()))
             derived.insert(0, column)
-    return [name for name in names if name != ROW_COLUMN], derived
+    return [name for name in names if name != ROW_COLUMN], grouped(derived)
 
 
 def prepare_shard(line: Line, shard: int) -> ShardPlan:
@@ -217,9 +218,11 @@ def _ids(line: Line, calls: pl.DataFrame) -> npt.NDArray[np.uint8]:
 
 
 def _count_days(line: Line, calls: pl.DataFrame, tally: Tally) -> None:
-    days = calls.group_by("call", "date").len().select("call", pl.col("date").cast(pl.String), "len")
-    for call, day, count in zip(*(days[name].to_list() for name in days.columns), strict=True):
-        tally.days[line.calls[call].scope, day] += count
+    for index, call in enumerate(line.calls):
+        own = calls["date"] if len(line.calls) == 1 else calls["date"].filter(calls["call"] == index)
+        days, counts = np.unique(own.to_physical().to_numpy(), return_counts=True)
+        texts = pl.Series(days.tolist(), dtype=pl.Int32).cast(pl.Date).cast(pl.String).to_list()
+        tally.days.update(dict(zip(zip(repeat(call.scope), texts), counts.tolist(), strict=False)))
 
 
 def _finish(line: Line, shard: int, tally: Tally, batches: Batches | None, writer: object) -> ShardPlan:
