@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import NoReturn
 
 #: Objects made before the collector looks for garbage. Loading libraries makes hundreds of thousands, and no garbage.
-GARBAGE_OBJECTS = 50_000
+GARBAGE_OBJECTS = 150_000
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -99,7 +99,10 @@ def _repeated(hashes: Hashes) -> Hashes:
     """The values that occur more than once, sorted, each once; sorts what it is given."""
     hashes.sort(kind="stable")  # which merges runs that are sorted already
     again = hashes[1:][hashes[1:] == hashes[:-1]]
-    return np.unique(again)
+    first = np.ones(len(again), np.bool_)  # np.unique would load numpy.ma for this
+    np.not_equal(again[1:], again[:-1], out=first[1:])
+    repeated: Hashes = again[first]
+    return repeated
 
 
 def among(hashes: Hashes, candidates: Hashes) -> npt.NDArray[np.bool_]:

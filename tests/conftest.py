@@ -4,10 +4,15 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from hypothesis import HealthCheck, settings
 
+from backfill.sandbox import Sandbox
+from tests.delivery_fakes import Endpoint
+from tests.lives import Life
 from tests.processes import all_ended
+from tests.projects import KEY, Project
 
 # No deadline: a shared machine makes single examples slow without making them wrong. In CI the examples are the same
 # at each run, so that a red build is red again; at a desk they differ, so that they find new things.
@@ -36,3 +41,44 @@ def _no_process_stays() -> Iterator[None]:
 def repository() -> Path:
     """The top folder of the checkout: jobs/, sample_data/ and docs/ are below it."""
     return Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """An empty project."""
+    return Project(tmp_path, {"SEGMENT_WRITE_KEY": KEY})
+
+
+@pytest.fixture
+def key(monkeypatch: pytest.MonkeyPatch) -> str:
+    """The write key in the environment."""
+    monkeypatch.setenv("SEGMENT_WRITE_KEY", KEY)
+    return KEY
+
+
+@pytest.fixture
+def endpoint() -> Iterator[str]:
+    """An endpoint that takes everything, for live runs."""
+    with Sandbox() as sandbox:
+        yield sandbox.endpoint
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    """A sandbox in memory."""
+    with Sandbox() as running:
+        yield running
+
+
+@pytest.fixture
+def client(sandbox: Sandbox) -> Iterator[httpx.Client]:
+    """A client of that sandbox, with a write key."""
+    with httpx.Client(base_url=sandbox.endpoint, auth=("a-key", "")) as one:
+        yield one
+
+
+@pytest.fixture
+def life(tmp_path: Path) -> Iterator[Life]:
+    """A run about to be sent."""
+    with Endpoint() as endpoint:
+        yield Life(tmp_path / "ledger.sqlite3", endpoint)

@@ -16,7 +16,7 @@ from tests.torture.kinds import filled, limited, refused, small_disk
 from tests.torture.trial import Bench, benches
 
 #: One operation of each kind of file.
-PARTS = ("ledger.sqlite3.tmp", "duckdb COPY", "snapshot.json.part", ".segment.tmp", "rejects.parquet.tmp", "send end")
+PARTS = ("ledger.sqlite3.tmp", "duckdb COPY", "snapshot.json.tmp", ".segment.tmp", "rejects.parquet.tmp", "send end")
 
 
 @pytest.fixture(scope="module")

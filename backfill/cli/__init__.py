@@ -23,6 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("POLARS_MAX_THREADS", "4")
     # numpy's linear algebra is not used; starting its threads would cost 0.25 CPU seconds.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # Nor are plugins of pydantic: it would look through every package that is installed for one.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     session = Session()
     words = None if arguments is None else list(arguments)
     # What is written is customers' data, also where a library writes it (DuckDB's snapshot and spill, an export).

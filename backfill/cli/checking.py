@@ -10,7 +10,7 @@ from backfill.cli.settings import joined
 from backfill.errors import Fault, JobError, SourceError
 from backfill.job import check_columns, fault_at, positions
 from backfill.job.models import Job
-from backfill.sources import Schema, SqlFault, inspect
+from backfill.sources import Schema, inspect
 
 STDIN = "-"
 #: How sources say that a declared column is not there.
@@ -58,7 +58,7 @@ def faults_of(job: Job) -> list[Fault]:
     faults = check_columns(job, schema.columns, where, complete=schema.complete)
     known = {fault.path for fault in faults}
     faults += [where.fault(path, message, hint) for path, message, hint in absent if path not in known]
-    faults += [where.fault(fault.path, fault.message, sql_hint(fault), offset=fault.offset) for fault in schema.faults]
+    faults += [where.fault(fault.path, fault.message, fault.hint, offset=fault.offset) for fault in schema.faults]
     return sorted(dict.fromkeys(faults), key=lambda fault: (fault.line, fault.column))
 
 
@@ -82,11 +82,6 @@ def looked_at(job: Job) -> tuple[Schema, list[tuple[str, str, str]]]:
             absent.append((f"source.columns.{name[1]}", name[2], error.hint))
             columns = {key: spec for key, spec in job.source.columns.items() if key != name[1]}
             job = job.model_copy(update={"source": job.source.model_copy(update={"columns": columns})})
-
-
-def sql_hint(fault: SqlFault) -> str:
-    """What may have been meant."""
-    return f"did you mean {' or '.join(fault.candidates)}?" if fault.candidates else ""
 
 
 def refuse_unstated_integrations(jobs: Sequence[Job]) -> None:

@@ -22,7 +22,8 @@ _ROUNDS = 20
 class Form(BaseModel):
     """A part of a file as people write it: closed to unknown fields, no value changed into another type."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    # Only the form of a whole file validates; those of its parts need no validators of their own.
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
     @model_validator(mode="wrap")
     @classmethod

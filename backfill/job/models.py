@@ -18,7 +18,8 @@ Nonexistent = Literal["error", "shift_forward"]
 class Model(BaseModel):
     """Frozen, and closed to fields it does not know."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, strict=True)
+    # Validators are built of those models only that a job uses: their building is much of what a start takes.
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, strict=True, defer_build=True)
 
 
 class Slot(Model):
@@ -229,9 +230,3 @@ def call_expressions(call: Call) -> list[str]:
     found = [call.when] if call.when else []
     found += [call.timestamp.sql] if call.timestamp.sql else []
     return found + [value.sql for value in call_values(call) if isinstance(value, SqlValue)]
-
-
-ListValue.model_rebuild()
-ObjectValue.model_rebuild()
-ObjectSpec.model_rebuild()
-Call.model_rebuild()

@@ -202,8 +202,3 @@ IntegrationForm = Annotated[
         custom_error_message="is {found}; true, false or the destination's options are wanted | values are literal",
     ),
 ]
-
-
-ListForm.model_rebuild()
-ObjectValueForm.model_rebuild()
-ObjectForm.model_rebuild()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Final
 
-import duckdb
 import polars as pl
 
 #: An object of more than 300 members has at least this many bytes: `"a":1,` and so on.
@@ -33,6 +32,8 @@ def _through_duckdb(columns: pl.Expr, query: str, returns: type[pl.DataType]) ->
         frame = series.struct.unnest()
         if frame["a"].null_count() == len(frame):  # the usual case for counts: nothing to ask for
             return pl.Series(series.name, [None] * len(frame), returns)
+        import duckdb  # noqa: PLC0415 (60 ms, and few jobs have such objects)
+
         with duckdb.connect(config={"threads": 1, "enable_external_access": False}) as connection:
             connection.register("frame", frame.to_arrow(compat_level=pl.CompatLevel.oldest()))
             table = connection.sql(query).to_arrow_table()

@@ -15,7 +15,8 @@ from backfill.job.references import Role, references
 from backfill.records import INTERNAL_PREFIX
 from backfill.sources.engine import Engine, reason
 from backfill.sources.layout import Layout, SourceColumn, binding_scope, lay_out
-from backfill.sources.sqltext import PREFIX, SqlFault, SqlRefusal, characters, check_expression, parse, walk
+from backfill.sources.schema import SqlFault
+from backfill.sources.sqltext import PREFIX, SqlRefusal, characters, check_expression, parse, walk
 
 _CANDIDATES = re.compile(r"Candidate bindings: (.*)|Did you mean (.*)")
 _QUOTED = re.compile(r'"([^"]+)"')
@@ -41,16 +42,9 @@ def faults_error(job: Job, faults: Sequence[SqlFault]) -> JobError:
     first = faults[0]
     message = f"{first.path}: {first.message}"
     if not job.path:
-        return JobError(message, hint=hint_of(first))
-    located = [
-        fault_at(Path(job.path), fault.path, fault.message, hint_of(fault), offset=fault.offset) for fault in faults
-    ]
+        return JobError(message, hint=first.hint)
+    located = [fault_at(Path(job.path), fault.path, fault.message, fault.hint, offset=fault.offset) for fault in faults]
     return JobError(message, tuple(located))
-
-
-def hint_of(fault: SqlFault) -> str:
-    """`did you mean ...?`, or nothing."""
-    return f"did you mean {' or '.join(fault.candidates)}?" if fault.candidates else ""
 
 
 def sql_faults(engine: Engine, job: Job, columns: Sequence[SourceColumn]) -> tuple[SqlFault, ...]:

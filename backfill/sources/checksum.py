@@ -13,6 +13,8 @@ from isal import igzip, igzip_lib
 from backfill.errors import InterruptedRunError, SourceError
 
 PIECE = 1 << 20
+#: Seconds between two looks at whether to go on, while there is nothing to read or a statement runs.
+POLL_SECONDS = 0.1
 #: Told the bytes of each piece of a file as it is read; may raise, which ends the reading.
 Watch = Callable[[int], None]
 GZIP, ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"  # what such files begin with: RFC 1952, RFC 8878
@@ -27,6 +29,15 @@ _DAMAGE: tuple[type[Exception], ...] = (
 
 def unwatched(size: int) -> None:
     """Tell nobody."""
+
+
+def ignore_progress(rows: int, size: int) -> None:
+    """Report progress to nobody."""
+
+
+def never() -> bool:
+    """Not cancelled."""
+    return False
 
 
 def until(cancelled: Callable[[], bool], watch: Watch = unwatched) -> Watch:

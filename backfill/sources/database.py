@@ -25,8 +25,8 @@ import adbc_driver_sqlite
 
 from backfill.errors import JobError, SourceError
 from backfill.records import SourceFile
-from backfill.sources.checksum import until
-from backfill.sources.engine import never, quoted
+from backfill.sources.checksum import never, until
+from backfill.sources.engine import quoted
 
 #: What a column of each storage class holds in place of NULL, so that its type is plain from the first row on.
 _FILLING = {"integer": "0", "real": "0.0", "text": "''", "blob": "x''"}

@@ -16,6 +16,7 @@ from typing import Any, Self
 import duckdb
 
 from backfill.errors import InterruptedRunError, JobError, SourceError, StoppedError
+from backfill.sources.checksum import POLL_SECONDS, never
 
 #: Rows of a Parquet row group in a snapshot: what prepare reads at once.
 ROW_GROUP_ROWS = 32_768
@@ -23,8 +24,6 @@ ROW_GROUP_ROWS = 32_768
 PARQUET = f"FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE {ROW_GROUP_ROWS}"
 #: What the system says where it has no room (ENOSPC, EDQUOT, EFBIG), as DuckDB quotes it.
 NO_ROOM = ("No space left", "Disk quota exceeded", "File too large")
-#: Seconds between two looks at `cancelled` and the progress of a running statement.
-POLL_SECONDS = 0.1
 
 
 def quoted(name: str) -> str:
@@ -41,15 +40,6 @@ def literal(value: str | float | Iterable[Any]) -> str:
     if isinstance(value, str):
         return "'" + value.replace("'", "''") + "'"
     return "[" + ", ".join(literal(item) for item in value) + "]"
-
-
-def never() -> bool:
-    """Not cancelled."""
-    return False
-
-
-def ignore_progress(rows: int, size: int) -> None:
-    """Report progress to nobody."""
 
 
 @dataclass(slots=True)

@@ -15,8 +15,7 @@ from urllib.parse import urlsplit
 from backfill.errors import JobError, SourceError
 from backfill.job.models import Job
 from backfill.records import SourceFile
-from backfill.sources.checksum import Watch, digest, until, unwatched
-from backfill.sources.engine import ignore_progress, never
+from backfill.sources.checksum import Watch, digest, ignore_progress, never, until, unwatched
 from backfill.sources.intake import STANDARD_INPUT, keep_standard_input
 
 WILDCARD = re.compile(r"[*?\[]")

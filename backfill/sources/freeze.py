@@ -6,16 +6,14 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import duckdb
-
 from backfill.disk import make_folder
-from backfill.errors import JobError, SourceError
+from backfill.errors import SourceError
 from backfill.job.models import Job
 from backfill.records import Snapshot, SourceFile
-from backfill.sources.engine import ignore_progress, never, open_engine, reason, storage_failure
-from backfill.sources.files import one_format, resolve, unchanged
+from backfill.sources.checksum import ignore_progress, never
+from backfill.sources.files import resolve, unchanged
+from backfill.sources.in_place import in_place
 from backfill.sources.snapshot import save_snapshot
-from backfill.sources.staging import Staging
 
 
 def stage(
@@ -41,54 +39,25 @@ def stage(
     """
     make_folder(folder)
     resolved = tuple(files) if files is not None else resolve(job, folder=folder, cancelled=cancelled)
-    paths = [file.path for file in resolved]
-    zone = job.source.timezone
-    with open_engine(
-        folder, paths, memory_bytes=memory_bytes, threads=threads, cancelled=cancelled, timezone=zone
-    ) as engine:
-        try:
-            snapshot = freeze(Staging(job, folder, resolved, engine, progress))
-        except duckdb.Error as error:
-            raise storage_failure(error) or JobError(f"the source cannot be staged: {reason(error)}") from error
+    found = in_place(job, resolved)
+    if found is not None:
+        snapshot = found.snapshot(resolved)
+        progress(snapshot.rows, sum(file.bytes for file in resolved))
+    else:
+        from backfill.sources.computed import computed  # DuckDB
+
+        snapshot = computed(
+            job,
+            folder,
+            resolved,
+            memory_bytes=memory_bytes,
+            threads=threads,
+            progress=progress,
+            cancelled=cancelled,
+        )
     changed = [file.name for file in resolved if not unchanged(file)]
     if changed:
         raise SourceError(f"{changed[0]} changed while it was read", hint="run again once nothing writes to it")
     save_snapshot(snapshot, folder)
     shutil.rmtree(folder / "spill", ignore_errors=True)
     return snapshot
-
-
-def freeze(staging: Staging) -> Snapshot:
-    """The snapshot, its files not durable yet."""
-    if staging.job.source.database is None and staging.job.source.query is not None:
-        from backfill.sources.stage_query import freeze_query
-
-        return freeze_query(staging, freeze_rows)
-    return freeze_rows(staging)
-
-
-def freeze_rows(staging: Staging, in_query: Sequence[str] = ()) -> Snapshot:
-    """The rows as the source has them; `in_query` are the columns that a query is to read.
-
-    Each format's reader is imported where its turn comes: a run uses one.
-    """
-    kind = one_format(staging.job, staging.files)
-    match kind:
-        case "csv" | "tsv":
-            from backfill.sources.stage_delimited import freeze_delimited
-
-            return freeze_delimited(staging, kind, in_query)
-        case "parquet":
-            from backfill.sources.stage_parquet import freeze_parquet
-
-            return freeze_parquet(staging, in_query)
-        case "ndjson":
-            from backfill.sources.stage_ndjson import freeze_ndjson
-
-            return freeze_ndjson(staging, in_query)
-        case "sqlite":
-            from backfill.sources.stage_database import freeze_database
-
-            return freeze_database(staging)
-        case _:
-            raise JobError(f"source.format: {kind!r} is not read", hint="csv, tsv, parquet or ndjson")

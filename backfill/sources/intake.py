@@ -9,8 +9,7 @@ import sys
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from backfill.sources.checksum import PIECE, Watch
-from backfill.sources.engine import POLL_SECONDS
+from backfill.sources.checksum import PIECE, POLL_SECONDS, Watch
 
 #: How a job file writes the standard input, and what it is called.
 STANDARD_INPUT = "-"

@@ -11,12 +11,9 @@ from backfill.errors import JobError, SourceError
 from backfill.job.models import Job
 from backfill.records import SourceFile
 from backfill.sources.engine import Engine, literal, unreadable_source
+from backfill.sources.in_place import are_small, computes
 from backfill.sources.layout import SourceColumn, check_names, declared
 from backfill.sources.storage import is_faithful
-
-#: A larger row group costs too much memory to be walked in slices.
-LARGEST_ROW_GROUP_ROWS = 2**18
-LARGEST_ROW_GROUP_BYTES = 256 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +71,9 @@ def source_columns(job: Job, columns: Sequence[SourceColumn]) -> tuple[SourceCol
 def can_stay(job: Job, footers: Footers) -> bool:
     """The files can be the snapshot: nothing is to be computed, and every column is read as it is."""
     texts = {column.name for column in footers.columns if str(column.type) == "VARCHAR"}
-    computed = job.where or job.source.query or job.expressions() or any(
-        spec.type != "text" for spec in job.source.columns.values()
-    )  # fmt: skip
     parsed = any(source in texts for source, _ in job.time_columns())
-    small = footers.group_rows <= LARGEST_ROW_GROUP_ROWS and footers.group_bytes <= LARGEST_ROW_GROUP_BYTES
-    return not computed and not parsed and small and all(is_faithful(column.type) for column in footers.columns)
+    faithful = all(is_faithful(column.type) for column in footers.columns)
+    return not computes(job) and not parsed and are_small(footers.group_rows, footers.group_bytes) and faithful
 
 
 def _rows(engine: Engine, file: SourceFile) -> int:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from backfill.disk import sync_file, sync_folder, write_durably
 from backfill.errors import LedgerError
 from backfill.records import Column, Kind, Snapshot, SnapshotPart, SourceFile, Zone
 
@@ -21,22 +21,13 @@ VERSION = 1
 _BEGIN_AFRESH = "nothing was sent yet: `backfill run` with `--abandon` begins the run afresh"
 
 
-def sync_file(path: Path) -> None:
-    """Make a file's bytes durable."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def save_snapshot(snapshot: Snapshot, folder: Path) -> None:
     """Make the snapshot's files and then its description durable; paths below `folder` are kept relative to it."""
     own = [part.path for part in snapshot.parts if not snapshot.in_place]
     own += [snapshot.unreadable_file] if snapshot.unreadable_file else []
     for path in own:
         sync_file(path)
-    sync_file(folder)
+    sync_folder(folder)
     data = asdict(snapshot) | {
         "version": VERSION,
         "parts": [asdict(part) | {"path": _written(part.path, folder)} for part in snapshot.parts],
@@ -44,13 +35,8 @@ def save_snapshot(snapshot: Snapshot, folder: Path) -> None:
         "digests": {_written(path, folder): _digest(path) for path in own},
     }
     data["digest"] = _digest_of(data)
-    unfinished = folder / (NAME + ".part")
-    with unfinished.open("w", encoding="utf-8") as file:
-        json.dump(data, file, ensure_ascii=False)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.rename(folder / NAME)
-    sync_file(folder)
+    write_durably(folder / NAME, json.dumps(data, ensure_ascii=False).encode())
+    sync_folder(folder)
 
 
 def load_snapshot(folder: Path) -> Snapshot:

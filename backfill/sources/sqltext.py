@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from typing import Any
@@ -39,17 +38,6 @@ CLOCK_WORDS = frozenset({
 #: Table functions that make rows out of their arguments alone.
 TABLE_FUNCTIONS = frozenset({"unnest", "range", "generate_series", "json_each", "json_tree", "repeat", "repeat_row"})
 PREFIX = "SELECT "
-
-
-@dataclass(frozen=True, slots=True)
-class SqlFault:
-    """What is wrong with one piece of SQL of the job file."""
-
-    path: str  # the field's path, such as calls[0].when
-    text: str  # the SQL as written
-    offset: int | None  # where in the text, in characters from 0; None where DuckDB does not say
-    message: str
-    candidates: tuple[str, ...] = ()  # names that may have been meant
 
 
 class SqlRefusal(Exception):  # noqa: N818  (a value on its way to becoming a SqlFault, not an error of the program)

@@ -27,7 +27,8 @@ from backfill.sources.engine import Engine, literal, quoted, reason, storage_fai
 from backfill.sources.files import extra_files
 from backfill.sources.layout import Layout, SourceColumn, check_names, place_columns
 from backfill.sources.rejects import save_rejects, unreadable_row
-from backfill.sources.sqltext import SqlFault, SqlRefusal, check_query
+from backfill.sources.schema import SqlFault
+from backfill.sources.sqltext import SqlRefusal, check_query
 from backfill.sources.staging import Staging
 
 SOURCE = "source"

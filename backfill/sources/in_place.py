@@ -1,0 +1,138 @@
+"""Parquet that is read where it is: what its footers and the job have to say for that, found without DuckDB.
+
+To load and open DuckDB takes longer than to prepare a small file. Only what most files have is known here: flat columns
+of the usual types, nothing wrong. Of all else None is said: then DuckDB looks (see parquet), which knows every type and
+can tell what is wrong.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from backfill.errors import JobError
+from backfill.job.models import Job
+from backfill.records import INTERNAL_PREFIX, Column, Kind, Snapshot, SnapshotPart, SourceFile, Zone
+from backfill.sources.files import one_format
+
+#: A larger row group costs too much memory to be walked in slices.
+LARGEST_ROW_GROUP_ROWS = 2**18
+LARGEST_ROW_GROUP_BYTES = 256 * 2**20
+#: Physical and logical type -> the kind that DuckDB's type of it has (see storage).
+#: https://github.com/apache/parquet-format/blob/master/LogicalTypes.md
+_KINDS = {
+    ("BOOLEAN", "NONE"): Kind.BOOLEAN,
+    **{(physical, logical): Kind.INTEGER for physical in ("INT32", "INT64") for logical in ("NONE", "INT")},
+    ("FLOAT", "NONE"): Kind.NUMBER,
+    ("DOUBLE", "NONE"): Kind.NUMBER,
+    **{(physical, "DECIMAL"): Kind.DECIMAL for physical in ("INT32", "INT64", "FIXED_LEN_BYTE_ARRAY")},
+    ("BYTE_ARRAY", "STRING"): Kind.TEXT,
+    ("INT32", "DATE"): Kind.DATE,
+    ("INT64", "TIMESTAMP"): Kind.TIMESTAMP,
+}
+_TIME_UNITS = ("milliseconds", "microseconds")
+_LARGEST_PRECISION = 38
+
+
+@dataclass(frozen=True, slots=True)
+class InPlace:
+    """A source that is its own snapshot."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[int, ...]  # of each file
+
+    def snapshot(self, files: Sequence[SourceFile]) -> Snapshot:
+        """The snapshot of these files."""
+        parts = tuple(
+            SnapshotPart(Path(file.path), rows, index)
+            for index, (file, rows) in enumerate(zip(files, self.rows, strict=True))
+        )
+        return Snapshot(parts, self.columns, tuple(files), sum(self.rows), 0, 0, in_place=True)
+
+
+def in_place(job: Job, files: Sequence[SourceFile]) -> InPlace | None:
+    """The source, if it surely can be read where it is; None where DuckDB has to tell."""
+    source = job.source
+    if computes(job) or source.columns or source.timezone or partitioned(files) or not _are_parquet(job, files):
+        return None
+    footers = _footers(files)
+    columns = _columns(footers[0].schema) if footers else ()
+    if not columns or not _usable(job, columns):
+        return None
+    return InPlace(columns, tuple(footer.num_rows for footer in footers))
+
+
+def computes(job: Job) -> bool:
+    """Something is to be computed of the rows before they are prepared: SQL, or declared types."""
+    declared = any(spec.type != "text" for spec in job.source.columns.values())
+    return bool(job.where or job.source.query or job.expressions() or declared)
+
+
+def are_small(rows: int, size: int) -> bool:
+    """Row groups of at most so many rows and uncompressed bytes can be walked in slices."""
+    return rows <= LARGEST_ROW_GROUP_ROWS and size <= LARGEST_ROW_GROUP_BYTES
+
+
+def partitioned(files: Sequence[SourceFile]) -> bool:
+    """A file may have a column that it does not hold: DuckDB makes one of a folder's name such as `year=2024`."""
+    return any("=" in folder for file in files for folder in Path(file.path).parent.parts)
+
+
+def _are_parquet(job: Job, files: Sequence[SourceFile]) -> bool:
+    try:
+        return one_format(job, files) == "parquet"
+    except JobError:
+        return False
+
+
+def _usable(job: Job, columns: Sequence[Column]) -> bool:
+    """The names are no trouble in SQL either, and no time is to be read from text."""
+    names = {column.name.lower() for column in columns}
+    texts = {column.name for column in columns if column.kind is Kind.TEXT}
+    good = len(names) == len(columns) and all(name and not name.startswith(INTERNAL_PREFIX) for name in names)
+    return good and not any(name in texts for name, _ in job.time_columns())
+
+
+def _footers(files: Sequence[SourceFile]) -> list[Any]:
+    """What pyarrow reads of each file; none where one is damaged, unlike the first, or has large row groups."""
+    # Of no use to other sources, and without stubs.
+    from pyarrow import ArrowException  # type: ignore[import-untyped]
+    from pyarrow.parquet import read_metadata  # type: ignore[import-untyped]
+
+    footers: list[Any] = []
+    for file in files:
+        try:
+            with Path(file.path).open("rb") as content:
+                footer = read_metadata(content)
+        except (OSError, ArrowException):
+            return []
+        groups = [footer.row_group(place) for place in range(footer.num_row_groups)]
+        small = all(are_small(group.num_rows, group.total_byte_size) for group in groups)
+        if not small or (footers and not footer.schema.equals(footers[0].schema)):
+            return []
+        footers.append(footer)
+    return footers
+
+
+def _columns(schema: Any) -> tuple[Column, ...]:  # noqa: ANN401
+    """The snapshot's columns; none where one is not known here."""
+    found = [_column(schema.column(place)) for place in range(len(schema))]
+    known = tuple(column for column in found if column is not None)
+    return known if len(known) == len(found) else ()
+
+
+def _column(schema: Any) -> Column | None:  # noqa: ANN401
+    """The snapshot's column of a flat column of one of the usual types, else None."""
+    kind = _KINDS.get((schema.physical_type, schema.logical_type.type))
+    flat = schema.path == schema.name and schema.max_repetition_level == 0
+    if kind is None or not flat or (kind is Kind.DECIMAL and schema.precision > _LARGEST_PRECISION):
+        return None
+    if kind is not Kind.TIMESTAMP:
+        return Column(schema.name, kind)
+    stated = json.loads(schema.logical_type.to_json())
+    if stated["is_from_converted_type"] or stated["timeUnit"] not in _TIME_UNITS:
+        return None
+    return Column(schema.name, kind, Zone.UTC if stated["isAdjustedToUTC"] else Zone.NAIVE)

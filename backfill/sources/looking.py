@@ -1,0 +1,89 @@
+"""A job's source and SQL as DuckDB sees them, without a row of it being staged."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from backfill.job.models import Job
+from backfill.records import SourceFile
+from backfill.sources.binding import sql_faults
+from backfill.sources.engine import Engine, open_engine, quoted
+from backfill.sources.files import one_format
+from backfill.sources.layout import SourceColumn, binding_scope, empty_relation, lay_out, text_columns
+from backfill.sources.schema import Schema
+
+
+def look(job: Job, files: Sequence[SourceFile], further: Mapping[str, SourceFile]) -> Schema:
+    """The columns of the source's own `files`, or of its query over those and `further`; raises as `inspect` does."""
+    paths = [file.path for file in (*files, *further.values())]
+    with (
+        tempfile.TemporaryDirectory(prefix="backfill-") as folder,
+        open_engine(Path(folder), paths, timezone=job.source.timezone) as engine,
+    ):
+        kind = one_format(job, files)
+        columns, complete = _source_columns(engine, job, kind, files, Path(folder))
+        if job.source.query is None or kind == "sqlite":
+            return _bound(engine, job, columns, complete=complete)
+        return _look_at_query(engine, job, columns, further, Path(folder))
+
+
+def _look_at_query(
+    engine: Engine, job: Job, columns: Sequence[SourceColumn], further: Mapping[str, SourceFile], folder: Path
+) -> Schema:
+    from backfill.sources.stage_query import has_decimals, input_job, query_columns, query_reads, undeclared
+
+    names = ", ".join(quoted(column.name) for column in columns)
+    engine.run(f"CREATE VIEW source AS SELECT {names} FROM {binding_scope(job, columns)}")
+    for name, file in further.items():
+        alone = input_job(job, file)
+        inputs, _ = _source_columns(engine, alone, one_format(alone, [file]), [file], folder)
+        engine.run(f"CREATE VIEW {quoted(name)} AS SELECT * FROM {empty_relation(inputs)}")
+    query_reads(engine, job, [column.name for column in columns])
+    return _bound(engine, undeclared(job), query_columns(engine, job), trimmed=has_decimals(job))
+
+
+def _bound(
+    engine: Engine, job: Job, columns: Sequence[SourceColumn], *, complete: bool = True, trimmed: bool = False
+) -> Schema:
+    if not columns:  # of a database's query that gave no row yet
+        return Schema((), complete=complete)
+    faults = sql_faults(engine, job, columns)
+    wrong = bool(faults)
+    if not complete:  # what the sample lacks may come after it; staging, which sees all, will say if it does not
+        faults = tuple(fault for fault in faults if "not found" not in fault.message)
+    if wrong:
+        job = job.model_copy(update={"where": None, "calls": ()})
+    return Schema(lay_out(engine, job, columns, trimmed=trimmed).columns, faults, complete)
+
+
+def _source_columns(
+    engine: Engine, job: Job, kind: str, files: Sequence[SourceFile], folder: Path
+) -> tuple[tuple[SourceColumn, ...], bool]:
+    """The columns of the source's rows, before any query but a database's, and whether those are all.
+
+    Each format's reader is imported here.
+    """
+    if kind == "parquet":
+        from backfill.sources import parquet
+
+        return parquet.source_columns(job, parquet.read_footers(engine, files).columns), True
+    if kind == "sqlite":
+        from backfill.sources import database
+        from backfill.sources.stage_database import database_columns, own_query
+
+        names = database.describe(files[0], own_query(job))
+        result, complete = database.sample_classes(files[0], own_query(job), names)
+        columns = database_columns(engine, job, result)
+        if not complete:  # of what is all NULL so far nothing is known
+            held = dict(result.columns)
+            columns = tuple(column for column in columns if held[column.name] != "null")
+        return columns, complete
+    if kind == "ndjson":
+        from backfill.sources.sample import sampled_columns
+
+        return sampled_columns(engine, job, files, folder), False
+    from backfill.sources.delimited import header_names
+
+    return text_columns(engine, job, header_names(files, job, kind)), True

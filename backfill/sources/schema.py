@@ -1,0 +1,32 @@
+"""What looking at a source tells: its columns, and what is wrong with the job's SQL over them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from backfill.records import Column
+
+
+@dataclass(frozen=True, slots=True)
+class SqlFault:
+    """What is wrong with one piece of SQL of the job file."""
+
+    path: str  # the field's path, such as calls[0].when
+    text: str  # the SQL as written
+    offset: int | None  # where in the text, in characters from 0; None where DuckDB does not say
+    message: str
+    candidates: tuple[str, ...] = ()  # names that may have been meant
+
+    @property
+    def hint(self) -> str:
+        """`did you mean ...?`, or nothing."""
+        return f"did you mean {' or '.join(self.candidates)}?" if self.candidates else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """A source's columns as staging would make them, those of SQL included; the latter only where it has no fault."""
+
+    columns: tuple[Column, ...]
+    faults: tuple[SqlFault, ...] = ()
+    complete: bool = True  # False: made of a sample, so there may be more columns
