@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import BinaryIO, Self, TypedDict, Unpack
 
 from backfill.deliver import Clock, DeliveryEnd, DeliveryOptions, TargetAccess, deliver
-from backfill.ledger.parts import check_parts
+from backfill.ledger.parts import check_end, check_parts
 from backfill.limits import ENVELOPE_HEAD
 from backfill.records import (
     AGE_UNKNOWN,
@@ -210,7 +210,11 @@ def deflated(plain: bytes) -> bytes:
 
 
 class Shelf:
-    """A spool and a ledger in memory, which keep the order of what happened."""
+    """A spool and a ledger in memory, which keep the order of what happened.
+
+    What the ledger refuses to record is refused by its own checks (`check_end`, `check_parts`): it is the delivery that
+    is tested with this one, and a fake that took more than the ledger does would hide its faults.
+    """
 
     def __init__(self, batches: int = 1, *, calls: int = 3, size: int = 0) -> None:
         self.contents: dict[int, bytes] = {}
@@ -255,6 +259,7 @@ class Shelf:
 
     def record_answer(self, batch: Batch, attempt: int, answer: Answer) -> None:
         """The ledger's part: an attempt has ended."""
+        check_end(answer)
         with self._lock:
             self.answers.append((batch.id, attempt, answer))
 

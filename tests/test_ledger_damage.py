@@ -74,6 +74,17 @@ def test_a_plan_that_is_another(path: Path, change: str) -> None:
     assert told.value.hint
 
 
+def test_text_that_is_none(path: Path) -> None:
+    """A byte that is no UTF-8 in what the views were made with: damage, told in one line, without that text."""
+    content = path.read_bytes()
+    assert b"= 'delivered'" in content
+    path.write_bytes(content.replace(b"= 'delivered'", b"= 'delivere\xff'"))
+    for opened in (Ledger.open, LedgerReader):
+        with pytest.raises(LedgerError) as told:
+            opened(path)
+        assert told.value.message == f"{path} is damaged: it holds text that is none"
+
+
 def judge_flips(path: Path, flips: list[tuple[int, int]]) -> int:
     """Flip each of these bits (place of the byte, bit) for itself; how many were told. The others change nothing."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -127,9 +128,10 @@ class ColumnWriter:
         self._folder = stem.parent
         self._files = []
         try:
-            for suffix, _ in COLUMNS:
-                opened = os.open(stem.with_suffix(suffix), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE_FILE)
-                self._files.append(os.fdopen(opened, "wb"))
+            with out_of_space(self._folder):
+                for suffix, _ in COLUMNS:
+                    opened = os.open(stem.with_suffix(suffix), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE_FILE)
+                    self._files.append(os.fdopen(opened, "wb"))
         except BaseException:
             self.close()
             raise
@@ -151,7 +153,11 @@ class ColumnWriter:
         self.records += len(piece)
 
     def finish(self) -> None:
-        """Force the columns to the disk and close them."""
+        """Force the columns to the disk and close them.
+
+        Raises:
+            StoppedError: The disk is full.
+        """
         with out_of_space(self._folder):
             for file in self._files:
                 file.flush()
@@ -159,9 +165,14 @@ class ColumnWriter:
         self.close()
 
     def close(self) -> None:
-        """Close the files."""
-        for file in self._files:
-            file.close()
+        """Close the files, all of them, with what waits in their buffers; again does nothing.
+
+        Raises:
+            StoppedError: The disk is full.
+        """
+        with out_of_space(self._folder), ExitStack() as files:
+            for file in self._files:
+                files.callback(file.close)
 
 
 def mapped(stem: Path, records: int) -> Piece:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, fields
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -110,9 +111,32 @@ def gate_option(command: Command) -> Command:
     )(command)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryOptions:
+    """What the options of a delivery say, their texts not read yet; None where one is not given."""
+
+    rate: str | None
+    concurrency: int | None
+    attempts: int | None
+    in_doubt: str | None
+    gzip: bool | None
+    canary: bool
+    keep_spool: bool
+    yes: bool
+    max_rejects: str | None
+
+
 def delivery_options(command: Command) -> Command:
-    """--rate, --concurrency, --attempts, --gzip, --canary, --keep-spool and --yes."""
+    """The options of a verb that delivers; they come to it as one: `asked`, a DeliveryOptions."""
+
+    @wraps(command)
+    def wrapped(**given: object) -> object:
+        values: dict[str, Any] = {field.name: given.pop(field.name) for field in fields(DeliveryOptions)}
+        return command(asked=DeliveryOptions(**values), **given)
+
+    verb: Command = wrapped
     for option in (
+        gate_option,
         click.option("--yes", is_flag=True, help="Do not ask before a live delivery."),
         click.option("--keep-spool", is_flag=True, help="Keep the prepared bytes after they are delivered."),
         click.option("--canary", is_flag=True, help="Stop after the first batch (10 calls); `resume` sends the rest."),
@@ -131,5 +155,5 @@ def delivery_options(command: Command) -> Command:
         click.option("--concurrency", type=click.IntRange(1, 64), help="Requests in flight at once, at most."),
         click.option("--rate", metavar="1000/s|unlimited", help="Calls a second [default: the target's]."),
     ):
-        command = option(command)
-    return command
+        verb = option(verb)
+    return verb

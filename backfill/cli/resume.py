@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from backfill.cli.options import (
+    DeliveryOptions,
     delivery_options,
-    gate_option,
     output_option,
     progress_option,
     run_target_options,
@@ -24,7 +24,6 @@ from backfill.cli.session import Session
 @run_target_options
 @state_option
 @delivery_options
-@gate_option
 @output_option
 @progress_option
 @speaking
@@ -37,15 +36,7 @@ def command(
     targets: Path | None,
     endpoint: str | None,
     state_dir: Path | None,
-    rate: str | None,
-    concurrency: int | None,
-    gzip: bool | None,
-    attempts: int | None,
-    in_doubt: str | None,
-    canary: bool,
-    max_rejects: str | None,
-    keep_spool: bool,
-    yes: bool,
+    asked: DeliveryOptions,
     output: str,
     no_progress: bool,
 ) -> int:
@@ -63,42 +54,18 @@ def command(
     """  # noqa: D205, D301, D415
     from backfill.cli.confirm import refuse_without_terminal
     from backfill.cli.interrupts import interruptible
-    from backfill.cli.running import Delivery, run_options, told
-    from backfill.cli.runs import named_run, run_endpoint, targets_places, unfinished_run
-    from backfill.cli.settings import TargetOptions, chosen_target, state_folder
-    from backfill.pipeline import resume_run
-    from backfill.report import Subject
+    from backfill.cli.running import Delivery, resume_one, run_options
+    from backfill.cli.runs import named_run, target_of, unfinished_run
+    from backfill.cli.settings import TargetOptions, state_folder
     from backfill.state import StateFolder
 
-    options = run_options(
-        rate=rate,
-        concurrency=concurrency,
-        gzip=gzip,
-        attempts=attempts,
-        in_doubt=in_doubt,
-        canary=canary,
-        max_rejects=max_rejects,
-        keep_spool=keep_spool,
-        retry_rejected=retry_rejected,
-    )
+    options = run_options(asked, retry_rejected=retry_rejected)
     state = StateFolder(state_folder(session, state_dir))
     folder, status = named_run(state, run) if run else unfinished_run(state, refused=retry_rejected)
-    record = status.record
-    if target in (None, record.target_name):  # another profile has an endpoint of its own, to be compared
-        endpoint = endpoint or run_endpoint(record)
-    access = chosen_target(
-        TargetOptions(target or record.target_name, targets, endpoint), *targets_places(record, state)
-    )
+    access = target_of(state, status.record, TargetOptions(target or "", targets, endpoint))
     if access.live:
-        refuse_without_terminal(yes=yes)
-    delivery = Delivery(session, options, yes, output, progress=not no_progress)
+        refuse_without_terminal(yes=asked.yes)
+    delivery = Delivery(session, options, asked.yes, output, progress=not no_progress)
     return interruptible(
-        session,
-        lambda interrupts: told(
-            delivery,
-            interrupts,
-            lambda around: resume_run(state, folder, access, options, around),
-            state.path,
-            Subject(folder.run_id, record.job_name, record.target_name, record.live),
-        ),
+        session, lambda interrupts: resume_one(delivery, state, folder, access, status.record, interrupts)
     )

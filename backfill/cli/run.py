@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 
 from backfill.cli.options import (
+    DeliveryOptions,
     delivery_options,
-    gate_option,
     output_option,
     progress_option,
     speaking,
@@ -25,7 +25,6 @@ from backfill.cli.session import Session
 @target_options
 @state_option
 @delivery_options
-@gate_option
 @click.option(
     "--only-new",
     is_flag=True,
@@ -47,17 +46,9 @@ def command(
     targets: Path | None,
     endpoint: str | None,
     state_dir: Path | None,
-    rate: str | None,
-    concurrency: int | None,
-    gzip: bool | None,
-    attempts: int | None,
-    in_doubt: str | None,
-    canary: bool,
-    max_rejects: str | None,
+    asked: DeliveryOptions,
     only_new: bool,
     abandon: bool,
-    keep_spool: bool,
-    yes: bool,
     output: str,
     no_progress: bool,
 ) -> int:
@@ -76,18 +67,7 @@ def command(
 
     paths = job_paths(jobs)
     chosen = TargetOptions(target_name(target, wanted=True), targets, endpoint)
-    options = run_options(
-        rate=rate,
-        concurrency=concurrency,
-        gzip=gzip,
-        attempts=attempts,
-        in_doubt=in_doubt,
-        canary=canary,
-        max_rejects=max_rejects,
-        keep_spool=keep_spool,
-        abandon=abandon,
-        only_new=only_new,
-    )
-    delivery = Delivery(session, options, yes, output, progress=not no_progress)
+    options = run_options(asked, abandon=abandon, only_new=only_new)
+    delivery = Delivery(session, options, asked.yes, output, progress=not no_progress)
     loaded = load_jobs(paths)
     return interruptible(session, lambda interrupts: deliver_all(delivery, loaded, chosen, state_dir, interrupts))

@@ -12,15 +12,17 @@ from backfill.cli.checking import refuse_unfit, refuse_unstated_integrations
 from backfill.cli.confirm import ask, refuse_without_terminal
 from backfill.cli.handler import explain
 from backfill.cli.interrupts import Interrupts
+from backfill.cli.options import DeliveryOptions
 from backfill.cli.progress import Bars
 from backfill.cli.session import Session
 from backfill.cli.showing import show_end
 from backfill.errors import BackfillError, ExitCode, InterruptedRunError, worst
 from backfill.job.models import Job
+from backfill.ledger import RunRecord
 from backfill.pipeline import Confirmation, Gate, Options, RunEnd, Surroundings, Work
 from backfill.records import Decision
 from backfill.report import Subject, failure_json
-from backfill.state import StateFolder
+from backfill.state import RunFolder, StateFolder
 from backfill.targets import Target, parse_rate
 
 
@@ -36,35 +38,24 @@ class Delivery:
 
 
 def run_options(
-    *,
-    rate: str | None,
-    concurrency: int | None,
-    gzip: bool | None,
-    attempts: int | None,
-    in_doubt: str | None,
-    canary: bool,
-    max_rejects: str | None,
-    keep_spool: bool,
-    abandon: bool = False,
-    retry_rejected: bool = False,
-    only_new: bool = False,
+    asked: DeliveryOptions, *, abandon: bool = False, retry_rejected: bool = False, only_new: bool = False
 ) -> Options:
     """The options of a delivery, their texts read.
 
     Raises:
         UsageError: A rate or a gate is not one.
     """
-    calls_per_second = parse_rate(rate) if rate else None
+    calls_per_second = parse_rate(asked.rate) if asked.rate else None
     return Options(
         rate=calls_per_second,
-        unlimited=rate is not None and calls_per_second is None,
-        concurrency=concurrency,
-        gzip=gzip,
-        attempts=attempts,
-        in_doubt=Decision(in_doubt) if in_doubt else None,
-        canary=canary,
-        max_rejects=Gate.parse(max_rejects) if max_rejects else None,
-        keep_spool=keep_spool,
+        unlimited=asked.rate is not None and calls_per_second is None,
+        concurrency=asked.concurrency,
+        gzip=asked.gzip,
+        attempts=asked.attempts,
+        in_doubt=Decision(asked.in_doubt) if asked.in_doubt else None,
+        canary=asked.canary,
+        max_rejects=Gate.parse(asked.max_rejects) if asked.max_rejects else None,
+        keep_spool=asked.keep_spool,
         abandon=abandon,
         retry_rejected=retry_rejected,
         only_new=only_new,
@@ -107,6 +98,21 @@ def deliver_one(delivery: Delivery, job: Job, target: Target, state: Path, inter
         lambda around: run_job(Work(job, target, delivery.options, around)),
         state,
         Subject(folder.run_id, job.name, target.name, target.live),
+    )
+
+
+def resume_one(
+    delivery: Delivery, state: StateFolder, folder: RunFolder, target: Target, record: RunRecord, interrupts: Interrupts
+) -> ExitCode:
+    """Send what a run has prepared, show how it ended, and return its exit code."""
+    from backfill.pipeline import resume_run
+
+    return told(
+        delivery,
+        interrupts,
+        lambda around: resume_run(state, folder, target, delivery.options, around),
+        state.path,
+        Subject(folder.run_id, record.job_name, record.target_name, record.live),
     )
 
 

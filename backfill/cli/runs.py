@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
+from backfill.cli.settings import TargetOptions, chosen_target
 from backfill.errors import JobError, UsageError
 from backfill.job import fingerprint, load_job
 from backfill.job.models import Job
@@ -15,16 +16,23 @@ from backfill.ledger import LedgerReader, RunRecord, RunState, RunStatus
 from backfill.pipeline.rehearsal import DRY_RUNS_FOLDER
 from backfill.report import Standing, read_standing, rejects_frame, with_line_column, with_query
 from backfill.state import RunFolder, StateFolder
+from backfill.targets import Target
 
 
 def status_of(folder: RunFolder) -> RunStatus:
     """Where a run stands.
 
     Raises:
-        LedgerError: Its ledger cannot be read.
+        LedgerError: Its ledger is gone or cannot be read.
     """
+    refuse_lost(folder)
     with LedgerReader(folder.ledger) as reader:
         return reader.status()
+
+
+def refuse_lost(folder: RunFolder) -> None:
+    """Raise LedgerError where the ledger of the run is gone."""
+    _ = folder.begun
 
 
 def named_run(state: StateFolder, name: str, *, dry: bool = False) -> tuple[RunFolder, RunStatus]:
@@ -35,7 +43,7 @@ def named_run(state: StateFolder, name: str, *, dry: bool = False) -> tuple[RunF
     Raises:
         UsageError: There is none, or more than one.
     """
-    sets = [state.runs(), *([dry_runs(state), state.earlier()] if dry else [])]
+    sets = [state.runs(lost=True), *([dry_runs(state), state.earlier()] if dry else [])]
     begun = [run for runs in sets for run in runs]
     found = [run for run in begun if run.run_id == name]
     for runs in sets:
@@ -62,8 +70,9 @@ def standing_of(state: StateFolder, folder: RunFolder) -> Standing:
     """Everything that is shown about a run, a dry run or not.
 
     Raises:
-        LedgerError: Its ledger cannot be read.
+        LedgerError: Its ledger is gone or cannot be read.
     """
+    refuse_lost(folder)
     dry = folder.path.parent.parent.name == DRY_RUNS_FOLDER
     return read_standing(folder.ledger, dry=dry, worked_on=worked_on(state, folder))
 
@@ -121,6 +130,20 @@ def has_refused(run: RunFolder, status: RunStatus) -> bool:
     """Whether a run is finished, and the target has refused calls of it."""
     with LedgerReader(run.ledger) as reader:
         return status.state is RunState.FINISHED and reader.counts().refused > 0
+
+
+def target_of(state: StateFolder, record: RunRecord, options: TargetOptions) -> Target:
+    """The target of a run that is there: its own, unless the options, whose name may be empty, say another.
+
+    Raises:
+        JobError: targets.yaml is wrong.
+        UsageError: There is no such target, its key is missing, or the endpoint is not allowed for it.
+    """
+    endpoint = options.endpoint
+    if options.name in ("", record.target_name):  # another profile has an endpoint of its own, to be compared
+        endpoint = endpoint or run_endpoint(record)
+    named = TargetOptions(options.name or record.target_name, options.targets, endpoint)
+    return chosen_target(named, *targets_places(record, state))
 
 
 def run_endpoint(record: RunRecord) -> str | None:

@@ -10,8 +10,10 @@ import click
 
 from backfill.cli.options import output_option, speaking, state_option
 from backfill.cli.session import Session
+from backfill.errors import BackfillError, ExitCode, worst
 
 if TYPE_CHECKING:
+    from backfill.report import Standing
     from backfill.state import StateFolder
 
 
@@ -37,7 +39,7 @@ def command(
     key: tuple[str, ...],
     state_dir: Path | None,
     output: str,
-) -> None:
+) -> int:
     """\b
     backfill status
     backfill status orders-2019-2024-segment-g1-3f9a1c20
@@ -47,30 +49,62 @@ def command(
 
     The beginning of a run's id is enough where it is the only one. A run under way can be looked at, too.
     """  # noqa: D205, D301, D415
-    from backfill.cli.runs import dry_runs, named_run, standing_of
     from backfill.cli.settings import state_folder
-    from backfill.report import runs_table, standing_json, standing_text
     from backfill.state import StateFolder
 
     state = StateFolder(state_folder(session, state_dir))
     if message_id is not None or key:
         show_calls(session, state, run, message_id, key, output)
-        return
-    folders = [named_run(state, run, dry=True)[0]] if run else state.runs()
-    found = [standing_of(state, folder) for folder in folders]
+        return ExitCode.DELIVERED
+    return show_run(session, state, run, output) if run else show_runs(session, state, output)
+
+
+def show_run(session: Session, state: StateFolder, run: str, output: str) -> int:
+    """Show one run in full; returns the exit code.
+
+    Raises:
+        UsageError: There is no such run.
+        LedgerError: Its ledger cannot be read.
+    """
+    from backfill.cli.runs import named_run, standing_of
+    from backfill.report import standing_json, standing_text
+
+    folder, _ = named_run(state, run, dry=True)
+    standing = standing_of(state, folder)
+    if output == "json":
+        session.data(json.dumps(standing_json(standing, listed=True), ensure_ascii=False))
+        return ExitCode.DELIVERED
+    session.data(standing_text(standing))
+    earlier = ", ".join(one.run_id for one in state.earlier(folder.run_id))
+    if earlier:
+        session.say(f"Before it there were {earlier}.")
+    return ExitCode.DELIVERED
+
+
+def show_runs(session: Session, state: StateFolder, output: str) -> int:
+    """Show every run that can be read, then say of each other why it cannot; returns the exit code, of these if any."""
+    from backfill.cli.handler import explain
+    from backfill.cli.runs import dry_runs, standing_of
+    from backfill.report import runs_table, standing_json
+
+    found: list[Standing] = []
+    broken: list[BackfillError] = []
+    for folder in state.runs(lost=True):
+        try:
+            found.append(standing_of(state, folder))
+        except BackfillError as error:
+            broken.append(error)
     if output == "json":
         for standing in found:
-            session.data(json.dumps(standing_json(standing, listed=run is not None), ensure_ascii=False))
-    elif run:
-        session.data(standing_text(found[0]))
-        earlier = ", ".join(one.run_id for one in state.earlier(folders[0].run_id))
-        if earlier:
-            session.say(f"Before it there were {earlier}.")
+            session.data(json.dumps(standing_json(standing, listed=False), ensure_ascii=False))
     elif found:
         session.data(runs_table(found))
-    else:
+    elif not broken:
         dry = ", ".join(one.run_id for one in dry_runs(state))
         session.say(f"There are no runs in {state.path}{f', only dry runs: {dry}' if dry else ''}.")
+    for fault in broken:
+        explain(session, fault)
+    return worst([ExitCode(fault.exit_code) for fault in broken])
 
 
 def show_calls(

@@ -237,7 +237,7 @@ def told(path: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         raise _ours(error, path) from error
     except UnicodeDecodeError as error:  # what SQLite says of a schema that is none
-        raise LedgerError(f"{path} is damaged: it holds text that is none", hint=DAMAGED) from error
+        raise _no_text(path) from error
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -246,6 +246,8 @@ def told(path: Path) -> Iterator[None]:
 
 def _ours(error: sqlite3.Error, path: Path) -> BackfillError:
     code = _code(error)
+    if str(error).startswith("Could not decode"):  # and the text, which may be long, and anything
+        return _no_text(path)
     if code == sqlite3.SQLITE_FULL:
         return _full(path)
     extended: int = getattr(error, "sqlite_errorcode", 0)
@@ -263,6 +265,10 @@ def _code(error: sqlite3.Error) -> int:
     """Its primary result code; 0 for those of the sqlite3 module itself (a closed connection), which have none."""
     code: int = getattr(error, "sqlite_errorcode", 0)
     return code & 0xFF
+
+
+def _no_text(path: Path) -> LedgerError:
+    return LedgerError(f"{path} is damaged: it holds text that is none", hint=DAMAGED)
 
 
 def _full(path: Path) -> StoppedError:

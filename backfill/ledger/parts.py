@@ -11,6 +11,21 @@ from backfill.records import Answer, Batch, BatchPart, BatchState, Outcome
 
 #: What a part may be from its beginning.
 STATES = frozenset({BatchState.PLANNED, BatchState.DELIVERED, BatchState.REJECTED})
+#: What an attempt may have done to its batch, where no parts came of it; the state None leaves it to be tried again.
+ENDS = frozenset(
+    {
+        (Outcome.ACCEPTED, BatchState.DELIVERED),
+        (Outcome.REFUSED, BatchState.REJECTED),
+        (Outcome.REFUSED, None),
+        (Outcome.UNKNOWN, None),
+    }
+)
+
+
+def check_end(answer: Answer) -> None:
+    """Raise ValueError where such an outcome cannot give a batch such a state."""
+    if (answer.outcome, answer.state) not in ENDS:
+        raise ValueError(f"an attempt that was {answer.outcome} does not make its batch {answer.state}")
 
 
 def check_parts(batch: Batch, answer: Answer, parts: Sequence[BatchPart]) -> None:

@@ -15,7 +15,7 @@ from backfill.errors import BackfillError
 from backfill.ledger import doubts, statements
 from backfill.ledger.commits import GroupCommits
 from backfill.ledger.database import connect_to_write, create_database
-from backfill.ledger.parts import check_parts, retry_rejected, split_batch
+from backfill.ledger.parts import check_end, check_parts, retry_rejected, split_batch
 from backfill.ledger.plan import check_plan
 from backfill.ledger.reader import LedgerReader
 from backfill.ledger.run import RunRecord, RunState, plan_digest
@@ -23,22 +23,12 @@ from backfill.records import (
     Answer,
     Batch,
     BatchPart,
-    BatchState,
     ClockMark,
     Decision,
-    Outcome,
     Problem,
     ShardPlan,
     Snapshot,
 )
-
-#: What an attempt may have done to its batch; the state None leaves it `sent`, to be tried again.
-_ENDS = {
-    (Outcome.ACCEPTED, BatchState.DELIVERED),
-    (Outcome.REFUSED, BatchState.REJECTED),
-    (Outcome.REFUSED, None),
-    (Outcome.UNKNOWN, None),
-}
 
 
 class Ledger(AbstractContextManager["Ledger"]):
@@ -183,8 +173,7 @@ class Ledger(AbstractContextManager["Ledger"]):
             ValueError: Such an outcome cannot give the batch such a state.
             BackfillError: The ledger cannot be written any more; the answer is not recorded.
         """
-        if (answer.outcome, answer.state) not in _ENDS:
-            raise ValueError(f"an attempt that was {answer.outcome} does not make its batch {answer.state}")
+        check_end(answer)
         self._commits.post(partial(statements.end_attempt, batch=batch.id, number=attempt, answer=answer))
 
     def record_parts(self, batch: Batch, attempt: int, answer: Answer, parts: Sequence[BatchPart]) -> list[Batch]:

@@ -25,7 +25,7 @@ from backfill.limits import CANARY_CALLS
 from backfill.pipeline.drift import intake_of
 from backfill.pipeline.earlier import content_warning, delivered_elsewhere
 from backfill.pipeline.reaching import access, rate_of, source_in_words
-from backfill.pipeline.refused import forget_retried, list_refused, retry_refused
+from backfill.pipeline.refused import forget_retried, list_refused, retried_left, retry_refused
 from backfill.pipeline.work import Confirmation, Options, Surroundings
 from backfill.records import Batch, Decision, DeliveryTotals
 from backfill.spool import Spool
@@ -79,8 +79,8 @@ def delivered(
 def tidy(folder: RunFolder, options: Options, state_folder: Path) -> None:
     """Remove what a finished run needs no more.
 
-    The bytes of shards that hold refused calls stay, so that these can be tried again. The snapshot goes last: a
-    finished run that still has one was killed in here.
+    The bytes of shards that hold refused calls stay, so that these can be tried again. The snapshot goes last, and when
+    refused calls were tried again there is none, but rows set aside, which go after the bytes: see `untidy`.
     """
     if not options.keep_spool:
         with LedgerReader(folder.ledger) as reader:
@@ -88,6 +88,11 @@ def tidy(folder: RunFolder, options: Options, state_folder: Path) -> None:
     forget_retried(Spool(folder.spool))
     shutil.rmtree(intake_of(state_folder, folder), ignore_errors=True)
     shutil.rmtree(folder.snapshot, ignore_errors=True)
+
+
+def untidy(folder: RunFolder) -> bool:
+    """Whether the process that finished this run was killed in `tidy`."""
+    return folder.snapshot.exists() or retried_left(Spool(folder.spool))
 
 
 def sent(

@@ -7,17 +7,15 @@ Rule 3: what is prepared is compared with the job and the source of today before
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import replace
 
-from backfill import __version__
-from backfill.archive import ArchiveReader
 from backfill.disk import out_of_space
 from backfill.errors import BackfillError, ExitCode, InterruptedRunError, RefusedError, UsageError
 from backfill.job.models import Job
 from backfill.ledger import Ledger, RunRecord, RunState, RunStatus
-from backfill.pipeline.archiving import brought_up, was_archived
+from backfill.pipeline.archiving import was_archived
+from backfill.pipeline.beginning import delivered_before, new_record
 from backfill.pipeline.delivering import (
     canary_over,
     confirmation,
@@ -25,9 +23,9 @@ from backfill.pipeline.delivering import (
     finished_already,
     left_in_doubt,
     tidy,
+    untidy,
 )
 from backfill.pipeline.drift import settled
-from backfill.pipeline.earlier import content_warning
 from backfill.pipeline.fingerprint import Fingerprint
 from backfill.pipeline.preparing import prepared, staged
 from backfill.pipeline.reaching import duplicates_held, reachable
@@ -129,41 +127,21 @@ def kept_back(
     )
 
 
-def delivered_before(state: StateFolder, record: RunRecord, around: Surroundings) -> ArchiveReader | None:
-    """The ids that a run is to leave out; None where it leaves out none.
-
-    Raises:
-        LedgerError: What was delivered cannot be known.
-    """
-    if not record.only_new:
-        return None
-    warning = content_warning(state, record)
-    if warning:
-        around.say(f"{record.job_name}: {warning}")
-    return brought_up(state, record, around.stop.is_set)
-
-
 def record_of(work: Work, state: StateFolder, folder: RunFolder, now: Fingerprint) -> RunRecord:
     """What the ledger is to know of a run that begins now.
 
     One that comes after another of its id leaves out what was delivered, whether that is asked for or not: else a
     process that was killed between the two, or a ledger that was removed, would have everything sent again.
     """
-    record = RunRecord(
-        run_id=folder.run_id,
-        job_name=work.job.name,
-        job_file=work.job.path,
-        generation=work.job.generation,
+    record = new_record(
+        work.job,
+        folder,
+        now,
         target_name=work.target.name,
         target_kind=work.target.kind,
         target_identity=work.target.identity,
         live=work.target.live,
         id_scope=work.target.id_scope,
-        job_fingerprint=now.job,
-        job_data=json.dumps(now.data, ensure_ascii=False),
-        backfill_version=__version__,
-        library_version=__version__,
-        created_at=time.time(),
         only_new=work.options.only_new or bool(state.earlier(folder.run_id)),
     )
     # A rehearsal whose folder was removed is one to be had again.
@@ -180,7 +158,7 @@ def begin(state: StateFolder, folder: RunFolder, record: RunRecord, job: Job, no
 
 def finished_before(state: StateFolder, folder: RunFolder, status: RunStatus, options: Options, began: float) -> RunEnd:
     """The end of a run that was finished before: its first exit code, nothing sent."""
-    if folder.snapshot.exists():
+    if untidy(folder):
         tidy(folder, options, state.path)
     code = ExitCode(status.exit_code or 0)
     error = left_in_doubt(status.detail, folder.run_id) if code is ExitCode.STOPPED else None
@@ -215,7 +193,7 @@ def tried_again(ledger: Ledger, folder: RunFolder, options: Options, around: Sur
     """Whether a finished run is to be delivered once more: for the calls that the target refused, as it was asked."""
     if not options.retry_rejected:
         return False
-    if folder.snapshot.exists():  # killed while it was tidied up
+    if untidy(folder):
         tidy(folder, options, around.state_folder)
     if not ledger.reader.counts().refused:
         around.say(NOTHING_REFUSED)

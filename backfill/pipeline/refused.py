@@ -31,6 +31,7 @@ __all__ = [
     "keep_refused",
     "list_refused",
     "refused_batches",
+    "retried_left",
     "retry_refused",
 ]
 
@@ -140,6 +141,11 @@ def forget_retried(spool: Spool) -> None:
     """Remove the rows set aside: the run is finished, and what is refused still is listed again."""
     for path in spool.folder.glob(f"*{RETRIED}"):
         path.unlink()
+
+
+def retried_left(spool: Spool) -> bool:
+    """Whether there are rows set aside."""
+    return any(spool.folder.glob(f"*{RETRIED}"))
 
 
 def kept_rows(spool: Spool, shard: int) -> pl.DataFrame:

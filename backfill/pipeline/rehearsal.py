@@ -7,11 +7,11 @@ source uses it.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,9 +25,8 @@ from backfill.identity import SANDBOX_SCOPE
 from backfill.job.models import Job
 from backfill.ledger import Ledger, RunRecord
 from backfill.limits import SEGMENT, Limits
-from backfill.pipeline.archiving import brought_up
+from backfill.pipeline.beginning import delivered_before, new_record
 from backfill.pipeline.drift import fingerprint_now, fingerprint_then, intake_of
-from backfill.pipeline.earlier import content_warning
 from backfill.pipeline.fingerprint import Fingerprint
 from backfill.pipeline.gate import Gate
 from backfill.pipeline.preparing import prepared, staged
@@ -69,12 +68,7 @@ def dry_run(rehearsal: Rehearsal) -> RunEnd:
     """
     began = time.monotonic()
     job, around = rehearsal.job, rehearsal.around
-    outer = StateFolder(around.state_folder)
-    outer.prepare()
-    state, folder = dry_folder(outer, job)
-    state.prepare()
-    with state.lock(folder.run_id):
-        now = rehearsed(rehearsal, state, folder)
+    with rehearsing(rehearsal) as (folder, now):
         record = rehearsal_record(rehearsal, folder, now)
         with Ledger.create(folder.ledger, record) as ledger:
             snapshot = staged(job, ledger, folder, now.files, around, limit=rehearsal.limit)
@@ -87,7 +81,7 @@ def dry_run(rehearsal: Rehearsal) -> RunEnd:
                 around,
                 id_scope=rehearsal.id_scope,
                 limits=rehearsal.limits,
-                delivered=delivered_by_runs(rehearsal, outer, record),
+                delivered=delivered_by_runs(rehearsal, record),
             )
             counts = ledger.reader.counts()
         gate = rehearsal.max_rejects
@@ -97,15 +91,12 @@ def dry_run(rehearsal: Rehearsal) -> RunEnd:
         return RunEnd(record, folder, ExitCode(error.exit_code) if error else code, seconds, error=error, prepared=True)
 
 
-def delivered_by_runs(rehearsal: Rehearsal, state: StateFolder, record: RunRecord) -> ArchiveReader | None:
-    """What runs of the job have delivered, where that is to be left out; what is in doubt counts as new."""
+def delivered_by_runs(rehearsal: Rehearsal, record: RunRecord) -> ArchiveReader | None:
+    """What runs of the job have delivered, where that is to be left out."""
     if rehearsal.left_out is None:
         return None
     run = replace(record, target_identity=rehearsal.left_out, only_new=True)
-    warning = content_warning(state, run)
-    if warning:
-        rehearsal.around.say(f"{record.job_name}: {warning}")
-    return brought_up(state, run, rehearsal.around.stop.is_set)
+    return delivered_before(StateFolder(rehearsal.around.state_folder), run, rehearsal.around)
 
 
 class Weighing:
@@ -148,12 +139,7 @@ def preview_job(rehearsal: Rehearsal, rows: int) -> list[PreviewRow]:
         InterruptedRunError: A signal came.
     """
     job, around = rehearsal.job, rehearsal.around
-    outer = StateFolder(around.state_folder)
-    outer.prepare()
-    state, folder = dry_folder(outer, job)
-    state.prepare()
-    with state.lock(folder.run_id):
-        now = rehearsed(rehearsal, state, folder)
+    with rehearsing(rehearsal) as (folder, now):
         with Ledger.create(folder.ledger, rehearsal_record(rehearsal, folder, now)) as ledger:
             snapshot = staged(job, ledger, folder, now.files, around)
         return preview(
@@ -165,6 +151,22 @@ def preview_job(rehearsal: Rehearsal, rows: int) -> list[PreviewRow]:
             rows=rows,
             limits=rehearsal.limits,
         )
+
+
+@contextmanager
+def rehearsing(rehearsal: Rehearsal) -> Iterator[tuple[RunFolder, Fingerprint]]:
+    """The folder of the job's dry run, locked and cleared for another, and today's fingerprint of job and source.
+
+    Raises:
+        SourceError: The source cannot be read.
+        LockedError: Another dry run of the job is under way.
+    """
+    outer = StateFolder(rehearsal.around.state_folder)
+    outer.prepare()
+    state, folder = dry_folder(outer, rehearsal.job)
+    state.prepare()
+    with state.lock(folder.run_id):
+        yield folder, rehearsed(rehearsal, state, folder)
 
 
 def rehearsed(rehearsal: Rehearsal, state: StateFolder, folder: RunFolder) -> Fingerprint:
@@ -210,21 +212,15 @@ def keep_snapshot_only(state: StateFolder, folder: RunFolder, *, keep: bool) -> 
 
 def rehearsal_record(rehearsal: Rehearsal, folder: RunFolder, now: Fingerprint) -> RunRecord:
     """What the ledger of a dry run is to know."""
-    return RunRecord(
-        run_id=folder.run_id,
-        job_name=rehearsal.job.name,
-        job_file=rehearsal.job.path,
-        generation=rehearsal.job.generation,
+    return new_record(
+        rehearsal.job,
+        folder,
+        now,
         target_name=rehearsal.target_name,
         target_kind=DRY,
         target_identity=DRY,
         live=False,
         id_scope=rehearsal.id_scope,
-        job_fingerprint=now.job,
-        job_data=json.dumps(now.data, ensure_ascii=False),
-        backfill_version=__version__,
-        library_version=__version__,
-        created_at=time.time(),
     )
 
 

@@ -64,17 +64,20 @@ class RunFolder:
         return self.path / "snapshot"
 
     @property
+    def lost(self) -> bool:
+        """Whether there was a run whose ledger is gone: it holds prepared batches."""
+        return not self.ledger.is_file() and self.spool.is_dir() and any(self.spool.iterdir())
+
+    @property
     def begun(self) -> bool:
         """Whether there is a run: its ledger is the first thing made, whole or not at all."""
-        if self.ledger.is_file():
-            return True
-        if self.spool.is_dir() and any(self.spool.iterdir()):
+        if self.lost:
             # What was sent stands in the ledger alone: to begin afresh would send it again.
             raise LedgerError(
                 f"{self.path} holds prepared batches, but its ledger {LEDGER_FILE} is gone",
                 hint="put it back; or, if nothing was sent or 24 hours of doubled calls do no harm, remove the folder",
             )
-        return False
+        return self.ledger.is_file()
 
     def make(self) -> None:
         """Make the folder (mode 0700) where it is not there, durably."""
@@ -137,12 +140,15 @@ class StateFolder:
         """The folder of the run of that job to that target, there or not."""
         return self.run(run_id(job_name, target_kind, target_identity, generation))
 
-    def runs(self) -> list[RunFolder]:
-        """Every run that has begun, the latest first by when its ledger was last written."""
+    def runs(self, *, lost: bool = False) -> list[RunFolder]:
+        """Every run that has begun, the latest first by when its ledger was last written.
+
+        With `lost` also those whose ledger is gone, behind all others; without it such a one is a LedgerError.
+        """
         if not self._runs.is_dir():
             return []
-        begun = [run for run in map(RunFolder, self._runs.iterdir()) if run.begun]
-        return sorted(begun, key=lambda run: (-run.ledger.stat().st_mtime_ns, run.run_id))
+        begun = [run for run in map(RunFolder, self._runs.iterdir()) if (lost and run.lost) or run.begun]
+        return sorted(begun, key=lambda run: (-_written_ns(run), run.run_id))
 
     def lock(self, run_id: str) -> RunLock:
         """The lock of that run, not taken yet."""
@@ -192,6 +198,14 @@ class StateFolder:
     @property
     def _discarded(self) -> Path:
         return self.path / "discarded"
+
+
+def _written_ns(run: RunFolder) -> int:
+    """When its ledger was last written; 0 where there is none any more."""
+    try:
+        return run.ledger.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
 
 
 def _number(earlier: RunFolder) -> int:

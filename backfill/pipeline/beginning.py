@@ -1,0 +1,62 @@
+"""What a run and a dry run begin with alike: what their ledgers are told of them, and what they leave out."""
+
+from __future__ import annotations
+
+import json
+import time
+
+from backfill import __version__
+from backfill.archive import ArchiveReader
+from backfill.job.models import Job
+from backfill.ledger import RunRecord
+from backfill.pipeline.archiving import brought_up
+from backfill.pipeline.earlier import content_warning
+from backfill.pipeline.fingerprint import Fingerprint
+from backfill.pipeline.work import Surroundings
+from backfill.state import RunFolder, StateFolder
+
+
+def new_record(
+    job: Job,
+    folder: RunFolder,
+    now: Fingerprint,
+    *,
+    target_name: str,
+    target_kind: str,
+    target_identity: str,
+    live: bool,
+    id_scope: str,
+    only_new: bool = False,
+) -> RunRecord:
+    """What the ledger is to know of a run that begins now, from this job and source, for that target."""
+    return RunRecord(
+        run_id=folder.run_id,
+        job_name=job.name,
+        job_file=job.path,
+        generation=job.generation,
+        target_name=target_name,
+        target_kind=target_kind,
+        target_identity=target_identity,
+        live=live,
+        id_scope=id_scope,
+        job_fingerprint=now.job,
+        job_data=json.dumps(now.data, ensure_ascii=False),
+        backfill_version=__version__,
+        library_version=__version__,
+        created_at=time.time(),
+        only_new=only_new,
+    )
+
+
+def delivered_before(state: StateFolder, record: RunRecord, around: Surroundings) -> ArchiveReader | None:
+    """The ids that a run is to leave out; None where it leaves out none. What is in doubt counts as new.
+
+    Raises:
+        LedgerError: What was delivered cannot be known.
+    """
+    if not record.only_new:
+        return None
+    warning = content_warning(state, record)
+    if warning:
+        around.say(f"{record.job_name}: {warning}")
+    return brought_up(state, record, around.stop.is_set)

@@ -1,0 +1,48 @@
+"""The frozen types that the stages hand to each other. No behaviour beyond what the data itself says."""
+
+from backfill.records.batches import AGE_UNKNOWN, Answer, Batch, BatchPart, BatchState, ClockMark, Decision, Outcome
+from backfill.records.delivery import BatchBytes, DeliveryLedger, DeliveryTotals
+from backfill.records.plan import CALL_RECORD, PlannedBatch, ShardPlan, ShardSink, ShardWriter
+from backfill.records.problems import REJECT_COLUMNS, Problem, Severity
+from backfill.records.snapshot import (
+    FILE_COLUMN,
+    INTERNAL_PREFIX,
+    RECORD_COLUMN,
+    Column,
+    Kind,
+    Snapshot,
+    SnapshotPart,
+    SourceFile,
+    Zone,
+)
+
+__all__ = [
+    "AGE_UNKNOWN",
+    "CALL_RECORD",
+    "FILE_COLUMN",
+    "INTERNAL_PREFIX",
+    "RECORD_COLUMN",
+    "REJECT_COLUMNS",
+    "Answer",
+    "Batch",
+    "BatchBytes",
+    "BatchPart",
+    "BatchState",
+    "ClockMark",
+    "Column",
+    "Decision",
+    "DeliveryLedger",
+    "DeliveryTotals",
+    "Kind",
+    "Outcome",
+    "PlannedBatch",
+    "Problem",
+    "Severity",
+    "ShardPlan",
+    "ShardSink",
+    "ShardWriter",
+    "Snapshot",
+    "SnapshotPart",
+    "SourceFile",
+    "Zone",
+]

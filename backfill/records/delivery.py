@@ -1,0 +1,78 @@
+"""What deliver needs of its neighbours, and what it counts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from backfill.records.batches import Answer, Batch, BatchPart, ClockMark, Decision
+
+
+class DeliveryLedger(Protocol):
+    """What deliver needs of the ledger. Thread-safe."""
+
+    def next_batches(self, limit: int) -> list[Batch]:
+        """Up to `limit` batches still to be delivered, in plan order, each handed out once per process."""
+
+    def mark_sent(self, batch: Batch, at: float) -> int:
+        """Record that an attempt leaves now; returns its number (from 1) once that is durable (group-committed)."""
+
+    def record_answer(self, batch: Batch, attempt: int, answer: Answer) -> None:
+        """Queue the end of an attempt; durable with the next commit, at the latest with `flush`."""
+
+    def record_parts(self, batch: Batch, attempt: int, answer: Answer, parts: Sequence[BatchPart]) -> list[Batch]:
+        """Record the end of an attempt and, in the same commit, that these parts stand for the batch from now on.
+
+        They hold all its calls, in their order; the answer's state is SPLIT. Returns those still to be delivered, in
+        that order, once it is durable; `next_batches` of this process does not hand them out.
+        """
+
+    def clock_mark(self) -> ClockMark | None:
+        """The clock as last recorded; None where it never was."""
+
+    def mark_clock(self, mark: ClockMark) -> None:
+        """Record the clock, durably."""
+
+    def lose_ages(self, detail: str) -> None:
+        """Record, durably and in the run's history, that nobody can tell how old the present doubts are."""
+
+    def in_doubt(self) -> list[Batch]:
+        """The batches in doubt that are still to be delivered, in plan order.
+
+        What was in flight when the last process ended is among them.
+        """
+
+    def decide(self, batches: Sequence[Batch], decision: Decision, at: float) -> None:
+        """Record, durably and in the run's history, what becomes of batches in doubt, before any is handed out.
+
+        Of those sent again the doubt counts from `at`; the others are `left`, and never handed out.
+        """
+
+    def flush(self) -> None:
+        """Return once everything recorded is durable."""
+
+
+class BatchBytes(Protocol):
+    """What deliver needs of the spool. Thread-safe."""
+
+    def deflated(self, batch: Batch) -> bytes:
+        """The raw deflate stream as it stands in the segment (no crc check; cheap)."""
+
+    def plain(self, batch: Batch) -> bytes:
+        """The plain bytes, checked against length and crc; raises LedgerError where they differ."""
+
+    def call_sizes(self, batch: Batch) -> Sequence[int]:
+        """The bytes of each call of a batch, in their order, without the commas."""
+
+
+@dataclass(slots=True)
+class DeliveryTotals:
+    """What one process has delivered so far; for progress and the summary's `requests`, `retries`, `wire`."""
+
+    requests: int = 0
+    retries: int = 0
+    calls: int = 0
+    json_bytes: int = 0
+    wire_bytes: int = 0
+    waits: dict[str, float] = field(default_factory=dict)  # seconds slept by reason: pace, backoff, retry_after

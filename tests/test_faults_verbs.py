@@ -1,0 +1,35 @@
+"""Killed in `resume`, `dry-run`, a run after one, and with the embedded sandbox as the target. Long: `make torture`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.torture.kinds import killed_in
+from tests.torture.scenarios import stage
+from tests.torture.trial import Bench
+
+#: Scenarios, and what stands in the names of the points at which one process after the other is killed.
+KILLS = [
+    ("run-resume", ("/snapshot/", "UPDATE batches")),
+    ("resume", ("UPDATE batches", "unlink")),
+    ("dry-run", ("/snapshot/",)),
+    ("dry-run-again", ("UPDATE run", "wal_checkpoint")),
+    ("rehearsed", ("link dry-runs/", "/snapshot ")),
+    ("sandbox", ("mkdir sandbox", "COMMIT sandbox/")),
+    ("sandbox", ("/spool/000000.segment #",)),
+]
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Bench]]:
+    """Gives a scenario's bench."""
+    with stage(tmp_path_factory.mktemp("verbs")) as made:
+        yield made
+
+
+@pytest.mark.parametrize(("name", "places"), KILLS, ids=[name for name, _ in KILLS])
+def test_killed_and_gone_on_with(bench: Callable[[str], Bench], name: str, places: tuple[str, ...]) -> None:
+    """What arrives, and what the ledger says of it, is that of the same way undisturbed."""
+    assert killed_in(bench(name), name, places)
