@@ -175,7 +175,7 @@ def test_head_and_body_leave_together() -> None:
 class TestDeadline:
     """An attempt ends, however often the other side gives a sign of life."""
 
-    options = DeliveryOptions(concurrency=1, first_alone=False, patience=Patience(attempts=1), attempt_seconds=0.3)
+    options = DeliveryOptions(concurrency=1, first_alone=False, patience=Patience(attempts=1), attempt_seconds=0.8)
 
     @pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "tls"])
     @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ class BoundedStream(httpcore.NetworkStream):
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         """What has come."""
         if self._held:  # a request without a body, such as CONNECT
-            self._write(self._held, timeout)
+            self._send(self._held, timeout)
         self._held = None
         return self._inner.read(max_bytes, self._deadline.within(timeout, httpcore.ReadTimeout))
 
@@ -77,15 +77,18 @@ class BoundedStream(httpcore.NetworkStream):
         if self._held is None:
             self._held = buffer
             return
-        if buffer:
-            head, self._held = self._held, b""
-            self._write(head + buffer if head else buffer, timeout)
-
-    def _write(self, content: bytes, timeout: float | None) -> None:
-        view = memoryview(content)
+        if not buffer:
+            return
+        view = memoryview(buffer)
+        if self._held:  # not joined with all of a body: to copy half a megabyte costs more than to send it
+            self._send(self._held + buffer[:WRITE_BYTES], timeout)
+            self._held, view = b"", view[WRITE_BYTES:]
         for start in range(0, len(view), WRITE_BYTES):
-            allowed = self._deadline.within(timeout, httpcore.WriteTimeout)
-            self._inner.write(view[start : start + WRITE_BYTES], allowed)  # type: ignore[arg-type] # goes to send()
+            self._send(view[start : start + WRITE_BYTES], timeout)
+
+    def _send(self, content: bytes | memoryview, timeout: float | None) -> None:
+        allowed = self._deadline.within(timeout, httpcore.WriteTimeout)
+        self._inner.write(content, allowed)  # type: ignore[arg-type] # goes to send()
 
     def close(self) -> None:
         """Close it."""

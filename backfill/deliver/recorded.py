@@ -35,8 +35,8 @@ STATES = {Action.ACCEPTED: BatchState.DELIVERED, Action.REJECTED: BatchState.REJ
 class Post(Protocol):
     """Sends one body: a Transport, or a stand-in."""
 
-    def post(self, body: bytes, retries: int) -> Reply:
-        """Send it as the retry of that number, 0 for none."""
+    def post(self, body: bytes, retries: int, tail: bytes = b"") -> Reply:
+        """Send it, and the tail behind it, as the retry of that number, 0 for none."""
 
 
 def envelope_tail(now: float) -> bytes:
@@ -94,8 +94,8 @@ class Recorded:
         number = self._ledger.mark_sent(batch, marked_at)
         self._leave(batch)
         sent_at = self._clock.now()  # taken anew: making the mark durable took its time, and sentAt must be true
-        body = self._body(batch, content, sent_at)
-        reply = self._post.post(body, number - 1)
+        body, tail = self._body(batch, content, sent_at)
+        reply = self._post.post(body, number - 1, tail)
         if self._abandoned():
             raise HaltedError  # nobody waits for this answer any more, and the ledger may be closed by now
         ended = verdict(
@@ -114,7 +114,7 @@ class Recorded:
             detail=detail_of(reply, self._secrets),
             at=self._now(),
             seconds=reply.seconds,
-            wire_bytes=len(body),
+            wire_bytes=len(body) + len(tail),
         )
         parts, planned = self._parts(batch, ended, reply), []
         if parts:
@@ -167,9 +167,9 @@ class Recorded:
             raise LedgerError(f"the spool holds {len(content):,} bytes of batch {batch.id}, not {batch.length:,}")
         return content
 
-    def _body(self, batch: Batch, content: bytes, sent_at: float) -> bytes:
+    def _body(self, batch: Batch, content: bytes, sent_at: float) -> tuple[bytes, bytes]:
         tail = envelope_tail(sent_at)
-        return gzip_body(content, batch.bytes, batch.crc32, tail) if self._target.gzip else content + tail
+        return (gzip_body(content, batch.bytes, batch.crc32, tail), b"") if self._target.gzip else (content, tail)
 
 
 def _calls(state: BatchState, batch: Batch, answer: Answer, parts: Sequence[BatchPart]) -> int:

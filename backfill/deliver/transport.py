@@ -90,8 +90,10 @@ class Transport:
         )
         self._opened = self._monotonic()
 
-    def post(self, body: bytes, retries: int) -> Reply:
+    def post(self, body: bytes, retries: int, tail: bytes = b"") -> Reply:
         """Send one body, say that it is the retry of that number (0: none), and return how it ended. Never follows.
+
+        `tail` is the end of the body, which is then not copied to be joined with it.
 
         Raises:
             UsageError: the URL or a header of the target cannot be sent at all.
@@ -99,10 +101,10 @@ class Transport:
         if self._monotonic() - self._opened > self._renew_seconds:
             self.close()
             self._open()
-        headers = [*self._headers, (b"Content-Length", str(len(body)).encode("ascii"))]
+        headers = [*self._headers, (b"Content-Length", str(len(body) + len(tail)).encode("ascii"))]
         if retries:
             headers.append((b"X-Retry-Count", str(retries).encode("ascii")))
-        sending = _Body(body)
+        sending = _Body(body, tail)
         request = httpcore.Request("POST", self._url, headers=headers, content=sending, extensions=self._extensions)
         left = self._monotonic()
         self._deadline.begin(self._attempt_seconds)
@@ -138,12 +140,12 @@ class _Body:
     httpcore reads the answer also where sending broke off: a target may refuse early. It cannot accept early.
     """
 
-    def __init__(self, content: bytes) -> None:
-        self._content = content
+    def __init__(self, *pieces: bytes) -> None:
+        self._pieces = pieces
         self.left = False
 
     def __iter__(self) -> Iterator[bytes]:
-        yield self._content
+        yield from self._pieces
         self.left = True
 
 
