@@ -159,6 +159,15 @@ def test_what_refusals_ask_for_lies_between_turns() -> None:
     assert (pace.reserve(5), pace.reserve(5)) == (0, 2)
 
 
+def test_what_refusals_ask_for_lies_between_requests() -> None:
+    """Also where both were late for their turns: a target that counts by the millisecond must not see them together."""
+    now = [0.0]
+    pace = Pace(None, lambda: now[0], least=lambda: 2.0)
+    assert (pace.leave(5), pace.leave(5)) == (0, pytest.approx(1.999))
+    now[0] = 2.0
+    assert pace.leave(5) == 0
+
+
 @pytest.mark.parametrize("access", [{"rate": 4000.0}, {"requests": 40.0}, {"rate": 9000.0, "requests": 40.0}])
 def test_of_a_delivery(access: dict[str, float]) -> None:
     """Several senders on a real clock: no batch arrives before the pace allows it to leave."""

@@ -1,129 +1,106 @@
-"""A level that a target refused once, and how to come back to it. Pure."""
+"""How many requests a second a target takes, where that is what it limits. Pure.
+
+Refusals alone do not tell the rate: halving after each keeps them few, however much is tried. What comes through
+between two of them does: a limit that refused both was used up both times, so that what was accepted in between is what
+it grants in that time, whether it saves up bursts or not.
+"""
 
 from __future__ import annotations
 
 import math
 
-#: So many requests make a window, and so many refused within it (beyond twice those by chance) too many.
-WINDOW, TOO_MANY = 200, 4
-#: Where more than this share is refused, the level is lowered to what came through. Else it is tried how much is
-#: refused at that share of the level; where it is less than that share of what was, the level is lowered by so much.
-DENSE, TRIED, FEWER, LOWERED = 0.1, 0.6, 0.34, 0.94
-#: A target that counts by the second refuses all the rest of it: what that tells was known already.
-SAME_SECOND = 1.0
-#: What a probe that was refused had come to is good at this share of it.
-BELOW = 0.92
-#: How long a ceiling stays at what is known to be good before it tries more, in seconds: at first, and at most.
-FIRST_HOLD, LAST_HOLD = 5.0, 60.0
-#: A halving lasts two round trips, and at least so many seconds; the next one begins after so many times as long.
-LEAST_DIP, BETWEEN = 0.1, 10
-#: So many refusals at once are not too many for chance, where there are any by chance.
-AT_ONCE, OVER, FADING = 4.0, 3.0, 0.7
+from backfill.deliver.departure import Departure
+
+#: So many refused after a first one, at least that share of the requests, make a limit: more than 1%. Fewer refuse less
+#: at slow targets, more bear chance refusals better.
+TOO_MANY, AMONG = 4, 400
+#: They also lie so many seconds apart (many targets count by the second and refuse all the rest of it), and so many
+#: requests came through between them.
+SECOND, ENOUGH = 1.0, 10
+#: The rate is set to this share of what came through; and, after a probe, to that of what was tried when the first one
+#: was refused: no limit saved up is as good as none. Lower uses less, higher has requests refused that come unevenly.
+MARGIN, BELOW = 0.96, 0.9
+#: It is lowered at once to this share at most. If more came through, it may have been chance.
+LEAST = 0.6
 
 
 class Ceiling:
-    """A level that halves when refused, comes back to what is known to be good, stays there, and then tries more."""
+    """The rate to which a target's refusals lead."""
 
     def __init__(self) -> None:
-        self.known: float | None = None  # None: no ceiling
-        self.chance = 0.0  # the share of requests that is refused whether many or few are sent
-        self._sure = 0.0  # the part of it that a trial has shown
-        self._allowance = 0.0
-        self._trial: tuple[int, int] | None = (
-            None  # while less is tried: the requests before, and how many were refused
-        )
-        self._accepted_at = self._since = self._dip_at = self._dip_until = -math.inf
-        self._probe_at = math.inf
-        self._holds = FIRST_HOLD
-        self._count = self._refused = 0
+        self.level = math.inf  # requests a second
+        self.on_trial = False  # it is what a probe suggests
+        self._bursts = False  # what a probe suggests was too much before
+        # How often in a row a lower rate was of no use: so many times as many must be refused before it is lowered.
+        self._vain, self._clean = 0, True
+        self._first: Departure | None = None  # of the refused ones that are counted
+        self._asked, self._drought = 0.0, False
+        self._refused = self._last = 0
+        self._found: Departure | None = None  # the one by which the level was found, and how many were refused since
+        self._since = 0
 
-    def level(self, now: float) -> float:
-        """What is allowed at that time; infinite without a ceiling."""
-        if self.known is None:
-            return math.inf
-        level = self.known
-        if self._trial is not None:
-            level *= TRIED
-        elif now > self._probe_at:
-            over = now - self._probe_at
-            level *= 1 + 0.01 * over * (1 + (over / 3) ** 2)
-        return level / 2 if now < self._dip_until else level
+    def forget(self) -> None:
+        """What was refused lately had another reason."""
+        self._first = None
 
-    def ended(self, left: float, now: float, *, refused: bool, most: float, good: float, round_trip: float) -> None:
-        """A request that left then was accepted or refused."""
-        if not refused:
-            self._accepted_at = now
-        if left < self._since or self._dip_at <= left < self._dip_until:
-            return  # it shows what another level does
-        self._count += 1
-        self._refused += refused
-        self._allowance = min(self._allowance + OVER * self.chance, AT_ONCE if self.chance else 0.0) - refused
-        over = self._allowance < 0
-        self._allowance = max(self._allowance, 0.0)
-        if self.known is None:
-            if over:
-                self._set(now, max(good, 0.75 * most))
-                self._dip(now, round_trip)
-        elif self._trial is not None:
-            self._compare(now, *self._trial)
-        elif over and left > self._probe_at:
-            self._holds = min(2 * self._holds, LAST_HOLD)
-            self._set(now, max(self.known, BELOW * min(self.level(left), most)))
-            self._dip(now, round_trip)
-        elif self._refused - 2 * self._sure * self._count >= TOO_MANY:
-            self._lower(now)
-        elif over:
-            self._dip(now, round_trip)
-        if self._count >= WINDOW and self._trial is None:
-            self._close(now)
+    def refused(self, departure: Departure, *, asked: float, silent: float) -> bool:
+        """It was refused; whether that leads to another level, which is then set.
 
-    def _close(self, now: float) -> None:
-        """A window is full, and not too many of it were refused."""
-        share = self._refused / self._count
-        self._sure = min(self._sure, max(share, self._sure * FADING))
-        self.chance = min(max(share, self.chance * FADING), max(self._sure, TOO_MANY / WINDOW))
-        self._count = self._refused = 0
-        if self.known is not None and self._probe_at == math.inf:
-            self._probe_at = now + self._holds
+        Args:
+            departure: the request.
+            asked: requests a second that were tried when it left.
+            silent: seconds since anything was accepted.
+        """
+        self._note(departure)
+        if self._first is None or not self._belongs(self._first, departure):
+            self._first, self._refused = departure, 0
+            self._asked, self._drought = asked, False
+            return False
+        self._refused += 1
+        self._drought = self._drought or silent > SECOND
+        accepted, seconds = departure.number - self._first.number - self._refused, departure.at - self._first.at
+        if self._refused < self._bound() or accepted < ENOUGH or seconds < SECOND:
+            return False
+        if self._drought and self._found is not None:  # a limit over many seconds: from one drought to the next
+            accepted = max(accepted, departure.number - self._found.number - self._since)
+            seconds = departure.at - self._found.at
+        self._set(accepted / seconds, probed=self._first.probing)
+        self._first = None
+        self._found, self._since = departure, 0
+        return True
 
-    def _lower(self, now: float) -> None:
-        """Too many were refused."""
-        assert self.known is not None
-        if now - self._accepted_at > SAME_SECOND:
-            self._set(now, self.known)  # the target is down, which says nothing about what it takes
-        elif self._refused > DENSE * self._count:
-            self._holds = FIRST_HOLD
-            self._set(now, self.known * max(0.5, 1 - self._refused / self._count))
-        else:
-            trial = self._count, self._refused
-            self._set(now, self.known)
-            self._trial = trial
+    def _bound(self) -> int:
+        return TOO_MANY * (1 + self._vain)
 
-    def _compare(self, now: float, count: int, refused: int) -> None:
-        """Whether less was refused of less."""
-        assert self.known is not None
-        if self._refused >= TOO_MANY and now - self._accepted_at > SAME_SECOND:
-            self._set(now, self.known)  # down, as above
-        elif self._refused > FEWER * refused:
-            self.chance = (self._refused + refused) / (self._count + count)
-            if self.chance > DENSE:
-                self.chance = self._sure = 0.0
-                self._set(now, self.known * TRIED)
-            else:
-                self._sure = self.chance
-                self._set(now, None)
-        elif self._count >= count:
-            self._holds = FIRST_HOLD
-            self.chance = self._sure = 0.0
-            self._set(now, self.known * LOWERED)
+    def _note(self, departure: Departure) -> None:
+        if self._found is None:
+            self._found = departure
+        self._since += 1
+        if departure.number - self._last > 2 * AMONG:
+            self._vain, self._clean = max(0, self._vain - 1), True
+        self._last = max(self._last, departure.number)
 
-    def _set(self, now: float, known: float | None) -> None:
-        self.known, self._trial, self._since, self._probe_at = known, None, now + SAME_SECOND, math.inf
-        self._count = self._refused = 0
-        self._allowance = AT_ONCE if self.chance else 0.0
+    def _belongs(self, first: Departure, departure: Departure) -> bool:
+        """Whether it is counted with that first one."""
+        count = departure.number - first.number
+        often = count <= AMONG or self._refused * AMONG >= self._bound() * count
+        return often and departure.probing <= first.probing
 
-    def _dip(self, now: float, round_trip: float) -> None:
-        """Halve."""
-        seconds = max(2 * round_trip, LEAST_DIP)
-        if now - self._dip_until >= BETWEEN * seconds:
-            self._dip_at, self._dip_until = now, now + seconds
+    def _set(self, seen: float, *, probed: bool) -> None:
+        """So many a second came through."""
+        level = MARGIN * seen
+        if seen <= LEAST * self._asked:
+            self._vain = 0
+        elif not self._clean:
+            self._vain += 1
+        self._clean = False
+        if probed and self.level < math.inf:
+            level = max(level, self.level)
+            if not self._bursts:
+                level = max(level, BELOW * self._asked)
+                self.on_trial = True
+        elif self.level < math.inf:
+            level = max(level, LEAST * self.level)
+            self._bursts = self._bursts or self.on_trial
+            self.on_trial = False
+        self.level = level

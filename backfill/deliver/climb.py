@@ -21,11 +21,6 @@ class Climb:
         self._start: float | None = None
         self._skip = self._count = 0
 
-    @property
-    def good(self) -> int:
-        """The highest level at which a whole round was sent."""
-        return self.level if self._base is None else self._base[0]
-
     def restart(self) -> None:
         """Begin the round anew: something else than the level had its effect on the throughput."""
         self._start, self._skip = None, self.level

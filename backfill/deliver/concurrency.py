@@ -1,37 +1,37 @@
-"""How much a target takes that does not say so: requests in flight at once, and how evenly they leave. Pure.
+"""How much a target takes that does not say so: requests in flight at once, and a second. Pure.
 
 Nobody publishes these limits, they change from hour to hour, and a target over one of them says only 429 or 503. So
-they are found out, as TCP finds a path's capacity: multiplicative decrease, a plateau at what is known to be good, rare
-and growing probes beyond it (RFC 9438), and requests that leave evenly, a round trip's worth in a round trip. One
-number, the level, does for both kinds of limits: N at once are a level of N, R in a second one of R x round trip,
-which may lie below 1.
+they are found out, as TCP finds a path's capacity: multiplicative decrease, a quick return to what is known to be good,
+rare and growing probes beyond it (RFC 9438).
 
-- `Climb` raises the level where that makes more requests come through: where answers take long. On a machine, a line
-  or a target that is busy already it leaves it where it is.
-- `Ceiling` halves a level that was refused for two round trips, and goes back. Where too many are refused of a window
-  of requests, it tries less for a while: refused as many then, they have nothing to do with the level, which is
-  restored; else it is lowered. A level that stood is probed beyond after 5 s, and after twice as long each time.
+- `Climb` raises the number in flight where that makes more requests come through: where answers take long. On a
+  machine, a line or a target that is busy already it leaves it where it is.
+- `Dips` halves the number in flight, and the rate, when a request is refused, and takes that back a round trip later.
+- `Crowd` and `Ceiling` find out the limit: so many at once, where requests above a number in flight are refused and
+  those below are not, else so many a second. A few refusals are no limit: they come by chance.
+- `Probing` says when to try more, and pays for it: 100 accepted requests for each refused one.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from backfill.deliver.ceiling import Ceiling
 from backfill.deliver.climb import Climb
+from backfill.deliver.crowd import Crowd
+from backfill.deliver.departure import Departure
+from backfill.deliver.dips import Dips
+from backfill.deliver.probing import Probing
 
 #: How long an answer is taken to need before there was any, in seconds; of later ones each counts that much.
 FIRST_ROUND_TRIP, NEWEST = 0.1, 0.1
-#: A request may leave after so many seconds, whatever was refused.
-LONGEST_INTERVAL = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Departure:
-    """A request that left: when, by the monotonic clock."""
-
-    at: float
+LEAST_ROUND_TRIP = 1e-4  # no clock is that good
+#: However often it halved, a request may leave after so many seconds; at the lowest rate, after so many.
+SLOWEST, LONGEST_INTERVAL = 1.0, 60.0
+#: Once something was refused, those in flight leave at least that share of a round trip / their number apart: a target
+#: that counts within short spans refuses what leaves together. More would cost speed where answers take now long, now
+#: short.
+SPACED = 0.7
 
 
 class Control:
@@ -42,41 +42,87 @@ class Control:
 
     def __init__(self, most: int) -> None:
         self._climb = Climb(most)
+        self._crowd = Crowd(most)
         self._ceiling = Ceiling()
+        self._dips = Dips()
+        self._probing = Probing()
         self._round_trip = FIRST_ROUND_TRIP
-        self._answers = 0
+        self._answers = self._left = self._away = 0
+        self._refused = False  # ever
+        self._accepted_at = -math.inf
 
     def limit(self, now: float) -> int:
         """Requests in flight at once, at least 1."""
-        return max(1, math.ceil(min(self._climb.level, self._ceiling.level(now))))
+        return max(1, self._together(now) >> self._dips.halvings(now, self._round_trip))
 
     def interval(self, now: float) -> float:
-        """Seconds between one request and the next, at most a minute; 0 where there is no ceiling.
-
-        A target that counts within short spans (nginx's limit_req without a burst) refuses what leaves together,
-        however rarely it does.
-        """
-        return min(self._round_trip / self._ceiling.level(now), LONGEST_INTERVAL)  # 1 / infinity is 0
+        """Seconds between one request and the next, at most a minute; 0 where nothing was refused yet."""
+        if not self._refused:
+            return 0.0
+        times = 1 << self._dips.halvings(now, self._round_trip)
+        interval = SPACED * self._round_trip / self.limit(now)
+        speed, together = self._speed(now), self._together(now)
+        interval = max(interval, min(times / speed, max(1 / speed, SLOWEST)))
+        if times > together:  # fewer than one at once
+            interval = max(interval, min(times / together * self._round_trip, SLOWEST))
+        return min(interval, LONGEST_INTERVAL)
 
     def left(self, now: float) -> Departure:
         """A request leaves now."""
-        return Departure(now)
+        self._left += 1
+        self._away += 1
+        return Departure(now, self._left, self._away, self._probing.active(now))
 
     def ended(self, departure: Departure, now: float, *, accepted: bool, refused: bool) -> None:
         """It has ended: accepted, refused for coming too fast (429, 503), or neither, which says nothing here."""
-        if not (accepted or refused):
-            return
-        climb = self._climb
+        self._away -= 1
         if accepted:
             self._accept(departure, now)
-        self._ceiling.ended(
-            departure.at, now, refused=refused, most=climb.level, good=climb.good, round_trip=self._round_trip
-        )
+        elif refused:
+            self._refuse(departure, now)
+
+    def _together(self, now: float) -> int:
+        """How many at once, but for halvings."""
+        level = self._crowd.level
+        if level is None:
+            return self._climb.level
+        return min(self._climb.level, level + int(level * self._probing.growth(now)))
+
+    def _speed(self, now: float) -> float:
+        """How many a second, but for halvings; may be infinite."""
+        return self._ceiling.level * (1 + self._probing.growth(now))
 
     def _accept(self, departure: Departure, now: float) -> None:
         self._answers += 1
-        self._round_trip += max(NEWEST, 1 / self._answers) * (now - departure.at - self._round_trip)
-        if self._ceiling.level(now) >= self._climb.level:
-            self._climb.accepted(now)
-        else:
+        seconds = max(now - departure.at, LEAST_ROUND_TRIP)
+        self._round_trip += max(NEWEST, 1 / self._answers) * (seconds - self._round_trip)
+        self._accepted_at = now
+        self._crowd.accepted(departure.together)
+        self._dips.accepted(now, self._round_trip)
+        self._probing.accepted(now)
+        together = self._together(now)
+        if self._probing.active(now) and self._speed(now) * self._round_trip > 2 * together:
+            self._ceiling.level = math.inf  # it no longer matters
+        if self._dips.depth or together < self._climb.level:
             self._climb.restart()
+        else:
+            self._climb.accepted(now)
+
+    def _refuse(self, departure: Departure, now: float) -> None:
+        self._refused = True
+        self._dips.refused(departure, now, self._round_trip, deepest=self.interval(now) >= SLOWEST)
+        if departure.probing or self._ceiling.on_trial:
+            self._probing.refused()
+        growth = self._probing.growth(now)
+        silent = now - self._accepted_at
+        asked = min(self._speed(departure.at), self._together(departure.at) / self._round_trip)
+        # In silence nothing is in flight but what is refused: then it is not for their number.
+        if silent < 2 * self._round_trip and self._crowd.refused(departure.together):
+            self._ceiling.forget()
+            if departure.probing and self._crowd.clean():
+                self._ceiling.level *= 1 + growth  # was tried, and stood
+            self._probing.rest(departure, now)
+        elif self._ceiling.refused(departure, asked=asked, silent=silent):
+            if self._crowd.level is not None:
+                self._crowd.level += int(self._crowd.level * growth)  # likewise
+            self._probing.rest(departure, now)

@@ -6,7 +6,8 @@ import heapq
 import threading
 from collections.abc import Callable
 
-from backfill.deliver.concurrency import Control, Departure
+from backfill.deliver.concurrency import Control
+from backfill.deliver.departure import Departure
 from backfill.deliver.model import Attempt, HaltedError
 from backfill.records import Outcome
 from backfill.verdict import Action
