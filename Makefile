@@ -8,6 +8,9 @@ BIN := $(VENV)/bin
 ARGS ?=
 # `make test COVERAGE=1` measures branch coverage and fails under the floor in pyproject.toml.
 COVERAGE ?=
+# `make torture ALL=1` leaves nothing to chance and takes half an hour; FROM=1234 goes on where it ended.
+ALL ?=
+FROM ?=
 # `make lock UPGRADE=--upgrade` moves every pin; without it only what pyproject.toml asks for moves.
 UPGRADE ?=
 
@@ -51,8 +54,8 @@ check: lint test ## lint and test: what a change must pass
 bench: $(VENV)/.dev ## speed and memory beside the SDK and a hand-written script (needs nginx; some minutes)
 	$(BIN)/python -m bench $(ARGS)
 
-torture: $(VENV)/.dev ## kill, signal, starve of disk and damage runs at random (10 minutes; ARGS="--seconds 60 kill")
-	$(BIN)/python -m tests.torture $(ARGS)
+torture: $(VENV)/.dev ## kill, signal, starve of disk and damage runs at random (10 minutes; ALL=1 kills at every failpoint)
+	$(BIN)/python -m tests.torture $(if $(ALL),--all) $(if $(FROM),--from $(FROM)) $(ARGS)
 
 powercut: $(VENV)/.dev ## cut the power of a recorded run at 200 random instants (needs strace; 4 minutes; ARGS="--cuts 50 --seed 7")
 	$(BIN)/python -m tests.torture.power_cut_main $(ARGS)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,9 +26,10 @@ def killed(bench: Bench, chance: random.Random, points: list[str] | None = None)
     trial = bench.trial()
     met = []
     for point in points or sorted(chance.sample(bench.points, 3), key=bench.points.index):
-        ended = trial.run(trial.plan(point, "kill"))
+        plan = trial.plan(point, "kill")
+        ended = bench.go_on(trial, plan) if met else trial.run(plan)
         if ended.code != -9:
-            assert ended.code == bench.case.code, ended
+            assert ended.code == bench.code, ended
             break
         met.append(point)
         trial.look()
@@ -36,13 +38,20 @@ def killed(bench: Bench, chance: random.Random, points: list[str] | None = None)
     return met
 
 
+def killed_in(bench: Bench, seed: str, places: Sequence[str]) -> list[str]:
+    """Killed in each of these places, one process after the other: at the first or second time of a step so named."""
+    chance = random.Random(seed)
+    early = [point for point in bench.points if re.search("#[12] ", point)]
+    return killed(bench, chance, [chance.choice([point for point in early if place in point]) for place in places])
+
+
 def signalled(bench: Bench, chance: random.Random, point: str = "", act: str = "") -> list[str]:
     """Stopped by a signal, or two."""
     trial = bench.trial()
     act = act or chance.choice(list(SIGNALLED))
     point = point or chance.choice(bench.points)
     ended = trial.run(trial.plan(point, act))
-    assert ended.code in {SIGNALLED[act], bench.case.code}, (act, ended)
+    assert ended.code in {SIGNALLED[act], bench.code}, (act, ended)
     assert ended.seconds < SOON_SECONDS, ended.seconds
     trial.look()
     trial.finish()
@@ -59,7 +68,7 @@ def refused(bench: Bench, chance: random.Random, point: str = "", act: str = "fu
     trial.look()
     trial.finish()
     trial.clear()
-    return [point] if ended.code != bench.case.code else []
+    return [point] if ended.code != bench.code else []
 
 
 def filled(bench: Bench, chance: random.Random, disk: Path, point: str = "", spare: int | None = None) -> list[str]:
@@ -77,7 +86,7 @@ def filled(bench: Bench, chance: random.Random, disk: Path, point: str = "", spa
     trial.look()
     trial.finish()
     trial.clear()
-    return [point] if ended.code != bench.case.code else []
+    return [point] if ended.code != bench.code else []
 
 
 def limited(bench: Bench, chance: random.Random, size: int | None = None) -> list[str]:
@@ -89,12 +98,12 @@ def limited(bench: Bench, chance: random.Random, size: int | None = None) -> lis
     trial.look()
     trial.finish()
     trial.clear()
-    return [f"RLIMIT_FSIZE {size}"] if ended.code != bench.case.code else []
+    return [f"RLIMIT_FSIZE {size}"] if ended.code != bench.code else []
 
 
 def full_disk_told(bench: Bench, ended: Ended) -> None:
     """Exit 5, what is full, and what to do; or a run that needed no more room."""
-    assert ended.code in {5, bench.case.code}, ended
+    assert ended.code in {5, bench.code}, ended
     if ended.code == 5:
         assert "space left" in ended.err or "disk" in ended.err, ended
         assert "Hint: " in ended.err, ended
@@ -188,11 +197,11 @@ def survived(trial: Trial, what: str) -> bool:
     for verb in ("status", "rejects"):
         told(trial.verb(verb))
     known = trial.in_doubt
-    ended = trial.run()
+    ended = bench.go_on(trial)
     told(ended)
     assert ended.code in {0, 1, 3, 5, 6, 9}, (what, ended)
     if ended.code in {0, 3}:
-        assert ended.code == bench.case.code, (what, ended)
+        assert ended.code == bench.code, (what, ended)
         assert bench.receiver.calls == bench.calls, (what, ended, len(bench.receiver.calls), len(bench.calls))
         assert not bench.receiver.altered, what
         again = bench.receiver.arrivals - bench.arrivals - known

@@ -41,7 +41,7 @@ SIGNALS = {"kill": signal.SIGKILL, "int": signal.SIGINT, "term": signal.SIGTERM,
 REFUSALS = {"full": errno.ENOSPC, "readonly": errno.EROFS}
 #: Statements of SQLite and DuckDB that write.
 SQL = re.compile(r"\s*(COMMIT|PRAGMA journal_mode|PRAGMA wal_checkpoint|COPY|INSERT|UPDATE)", re.IGNORECASE)
-ODD = re.compile(r"[0-9a-f]{32}|[0-9a-f]{8}-[0-9a-f-]{27}|-[0-9a-f]{8}\b|(?<=crash-)[0-9T-]+")
+ODD = re.compile(r"[0-9a-f]{32}|\b[0-9a-f]{16}\b|[0-9a-f]{8}-[0-9a-f-]{27}|-[0-9a-f]{8}\b|(?<=crash-)[0-9T-]+")
 
 
 @dataclass(frozen=True)
@@ -189,6 +189,13 @@ def _wrap_databases(points: Points) -> None:
             points.pass_by(what, "before")
             result = super().execute(sql, *values)
             points.pass_by(what, "after")
+            return result
+
+        def executescript(self, sql: str) -> sqlite3.Cursor:
+            what = f"script {self.file}"
+            points.pass_by(what, "before") if self.file else None
+            result = super().executescript(sql)
+            points.pass_by(what, "after") if self.file else None
             return result
 
     real_sqlite, real_duckdb = sqlite3.connect, duckdb.connect

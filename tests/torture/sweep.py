@@ -1,4 +1,4 @@
-"""The long form: random faults until the time is over. `python -m tests.torture --help`."""
+"""The long form: random faults until the time is over, or all kills there are. `python -m tests.torture --help`."""
 
 from __future__ import annotations
 
@@ -18,9 +18,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.torture import kinds
-from tests.torture.cases import CASES, SHARDS
-from tests.torture.trial import benches
+from tests.torture import full_sweep, kinds
+from tests.torture.scenarios import RUNS, SCENARIOS, SHARDED, WAYS, stage
 
 KINDS: dict[str, Any] = {
     "kill": kinds.killed,
@@ -31,19 +30,30 @@ KINDS: dict[str, Any] = {
     "limit": kinds.limited,
     "damage": kinds.damaged,
 }
+#: What is not done to the other ways through the program: they would say no more than `run` and `run` again.
+RUNS_ONLY = {"damage", "limit"}
 
 
 def words() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.torture", description=__doc__)
     parser.add_argument("kinds", nargs="*", metavar="KIND", help=f"of faults: {', '.join(KINDS)}; all where left out")
-    parser.add_argument("--seconds", type=float, default=600.0, help="when to end (600)")
+    parser.add_argument("--seconds", type=float, default=None, help="when to end (600; with --all: when all is done)")
     parser.add_argument("--workers", type=int, default=max(1, (os.cpu_count() or 2) // 2), help="processes at once")
     parser.add_argument("--seed", type=int, default=None, help="of chance; printed, to do the same again")
     parser.add_argument("--points", action="store_true", help="list every point and how often it was met")
+    whole = parser.add_argument_group("instead of chance: a kill at each failpoint of each scenario, and a table")
+    whole.add_argument("--all", action="store_true", help="each step at its first, second, middle and last time")
+    whole.add_argument("--every", action="store_true", help="with --all: at each of its times")
+    whole.add_argument("--from", type=int, default=0, dest="start", metavar="N", help="begin with this number")
+    whole.add_argument("--to", type=int, default=None, dest="stop", metavar="N", help="end before this number")
+    names = [one.name for one in SCENARIOS]
+    whole.add_argument("--scenario", action="append", dest="scenarios", choices=names, help="only this one; repeatable")
     given = parser.parse_args()
     if unknown := set(given.kinds) - KINDS.keys():
         parser.error(f"no such kind: {', '.join(sorted(unknown))}")
+    if given.all and given.kinds:
+        parser.error("--all is about kills alone")
     return given
 
 
@@ -55,17 +65,20 @@ def worker(number: int, given: argparse.Namespace, seed: int, until: float) -> t
     with tempfile.TemporaryDirectory(prefix="torture-") as name, ExitStack() as stack:
         folder = Path(name)
         disk = stack.enter_context(kinds.small_disk(folder / "disk"))
-        ready = stack.enter_context(benches(folder, *CASES, *([] if number else [SHARDS])))
+        bench_of = stack.enter_context(stage(folder))
+        runs = (*RUNS, *([] if number else [SHARDED]))
         wanted = [kind for kind in given.kinds or KINDS if kind != "fill" or disk]
         while time.monotonic() < until:
-            bench, kind = chance.choice(ready), chance.choice(wanted)
+            kind = chance.choice(wanted)
+            scenario = chance.choice(runs if kind in RUNS_ONLY else (*runs, *WAYS))
+            bench = bench_of(scenario.name)
             torment = partial(KINDS[kind], disk=disk) if kind == "fill" else KINDS[kind]
             met[kind, "trials"] += 1
             met.update({(kind, "points", point): 0 for point in bench.points if kind != "damage"})
             try:
                 met.update((kind, "points", point) for point in torment(bench, chance))
             except Exception:  # noqa: BLE001 (what is looked for)
-                failures.append(f"{kind} of {bench.case.name}:\n{traceback.format_exc()}")
+                failures.append(f"{kind} of {scenario.name}:\n{traceback.format_exc()}")
                 sys.stderr.write(failures[-1])
                 clean(disk)
     return met, failures
@@ -81,9 +94,12 @@ def clean(disk: Path | None) -> None:
 def main() -> int:
     """Torment with some processes; returns 1 where something failed."""
     given = words()
+    if given.all:
+        return full_sweep.sweep(given)
+    seconds = 600.0 if given.seconds is None else given.seconds
     seed = random.SystemRandom().randrange(10**6) if given.seed is None else given.seed
-    sys.stdout.write(f"seed {seed}, {given.workers} processes, {given.seconds:.0f} s\n")
-    until = time.monotonic() + given.seconds
+    sys.stdout.write(f"seed {seed}, {given.workers} processes, {seconds:.0f} s\n")
+    until = time.monotonic() + seconds
     spawned = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(given.workers, mp_context=spawned) as pool:
         work = [pool.submit(worker, number, given, seed, until) for number in range(given.workers)]
