@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from backfill.errors import SourceError
+from backfill.errors import JobError, SourceError
 from backfill.job.models import Job, TimestampSpec
 from backfill.records import Snapshot, SourceFile
 from backfill.sources import inspect, resolve, stage
@@ -185,3 +187,49 @@ def test_duckdb_is_not_loaded(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+class TestReadAlike:
+    """What polars makes of a file may differ from what its footer says, by the Arrow schema that it holds."""
+
+    @pytest.mark.parametrize(
+        "other", [pl.Datetime("us", "Europe/Berlin"), pl.Datetime("ms", "UTC")], ids=["zone", "unit"]
+    )
+    def test_files_that_differ(self, tmp_path: Path, other: pl.Datetime) -> None:
+        """The instants are the same whatever zone or unit each file has them in: a staged copy makes them alike."""
+        instant = datetime(2024, 7, 1, 12, 30, 0, 250_000, tzinfo=UTC)
+        for number, dtype in enumerate([pl.Datetime("us", "UTC"), other]):
+            frame = pl.DataFrame({"id": [str(number)], "at": pl.Series([instant]).cast(dtype)})
+            frame.write_parquet(tmp_path / f"{number}.parquet")
+        job = job_over(tmp_path / "*.parquet")
+        assert found(job)[0] is None
+        snapshot = stage(job, tmp_path / "snapshot")
+        assert not snapshot.in_place
+        read = pl.concat([pl.read_parquet(part.path).select("at") for part in snapshot.parts])
+        assert read["at"].dt.epoch("us").to_list() == [int(instant.timestamp() * 1_000_000)] * 2
+
+    def test_a_duration(self, tmp_path: Path) -> None:
+        """Its footer has integers, and so has the staged copy: polars would read a duration, which no JSON has."""
+        pl.DataFrame({"id": ["a"], "took": [timedelta(seconds=2)]}).write_parquet(tmp_path / "data.parquet")
+        job = job_over(tmp_path / "data.parquet")
+        assert found(job)[0] is None
+        (part,) = stage(job, tmp_path / "snapshot").parts
+        assert pl.read_parquet(part.path)["took"].to_list() == [2_000_000]
+
+    def test_a_type_of_arrow_alone(self, tmp_path: Path) -> None:
+        """An extension type that polars does not know is read as what Parquet has it stored as."""
+        flags = pa.ExtensionArray.from_storage(pa.bool8(), pa.array([1], pa.int8()))
+        pq.write_table(pa.table({"id": ["a"], "flag": flags}), tmp_path / "data.parquet")
+        job = job_over(tmp_path / "data.parquet")
+        assert found(job)[0] is None
+        (part,) = stage(job, tmp_path / "snapshot").parts
+        assert pl.read_parquet(part.path)["flag"].to_list() == [1]
+
+    @pytest.mark.parametrize("names", [["id", "ID"], ["id", "id"]])
+    def test_names_that_sql_cannot_tell_apart(self, tmp_path: Path, names: list[str]) -> None:
+        """They are a fault of the job, whatever DuckDB makes of the second one."""
+        table = pa.Table.from_arrays([pa.array(["a"]), pa.array(["b"])], names=names)
+        pq.write_table(table, tmp_path / "data.parquet")
+        for ask in (inspect, lambda job: stage(job, tmp_path / "snapshot")):
+            with pytest.raises(JobError, match="two columns that SQL cannot tell apart: 'id' and"):
+                ask(job_over(tmp_path / "data.parquet"))

@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
+from backfill.encode import kind_of
 from backfill.errors import JobError
 from backfill.job.models import Job
 from backfill.records import INTERNAL_PREFIX, Column, Kind, Snapshot, SnapshotPart, SourceFile, Zone
@@ -60,7 +63,7 @@ def in_place(job: Job, files: Sequence[SourceFile]) -> InPlace | None:
         return None
     footers = _footers(files)
     columns = _columns(footers[0].schema) if footers else ()
-    if not columns or not _usable(job, columns):
+    if not columns or not _usable(job, columns) or not read_alike(files, columns):
         return None
     return InPlace(columns, tuple(footer.num_rows for footer in footers))
 
@@ -74,6 +77,32 @@ def computes(job: Job) -> bool:
 def are_small(rows: int, size: int) -> bool:
     """Row groups of at most so many rows and uncompressed bytes can be walked in slices."""
     return rows <= LARGEST_ROW_GROUP_ROWS and size <= LARGEST_ROW_GROUP_BYTES
+
+
+def read_alike(files: Sequence[SourceFile], columns: Sequence[Column]) -> bool:
+    """Polars, which prepares, reads these columns in all files as the same type, and as what the footers say.
+
+    A file may hold an Arrow schema that has its own word: another zone or unit, a duration where Parquet has integers.
+    """
+    first: dict[str, pl.DataType] = {}
+    for file in files:
+        try:
+            stored = pl.read_parquet_schema(file.path)
+        except (pl.exceptions.PolarsError, OSError):  # an extension type, say
+            return False
+        found = {column.name: stored.get(column.name, pl.Unknown()) for column in columns}
+        first = first or found
+        if found != first:
+            return False
+    return all(column.kind is Kind.INTERVAL or _is_known(first[column.name]) for column in columns)
+
+
+def _is_known(dtype: pl.DataType) -> bool:
+    """Prepare has a word for it, and it is no duration, of which the footer knows nothing."""
+    try:
+        return kind_of(dtype) is not Kind.INTERVAL
+    except KeyError:
+        return False
 
 
 def partitioned(files: Sequence[SourceFile]) -> bool:

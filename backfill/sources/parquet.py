@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import duckdb
 
@@ -43,6 +44,7 @@ def read_footers(engine: Engine, files: Sequence[SourceFile]) -> Footers:
             raise unreadable_source(file.name, error) from error
         first = first or columns
         _same_schema(files[0], first, file, columns)
+    check_names(_names(files[0]) if files else [])
     check_names([column.name for column in first])
     return Footers(first, tuple(rows), *groups)
 
@@ -74,6 +76,18 @@ def can_stay(job: Job, footers: Footers) -> bool:
     parsed = any(source in texts for source, _ in job.time_columns())
     faithful = all(is_faithful(column.type) for column in footers.columns)
     return not computes(job) and not parsed and are_small(footers.group_rows, footers.group_bytes) and faithful
+
+
+def _names(file: SourceFile) -> list[str]:
+    """The columns' names as they are in the file: DuckDB gives others to those that SQL cannot tell apart."""
+    from pyarrow import ArrowException  # type: ignore[import-untyped]
+    from pyarrow.parquet import read_schema  # type: ignore[import-untyped]
+
+    try:
+        with Path(file.path).open("rb") as content:
+            return list(read_schema(content).names)
+    except (OSError, ArrowException):  # whatever it is that pyarrow does not know, DuckDB has read it
+        return []
 
 
 def _rows(engine: Engine, file: SourceFile) -> int:

@@ -10,7 +10,7 @@ import duckdb
 from backfill.records import RECORD_COLUMN, Snapshot, SnapshotPart
 from backfill.sources import parquet
 from backfill.sources.binding import bound_layout
-from backfill.sources.in_place import partitioned
+from backfill.sources.in_place import partitioned, read_alike
 from backfill.sources.layout import Layout, place_columns, settled_zones
 from backfill.sources.staging import Staging
 
@@ -20,7 +20,8 @@ def freeze_parquet(staging: Staging, in_query: Sequence[str] = ()) -> Snapshot:
     footers = parquet.read_footers(staging.engine, staging.files)
     columns = parquet.source_columns(staging.job, footers.columns)
     layout = bound_layout(staging.engine, staging.job, columns, in_query=in_query)
-    if parquet.can_stay(staging.job, footers) and not partitioned(staging.files):
+    alone = parquet.can_stay(staging.job, footers) and not partitioned(staging.files)
+    if alone and read_alike(staging.files, layout.columns):
         return _in_place(staging, layout, footers.rows)
     parts = []
     for index, file in enumerate(staging.files):
