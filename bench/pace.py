@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from backfill.deliver import DeliveryOptions, TargetAccess, deliver
 from backfill.limits import ENVELOPE_HEAD
 from backfill.records import Batch
-from bench.standin import Running
+from bench.standin import SAVED, Running
 
 DELAY = 0.05
 SETTLE_SECONDS, MEASURE_SECONDS = 30.0, 30.0
@@ -63,11 +63,12 @@ class Case:
 
     together: int = 0
     rate: float = 0
+    saved: float = SAVED  # seconds
 
     @property
     def name(self) -> str:
         """For people."""
-        return f"{self.together} at once" if self.together else f"{self.rate:g} requests/s"
+        return f"{self.together} at once" if self.together else f"{self.rate:g}/s, {self.saved:g} s saved"
 
 
 @dataclass(frozen=True)
@@ -87,13 +88,13 @@ class Result:
     def line(self) -> str:
         """For people."""
         figures = f"{self.requests:>10,}{self.refused:>12.2%}{self.used:>12.1%}"
-        return f"{self.case.name:<18}{figures}   {'met' if self.met else 'NOT MET'}"
+        return f"{self.case.name:<20}{figures}   {'met' if self.met else 'NOT MET'}"
 
 
 def measure(case: Case, settle: float, seconds: float, most: int) -> Result:
     """Deliver against one stand-in."""
     stop = threading.Event()
-    with Running(delay=DELAY, together=case.together, rate=case.rate) as stand_in:
+    with Running(delay=DELAY, together=case.together, rate=case.rate, saved=case.saved) as stand_in:
         sender = threading.Thread(target=send, args=(Batches(), stand_in, most, stop))
         sender.start()
         time.sleep(settle)
@@ -136,7 +137,8 @@ def main() -> int:
     parser.add_argument("--concurrency", type=int, default=64)
     asked = parser.parse_args()
     cases = [Case(together=number) for number in (2, 8, 32)] + [Case(rate=rate) for rate in (20, 100, 400)]
-    print(f"{'capacity':<18}{'requests':>10}{'refused':>12}{'used':>12}")
+    cases += [Case(rate=100, saved=saved) for saved in (0.0, 1.0)]
+    print(f"{'capacity':<20}{'requests':>10}{'refused':>12}{'used':>12}")
     results = []
     for case in cases:
         results.append(measure(case, asked.settle, asked.seconds, asked.concurrency))

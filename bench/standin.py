@@ -1,8 +1,8 @@
 """A target with a limit that it does not tell, in a process of its own: `python -m bench.standin`.
 
 Answers 200 after a delay, or 429 at once where it is asked for more than it takes: more requests at a time than
-`--together`, or more a second than `--rate` (a bucket that holds a tenth of a second's, at least one). `GET /counts`
-tells what came so far. Prints its URL, and ends with its standard input.
+`--together`, or more a second than `--rate` (a bucket that holds those of `--saved` seconds, at least one).
+`GET /counts` tells what came so far. Prints its URL, and ends with its standard input.
 """
 
 import argparse
@@ -15,18 +15,19 @@ from contextlib import AbstractContextManager
 from subprocess import PIPE, Popen
 from typing import Self
 
+SAVED = 0.1
 BODIES = {200: b'{"success":true}', 429: b'{"message":"too many requests"}'}
 
 
 class StandIn:
     """The target."""
 
-    def __init__(self, delay: float, together: int, rate: float) -> None:
-        """`together` and `rate`: 0 for as many as come."""
+    def __init__(self, delay: float, together: int, rate: float, saved: float) -> None:
+        """`together` and `rate`: 0 for as many as come. `saved`: seconds for which requests that do not come add up."""
         self.delay = delay
         self.together = together
         self.rate = rate
-        self.most = self.tokens = max(1.0, rate / 10)
+        self.most = self.tokens = max(1.0, rate * saved)
         self.filled = 0.0
         self.busy = self.accepted = self.refused = 0
 
@@ -79,9 +80,9 @@ def write(writer: asyncio.StreamWriter, status: int, body: bytes) -> None:
 class Running(AbstractContextManager["Running"]):
     """A stand-in in a process of its own; ended with the block."""
 
-    def __init__(self, *, delay: float, together: int = 0, rate: float = 0) -> None:
+    def __init__(self, *, delay: float, together: int = 0, rate: float = 0, saved: float = SAVED) -> None:
         """As `StandIn`."""
-        options = ["--delay", str(delay), "--together", str(together), "--rate", str(rate)]
+        options = ["--delay", str(delay), "--together", str(together), "--rate", str(rate), "--saved", str(saved)]
         self.process = Popen([sys.executable, "-m", "bench.standin", *options], stdin=PIPE, stdout=PIPE, text=True)
         assert self.process.stdout is not None
         self.url = self.process.stdout.readline().strip()
@@ -122,5 +123,6 @@ if __name__ == "__main__":
     parser.add_argument("--delay", type=float, default=0.05)
     parser.add_argument("--together", type=int, default=0)
     parser.add_argument("--rate", type=float, default=0)
+    parser.add_argument("--saved", type=float, default=SAVED)
     asked = parser.parse_args()
-    asyncio.run(main(StandIn(asked.delay, asked.together, asked.rate), end_of_input()))
+    asyncio.run(main(StandIn(asked.delay, asked.together, asked.rate, asked.saved), end_of_input()))

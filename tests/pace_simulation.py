@@ -80,7 +80,7 @@ class Simulation:
         if now < self._open:  # senders that were late must not leave together
             self._at(self._open + self._random.expovariate(3 / LATE), self._leave, number)
             return
-        self._open = now + self.control.interval(now) - LATE_SECONDS
+        self._open = now + self.control.interval(now) - (0.0 if self.control.exact() else LATE_SECONDS)
         self._at(now + NETWORK * (1 + 0.2 * self._random.random()), self._arrive, number, self.control.left(now))
 
     def _arrive(self, now: float, number: int, departure: Departure) -> None:

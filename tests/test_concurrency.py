@@ -16,6 +16,7 @@ from backfill.deliver.departure import Departure
 from backfill.deliver.model import Attempt, HaltedError
 from backfill.deliver.probing import Probing
 from backfill.deliver.slots import Slot, Slots, is_refusal
+from backfill.deliver.spacing import Spacing
 from backfill.records import Answer, BatchState, Outcome
 from backfill.verdict import Action, Verdict
 from tests.delivery_fakes import Endpoint, Run, Shelf, Step, eventually
@@ -55,7 +56,8 @@ class TestSettling:
             *[(Together(most=most), most / UNEVEN, UNEVENLY) for most in (2, 5, 12)],
             (Together(most=8), 8 / (4 * EVEN), {"needs": even(0.2)}),
             (Together(most=3), 3 / (0.02 * 1.05 + 2.2 * NETWORK), {"needs": even(0.02)}),
-            *[(Bucket(rate=rate, burst=1), rate, {}) for rate in (5, 10, 20)],
+            *[(Bucket(rate=rate, burst=1), rate, {}) for rate in (5, 10, 20, 50, 100, 200, 400)],
+            *[(Bucket(rate=rate, burst=1), rate, {"needs": even(0.03)}) for rate in (50, 100, 200)],
             *[(Bucket(rate=rate, burst=rate / 10), rate, {}) for rate in (20, 50, 100, 200)],
             *[(Bucket(rate=rate, burst=rate), rate, {}) for rate in (20, 50, 100)],
             *[(Bucket(rate=rate, burst=2 * rate), rate, {}) for rate in (20, 50, 100)],
@@ -75,8 +77,8 @@ class TestSettling:
     @pytest.mark.parametrize(
         ("target", "capacity", "others", "refused", "used"),
         [
-            # Two that leave together are refused as by a limit of one at once; the way out is slow.
-            pytest.param(Bucket(rate=100, burst=1), 100, {}, 0.02, 0.35, id="no two within 10 ms"),
+            # Nothing is as exact as a millisecond.
+            pytest.param(Bucket(rate=1000, burst=1), 1000, {}, 0.02, 0.7, id="no two within 1 ms"),
             # All the rest of the ten seconds is refused: one probe costs what many others do.
             pytest.param(Window(rate=20, seconds=10), 20, {}, 0.06, 0.7, id="so many in ten seconds"),
             # Small bursts and calls that vary: some refusals are chance, and cost a probe its result.
@@ -296,6 +298,26 @@ class TestLimits:
         for together in (1, 2, 3, 4) * 3:
             crowd.accepted(together)
         assert not any(crowd.refused(together) for together in (2, 3, 16, 16))
+
+    def test_a_spacing(self) -> None:
+        """Ten milliseconds apart they are accepted, five apart refused: in between it is."""
+        spacing, now, told = Spacing(), 0.0, []
+        for gap, is_taken in [(0.01, True)] * 3 + [(0.005, False), (0.01, True)] * 2:
+            now += gap
+            departure = Departure(now, gap=spacing.left(now))
+            if is_taken:
+                spacing.accepted(departure)
+            else:
+                told.append(spacing.refused(departure))
+        assert told == [None, pytest.approx(0.0072, rel=0.05)]
+
+    def test_a_burst_is_no_spacing(self) -> None:
+        """Where some were accepted that left together, it is not for that."""
+        spacing = Spacing()
+        for number in range(4):
+            spacing.accepted(Departure(number / 1000, gap=spacing.left(number / 1000)))
+        for number in range(1, 9):
+            assert spacing.refused(Departure(number / 100, gap=spacing.left(number / 100))) is None
 
     def test_the_ceiling_is_what_came_through(self) -> None:
         """Every fourth of a hundred a second is refused: seventy-five come through, and a little less is sent."""

@@ -168,6 +168,12 @@ def test_what_refusals_ask_for_lies_between_requests() -> None:
     assert pace.leave(5) == 0
 
 
+def test_it_may_hold_to_the_last() -> None:
+    """Where a target refuses just what leaves too close, not a millisecond is taken off."""
+    pace = Pace(None, lambda: 0.0, least=lambda: 2.0, exact=lambda: True)
+    assert (pace.leave(5), pace.leave(5)) == (0, 2)
+
+
 @pytest.mark.parametrize("access", [{"rate": 4000.0}, {"requests": 40.0}, {"rate": 9000.0, "requests": 40.0}])
 def test_of_a_delivery(access: dict[str, float]) -> None:
     """Several senders on a real clock: no batch arrives before the pace allows it to leave."""

@@ -22,6 +22,9 @@ SECOND, ENOUGH = 1.0, 10
 MARGIN, BELOW = 0.96, 0.9
 #: It is lowered at once to this share at most. If more came through, it may have been chance.
 LEAST = 0.6
+#: Where requests are to lie apart, half of those a little too close are refused: that tells no rate. It is lowered by
+#: steps: this one, and the greater one where at least that share was refused.
+STEP, GREAT_STEP, MANY = 0.98, 0.9, 0.2
 
 
 class Ceiling:
@@ -38,10 +41,24 @@ class Ceiling:
         self._refused = self._last = 0
         self._found: Departure | None = None  # the one by which the level was found, and how many were refused since
         self._since = 0
+        self.spaced = 0.0  # the rate at which they lie just as far apart as they have to; 0: that is not the limit
 
     def forget(self) -> None:
         """What was refused lately had another reason."""
         self._first = None
+
+    def space(self, rate: float, *, probed: bool) -> None:
+        """They have to lie 1 / rate apart; `probed`: more than the level was tried, which is no reason to lower it."""
+        if self.spaced and not probed:
+            self.level = min(rate, self.level)
+        else:
+            self.level = self.spaced = max(rate, self.level) if self.spaced else rate
+        self.on_trial = False
+        self._first = None
+
+    def misled(self) -> bool:
+        """Whether far less than the spacing allows is taken, so that this is not the limit."""
+        return self.level < LEAST * self.spaced
 
     def refused(self, departure: Departure, *, asked: float, silent: float) -> bool:
         """It was refused; whether that leads to another level, which is then set.
@@ -64,7 +81,10 @@ class Ceiling:
         if self._drought and self._found is not None:  # a limit over many seconds: from one drought to the next
             accepted = max(accepted, departure.number - self._found.number - self._since)
             seconds = departure.at - self._found.at
-        self._set(accepted / seconds, probed=self._first.probing)
+        if not self.spaced:
+            self._set(accepted / seconds, probed=self._first.probing)
+        elif not self._first.probing:
+            self.level *= STEP if self._refused < MANY * (self._refused + accepted) else GREAT_STEP
         self._first = None
         self._found, self._since = departure, 0
         return True

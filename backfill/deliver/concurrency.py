@@ -9,6 +9,8 @@ rare and growing probes beyond it (RFC 9438).
 - `Dips` halves the number in flight, and the rate, when a request is refused, and takes that back a round trip later.
 - `Crowd` and `Ceiling` find out the limit: so many at once, where requests above a number in flight are refused and
   those below are not, else so many a second. A few refusals are no limit: they come by chance.
+- `Spacing` finds out whether they have to leave some way apart. Where it may as well be their number, a probe sends
+  more of them, but evenly, to tell.
 - `Probing` says when to try more, and pays for it: 100 accepted requests for each refused one.
 """
 
@@ -22,6 +24,7 @@ from backfill.deliver.crowd import Crowd
 from backfill.deliver.departure import Departure
 from backfill.deliver.dips import Dips
 from backfill.deliver.probing import Probing
+from backfill.deliver.spacing import Spacing
 
 #: How long an answer is taken to need before there was any, in seconds; of later ones each counts that much.
 FIRST_ROUND_TRIP, NEWEST = 0.1, 0.1
@@ -42,8 +45,11 @@ class Control:
 
     def __init__(self, most: int) -> None:
         self._climb = Climb(most)
+        self._most = most
         self._crowd = Crowd(most)
         self._ceiling = Ceiling()
+        self._spacing = Spacing()
+        self._doubt = False  # the limit so many at once may be one of how close they leave
         self._dips = Dips()
         self._probing = Probing()
         self._round_trip = FIRST_ROUND_TRIP
@@ -61,17 +67,23 @@ class Control:
             return 0.0
         times = 1 << self._dips.halvings(now, self._round_trip)
         interval = SPACED * self._round_trip / self.limit(now)
+        if self._doubt and self._crowd.level and (growth := self._probing.growth(now)):  # evenly, to tell them apart
+            interval = max(interval, self._round_trip / (self._crowd.level * (1 + growth)))
         speed, together = self._speed(now), self._together(now)
         interval = max(interval, min(times / speed, max(1 / speed, SLOWEST)))
         if times > together:  # fewer than one at once
             interval = max(interval, min(times / together * self._round_trip, SLOWEST))
         return min(interval, LONGEST_INTERVAL)
 
+    def exact(self) -> bool:
+        """Whether no two requests may leave the least bit sooner after one another than that."""
+        return self._ceiling.spaced > 0
+
     def left(self, now: float) -> Departure:
         """A request leaves now."""
         self._left += 1
         self._away += 1
-        return Departure(now, self._left, self._away, self._probing.active(now))
+        return Departure(now, self._left, self._away, self._probing.active(now), self._spacing.left(now))
 
     def ended(self, departure: Departure, now: float, *, accepted: bool, refused: bool) -> None:
         """It has ended: accepted, refused for coming too fast (429, 503), or neither, which says nothing here."""
@@ -84,9 +96,13 @@ class Control:
     def _together(self, now: float) -> int:
         """How many at once, but for halvings."""
         level = self._crowd.level
+        if self._ceiling.spaced:  # half as many again as that takes: the interval alone is to limit them
+            needed = 1 + math.ceil(1.5 * self._speed(now) * self._round_trip)
+            return min(self._most, max(self._climb.level, needed))
         if level is None:
             return self._climb.level
-        return min(self._climb.level, level + int(level * self._probing.growth(now)))
+        more = level * self._probing.growth(now)
+        return min(self._climb.level, level + (math.ceil(more) if self._doubt else int(more)))
 
     def _speed(self, now: float) -> float:
         """How many a second, but for halvings; may be infinite."""
@@ -98,6 +114,7 @@ class Control:
         self._round_trip += max(NEWEST, 1 / self._answers) * (seconds - self._round_trip)
         self._accepted_at = now
         self._crowd.accepted(departure.together)
+        self._spacing.accepted(departure)
         self._dips.accepted(now, self._round_trip)
         self._probing.accepted(now)
         together = self._together(now)
@@ -113,16 +130,44 @@ class Control:
         self._dips.refused(departure, now, self._round_trip, deepest=self.interval(now) >= SLOWEST)
         if departure.probing or self._ceiling.on_trial:
             self._probing.refused()
-        growth = self._probing.growth(now)
-        silent = now - self._accepted_at
-        asked = min(self._speed(departure.at), self._together(departure.at) / self._round_trip)
+        free = self._crowd.level is None or (self._doubt and self._crowd.refuted())
+        gap = self._gap(departure)
         # In silence nothing is in flight but what is refused: then it is not for their number.
-        if silent < 2 * self._round_trip and self._crowd.refused(departure.together):
-            self._ceiling.forget()
-            if departure.probing and self._crowd.clean():
-                self._ceiling.level *= 1 + growth  # was tried, and stood
+        silent = now - self._accepted_at
+        crowded = silent < 2 * self._round_trip and self._crowd.refused(departure.together)
+        if gap is not None and (self._ceiling.spaced or (free and (self._doubt or not crowded))):
+            self._crowd.level, self._doubt = None, False
+            self._ceiling.space(1 / gap, probed=departure.probing)
             self._probing.rest(departure, now)
-        elif self._ceiling.refused(departure, asked=asked, silent=silent):
-            if self._crowd.level is not None:
-                self._crowd.level += int(self._crowd.level * growth)  # likewise
-            self._probing.rest(departure, now)
+        elif crowded and not self._ceiling.spaced:
+            self._doubt = gap is not None
+            self._crowds(departure, now)
+        else:
+            self._count(departure, now, silent)
+
+    def _gap(self, departure: Departure) -> float | None:
+        """How far apart they have to leave, if that refused request shows it.
+
+        One at a time they leave about a round trip apart anyway, and as far is not told from that.
+        """
+        gap = self._spacing.refused(departure)
+        known = gap is not None and (self._ceiling.spaced or gap < SPACED * self._round_trip)
+        return gap if known else None
+
+    def _crowds(self, departure: Departure, now: float) -> None:
+        """It was refused for the number in flight."""
+        self._ceiling.forget()
+        if departure.probing and self._crowd.clean():
+            self._ceiling.level *= 1 + self._probing.growth(now)  # was tried, and stood
+        self._probing.rest(departure, now)
+
+    def _count(self, departure: Departure, now: float, silent: float) -> None:
+        """It was refused, and may show a rate; nothing was accepted for so many seconds."""
+        asked = min(self._speed(departure.at), self._together(departure.at) / self._round_trip)
+        if not self._ceiling.refused(departure, asked=asked, silent=silent):
+            return
+        if self._crowd.level is not None:
+            self._crowd.level += int(self._crowd.level * self._probing.growth(now))  # was tried, and stood
+        self._probing.rest(departure, now)
+        if self._ceiling.misled():
+            self._ceiling, self._spacing = Ceiling(), Spacing()

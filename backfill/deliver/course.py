@@ -104,7 +104,8 @@ class _Course:
         self._pause = Pause(clock.monotonic)
         self._slots = Slots(Control(options.concurrency), clock.monotonic)
         rate, requests = errand.target.rate, errand.target.requests
-        self._pace = Pace(rate, clock.monotonic, requests=requests, least=self._slots.interval)
+        least, exact = self._slots.interval, self._slots.exact
+        self._pace = Pace(rate, clock.monotonic, requests=requests, least=least, exact=exact)
         self._waiter = Waiter(clock, self._halted, self._tally.slept)
         self._door = Waiter(clock, self._given_up, self._tally.slept)
         self._tls = tls_context(errand.target)

@@ -47,6 +47,14 @@ class Crowd:
             self._accepted[number] = self._refused[number] = 0.0
         return True
 
+    def highest(self) -> int:
+        """The highest number up to the level at which any was accepted, of late; 0: none."""
+        return max((number for number in range(1, (self.level or 0) + 1) if self._accepted[number]), default=0)
+
+    def refuted(self) -> bool:
+        """Whether more than the level were taken after all, of late."""
+        return self.level is not None and sum(self._accepted[self.level + 1 :]) >= REFUSED
+
     def clean(self) -> bool:
         """Whether nothing at all was refused up to the level, of late."""
         return self.level is not None and not any(self._refused[: self.level + 1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -13,3 +14,4 @@ class Departure:
     number: int = 0  # of all that left
     together: int = 1  # in flight, itself included
     probing: bool = False  # while more was tried than is known to be good
+    gap: float = math.inf  # seconds since the one before that was not refused

@@ -65,7 +65,8 @@ class Pace:
     idle time. But turns are taken up late, by the time that it took to wake up and to write the ledger, now more and
     now less. Therefore `leave` asks once more, right before the request leaves: there, calls / rate lie between one
     and the next, so that in any window of W seconds at most rate x W calls and one batch more leave. Likewise for the
-    rate in requests a second; both hold at once. What refusals ask for holds but for a millisecond.
+    rate in requests a second; both hold at once. What refusals ask for holds but for a millisecond,
+    unless a target refuses just what leaves too close.
     """
 
     def __init__(
@@ -75,11 +76,16 @@ class Pace:
         *,
         requests: float | None = None,
         least: Callable[[], float] = lambda: 0.0,
+        exact: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`rate` in calls, `requests` in requests a second, None for no limit; `least`: seconds between requests."""
+        """`rate` in calls, `requests` in requests a second, None for no limit; `least`: seconds between requests.
+
+        `exact`: whether these hold to the last.
+        """
         self._per_call = 1 / rate if rate else 0.0
         self._per_request = 1 / requests if requests else 0.0
         self._least = least
+        self._exact = exact
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._free = self._open = monotonic()
@@ -95,7 +101,7 @@ class Pace:
 
     def leave(self, calls: int) -> float:
         """Leave now, if that returns 0; else ask again after so many seconds."""
-        span = max(self._span(calls), self._least() - LATE_SECONDS)
+        span = max(self._span(calls), self._least() - (0.0 if self._exact() else LATE_SECONDS))
         with self._lock:
             now = self._monotonic()
             if now < self._open:
