@@ -18,8 +18,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     `arguments` are the words after the program's name, by default those of this process.
     """
-    # Preparing encodes in four threads of its own; polars needs as many, or they wait for each other in its pool, and
-    # no more, or memory grows with the machine (docs/performance.md).
+    # Preparing encodes in four threads of its own; with more of polars' memory grows with the machine, and nothing goes
+    # faster (docs/performance.md).
     os.environ.setdefault("POLARS_MAX_THREADS", "4")
     # numpy's linear algebra is not used; starting its threads would cost 0.25 CPU seconds.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

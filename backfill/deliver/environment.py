@@ -17,6 +17,8 @@ from backfill.deliver.model import TargetAccess
 from backfill.errors import UsageError
 from backfill.targets.endpoint import is_loopback
 
+_PROXIES = "HTTPS_PROXY or ALL_PROXY names it; http:// and https:// proxies are supported"
+
 
 def proxy_for(url: str) -> str | None:
     """The proxy that the environment names for a URL; never one for loopback."""
@@ -38,7 +40,10 @@ def named_proxy(url: str) -> httpcore.Proxy | None:
     named = proxy_for(url)
     if named is None:
         return None
-    parts = urlsplit(named)
+    try:
+        parts = urlsplit(named)
+    except ValueError:  # what it says may hold a password
+        raise UsageError("the proxy that the environment names is no URL", hint=_PROXIES) from None
     try:
         place = httpcore.URL(scheme=parts.scheme, host=parts.hostname or "", port=parts.port, target="/")
     except ValueError as error:
@@ -56,7 +61,7 @@ def _unusable(parts: SplitResult, why: str) -> UsageError:
     """The error of a proxy, told without the name and password that may stand in its URL."""
     return UsageError(
         f"the proxy {parts.scheme}://{parts.netloc.rpartition('@')[2]} cannot be used: {why}",
-        hint="HTTPS_PROXY or ALL_PROXY names it; http:// and https:// proxies are supported",
+        hint=_PROXIES,
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 import math
 
 from backfill.deliver.crowd import Crowd
@@ -10,8 +9,6 @@ from backfill.deliver.departure import Departure
 
 #: Gaps are told apart by a sixteenth of an octave, 4%, from the longest to the shortest, in seconds.
 STEPS, LONGEST, SHORTEST = 16, 1.0, 0.0005
-#: If so many ever left less than half as far from the one before and were accepted, that is not what matters.
-BURST = 1
 
 
 class Spacing:
@@ -19,7 +16,7 @@ class Spacing:
 
     def __init__(self) -> None:
         self._crowd = Crowd(_closeness(SHORTEST))
-        self._closest = [math.inf] * BURST  # gaps of accepted ones, ascending
+        self._closest = math.inf  # the least gap of an accepted one
         self._latest = -math.inf  # when the last one left that was not refused, as far as is known
 
     def left(self, now: float) -> float:
@@ -30,15 +27,15 @@ class Spacing:
     def accepted(self, departure: Departure) -> None:
         """It was accepted."""
         self._crowd.accepted(_closeness(departure.gap))
-        if departure.gap < self._closest[-1]:
-            self._closest = heapq.nsmallest(BURST, [*self._closest, departure.gap])
+        self._closest = min(self._closest, departure.gap)
 
     def refused(self, departure: Departure) -> float | None:
         """It was refused; the seconds that are far enough, if that shows it: between refused and accepted ones."""
         if self._latest == departure.at:
             self._latest = departure.at - departure.gap
         found, level = self._crowd.refused(_closeness(departure.gap)), self._crowd.level
-        if not found or level is None or self._closest[-1] < _gap(level) / 2:
+        # One that left less than half as far from the one before, and was accepted, shows that this does not matter.
+        if not found or level is None or self._closest < _gap(level) / 2:
             return None
         taken = self._crowd.highest()
         return _gap((level + taken) // 2 if taken else level)
