@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 from backfill.deliver.concurrency import Control
 from backfill.deliver.departure import Departure
-from backfill.deliver.waiting import LATE_SECONDS
 from tests.pace_targets import Needs, Target, even
 
 NETWORK = 0.0005  # seconds one way
@@ -25,6 +24,7 @@ class Simulation:
     needs: Needs = field(default_factory=lambda: even(0.05))
     weight: Callable[[random.Random], float] = lambda _: 1.0
     seed: int = 1
+    longest: float = LONGEST_BACKOFF  # that a sender waits after refusals in a row
     make: Callable[[int], Control] = Control
     accepted: list[float] = field(default_factory=list)  # when
     refused: list[float] = field(default_factory=list)
@@ -80,7 +80,7 @@ class Simulation:
         if now < self._open:  # senders that were late must not leave together
             self._at(self._open + self._random.expovariate(3 / LATE), self._leave, number)
             return
-        self._open = now + self.control.interval(now) - (0.0 if self.control.exact() else LATE_SECONDS)
+        self._open = now + self.control.interval(now)
         self._at(now + NETWORK * (1 + 0.2 * self._random.random()), self._arrive, number, self.control.left(now))
 
     def _arrive(self, now: float, number: int, departure: Departure) -> None:
@@ -104,7 +104,7 @@ class Simulation:
         self.control.ended(departure, now, accepted=False, refused=True)
         self.refused.append(now)
         self._taken -= 1
-        seconds = min(BACKOFF * 2 ** self._refusals[number], LONGEST_BACKOFF) * (1 + 0.1 * self._random.random())
+        seconds = min(BACKOFF * 2 ** self._refusals[number], self.longest) * (1 + 0.1 * self._random.random())
         self._refusals[number] += 1
         self._at(now + seconds, self._free, number)
 

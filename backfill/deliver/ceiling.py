@@ -1,30 +1,34 @@
 """How many requests a second a target takes, where that is what it limits. Pure.
 
-Refusals alone do not tell the rate: halving after each keeps them few, however much is tried. What comes through
-between two of them does: a limit that refused both was used up both times, so that what was accepted in between is what
-it grants in that time, whether it saves up bursts or not.
+Each refused request takes a part off the rate, each accepted one adds so little to it that the two balance where the
+share TOLERATED is refused: multiplicative decrease and increase. That finds every limit that has to do with how fast
+requests come, strict or saved up for a while, sharp or blurred, without a guess at its kind. What leaves late because a
+thread woke up late is made up for, too.
 """
 
 from __future__ import annotations
 
 import math
 
+from backfill.deliver.chance import Chance
 from backfill.deliver.departure import Departure
 
-#: So many refused after a first one, at least that share of the requests, make a limit: more than 1%. Fewer refuse less
-#: at slow targets, more bear chance refusals better.
-TOO_MANY, AMONG = 4, 400
-#: They also lie so many seconds apart (many targets count by the second and refuse all the rest of it), and so many
-#: requests came through between them.
-SECOND, ENOUGH = 1.0, 10
-#: The rate is set to this share of what came through; and, after a probe, to that of what was tried when the first one
-#: was refused: no limit saved up is as good as none. Lower uses less, higher has requests refused that come unevenly.
-MARGIN, BELOW = 0.96, 0.9
-#: It is lowered at once to this share at most. If more came through, it may have been chance.
-LEAST = 0.6
-#: Where requests are to lie apart, half of those a little too close are refused: that tells no rate. It is lowered by
-#: steps: this one, and the greater one where at least that share was refused.
-STEP, GREAT_STEP, MANY = 0.98, 0.9, 0.2
+#: The share of requests that may be refused to keep the rate where it is, and what each of them takes off. More refuses
+#: more and uses more.
+TOLERATED, CUT = 0.007, 0.04
+#: The rate grows by that share in a second at first, and by twice of it so many seconds after a refusal: slow targets
+#: are probed by the request, fast ones by the second. Slower finds later that a target takes more.
+SLOPE, BEND = 0.015, 3.0
+#: So many refusals more than are tolerated show that there is a limit at all. Fewer find it sooner, more bear chance
+#: better.
+EVIDENCE = 5.0
+#: Where so many seconds lie between two refusals, and so many requests came through, those seconds tell the rate: many
+#: targets count by the second or the minute and refuse all the rest of it. They do if less than that share of what was
+#: allowed came through, and lower it to half at most: an outage tells nothing.
+SECONDS, ENOUGH, LEAST, LOWEST = 1.0, 10, 0.85, 0.5
+#: A rate so many times what the requests in flight make possible is none: they leave no closer anyway. It is
+#: forgotten after so many requests without a refusal.
+FREE, FREED = 1.5, 100
 
 
 class Ceiling:
@@ -32,95 +36,55 @@ class Ceiling:
 
     def __init__(self) -> None:
         self.level = math.inf  # requests a second
-        self.on_trial = False  # it is what a probe suggests
-        self._bursts = False  # what a probe suggests was too much before
-        # How often in a row a lower rate was of no use: so many times as many must be refused before it is lowered.
-        self._vain, self._clean = 0, True
-        self._first: Departure | None = None  # of the refused ones that are counted
-        self._asked, self._drought = 0.0, False
-        self._refused = self._last = 0
-        self._found: Departure | None = None  # the one by which the level was found, and how many were refused since
-        self._since = 0
-        self.spaced = 0.0  # the rate at which they lie just as far apart as they have to; 0: that is not the limit
+        self._chance = Chance()
+        self._evidence = 0.0
+        self._cut, self._cut_at = math.inf, -math.inf  # the level after the last cut, and when that was
+        self._through = 0  # accepted since
+        self._proven = True  # one that left since was accepted
+        self._accepted_at = -math.inf
 
-    def forget(self) -> None:
-        """What was refused lately had another reason."""
-        self._first = None
+    def accepted(self, departure: Departure, now: float, possible: float) -> None:
+        """It was accepted; `possible`: requests a second that those in flight make possible."""
+        self._through += 1
+        self._proven = self._proven or departure.at > self._cut_at
+        self._evidence = max(0.0, self._evidence - TOLERATED - self._chance.share)
+        if self.level < math.inf:
+            self.level = min(self.level * (1 + self._growth(now)), FREE * possible)
+            if self.level == FREE * possible and self._through > FREED:
+                self.level, self._evidence = math.inf, 0.0
+        self._chance.accepted(self.level)
+        self._accepted_at = now
 
-    def space(self, rate: float, *, probed: bool) -> None:
-        """They have to lie 1 / rate apart; `probed`: more than the level was tried, which is no reason to lower it."""
-        if self.spaced and not probed:
-            self.level = min(rate, self.level)
+    def refused(self, departure: Departure, now: float) -> None:
+        """It was refused. Counts but once in a round trip: when one that left since the last time was accepted."""
+        self._chance.refused()
+        if not self._proven:
+            return
+        if self.level < math.inf:
+            self._chance.cut(regained=self.level >= self._cut * (1 + CUT / 2))
+            self._set(self._chance.judged(self._lower(now)), now)
         else:
-            self.level = self.spaced = max(rate, self.level) if self.spaced else rate
-        self.on_trial = False
-        self._first = None
+            self._evidence += 1
+            if self._evidence >= EVIDENCE:
+                self.found(departure.asked, now)
 
-    def misled(self) -> bool:
-        """Whether far less than the spacing allows is taken, so that this is not the limit."""
-        return self.level < LEAST * self.spaced
+    def found(self, asked: float, now: float) -> None:
+        """So many a second were too many."""
+        self._chance.begin(asked)
+        self._set(asked * (1 - CUT), now)
 
-    def refused(self, departure: Departure, *, asked: float, silent: float) -> bool:
-        """It was refused; whether that leads to another level, which is then set.
+    def _growth(self, now: float) -> float:
+        seconds = now - self._cut_at
+        by_the_second = SLOPE * (1 + (seconds / BEND) ** 2) * (now - max(self._accepted_at, self._cut_at))
+        by_the_request = CUT * TOLERATED * (1 + (self._through * TOLERATED) ** 2)
+        return min(by_the_second, by_the_request) + CUT * self._chance.share
 
-        Args:
-            departure: the request.
-            asked: requests a second that were tried when it left.
-            silent: seconds since anything was accepted.
-        """
-        self._note(departure)
-        if self._first is None or not self._belongs(self._first, departure):
-            self._first, self._refused = departure, 0
-            self._asked, self._drought = asked, False
-            return False
-        self._refused += 1
-        self._drought = self._drought or silent > SECOND
-        accepted, seconds = departure.number - self._first.number - self._refused, departure.at - self._first.at
-        if self._refused < self._bound() or accepted < ENOUGH or seconds < SECOND:
-            return False
-        if self._drought and self._found is not None:  # a limit over many seconds: from one drought to the next
-            accepted = max(accepted, departure.number - self._found.number - self._since)
-            seconds = departure.at - self._found.at
-        if not self.spaced:
-            self._set(accepted / seconds, probed=self._first.probing)
-        elif not self._first.probing:
-            self.level *= STEP if self._refused < MANY * (self._refused + accepted) else GREAT_STEP
-        self._first = None
-        self._found, self._since = departure, 0
-        return True
+    def _lower(self, now: float) -> float:
+        seconds = now - self._cut_at
+        if seconds >= SECONDS and self._through >= ENOUGH and self._through / seconds < LEAST * self._cut:
+            return max(self._through / seconds, LOWEST * self.level)
+        return self.level * (1 - CUT)
 
-    def _bound(self) -> int:
-        return TOO_MANY * (1 + self._vain)
-
-    def _note(self, departure: Departure) -> None:
-        if self._found is None:
-            self._found = departure
-        self._since += 1
-        if departure.number - self._last > 2 * AMONG:
-            self._vain, self._clean = max(0, self._vain - 1), True
-        self._last = max(self._last, departure.number)
-
-    def _belongs(self, first: Departure, departure: Departure) -> bool:
-        """Whether it is counted with that first one."""
-        count = departure.number - first.number
-        often = count <= AMONG or self._refused * AMONG >= self._bound() * count
-        return often and departure.probing <= first.probing
-
-    def _set(self, seen: float, *, probed: bool) -> None:
-        """So many a second came through."""
-        level = MARGIN * seen
-        if seen <= LEAST * self._asked:
-            self._vain = 0
-        elif not self._clean:
-            self._vain += 1
-        self._clean = False
-        if probed and self.level < math.inf:
-            level = max(level, self.level)
-            if not self._bursts:
-                level = max(level, BELOW * self._asked)
-                self.on_trial = True
-        elif self.level < math.inf:
-            level = max(level, LEAST * self.level)
-            self._bursts = self._bursts or self.on_trial
-            self.on_trial = False
-        self.level = level
+    def _set(self, level: float, now: float) -> None:
+        self.level = self._cut = level
+        self._cut_at, self._through, self._proven = now, 0, False

@@ -104,8 +104,7 @@ class _Course:
         self._pause = Pause(clock.monotonic)
         self._slots = Slots(Control(options.concurrency), clock.monotonic)
         rate, requests = errand.target.rate, errand.target.requests
-        least, exact = self._slots.interval, self._slots.exact
-        self._pace = Pace(rate, clock.monotonic, requests=requests, least=least, exact=exact)
+        self._pace = Pace(rate, clock.monotonic, requests=requests, least=self._slots.interval)
         self._waiter = Waiter(clock, self._halted, self._tally.slept)
         self._door = Waiter(clock, self._given_up, self._tally.slept)
         self._tls = tls_context(errand.target)

@@ -11,7 +11,6 @@ class Departure:
     """A request that left."""
 
     at: float  # by the monotonic clock
-    number: int = 0  # of all that left
     together: int = 1  # in flight, itself included
-    probing: bool = False  # while more was tried than is known to be good
-    gap: float = math.inf  # seconds since the one before that was not refused
+    probing: bool = False  # while more were tried at once than are known to be good
+    asked: float = math.inf  # requests a second that were allowed, but for halvings

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 
-from backfill.deliver.departure import Departure
-
 #: Seconds before more is tried: at first, and at most, for they double each time that it was of no use.
 #: Shorter finds sooner that a target takes more; longer refuses less.
 FIRST_HOLD, LAST_HOLD = 5.0, 60.0
@@ -43,11 +41,11 @@ class Probing:
                 self._at = max(self._at, now)
 
     def refused(self) -> None:
-        """A request was refused that need not have been sent: so soon, or at all."""
+        """A probe was refused."""
         self._spent += 1
 
-    def rest(self, departure: Departure, now: float) -> None:
-        """A limit was found, or found again, by that refused request."""
-        self._hold = min(2 * self._hold, LAST_HOLD) if departure.probing else FIRST_HOLD
+    def rest(self, now: float, *, again: bool) -> None:
+        """A limit was found; `again`: the same as before."""
+        self._hold = min(2 * self._hold, LAST_HOLD) if again else FIRST_HOLD
         self._at = now + self._hold
         self._owed, self._spent = SPARED * self._spent, 0

@@ -85,11 +85,6 @@ class Slots:
         with self._lock:
             return self._control.interval(self._monotonic())
 
-    def exact(self) -> bool:
-        """Whether that holds to the last."""
-        with self._lock:
-            return self._control.exact()
-
     def left(self) -> Departure:
         """A request leaves now."""
         with self._lock:

@@ -13,9 +13,6 @@ from backfill.verdict import Action
 
 #: A wait looks this often whether the delivery is to end, in seconds.
 SLICE_SECONDS = 0.1
-#: Who waits wakes up late by up to that. What refusals ask for may be short of it between two requests: were it held to
-#: the last, each would push all that follow, and hundreds of requests a second would be fewer.
-LATE_SECONDS = 0.001
 
 
 class Waiter:
@@ -65,8 +62,7 @@ class Pace:
     idle time. But turns are taken up late, by the time that it took to wake up and to write the ledger, now more and
     now less. Therefore `leave` asks once more, right before the request leaves: there, calls / rate lie between one
     and the next, so that in any window of W seconds at most rate x W calls and one batch more leave. Likewise for the
-    rate in requests a second; both hold at once. What refusals ask for holds but for a millisecond,
-    unless a target refuses just what leaves too close.
+    rate in requests a second, and for what refusals ask for; all hold at once.
     """
 
     def __init__(
@@ -76,16 +72,11 @@ class Pace:
         *,
         requests: float | None = None,
         least: Callable[[], float] = lambda: 0.0,
-        exact: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`rate` in calls, `requests` in requests a second, None for no limit; `least`: seconds between requests.
-
-        `exact`: whether these hold to the last.
-        """
+        """`rate` in calls, `requests` in requests a second, None for no limit; `least`: seconds between requests."""
         self._per_call = 1 / rate if rate else 0.0
         self._per_request = 1 / requests if requests else 0.0
         self._least = least
-        self._exact = exact
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._free = self._open = monotonic()
@@ -101,7 +92,7 @@ class Pace:
 
     def leave(self, calls: int) -> float:
         """Leave now, if that returns 0; else ask again after so many seconds."""
-        span = max(self._span(calls), self._least() - (0.0 if self._exact() else LATE_SECONDS))
+        span = max(self._span(calls), self._least())
         with self._lock:
             now = self._monotonic()
             if now < self._open:
