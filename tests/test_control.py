@@ -63,6 +63,16 @@ class TestControl:
         assert limits[12] < 16
         assert limits[-1] == 16
 
+    def test_where_a_rate_limits_the_number_does_not(self) -> None:
+        """As many may be in flight as the rate needs and half as many again, though climbing did not pay."""
+        control = Control(16)
+        for number in range(200):
+            control.ended(control.left(number), number + 0.05, accepted=True, refused=False)
+        climbed = control.limit(200)
+        assert climbed < 9
+        control._ceiling.found(100 / (1 - CUT), 200)
+        assert control.limit(200) == 9  # 1.5 x 100 x 0.05, and one
+
     def test_each_halving_begins_at_what_was_given_back(self) -> None:
         """Where something is accepted in between, a second refusal halves, and does not quarter."""
         control = self.climbed(16)
