@@ -9,10 +9,10 @@ chance cannot become fewer: there 90% is asked of what the back-off of the refus
 import argparse
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from tests.pace_simulation import BACKOFF, NETWORK, Simulation
-from tests.pace_targets import Bucket, Flaky, Plain, Queue, Sliding, Target, Together, Window, even, lognormal
+from tests.pace_targets import Bucket, Changing, Flaky, Plain, Queue, Sliding, Target, Together, Window, even, lognormal
 
 SPAN, CHANGE = 60.0, 60.0
 MOST_REFUSED, LEAST_SHARE = 0.02, 0.9
@@ -104,36 +104,14 @@ def uneven_rates() -> Iterator[Case]:
             yield strict
 
 
-@dataclass
-class Turning(Plain):
-    """A target that takes something else from a time on."""
-
-    target: Plain = field(default_factory=Plain)
-    then: dict[str, float] = field(default_factory=dict)
-
-    def takes(self, at: float, weight: float) -> bool:
-        """As the Protocol."""
-        if at >= CHANGE:
-            vars(self.target).update(self.then)
-        return self.target.takes(at, weight)
-
-    def answer(self, at: float, seconds: float) -> float:
-        """As the Protocol."""
-        return self.target.answer(at, seconds)
-
-    def done(self) -> None:
-        """As the Protocol."""
-        self.target.done()
-
-
 def changes() -> Iterator[Case]:
     """Another limit after a minute."""
     for before, after in ((32, 16), (8, 4), (2, 1), (8, 16), (4, 8), (16, 32)):
-        made = lambda _, a=before, b=after: Turning(target=Together(most=a), then={"most": b})  # noqa: E731
+        made = lambda _, a=before, b=after: Changing(target=Together(most=a), then={"most": b}, since=CHANGE)  # noqa: E731
         yield Case(f"{before} then {after}", made, together=after, changes=True)
     for before, after in ((100, 50), (20, 10), (400, 200), (50, 100), (200, 400), (10, 20)):
         then = {"rate": after, "burst": max(1, after / 10)}
-        made = lambda _, a=before, then=then: Turning(target=bucket(a, 0.1), then=then)  # noqa: E731
+        made = lambda _, a=before, then=then: Changing(target=bucket(a, 0.1), then=then, since=CHANGE)  # noqa: E731
         yield Case(f"{before}/s then {after}/s", made, after, changes=True)
 
 

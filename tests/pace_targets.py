@@ -180,27 +180,25 @@ class Down(Plain):
 
 @dataclass
 class Changing(Plain):
-    """Another target from a time on."""
+    """A target that takes something else from a time on: these attributes are then its new ones."""
 
-    first: Target = field(default_factory=Plain)
-    then: Target = field(default_factory=Plain)
+    target: Plain = field(default_factory=Plain)
+    then: dict[str, float] = field(default_factory=dict)
     since: float = 60.0
-    now: Target | None = None
 
     def takes(self, at: float, weight: float) -> bool:
         """As the Protocol."""
-        self.now = self.first if at < self.since else self.then
-        return self.now.takes(at, weight)
+        if at >= self.since:
+            vars(self.target).update(self.then)
+        return self.target.takes(at, weight)
 
     def answer(self, at: float, seconds: float) -> float:
         """As the Protocol."""
-        assert self.now is not None
-        return self.now.answer(at, seconds)
+        return self.target.answer(at, seconds)
 
     def done(self) -> None:
-        """As the Protocol. Answers still to come of the first one are the second's."""
-        assert self.now is not None
-        self.now.done()
+        """As the Protocol."""
+        self.target.done()
 
 
 #: What a request takes at the target, drawn anew for each.
