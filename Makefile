@@ -18,6 +18,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-emit-index-url \
 	--no-emit-find-links --custom-compile-command "make lock" $(UPGRADE)
 WORKERS := -n auto --dist worksteal
+# Seconds for one test, fixtures included: one that waits for ever is a failure, not a suite that hangs.
+TIMEOUT := --timeout 300
 COVERED := $(if $(COVERAGE),--cov --cov-report=term)
 
 .DEFAULT_GOAL := help
@@ -37,7 +39,7 @@ demo: $(VENV)/.runtime ## run every job in jobs/ against the embedded sandbox: n
 	@echo '  jobs/ and sample_data/         what was run; README.md says what to do with your own export'
 
 test: $(VENV)/.dev ## the whole test suite (ARGS="-k word", COVERAGE=1)
-	$(BIN)/python -m pytest $(WORKERS) $(COVERED) $(ARGS)
+	$(BIN)/python -m pytest $(WORKERS) $(TIMEOUT) $(COVERED) $(ARGS)
 
 lint: $(VENV)/.dev ## formatting, ruff, mypy --strict, the direction of imports
 	$(BIN)/ruff format --check .
