@@ -22,6 +22,7 @@ def computed(
     *,
     memory_bytes: int | None,
     threads: int | None,
+    sample: int | None,
     progress: Callable[[int, int], None],
     cancelled: Callable[[], bool],
 ) -> Snapshot:
@@ -32,7 +33,7 @@ def computed(
         folder, paths, memory_bytes=memory_bytes, threads=threads, cancelled=cancelled, timezone=zone
     ) as engine:
         try:
-            return freeze(Staging(job, folder, files, engine, progress))
+            return freeze(Staging(job, folder, files, engine, progress, sample))
         except duckdb.Error as error:
             raise storage_failure(error) or JobError(f"the source cannot be staged: {reason(error)}") from error
 

@@ -23,6 +23,7 @@ def stage(
     files: Sequence[SourceFile] | None = None,
     memory_bytes: int | None = None,
     threads: int | None = None,
+    sample: int | None = None,
     progress: Callable[[int, int], None] = ignore_progress,
     cancelled: Callable[[], bool] = never,
 ) -> Snapshot:
@@ -30,6 +31,7 @@ def stage(
 
     `files` are what `resolve` gave, where that was done before. `progress` is told rows so far and the
     bytes of all passes over the source, from this thread. An unfinished snapshot in the folder is started afresh.
+    With `sample` only about the first so many rows are wanted: readers look no further than they must for those.
 
     Raises:
         SourceError: the source is missing, corrupt, truncated, or changed while it was read.
@@ -52,6 +54,7 @@ def stage(
             resolved,
             memory_bytes=memory_bytes,
             threads=threads,
+            sample=sample,
             progress=progress,
             cancelled=cancelled,
         )

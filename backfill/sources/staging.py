@@ -30,6 +30,7 @@ class Staging:
     files: tuple[SourceFile, ...]
     engine: Engine
     progress: Callable[[int, int], None]
+    sample: int | None = None  # only the first so many rows are wanted; None: all
     rows: int = 0
     bytes: int = 0
 
@@ -50,6 +51,19 @@ class Staging:
             lambda share: self.progress(self.rows, done + int(share * size)),
         )[0][0]
         return int(count)
+
+    def copy_counted(self, select: str, path: Path) -> int:
+        """Write a result as Parquet, telling what `count` and the stream have counted; returns its rows."""
+        count = self.engine.run(
+            f"COPY ({select}) TO {literal(str(path))} ({PARQUET})", lambda _: self.progress(self.rows, self.bytes)
+        )[0][0]
+        self.progress(self.rows, self.bytes)
+        return int(count)
+
+    def count(self, size: int) -> None:
+        """Count the bytes of a piece that a reader takes, in whatever thread; raises InterruptedRunError to end it."""
+        until(self.engine.cancelled)(size)
+        self.bytes += size
 
     def watch(self, size: int) -> None:
         """Count the bytes of a piece of a file that is gone through; raises InterruptedRunError if that is to end."""

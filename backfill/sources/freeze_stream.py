@@ -1,0 +1,133 @@
+"""A reader's rows frozen: streamed through DuckDB, which computes what the job says, into one part of a snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import duckdb
+import pyarrow as pa  # type: ignore[import-untyped]
+from duckdb.sqltypes import DuckDBPyType
+
+from backfill.errors import BackfillError, JobError
+from backfill.job import expression_paths
+from backfill.records import FILE_COLUMN, RECORD_COLUMN, Snapshot, SnapshotPart
+from backfill.sources.binding import bound_layout
+from backfill.sources.engine import quoted, reason, storage_failure
+from backfill.sources.layout import KEEP, Layout, place_columns, settled_zones
+from backfill.sources.reader import Discarding, Reader, UnreadableFile, UnreadableSink
+from backfill.sources.staging import Staging
+
+_STREAM = "__bf_stream"
+_PLACES = (FILE_COLUMN, RECORD_COLUMN)
+
+
+def freeze_stream(staging: Staging, reader: Reader, in_query: Sequence[str] = ()) -> Snapshot:
+    """One part of all rows of the source, each with its file and record number.
+
+    Raises:
+        SourceError: what the reader raises.
+        JobError: the job's SQL does not fit the columns, or fails on a row.
+        BackfillError: DuckDB gave another number of rows than it was handed.
+    """
+    layout = bound_layout(staging.engine, staging.job, reader.columns, in_query=in_query)
+    path = staging.part(0)
+    with UnreadableFile(staging.unreadable_file, staging.files) as unreadable:
+        select = layout.select(_relation(reader), filtered=True, extra=_PLACES)
+        with _registered(staging, reader, unreadable) as handed:
+            try:
+                kept = staging.copy_counted(select, path)
+            except duckdb.Error as error:
+                failure = handed.failure
+                raise (
+                    failure or storage_failure(error) or _expression_failure(staging, reader, layout, error)
+                ) from error
+    if layout.keep is None and kept != handed.rows:
+        raise BackfillError(f"{kept:,} rows came of {handed.rows:,} that were read", hint="please report it")
+    return Snapshot(
+        parts=(SnapshotPart(path, kept),),
+        columns=(*settled_zones(staging.engine, [path], layout.columns), *place_columns(file=True)),
+        files=staging.files,
+        read=handed.rows + unreadable.count,
+        filtered=handed.rows - kept,
+        unreadable=unreadable.count,
+        in_place=False,
+        unreadable_file=staging.unreadable_file if unreadable.count else None,
+    )
+
+
+@dataclass(slots=True)
+class _Handed:
+    """What a stream has given so far, and what it failed of: DuckDB keeps only the words of an error."""
+
+    rows: int = 0
+    failure: BaseException | None = field(default=None)
+
+
+@contextmanager
+def _registered(staging: Staging, reader: Reader, unreadable: UnreadableSink) -> Iterator[_Handed]:
+    """The reader's rows as the relation _STREAM, to be read once."""
+    handed = _Handed()
+    stream = pa.RecordBatchReader.from_batches(_schema(staging, reader), _watched(staging, reader, unreadable, handed))
+    staging.engine.connection.register(_STREAM, stream)
+    try:
+        yield handed
+    finally:
+        staging.engine.connection.unregister(_STREAM)
+        stream.close()
+
+
+def _watched(staging: Staging, reader: Reader, unreadable: UnreadableSink, handed: _Handed) -> Iterator[pa.RecordBatch]:
+    """The reader's batches, counted, up to the rows that are wanted where that is a sample."""
+    wanted = staging.sample
+    try:
+        for batch in reader.batches(unreadable):
+            taken = batch if wanted is None else batch.slice(0, wanted - handed.rows)
+            handed.rows += taken.num_rows
+            staging.rows += taken.num_rows
+            yield taken
+            if wanted is not None and handed.rows >= wanted:
+                return
+    except BaseException as error:
+        handed.failure = error
+        raise
+
+
+def _schema(staging: Staging, reader: Reader) -> pa.Schema:
+    """The schema of the reader's batches."""
+    kinds = ", ".join(f"CAST(NULL AS {_raw(column.type)}) AS {quoted(column.name)}" for column in reader.columns)
+    stream = staging.engine.connection.sql(f"SELECT {kinds} LIMIT 0").to_arrow_table().schema
+    return stream.append(pa.field(FILE_COLUMN, pa.uint32())).append(pa.field(RECORD_COLUMN, pa.uint64()))
+
+
+def _raw(kind: DuckDBPyType) -> str:
+    """The type a column has in the stream."""
+    return "VARCHAR" if str(kind) == "JSON" else str(kind)
+
+
+def _relation(reader: Reader) -> str:
+    """SQL: the stream with every column of its type."""
+    casts = [
+        f"CAST({quoted(column.name)} AS JSON) AS {quoted(column.name)}"
+        for column in reader.columns
+        if str(column.type) == "JSON"
+    ]
+    return f"(SELECT * REPLACE ({', '.join(casts)}) FROM {_STREAM})" if casts else _STREAM
+
+
+def _expression_failure(staging: Staging, reader: Reader, layout: Layout, error: duckdb.Error) -> BackfillError:
+    """The error to raise for an expression that fails on a row: which one, found by asking each alone."""
+    columns = staging.job.expressions()
+    for text, path in expression_paths(staging.job).items():
+        column = quoted(columns[text]) if text in columns else KEEP
+        select = layout.select(_relation(reader), filtered=False)
+        with _registered(staging, reader, Discarding()):
+            try:
+                staging.engine.run(f"SELECT count({column}) FROM ({select})")
+            except duckdb.Error as inner:
+                return JobError(
+                    f"{path}: the expression fails on a row: {reason(inner)}",
+                    hint="guard it, for example with TRY_CAST, nullif or CASE WHEN",
+                )
+    return JobError(f"the source cannot be staged: {reason(error)}")

@@ -1,0 +1,141 @@
+"""The stream between readers and DuckDB: every row handed is frozen, in order, or the reason is told."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from backfill.errors import BackfillError, InterruptedRunError, JobError, SourceError
+from backfill.records import FILE_COLUMN, RECORD_COLUMN, REJECT_COLUMNS, SourceFile
+from backfill.sources.engine import Engine, open_engine
+from backfill.sources.freeze_stream import freeze_stream
+from backfill.sources.layout import SourceColumn
+from backfill.sources.reader import HELD_RECORDS, Unreadable, UnreadableFile, UnreadableSink
+from backfill.sources.staging import Staging
+from tests.sourcing import job_over
+
+FILES = tuple(SourceFile(f"/nowhere/{name}", name, name, 10, "", 0, 0, 0) for name in ("a", "b"))
+
+
+@dataclass
+class Made:
+    """A reader of invented records: every seventh is unreadable."""
+
+    engine: Engine
+    rows: int = 5_000
+    batch_rows: int = 512
+    error_at: int | None = None
+    error: BaseException = field(default_factory=lambda: SourceError("b is truncated"))
+    complete: bool = True
+    given: int = 0
+
+    @property
+    def columns(self) -> tuple[SourceColumn, ...]:
+        """Text, and JSON that comes as text."""
+        text, json = self.engine.connection.sql("SELECT '', CAST('1' AS JSON)").types
+        return (SourceColumn("n", text), SourceColumn("odd * name", json))
+
+    def batches(self, unreadable: UnreadableSink) -> Iterator[pa.RecordBatch]:
+        """Good records, the others noted."""
+        self.given = 0
+        for start in range(0, self.rows, self.batch_rows):
+            if self.error_at is not None and start >= self.error_at:
+                raise self.error
+            numbers = range(start + 1, min(start + self.batch_rows, self.rows) + 1)
+            for number in numbers:
+                if number % 7 == 0:
+                    unreadable.add(Unreadable(1, number, "BF002", "wrong", "x" * 5_000, line=number + 1))
+            good = [number for number in numbers if number % 7]
+            self.given += len(good)
+            yield pa.record_batch(
+                {
+                    "n": pa.array(map(str, good), pa.string()),
+                    "odd * name": pa.array([f"[{number}]" for number in good], pa.string()),
+                    FILE_COLUMN: pa.array([1] * len(good), pa.uint32()),
+                    RECORD_COLUMN: pa.array(good, pa.uint64()),
+                }
+            )
+
+
+def staging_of(folder: Path, engine: Engine, sample: int | None = None, **fields: Any) -> Staging:
+    """A staging without files behind it."""
+    return Staging(job_over("/nowhere/a", **fields), folder, FILES, engine, lambda rows, size: None, sample)
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Iterator[Engine]:
+    """A locked connection."""
+    with open_engine(tmp_path) as opened:
+        yield opened
+
+
+def test_every_row_is_frozen_in_order_with_its_place(tmp_path: Path, engine: Engine) -> None:
+    """File and record stand beside each row."""
+    snapshot = freeze_stream(staging_of(tmp_path, engine), Made(engine))
+    frame = pl.read_parquet(snapshot.parts[0].path)
+    wanted = [number for number in range(1, 5_001) if number % 7]
+    assert frame[RECORD_COLUMN].to_list() == wanted
+    assert frame["n"].to_list() == [str(number) for number in wanted]
+    assert frame["odd * name"].to_list() == [f"[{number}]" for number in wanted]
+    assert set(frame[FILE_COLUMN]) == {1}
+    assert (snapshot.read, snapshot.filtered, snapshot.unreadable) == (5_000, 0, 714)
+    assert snapshot.rows == len(wanted)
+
+
+def test_unreadable_records_are_written_shortened_and_in_order(tmp_path: Path, engine: Engine) -> None:
+    """More than are held at once."""
+    snapshot = freeze_stream(staging_of(tmp_path, engine), Made(engine, rows=7 * HELD_RECORDS + 70))
+    assert snapshot.unreadable_file is not None
+    frame = pl.read_parquet(snapshot.unreadable_file)
+    assert tuple(frame.columns) == REJECT_COLUMNS
+    assert frame["record"].to_list() == list(range(7, 7 * HELD_RECORDS + 71, 7))
+    assert set(frame["file"]) == {"b"}
+    assert set(frame["value"].str.len_chars()) == {80}
+    assert set(frame["original"].str.len_chars()) == {2_000}
+
+
+def test_where_counts_what_it_leaves_out(tmp_path: Path, engine: Engine) -> None:
+    """Read is filtered, unreadable and staged."""
+    snapshot = freeze_stream(staging_of(tmp_path, engine, where="n = '8'"), Made(engine))
+    assert (snapshot.rows, snapshot.filtered, snapshot.unreadable) == (1, 4_285, 714)
+
+
+def test_a_sample_ends_the_reading(tmp_path: Path, engine: Engine) -> None:
+    """No batch is asked for once there are enough rows."""
+    reader = Made(engine, rows=100_000)
+    snapshot = freeze_stream(staging_of(tmp_path, engine, sample=600), reader)
+    assert snapshot.rows == 600
+    assert reader.given < 2_000
+
+
+@pytest.mark.parametrize("error", [SourceError("b is truncated"), InterruptedRunError("stopped"), MemoryError()])
+def test_what_a_reader_raises_is_raised(tmp_path: Path, engine: Engine, error: BaseException) -> None:
+    """Not DuckDB's words for it."""
+    with pytest.raises(type(error)) as caught:
+        freeze_stream(staging_of(tmp_path, engine), Made(engine, error_at=3_000, error=error))
+    assert caught.value is error
+
+
+def test_an_expression_that_fails_is_named(tmp_path: Path, engine: Engine) -> None:
+    """By its field."""
+    job = {"where": "CAST(n || 'x' AS INTEGER) > 1"}
+    with pytest.raises(JobError, match="where: the expression fails on a row"):
+        freeze_stream(staging_of(tmp_path, engine, **job), Made(engine))
+
+
+def test_a_row_that_gets_lost_is_an_error(tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is sent of a snapshot that lacks rows."""
+    monkeypatch.setattr("backfill.sources.freeze_stream._relation", lambda _: "(SELECT * FROM __bf_stream LIMIT 9)")
+    with pytest.raises(BackfillError, match="rows came of"):
+        freeze_stream(staging_of(tmp_path, engine), Made(engine))
+
+
+def test_no_file_where_nothing_is_unreadable(tmp_path: Path) -> None:
+    """An empty file would say that there was something."""
+    with UnreadableFile(tmp_path / "unreadable.parquet", FILES):
+        pass
+    assert not list(tmp_path.iterdir())
