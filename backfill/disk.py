@@ -9,8 +9,9 @@ from __future__ import annotations
 import errno
 import os
 import re
+import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from backfill.errors import StoppedError
@@ -87,6 +88,22 @@ def fill_in_place(path: Path, fill: Callable[[Path], object]) -> None:
     """Let `fill` write the file `path`, which need not survive anything; a disk that takes it not is told as ever."""
     with out_of_space(path.parent), system_errors():
         fill(path)
+
+
+def fill_beside(path: Path, fill: Callable[[Path], object]) -> None:
+    """Put at `path` the file that `fill` writes where it is told, whole or not at all; no other file is touched."""
+    with out_of_space(path.parent):
+        descriptor, name = tempfile.mkstemp(suffix=path.suffix, prefix=f".{path.stem}.", dir=path.parent)
+        os.close(descriptor)
+        try:
+            with system_errors():
+                fill(Path(name))
+            sync_file(Path(name))
+            Path(name).replace(path)
+        except BaseException:
+            with suppress(OSError):
+                Path(name).unlink()
+            raise
 
 
 @contextmanager

@@ -21,9 +21,10 @@ from backfill.errors import counted
     metavar="FILE",
     help="Write all of them with the rows' own columns: .csv, .parquet or .ndjson.",
 )
+@click.option("--force", is_flag=True, help="Let --export overwrite a file that is there.")
 @state_option
 @speaking
-def command(session: Session, *, run: str | None, export: Path | None, state_dir: Path | None) -> None:
+def command(session: Session, *, run: str | None, export: Path | None, force: bool, state_dir: Path | None) -> None:
     """\b
     backfill rejects
     backfill rejects users-sandbox-g1-1b2c3d4e --export rejects.csv
@@ -32,11 +33,15 @@ def command(session: Session, *, run: str | None, export: Path | None, state_dir
     """  # noqa: D205, D301, D415
     from backfill.cli.runs import located, named_run
     from backfill.cli.settings import state_folder
-    from backfill.report import export_rejects, rejects_table
+    from backfill.report import FORMATS, export_rejects, rejects_table
     from backfill.state import StateFolder
 
     state = StateFolder(state_folder(session, state_dir))
     folders = [named_run(state, run, dry=True)[0]] if run else state.runs()
+    if export is not None:
+        from backfill.pipeline.export_place import export_place
+
+        export = export_place(export, state, suffixes=FORMATS, force=force)
     if not folders:
         session.say(f"There are no runs in {state.path}.")
         return

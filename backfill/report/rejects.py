@@ -8,8 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from backfill.disk import fill_in_place
-from backfill.errors import UsageError
+from backfill.disk import fill_beside
 from backfill.records import INTERNAL_PREFIX, REJECT_COLUMNS
 from backfill.report.digits import compact, read
 
@@ -41,20 +40,15 @@ def rejects_frame(spool: Path) -> pl.LazyFrame:
 
 
 def export_rejects(frames: Sequence[pl.LazyFrame], path: Path) -> int:
-    """Write the problems to a .csv, .parquet or .ndjson file, replacing it; returns how many there are.
+    """Write the problems to a file with a suffix of FORMATS, whole or not at all; returns how many there are.
 
-    The row's own columns stand beside the reason, see `with_own_columns`.
+    The row's own columns stand beside the reason, see `with_own_columns`. A file that is there is replaced.
 
     Raises:
-        UsageError: The suffix is another one, or there is no such folder.
         StoppedError: The disk is full.
     """
-    if not path.absolute().parent.is_dir():
-        raise UsageError(f"--export {path}: there is no such folder")
-    if path.suffix not in FORMATS:
-        raise UsageError(f"--export {path}: the suffix says the format", hint=f"one of {', '.join(FORMATS)}")
     rejects = with_own_columns(frames)
-    fill_in_place(path, partial(_sink, rejects))
+    fill_beside(path, partial(_sink, rejects))
     return int(pl.concat(frames).select(pl.len()).collect().item())
 
 

@@ -266,6 +266,9 @@ def _tally(arrival: Arrival, fresh: list[int], drops: list[Drop], *, new_ids: in
 
 def _lock(folder: Path) -> int:
     """The folder made, held against others, and the database's file in it: all of it durable."""
+    there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if there - {LOCK_NAME} and FILE_NAME not in there:  # a project or home folder, given by mistake
+        raise UsageError(f"{folder} holds other things and is no store of a sandbox", hint="name another --store")
     try:
         make_folder(folder)
         handle = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)

@@ -50,13 +50,14 @@ class Tables:
             raise
 
     def _prepare(self, file: str) -> None:
+        version = self._number("PRAGMA user_version")
+        new = version == 0 and self._number("SELECT count(*) FROM sqlite_schema") == 0
+        if not new and version != SCHEMA_VERSION:  # of somebody else: the next statement would alter it
+            raise unusable_file(file, f"it is not of version {SCHEMA_VERSION}, but says {version}")
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "wal_autocheckpoint = 16384"):
             self._connection.execute(f"PRAGMA {pragma}")
-        version = self._number("PRAGMA user_version")
-        if version == 0 and self._number("SELECT count(*) FROM sqlite_schema") == 0:
+        if new:
             self._connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
-        elif version != SCHEMA_VERSION:
-            raise unusable_file(file, f"it is not of version {SCHEMA_VERSION}, but says {version}")
 
     def begin(self) -> None:
         """Start a group of writes."""
@@ -149,6 +150,4 @@ class Tables:
 
 def unusable_file(file: str, why: str) -> LedgerError:
     """The error for a file that is no store of ours, or a damaged one."""
-    return LedgerError(
-        f"{file} cannot be used as a sandbox's store: {why}", hint="name another --store, or delete this one"
-    )
+    return LedgerError(f"{file} cannot be used as a sandbox's store: {why}", hint="name another --store")

@@ -5,6 +5,7 @@ from backfill.state.lock import RunLock
 from backfill.state.place import (
     ensure_space,
     file_system_type,
+    holds_state,
     refuse_network,
     state_folder_from,
     state_folder_of_job,
@@ -17,6 +18,7 @@ __all__ = [
     "StateFolder",
     "ensure_space",
     "file_system_type",
+    "holds_state",
     "refuse_network",
     "run_id",
     "state_folder_from",

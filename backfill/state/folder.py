@@ -28,7 +28,7 @@ from pathlib import Path
 from backfill.disk import NO_ROOM, PRIVATE_FOLDER, disk_stop, make_folder, sync_folder, write_durably
 from backfill.errors import LedgerError, StoppedError, UsageError
 from backfill.state.lock import RunLock
-from backfill.state.place import FOLDER_NAME, refuse_network
+from backfill.state.place import FOLDER_NAME, LOCKS_FOLDER, RUNS_FOLDER, refuse_network
 
 LEDGER_FILE = "ledger.sqlite3"
 #: Stands between the id of an earlier run and its number; no run id has it.
@@ -189,11 +189,11 @@ class StateFolder:
 
     @property
     def _runs(self) -> Path:
-        return self.path / "runs"
+        return self.path / RUNS_FOLDER
 
     @property
     def _locks(self) -> Path:
-        return self.path / "locks"
+        return self.path / LOCKS_FOLDER
 
     @property
     def _discarded(self) -> Path:

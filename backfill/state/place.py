@@ -10,6 +10,8 @@ from backfill.errors import StoppedError, UsageError
 
 FOLDER_NAME = ".backfill"
 TARGETS_FILE = "targets.yaml"
+#: What every state folder has in it.
+RUNS_FOLDER, LOCKS_FOLDER = "runs", "locks"
 #: File systems on which locks, shared memory or fsync do not reach other machines, or do not hold
 #: (https://www.sqlite.org/wal.html: WAL does not work over a network file system).
 NETWORK_FILE_SYSTEMS = frozenset(
@@ -43,6 +45,11 @@ def state_folder_from(start: Path) -> Path:
         if (above / FOLDER_NAME).is_dir() or (above / TARGETS_FILE).is_file():
             return above / FOLDER_NAME
     return start / FOLDER_NAME
+
+
+def holds_state(folder: Path) -> bool:
+    """Whether this is a state folder, of whatever name."""
+    return (folder / RUNS_FOLDER).is_dir() and (folder / LOCKS_FOLDER).is_dir()
 
 
 def file_system_type(path: Path, mountinfo: str) -> str:

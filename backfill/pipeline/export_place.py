@@ -1,0 +1,72 @@
+"""Where an export may be written: never over what runs read or keep, over anything else only when that is said."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from backfill.errors import BackfillError, JobError, UsageError
+from backfill.job import load_job
+from backfill.ledger import LedgerReader
+from backfill.pipeline.rehearsal import DRY_RUNS_FOLDER
+from backfill.sources.files import locate
+from backfill.state import RunFolder, StateFolder, holds_state
+from backfill.targets import find_targets
+
+
+def export_place(file: Path, state: StateFolder, *, suffixes: Sequence[str], force: bool) -> Path:
+    """The file to write where `file` was asked for: links resolved, so that what they lead to is what is judged.
+
+    Raises:
+        UsageError: The suffix is none of `suffixes`; there is no such folder; it is in a state directory; it is a
+            source, a job file or a targets file of one of the runs, under whatever name; or it exists, and `force` is
+            not given.
+    """
+    asked, place = f"--export {file}", file.resolve()
+    if {file.suffix, place.suffix} - set(suffixes) or file.suffix != place.suffix:
+        raise UsageError(f"{asked}: the suffix says the format", hint=f"one of {', '.join(suffixes)}")
+    if not place.parent.is_dir():
+        raise UsageError(f"{asked}: there is no such folder")
+    if any(holds_state(above) for above in place.parents) or place.is_relative_to(state.path.resolve()):
+        raise UsageError(f"{asked}: it is in a state directory", hint="name a file somewhere else")
+    if not place.exists():
+        return place
+    if not place.is_file():
+        raise UsageError(f"{asked}: it is there, and no file", hint="name another file")
+    for used, kind in files_in_use(state):
+        with suppress(OSError):
+            if used.samefile(place):
+                raise UsageError(f"{asked}: it is {kind}, and is never overwritten", hint="name another file")
+    if not force:
+        raise UsageError(f"{asked}: it exists", hint="name another file; or --force overwrites it")
+    return place
+
+
+def files_in_use(state: StateFolder) -> Iterator[tuple[Path, str]]:
+    """Every file that a run or dry run in the state directory was made from, and what it is."""
+    for targets in (find_targets(state.path.parent), find_targets(Path.cwd())):
+        if targets is not None:
+            yield targets, "a targets file"
+    folders = [*state.runs(), *state.earlier(), *StateFolder(state.path / DRY_RUNS_FOLDER).runs()]
+    for folder in folders:
+        yield from files_of_run(folder)
+
+
+def files_of_run(folder: RunFolder) -> Iterator[tuple[Path, str]]:
+    """The job file, targets file and sources of a run, as its ledger has them and as its job file has them today."""
+    try:
+        with LedgerReader(folder.ledger) as reader:
+            record, snapshot = reader.status().record, reader.snapshot()
+    except BackfillError:  # which its own verbs tell
+        return
+    job_file = Path(record.job_file)
+    yield job_file, f"the job file of {record.job_name}"
+    targets = find_targets(job_file.parent)
+    if targets is not None:
+        yield targets, "a targets file"
+    for file in snapshot.files if snapshot else ():
+        yield Path(file.path), f"a source of {record.job_name}"
+    with suppress(JobError, BackfillError):
+        for file in locate(load_job(job_file)):
+            yield Path(file.path), f"a source of {record.job_name}"
