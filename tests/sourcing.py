@@ -89,7 +89,11 @@ class Staged:
 
 def staged(job: Job, folder: Path, **options: Any) -> Staged:
     """Stage the job, check what holds of every snapshot, and read it."""
-    snapshot = stage(job, folder, **options)
+    return read(stage(job, folder, **options))
+
+
+def read(snapshot: Snapshot) -> Staged:
+    """The snapshot with its rows, what holds of every snapshot checked."""
     frame = pl.concat([pl.read_parquet(part.path) for part in snapshot.parts])
     assert snapshot.read == snapshot.filtered + snapshot.unreadable + snapshot.rows
     assert len(frame) == snapshot.rows

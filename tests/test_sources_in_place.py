@@ -63,7 +63,14 @@ def by_duckdb(job: Job, folder: Path) -> Snapshot:
     """The snapshot as DuckDB makes it."""
     folder.mkdir(exist_ok=True)
     return computed(
-        job, folder, resolve(job), memory_bytes=None, threads=1, progress=lambda *_: None, cancelled=lambda: False
+        job,
+        folder,
+        resolve(job),
+        memory_bytes=None,
+        threads=1,
+        progress=lambda *_: None,
+        cancelled=lambda: False,
+        sample=None,
     )
 
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag
 
 from backfill.document import Form
-from backfill.job.models import Ambiguous, CallType, ColumnType, Nonexistent
+from backfill.job.models import Ambiguous, CallType, ColumnType, Nonexistent, Union
 from backfill.job.value_forms import (
     IntegrationForm,
     MessageIdForm,
@@ -130,6 +130,9 @@ class SourceForm(Form):
         None, description="DuckDB SQL over `source` and `files`; with `database`, the database's own SQL."
     )
     files: dict[str, str] = Field({}, description="More inputs of `query`: name to path.")
+    union: Union | None = Field(
+        None, description="by_name: files of different columns are united, what one lacks is null."
+    )
     database: str | None = Field(None, description="A database's URL: sqlite:///shop.db.")
 
 

@@ -124,5 +124,6 @@ def build_source(form: SourceForm) -> Source:
         columns=columns,
         query=form.query,
         files=form.files,
+        union=form.union,
         database=form.database,
     )

@@ -13,6 +13,7 @@ CallType = Literal["identify", "track", "page", "screen", "group", "alias"]
 ColumnType = Literal["text", "integer", "number", "decimal", "boolean", "date", "timestamp", "json"]
 Ambiguous = Literal["earliest", "latest", "error"]
 Nonexistent = Literal["error", "shift_forward"]
+Union = Literal["by_name"]
 
 
 class Model(BaseModel):
@@ -128,6 +129,7 @@ class Source(Model):
     columns: dict[str, ColumnSpec] = {}
     query: str | None = None  # DuckDB SQL over `source` and `files`; the database's own SQL where `database` is given
     files: dict[str, str] = {}
+    union: Union | None = None  # None: files whose columns differ are an error
     database: str | None = None
 
 

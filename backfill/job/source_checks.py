@@ -136,6 +136,6 @@ def check_database(faults: Faults, source: SourceForm) -> None:
         faults.add("source.database", "has a host, SQLite has none", "write three slashes: sqlite:///shop.db")
     if source.query is None:
         faults.add("source", "a database needs a `query`", "add `query: SELECT ... FROM ...` in its own SQL")
-    for name in ("files", "format"):
+    for name in ("files", "format", "union"):
         if getattr(source, name):
             faults.add(f"source.{name}", "goes with `path`, not with `database`", key=True)

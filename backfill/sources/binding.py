@@ -14,7 +14,7 @@ from backfill.job.models import Job
 from backfill.job.references import Role, references
 from backfill.records import INTERNAL_PREFIX
 from backfill.sources.engine import Engine, reason
-from backfill.sources.layout import Layout, SourceColumn, binding_scope, lay_out
+from backfill.sources.layout import Layout, SourceColumn, binding_scope, lay_out, refuse_absent
 from backfill.sources.schema import SqlFault
 from backfill.sources.sqltext import PREFIX, SqlRefusal, characters, check_expression, parse, walk
 
@@ -29,8 +29,9 @@ def bound_layout(
     """The layout of the job over those columns (see lay_out).
 
     Raises:
-        JobError: expressions are wrong; with every fault.
+        JobError: expressions are wrong, with every fault; or a column is declared that the source does not have.
     """
+    refuse_absent(job, [column.name for column in columns])
     faults = sql_faults(engine, job, columns)
     if faults:
         raise faults_error(job, faults)

@@ -16,6 +16,7 @@ from backfill.records import FILE_COLUMN, RECORD_COLUMN, Snapshot, SnapshotPart
 from backfill.sources.binding import bound_layout
 from backfill.sources.engine import quoted, reason, storage_failure
 from backfill.sources.layout import KEEP, Layout, place_columns, settled_zones
+from backfill.sources.partitioned import with_partitions
 from backfill.sources.reader import Discarding, Reader, UnreadableFile, UnreadableSink
 from backfill.sources.staging import Staging
 
@@ -31,6 +32,7 @@ def freeze_stream(staging: Staging, reader: Reader, in_query: Sequence[str] = ()
         JobError: the job's SQL does not fit the columns, or fails on a row.
         BackfillError: DuckDB gave another number of rows than it was handed.
     """
+    reader = with_partitions(reader, staging.job, staging.files)
     layout = bound_layout(staging.engine, staging.job, reader.columns, in_query=in_query)
     path = staging.part(0)
     with UnreadableFile(staging.unreadable_file, staging.files) as unreadable:

@@ -19,7 +19,8 @@ from backfill.encode import kind_of
 from backfill.errors import JobError
 from backfill.job.models import Job
 from backfill.records import INTERNAL_PREFIX, Column, Kind, Snapshot, SnapshotPart, SourceFile, Zone
-from backfill.sources.files import one_format
+from backfill.sources.files import base_folder, one_format
+from backfill.sources.partitions import partitions_of
 
 #: A larger row group costs too much memory to be walked in slices.
 LARGEST_ROW_GROUP_ROWS = 2**18
@@ -59,7 +60,7 @@ class InPlace:
 def in_place(job: Job, files: Sequence[SourceFile]) -> InPlace | None:
     """The source, if it surely can be read where it is; None where DuckDB has to tell."""
     source = job.source
-    if computes(job) or source.columns or source.timezone or partitioned(files) or not _are_parquet(job, files):
+    if computes(job) or source.columns or source.timezone or partitioned(job, files) or not _are_parquet(job, files):
         return None
     footers = _footers(files)
     columns = _columns(footers[0].schema) if footers else ()
@@ -105,9 +106,9 @@ def _is_known(dtype: pl.DataType) -> bool:
         return False
 
 
-def partitioned(files: Sequence[SourceFile]) -> bool:
-    """A file may have a column that it does not hold: DuckDB makes one of a folder's name such as `year=2024`."""
-    return any("=" in folder for file in files for folder in Path(file.path).parent.parts)
+def partitioned(job: Job, files: Sequence[SourceFile]) -> bool:
+    """A row may have a column that its file does not hold: of a folder's name such as `year=2024`."""
+    return bool(partitions_of(job, files, base_folder(job)))
 
 
 def _are_parquet(job: Job, files: Sequence[SourceFile]) -> bool:

@@ -78,16 +78,22 @@ class _Floor:
 
 
 def declared(job: Job, names: Sequence[str]) -> dict[str, ColumnSpec]:
-    """The declared columns that are to be cast.
+    """The declared columns that are to be cast; some may not be among the names (see refuse_absent).
 
     Raises:
-        JobError: a column is declared that the source does not have, or the source's names cannot be used.
+        JobError: the source's names cannot be used.
     """
     check_names(names)
-    unknown = [name for name in job.source.columns if name not in names]
+    return {name: spec for name, spec in job.source.columns.items() if spec.type != "text"}
+
+
+def refuse_absent(job: Job, names: Sequence[str]) -> None:
+    """Raise JobError where a column is declared that the source does not have, or its names cannot be used."""
+    check_names(names)
+    known = set(names)
+    unknown = [name for name in job.source.columns if name not in known]
     if unknown:
         raise JobError(f"source.columns.{unknown[0]}: the source has no such column", hint=f"it has {', '.join(names)}")
-    return {name: spec for name, spec in job.source.columns.items() if spec.type != "text"}
 
 
 def text_columns(engine: Engine, job: Job, names: Sequence[str]) -> tuple[SourceColumn, ...]:

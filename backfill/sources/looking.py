@@ -11,7 +11,8 @@ from backfill.records import SourceFile
 from backfill.sources.binding import sql_faults
 from backfill.sources.engine import Engine, open_engine, quoted
 from backfill.sources.files import one_format
-from backfill.sources.layout import SourceColumn, binding_scope, empty_relation, lay_out, text_columns
+from backfill.sources.layout import SourceColumn, binding_scope, empty_relation, lay_out, refuse_absent, text_columns
+from backfill.sources.partitioned import with_partition_columns
 from backfill.sources.schema import Schema
 
 
@@ -24,6 +25,9 @@ def look(job: Job, files: Sequence[SourceFile], further: Mapping[str, SourceFile
     ):
         kind = one_format(job, files)
         columns, complete = _source_columns(engine, job, kind, files, Path(folder))
+        if kind != "sqlite":
+            columns = with_partition_columns(columns, job, files)
+            refuse_absent(job, [column.name for column in columns])
         if job.source.query is None or kind == "sqlite":
             return _bound(engine, job, columns, complete=complete)
         return _look_at_query(engine, job, columns, further, Path(folder))

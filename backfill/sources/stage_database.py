@@ -10,7 +10,7 @@ from backfill.records import Snapshot, SnapshotPart
 from backfill.sources import database
 from backfill.sources.binding import bound_layout
 from backfill.sources.engine import Engine, quoted
-from backfill.sources.layout import SourceColumn, declared, place_columns, settled_zones
+from backfill.sources.layout import SourceColumn, declared, place_columns, refuse_absent, settled_zones
 from backfill.sources.staging import Staging
 
 
@@ -51,7 +51,9 @@ def database_columns(engine: Engine, job: Job, result: database.Result) -> tuple
     Raises:
         JobError: a declared column is none, or holds floating-point numbers, whose text is not the database's.
     """
-    specs = declared(job, [name for name, _ in result.columns])
+    names = [name for name, _ in result.columns]
+    refuse_absent(job, names)
+    specs = declared(job, names)
     columns = []
     for name, kind in result.columns:
         spec = specs.get(name)

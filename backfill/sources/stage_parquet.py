@@ -20,7 +20,7 @@ def freeze_parquet(staging: Staging, in_query: Sequence[str] = ()) -> Snapshot:
     footers = parquet.read_footers(staging.engine, staging.files)
     columns = parquet.source_columns(staging.job, footers.columns)
     layout = bound_layout(staging.engine, staging.job, columns, in_query=in_query)
-    alone = parquet.can_stay(staging.job, footers) and not partitioned(staging.files)
+    alone = parquet.can_stay(staging.job, footers) and not partitioned(staging.job, staging.files)
     if alone and read_alike(staging.files, layout.columns):
         return _in_place(staging, layout, footers.rows)
     parts = []
