@@ -16,7 +16,8 @@ from backfill.records import INTERNAL_PREFIX
 from backfill.sources.engine import Engine, reason
 from backfill.sources.layout import Layout, SourceColumn, binding_scope, lay_out, refuse_absent
 from backfill.sources.schema import SqlFault
-from backfill.sources.sqltext import PREFIX, SqlRefusal, characters, check_expression, parse, walk
+from backfill.sources.sqltext import PREFIX, check_expression
+from backfill.sources.syntax import SqlRefusal, called, column_path, enclosed, parse, place, walk
 
 _CANDIDATES = re.compile(r"Candidate bindings: (.*)|Did you mean (.*)")
 _QUOTED = re.compile(r'"([^"]+)"')
@@ -59,7 +60,7 @@ def sql_faults(engine: Engine, job: Job, columns: Sequence[SourceColumn]) -> tup
             continue
         try:
             check_expression(engine, text, names)
-            kind = engine.connection.sql(f"SELECT (\n{text}\n) FROM {scope}").types[0]
+            kind = engine.connection.sql(f"SELECT {enclosed(text)} FROM {scope}").types[0]
         except SqlRefusal as refusal:
             faults.append(SqlFault(reference.path, text, refusal.offset, refusal.message, refusal.candidates))
         except duckdb.Error as error:
@@ -86,7 +87,7 @@ def binder_fault(engine: Engine, path: str, text: str, error: duckdb.Error, pref
 def _place(engine: Engine, text: str, name: str, shift: int) -> int | None:
     """Where a column or function of that name stands in the text, in characters behind the shift."""
     for node in walk(parse(engine, text)):
-        names = [*node.get("column_names", ()), node.get("function_name")]
-        if name in (str(each).lower() for each in names):
-            return characters(text, node["query_location"]) - shift
+        if name in (*column_path(node), called(node)):
+            found = place(node, text)
+            return None if found is None else found - shift
     return None

@@ -21,6 +21,7 @@ from backfill.sources.casts import cast_of, seen_by_sql
 from backfill.sources.engine import Engine, literal, quoted
 from backfill.sources.sqltext import check_expression
 from backfill.sources.storage import kind_of, stored, zone_of
+from backfill.sources.syntax import enclosed
 
 RAW = "__bf_raw:"
 TEXT = "__bf_text:"  # the value as the snapshot has it, where SQL sees another
@@ -143,8 +144,8 @@ def lay_out(
     for text, name in job.expressions().items():
         inner = [bad[read] for read in reads[text] if read in bad]
         guard = " OR ".join([*inner, *([f"NOT {KEEP}"] if keep else [])])
-        kind = engine.connection.sql(f"SELECT (\n{text}\n) FROM {scope}").types[0]
-        value = written(f"(\n{text}\n)", kind, trimmed=trimmed or not decimals.isdisjoint(reads[text]))
+        kind = engine.connection.sql(f"SELECT {enclosed(text)} FROM {scope}").types[0]
+        value = written(enclosed(text), kind, trimmed=trimmed or not decimals.isdisjoint(reads[text]))
         outputs.append(f"{f'CASE WHEN {guard} THEN NULL ELSE {value} END' if guard else value} AS {quoted(name)}")
         described.append(Column(name, kind_of(kind), zone_of(kind), reads=reads[text]))
     _add_times(job, columns, outputs, described)
@@ -197,7 +198,7 @@ def _keep(where: str | None, where_bad: str | None) -> str | None:
     """SQL: the row is staged. A row that `where` cannot be asked of is kept, for prepare to reject."""
     if where is None:
         return None
-    asked = f"coalesce(CAST((\n{where}\n) AS BOOLEAN), false)"
+    asked = f"coalesce(CAST({enclosed(where)} AS BOOLEAN), false)"
     return f"CASE WHEN {where_bad} THEN true ELSE {asked} END" if where_bad else asked
 
 

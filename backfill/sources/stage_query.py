@@ -28,8 +28,9 @@ from backfill.sources.files import extra_files
 from backfill.sources.layout import Layout, SourceColumn, check_names, place_columns
 from backfill.sources.rejects import save_rejects, unreadable_row
 from backfill.sources.schema import SqlFault
-from backfill.sources.sqltext import SqlRefusal, check_query
+from backfill.sources.sqltext import check_query
 from backfill.sources.staging import Staging
+from backfill.sources.syntax import SqlRefusal, enclosed, without_end
 
 SOURCE = "source"
 #: Stages rows without a query; the columns are those that a query is to read.
@@ -88,7 +89,7 @@ def input_job(job: Job, file: SourceFile) -> Job:
 
 def query_relation(job: Job) -> str:
     """SQL: the query as a relation."""
-    return f"(\n{(job.source.query or '').strip().rstrip(';')}\n)"
+    return enclosed(job.source.query or "")
 
 
 def query_reads(engine: Engine, job: Job, columns: Sequence[str]) -> tuple[str, ...]:
@@ -124,7 +125,7 @@ def has_decimals(job: Job) -> bool:
 def query_columns(engine: Engine, job: Job) -> tuple[SourceColumn, ...]:
     """The columns of the query's result; raises JobError where it does not bind."""
     try:
-        result = engine.connection.sql((job.source.query or "").strip().rstrip(";"))
+        result = engine.connection.sql(without_end(job.source.query or ""))
     except duckdb.Error as error:
         raise faults_error(job, [binder_fault(engine, "source.query", job.source.query or "", error)]) from error
     check_names(result.columns)

@@ -1,0 +1,186 @@
+"""What DuckDB says of SQL text: its syntax tree, and which functions it holds for volatile or aggregate.
+
+Neither the tree's keys nor the flags are promised from one version to the next, so everything that is read of them
+stands here, `pyproject.toml` bounds DuckDB, and the tests run with the oldest and the newest version inside the bounds.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+import duckdb
+
+from backfill.sources.engine import Engine, literal
+
+Node = dict[str, Any]
+#: One token of SQL; what is no string, quoted name or comment is taken character by character.
+_TOKEN = re.compile(
+    r"""(?P<string>[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|"(?:[^"]|"")*"|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$)"""
+    r"""|(?P<comment>--[^\n]*|/\*.*?\*/)|(?P<blank>[\s;])|.""",
+    re.DOTALL,
+)
+
+
+class SqlRefusal(Exception):  # noqa: N818  (a value on its way to becoming a SqlFault, not an error of the program)
+    """One piece of SQL is refused; caught where its path is known."""
+
+    def __init__(self, message: str, offset: int | None = None, candidates: tuple[str, ...] = ()) -> None:
+        super().__init__(message)
+        self.message, self.offset, self.candidates = message, offset, candidates
+
+
+def without_end(text: str) -> str:
+    """The text without the semicolons, comments and blanks that it ends with; they have no place inside brackets."""
+    end = 0
+    for token in _TOKEN.finditer(text):
+        if token.lastgroup not in ("comment", "blank"):
+            end = token.end()
+    return text[:end]
+
+
+def enclosed(text: str) -> str:
+    """The text in brackets, to stand inside other SQL."""
+    return f"(\n{without_end(text)}\n)"
+
+
+def parse(engine: Engine, text: str) -> Node:
+    """The syntax tree of a text that is exactly one SELECT; offsets in it count from the text's start.
+
+    Raises:
+        SqlRefusal: it is not.
+    """
+    tree = json.loads(engine.rows(f"SELECT CAST(json_serialize_sql({literal(text)}) AS VARCHAR)")[0][0])
+    if tree["error"]:
+        position = tree.get("position")
+        message = tree["error_message"]
+        if tree["error_type"] == "not implemented":
+            message = "only one SELECT is allowed here"
+        raise SqlRefusal(message, None if position is None else characters(text, int(position)))
+    if len(tree["statements"]) != 1:
+        raise SqlRefusal("exactly one statement is allowed here")
+    node: Node = tree["statements"][0]["node"]
+    return node
+
+
+def walk(node: object) -> Iterator[Node]:
+    """Every object inside a syntax tree, outer ones first."""
+    stack = [node]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, dict):
+            yield item
+            stack.extend(reversed(item.values()))
+        elif isinstance(item, list):
+            stack.extend(reversed(item))
+
+
+def words(node: object) -> Iterator[str]:
+    """Every text in a syntax tree; a name that is not among them is not used."""
+    if isinstance(node, dict):
+        for value in node.values():
+            yield from words(value)
+    elif isinstance(node, list):
+        for item in node:
+            yield from words(item)
+    elif isinstance(node, str):
+        yield node
+
+
+def characters(text: str, offset: int) -> int:
+    """A place given in bytes of UTF-8, as DuckDB counts, in characters."""
+    return len(text.encode()[:offset].decode(errors="ignore"))
+
+
+def place(node: Node, text: str, shift: int = 0) -> int | None:
+    """Where a node stands in the text, in characters behind the shift, where it has a place."""
+    at = node.get("query_location")
+    if not isinstance(at, int) or not shift <= at <= len(text.encode()) + shift:
+        return None
+    return characters(text, at - shift)
+
+
+def only_expression(node: Node) -> Node:
+    """The one expression of `SELECT expression`.
+
+    Raises:
+        SqlRefusal: there is anything before or behind it.
+    """
+    plain = (
+        node["type"] == "SELECT_NODE"
+        and not node["modifiers"]
+        and not node["cte_map"]["map"]
+        and node["from_table"]["type"] == "EMPTY"
+        and not any(node.get(clause) for clause in ("where_clause", "group_expressions", "having", "sample", "qualify"))
+        and len(node["select_list"]) == 1
+        and not node["select_list"][0].get("alias")
+    )
+    if not plain:
+        raise SqlRefusal("exactly one expression is allowed here, without alias, FROM or anything behind it")
+    expression: Node = node["select_list"][0]
+    return expression
+
+
+def kind(node: Node) -> str:
+    """What an expression is, such as COLUMN_REF or WINDOW; nothing for any other node."""
+    return str(node.get("class", ""))
+
+
+def column_path(node: Node) -> list[str]:
+    """The parts of a column reference, in lower case; none for any other node."""
+    return [name.lower() for name in node["column_names"]] if kind(node) == "COLUMN_REF" else []
+
+
+def called(node: Node) -> str:
+    """The function or operator that a node calls, in lower case; nothing for a node that calls none."""
+    return str(node.get("function_name", "")).lower()
+
+
+def arguments(node: Node) -> int:
+    """How many arguments a call has."""
+    return len(node.get("arguments", ()))
+
+
+def named_subqueries(node: Node) -> list[str]:
+    """The names that the node's WITH gives, in lower case."""
+    return [entry["key"].lower() for entry in (node.get("cte_map") or {}).get("map", ())]
+
+
+def table(node: Node) -> list[str] | None:
+    """The parts of a table's name; None for any other node."""
+    return list(node["qualified_name"]["path"]) if node.get("type") == "BASE_TABLE" else None
+
+
+def table_function(node: Node) -> str | None:
+    """The function that makes a table, in lower case; None for any other node."""
+    return called(node["function"]) if node.get("type") == "TABLE_FUNCTION" else None
+
+
+def reads_unnamed(node: Node) -> bool:
+    """The node reads columns that it does not name."""
+    return kind(node) == "STAR" or node.get("type") == "PIVOT" or node.get("ref_type") == "NATURAL"
+
+
+@cache
+def volatile() -> frozenset[str]:
+    """The functions that DuckDB holds for volatile.
+
+    What it calls consistent within a query is no guide: since 2.0.1 it says that of all that depends on the time zone,
+    which is fixed and locked here.
+    """
+    return _functions("stability = 'VOLATILE'")
+
+
+@cache
+def aggregates() -> frozenset[str]:
+    """The functions that are aggregates and nothing else."""
+    return _functions("function_type = 'aggregate'") - _functions("function_type = 'scalar'")
+
+
+def _functions(test: str) -> frozenset[str]:
+    with duckdb.connect() as connection:
+        rows = connection.execute(f"SELECT DISTINCT lower(function_name) FROM duckdb_functions() WHERE {test}")
+        return frozenset(name for (name,) in rows.fetchall())
