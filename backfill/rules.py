@@ -65,6 +65,12 @@ _TABLE: Final = (
     ("BF116", "message id null, empty or longer than 99 characters", _E, False, "use `message_key` instead"),  # [A]
     ("BF117", "value does not fit its type", _E, False, "mend the value, declare another type, or `on_bad: omit`"),
     ("BF118", "bad value in a column that `where` reads", _E, False, "mend the value, or declare the column as text"),
+    ("BF119", "id with something in it that cannot be seen, or written as a spreadsheet's formula", _E, True,
+     "clean the id where it is exported, or in SQL"),
+    ("BF120", "id whose last digits are lost", _E, True,
+     "a spreadsheet rounded it, as in 1.23457E+15: export the column as text from where it came"),
+    ("BF121", "id with blanks at its ends", _W, True, "trim it where it is exported, or in SQL: trim(...)"),
+    ("BF123", "object or array where a single value is wanted", _E, False, "take a single value out of it in SQL"),
     ("BF201", "no timestamp", _E, False, "map a column that is never null: without one the call is dated now"),  # [S]
     ("BF202", "unparsable timestamp", _E, False, "mend the value, or state its `format`"),
     ("BF203", "timestamp before 1970", _E, True, "Unify does not always ingest it; mend it or use `when`"),  # [U]
@@ -75,12 +81,6 @@ _TABLE: Final = (
 
 CODES: Final[dict[str, Rule]] = {row[0]: Rule(*row) for row in _TABLE}
 
-#: Values that stand for "nobody" in exports, in lower case ([U]; Mixpanel refuses most of them too).
-PLACEHOLDERS: Final = ("null", "none", "n/a", "-1", "anonymous", "00000000-0000-0000-0000-000000000000")
-#: And this pattern ([U]).
-PLACEHOLDER_PATTERN: Final = "^[0-]*$"
-#: An integer that went through a float column.
-FLOAT_ID_PATTERN: Final = r"^[+-]?[0-9]+\.0+$"
 #: Properties that tools sum up; as text they are worth nothing ([S]: revenue is a number).
 MONEY_PROPERTIES: Final = frozenset({"revenue", "price", "value", "quantity", "total"})
 

@@ -7,6 +7,7 @@ plainer. `oracle_row` has the values and objects of a row, `oracle_values` how o
 
 import math
 import re
+import unicodedata
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -16,13 +17,24 @@ from typing import Any
 
 from backfill.job.models import ColumnValue, ObjectSpec, SqlValue, TimestampSpec
 from backfill.limits import GROUP_ID_CHARACTERS, MESSAGE_ID_CHARACTERS, PROPERTIES, SEGMENT, UNIFY_PROPERTIES
+from backfill.placeholders import PLACEHOLDERS
 from backfill.records import Kind, Severity
-from backfill.rules import FLOAT_ID_PATTERN, MONEY_PROPERTIES, PLACEHOLDER_PATTERN, PLACEHOLDERS
+from backfill.rules import MONEY_PROPERTIES
 from tests.oracle_row import Row
 from tests.oracle_values import compact, members, milliseconds, pruned
 
 EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  instants are naive UTC here
+#: White space but for control characters.
+BLANKS = "".join(chr(code) for code in range(0x10000) if unicodedata.category(chr(code)) == "Zs")
+#: Format characters that are seen: Arabic signs around numbers and text.
+SEEN = {*range(0x600, 0x606), 0x6DD, 0x70F, 0x890, 0x891, 0x8E2}
 MICROSECONDS = {"epoch_s": 10**6, "epoch_ms": 10**3, "epoch_us": 1, "epoch_ns": Fraction(1, 1000)}
+
+
+def is_unseen(character: str) -> bool:
+    """Whether it is a control character, or one without width, of the first 65,536."""
+    code = ord(character)
+    return unicodedata.category(character) in ("Cc", "Cf", "Zl", "Zp") and code < 0x10000 and code not in SEEN
 
 
 @dataclass(frozen=True)
@@ -105,10 +117,19 @@ class RowAsCall(Row):
 
     def check_id(self, name: str, text: str) -> None:
         """What an id that is there may be wrong with."""
-        if text.lower() in PLACEHOLDERS or re.fullmatch(PLACEHOLDER_PATTERN.strip("^$"), text):
+        own, bare = self.job.placeholders, text.strip(BLANKS).lower()
+        nobody = bare in (*PLACEHOLDERS, *own.add) or not bare.strip("0-")
+        if nobody and bare not in own.allow:
             self.flag("BF105")
-        if re.fullmatch(FLOAT_ID_PATTERN.strip("^$"), text):
+        if re.fullmatch(r"[+-]?[0-9]+\.0+", text):
             self.flag("BF115")
+        formula = text.startswith('="') and text.endswith('"') and len(text) > 2 and "\n" not in text
+        if formula or any(map(is_unseen, text)):
+            self.flag("BF119")
+        if re.fullmatch(r"[+-]?[0-9]([.,][0-9]+[eE][+-]?|[eE]\+)[0-9]+", text):
+            self.flag("BF120")
+        if text != text.strip(BLANKS):
+            self.flag("BF121")
         if name == "groupId" and len(text) > GROUP_ID_CHARACTERS:
             self.flag("BF104")
 
@@ -159,7 +180,7 @@ class RowAsCall(Row):
             return compact([sha256(content.encode()).hexdigest()])
         if self.call.message_key == "row":
             return compact([file_key, str(record)])
-        values = [self.text_of(value) for value in self.call.message_key or ()]
+        values = [self.text_of(value, single=False) for value in self.call.message_key or ()]
         if None in values or not any(values):
             self.flag("BF112")
             return None

@@ -192,7 +192,7 @@ jobs = st.builds(
 # -----------------------------------------------------------------------------------------------------------------
 
 #: A value that is bad in one of these ways leaves its field empty; whether that is said as well is left open.
-BAD_VALUES = {"BF110", "BF111", "BF117", "BF202", "BF205", "BF206"}
+BAD_VALUES = {"BF110", "BF111", "BF117", "BF123", "BF202", "BF205", "BF206"}
 MISSING = {"BF101", "BF102", "BF104", "BF106", "BF112", "BF116"}
 
 

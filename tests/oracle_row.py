@@ -148,17 +148,20 @@ class Row:
             return str(json.loads(value))
         return None if value is None else self.writer.plain_of(value)
 
-    def text_of(self, value: Any) -> str | None:
-        """The plain text of an id, a name or a key value; None where there is none."""
+    def text_of(self, value: Any, *, single: bool = True) -> str | None:
+        """The plain text of an id, a name or a key value; None where there is none. A key may be any JSON."""
         if isinstance(value, ConstantValue):
             constant = value.value
             return constant if isinstance(constant, str | None) else compact(constant)
         found, bad = self.read(value)
         if not is_finite(found):
             bad = {"BF111"}
+        if single and self.column_of(value).kind is Kind.JSON and (found or "").lstrip().startswith(("[", "{")):
+            bad = bad | {"BF123"}
         for code in bad:
             self.flag(code, omit=value.on_bad == "omit")
-        return None if bad else self.scalar(self.column_of(value), found)
+        gone = bad - {"BF111", "BF123"} or (bad and value.on_bad == "omit")
+        return None if gone else self.scalar(self.column_of(value), found)
 
     def member_of(self, value: Any) -> str | None:
         """The JSON text of a member; None where it is left out."""

@@ -46,26 +46,3 @@ def test_severity_under_overrides(rule: Rule) -> None:
     assert rules.severity(rule.code, {rule.code: "error"}) is Severity.ERROR
     assert rules.severity(rule.code, {rule.code: "warn"}) is (Severity.WARNING if rule.lowerable else stated)
     assert rules.severity(rule.code, {rule.code: "ignore"}) is (None if rule.lowerable else stated)
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [("", True), ("0", True), ("000", True), ("-", True), ("0-0", True), ("1", False), ("00a", False), ("-1-", False)],
-)
-def test_placeholder_pattern(text: str, expected: bool) -> None:
-    """The pattern takes what is made of zeros and hyphens only."""
-    assert bool(re.search(rules.PLACEHOLDER_PATTERN, text)) is expected
-
-
-def test_placeholders_are_lower_case() -> None:
-    """They are compared with text in lower case, so an upper-case one would never be found."""
-    assert [word.lower() for word in rules.PLACEHOLDERS] == list(rules.PLACEHOLDERS)
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [("123.0", True), ("-1.00", True), ("123", False), ("123.50", False), ("v123.0", False), (".0", False)],
-)
-def test_float_ids(text: str, expected: bool) -> None:
-    """The pattern takes integers that went through a float column, and nothing else."""
-    assert bool(re.search(rules.FLOAT_ID_PATTERN, text)) is expected

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from backfill.document import Faults, suggest
-from backfill.job.file import CallForm, JobForm, SourceForm
+from backfill.job.file import CallForm, JobForm, PlaceholdersForm, SourceForm
 from backfill.job.models import Call, ColumnValue, ConstantValue, ListValue, ObjectSpec, ObjectValue, SqlValue
 from backfill.job.source_checks import check_source
 from backfill.job.times import check_timestamp
+from backfill.placeholders import PLACEHOLDERS, is_placeholder
 
 _COMMON = frozenset({"message_key", "message_id", "timestamp", "userId", "context", "integrations"})
 #: Which fields each call has, after https://www.twilio.com/docs/segment/connections/spec.
@@ -50,6 +51,8 @@ def check_job(faults: Faults, form: JobForm, known_rules: Mapping[str, bool] | N
         faults.add("calls", "is empty: a job makes at least one call of each row")
     if known_rules is not None:
         check_rules(faults, form.rules, known_rules)
+    if form.placeholders is not None:
+        check_placeholders(faults, form.placeholders)
 
 
 def check_rules(faults: Faults, rules: Mapping[str, str], known_rules: Mapping[str, bool]) -> None:
@@ -60,6 +63,20 @@ def check_rules(faults: Faults, rules: Mapping[str, str], known_rules: Mapping[s
         elif severity != "error" and not known_rules[code]:
             hint = "the API, or a tool behind it, enforces this rule: what breaks it would be lost in silence"
             faults.add(f"rules.{code}", "cannot be lowered", hint)
+
+
+def check_placeholders(faults: Faults, form: PlaceholdersForm) -> None:
+    """Note texts that are none, and those that are no placeholders anyway."""
+    for name in ("add", "allow"):
+        for place, text in enumerate(getattr(form, name)):
+            path = f"placeholders.{name}[{place}]"
+            if not text.strip() or _CONTROL.search(text):
+                faults.add(path, "is empty" if not text.strip() else "has control characters", "write the text itself")
+            elif name == "allow" and not is_placeholder(text):
+                hint = suggest(text, PLACEHOLDERS) or "docs/problems.md has the table; what is not in it needs no leave"
+                faults.add(path, f'"{text}" is taken for an id anyway', hint)
+            elif name == "allow" and text.strip().lower() in {each.strip().lower() for each in form.add}:
+                faults.add(path, f'"{text}" is added as well', "keep one of the two")
 
 
 def check_name(faults: Faults, name: str, path: str) -> None:

@@ -136,6 +136,13 @@ class SourceForm(Form):
     database: str | None = Field(None, description="A database's URL: sqlite:///shop.db.")
 
 
+class PlaceholdersForm(Form):
+    """Which texts in place of an id are problems (BF105), beside the program's own table."""
+
+    add: list[str] = Field([], description="Further texts that stand for nobody; met in any case.")
+    allow: list[str] = Field([], description="Texts of the table that are ids here.")
+
+
 class JobForm(Form):
     """A backfill job: a source and the calls to make of each of its rows."""
 
@@ -148,5 +155,8 @@ class JobForm(Form):
     calls: list[CallForm] = Field(description="The calls made of each row.", json_schema_extra={"minItems": 1})
     rules: dict[str, Literal["error", "warn", "ignore"]] = Field(
         {}, description="Severity by rule, such as BF105: warn."
+    )
+    placeholders: PlaceholdersForm | None = Field(
+        None, description="Texts that stand for nobody in place of an id: add some, or allow some of the table."
     )
     ordered: bool = Field(False, description="One request at a time, in source order.")

@@ -12,8 +12,8 @@ from backfill.document import Faults, Positions, read_document, validate
 from backfill.errors import Fault
 from backfill.job.checks import FIELDS, check_call, check_job, check_own_fields, check_required, check_scopes
 from backfill.job.expand import Expander, merge
-from backfill.job.file import CallForm, ColumnTypeForm, JobForm, SourceForm
-from backfill.job.models import Call, ColumnSpec, CsvSpec, Job, Source
+from backfill.job.file import CallForm, ColumnTypeForm, JobForm, PlaceholdersForm, SourceForm
+from backfill.job.models import Call, ColumnSpec, CsvSpec, Job, Placeholders, Source
 
 KIND = "job file"
 #: What stands in for required parts that are missing or faulty while the rest is checked; none of it is kept.
@@ -84,6 +84,7 @@ def build(form: JobForm, faults: Faults, path: Path, known_rules: Mapping[str, b
         where=form.where,
         calls=tuple(call for call in calls if call),
         rules=form.rules,
+        placeholders=build_placeholders(form.placeholders),
         ordered=form.ordered,
         path=str(path.resolve()),
         raw=faults.positions.data,
@@ -104,6 +105,15 @@ def build_call(
     call = Call(type=form.type, label=form.label, when=form.when, **known)
     check_call(faults, call, path, job.source)
     return call
+
+
+def build_placeholders(form: PlaceholdersForm | None) -> Placeholders:
+    """The job's own placeholders, in lower case as they are compared."""
+    if form is None:
+        return Placeholders()
+    return Placeholders(
+        add=tuple(text.strip().lower() for text in form.add), allow=tuple(text.strip().lower() for text in form.allow)
+    )
 
 
 def build_source(form: SourceForm) -> Source:

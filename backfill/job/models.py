@@ -133,6 +133,13 @@ class Source(Model):
     database: str | None = None
 
 
+class Placeholders(Model):
+    """What a job takes for a placeholder beside, and instead of, the table's: texts in lower case."""
+
+    add: tuple[str, ...] = ()
+    allow: tuple[str, ...] = ()
+
+
 class Call(Model):
     """One call, with `defaults` applied. Fields that the type does not have are None."""
 
@@ -170,6 +177,7 @@ class Job(Model):
     where: str | None = None
     calls: tuple[Call, ...]
     rules: dict[str, Literal["error", "warn", "ignore"]] = {}
+    placeholders: Placeholders = Placeholders()
     ordered: bool = False
     path: str = ""  # of the job file, absolute; "" where it was not read from a file
     raw: dict[str, Any] = Field(default={}, exclude=True)  # the YAML data as written: the fingerprint's subject

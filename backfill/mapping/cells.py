@@ -175,8 +175,11 @@ class Binder:
         """Bind a value that holds no others; its checks are added. Lists and objects: `objects.bind_value`."""
         return constant(value.value) if isinstance(value, ConstantValue) else self._slot(value)
 
-    def text(self, value: ColumnValue | SqlValue | ConstantValue) -> Cell:
-        """Bind an id, a name or a part of a key: always text, so an integer may have any length."""
+    def text(self, value: ColumnValue | SqlValue | ConstantValue, *, single: bool = True) -> Cell:
+        """Bind an id, a name or a part of a key: always text, so an integer may have any length.
+
+        With `single` an object or array in a JSON column is a problem; in a key it is as good as any text.
+        """
         if isinstance(value, ConstantValue):
             cell = constant(value.value)
             if isinstance(value.value, str) or value.value is None:
@@ -187,11 +190,20 @@ class Binder:
         if kind is Kind.TEXT:
             return self._slot(value)
         cell = self._slot(value.model_copy(update={"as_": "text"}))
+        if kind is Kind.JSON and single:
+            cell = self._single(value, self.read(name), cell)
         source = f"__bf_text:{name}"
         plain = self.derive(source, cell.plain)  # once a frame: checks, key and members all read it
         bare = kind in _BARE
         text = encode.quoted(plain) if bare else encode.string(plain)
         return Cell(text, plain, Kind.TEXT, cell.column, source, ('"', plain, '"'), escapes=not bare)
+
+    def _single(self, value: ColumnValue | SqlValue, read: pl.Expr, cell: Cell) -> Cell:
+        """The cell, with a check that it holds no object and no array."""
+        whole = read.str.contains(r"^\s*[\[{]")
+        if not self.check("BF123", cell.column, whole, cell.plain, omit=value.on_bad == "omit"):
+            return cell
+        return replace(cell, plain=pl.when(~whole).then(cell.plain))
 
     def _slot(self, value: ColumnValue | SqlValue) -> Cell:
         name = self.expressions[value.sql] if isinstance(value, SqlValue) else value.column
@@ -210,6 +222,7 @@ class Binder:
             plain = encode.plain(expr, kind) if kind is not Kind.NESTED else encoded.text
         bad = self._bad(column, label, encoded, value, expr)
         text = encoded.text if bad is None or not omit else pl.when(~bad).then(encoded.text)
+        plain = plain if bad is None or not omit else pl.when(~bad).then(plain)
         shown_kind = Kind.TEXT if value.as_ == "text" else kind
         if value.nulls == "keep":
             kept = text.fill_null("null")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -13,20 +12,16 @@ from backfill import encode
 from backfill.identity import namespace
 from backfill.job.models import Call, ColumnValue, Job, ListValue, ObjectSpec, ObjectValue, Value
 from backfill.limits import GROUP_ID_CHARACTERS, MESSAGE_ID_CHARACTERS
-from backfill.mapping.calls import Check, CompiledCall, Key, Suspect, grouped
+from backfill.mapping.calls import Check, CompiledCall, Key, grouped
 from backfill.mapping.cells import Binder
+from backfill.mapping.ids import check_id
 from backfill.mapping.objects import bind_object, check_size
 from backfill.mapping.template import Cell, Node, certain, constant
 from backfill.mapping.times import bind_timestamp
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, Kind, Snapshot
-from backfill.rules import FLOAT_ID_PATTERN, MONEY_PROPERTIES, PLACEHOLDER_PATTERN, PLACEHOLDERS
+from backfill.rules import MONEY_PROPERTIES
 from backfill.timestamps import iso_milliseconds
 
-_PLACEHOLDER = f"(?i)^(?:{'|'.join(re.escape(word) for word in PLACEHOLDERS)})$|{PLACEHOLDER_PATTERN}"
-#: Either, in one scan; the few it finds are told apart afterwards.
-_SUSPECT = f"{_PLACEHOLDER}|{FLOAT_ID_PATTERN}"
-#: The same in any line: one search through all ids of a frame, joined by line ends, which seldom finds one.
-_SUSPECT_LINE = f"(?m){_SUSPECT}"
 _IDS = ("userId", "anonymousId", "groupId", "previousId")
 #: Boolean column that sources adds where `where` reads declared columns.
 WHERE_COLUMN = "__bf_where_bad"
@@ -137,12 +132,7 @@ def _ids(binder: Binder, call: Call, top: Node) -> None:
         required = call.type == "alias" or (needed is not None and name == needed[0])
         missing = text.is_null() | (text == "") if required else text == ""
         binder.check(missing_code, cell.column, missing, text)
-        suspect = pl.col(f"__bf_suspect:{name}")
-        binder.suspects[f"__bf_suspect:{name}"] = Suspect(
-            pl.when(text.str.contains(_SUSPECT)).then(text), text.str.join("\n").str.contains(_SUSPECT_LINE)
-        )
-        binder.check("BF105", cell.column, (suspect != "") & suspect.str.contains(_PLACEHOLDER), text)
-        binder.check("BF115", cell.column, suspect.str.contains(FLOAT_ID_PATTERN), text)
+        check_id(binder, name, cell)
         if name == "groupId":
             binder.check("BF104", cell.column, text.str.len_chars() > GROUP_ID_CHARACTERS, text)
         if name in ("userId", "anonymousId"):
@@ -232,7 +222,7 @@ def _key(binder: Binder, call: Call) -> tuple[Key, tuple[Cell, ...]]:
 
 def _part(binder: Binder, value: Value) -> Cell:
     assert not isinstance(value, ListValue | ObjectValue)  # loading the job refuses them in a key
-    return binder.text(value)
+    return binder.text(value, single=False)
 
 
 def _own(name: str, *, escapes: bool) -> Cell:
