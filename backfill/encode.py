@@ -8,11 +8,13 @@ null: flat values come with a mask, nested ones carry a control character that n
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 from typing import Final
 
+import numpy as np
 import polars as pl
 
 from backfill.limits import SAFE_INTEGER
@@ -168,21 +170,50 @@ def number_from_text(text: pl.Expr) -> Encoded:
 
 
 def nested(value: pl.Expr, dtype: pl.DataType, walls: Walls) -> Encoded:
-    """Lists, structs and arrays: null members left out, elements kept, an emptied struct null (so left out)."""
-    text = _any(value, dtype, walls)
+    """Lists, structs and maps: null members left out, elements kept, an emptied struct null (so left out)."""
+    if any(isinstance(leaf, pl.Datetime) and leaf.time_zone is None for leaf in _leaves(dtype)):
+        walls.instant(pl.lit(None, pl.Datetime("us")))  # which refuses now, not in the middle of a frame
+    return marked(value.map_batches(partial(_any, walls=walls), return_dtype=pl.String, is_elementwise=True))
+
+
+def marked(text: pl.Expr) -> Encoded:
+    """Nested text with what its marks say."""
     return Encoded(text, tuple((code, text.str.contains(mark, literal=True)) for mark, code in MARKS.items()))
 
 
-def _any(value: pl.Expr, dtype: pl.DataType, walls: Walls) -> pl.Expr:
-    """The text of one value inside a nested one."""
+def _leaves(dtype: pl.DataType) -> Iterator[pl.DataType]:
+    """The scalar types inside a type."""
+    if isinstance(dtype, pl.Struct):
+        for inner in dtype.fields:
+            yield from _leaves(inner.dtype)  # type: ignore[arg-type]
+    elif isinstance(dtype, pl.List | pl.Array):
+        yield from _leaves(dtype.inner)  # type: ignore[arg-type]
+    elif isinstance(dtype, pl.Map):
+        yield from _leaves(dtype.key)  # type: ignore[arg-type]
+        yield from _leaves(dtype.value)  # type: ignore[arg-type]
+    else:
+        yield dtype
+
+
+def field(struct: pl.Expr, dtype: pl.Struct, place: int) -> pl.Expr:
+    """A field of a struct by its place: polars takes names such as `*` and `^a$` for patterns."""
+    return struct.struct.rename_fields([f"f{at}" for at in range(len(dtype.fields))]).struct.field(f"f{place}")
+
+
+def _any(values: pl.Series, walls: Walls) -> pl.Series:
+    """The text of values inside nested ones. A walk over what is there, so that depth and breadth cost what they hold.
+
+    Expressions would name each level twice, and be worked out twice at each level.
+    """
+    dtype = values.dtype
     if isinstance(dtype, pl.Struct | pl.Map):
-        inner = _members(value, dtype, walls)
-        return pl.when(inner != "").then(braced(inner))
+        inner = _members(values, walls)
+        return inner.to_frame("t").select(pl.when(pl.col("t") != "").then(braced(pl.col("t")))).to_series()
     if isinstance(dtype, pl.Array):
-        return _any(value.arr.to_list(), pl.List(dtype.inner), walls)
+        return _list(values.arr.to_list(), walls)
     if isinstance(dtype, pl.List):
-        return _list(value, dtype, walls)
-    return _scalar(value, dtype, walls)
+        return _list(values, walls)
+    return values.to_frame("v").with_columns(v=_scalar(pl.col("v"), dtype, walls).cast(pl.String)).to_series()
 
 
 def _scalar(value: pl.Expr, dtype: pl.DataType, walls: Walls) -> pl.Expr:
@@ -206,36 +237,53 @@ def _scalar(value: pl.Expr, dtype: pl.DataType, walls: Walls) -> pl.Expr:
     return encode(value, kind, dtype, walls).text
 
 
-def _list(value: pl.Expr, dtype: pl.List, walls: Walls) -> pl.Expr:
-    inner = dtype.inner
-    element = pl.element()
-    text: pl.Expr
-    if isinstance(inner, pl.Struct | pl.Map):  # an element stays, also where all its members are null
-        text = pl.when(element.is_not_null()).then(braced(_members(element, inner, walls)))
+def _list(values: pl.Series, walls: Walls) -> pl.Series:
+    """Arrays of the elements, which are encoded as one column whatever list they are in."""
+    sizes = values.list.len()
+    flat = values.filter((sizes > 0).fill_null(value=False)).explode()
+    if isinstance(flat.dtype, pl.Struct | pl.Map):  # an element stays, also where all its members are null
+        texts = _members(flat, walls).to_frame("t").select(braced(pl.col("t"))).to_series()
     else:
-        text = _any(element, inner, walls)  # type: ignore[arg-type]
-    joined = value.list.eval(text.fill_null("null")).list.join(",")
-    return pl.concat_str([pl.lit("["), joined, pl.lit("]")])
+        texts = _any(flat, walls)
+    lists = _regrouped(texts.fill_null("null"), sizes.fill_null(0)).to_frame("t")
+    text = pl.concat_str([pl.lit("["), pl.col("t").list.join(","), pl.lit("]")])
+    return lists.with_columns(sizes.alias("n")).select(pl.when(pl.col("n").is_not_null()).then(text)).to_series()
 
 
-def _members(value: pl.Expr, dtype: pl.Struct | pl.Map, walls: Walls) -> pl.Expr:
+def _regrouped(texts: pl.Series, sizes: pl.Series) -> pl.Series:
+    """Lists of so many of the texts each, in their order."""
+    # Heavy: polars, too, imports it only where it is first needed.
+    import pyarrow as pa  # type: ignore[import-untyped] # noqa: PLC0415
+
+    offsets = np.concatenate([[0], np.cumsum(sizes.to_numpy(), dtype=np.int64)])
+    content = texts.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
+    return pl.Series(pa.LargeListArray.from_arrays(pa.array(offsets), content), dtype=pl.List(pl.String))
+
+
+def _members(values: pl.Series, walls: Walls) -> pl.Series:
     """`,"name":text` of every member that is not null; empty text where all are, null where the whole is."""
-    if isinstance(dtype, pl.Map):
-        return _map_members(value, dtype, walls)
-    fields = [
-        member(field.name, _any(value.struct.field(field.name), field.dtype, walls))  # type: ignore[arg-type]
-        for field in dtype.fields
-    ]
-    joined = pl.concat_str(fields, ignore_nulls=True) if fields else pl.lit("")
-    return pl.when(value.is_not_null()).then(joined)
+    if isinstance(values.dtype, pl.Map):
+        return _map_members(values, walls)
+    fields = values.struct.unnest().get_columns()
+    texts = pl.DataFrame({str(place): _any(inner, walls) for place, inner in enumerate(fields)})
+    named = [member(inner.name, pl.col(str(place))) for place, inner in enumerate(fields)]
+    joined = pl.concat_str(named, ignore_nulls=True) if named else pl.lit("")
+    there = values.is_not_null().alias("there")
+    return texts.with_columns(there).select(pl.when(pl.col("there")).then(joined)).to_series()
 
 
-def _map_members(value: pl.Expr, dtype: pl.Map, walls: Walls) -> pl.Expr:
-    entries = value.cast(pl.List(pl.Struct({"key": dtype.key, "value": dtype.value})))
-    key = pl.element().struct.field("key")
-    name = string(plain(key, kind_of(dtype.key)))  # type: ignore[arg-type]
-    text = _any(pl.element().struct.field("value"), dtype.value, walls)  # type: ignore[arg-type]
-    return entries.list.eval(pl.concat_str([pl.lit(","), name, pl.lit(":"), text])).list.join("", ignore_nulls=True)
+def _map_members(values: pl.Series, walls: Walls) -> pl.Series:
+    dtype = values.dtype
+    assert isinstance(dtype, pl.Map)
+    entries = values.cast(pl.List(pl.Struct({"key": dtype.key, "value": dtype.value})))
+    sizes = entries.list.len()
+    keys, inner = entries.filter((sizes > 0).fill_null(value=False)).explode().struct.unnest().get_columns()
+    pairs = pl.DataFrame({"key": keys, "value": _any(inner, walls)})
+    name = string(plain(pl.col("key"), kind_of(keys.dtype)))
+    texts = pairs.select(pl.concat_str([pl.lit(","), name, pl.lit(":"), pl.col("value")]).fill_null("")).to_series()
+    joined = _regrouped(texts, sizes.fill_null(0)).list.join("")
+    there = pl.DataFrame({"t": joined, "n": sizes})
+    return there.select(pl.when(pl.col("n").is_not_null()).then(pl.col("t"))).to_series()
 
 
 def member(name: str, text: pl.Expr) -> pl.Expr:

@@ -12,7 +12,7 @@ from backfill.errors import JobError
 from backfill.job.models import ColumnSpec, ColumnValue, ConstantValue, Job, SqlValue
 from backfill.mapping.calls import Check, Suspect
 from backfill.mapping.template import Cell, Part, constant
-from backfill.records import Column, Kind, Severity, Zone
+from backfill.records import Column, Kind, Severity, Zone, frame_name
 from backfill.rules import severity
 from backfill.timestamps import in_calendar, is_ambiguous, is_nonexistent, iso_milliseconds, to_utc
 
@@ -49,7 +49,7 @@ class Binder:
     def read(self, name: str) -> pl.Expr:
         """The column as an expression, noted as read."""
         self.reads.add(name)
-        return pl.col(name)
+        return pl.col(frame_name(name))
 
     def check(self, code: str, column: str, mask: pl.Expr, shown: pl.Expr, *, omit: bool = False) -> bool:
         """Add a check unless the job ignores its code; returns whether the value is then to be left out."""
@@ -218,7 +218,7 @@ class Binder:
             encoded = encode.number_from_text(expr)
             plain, kind = encoded.text, Kind.NUMBER
         else:
-            encoded = encode.encode(expr, kind, dtype, self.walls)
+            encoded = self.encoded(column, expr, dtype)
             plain = encode.plain(expr, kind) if kind is not Kind.NESTED else encoded.text
         bad = self._bad(column, label, encoded, value, expr)
         text = encoded.text if bad is None or not omit else pl.when(~bad).then(encoded.text)
@@ -232,8 +232,14 @@ class Binder:
         if text is not encoded.text or value.as_ is not None:
             return Cell(text, plain, shown_kind, label)
         localised = kind is Kind.TIMESTAMP and column.zone is not Zone.UTC
-        source = expr.meta.root_names()[0] if localised else column.name
+        source = expr.meta.root_names()[0] if localised else frame_name(column.name)
         return Cell(text, plain, kind, label, source, _direct(kind, expr, text), escapes=kind is Kind.TEXT)
+
+    def encoded(self, column: Column, value: pl.Expr, dtype: pl.DataType) -> encode.Encoded:
+        """The JSON form of a column's value; what is nested is walked once a frame."""
+        if column.kind is not Kind.NESTED:
+            return encode.encode(value, column.kind, dtype, self.walls)
+        return encode.marked(self.derive(f"__bf_json:{column.name}", encode.nested(value, dtype, self.walls).text))
 
     def _resolved(self, column: Column, *, omit: bool, label: str) -> pl.Expr:
         if column.kind is Kind.TIMESTAMP:
@@ -244,7 +250,7 @@ class Binder:
     def _as_text(self, column: Column, expr: pl.Expr, dtype: pl.DataType) -> tuple[encode.Encoded, pl.Expr]:
         plain = encode.plain(expr, column.kind)
         if column.kind is Kind.NESTED:
-            whole = encode.nested(expr, dtype, self.walls)
+            whole = self.encoded(column, expr, dtype)
             return encode.Encoded(encode.string(whole.text), whole.bad), whole.text
         if column.kind is Kind.INTEGER and column.raw is not None:
             long = self.read(column.raw).str.replace(_LONG_INTEGER, "$1$2")

@@ -64,7 +64,7 @@ def _whole(binder: Binder, value: ColumnValue, node: Node) -> list[Spread]:
     column = binder.column(value.column)
     dtype = binder.schema[column.name]
     if column.kind is Kind.NESTED and isinstance(dtype, pl.Struct):
-        return _spread(binder, binder.read(column.name), dtype, node, column)
+        return _spread(binder, binder.read(column.name), dtype, node, column, ())
     if column.kind not in (Kind.JSON, Kind.NULL):
         message = f"column {value.column!r} holds {column.kind.value}; a whole object needs a struct or JSON objects"
         raise JobError(message, hint="map its members one by one, or declare the column as `json`")
@@ -76,17 +76,21 @@ def _whole(binder: Binder, value: ColumnValue, node: Node) -> list[Spread]:
     return []
 
 
-def _spread(binder: Binder, struct: pl.Expr, dtype: pl.Struct, node: Node, column: Column) -> list[Spread]:
+def _spread(
+    binder: Binder, struct: pl.Expr, dtype: pl.Struct, node: Node, column: Column, above: tuple[int, ...]
+) -> list[Spread]:
     """Put a struct's fields into the node, at every depth, so that a member can take any one's place."""
     found: list[Spread] = []
-    for name, inner in _fields(dtype).items():
-        field = struct.struct.field(name)
+    for place, (name, inner) in enumerate(_fields(dtype).items()):
+        field = encode.field(struct, dtype, place)
         if isinstance(inner, pl.Struct):
             below = Node()
             node.members[name] = below
-            found += _spread(binder, field, inner, below, column)
+            found += _spread(binder, field, inner, below, column, (*above, place))
             continue
-        encoded = encode.nested(field, inner, binder.walls)
+        path = ".".join(map(str, (*above, place)))
+        text = binder.derive(f"__bf_field:{path}:{column.name}", encode.nested(field, inner, binder.walls).text)
+        encoded = encode.marked(text)
         cell = Cell(encoded.text, encoded.text, Kind.NESTED, column.name)
         node.members[name] = cell
         found += [(cell, code, mask, column) for code, mask in encoded.bad]

@@ -9,7 +9,7 @@ from itertools import accumulate, pairwise
 import polars as pl
 
 from backfill.mapping.compile import FILE_KEY_COLUMN
-from backfill.records import FILE_COLUMN, RECORD_COLUMN, Snapshot
+from backfill.records import FILE_COLUMN, RECORD_COLUMN, Snapshot, frame_name
 
 #: Rows of one shard: fixed, since packing is local to shards and must not depend on the machine.
 SHARD_ROWS = 32_768
@@ -31,7 +31,7 @@ class Frames:
         self._fixed = frame_rows
         self._row_bytes: dict[tuple[str, ...], float] = {}  # of the frame last read of the same columns
         self.rows = min(self._starts[-1], limit if limit is not None else self._starts[-1])
-        self.columns = frozenset(column.name for column in snapshot.columns)
+        self._stored = {frame_name(column.name): column.name for column in snapshot.columns}
 
     @property
     def shards(self) -> int:
@@ -43,7 +43,10 @@ class Frames:
         return shard * SHARD_ROWS, min((shard + 1) * SHARD_ROWS, self.rows)
 
     def walk(self, shard: int, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
-        """The shard's rows in order, in frames of those columns plus ROW_COLUMN (UInt32, from 0 in the shard)."""
+        """The shard's rows in order, in frames of those columns plus ROW_COLUMN (UInt32, from 0 in the shard).
+
+        Columns have their `frame_name`.
+        """
         return self.walk_rows(*self.bounds(shard), columns)
 
     def walk_rows(self, start: int, stop: int, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
@@ -58,28 +61,29 @@ class Frames:
 
     def read(self, start: int, stop: int, columns: Sequence[str]) -> pl.DataFrame:
         """Rows by position in the snapshot; ROW_COLUMN is that position, record and file columns are filled in."""
-        first = bisect_right(self._starts, start) - 1
+        first, names = bisect_right(self._starts, start) - 1, [frame_name(name) for name in columns]
         pieces = []
         for index in range(first, len(self._parts)):
             low, high = self._starts[index], self._starts[index + 1]
             if low >= stop:
                 break
             if high > low:
-                pieces.append(self._slice(index, max(start, low) - low, min(stop, high) - low, columns))
+                pieces.append(self._slice(index, max(start, low) - low, min(stop, high) - low, names))
         frame = pieces[0] if len(pieces) == 1 else pl.concat(pieces)
         return frame.with_row_index(ROW_COLUMN, offset=start)
 
     def _slice(self, index: int, start: int, stop: int, columns: Sequence[str]) -> pl.DataFrame:
         part = self._parts[index]
-        stored = [name for name in columns if name in self.columns]
+        stored = [name for name in columns if name in self._stored]
         if stored:
             scan = pl.scan_parquet(part.path, glob=False, hive_partitioning=False)
-            frame = scan.slice(start, stop - start).select(stored).collect()
+            odd = {self._stored[name]: name for name in stored if self._stored[name] != name}
+            frame = scan.rename(odd).slice(start, stop - start).select(stored).collect()
         else:  # a frame without columns would forget its height
             frame = pl.DataFrame({"__bf_none": pl.repeat(0, stop - start, dtype=pl.Int8, eager=True)})
         categories = [name for name, dtype in frame.schema.items() if isinstance(dtype, pl.Categorical | pl.Enum)]
         frame = frame.with_columns(pl.col(categories).cast(pl.String)) if categories else frame
-        missing = [name for name in columns if name not in self.columns]
+        missing = [name for name in columns if name not in self._stored]
         return frame.with_columns([self._internal(name, part.file, start) for name in missing])
 
     def _internal(self, name: str, file: int, start: int) -> pl.Expr:
@@ -88,7 +92,7 @@ class Frames:
             return pl.int_range(start + 1, start + 1 + pl.len(), dtype=pl.UInt64).alias(name)
         if name == FILE_COLUMN:
             return pl.lit(file, pl.UInt32).alias(name)
-        if name == FILE_KEY_COLUMN and FILE_COLUMN not in self.columns:
+        if name == FILE_KEY_COLUMN and FILE_COLUMN not in self._stored:
             return pl.lit(self._keys[file]).alias(name)
         if name == FILE_KEY_COLUMN:  # with FILE_COLUMN selected beside it, see mapping
             keys = dict(enumerate(self._keys))

@@ -10,7 +10,17 @@ import polars as pl
 from backfill import encode
 from backfill.mapping import CompiledCall
 from backfill.prepare.frames import ROW_COLUMN, Frames
-from backfill.records import FILE_COLUMN, INTERNAL_PREFIX, RECORD_COLUMN, Column, Kind, Problem, Severity, Snapshot
+from backfill.records import (
+    FILE_COLUMN,
+    INTERNAL_PREFIX,
+    RECORD_COLUMN,
+    Column,
+    Kind,
+    Problem,
+    Severity,
+    Snapshot,
+    frame_name,
+)
 from backfill.rules import CODES
 
 #: At most so many samples of each code are kept of a shard.
@@ -103,7 +113,8 @@ def original(columns: Sequence[Column], schema: Mapping[str, pl.DataType]) -> pl
 def _shown(column: Column, schema: Mapping[str, pl.DataType]) -> pl.Expr:
     if column.raw is not None:
         return encode.string(pl.col(column.raw))
-    value, dtype = pl.col(column.name), schema[column.name]
+    name = frame_name(column.name)
+    value, dtype = pl.col(name), schema[name]
     match column.kind:
         case Kind.BINARY:
             return encode.quoted(value.cast(pl.Binary).bin.encode("hex"))

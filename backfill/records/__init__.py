@@ -14,6 +14,7 @@ from backfill.records.snapshot import (
     SnapshotPart,
     SourceFile,
     Zone,
+    frame_name,
 )
 
 __all__ = [
@@ -45,4 +46,5 @@ __all__ = [
     "SnapshotPart",
     "SourceFile",
     "Zone",
+    "frame_name",
 ]

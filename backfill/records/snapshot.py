@@ -41,6 +41,12 @@ FILE_COLUMN = "__bf_file"
 RECORD_COLUMN = "__bf_record"
 
 
+def frame_name(name: str) -> str:
+    """What a column is called in a polars frame, where `*` and `^...$` are patterns of names; else its own name."""
+    is_pattern = name == "*" or (name.startswith("^") and name.endswith("$"))
+    return f"{INTERNAL_PREFIX}as:{name}" if is_pattern else name
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """One column of the snapshot.

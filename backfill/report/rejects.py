@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
+from backfill import encode
 from backfill.disk import fill_beside
 from backfill.records import INTERNAL_PREFIX, REJECT_COLUMNS
 from backfill.report.digits import compact, read
@@ -85,7 +86,7 @@ def with_own_columns(frames: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
     return (
         rejects.with_columns(own.alias(WHOLE))
         .with_columns(unread)
-        .select(*reasons, *(pl.col(WHOLE).struct.field(name) for name in names))
+        .select(*reasons, *(encode.field(pl.col(WHOLE), kind, place).alias(name) for place, name in enumerate(names)))
     )
 
 

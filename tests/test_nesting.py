@@ -1,0 +1,64 @@
+"""Nested values: deep and wide ones cost what they hold, not twice as much a level."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from backfill import encode
+
+
+def text(values: list[Any]) -> list[Any]:
+    """The JSON that values encode to, read again."""
+    frame = pl.DataFrame({"v": pl.Series(pa.array(values))})  # pyarrow sees all values before it says what they are
+    found = encode.nested(pl.col("v"), frame.schema["v"], encode.AS_THEY_ARE)
+    return [None if each is None else json.loads(each) for each in frame.select(found.text)["v"]]
+
+
+def within(value: Any, levels: str) -> Any:
+    """The value within lists (l) and structs (s), the last one outermost."""
+    for level in levels:
+        value = [value] if level == "l" else {"n": value}
+    return value
+
+
+@pytest.mark.parametrize("levels", ["s" * 100, "l" * 100, "ls" * 50], ids=["structs", "lists", "both"])
+def test_deep(levels: str) -> None:
+    """A hundred levels, and nulls at the bottom: a member is left out at every level, an element stays."""
+    assert text([within(1, levels)]) == [within(1, levels)]
+    if "l" in levels:
+        assert text([within(1, levels), within(None, levels)])[1] is not None
+    else:
+        assert text([within(1, levels), within(None, levels)])[1] is None
+
+
+def test_wide() -> None:
+    """1,024 leaves in four levels."""
+    value: Any = 7
+    for _ in range(5):
+        value = {f"m{place}": value for place in range(4)}
+    assert text([value]) == [value]
+
+
+def test_shapes() -> None:
+    """Empty lists, null lists, null elements and structs that hold nothing."""
+    values = [
+        {"l": [1, None], "s": {"x": None, "y": [{"z": None}, None, {"z": 2}]}},
+        {"l": [], "s": None},
+        None,
+        {"l": None, "s": {"x": "1", "y": []}},
+    ]
+    wanted = [
+        {"l": [1, None], "s": {"y": [{}, None, {"z": 2}]}},
+        {"l": []},
+        None,
+        {"s": {"x": "1", "y": []}},
+    ]
+    assert text(values) == wanted
+    assert text([[[{"a": each}], None, []] for each in values]) == [
+        [[{"a": each} if each else {}], None, []] for each in wanted
+    ]
