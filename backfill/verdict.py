@@ -9,6 +9,7 @@
     400, 413, 422 on several calls                split             refused: halved, down to the calls at fault
     400, 413, 422 on one call                     rejected          refused: this call, not the run
     401, 403, 404                                 stop, exit 8      refused: key, source or endpoint are wrong
+    407, also to CONNECT                          stop, exit 5      refused: the proxy wants a user and a password
     anything else (1xx, 3xx, 501, 505, other)     stop, exit 5      refused: never followed, never guessed at
     no connection, no name, no TLS, no proxy      retry             refused: nothing has left
     a certificate that does not verify            stop, exit 5      refused: waiting does not mend it
@@ -19,7 +20,9 @@ analytics-java; https://support.twilio.com article 51769112022299). They wait as
 statuses to be retried, at most 300 s, without counting that attempt; else they back off from 0.5 s, doubling to 60 s,
 with about 10% of jitter. 460 is Segment's own status for failures that pass.
 
-A retry becomes a stop (exit 5, resumable) once the attempts are spent, or once nothing was accepted for too long.
+A retry becomes a stop (exit 5, resumable) once the attempts are spent, or once nothing was accepted for too long. A
+target that has never accepted anything and cannot be reached (nothing leaves) is given up within a minute: most likely
+its address, the proxy or the network is wrong, and nobody should wait long to hear that. One that has has an outage.
 """
 
 from __future__ import annotations
@@ -36,6 +39,8 @@ from backfill.records import Outcome
 RETRIED = frozenset({408, 410, 429, 460}) | (frozenset(range(500, 600)) - {501, 505})
 REJECTED = frozenset({400, 413, 422})
 TARGET_REFUSED = frozenset({401, 403, 404})
+#: Only a proxy says so.
+PROXY_REFUSED = 407
 
 #: No Retry-After is waited for longer, in seconds; a target that wants more is asked again then.
 RETRY_AFTER_CAP = 300.0
@@ -55,6 +60,8 @@ class Failure(StrEnum):
     TLS = "the TLS handshake failed"
     CERTIFICATE = "the certificate of the target does not verify"
     PROXY = "the proxy did not connect us"
+    PROXY_REFUSED = "the proxy wants another user and password"
+    UNSENT = "the connection broke before anything was sent"
     WRITE = "the connection broke while the request was sent"
     WRITE_TIMEOUT = "the request could not be sent within the time allowed"
     READ = "the connection broke before the answer"
@@ -72,6 +79,8 @@ BEFORE_LEAVING = frozenset(
         Failure.TLS,
         Failure.CERTIFICATE,
         Failure.PROXY,
+        Failure.PROXY_REFUSED,
+        Failure.UNSENT,
     }
 )
 
@@ -92,6 +101,8 @@ class StopReason(StrEnum):
     TARGET_REFUSED = "target_refused"
     FINAL_ANSWER = "final_answer"
     CERTIFICATE = "certificate"
+    PROXY = "proxy"
+    UNREACHED = "unreached"  # it never was: nothing was ever accepted
     ATTEMPTS_SPENT = "attempts_spent"
     TIME_SPENT = "time_spent"
     WINDOW = "window"  # in doubt for longer than the target remembers ids
@@ -100,12 +111,24 @@ class StopReason(StrEnum):
     CANARY = "canary"  # asked for: after the first batch
 
 
+#: What no waiting mends and no halving.
+FINAL: Mapping[int | Failure, StopReason] = {
+    **dict.fromkeys(TARGET_REFUSED, StopReason.TARGET_REFUSED),
+    PROXY_REFUSED: StopReason.PROXY,
+    Failure.PROXY_REFUSED: StopReason.PROXY,
+    Failure.CERTIFICATE: StopReason.CERTIFICATE,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Patience:
     """How long to go on: counted attempts of one batch, and seconds without anything accepted."""
 
     attempts: int = 30  # 23 minutes of back-off: an outage of ten minutes is nobody's business
     seconds: float = 12 * 3600.0
+    #: A target that never accepted anything and cannot be reached is not asked again after so many seconds. The last
+    #: attempt may take 15 more, until no connection is made: that is a minute.
+    unreached: float = 45.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +153,7 @@ def verdict(
     calls: int,
     attempt: int,
     elapsed: float,
+    unreached: float | None = None,
     now: float,
     patience: Patience,
 ) -> Verdict:
@@ -141,20 +165,23 @@ def verdict(
         calls: how many calls the batch holds.
         attempt: which counted attempt of this batch it was, from 1.
         elapsed: seconds since the run's target last accepted anything, or since the start.
+        unreached: seconds in which nothing could leave for a target that has never accepted anything of the run;
+            None once it has.
         now: POSIX seconds, for a Retry-After that is a date where the answer has no Date of its own.
         patience: when a retry becomes a stop.
     """
     outcome = outcome_of(end)
     if outcome is Outcome.ACCEPTED:
         return Verdict(Action.ACCEPTED, outcome)
-    if end is Failure.CERTIFICATE:
-        return _stop(outcome, StopReason.CERTIFICATE)
+    if end in FINAL:
+        return _stop(outcome, FINAL[end])
     if isinstance(end, Failure) or end in RETRIED:
+        never = end in BEFORE_LEAVING and unreached is not None and unreached + backoff(attempt, 0) > patience.unreached
+        if never and attempt < patience.attempts:
+            return _stop(outcome, StopReason.UNREACHED)
         return _retry(outcome, retry_after(headers, now), attempt, elapsed, patience)
     if end in REJECTED:
         return Verdict(Action.SPLIT if calls > 1 else Action.REJECTED, outcome)
-    if end in TARGET_REFUSED:
-        return _stop(outcome, StopReason.TARGET_REFUSED, ExitCode.TARGET_REFUSED)
     return _stop(outcome, StopReason.FINAL_ANSWER)
 
 
@@ -177,7 +204,8 @@ def _retry(outcome: Outcome, after: float | None, attempt: int, elapsed: float, 
     return Verdict(Action.RETRY, outcome, after=after)
 
 
-def _stop(outcome: Outcome, reason: StopReason, exit_code: ExitCode = ExitCode.STOPPED) -> Verdict:
+def _stop(outcome: Outcome, reason: StopReason) -> Verdict:
+    exit_code = ExitCode.TARGET_REFUSED if reason is StopReason.TARGET_REFUSED else ExitCode.STOPPED
     return Verdict(Action.STOP, outcome, reason=reason, exit_code=exit_code)
 
 

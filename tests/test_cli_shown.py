@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 
 import pytest
 
@@ -35,6 +36,23 @@ def test_no_key_in_anything_written(project: Project, key: str) -> None:
     written = b"".join(path.read_bytes() for path in project.state.rglob("*") if path.is_file())
     assert KEY.encode() not in written + (result.err + result.out).encode()
     assert "@example.org" not in result.err + result.out
+
+
+def test_a_target_that_cannot_be_reached(project: Project, key: str) -> None:
+    """What failed and when it is tried next is said without -v; the last line of the summary is why it stopped."""
+    with socket.socket() as unheard:
+        unheard.bind(("127.0.0.1", 0))
+        endpoint = f"http://127.0.0.1:{unheard.getsockname()[1]}"
+        options = ["--target", "segment", "--endpoint", endpoint, "--yes", "--attempts", "2"]
+        result = backfill("run", project.people(30), *options)
+        again = backfill("status", "--state-dir", project.state, "--output", "json")
+    assert result.code == 5
+    refused = f"{endpoint}/v1/batch: no connection could be made: Connection refused; it is tried again in 0."
+    assert refused in result.err
+    assert result.out.splitlines()[-1].endswith("no connection could be made: Connection refused")
+    assert "0 requests;" in result.out
+    assert "Segment" not in result.out, "nothing was received that Segment could have ingested"
+    assert (again.object["requests"], again.object["retries"], again.object["bytes"]["wire"]) == (0, 0, 0)
 
 
 def test_sandbox_summary_says_so(project: Project) -> None:

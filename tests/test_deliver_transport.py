@@ -46,7 +46,8 @@ def tls() -> ssl.SSLContext:
     return context
 
 
-OK_HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+NO_BODY = b"\r\nContent-Length: 0\r\n\r\n"
+OK_HEAD = b"HTTP/1.1 200 OK" + NO_BODY
 
 
 def served(plain: socket.socket, tls: ssl.SSLContext | None) -> socket.socket:
@@ -112,7 +113,7 @@ def test_connection_refused() -> None:
     with socket.socket() as unheard:
         unheard.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unheard.getsockname()[1]}/v1/batch"
-        assert failed(Run(Shelf(1), url, options=ONCE)) == (Failure.CONNECT.value, Outcome.REFUSED)
+        assert failed(Run(Shelf(1), url, options=ONCE)) == (f"{Failure.CONNECT}: Connection refused", Outcome.REFUSED)
 
 
 def test_a_name_that_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +124,7 @@ def test_a_name_that_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     run = Run(Shelf(1), "https://api.segment.example/v1/batch", options=ONCE)
-    assert failed(run) == (Failure.NAME.value, Outcome.REFUSED)
+    assert failed(run) == (f"{Failure.NAME}: Name or service not known", Outcome.REFUSED)
 
 
 def test_no_answer_in_time() -> None:
@@ -263,7 +264,9 @@ class TestTls:
     def test_no_tls_there(self) -> None:
         """A target that does not speak TLS: nothing has left."""
         url = f"https://localhost:{saying(b'SSH-2.0-OpenSSH_9.2')}/v1/batch"
-        assert failed(Run(Shelf(1), url, options=ONCE)) == (Failure.TLS.value, Outcome.REFUSED)
+        detail, outcome = failed(Run(Shelf(1), url, options=ONCE))
+        assert detail.startswith(f"{Failure.TLS}: ")
+        assert outcome is Outcome.REFUSED
 
 
 class TestConnection:
@@ -450,10 +453,35 @@ class TestProxy:
 
     def test_one_that_refuses(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """It answers CONNECT with 403: nothing has left for the target."""
-        refusing = saying(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n")
-        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{refusing}")
+        place = f"127.0.0.1:{saying(b'HTTP/1.1 403 Forbidden' + NO_BODY)}"
+        monkeypatch.setenv("https_proxy", f"http://ann:hunter2@{place}")
         run = Run(Shelf(1), "https://events.example/v1/batch", options=ONCE)
-        assert failed(run) == (Failure.PROXY.value, Outcome.REFUSED)
+        detail = f"{Failure.PROXY}: 403 Forbidden, through the proxy http://{place}"
+        assert failed(run) == (detail, Outcome.REFUSED)
+
+    @pytest.mark.parametrize("scheme", ["http", "https"])
+    def test_one_that_wants_a_password(self, monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
+        """407 is final, to CONNECT and to the request itself, and who said it is told."""
+        monkeypatch.setenv(f"{scheme}_proxy", f"http://127.0.0.1:{saying(b'HTTP/1.1 407 Who are you' + NO_BODY)}")
+        end = Run(Shelf(1), f"{scheme}://events.example/v1/batch").go()
+        assert (end.reason, end.exit_code) == (StopReason.PROXY, ExitCode.STOPPED)
+        assert "the proxy wants another user and password" in end.message
+        assert "HTTPS_PROXY" in end.hint
+
+    @pytest.mark.parametrize("pause", [0.0, 5.0], ids=["gone", "silent"])
+    def test_one_that_makes_no_tunnel(self, monkeypatch: pytest.MonkeyPatch, pause: float) -> None:
+        """It goes away, or stays silent, before there is a tunnel: nothing has left, so nothing is in doubt."""
+        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{saying(b'', pause=pause)}")
+        run = Run(Shelf(1), "https://events.example/v1/batch", options=replace(ONCE, read_seconds=0.1))
+        detail, outcome = failed(run)
+        assert detail.startswith(Failure.UNSENT)
+        assert outcome is Outcome.REFUSED
+
+    def test_one_that_is_not_there(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """It is the proxy that could not be reached: the message names it."""
+        monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")
+        detail, _ = failed(Run(Shelf(1), "https://events.example/v1/batch", options=ONCE))
+        assert detail == f"{Failure.CONNECT}: Connection refused, through the proxy http://127.0.0.1:1"
 
     def test_one_that_cannot_be_used(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """It is an error of the setup, told without the password."""

@@ -32,21 +32,30 @@ def judge(
     *,
     attempt: int = 1,
     elapsed: float = 0.0,
+    unreached: float | None = None,
     patience: Patience | None = None,
     calls: int = 1,
 ) -> Verdict:
     """A verdict on the first attempt at a batch of one call, unless said otherwise."""
     patience = patience or Patience()
-    return verdict(end, headers or {}, calls=calls, attempt=attempt, elapsed=elapsed, now=NOW, patience=patience)
+    return verdict(
+        *(end, headers or {}),
+        calls=calls,
+        attempt=attempt,
+        elapsed=elapsed,
+        unreached=unreached,
+        now=NOW,
+        patience=patience,
+    )
 
 
 def expected(end: int | Failure, calls: int = 1) -> tuple[Action, Outcome, ExitCode]:  # noqa: C901, PLR0911 - one a line of the table
     """The contract once more, written down case by case rather than by sets."""
     go_on = ExitCode.DELIVERED
     match end:
-        case Failure.CERTIFICATE:
+        case Failure.CERTIFICATE | Failure.PROXY_REFUSED:
             return Action.STOP, Outcome.REFUSED, ExitCode.STOPPED
-        case Failure.NAME | Failure.CONNECT | Failure.CONNECT_TIMEOUT | Failure.TLS | Failure.PROXY:
+        case Failure.NAME | Failure.CONNECT | Failure.CONNECT_TIMEOUT | Failure.TLS | Failure.PROXY | Failure.UNSENT:
             return Action.RETRY, Outcome.REFUSED, go_on
         case Failure():
             return Action.RETRY, Outcome.UNKNOWN, go_on
@@ -104,6 +113,23 @@ def test_patience_ends(end: int | Failure) -> None:
         got = judge(end, **spent, patience=patience)
         assert (got.action, got.reason, got.exit_code) == (Action.STOP, reason, ExitCode.STOPPED)
         assert got.outcome is expected(end)[1]
+
+
+@pytest.mark.parametrize("end", [429, 503, *Failure])
+def test_a_target_that_was_never_reached(end: int | Failure) -> None:
+    """It is given up where the next attempt would come too late; an answer, or a request that left, is no such case."""
+    patience = Patience(unreached=45)
+    assert judge(end, attempt=5, unreached=37, patience=patience) == judge(end)  # the next one leaves 8 s later
+    late = judge(end, attempt=5, unreached=37.1, patience=patience)
+    if isinstance(end, Failure) and expected(end)[:2] == (Action.RETRY, Outcome.REFUSED):
+        assert (late.reason, late.exit_code) == (StopReason.UNREACHED, ExitCode.STOPPED)
+    else:
+        assert late == judge(end)
+
+
+def test_a_proxy_that_wants_a_password() -> None:
+    """Asking again does not help, whether it is the answer to CONNECT or to the request itself."""
+    assert {judge(end).reason for end in (407, Failure.PROXY_REFUSED)} == {StopReason.PROXY}
 
 
 @pytest.mark.parametrize(

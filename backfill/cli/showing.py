@@ -12,19 +12,22 @@ from backfill.cli.runs import job_of, queried
 from backfill.cli.session import Session
 from backfill.disk import PRIVATE_FILE
 from backfill.errors import ExitCode, InterruptedRunError, counted
-from backfill.ledger import LedgerReader
+from backfill.ledger import LedgerReader, RunRecord
 from backfill.pipeline import RunEnd, refused_batches
 from backfill.report import Summary, by_code, doubts_kept_back, of_query, sample_lines, summary_text, with_lines
 from backfill.rules import CODES
+from backfill.targets import TargetKind
 
 #: In a run's folder: its problems were shown.
 TOLD_FILE = "told"
 #: A target may name the call in its answer, so that no two answers are alike.
 SHOWN_ANSWERS = 5
-LOOK = (
+#: What received means, for people.
+LOOK_SEGMENT = (
     "Received is what Segment's API says; what it ingested is in the source's Delivery Overview"
     " (its Debugger shows a sample of 500 only)."
 )
+LOOK_ELSEWHERE = "Received is what the target answered; whether it kept the calls can only be seen there."
 
 
 def show_end(session: Session, end: RunEnd, *, output: str, interrupted: ExitCode, dry: bool = False) -> ExitCode:
@@ -40,8 +43,10 @@ def show_end(session: Session, end: RunEnd, *, output: str, interrupted: ExitCod
     with LedgerReader(end.folder.ledger) as reader:
         problems = by_code(reader.problems())
         doubts = doubts_kept_back(reader) if end.exit_code is ExitCode.STOPPED else []
+        counts = reader.counts()
         summary = Summary(
-            reader.status(), reader.counts(), problems, end.totals, end.seconds, dry, end.sandbox_duplicates
+            *(reader.status(), counts, problems, end.totals, end.seconds, dry, end.sandbox_duplicates),
+            look=look_for(end.record) if counts.delivered and not dry else "",
         )
     news = [] if told_before(end) else problem_lines(end, problems)
     for line in [*news, *refusal_lines(end), *doubts]:
@@ -54,13 +59,20 @@ def show_end(session: Session, end: RunEnd, *, output: str, interrupted: ExitCod
     if output == "json":
         session.data(json.dumps(summary.as_json(), ensure_ascii=False))
     else:
-        session.data(summary_text(summary) + (f"\n  {LOOK}" if end.record.live else ""))
+        session.data(summary_text(summary))
     faults = summary.counts.faults()
     for fault in faults:
         session.say(f"The ledger does not add up: {fault}", "error")
     if faults:
         return ExitCode.UNEXPECTED
     return interrupted if isinstance(end.error, InterruptedRunError) else end.exit_code
+
+
+def look_for(record: RunRecord) -> str:
+    """What received means at the run's target; empty for a sandbox."""
+    if not record.live:
+        return ""
+    return LOOK_SEGMENT if record.target_kind == TargetKind.SEGMENT else LOOK_ELSEWHERE
 
 
 def told_before(end: RunEnd) -> bool:

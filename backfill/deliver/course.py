@@ -13,6 +13,7 @@ from backfill.deliver.environment import tls_context
 from backfill.deliver.feed import Feed, Lot
 from backfill.deliver.halving import FRUITLESS_BATCHES, Fruitless, Halved, LotEnd
 from backfill.deliver.model import Attempt, Clock, DeliveryEnd, DeliveryOptions, Errand, HaltedError, TargetAccess
+from backfill.deliver.outage import Outage
 from backfill.deliver.recorded import Guarded, Recorded
 from backfill.deliver.retried import Retried
 from backfill.deliver.skew import SkewWatch
@@ -98,7 +99,8 @@ class _Course:
         resend = options.in_doubt is Decision.RESEND
         self._resend = (self._steady.now(), options.patience.seconds) if resend else None
         self._feed = Feed(errand.ledger)
-        self._tally = Tally(clock.monotonic)
+        self._tally = Tally(clock.monotonic, proven=not options.first_alone)
+        self._outage = Outage(errand.target.batch_url, clock.monotonic)
         self._skew = SkewWatch()
         self._fruitless = Fruitless()
         self._pause = Pause(clock.monotonic)
@@ -182,7 +184,7 @@ class _Course:
         )
         guarded = Guarded(recorded, self._errand.options.window_seconds, self._steady.now, self._resend)
         paced = Paced(guarded, gate, slot, self._pause, self._pace, self._waiter)
-        retried = Retried(paced, self._pause, self._waiter, clock)
+        retried = Retried(paced, self._pause, self._waiter, clock, self._outage)
         return Halved(retried, ordered=self._errand.options.ordered)
 
     def _take(self, slot: Slot) -> Lot | None:

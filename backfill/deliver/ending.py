@@ -8,7 +8,7 @@ from backfill.deliver.model import Attempt, DeliveryEnd, EndKind, TargetAccess
 from backfill.errors import ExitCode, counted
 from backfill.limits import DEDUP_WINDOW_SECONDS
 from backfill.records import DeliveryTotals
-from backfill.verdict import StopReason
+from backfill.verdict import Failure, StopReason
 
 #: So many batches are named in a message.
 LISTED = 10
@@ -27,6 +27,14 @@ _TEXTS = {
     StopReason.CERTIFICATE: (
         "{what}",
         f"check the endpoint; where the company has its own authority, SSL_CERT_FILE names its bundle; {_RESUME}",
+    ),
+    StopReason.PROXY: (
+        "{what}",
+        f"HTTPS_PROXY, HTTP_PROXY or ALL_PROXY takes both, as in http://USER:PASSWORD@HOST:PORT; {_RESUME}",
+    ),
+    StopReason.UNREACHED: (
+        "the target has not accepted anything yet, and cannot be reached: {what}",
+        f"check the endpoint, the network and the proxy; {_RESUME}",
     ),
     StopReason.ATTEMPTS_SPENT: ("all attempts at a batch are spent, the last one ended in {what}", _RESUME),
     StopReason.TIME_SPENT: ("nothing was accepted for too long, the last attempt ended in {what}", _RESUME),
@@ -109,6 +117,8 @@ def stop_end(totals: DeliveryTotals, attempt: Attempt, batches: tuple[int, ...],
     answer = attempt.answer
     assert answer is not None
     what = answer.detail if answer.status is None else f"HTTP {answer.status}"
+    if reason is StopReason.PROXY and answer.status is not None:
+        what = f"{Failure.PROXY_REFUSED}: {what}"
     return dataclasses.replace(
         end,
         message=f"{target.batch_url}: {message.format(what=what, count=count)}",

@@ -9,22 +9,32 @@ from typing import Final
 
 import httpcore
 
-from backfill.verdict import Failure
+from backfill.verdict import BEFORE_LEAVING, PROXY_REFUSED, Failure
 
 #: All that an attempt may end with, but for a request that cannot be made at all.
 FAILURES: Final = (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProxyError, httpcore.RemoteProtocolError)
 _MEANINGS: Final[tuple[tuple[type[Exception], Failure], ...]] = (
     (httpcore.ConnectTimeout, Failure.CONNECT_TIMEOUT),
     (httpcore.PoolTimeout, Failure.CONNECT_TIMEOUT),
-    (httpcore.ProxyError, Failure.PROXY),
     (httpcore.WriteTimeout, Failure.WRITE_TIMEOUT),
     (httpcore.ReadTimeout, Failure.READ_TIMEOUT),
     (httpcore.WriteError, Failure.WRITE),
 )
 
 
-def failure_of(error: Exception) -> Failure:
-    """Which failure one of FAILURES stands for; READ, which leaves the outcome unknown, where nothing else fits."""
+def failure_of(error: Exception, *, begun: bool = True) -> Failure:
+    """Which failure one of FAILURES stands for; READ, which leaves the outcome unknown, where nothing else fits.
+
+    Where no byte of the body was handed to the system (`begun`), the target cannot hold the calls, whatever it was:
+    a proxy that goes silent before there is a tunnel, a kept connection that is found to be closed.
+    """
+    failure = _kind_of(error)
+    return failure if begun or failure in BEFORE_LEAVING else Failure.UNSENT
+
+
+def _kind_of(error: Exception) -> Failure:
+    if isinstance(error, httpcore.ProxyError):  # it begins with the status that answered CONNECT
+        return Failure.PROXY_REFUSED if str(error).startswith(str(PROXY_REFUSED)) else Failure.PROXY
     for kind, failure in _MEANINGS:
         if isinstance(error, kind):
             return failure
@@ -36,11 +46,16 @@ def failure_of(error: Exception) -> Failure:
     return Failure.READ
 
 
-def certificate_fault(error: BaseException) -> str:
-    """What is wrong with the target's certificate, in OpenSSL's words; empty where it was not the certificate."""
-    return next(
-        (cause.verify_message for cause in _causes(error) if isinstance(cause, ssl.SSLCertVerificationError)), ""
-    )
+def cause_in_words(error: BaseException) -> str:
+    """What the system, OpenSSL or the proxy said of a failure before anything left; empty where they said nothing."""
+    if isinstance(error, httpcore.ProxyError):
+        return str(error)
+    for cause in _causes(error):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return cause.verify_message
+        if isinstance(cause, OSError):
+            return (cause.reason if isinstance(cause, ssl.SSLError) else cause.strerror) or ""
+    return ""
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

@@ -20,7 +20,7 @@ from backfill.errors import ExitCode, LedgerError, RefusedError
 from backfill.gzip_body import gzip_body
 from backfill.limits import ENVELOPE_TAIL_BYTES
 from backfill.records import Answer, Batch, BatchPart, BatchState, Outcome
-from backfill.verdict import Action, Failure, StopReason, Verdict, verdict
+from backfill.verdict import BEFORE_LEAVING, Action, Failure, StopReason, Verdict, verdict
 
 #: Of an answer's body this many characters are kept.
 DETAIL_CHARACTERS = 200
@@ -104,6 +104,7 @@ class Recorded:
             calls=batch.calls,
             attempt=counted,
             elapsed=self._tally.since_accepted(),
+            unreached=self._tally.unreached(),
             now=self._clock.now(),
             patience=self._patience,
         )
@@ -114,7 +115,7 @@ class Recorded:
             detail=detail_of(reply, self._secrets),
             at=self._now(),
             seconds=reply.seconds,
-            wire_bytes=len(body) + len(tail),
+            wire_bytes=0 if reply.end in BEFORE_LEAVING else len(body) + len(tail),
         )
         parts, planned = self._parts(batch, ended, reply), []
         if parts:
@@ -223,7 +224,7 @@ def secrets_of(target: TargetAccess) -> tuple[str, ...]:
 def detail_of(reply: Reply, secrets: tuple[str, ...]) -> str:
     """What an answer said, on one line, shortened, without key or payload; or how the attempt failed."""
     if isinstance(reply.end, Failure):
-        return f"{reply.end.value}: {reply.why}" if reply.why else reply.end.value
+        return f"{reply.end.value}: {cleaned(reply.why, secrets)}" if reply.why else reply.end.value
     text = reply.body[: 8 * DETAIL_CHARACTERS].decode("utf-8", errors="replace")
     return cleaned(text, secrets, end=" [cut]" if reply.cut else "")
 

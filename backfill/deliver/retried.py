@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from backfill.deliver.model import Attempt, Clock, Sender
+from backfill.deliver.outage import Outage
 from backfill.deliver.waiting import Pause, Waiter
 from backfill.records import Batch, Outcome
 from backfill.verdict import Action, backoff
@@ -13,21 +14,27 @@ from backfill.verdict import Action, backoff
 class Retried:
     """Repeats what is to be repeated. A pause that the target asks for holds all senders and counts as no attempt."""
 
-    def __init__(self, inner: Sender, pause: Pause, waiter: Waiter, clock: Clock) -> None:
+    def __init__(self, inner: Sender, pause: Pause, waiter: Waiter, clock: Clock, outage: Outage) -> None:
         self._inner = inner
         self._pause = pause
         self._waiter = waiter
         self._clock = clock
+        self._outage = outage
 
     def send(self, batch: Batch, counted: int = 1) -> Attempt:
         """The last attempt: its action is never RETRY. HaltedError where the delivery ends before there is one."""
         while (attempt := self._inner.send(batch, counted)).verdict.action is Action.RETRY:
             batch = after_attempt(batch, attempt)
             if attempt.verdict.after is not None:
+                self._outage.failed(attempt, attempt.verdict.after)
                 self._pause.extend(attempt.verdict.after)
                 continue
-            self._waiter.wait(backoff(counted, self._clock.random()), "backoff")
+            seconds = backoff(counted, self._clock.random())
+            self._outage.failed(attempt, seconds)
+            self._waiter.wait(seconds, "backoff")
             counted += 1
+        if attempt.verdict.outcome is Outcome.ACCEPTED:
+            self._outage.over()
         return attempt
 
 

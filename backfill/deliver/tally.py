@@ -15,17 +15,22 @@ _log = logging.getLogger(__name__)
 
 
 class Tally:
-    """Counts, and the time of the last success. Thread-safe."""
+    """Counts, and the times of the last success and of the last request that left. Thread-safe."""
 
-    def __init__(self, monotonic: Callable[[], float]) -> None:
+    def __init__(self, monotonic: Callable[[], float], *, proven: bool = False) -> None:
+        """`proven`: the target accepted calls of the run before."""
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._totals = DeliveryTotals()
-        self._accepted_at = monotonic()
+        self._accepted_at = self._reached_at = monotonic()
+        self._proven = proven
         self._odd: set[str] = set()  # kinds of odd answers that were told
 
     def attempted(self, batch: Batch, answer: Answer, *, retried: bool, parts: Sequence[BatchPart] = ()) -> None:
-        """Count one request, and its calls where it was accepted; `parts` where it was so for some of them only."""
+        """Count one request, and its calls where it was accepted; `parts` where it was so for some of them only.
+
+        One that never left is no request.
+        """
         _log.debug(
             "batch %s of %s calls: %s after %.3f s, %s bytes on the wire: %s",
             batch.id,
@@ -36,11 +41,14 @@ class Tally:
             answer.detail or "no body",
         )
         with self._lock:
-            self._totals.requests += 1
-            self._totals.retries += retried
-            self._totals.wire_bytes += answer.wire_bytes
+            if answer.left:
+                self._totals.requests += 1
+                self._totals.retries += retried
+                self._totals.wire_bytes += answer.wire_bytes
+                self._reached_at = self._monotonic()
             if answer.outcome is Outcome.ACCEPTED:
-                self._accepted_at = self._monotonic()
+                self._accepted_at = self._reached_at
+                self._proven = True
             if answer.state is BatchState.DELIVERED:
                 self._totals.calls += batch.calls
                 self._totals.json_bytes += batch.bytes
@@ -71,6 +79,11 @@ class Tally:
     def since_accepted(self) -> float:
         """Seconds since the target last accepted anything, or since the start."""
         return self._monotonic() - self._accepted_at
+
+    def unreached(self) -> float | None:
+        """Seconds in which nothing could leave while nothing was ever accepted; None once something was."""
+        with self._lock:
+            return None if self._proven else self._monotonic() - self._reached_at
 
     def totals(self) -> DeliveryTotals:
         """A copy of the counts."""

@@ -19,11 +19,11 @@ import httpcore
 from backfill import __version__
 from backfill.deliver.deadline import BoundedBackend, Deadline
 from backfill.deliver.environment import named_proxy
-from backfill.deliver.failures import FAILURES, certificate_fault, failure_of
+from backfill.deliver.failures import FAILURES, cause_in_words, failure_of
 from backfill.deliver.model import Errand, TargetAccess
 from backfill.errors import UsageError
 from backfill.targets import AuthForm
-from backfill.verdict import Failure
+from backfill.verdict import BEFORE_LEAVING, Failure
 
 #: Of an answer's body no more is read, in bytes, nor for longer than this, in seconds.
 ANSWER_BYTES = 64 * 1024
@@ -44,7 +44,7 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)  # names in lower case
     body: bytes = b""  # at most ANSWER_BYTES, or ANSWER_BYTES_BY_CALL
     cut: bool = False  # the body broke off, or was longer
-    why: str = ""  # of a certificate that does not verify: what is wrong with it
+    why: str = ""  # where nothing left: what the system, the proxy or the certificate's check said
 
 
 def basic_authorization(write_key: str) -> str:
@@ -113,7 +113,8 @@ class Transport:
         except (httpcore.LocalProtocolError, httpcore.UnsupportedProtocol) as error:
             raise UsageError(f"no request can be made for this target: {error}") from error
         except FAILURES as error:
-            return Reply(failure_of(error), self._monotonic() - left, why=certificate_fault(error))
+            failure = failure_of(error, begun=sending.begun)
+            return Reply(failure, self._monotonic() - left, why=self._why(failure, error))
         self._deadline.begin(ANSWER_SECONDS)
         body, cut = _read(response, self._answer_bytes, self._monotonic)
         if _said_more(self._http):
@@ -129,22 +130,34 @@ class Transport:
             cut=cut,
         )
 
+    def _why(self, failure: Failure, error: Exception) -> str:
+        """What was said of a failure before anything left, and which proxy was on the way, where one was."""
+        if failure not in BEFORE_LEAVING:
+            return ""
+        words = cause_in_words(error)
+        if self._proxy is None or failure is Failure.CERTIFICATE:
+            return words
+        place = self._proxy.url.origin
+        proxy = f"through the proxy {place.scheme.decode()}://{place.host.decode()}:{place.port}"
+        return f"{words}, {proxy}" if words else proxy
+
     def close(self) -> None:
         """Close the connection."""
         self._http.close()
 
 
 class _Body:
-    """A request's body, which knows whether all of it was handed to the system.
+    """A request's body, which knows whether any and whether all of it was handed to the system.
 
     httpcore reads the answer also where sending broke off: a target may refuse early. It cannot accept early.
     """
 
     def __init__(self, *pieces: bytes) -> None:
         self._pieces = pieces
-        self.left = False
+        self.begun = self.left = False
 
     def __iter__(self) -> Iterator[bytes]:
+        self.begun = True
         yield from self._pieces
         self.left = True
 

@@ -232,7 +232,7 @@ WITH leaves AS (
 ), sent AS (
     SELECT count(*) AS requests, coalesce(sum(number > 1), 0) AS retries, coalesce(sum(wire_bytes), 0) AS wire_bytes,
         min(sent_at) AS first_sent_at, max(coalesce(ended_at, sent_at)) AS last_ended_at
-    FROM attempts
+    FROM attempts WHERE NOT (outcome IS 'refused' AND status IS NULL)  -- those never left
 ), plan AS (
     SELECT coalesce(sum(rows), 0) AS mapped, coalesce(sum(planned), 0) AS planned,
         coalesce(sum(skipped), 0) AS skipped, coalesce(sum(rejected), 0) AS rejected,

@@ -97,4 +97,9 @@ class Answer:
     detail: str  # the answer's body, shortened to 200 characters, or the failure's name; never the payload or the key
     at: float  # POSIX seconds
     seconds: float  # from leaving to the answer
-    wire_bytes: int  # of the request's body
+    wire_bytes: int  # of the request's body; 0 where it never left
+
+    @property
+    def left(self) -> bool:
+        """Whether anything of the request left: a failure that leaves no doubt, without an answer, came before."""
+        return self.status is not None or self.outcome is not Outcome.REFUSED

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from backfill.errors import BackfillError, InterruptedRunError, counted
-from backfill.ledger import Counts, RunStatus
+from backfill.ledger import Counts, RunState, RunStatus
 from backfill.records import DeliveryTotals
 
 SCHEMA_VERSION = 1
@@ -29,6 +29,7 @@ class Summary:
     dry: bool = False
     #: Calls sent that the sandbox had already; None where it was not asked. In the text alone, not in the JSON.
     sandbox_duplicates: int | None = None
+    look: str = ""  # what received means, where something was; in the text alone
 
     def as_json(self) -> dict[str, Any]:
         """The object of `--output json`; its keys are a promise (docs/cli.md)."""
@@ -131,6 +132,10 @@ def summary_text(summary: Summary) -> str:
     if summary.problems:
         found = [f"{code} {count:,}" for code, count in sorted(summary.problems.items())]
         lines.append(f"  problems  {', '.join(found)}")
+    if summary.look:
+        lines.append(f"  {summary.look}")
+    if summary.status.state is RunState.STOPPED and summary.status.detail:
+        lines.append(f"  stopped   {summary.status.detail}")
     return "\n".join(lines)
 
 

@@ -1,0 +1,56 @@
+"""Says that nothing comes through, and when it does again: a run that waits in silence looks like one that hangs."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from backfill.deliver.model import Attempt
+
+#: What is going on is said at most this often, in seconds.
+SAY_SECONDS = 60.0
+#: An answer that puts us off is everyday business, unless the wait is that long or nothing came through for that long.
+LONG_WAIT_SECONDS, LONG_SECONDS = 5.0, 10.0
+
+_log = logging.getLogger(__name__)
+
+
+class Outage:
+    """From a failure until a target accepts something again. Thread-safe; shared by all senders."""
+
+    def __init__(self, place: str, monotonic: Callable[[], float]) -> None:
+        """`place` is what people know the target by."""
+        self._place = place
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._began: float | None = None
+        self._said_at: float | None = None  # in this outage or an earlier one
+        self._told = False  # of this one
+
+    def failed(self, attempt: Attempt, wait: float) -> None:
+        """An attempt failed and is made again in so many seconds."""
+        answer = attempt.answer
+        if answer is None:
+            return
+        with self._lock:
+            now = self._monotonic()
+            self._began = now if self._began is None else self._began
+            lasts = now - self._began
+            if answer.status is not None and wait < LONG_WAIT_SECONDS and lasts < LONG_SECONDS:
+                return
+            if self._said_at is not None and now - self._said_at < SAY_SECONDS:
+                return
+            self._said_at, self._told = now, True
+        what = answer.detail if answer.status is None else f"HTTP {answer.status}"
+        since = f", nothing was accepted for {lasts:,.0f} s" if lasts >= LONG_SECONDS else ""
+        _log.warning("%s: %s%s; it is tried again in %.1f s", self._place, what, since, wait)
+
+    def over(self) -> None:
+        """Something was accepted."""
+        with self._lock:
+            began, told = self._began, self._told
+            self._began, self._told = None, False
+            now = self._monotonic()
+        if told and began is not None:
+            _log.warning("%s: calls are accepted again, after %.0f s", self._place, now - began)
