@@ -149,7 +149,7 @@ def test_odd_keys(tmp_path: Path) -> None:
     """Keys with dots, slashes, quotes, tildes and none at all."""
     keys = ["a.b", "a/b", 'q"q', "t~1", "$", "[0]", "é"]
     line = json.dumps({key: key + "!" for key in keys})
-    with pytest.raises(JobError, match="without a name"):
+    with pytest.raises(SourceError, match="without a name"):
         of(tmp_path, '{"":1}')
     with pytest.raises(SourceError, match="any key"):
         of(tmp_path, "{}")
@@ -190,12 +190,47 @@ def test_cut_off(tmp_path: Path) -> None:
 
 
 def test_schema_of_a_sample(tmp_path: Path) -> None:
-    """`inspect` reads the beginning only and says so."""
+    """`inspect` reads the beginning only, and says so where there is more."""
     path = tmp_path / "rows.ndjson"
     path.write_text('{"a":"1"}\n{"b":tru')
     schema = inspect(job_over(path, sql=("a || 'x'",)))
-    assert not schema.complete
+    assert schema.complete
     assert [column.name for column in schema.columns] == ["a", "__bf_sql_0"]
+    path.write_text('{"a":"1"}\n' * 500_000 + '{"b":"1"}\n')
+    schema = inspect(job_over(path))
+    assert not schema.complete
+    assert [column.name for column in schema.columns] == ["a"]
+
+
+LATE = ['{"b":1}', '{"a":2}', '{"a":true}', '{"a":"\\u00e9","a2":null}']
+
+
+@pytest.mark.parametrize("late", LATE)
+def test_what_comes_after_the_beginning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late: str) -> None:
+    """Columns and types are by all records, wherever they stand, and every record is read once."""
+    monkeypatch.setattr("backfill.sources.json_records.HEAD_BYTES", 100)
+    monkeypatch.setattr("backfill.sources.json_records.HEAD_BYTES_OF_ALL", 100)
+    monkeypatch.setattr("backfill.sources.json_records.CHUNK_BYTES", 300)
+    monkeypatch.setattr("backfill.sources.checksum.PIECE", 64)
+    lines = [*['{"a":"x"}'] * 40, "{bad}", late, *['{"a":"y"}'] * 40]
+    alone = of(tmp_path, "\n".join([late, *lines]), columns={})
+    (tmp_path / "state").rename(tmp_path / "state-1")
+    result = of(tmp_path, "\n".join([lines[0], *lines]), where="a IS DISTINCT FROM '0'")
+    assert {name: result.kind(name) for name in ("a", *json.loads(late))} == {
+        name: alone.kind(name) for name in ("a", *json.loads(late))
+    }
+    assert result.column("a")[1:] == alone.column("a")[1:]
+    assert result.records == [*range(1, 42), *range(43, 84)]
+    assert [(reject["record"], reject["line"]) for reject in result.rejects] == [(42, 42)]
+
+
+def test_a_sample_of_the_rows(tmp_path: Path) -> None:
+    """Where few rows are wanted, no more than the beginning is read."""
+    path = tmp_path / "rows.ndjson"
+    path.write_text('{"a":"1"}\n' * 1_000_000 + '{"b":"1"}\n')
+    result = staged(job_over(path), tmp_path / "state", sample=7)
+    assert result.rows == [("1",)] * 7
+    assert result.records == list(range(1, 8))
 
 
 def test_lines(tmp_path: Path) -> None:

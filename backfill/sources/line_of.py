@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from backfill.job.models import CsvSpec, Job
+from backfill.job.models import Job
 from backfill.records import SourceFile
+from backfill.sources.checksum import plain_pieces
 from backfill.sources.delimited import delimiter, dialect, encoding, first_record, is_utf8
 from backfill.sources.files import format_of, unchanged
-from backfill.sources.lines import record_starts, text_of
+from backfill.sources.json_lines import lines
+from backfill.sources.lines import record_starts
 from backfill.sources.rewrite import rewrite
 from backfill.sources.survey import survey
 
@@ -25,18 +27,20 @@ def line_of(file: SourceFile, job: Job, records: Sequence[int]) -> dict[int, int
     if kind not in ("csv", "tsv", "ndjson") or not records or not unchanged(file):
         return {}
     wanted = sorted(set(records))
-    spec = job.source.csv if kind != "ndjson" else CsvSpec(quote="", header=False)
+    if kind == "ndjson":
+        return _ndjson_lines(file, wanted)
+    spec = job.source.csv
     header = 1 if spec.header else 0
     with tempfile.TemporaryDirectory(prefix="backfill-") as folder:
         path = Path(file.path)
-        if kind != "ndjson" and not is_utf8(spec):
+        if not is_utf8(spec):
             path = Path(folder) / "utf-8"
             rewrite(Path(file.path), path, spec, delimiter(job, kind), encoding(spec))
         seen = survey(path, spec.quote)
-        if not seen.odd_lines and seen.empty_lines == seen.leading_empty_lines and kind != "ndjson":
+        if not seen.odd_lines and seen.empty_lines == seen.leading_empty_lines:
             return {record: record + header + seen.leading_empty_lines for record in wanted}
-        starts = _ndjson_starts(path) if kind == "ndjson" else record_starts(path, dialect(spec, delimiter(job, kind)))
-        single = kind != "ndjson" and len(first_record(path, job, kind)) == 1
+        starts = record_starts(path, dialect(spec, delimiter(job, kind)))
+        single = len(first_record(path, job, kind)) == 1
         return _pick(starts, wanted, header, keep_empty=single)
 
 
@@ -57,7 +61,13 @@ def _pick(
     return found
 
 
-def _ndjson_starts(path: Path) -> Iterator[tuple[int, bool]]:
-    """Each line's number and whether it holds nothing but white space."""
-    for line, content in enumerate(text_of(path, newline=None), 1):
-        yield line, not content.strip(" \t\r\n")
+def _ndjson_lines(file: SourceFile, wanted: Sequence[int]) -> dict[int, int]:
+    """The lines of the wanted records (ascending) of an NDJSON file."""
+    places = set(wanted)
+    found = {}
+    for record, line in enumerate(lines(plain_pieces(Path(file.path))), 1):
+        if record in places:
+            found[record] = line.number
+        if record == wanted[-1]:
+            break
+    return found

@@ -9,6 +9,7 @@ from pathlib import Path
 from backfill.job.models import Job
 from backfill.records import SourceFile
 from backfill.sources.binding import sql_faults
+from backfill.sources.checksum import unwatched
 from backfill.sources.engine import Engine, open_engine, quoted
 from backfill.sources.files import one_format
 from backfill.sources.layout import SourceColumn, binding_scope, empty_relation, lay_out, refuse_absent, text_columns
@@ -24,17 +25,17 @@ def look(job: Job, files: Sequence[SourceFile], further: Mapping[str, SourceFile
         open_engine(Path(folder), paths, timezone=job.source.timezone) as engine,
     ):
         kind = one_format(job, files)
-        columns, complete = _source_columns(engine, job, kind, files, Path(folder))
+        columns, complete = _source_columns(engine, job, kind, files)
         if kind != "sqlite":
             columns = with_partition_columns(columns, job, files)
             refuse_absent(job, [column.name for column in columns])
         if job.source.query is None or kind == "sqlite":
             return _bound(engine, job, columns, complete=complete)
-        return _look_at_query(engine, job, columns, further, Path(folder))
+        return _look_at_query(engine, job, columns, further)
 
 
 def _look_at_query(
-    engine: Engine, job: Job, columns: Sequence[SourceColumn], further: Mapping[str, SourceFile], folder: Path
+    engine: Engine, job: Job, columns: Sequence[SourceColumn], further: Mapping[str, SourceFile]
 ) -> Schema:
     from backfill.sources.stage_query import has_decimals, input_job, query_columns, query_reads, undeclared
 
@@ -42,7 +43,7 @@ def _look_at_query(
     engine.run(f"CREATE VIEW source AS SELECT {names} FROM {binding_scope(job, columns)}")
     for name, file in further.items():
         alone = input_job(job, file)
-        inputs, _ = _source_columns(engine, alone, one_format(alone, [file]), [file], folder)
+        inputs, _ = _source_columns(engine, alone, one_format(alone, [file]), [file])
         engine.run(f"CREATE VIEW {quoted(name)} AS SELECT * FROM {empty_relation(inputs)}")
     query_reads(engine, job, [column.name for column in columns])
     return _bound(engine, undeclared(job), query_columns(engine, job), trimmed=has_decimals(job))
@@ -63,7 +64,7 @@ def _bound(
 
 
 def _source_columns(
-    engine: Engine, job: Job, kind: str, files: Sequence[SourceFile], folder: Path
+    engine: Engine, job: Job, kind: str, files: Sequence[SourceFile]
 ) -> tuple[tuple[SourceColumn, ...], bool]:
     """The columns of the source's rows, before any query but a database's, and whether those are all.
 
@@ -85,9 +86,10 @@ def _source_columns(
             columns = tuple(column for column in columns if held[column.name] != "null")
         return columns, complete
     if kind == "ndjson":
-        from backfill.sources.sample import sampled_columns
+        from backfill.sources.ndjson import NdjsonReader
 
-        return sampled_columns(engine, job, files, folder), False
+        reader = NdjsonReader(engine, job, files, unwatched, sampled=True)
+        return reader.columns, reader.complete
     from backfill.sources.delimited import header_names
 
     return text_columns(engine, job, header_names(files, job, kind)), True

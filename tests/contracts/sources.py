@@ -128,7 +128,7 @@ class SourceContract:
         promised = {column.name: column for column in inspect(job).columns}
         made = {column.name: column for column in stage(job, tmp_path / "state").columns}
         assert promised.items() <= made.items()
-        assert all(name in promised or name == "__bf_record" for name in made)
+        assert all(name in promised or name in ("__bf_file", "__bf_record") for name in made)
 
     def test_snapshot_is_found_again(self, tmp_path: Path) -> None:
         """What `stage` returned is what a later process loads; staging again replaces it."""

@@ -1,0 +1,207 @@
+"""JSON objects taken apart, all of them at once: the place of every key and value in their text.
+
+Rules
+1) The text is valid objects, one behind the other: what is wrong with JSON was found before. So quotes and brackets are
+   in pairs, backslashes only in strings, and what is outside strings is known by its one byte.
+2) It is gone through in blocks that hand on what they end in (a string, an escape, a depth), so memory is bounded by
+   the block, and by the members of the objects themselves.
+3) Values keep every byte, but for blanks between their parts, which are taken out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import pyarrow as pa  # type: ignore[import-untyped]
+
+#: Bytes gone through at once.
+BLOCK_BYTES = 2**18
+_QUOTE, _BACKSLASH, _COLON, _COMMA, _OPENING, _CLOSING = b'"\\:,{}'
+Integers = npt.NDArray[np.int64]
+
+
+def _table(kind: type[np.generic], values: dict[bytes, int]) -> npt.NDArray[np.generic]:
+    """A value for each byte."""
+    table = np.zeros(256, kind)
+    for some, value in values.items():
+        table[list(some)] = value
+    return table
+
+
+_MARKS = _table(np.bool_, {b'":,{}[] \t\r\n': True})
+_BLANK = _table(np.bool_, {b" \t\r\n": True})
+_STEP = _table(np.int8, {b"{[": 1, b"}]": -1})
+_MEMBER = _table(np.bool_, {b"{:,": True})
+#: What a value is by its first byte: null, a string, a boolean, anything else.
+NULL, STRING, BOOLEAN, OTHER = 0, 1, 2, 4
+_KINDS = _table(np.uint8, {bytes(range(256)): OTHER, b'"': STRING, b"tf": BOOLEAN, b"n": NULL})
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """The members of some objects, in their order."""
+
+    text: npt.NDArray[np.uint8]
+    objects: int
+    depth: int  # of the deepest object
+    escapes: bool  # there are backslashes
+    names: tuple[str, ...]  # every key, once
+    row: Integers  # per member: its object, from 0
+    name: Integers  # index into `names`
+    start: Integers  # its value, from ...
+    end: Integers  # ... to
+    kind: npt.NDArray[np.uint8]
+
+    def repeated(self) -> Integers:
+        """The objects that have a key twice, each once, ascending."""
+        place = self.row * len(self.names) + self.name
+        place.sort()
+        return np.unique(place[1:][place[1:] == place[:-1]] // max(len(self.names), 1))
+
+    def without(self, keep: npt.NDArray[np.bool_]) -> Cells:
+        """The members of the objects that are kept, which are numbered anew."""
+        own = keep[self.row]
+        return replace(
+            self,
+            objects=int(keep.sum()),
+            row=(np.cumsum(keep) - 1)[self.row[own]],
+            name=self.name[own],
+            start=self.start[own],
+            end=self.end[own],
+            kind=self.kind[own],
+        )
+
+    @property
+    def slashes(self) -> Integers:
+        """The places of all backslashes."""
+        return np.flatnonzero(self.text == _BACKSLASH) if self.escapes else np.empty(0, np.int64)
+
+
+def take_apart(objects: Sequence[bytes]) -> Cells:
+    """The members of these objects, each text being one valid JSON object."""
+    walk = _Walk(b"".join(objects), BLOCK_BYTES)
+    places, signs, text = walk.run()
+    colons = np.flatnonzero(signs == _COLON)
+    key_start, key_end = places[colons - 1] + 1, places[colons]
+    start, end = places[colons] + 1, places[colons + 1] if len(colons) else colons
+    codes, names = _names(text, key_start + 1, key_end - 1)
+    return Cells(
+        text=text,
+        objects=len(objects),
+        depth=walk.deepest,
+        escapes=walk.has_escapes,
+        names=names,
+        row=(np.cumsum(signs == _OPENING) - 1)[colons],
+        name=codes,
+        start=start,
+        end=end,
+        kind=_KINDS[text[start]],  # type: ignore[arg-type]
+    )
+
+
+class _Walk:
+    """One way through a text, block by block."""
+
+    def __init__(self, text: bytes, block: int) -> None:
+        self.text, self.block = text, block
+        self.has_escapes = b"\\" in text
+        self.in_string = np.uint8(0)
+        self.escaped = False  # the next byte
+        self.depth = self.deepest = 0
+
+    def run(self) -> tuple[Integers, npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+        """The places and signs of the objects' own brackets, colons and commas, and the text without blanks."""
+        whole = np.frombuffer(self.text, np.uint8)
+        kept, places, signs, size = [], [np.empty(0, np.int64)], [np.empty(0, np.uint8)], 0
+        for at in range(0, len(whole), self.block):
+            block = whole[at : at + self.block]
+            escaped = self._escaped(block) if self.has_escapes else None
+            shorter, place, sign = self._outside(block, escaped)
+            places.append(place + size)
+            signs.append(sign)
+            kept.append(shorter)
+            size += len(shorter)
+        text = whole if size == len(whole) else np.concatenate(kept)
+        return np.concatenate(places), np.concatenate(signs), text
+
+    def _escaped(self, block: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+        """Which bytes of the block stand behind a backslash that escapes them (some more, of no interest)."""
+        found = np.zeros(len(block) + 1, np.bool_)
+        slashes = np.flatnonzero(block == _BACKSLASH)
+        behind = self.escaped
+        found[0] = behind
+        self.escaped = False
+        if len(slashes):
+            first = np.flatnonzero(np.diff(slashes, prepend=-2) != 1)
+            starts = slashes[first]
+            lengths = np.diff(np.append(first, len(slashes)))
+            odd = lengths % 2 == 1
+            if behind and starts[0] == 0:
+                odd[0] = not odd[0]
+                found[0] = False
+            found[(starts + lengths)[odd]] = True
+            self.escaped = bool(found[-1])
+        return found[:-1]
+
+    def _outside(
+        self, block: npt.NDArray[np.uint8], escaped: npt.NDArray[np.bool_] | None
+    ) -> tuple[npt.NDArray[np.uint8], Integers, npt.NDArray[np.uint8]]:
+        """The block without blanks outside strings, and in it the places and signs of the objects' own marks."""
+        places = np.flatnonzero(_MARKS[block])
+        signs = block[places]
+        quotes = signs == _QUOTE
+        if escaped is not None:
+            quotes &= ~escaped[places]
+        in_string = (np.cumsum(quotes, dtype=np.uint8) + self.in_string) & 1
+        if len(in_string):
+            self.in_string = in_string[-1]
+        outside = (in_string == 0) & (signs != _QUOTE)
+        places, signs = places[outside], signs[outside]
+        blanks = _BLANK[signs]
+        if blanks.any():
+            keep = np.ones(len(block), np.bool_)
+            keep[places[blanks]] = False
+            block = block[keep]
+            places = (places - np.cumsum(blanks))[~blanks]
+            signs = signs[~blanks]
+        depth = np.cumsum(_STEP[signs], dtype=np.int64) + self.depth
+        if len(depth):
+            self.depth, self.deepest = int(depth[-1]), max(self.deepest, int(depth.max()))
+        own = ((depth == 1) & _MEMBER[signs]) | ((depth == 0) & (signs == _CLOSING))
+        return block, places[own], signs[own]
+
+
+def _names(text: npt.NDArray[np.uint8], start: Integers, end: Integers) -> tuple[Integers, tuple[str, ...]]:
+    """Per key the index of its name, and the names; keys that are written in several ways have one."""
+    found = slices(text, start, end).dictionary_encode()
+    written = found.dictionary.to_pylist()
+    names = [unescaped(key) if "\\" in key else key for key in written]
+    places = {name: place for place, name in enumerate(dict.fromkeys(names))}
+    codes = np.asarray(found.indices, np.int64)
+    if len(places) < len(names):
+        codes = np.array([places[name] for name in names], np.int64)[codes]
+    return codes, tuple(places)
+
+
+def unescaped(inner: str) -> str:
+    """The text that the inside of a JSON string stands for."""
+    return str(orjson.loads(f'"{inner}"'))
+
+
+def sliced(text: npt.NDArray[np.uint8], start: Integers, end: Integers) -> Callable[[pa.Array], pa.Array]:
+    """A way to take slices of the text, which are in its order, by their numbers; a null number gives null."""
+    offsets = np.column_stack((start, end)).ravel().astype(np.int32)
+    size = max(len(offsets) - 1, 0)
+    if not size:
+        offsets = np.zeros(1, np.int32)
+    array = pa.StringArray.from_buffers(size, pa.py_buffer(offsets), pa.py_buffer(text))
+    return array.take  # type: ignore[no-any-return]
+
+
+def slices(text: npt.NDArray[np.uint8], start: Integers, end: Integers) -> pa.Array:
+    """Slices of the text, which are in its order, as an array of strings."""
+    return sliced(text, start, end)(pa.array(np.arange(0, 2 * len(start), 2)))
