@@ -24,7 +24,7 @@ COVERED := $(if $(COVERAGE),--cov --cov-report=term)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint format check bench torture powercut soak lock wheel clean
+.PHONY: help demo test ranges lint format check bench torture powercut soak lock wheel clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,13 +33,28 @@ demo: $(VENV)/.runtime ## run every job in jobs/ against the embedded sandbox: n
 	@$(BIN)/backfill run jobs --target sandbox || test $$? -eq 3
 	@echo
 	@echo 'Rows were rejected on purpose: the samples carry the faults that real exports have. Look at next:'
-	@echo '  $(BIN)/backfill status        every run, from its ledger'
-	@echo '  $(BIN)/backfill rejects       each row that was not sent, and why'
+	@echo '  export PATH="$$PWD/$(BIN):$$PATH"     puts `backfill` on the PATH of this shell; or install it: docs/install.md'
+	@echo '  backfill status                every run, from its ledger'
+	@echo '  backfill rejects               each row that was not sent, and why'
 	@echo '  make demo                      once more: nothing is sent twice'
 	@echo '  jobs/ and sample_data/         what was run; README.md says what to do with your own export'
 
 test: $(VENV)/.dev ## the whole test suite (ARGS="-k word", COVERAGE=1)
 	$(BIN)/python -m pytest $(WORKERS) $(TIMEOUT) $(COVERED) $(ARGS)
+
+# What changes most between versions of what we stand on: readers, SQL, values, the command line. Five minutes each.
+SHORT ?= tests/test_oracle.py tests/test_encode.py tests/test_timestamps.py tests/test_pipeline.py tests/test_docs.py \
+	tests/test_cli.py tests/test_cli_exit_codes.py tests/test_deliver_transport.py tests/test_samples.py \
+	$(wildcard tests/test_sources*.py tests/test_sql*.py tests/test_job*.py tests/test_sandbox*.py)
+
+ranges: $(VENV)/.dev ## the suite in short with the newest and with the oldest versions that pyproject.toml admits
+	@for versions in highest lowest-direct; do \
+		echo "$$versions versions" && \
+		$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)-$$versions && \
+		$(BIN)/uv pip install --quiet --python $(VENV)-$$versions/bin/python --resolution $$versions \
+			--group test --editable . && \
+		$(VENV)-$$versions/bin/python -m pytest $(WORKERS) --quiet $(SHORT) || exit 1; \
+	done
 
 lint: $(VENV)/.dev ## formatting, ruff, mypy --strict, the direction of imports
 	$(BIN)/ruff format --check .
@@ -75,7 +90,7 @@ wheel: $(VENV)/.dev ## build dist/backfill-*.whl
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist
 
 clean: ## remove the virtual environment and what the tools leave behind; runs in .backfill/ stay
-	rm -rf $(VENV) build dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-highest $(VENV)-lowest-direct build dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 
 # The environment is made in two steps, so that the demo need not wait for the developers' tools. A stamp is older
 # than its lock only when the lock has changed; then everything is made anew, so that nothing unlocked lingers.
