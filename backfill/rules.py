@@ -77,6 +77,8 @@ _TABLE: Final = (
     ("BF204", "timestamp more than an hour in the future", _E, True, "check the format, the unit and the time zone"),
     ("BF205", "local time that occurs twice (clocks back)", _E, False, "state `ambiguous: earliest` or `latest`"),
     ("BF206", "local time that never was (clocks forward)", _E, False, "state `nonexistent: shift_forward`"),
+    ("BF207", "instant in 1970, from an epoch: of another unit, or no time at all", _E, True,
+     "check the unit of `format`, or use `when`"),
 )  # fmt: skip
 
 CODES: Final[dict[str, Rule]] = {row[0]: Rule(*row) for row in _TABLE}

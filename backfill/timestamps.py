@@ -23,6 +23,7 @@ _EPOCH_TEXT: Final = r"^([+-]?)([0-9]+)(?:\.([0-9]+))?$"
 #: The distance of doubles at 1, which is their relative precision.
 _DOUBLE_STEP: Final = 2.0**-52
 _FIRST, _LAST = datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59, 999_999)  # noqa: DTZ001 - naive UTC
+_EPOCH, _SECOND_YEAR = datetime(1970, 1, 1), datetime(1971, 1, 1)  # noqa: DTZ001
 #: 0001-01-01 and 9999-12-31T23:59:59.999999 in microseconds since 1970: what a calendar date can be.
 FIRST_MICROSECOND: Final = -62_135_596_800_000_000
 LAST_MICROSECOND: Final = 253_402_300_799_999_999
@@ -150,6 +151,11 @@ def to_utc(wall: pl.Expr, zone: str, ambiguous: str, nonexistent: str) -> pl.Exp
 def in_calendar(instant: pl.Expr) -> pl.Expr:
     """The instant where four digits can say its year, else null."""
     return pl.when(instant.is_between(_FIRST, _LAST)).then(instant)
+
+
+def in_first_year(instant: pl.Expr) -> pl.Expr:
+    """True where the instant is in 1970, where a number of the wrong unit usually ends up."""
+    return instant.is_between(_EPOCH, _SECOND_YEAR, closed="left")
 
 
 def is_ambiguous(wall: pl.Expr, zone: str) -> pl.Expr:

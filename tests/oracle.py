@@ -81,6 +81,7 @@ class RowAsCall(Row):
         if spec.format in MICROSECONDS and column.kind not in (Kind.TIMESTAMP, Kind.DATE):
             return self.from_epoch(found, MICROSECONDS[spec.format])
         instant, bad = self.instant(column, found, spec)
+        bad |= self.early(column, instant)
         for code in bad:
             self.flag(code)
         return instant  # type: ignore[no-any-return]
@@ -93,10 +94,13 @@ class RowAsCall(Row):
             exact = Fraction(number) * unit
             beyond = math.ceil(exact) - exact
             below = isinstance(number, float) and 0 < beyond <= abs(exact) / 2**52
-            return EPOCH + timedelta(microseconds=math.ceil(exact) if below else exact // 1)
+            instant = EPOCH + timedelta(microseconds=math.ceil(exact) if below else exact // 1)
         except (ValueError, OverflowError):
             self.flag("BF202")
             return None
+        if instant.year == 1970:
+            self.flag("BF207")
+        return instant
 
     def ids(self) -> list[tuple[str, str | None]]:
         """The ids, checked."""

@@ -162,7 +162,8 @@ class FixedJob(Job):
 
 def job_of(calls: Sequence[Call], rules: dict[str, Any] | None = None) -> Job:
     """A job of some calls over the made-up columns."""
-    declared = {"wall": ColumnSpec(type="timestamp", ambiguous="latest", nonexistent="shift_forward")}
+    declared = {"at": ColumnSpec(type="timestamp", format="epoch_ms")}
+    declared |= {"wall": ColumnSpec(type="timestamp", ambiguous="latest", nonexistent="shift_forward")}
     source = Source(path=("rows.parquet",), timezone=ZONE, columns=declared)
     return FixedJob(version=1, name="job é", generation=3, source=source, calls=tuple(calls), rules=rules or {})
 
@@ -183,7 +184,12 @@ jobs = st.builds(
     job_of,
     st.one_of(st.tuples(calls("one")), st.tuples(calls("one"), calls("two"))),
     st.sampled_from(
-        [{}, {}, {"BF105": "warn", "BF203": "ignore", "BF204": "warn"}, {"BF114": "error", "BF108": "error"}]
+        [
+            {},
+            {},
+            {"BF105": "warn", "BF203": "ignore", "BF204": "warn", "BF207": "warn"},
+            {"BF114": "error", "BF108": "error"},
+        ]
     ),
 )
 
@@ -192,7 +198,7 @@ jobs = st.builds(
 # -----------------------------------------------------------------------------------------------------------------
 
 #: A value that is bad in one of these ways leaves its field empty; whether that is said as well is left open.
-BAD_VALUES = {"BF110", "BF111", "BF117", "BF123", "BF202", "BF205", "BF206"}
+BAD_VALUES = {"BF110", "BF111", "BF117", "BF123", "BF202", "BF205", "BF206", "BF207"}
 MISSING = {"BF101", "BF102", "BF104", "BF106", "BF112", "BF116"}
 
 

@@ -122,8 +122,19 @@ class Row:
         found = self.row[column.name]
         if column.kind is Kind.TIMESTAMP:
             instant, bad = self.instant(column, found)
+            for code in self.early(column, instant):
+                if severity(code, dict(self.job.rules)) is Severity.ERROR:
+                    bad = bad | {code}
+                else:
+                    self.flag(code)
             return instant, bad
         return (None if column.kind is Kind.JSON and found == "null" else found), set()
+
+    def early(self, column: Column, instant: datetime | None) -> set[str]:
+        """What is wrong with an instant in 1970, of a column that is declared to hold epochs."""
+        declared = self.job.source.columns.get(column.name)
+        epoch = declared is not None and (declared.format or "").startswith("epoch_")
+        return {"BF207"} if epoch and instant is not None and instant.year == 1970 else set()
 
     def instant(self, column: Column, wall: date | None, spec: TimestampSpec | None = None) -> tuple[Any, set[str]]:
         """The UTC instant of a timestamp or date column's value."""

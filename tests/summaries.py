@@ -17,6 +17,7 @@ KEYS_OF_JSON = [
     "bytes",
     "seconds",
     "problems",
+    "dates",
 ]
 
 

@@ -45,7 +45,7 @@ def show_end(session: Session, end: RunEnd, *, output: str, interrupted: ExitCod
         doubts = doubts_kept_back(reader) if end.exit_code is ExitCode.STOPPED else []
         counts = reader.counts()
         summary = Summary(
-            *(reader.status(), counts, problems, end.totals, end.seconds, dry, end.sandbox_duplicates),
+            *(reader.status(), counts, problems, reader.dates(), end.totals, end.seconds, dry, end.sandbox_duplicates),
             look=look_for(end.record) if counts.delivered and not dry else "",
         )
     news = [] if told_before(end) else problem_lines(end, problems)

@@ -97,6 +97,11 @@ class LedgerReader(AbstractContextManager["LedgerReader"]):
         """How many planned calls of each (call label, day of its timestamp, YYYY-MM-DD)."""
         return {(call, day): calls for day, call, calls in self._rows("SELECT * FROM v_calls_per_day")}
 
+    def dates(self) -> dict[str, tuple[str, str]]:
+        """First and last day of the planned calls' timestamps (YYYY-MM-DD), by call label; none before the plan."""
+        rows = self._rows("SELECT call, min(day), max(day) FROM v_calls_per_day GROUP BY call ORDER BY call")
+        return {call: (first, last) for call, first, last in rows}
+
     def history(self) -> list[tuple[float, RunState, int | None, str]]:
         """Each state the run took: when (POSIX seconds), which, the exit code, the reason."""
         rows = self._rows("SELECT at, state, exit_code, detail FROM history ORDER BY rowid")

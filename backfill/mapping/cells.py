@@ -14,7 +14,15 @@ from backfill.mapping.calls import Check, Suspect
 from backfill.mapping.template import Cell, Part, constant
 from backfill.records import Column, Kind, Severity, Zone, frame_name
 from backfill.rules import severity
-from backfill.timestamps import in_calendar, is_ambiguous, is_nonexistent, iso_milliseconds, to_utc
+from backfill.timestamps import (
+    EPOCH_MICROSECONDS,
+    in_calendar,
+    in_first_year,
+    is_ambiguous,
+    is_nonexistent,
+    iso_milliseconds,
+    to_utc,
+)
 
 #: Digits with an optional sign, leading zeros to be dropped: an integer too long for its column, from its raw text.
 _LONG_INTEGER = r"^\+?(-?)0*([0-9]+)$"
@@ -137,7 +145,11 @@ class Binder:
             zoned = _zoned(self.schema[column.name])
             instant = in_calendar(value.dt.convert_time_zone("UTC").dt.replace_time_zone(None) if zoned else value)
             self.check("BF202", label, instant.is_null() & value.is_not_null(), pl.lit(""), omit=omit)
-            return instant
+            return (
+                self._of_epoch(column, instant, omit=omit, label=label)
+                if spec.format in EPOCH_MICROSECONDS
+                else instant
+            )
         if zone is None and column.utc_flag:
             instant = self.derive(f"__bf_instant:{column.name}", pl.when(self.read(column.utc_flag)).then(wall))
             self.check("BF202", label, instant.is_null() & value.is_not_null(), self.shown(column), omit=omit)
@@ -146,6 +158,21 @@ class Binder:
             message = f"column {label!r} holds local times, and no time zone is stated"
             raise JobError(message, hint="state `timezone:` on the source, the column or the timestamp")
         return self._localised(column, wall, zone, policy, omit=omit, label=label)
+
+    def _of_epoch(self, column: Column, instant: pl.Expr, *, omit: bool, label: str) -> pl.Expr:
+        """The instants of a column that held epochs, with a check of those in 1970."""
+        omit = omit and severity("BF207", dict(self.job.rules)) is Severity.ERROR
+        early = in_first_year(instant)
+        if self.check("BF207", label, early, self.shown(column), omit=omit):
+            return pl.when(~early).then(instant)
+        return instant
+
+    def check_epochs_read(self, column: Column) -> None:
+        """Add the checks of the declared epochs that an expression reads."""
+        for name in column.reads:
+            read = self.columns.get(name)
+            if read is not None and read.kind is Kind.TIMESTAMP and self._declared(read).format in EPOCH_MICROSECONDS:
+                self.instant(read)
 
     def _declared(self, column: Column) -> ColumnSpec:
         """What the job says of the column; of a column of `query`'s result it says nothing, whatever its name."""

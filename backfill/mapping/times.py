@@ -10,7 +10,7 @@ from backfill.errors import JobError
 from backfill.job.models import TimestampSpec
 from backfill.mapping.cells import Binder
 from backfill.records import Column, Kind
-from backfill.timestamps import EPOCH_MICROSECONDS, from_epoch, from_epoch_text, from_float_epoch
+from backfill.timestamps import EPOCH_MICROSECONDS, from_epoch, from_epoch_text, from_float_epoch, in_first_year
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  instants here are naive UTC, as in every derived column
 #: Clocks of exporting machines run ahead by minutes, not by hours.
@@ -29,6 +29,7 @@ def bind_timestamp(binder: Binder, spec: TimestampSpec, now: float) -> pl.Expr:
         instant = _from_number(source, column, spec.format)
         unreadable = source.is_not_null() & instant.is_null()
         misfit = unreadable if misfit is None else misfit | unreadable
+        binder.check("BF207", label, in_first_year(instant), shown)
     else:
         instant = binder.instant(
             column, zone=spec.timezone, ambiguous=spec.ambiguous, nonexistent=spec.nonexistent, label=label
@@ -39,6 +40,7 @@ def bind_timestamp(binder: Binder, spec: TimestampSpec, now: float) -> pl.Expr:
     missing = source.is_null() & ~pl.any_horizontal(known) if known else source.is_null()
     binder.check("BF201", label, missing, pl.lit(""))
     binder.check("BF203", label, instant < pl.lit(_EPOCH), shown)
+    binder.check_epochs_read(column)
     latest = datetime.fromtimestamp(now, UTC).replace(tzinfo=None)
     binder.check("BF204", label, instant > pl.lit(latest) + pl.duration(microseconds=FUTURE_MICROSECONDS), shown)
     return instant

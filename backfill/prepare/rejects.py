@@ -10,6 +10,7 @@ import polars as pl
 from backfill import encode
 from backfill.mapping import CompiledCall
 from backfill.prepare.frames import ROW_COLUMN, Frames
+from backfill.prepare.hints import hint_of
 from backfill.records import (
     FILE_COLUMN,
     INTERNAL_PREFIX,
@@ -79,7 +80,7 @@ def _problem(row: Mapping[str, object]) -> Problem:
         call=str(row["call"]),
         column=str(row["column"]),
         value=str(row["value"]),
-        hint=CODES[code].hint,
+        hint=hint_of(code, str(row["column"]), str(row["value"])),
     )
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ class Standing:
     problems: dict[str, int]
     doubts: Doubts
     history: tuple[tuple[float, RunState, int | None, str], ...]
+    dates: Mapping[str, tuple[str, str]] = field(default_factory=dict)  # as Summary.dates
     dry: bool = False
     left: bool = False  # its process ended without a word, killed say: no process is at work on it
 
@@ -51,6 +52,7 @@ def read_standing(ledger: Path, *, dry: bool = False, worked_on: bool = True, no
             by_code(reader.problems()),
             read_doubts(reader, now),
             tuple(reader.history()),
+            dates=reader.dates(),
             dry=dry,
             left=not (dry or worked_on) and reader.status().state in UNDER_WAY,
         )
@@ -61,7 +63,7 @@ def run_summary(standing: Standing) -> Summary:
     counts = standing.counts
     totals = DeliveryTotals(requests=counts.requests, retries=counts.retries, wire_bytes=counts.wire_bytes)
     seconds = (counts.last_ended_at or 0.0) - (counts.first_sent_at or 0.0)
-    return Summary(standing.status, counts, standing.problems, totals, seconds, dry=standing.dry)
+    return Summary(standing.status, counts, standing.problems, standing.dates, totals, seconds, dry=standing.dry)
 
 
 def standing_json(standing: Standing, *, listed: bool) -> dict[str, Any]:

@@ -24,6 +24,7 @@ class Summary:
     status: RunStatus
     counts: Counts
     problems: Mapping[str, int]  # code -> how often, warnings included
+    dates: Mapping[str, tuple[str, str]]  # call label -> first and last day of its timestamps, planned calls only
     totals: DeliveryTotals = field(default_factory=DeliveryTotals)
     seconds: float = 0.0
     dry: bool = False
@@ -49,6 +50,7 @@ class Summary:
             "bytes": {"json": counts.json_bytes, "wire": totals.wire_bytes},
             "seconds": round(self.seconds, 3),
             "problems": dict(sorted(self.problems.items())),
+            "dates": {call: {"earliest": first, "latest": last} for call, (first, last) in self.dates.items()},
         }
 
 
@@ -82,6 +84,7 @@ def failure_json(subject: Subject, error: BackfillError) -> dict[str, Any]:
         "bytes": {"json": 0, "wire": 0},
         "seconds": 0.0,
         "problems": {},
+        "dates": {},
     }
 
 
@@ -122,6 +125,9 @@ def summary_text(summary: Summary) -> str:
         f"  calls     {counts_text(calls)}",
         f"  batches   {'; '.join([batches, *sizes, duration_text(summary.seconds)])}",
     ]
+    if summary.dates:
+        ranges = [f"{call} {first} to {last}" for call, (first, last) in summary.dates.items()]
+        lines.append(f"  dated     {', '.join(ranges)}")
     if counts.refused:
         again = f"`backfill resume {record.run_id} --retry-rejected` tries them again"
         lines.append(f"  refused   {counts.refused:,} of the rejected calls by the target; {again}")

@@ -1,0 +1,53 @@
+"""What to do about one problem, where its value tells more than its code does."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from typing import Final
+
+from backfill.rules import CODES
+
+#: Units of one second in each epoch format.
+_A_SECOND: Final = {"epoch_s": 1, "epoch_ms": 10**3, "epoch_us": 10**6, "epoch_ns": 10**9}
+#: Dates that a history is likely to hold.
+_LIKELY: Final = (datetime(1980, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+#: Spreadsheets count days from here; the serial of 1970-01-01.
+_SERIAL_DAY_ZERO: Final = datetime(1899, 12, 30, tzinfo=UTC)
+_SERIAL_OF_1970: Final = 25_569
+
+
+def hint_of(code: str, column: str, value: str) -> str:
+    """The hint of a problem of that code, with this value in that column."""
+    return (epoch_hint(column, value) if code == "BF207" else "") or CODES[code].hint
+
+
+def epoch_hint(column: str, value: str) -> str:
+    """Which unit would make a likely date of a number that came out in 1970; nothing where none does."""
+    try:
+        number = Decimal(value)
+        seconds = {unit: float(number / scale) for unit, scale in _A_SECOND.items()}
+    except (InvalidOperation, OverflowError):
+        return ""
+    if not number:
+        return "0 stands for no time: leave such rows out with `when`, or let them be with `rules: {BF207: ignore}`"
+    for unit, since in seconds.items():
+        if date := _likely(_EPOCH, since):
+            return f"as {unit} {value} is of {date}: state `format: {unit}`"
+    if date := _likely(_SERIAL_DAY_ZERO, float(number) * 86_400):
+        quoted = '"' + column.replace('"', '""') + '"'
+        made = f"epoch_ms(CAST(round(({quoted} - {_SERIAL_OF_1970}) * 86400000) AS BIGINT))"
+        return (
+            f"as a spreadsheet's serial day {value} is of {date}: declare the column as number, and say {{sql: {made}}}"
+        )
+    return ""
+
+
+def _likely(start: datetime, seconds: float) -> str:
+    """The day so many seconds after the start, if it is a likely one."""
+    try:
+        moment = start + timedelta(seconds=seconds)
+    except (OverflowError, ValueError):
+        return ""
+    return f"{moment:%Y-%m-%d}" if _LIKELY[0] <= moment < _LIKELY[1] else ""
