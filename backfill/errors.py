@@ -5,6 +5,7 @@ BackfillError
 ├── JobError              2   a job or targets file is wrong; carries every fault found
 ├── GateError             4   --max-rejects was exceeded: nothing was sent
 ├── StoppedError          5   stopped and resumable: outage, retries spent, disk full
+│   └── StopAskedError    5   as it was asked to: --canary
 ├── RefusedError          6   source, mapping, target or key differ from the run's
 ├── LockedError           7   another process holds the run
 ├── TargetRefusedError    8   the target refused us: 401, 403, 404
@@ -69,6 +70,8 @@ class BackfillError(Exception):
     """What happened, and what to do next. Raised only through its subclasses."""
 
     exit_code = ExitCode.UNEXPECTED
+    #: It ended as somebody wanted it to: that is told as news, not as an error.
+    asked = False
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message)
@@ -121,6 +124,12 @@ class StoppedError(BackfillError):
     exit_code = ExitCode.STOPPED
 
 
+class StopAskedError(StoppedError):
+    """The run stopped as it was asked to, by --canary, and can be resumed."""
+
+    asked = True
+
+
 class RefusedError(BackfillError):
     """Source, mapping, target or key differ from those the run was prepared with."""
 
@@ -152,9 +161,10 @@ class LedgerError(BackfillError):
 
 
 class InterruptedRunError(BackfillError):
-    """Stopped by a signal, cleanly; exit code 130 for SIGINT, 143 for SIGTERM."""
+    """Stopped by a signal, cleanly, or by a no to the question; exit code 130, for SIGTERM 143."""
 
     exit_code = ExitCode.INTERRUPTED
+    asked = True
 
     def __init__(self, message: str, *, exit_code: ExitCode = ExitCode.INTERRUPTED, hint: str = "") -> None:
         super().__init__(message, hint=hint)

@@ -55,6 +55,21 @@ def test_a_target_that_cannot_be_reached(project: Project, key: str) -> None:
     assert (again.object["requests"], again.object["retries"], again.object["bytes"]["wire"]) == (0, 0, 0)
 
 
+@pytest.mark.parametrize("kind", ["compatible", "rudderstack", "segment"])
+def test_a_canary_is_no_error(project: Project, endpoint: str, key: str, kind: str) -> None:
+    """What was asked for is news; and a target that is not Segment's is not spoken of as if it were."""
+    profile = f"{{kind: {kind}, endpoint: '{endpoint}', write_key: '${{SEGMENT_WRITE_KEY}}'}}"
+    (project.folder / "targets.yaml").write_text(f"version: 1\ntargets:\n  prod: {profile}\n", encoding="utf-8")
+    options = [project.people(30), "--target", "prod", "--canary", "--yes"]
+    first, second = backfill("run", *options), backfill("run", *options)
+    assert (first.code, second.code) == (5, 5)
+    assert "Stopped after the first batch, as --canary asks: 10 calls were received" in first.err
+    assert "the first batch was sent before" in second.err
+    for result in (first, second):
+        assert "Error" not in result.err + result.out
+        assert ("Segment" in result.err + result.out) == (kind == "segment")
+
+
 def test_sandbox_summary_says_so(project: Project) -> None:
     """A rehearsal's summary begins with where nothing went."""
     result = backfill("run", project.people(5), "--target", "sandbox")

@@ -146,6 +146,8 @@ def test_question_before_a_live_run(project: Project, answer: str, code: int, de
         assert ended == code
         assert f"[y/N] {answer}\n" in re.sub(r"\x1b\[\d*m", "", text)
         assert sandbox.stats()["received"] == delivered
+        assert "Error" not in text
+        assert ("Nothing was sent, as the answer was no" in text) == (code != 0)
 
 
 def test_ctrl_c_at_the_question(project: Project) -> None:

@@ -239,6 +239,7 @@ def templates(repository: Path) -> list[re.Pattern[str]]:
 def foreign_words(message: str, patterns: list[re.Pattern[str]]) -> list[str]:
     """The words of a message that no text of the code holds, but for what it is filled in with."""
     own = re.sub(r': (\d+ )?\{".*\}$', "", message)  # a target's answer
+    own = own.replace("Stopped after", "stopped after", 1)  # a message by itself begins with a capital
     held = {at for pattern in patterns for match in pattern.finditer(own) for at in range(match.start(), match.end())}
     words = re.finditer(r"\S+", own)
     return [word[0] for word in words if word.start() not in held and not FILLED.fullmatch(word[0])]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from backfill.deliver import DeliveryEnd, TargetAccess
-from backfill.deliver.ending import canary_end
+from backfill.deliver.ending import canary_end, window_end
 from backfill.errors import counted
 from backfill.pipeline.delivering import doubt_text
 from backfill.records import Batch, Decision, DeliveryTotals
@@ -49,10 +49,18 @@ def test_canary() -> None:
 @pytest.mark.parametrize("decision", [None, *Decision])
 def test_doubts(decision: Decision | None) -> None:
     """Verbs and pronouns go with their nouns."""
-    one = doubt_text([Batch(1, 0, 1, 9, 0, 9, 0)], decision)
+    one = doubt_text([Batch(1, 0, 1, 9, 0, 9, 0)], decision, 60.0)
     assert one.startswith("1 call, ")
     assert " is " in one
     assert not re.search(r"\b(are|they)\b", one)
-    more = doubt_text([Batch(1, 0, 1, 9, 0, 9, 0), Batch(2, 0, 1, 9, 0, 9, 0)], decision)
+    more = doubt_text([Batch(1, 0, 1, 9, 0, 9, 0), Batch(2, 0, 1, 9, 0, 9, 0)], decision, 60.0)
     assert more.startswith("2 calls, ")
     assert " are " in more
+
+
+def test_doubts_of_a_target_that_remembers_nothing() -> None:
+    """There is no window that a batch of a minute ago could be past."""
+    batch = Batch(1, 0, 1, 9, 0, 9, 0)
+    for text in (doubt_text([batch], None, 0.0), window_end(DeliveryTotals(), (1,), 0.0).message):
+        assert "not known to drop" in text
+        assert "longer" not in text

@@ -87,14 +87,14 @@ def looked_at(job: Job) -> tuple[Schema, list[tuple[str, str, str]]]:
 def refuse_unstated_integrations(jobs: Sequence[Job]) -> None:
     """Raise JobError where a call does not say which destinations it may reach; live runs want it said.
 
-    Without `integrations`, Segment forwards history to every destination that is switched on.
+    Without `integrations`, Segment and its kin forward history to every destination that is switched on.
     """
     faults = [
         fault_at(
             Path(job.path),
             f"calls[{place}]",
             "`integrations` is not stated: a live run would reach every destination of the source",
-            "say which: `integrations: {All: false}` for none but Segment's own storage",
+            "say which: `integrations: {All: false}` for no destination but the target's own storage",
         )
         for job in jobs
         for place, call in enumerate(job.calls)

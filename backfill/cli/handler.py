@@ -59,7 +59,8 @@ def judged(session: Session, error: BaseException) -> ExitCode:
 
 
 def explain(session: Session, error: BackfillError) -> None:
-    """Say what went wrong and what to do, for a job file every fault of it."""
+    """Say what went wrong and what to do, for a job file every fault of it; what was asked for is no error."""
+    level = "warning" if error.asked else "error"
     if isinstance(error, JobError) and error.faults:
         for fault in error.faults:
             session.say(str(fault), "error", file=fault.file, line=fault.line, column=fault.column, path=fault.path)
@@ -68,9 +69,10 @@ def explain(session: Session, error: BackfillError) -> None:
         if error.message not in {f"{fault.path}: {fault.message}" for fault in error.faults}:  # said already
             session.say(f"{error.message}", "error")
     else:
-        session.say(f"Error: {error.message}", "error", exit_code=int(error.exit_code))
+        text = error.message[:1].upper() + error.message[1:] if error.asked else f"Error: {error.message}"
+        session.say(text, level, exit_code=int(error.exit_code))
     if error.hint:
-        session.say(f"Hint: {error.hint}", "error")
+        session.say(f"Hint: {error.hint}", level)
 
 
 def report_crash(session: Session, error: BaseException) -> None:

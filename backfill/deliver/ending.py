@@ -86,17 +86,17 @@ def window_end(totals: DeliveryTotals, batches: tuple[int, ...], window_seconds:
     """Batches are in doubt for longer than the target remembers ids; all that may go before them is sent."""
     # Only Segment's day is documented: any other target may remember longer than its profile says.
     longer = ". Where it drops repeated ids, its profile says for how long with `dedup_window`"
-    one = len(batches) == 1
+    are = f"{len(batches):,} {'batch is' if len(batches) == 1 else 'batches are'} in doubt"
     listed = ", ".join(map(str, batches[:LISTED])) + (", ..." if len(batches) > LISTED else "")
+    message = f"{are} for longer than the target remembers ids, or for an unknown time ({listed})"
+    if not window_seconds:
+        message = f"{are}, and the target is not known to drop what it has already ({listed})"
     return DeliveryEnd(
         EndKind.STOPPED,
         totals,
         ExitCode.STOPPED,
         StopReason.WINDOW,
-        message=(
-            f"{len(batches):,} {'batch is' if one else 'batches are'} in doubt for longer than the target remembers"
-            f" ids, or for an unknown time ({listed}): sent again, the calls could arrive twice"
-        ),
+        message=f"{message}: sent again, the calls could arrive twice",
         hint=(
             "look in the source whether their calls arrived; then `backfill resume --in-doubt resend` sends them again,"
             " and `--in-doubt skip` leaves them as they are, for good"

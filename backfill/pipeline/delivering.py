@@ -16,6 +16,7 @@ from backfill.errors import (
     ExitCode,
     InterruptedRunError,
     LedgerError,
+    StopAskedError,
     StoppedError,
     TargetRefusedError,
     counted,
@@ -31,7 +32,7 @@ from backfill.records import Batch, Decision, DeliveryTotals
 from backfill.spool import Spool
 from backfill.state import RunFolder, StateFolder
 from backfill.targets import Target
-from backfill.verdict import Patience
+from backfill.verdict import Patience, StopReason
 
 LOG = logging.getLogger(__name__)
 
@@ -155,6 +156,8 @@ def judged(
             "interrupted; what was sent is recorded", exit_code=signal_code, hint=hint
         )
     message = f"{end.message}: {end.answer}" if end.answer else end.message
+    if end.reason is StopReason.CANARY:
+        return end.exit_code, StopAskedError(message, hint=hint)
     kind = TargetRefusedError if end.exit_code is ExitCode.TARGET_REFUSED else StoppedError
     return end.exit_code, kind(message, hint=hint)
 
@@ -183,14 +186,14 @@ def canary_over(counts: Counts, target: Target, options: Options) -> StoppedErro
     if not (options.canary and counts.delivered and left):
         return None
     received = counted(counts.delivered, "call of this run was", "calls of this run were")
-    return StoppedError(
+    return StopAskedError(
         f"--canary: the first batch was sent before, {received} received; nothing was sent now",
         hint=f"look in {source_in_words(target)} whether they arrived; the rest is sent where --canary is left out",
     )
 
 
-def doubt_text(old: Sequence[Batch], decision: Decision | None) -> str:
-    """What becomes of batches in doubt past the window; empty where there are none."""
+def doubt_text(old: Sequence[Batch], decision: Decision | None, window: float) -> str:
+    """What becomes of batches in doubt past the window of so many seconds; empty where there are none."""
     if not old:
         return ""
     calls = sum(batch.calls for batch in old)
@@ -200,10 +203,10 @@ def doubt_text(old: Sequence[Batch], decision: Decision | None) -> str:
         Decision.SKIP: f"{are} left so for good, as --in-doubt skip asks",
         None: f"{are} not sent again unless --in-doubt resend says so",
     }
-    return (
-        f"{counted(calls, 'call', 'calls')}, for longer than the target remembers ids (or nobody knows how long),"
-        f" {becomes[decision]}"
-    )
+    how = "for longer than the target remembers ids (or nobody knows how long)"
+    if not window:
+        how = "which the target is not known to drop where it has them already"
+    return f"{counted(calls, 'call', 'calls')}, {how}, {becomes[decision]}"
 
 
 def confirmation(ledger: Ledger, target: Target, options: Options, around: Surroundings) -> Confirmation:
@@ -236,5 +239,5 @@ def confirmation(ledger: Ledger, target: Target, options: Options, around: Surro
         rate=rate,
         seconds=calls / rate if rate else None,
         state_folder=state_folder,
-        doubt=doubt_text(old, options.in_doubt),
+        doubt=doubt_text(old, options.in_doubt, target.dedup_window),
     )

@@ -122,9 +122,10 @@ def kept_back(
     go = silent or around.confirm(confirmation(ledger, target, options, around))
     if go and not around.stop.is_set():
         return None
-    return InterruptedRunError(
-        "nothing was sent", hint=f"what was prepared is kept: `backfill resume {folder.run_id}` goes on with it"
-    )
+    hint = f"what was prepared is kept: `backfill resume {folder.run_id}` goes on with it"
+    if around.stop.is_set():
+        return InterruptedRunError("interrupted; nothing was sent", hint=hint)
+    return InterruptedRunError("nothing was sent, as the answer was no", hint=hint)
 
 
 def record_of(work: Work, state: StateFolder, folder: RunFolder, now: Fingerprint) -> RunRecord:

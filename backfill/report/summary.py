@@ -141,7 +141,7 @@ def summary_text(summary: Summary) -> str:
     if summary.look:
         lines.append(f"  {summary.look}")
     if summary.status.state is RunState.STOPPED and summary.status.detail:
-        lines.append(f"  stopped   {summary.status.detail}")
+        lines.append(f"  ended     {summary.status.detail}")
     return "\n".join(lines)
 
 
