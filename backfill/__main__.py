@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import NoReturn
 
 #: Objects made before the collector looks for garbage. Loading libraries makes hundreds of thousands, and no garbage.
@@ -35,11 +34,16 @@ def program() -> NoReturn:
     At once: all that is to last is durable by now, and Python's own end would look through every library for garbage
     once more, which takes 0.2 seconds.
     """
+    try:
+        from backfill.cli.streams import set_up_streams
+
+        set_up_streams()
+    except KeyboardInterrupt:
+        os._exit(130)
     code = main()
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):  # nobody reads any more, or it is closed
-            stream.flush()
+        stream.flush()
     os._exit(code)
 
 

@@ -11,6 +11,7 @@ import pytest
 from backfill.cli.group import VERBS
 from backfill.cli.group import backfill as cli
 from backfill.cli.handler import handled
+from backfill.cli.here import Here
 from backfill.cli.session import Session
 from backfill.state import StateFolder
 from tests.projects import Project, backfill
@@ -78,7 +79,7 @@ def test_0_again_without_a_request(project: Project) -> None:
 
 def test_1_unexpected_failure_leaves_a_report(tmp_path: Path) -> None:
     """A defect of ours is exit 1 with a report of versions and places in the code, without values."""
-    session = Session(state_folder=tmp_path)
+    session = Session(here=Here(state=tmp_path))
 
     def broken() -> None:
         secret = "ada@example.org"

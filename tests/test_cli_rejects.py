@@ -75,7 +75,7 @@ def test_rejects_prefers_the_run(project: Project) -> None:
     backfill("dry-run", job)
     alone = backfill("status", "people", "--state-dir", project.state)
     assert alone.out.startswith("DRY RUN")
-    assert "only dry runs: people-dry" in backfill("status", "--state-dir", project.state).err
+    assert "There are dry runs: people-dry" in backfill("status", "--state-dir", project.state).err
     backfill("run", job, "--target", "sandbox")
     assert backfill("rejects", "people", "--state-dir", project.state).out.startswith("people-sandbox")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zlib
 
 from backfill.sandbox import Sandbox
@@ -32,9 +33,11 @@ def test_status(project: Project) -> None:
     backfill("run", project.people(5, name="first"), "--target", "sandbox")
     backfill("run", project.people(6, name="second"), "--target", "sandbox")
     table = backfill("status", "--state-dir", project.state)
-    assert [line.split()[0].split("-")[0] for line in table.out.splitlines()] == ["RUN", "second", "first"]
+    assert [line.split("-")[0] for line in table.out.splitlines() if not line.startswith(" ")] == ["second", "first"]
     one = backfill("status", "first", "--state-dir", project.state)
     assert "finished (exit 0)" in one.out
+    (ledger,) = re.findall(r"^  ledger +(.*)$", one.out, re.MULTILINE)
+    assert StateFolder(project.state).runs()[1].ledger.samefile(ledger)
     assert backfill("status", "--state-dir", project.folder / "nowhere").code == 0
 
 
@@ -51,3 +54,37 @@ def test_status_of_a_killed_run(project: Project) -> None:
     assert "delivering (no process)" in backfill("status", "--state-dir", project.state).out
     one = backfill("status", "people", "--state-dir", project.state)
     assert "none is at work on it" in one.out
+
+
+def counts_of(table: str, run: str) -> dict[str, int]:
+    """The columns of a run in the table, by their titles."""
+    lines = table.splitlines()
+    titles = re.findall(r"[A-Z]+(?: [A-Z]+)*", lines[0])
+    (at,) = [place for place, line in enumerate(lines) if line.startswith(run)]
+    numbers = [int(cell.replace(",", "")) for cell in lines[at + 1].split()]
+    return dict(zip(titles, numbers, strict=True))
+
+
+def test_the_table_adds_up(project: Project) -> None:
+    """Its columns add up on screen, repeated ids and what earlier runs delivered included, within 80 columns."""
+    job = project.people(20, bad=[3])
+    backfill("run", job, "--target", "sandbox")
+    source = project.rows(26, bad=[3])
+    source.write_text(source.read_text(encoding="utf-8") + source.read_text(encoding="utf-8").splitlines()[-1] + "\n")
+    assert backfill("run", job, "--target", "sandbox", "--only-new").code == 3
+    table = backfill("status", "--state-dir", project.state).out
+    assert counts_of(table, "people") == {
+        "PLANNED": 27, "DELIVERED": 6, "REJECTED": 1, "DUPLICATE": 1, "BEFORE": 19, "IN DOUBT": 0, "PENDING": 0,
+    }  # fmt: skip
+    assert max(map(len, table.splitlines())) <= 80
+
+
+def test_targets_are_told_apart(project: Project, key: str) -> None:
+    """Two runs of a job to two endpoints of one kind show where each went."""
+    job = project.people(3)
+    with Sandbox() as one, Sandbox() as other:
+        for sandbox in (one, other):
+            assert backfill("run", job, "--target", "segment", "--endpoint", sandbox.endpoint, "--yes").code == 0
+        table = backfill("status", "--state-dir", project.state).out
+        assert one.endpoint in table
+        assert other.endpoint in table

@@ -51,7 +51,9 @@ class ArchiveReader:
                 return cls(manifest, [mapped(folder / file.name, file.records) for file in manifest.files])
             except (OSError, ValueError) as error:
                 if attempt + 1 == _TRIES or read_manifest(folder) == manifest:
-                    raise LedgerError(f"{folder}: {error}", hint="`run --only-new` makes it again") from error
+                    raise LedgerError(
+                        f"{folder}: {error}", hint="`backfill run JOB --only-new` makes it again"
+                    ) from error
         return None
 
     def __len__(self) -> int:

@@ -101,7 +101,7 @@ class Archive:
             for (suffix, _), check in zip(COLUMNS[:2], file.checks, strict=False):
                 path = (self.folder / file.name).with_suffix(suffix)
                 if checksum(path) != check:
-                    raise LedgerError(f"{path} is damaged", hint="`run --only-new` makes it again")
+                    raise LedgerError(f"{path} is damaged", hint="`backfill run JOB --only-new` makes it again")
         return reader
 
     def forget(self) -> None:
@@ -144,7 +144,7 @@ class Archive:
             merge(sources, writer, memory_records=self._memory)
             writer.finish()
         except (OSError, ValueError) as error:
-            raise LedgerError(f"{self.folder}: {error}", hint="`run --only-new` makes it again") from error
+            raise LedgerError(f"{self.folder}: {error}", hint="`backfill run JOB --only-new` makes it again") from error
         finally:
             writer.close()
         self._publish(manifest, many, name, writer)

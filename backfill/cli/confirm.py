@@ -70,7 +70,7 @@ def refuse_without_terminal(*, yes: bool) -> None:
     """Raise UsageError where nobody could be asked and nobody has said --yes."""
     if not yes and not sys.stdin.isatty():
         raise UsageError(
-            "a live run without a terminal needs --yes", hint="look at `backfill dry-run` first, then add --yes"
+            "a live run without a terminal needs --yes", hint="look at `backfill dry-run JOB` first, then add --yes"
         )
 
 
@@ -79,7 +79,7 @@ def ask(session: Session, asked: Confirmation, *, yes: bool, stop: threading.Eve
 
     Returns whether to go on. Anything but `y` or `yes` is a no.
     """
-    session.say(confirmation_text(asked), "warning")
+    session.say(confirmation_text(asked), "warning", lines=True)
     if yes:
         return True
     session.ask("Send? [y/N] ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from importlib import import_module
 
 import click
@@ -42,6 +43,27 @@ class Verbs(click.Group):
             return None
         command: click.Command = import_module(f"backfill.cli.{module}").command
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The verb that is meant.
+
+        Raises:
+            click.UsageError: There is none of that name.
+        """
+        name = args[0]
+        if name not in VERBS and not name.startswith("-"):
+            raise click.UsageError(f"there is no verb {name!r}: {meant(name)}", ctx)
+        return super().resolve_command(ctx, args)
+
+
+def meant(word: str) -> str:
+    """What may have been meant by a word that stands in the place of a verb."""
+    if word.endswith((".yaml", ".yml")):
+        return f"say what to do with the job, `backfill check {word}` or `backfill run {word}`"
+    close = get_close_matches(word.lower().replace("_", "-"), VERBS, n=2)
+    return f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(VERBS)}"
 
 
 @click.group(

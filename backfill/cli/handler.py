@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import platform
-import sys
-import tempfile
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,7 +13,8 @@ from pathlib import Path
 import click
 
 from backfill import __version__
-from backfill.cli.session import Session, silence
+from backfill.cli.here import near
+from backfill.cli.session import Session
 from backfill.disk import disk_stop
 from backfill.errors import BackfillError, ExitCode, JobError
 
@@ -48,14 +48,26 @@ def judged(session: Session, error: BaseException) -> ExitCode:
         session.say("Interrupted.", "error")
         code = ExitCode.INTERRUPTED
     elif isinstance(error, click.ClickException):
-        error.show()
+        tell_usage(session, error)
         code = ExitCode.USAGE
-    elif isinstance(error, BrokenPipeError):
-        # The reader of stdout went away (`| head`): nobody is left to tell, and Python is not to try again at exit.
-        silence(sys.stdout)
+    elif isinstance(error, SystemExit):  # click's way out of the completion of a shell
+        code = ExitCode.UNEXPECTED if error.code else ExitCode.DELIVERED
     else:
         report_crash(session, error)
     return code
+
+
+def tell_usage(session: Session, error: click.ClickException) -> None:
+    """Say what is wrong with the command line, below how the verb is used."""
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        session.say(error.format_message(), "error", lines=True)
+        return
+    if context is not None:
+        session.say(context.get_usage(), "error", lines=True)
+        if context.command_path != "backfill":
+            session.say(f"Try `{context.command_path} --help`.", "error")
+    session.say(f"Error: {error.format_message()}", "error", exit_code=int(ExitCode.USAGE))
 
 
 def explain(session: Session, error: BackfillError) -> None:
@@ -63,11 +75,12 @@ def explain(session: Session, error: BackfillError) -> None:
     level = "warning" if error.asked else "error"
     if isinstance(error, JobError) and error.faults:
         for fault in error.faults:
-            session.say(str(fault), "error", file=fault.file, line=fault.line, column=fault.column, path=fault.path)
+            there = replace(fault, file=near(fault.file)) if fault.file else fault
+            session.say(str(there), "error", file=fault.file, line=fault.line, column=fault.column, path=fault.path)
             if fault.hint:
                 session.say(f"    {fault.hint}", "error")
         if error.message not in {f"{fault.path}: {fault.message}" for fault in error.faults}:  # said already
-            session.say(f"{error.message}", "error")
+            session.say(f"Error: {error.message}", "error")
     else:
         text = error.message[:1].upper() + error.message[1:] if error.asked else f"Error: {error.message}"
         session.say(text, level, exit_code=int(error.exit_code))
@@ -76,13 +89,20 @@ def explain(session: Session, error: BackfillError) -> None:
 
 
 def report_crash(session: Session, error: BaseException) -> None:
-    """Write the crash report and say where it is. Neither holds a value of a row, a local variable or a key."""
+    """Write the crash report and say where it is. Neither holds a value of a row, a local variable or a key.
+
+    Where there is no state directory yet, nothing is left anywhere: the report is said.
+    """
     moment = datetime.now(UTC)
     text = crash_text(error, moment)
     path = write_crash(text, session.state_folder, moment)
-    where = f"The report is in {path}" if path else "The report could not be written"
-    session.say(f"Unexpected failure: {type(error).__name__}. {where}; it holds no data of yours.", "error")
-    session.say("Hint: please send it with an issue; what was delivered is recorded, so `backfill resume` is safe.")
+    where = f"The report is in {near(path)}" if path else "The report is this"
+    session.say(f"Error: unexpected failure: {type(error).__name__}. {where}; it holds no data of yours.", "error")
+    if path is None:
+        session.say(text.rstrip(), "error", lines=True)
+    session.say(
+        "Hint: please send it with an issue; what was delivered is recorded, so that the same command is safe.", "error"
+    )
 
 
 def crash_text(error: BaseException, moment: datetime) -> str:
@@ -108,17 +128,15 @@ def crash_text(error: BaseException, moment: datetime) -> str:
 
 
 def write_crash(text: str, state_folder: Path | None, moment: datetime) -> Path | None:
-    """Write the report into the state directory, or where there is none, into the system's folder for such files."""
-    name = f"crash-{moment:%Y%m%dT%H%M%S}-{moment.microsecond:06d}.txt"
-    # Only into a state directory that is there: making one here would leave half of one.
-    own = [state_folder / "crashes"] if state_folder is not None and state_folder.is_dir() else []
-    for folder in [*own, Path(tempfile.gettempdir())]:
-        try:
-            folder.mkdir(mode=0o700, exist_ok=True)
-            path = folder / name
-            path.touch(mode=0o600)
-            path.write_text(text, encoding="utf-8")
-        except OSError:
-            continue
-        return path
-    return None
+    """Write the report into the state directory; None where there is none, or it cannot be written there."""
+    if state_folder is None or not state_folder.is_dir():  # making one here would leave half of one
+        return None
+    folder = state_folder / "crashes"
+    path = folder / f"crash-{moment:%Y%m%dT%H%M%S}-{moment.microsecond:06d}.txt"
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(text, encoding="utf-8")
+    except OSError:
+        return None
+    return path

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from backfill.cli.session import Session, set_up_logs
 
@@ -30,9 +31,21 @@ def speaking(command: Command) -> Command:
     @wraps(command)
     def wrapped(session: Session, *, verbose: int, quiet: bool, log_format: str, **others: object) -> object:
         set_up_logs(session, verbose=verbose, quiet=quiet, log_format=log_format)
+        session.here.given = typed_options()
         return command(session, **others)
 
     return click.pass_obj(wrapped)
+
+
+def typed_options() -> dict[str, str]:
+    """The options of this command line that say where something is or goes, as they were typed."""
+    context = click.get_current_context()
+    names = {"--state-dir": "state_dir", "--target": "target", "--targets": "targets", "--endpoint": "endpoint"}
+    return {
+        option: str(context.params[name])
+        for option, name in names.items()
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
 
 
 def state_option(command: Command) -> Command:
@@ -42,6 +55,11 @@ def state_option(command: Command) -> Command:
         type=FOLDER,
         help="Where runs are kept [default: .backfill beside the nearest targets.yaml, else beside the job file].",
     )(command)
+
+
+def dry_option(command: Command) -> Command:
+    """--dry-run."""
+    return click.option("--dry-run", is_flag=True, help="Of dry runs: of all, or of the one of JOB.")(command)
 
 
 def output_option(command: Command) -> Command:

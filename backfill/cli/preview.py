@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from backfill.cli.options import JOB, progress_option, speaking, state_option, target_options
+from backfill.cli.options import JOB, progress_option, speaking, target_options
 from backfill.cli.session import Session
+from backfill.errors import counted
+
+if TYPE_CHECKING:
+    from backfill.pipeline import Preview
 
 
 @click.command("preview", short_help="Rows in, calls out; nothing sent.")
 @click.argument("job", type=JOB)
 @click.option("-n", "--rows", type=click.IntRange(1), default=5, show_default=True, help="So many rows.")
 @target_options
-@state_option
 @progress_option
 @speaking
 def command(
@@ -25,7 +29,6 @@ def command(
     target: str | None,
     targets: Path | None,
     endpoint: str | None,
-    state_dir: Path | None,
     no_progress: bool,
 ) -> None:
     """\b
@@ -33,30 +36,42 @@ def command(
 
     Show the first rows of the source and the calls they become, or why they do not become any.
 
-    The source is staged whole, once: a dry run or a run after it uses what was staged.
+    No more of the source is read than is shown, but where it has a query: that may need all of it.
     """  # noqa: D205, D301, D415
     from backfill.cli.checking import refuse_unfit
     from backfill.cli.interrupts import interruptible
     from backfill.cli.running import staging_around
-    from backfill.cli.settings import TargetOptions, load_jobs, rehearsal_target, state_folder
-    from backfill.pipeline import Rehearsal, preview_job
+    from backfill.cli.settings import TargetOptions, load_jobs, rehearsal_target
+    from backfill.pipeline import preview_job
+    from backfill.pipeline.sampling import needs_all
     from backfill.report import preview_text
 
     (loaded,) = load_jobs([job])
     chosen = rehearsal_target(session, TargetOptions(target or "", targets, endpoint), job.parent)
-    state = state_folder(session, state_dir, job)
     refuse_unfit([loaded])
+    if needs_all(loaded):
+        session.say("The source is read whole: its query may need all of it.")
     found = interruptible(
         session,
         lambda interrupts: preview_job(
-            Rehearsal(
-                loaded,
-                staging_around(session, state, interrupts, shown=not no_progress),
-                chosen.name,
-                chosen.id_scope,
-                chosen.limits,
-            ),
+            loaded,
+            staging_around(session, interrupts, shown=not no_progress),
             rows,
+            id_scope=chosen.id_scope,
+            limits=chosen.limits,
         ),
     )
-    session.data(preview_text(found, query=loaded.source.query is not None))
+    tell_unread(session, found)
+    if found.rows:
+        session.data(preview_text(found.rows, query=loaded.source.query is not None), raw=True)
+
+
+def tell_unread(session: Session, found: Preview) -> None:
+    """Say which records could not be read, and why there is nothing to show where there is not."""
+    from backfill.report import problem_line
+
+    for problem in found.unreadable:
+        session.say(f"{problem.code} {problem_line(problem)}", "warning")
+    if not found.rows:
+        left_out = f", {found.filtered:,} of them left out by `where`" if found.filtered else ""
+        session.say(f"There is nothing to show: {counted(found.read, 'record', 'records')} read{left_out}.")

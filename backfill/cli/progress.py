@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TextIO
+from typing import TYPE_CHECKING, Self
 
-from backfill.cli.session import Session, silence
+from backfill.cli.session import Session
 
 if TYPE_CHECKING:
     from tqdm import tqdm  # type: ignore[import-untyped]  # it has no types
@@ -15,30 +15,6 @@ if TYPE_CHECKING:
 #: A bar is drawn at most this often, in seconds.
 REDRAW_SECONDS = 0.2
 MEGABYTE = 1_000_000
-
-
-class Terminal:
-    """A terminal that may go away while a bar is drawn on it: a run does not end for that."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self.stream = stream
-
-    def write(self, text: str) -> None:
-        """Write, or be silent from here on."""
-        try:
-            self.stream.write(text)
-        except OSError:
-            silence(self.stream)
-
-    def flush(self) -> None:
-        """Flush, or be silent from here on."""
-        try:
-            self.stream.flush()
-        except OSError:
-            silence(self.stream)
-
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 (whatever tqdm asks a stream for)
-        return getattr(self.stream, name)
 
 
 class Bars:
@@ -64,11 +40,11 @@ class Bars:
             unit=f" {unit}",
             unit_scale=True,
             mininterval=REDRAW_SECONDS,
-            file=Terminal(sys.stderr),
+            file=sys.stderr,
             dynamic_ncols=True,
             leave=True,
         )
-        self.session.writer = lambda text: tqdm.write(text, file=Terminal(sys.stderr))
+        self.session.writer = lambda text: tqdm.write(text, file=sys.stderr)
 
     def advance(self, done: int, size: int) -> None:
         """So much of the step is done: things and bytes, both counted from the step's beginning."""

@@ -2,73 +2,99 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from backfill.cli.options import speaking, state_option
+from backfill.cli.here import near
+from backfill.cli.options import dry_option, speaking, state_option
 from backfill.cli.session import Session
-from backfill.errors import counted
+from backfill.errors import BackfillError, ExitCode, counted, worst
+
+if TYPE_CHECKING:
+    from backfill.state import RunFolder, StateFolder
 
 
 @click.command("rejects", short_help="Rows that were not sent, each with its reason.")
-@click.argument("run", required=False)
+@click.argument("run", required=False, metavar="[RUN|JOB]")
 @click.option(
     "--export",
-    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    type=click.Path(path_type=Path),
     metavar="FILE",
     help="Write all of them with the rows' own columns: .csv, .parquet or .ndjson.",
 )
 @click.option("--force", is_flag=True, help="Let --export overwrite a file that is there.")
+@dry_option
 @state_option
 @speaking
-def command(session: Session, *, run: str | None, export: Path | None, force: bool, state_dir: Path | None) -> None:
+def command(
+    session: Session, *, run: str | None, export: Path | None, force: bool, dry_run: bool, state_dir: Path | None
+) -> int:
     """\b
     backfill rejects
-    backfill rejects users-sandbox-g1-1b2c3d4e --export rejects.csv
+    backfill rejects jobs/01-users.yaml --export rejects.csv
+    backfill rejects jobs/01-users.yaml --dry-run
 
-    List the rows that were not sent, of all runs or of one; a dry run's where it is named.
+    List the rows that were not sent, of all runs, of one, or of those of a job file; --dry-run: of dry runs.
     """  # noqa: D205, D301, D415
-    from backfill.cli.runs import located, named_run
-    from backfill.cli.settings import state_folder
-    from backfill.report import FORMATS, export_rejects, rejects_table
-    from backfill.state import StateFolder
+    from backfill.cli.runs import meant_runs
 
-    state = StateFolder(state_folder(session, state_dir))
-    folders = [named_run(state, run, dry=True)[0]] if run else state.runs()
+    state, folders = meant_runs(session, run, state_dir, dry=dry_run)
     if export is not None:
-        from backfill.pipeline.export_place import export_place
-
-        export = export_place(export, state, suffixes=FORMATS, force=force)
+        write_export(session, state, folders, export, force=force)
+        return ExitCode.DELIVERED
     if not folders:
-        session.say(f"There are no runs in {state.path}.")
+        tell_none(session, state, dry=dry_run)
+    return worst([show_rejects(session, state, folder) for folder in folders])
+
+
+def tell_none(session: Session, state: StateFolder, *, dry: bool) -> None:
+    """Say that there are no runs, where they were looked for, and what there is instead."""
+    from backfill.pipeline.finding import ids, others_hint
+
+    session.say(f"There are no {'dry runs' if dry else 'runs'} in {near(state.path)}.")
+    other = ids(state.runs() if dry else state.rehearsals.runs())
+    if other:
+        session.say(f"There are {f'runs: {other}' if dry else f'dry runs: {other} (--dry-run shows them)'}.")
+    else:
+        session.say(f"Hint: {others_hint(state, [])}")
+
+
+def write_export(session: Session, state: StateFolder, folders: list[RunFolder], export: Path, *, force: bool) -> None:
+    """Write the rejects of the runs to a file.
+
+    Raises:
+        UsageError: The file is one that is not to be overwritten.
+        LedgerError: A run is damaged.
+    """
+    from backfill.pipeline.export_place import export_place
+
+    place = export_place(export, state, force=force)
+    if not folders:
+        tell_none(session, state, dry=False)
         return
-    with damage_told(state.path):
-        frames = {folder.run_id: located(folder) for folder in folders}
-        if export is not None:
-            count = export_rejects(list(frames.values()), export)
-            session.say(f"{counted(count, 'reject', 'rejects')} written to {export}")
-            return
-        for run_id, frame in frames.items():
-            table = rejects_table([frame])
-            if table:
-                session.data(f"{run_id}\n{table}\n")
-            else:
-                session.say(f"{run_id}: every row was sent.")
+    from backfill.report import export_rejects
+
+    count = export_rejects(folders, place)
+    session.say(f"{counted(count, 'reject', 'rejects')} written to {near(place)}")
 
 
-@contextmanager
-def damage_told(state: Path) -> Iterator[None]:
-    """Tell a file of rejects that polars cannot read as what it is: damage (or another run's file)."""
-    import polars as pl
+def show_rejects(session: Session, state: StateFolder, folder: RunFolder) -> ExitCode:
+    """List the rejects of one run and say what became of its other rows; returns the exit code."""
+    from backfill.cli.handler import explain
+    from backfill.cli.runs import places_of, standing_of
+    from backfill.report import accounts_text, list_rejects, reject_lines
 
-    from backfill.errors import LedgerError
-
+    session.here.run_id = folder.run_id
     try:
-        yield
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
-        raise LedgerError(
-            f"a file of rejects in {state} is damaged", hint="name a run to see which; the runs themselves are not hurt"
-        ) from error
+        standing = standing_of(state, folder)
+        listing = list_rejects(folder)
+        lines = reject_lines(listing, places_of(folder), more="`backfill rejects RUN --export FILE` writes them all")
+    except BackfillError as error:
+        explain(session, error)
+        return ExitCode(error.exit_code)
+    if lines:
+        session.data("\n".join([folder.run_id, *(f"  {line}" for line in lines)]))
+    session.say(f"{folder.run_id}: {accounts_text(standing)}")
+    return ExitCode.DELIVERED

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from backfill.cli.here import near
 from backfill.cli.options import (
     DeliveryOptions,
     delivery_options,
@@ -19,7 +20,7 @@ from backfill.cli.session import Session
 
 
 @click.command("resume", short_help="Finish sending what was prepared.")
-@click.argument("run", required=False)
+@click.argument("run", required=False, metavar="[RUN|JOB]")
 @click.option("--retry-rejected", is_flag=True, help="Try again what the target refused, also of a finished run.")
 @run_target_options
 @state_option
@@ -43,6 +44,7 @@ def command(
     """\b
     backfill resume
     backfill resume orders-2019-2024-segment-g1-3f9a1c20
+    backfill resume jobs/orders.yaml
 
     Finish a run that stopped: the same bytes, without looking at its job file or its source again.
 
@@ -55,13 +57,17 @@ def command(
     from backfill.cli.confirm import refuse_without_terminal
     from backfill.cli.interrupts import interruptible
     from backfill.cli.running import Delivery, resume_one, run_options
-    from backfill.cli.runs import named_run, target_of, unfinished_run
-    from backfill.cli.settings import TargetOptions, state_folder
-    from backfill.state import StateFolder
+    from backfill.cli.runs import state_and_job, target_of
+    from backfill.cli.settings import TargetOptions
+    from backfill.pipeline.finding import named_run, run_to_resume, runs_of_job, unfinished_run
 
     options = run_options(asked, retry_rejected=retry_rejected)
-    state = StateFolder(state_folder(session, state_dir))
-    folder, status = named_run(state, run) if run else unfinished_run(state, refused=retry_rejected)
+    state, job = state_and_job(session, run, state_dir)
+    if job is not None:
+        folder, status = run_to_resume(runs_of_job(state, job), state, refused=retry_rejected)
+    else:
+        folder, status = named_run(state, run) if run else unfinished_run(state, refused=retry_rejected)
+    session.here.run_id, session.here.job = folder.run_id, near(status.record.job_file)
     access = target_of(state, status.record, TargetOptions(target or "", targets, endpoint))
     if access.live:
         refuse_without_terminal(yes=asked.yes)

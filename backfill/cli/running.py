@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +11,7 @@ from backfill.cli import settings
 from backfill.cli.checking import refuse_unfit, refuse_unstated_integrations
 from backfill.cli.confirm import ask, refuse_without_terminal
 from backfill.cli.handler import explain
+from backfill.cli.here import near
 from backfill.cli.interrupts import Interrupts
 from backfill.cli.options import DeliveryOptions
 from backfill.cli.progress import Bars
@@ -91,6 +92,7 @@ def deliver_one(delivery: Delivery, job: Job, target: Target, state: Path, inter
     """Run one job, show how it ended, and return its exit code."""
     from backfill.pipeline import run_job
 
+    delivery.session.here.job = near(job.path)
     folder = StateFolder(state).find(job.name, target.kind, target.identity, job.generation)
     return told(
         delivery,
@@ -127,6 +129,7 @@ def told(
 ) -> ExitCode:
     """Do the work with progress bars, then show how it ended or why it could not; returns its exit code."""
     session = delivery.session
+    session.here.run_id = subject.run_id
     with Bars(session, shown=delivery.progress) as bars:
         try:
             end = work(surroundings(delivery, state, interrupts, bars))
@@ -134,7 +137,7 @@ def told(
             bars.end()
             explain(session, error)
             if delivery.output == "json":
-                session.data(json.dumps(failure_json(subject, error), ensure_ascii=False))
+                session.record(failure_json(subject, error))
             return interrupts.exit_code if isinstance(error, InterruptedRunError) else ExitCode(error.exit_code)
     return show_end(session, end, output=delivery.output, interrupted=interrupts.exit_code, dry=dry)
 
@@ -154,14 +157,15 @@ def surroundings(delivery: Delivery, state: Path, interrupts: Interrupts, bars: 
         signal_code=lambda: interrupts.exit_code,
         progress=bars,
         say=delivery.session.say,
+        made=delivery.session.tell_made,
         confirm=confirm,
     )
 
 
-def staging_around(session: Session, state: Path, interrupts: Interrupts, *, shown: bool) -> Surroundings:
-    """The surroundings of work that only stages."""
+def staging_around(session: Session, interrupts: Interrupts, *, shown: bool) -> Surroundings:
+    """The surroundings of work that keeps nothing: it has no state directory."""
     return Surroundings(
-        state_folder=state,
+        state_folder=Path(os.devnull),
         stop=interrupts.stop,
         abort=interrupts.abort,
         staging=interrupts.staging,

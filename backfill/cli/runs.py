@@ -1,69 +1,42 @@
-"""Runs by name, as `resume`, `status` and `rejects` find them."""
+"""What RUN comes to, and the target of a run that is there."""
 
 from __future__ import annotations
 
-import json
-import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import polars as pl
-
-from backfill.cli.settings import TargetOptions, chosen_target
-from backfill.errors import JobError, UsageError
-from backfill.job import fingerprint, load_job
-from backfill.job.models import Job
-from backfill.ledger import LedgerReader, RunRecord, RunState, RunStatus
-from backfill.pipeline.rehearsal import DRY_RUNS_FOLDER
-from backfill.report import Standing, read_standing, rejects_frame, with_line_column, with_query
+from backfill.cli.here import near
+from backfill.cli.session import Session
+from backfill.cli.settings import TargetOptions, chosen_target, state_folder
+from backfill.ledger import LedgerReader, RunRecord
+from backfill.pipeline.finding import is_dry, is_job_file, named_run, refuse_lost, runs_in, runs_of_job, worked_on
 from backfill.state import RunFolder, StateFolder
-from backfill.targets import Target
+
+if TYPE_CHECKING:
+    from backfill.report import Standing
+    from backfill.targets import Target
 
 
-def status_of(folder: RunFolder) -> RunStatus:
-    """Where a run stands.
-
-    Raises:
-        LedgerError: Its ledger is gone or cannot be read.
-    """
-    refuse_lost(folder)
-    with LedgerReader(folder.ledger) as reader:
-        return reader.status()
+def state_and_job(session: Session, run: str | None, option: Path | None) -> tuple[StateFolder, Path | None]:
+    """The state directory in which RUN is looked for, and the job file where RUN is one."""
+    job = Path(run) if run and is_job_file(run) else None
+    return StateFolder(state_folder(session, option, job)), job
 
 
-def refuse_lost(folder: RunFolder) -> None:
-    """Raise LedgerError where the ledger of the run is gone."""
-    _ = folder.begun
-
-
-def named_run(state: StateFolder, name: str, *, dry: bool = False) -> tuple[RunFolder, RunStatus]:
-    """The run of that id, or the only one whose id begins so.
-
-    `dry` looks among the dry runs, too, and among the earlier ones (RUN~1), where no run is meant.
+def meant_runs(
+    session: Session, run: str | None, option: Path | None, *, dry: bool = False
+) -> tuple[StateFolder, list[RunFolder]]:
+    """The state directory, and the runs in it that RUN means: all where it is not said, dry runs with --dry-run.
 
     Raises:
-        UsageError: There is none, or more than one.
+        UsageError: RUN means none, or is the beginning of several ids.
     """
-    sets = [state.runs(lost=True), *([dry_runs(state), state.earlier()] if dry else [])]
-    begun = [run for runs in sets for run in runs]
-    found = [run for run in begun if run.run_id == name]
-    for runs in sets:
-        found = found or [run for run in runs if run.run_id.startswith(name)]
-    if not found:
-        known = ", ".join(run.run_id for run in begun[:5])
-        raise UsageError(
-            f"there is no run {name} in {state.path}",
-            hint=f"there are {known}" if known else "give another state directory with --state-dir",
-        )
-    if len(found) > 1:
-        raise UsageError(
-            f"{name} is the beginning of {len(found)} runs", hint=", ".join(run.run_id for run in found[:5])
-        )
-    return found[0], status_of(found[0])
-
-
-def dry_runs(state: StateFolder) -> list[RunFolder]:
-    """Every dry run that has begun, the latest first."""
-    return StateFolder(state.path / DRY_RUNS_FOLDER).runs()
+    state, job = state_and_job(session, run, option)
+    if job is not None:
+        return state, runs_of_job(state, job, dry=dry)
+    if run is not None:
+        return state, [named_run(state, run, dry=True)[0]]
+    return state, runs_in(state, dry=dry)
 
 
 def standing_of(state: StateFolder, folder: RunFolder) -> Standing:
@@ -72,64 +45,21 @@ def standing_of(state: StateFolder, folder: RunFolder) -> Standing:
     Raises:
         LedgerError: Its ledger is gone or cannot be read.
     """
+    from backfill.report import read_standing
+
     refuse_lost(folder)
-    dry = folder.path.parent.parent.name == DRY_RUNS_FOLDER
-    return read_standing(folder.ledger, dry=dry, worked_on=worked_on(state, folder))
+    return read_standing(folder.ledger, dry=is_dry(folder), worked_on=worked_on(state, folder))
 
 
-def worked_on(state: StateFolder, folder: RunFolder) -> bool:
-    """Whether the process that took the run's lock last is there still.
-
-    Told by the process id in the lock's file, which a process that ends by itself takes out: to try the lock would
-    keep a process from it that begins at this moment.
-    """
-    try:
-        holder = (state.path / "locks" / f"{folder.run_id}.lock").read_text(encoding="ascii").strip()
-        os.kill(int(holder), 0)
-    except (OSError, ValueError) as error:
-        return isinstance(error, PermissionError)  # of another user
-    return True
-
-
-def job_of(record: RunRecord) -> Job | None:
-    """The job of a run, where its file is there and still what it was."""
-    try:
-        job = load_job(Path(record.job_file))
-    except JobError:
-        return None
-    return job if fingerprint(job) == record.job_fingerprint else None
-
-
-def queried(record: RunRecord) -> bool:
-    """Whether the run's rows are those of a query, not of a file."""
-    return json.loads(record.job_data)["source"].get("query") is not None
-
-
-def unfinished_run(state: StateFolder, *, refused: bool = False) -> tuple[RunFolder, RunStatus]:
-    """The only run that is not over; where `refused`, else the only finished one of which the target refused calls.
+def places_of(folder: RunFolder) -> dict[str, str]:
+    """The files of a run's source, by their names in problems, as they can be opened from where the user stands.
 
     Raises:
-        UsageError: There is none, or more than one.
+        LedgerError: The ledger cannot be read.
     """
-    standing = [(run, status_of(run)) for run in state.runs()]
-    unfinished = [(run, status) for run, status in standing if not status.over]
-    if refused and not unfinished:
-        unfinished = [(run, status) for run, status in standing if has_refused(run, status)]
-        if not unfinished:
-            raise UsageError(f"of no run in {state.path} the target has refused a call: there is nothing to try again")
-    if not unfinished:
-        raise UsageError(f"no run in {state.path} is unfinished: there is nothing to resume")
-    if len(unfinished) > 1:
-        raise UsageError(
-            f"{len(unfinished)} runs could be meant: name one", hint=", ".join(run.run_id for run, _ in unfinished[:5])
-        )
-    return unfinished[0]
-
-
-def has_refused(run: RunFolder, status: RunStatus) -> bool:
-    """Whether a run is finished, and the target has refused calls of it."""
-    with LedgerReader(run.ledger) as reader:
-        return status.state is RunState.FINISHED and reader.counts().refused > 0
+    with LedgerReader(folder.ledger) as reader:
+        snapshot = reader.snapshot()
+    return {file.name: near(file.path) for file in snapshot.files if file.name != "-"} if snapshot else {}
 
 
 def target_of(state: StateFolder, record: RunRecord, options: TargetOptions) -> Target:
@@ -161,14 +91,3 @@ def targets_places(record: RunRecord, state: StateFolder) -> list[Path]:
     """
     recorded, others = Path(record.job_file).parent, [state.path.parent, Path.cwd()]
     return [recorded, *others] if recorded.is_dir() else [*others, recorded]
-
-
-def located(folder: RunFolder) -> pl.LazyFrame:
-    """The run's rejects, with their lines as far as its job file and source are still what they were."""
-    rejects = rejects_frame(folder.spool)
-    with LedgerReader(folder.ledger) as reader:
-        record, snapshot = reader.status().record, reader.snapshot()
-    if queried(record):
-        rejects = with_query(rejects)
-    job = job_of(record)
-    return rejects if job is None or snapshot is None else with_line_column(rejects, job, snapshot.files)

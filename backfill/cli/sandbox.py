@@ -39,7 +39,8 @@ def command(session: Session, *, port: int, store: Path | None, faults: tuple[st
 
     if store is None:
         state = StateFolder(state_folder_from(Path.cwd()))
-        state.prepare()
+        if state.prepare():
+            session.tell_made(state.path)
         store = state.path / "sandbox"
     stats = serve(
         store,

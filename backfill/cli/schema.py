@@ -20,4 +20,4 @@ def command(session: Session) -> None:
     """  # noqa: D205, D301, D415
     from backfill.job import job_schema
 
-    session.data(json.dumps(job_schema(), indent=2, ensure_ascii=False))
+    session.data(json.dumps(job_schema(), indent=2, ensure_ascii=False), raw=True)

@@ -2,54 +2,73 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
-import click
+from backfill.cli.here import Here, near
+from backfill.cli.layout import labelled, wrapped
+from backfill.escape import escaped
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
-COLOURS = {"warning": "yellow", "error": "red", "good": "green"}
+#: SGR sequences (ECMA-48) of the labels of messages; what is only said has none.
+COLOURS = {"warning": "\x1b[33m", "error": "\x1b[31m"}
+#: Narrower than this, nothing is broken.
+LEAST_COLUMNS = 40
 
 
 @dataclass(slots=True)
 class Session:
-    """The voice of one invocation. Everything it says goes to stderr; data goes to stdout by `data`."""
+    """The voice of one invocation. Everything it says goes to stderr; data goes to stdout by `data` and `record`.
+
+    What comes from data is escaped here, for all of it.
+    """
 
     level: int = logging.INFO  # messages below it are not shown; INFO is a plain run, WARNING is -q
     json_logs: bool = False
-    state_folder: Path | None = None
+    here: Here = field(default_factory=Here)
     #: How a line reaches the terminal while a progress bar is on it.
     writer: Callable[[str], None] | None = field(default=None)
 
-    def say(self, text: str, level: str = "info", **fields: object) -> None:
-        """One message on stderr, with `fields` added where logs are JSON."""
+    @property
+    def state_folder(self) -> Path | None:
+        """The state directory, once it is known: a crash report goes there."""
+        return self.here.state
+
+    def say(self, text: str, level: str = "info", *, lines: bool = False, **fields: object) -> None:
+        """One message on stderr, with `fields` added where logs are JSON; `lines`: its line ends are our own."""
         if LEVELS[level] < self.level:
             return
+        told = self.here.completed(text)
         if self.json_logs:
-            entry = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "level": level, "message": text}
-            self._write(json.dumps(entry | fields, ensure_ascii=False, default=str))
+            entry = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "level": level, "message": told}
+            self._write(escaped(json.dumps(entry | fields, ensure_ascii=False, default=str)))
         else:
-            self._write(self.styled(text, level))
+            self._write(self.laid_out(escaped(told, lines=lines), level))
+
+    def tell_made(self, folder: Path) -> None:
+        """Say where runs are kept, once: when the place is made."""
+        self.say(f"Runs are kept in {near(folder)}, which is new.")
 
     def ask(self, text: str) -> None:
         """A question on stderr; the answer is typed behind it."""
         if self.json_logs:
             self.say(text.rstrip(), "warning")
         else:
-            click.echo(self.styled(text, "warning"), err=True, nl=False, color=True if self.colours else None)
+            sys.stderr.write(escaped(text))
+            sys.stderr.flush()
 
-    def styled(self, text: str, style: str) -> str:
-        """The text in the colour of its level, where stderr is a terminal and NO_COLOR is not set."""
-        colour = COLOURS.get(style)
-        return click.style(text, fg=colour) if colour and self.colours else text
+    def laid_out(self, text: str, level: str) -> str:
+        """The text broken to the width of the terminal that stderr is, its label in the colour of the level."""
+        width = columns(sys.stderr)
+        told = wrapped(text, width) if width else text
+        return labelled(told, COLOURS[level]) if level in COLOURS and self.colours else told
 
     @property
     def quiet(self) -> bool:
@@ -59,35 +78,42 @@ class Session:
     @property
     def colours(self) -> bool:
         """Whether stderr takes colours (https://no-color.org: NO_COLOR present and not empty turns them off)."""
-        return sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+        plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+        return sys.stderr.isatty() and not plain
 
-    def data(self, text: str) -> None:
-        """One line (or block) of data on stdout.
+    def data(self, text: str, *, raw: bool = False) -> None:
+        """Lines of data on stdout, broken between words on a terminal that is too narrow; `raw`: as they are.
 
-        Where its reader went away (`| head`, a terminal that was closed), the exit code is that of the work.
+        Raises:
+            StoppedError: Stdout takes no more. Where its reader went away, nothing is raised.
         """
-        try:
-            click.echo(text)
-        except OSError as error:
-            if error.errno not in (errno.EPIPE, errno.EIO):
-                raise
-            silence(sys.stdout)
+        told = escaped(text if raw else self.here.completed(text), lines=True)
+        width = 0 if raw else columns(sys.stdout)
+        self._out(wrapped(told, width) if width else told)
+
+    def record(self, entry: Mapping[str, object]) -> None:
+        """One JSON object on a line of stdout; raises as `data` does."""
+        self._out(escaped(json.dumps(entry, ensure_ascii=False)))
+
+    def _out(self, text: str) -> None:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
 
     def _write(self, text: str) -> None:
-        try:
-            if self.writer is not None:
-                self.writer(text)
-            else:
-                click.echo(text, err=True, color=True if self.colours else None)
-        except OSError:  # the terminal went away: nobody hears it, and a run does not end for that
-            silence(sys.stderr)
+        if self.writer is not None:
+            self.writer(text)
+        else:
+            sys.stderr.write(text + "\n")
+            sys.stderr.flush()
 
 
-def silence(stream: TextIO) -> None:
-    """Let whatever is written to a standard stream, by whomever, go nowhere from here on."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)
+def columns(stream: TextIO) -> int:
+    """How wide the terminal is that a stream leads to; 0 where it leads to none."""
+    try:
+        found = os.get_terminal_size(stream.fileno()).columns if stream.isatty() else 0
+    except (OSError, ValueError):
+        found = 0
+    return found if found >= LEAST_COLUMNS else 0
 
 
 class SessionLogs(logging.Handler):

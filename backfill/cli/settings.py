@@ -158,5 +158,5 @@ def state_folder(session: Session, option: Path | None, job: Path | None = None)
         folder = option.absolute()
     else:
         folder = state_folder_of_job(job) if job is not None else state_folder_from(Path.cwd())
-    session.state_folder = folder
+    session.here.state = folder
     return folder

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 
 from backfill.cli.handler import explain
-from backfill.cli.runs import job_of, queried
+from backfill.cli.runs import places_of
 from backfill.cli.session import Session
 from backfill.disk import PRIVATE_FILE
 from backfill.errors import ExitCode, InterruptedRunError, counted
 from backfill.ledger import LedgerReader, RunRecord
 from backfill.pipeline import RunEnd, refused_batches
-from backfill.report import Summary, by_code, doubts_kept_back, of_query, sample_lines, summary_text, with_lines
+from backfill.report import (
+    Summary,
+    by_code,
+    doubts_kept_back,
+    job_of,
+    of_query,
+    queried,
+    sample_lines,
+    summary_text,
+    with_lines,
+)
 from backfill.rules import CODES
 from backfill.targets import TargetKind
 
@@ -57,9 +67,12 @@ def show_end(session: Session, end: RunEnd, *, output: str, interrupted: ExitCod
     if end.repeated:
         session.say(f"{end.record.job_name}: finished before; nothing was sent again.")
     if output == "json":
-        session.data(json.dumps(summary.as_json(), ensure_ascii=False))
+        session.record(summary.as_json())
     else:
         session.data(summary_text(summary))
+    if not summary.counts.planned and end.error is None:
+        left_out = "no row came of the source" if not summary.counts.mapped else "no row makes a call"
+        session.say(f"Warning: there was nothing to send: {left_out}.", "warning")
     faults = summary.counts.faults()
     for fault in faults:
         session.say(f"The ledger does not add up: {fault}", "error")
@@ -106,6 +119,8 @@ def problem_lines(end: RunEnd, problems: Mapping[str, int]) -> list[str]:
     job = job_of(end.record)
     if job is not None and snapshot is not None:
         samples = with_lines(samples, job, snapshot.files)
+    places = places_of(end.folder)
+    samples = [replace(problem, file=places.get(problem.file, problem.file)) for problem in samples]
     titles = {code: (rule.title, rule.hint) for code, rule in CODES.items()}
     return sample_lines(samples, problems, titles, end.record.run_id)
 

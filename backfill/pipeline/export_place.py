@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 from backfill.errors import BackfillError, JobError, UsageError
 from backfill.job import load_job
 from backfill.ledger import LedgerReader
-from backfill.pipeline.rehearsal import DRY_RUNS_FOLDER
 from backfill.sources.files import locate
 from backfill.state import RunFolder, StateFolder, holds_state
 from backfill.targets import find_targets
 
+#: Suffixes of an export, which say how it is written.
+FORMATS = (".csv", ".parquet", ".ndjson")
 
-def export_place(file: Path, state: StateFolder, *, suffixes: Sequence[str], force: bool) -> Path:
+
+def export_place(file: Path, state: StateFolder, *, force: bool) -> Path:
     """The file to write where `file` was asked for: links resolved, so that what they lead to is what is judged.
 
     Raises:
-        UsageError: The suffix is none of `suffixes`; there is no such folder; it is in a state directory; it is a
+        UsageError: The suffix is none of FORMATS; there is no such folder; it is in a state directory; it is a
             source, a job file or a targets file of one of the runs, under whatever name; or it exists, and `force` is
             not given.
     """
     asked, place = f"--export {file}", file.resolve()
-    if {file.suffix, place.suffix} - set(suffixes) or file.suffix != place.suffix:
-        raise UsageError(f"{asked}: the suffix says the format", hint=f"one of {', '.join(suffixes)}")
+    if {file.suffix, place.suffix} - set(FORMATS) or file.suffix != place.suffix:
+        raise UsageError(f"{asked}: the suffix says the format", hint=f"one of {', '.join(FORMATS)}")
     if not place.parent.is_dir():
         raise UsageError(f"{asked}: there is no such folder")
     if any(holds_state(above) for above in place.parents) or place.is_relative_to(state.path.resolve()):
@@ -48,7 +50,7 @@ def files_in_use(state: StateFolder) -> Iterator[tuple[Path, str]]:
     for targets in (find_targets(state.path.parent), find_targets(Path.cwd())):
         if targets is not None:
             yield targets, "a targets file"
-    folders = [*state.runs(), *state.earlier(), *StateFolder(state.path / DRY_RUNS_FOLDER).runs()]
+    folders = [*state.runs(), *state.earlier(), *state.rehearsals.runs()]
     for folder in folders:
         yield from files_of_run(folder)
 

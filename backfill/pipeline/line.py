@@ -57,7 +57,8 @@ def run_job(work: Work) -> RunEnd:
     began = time.monotonic()
     job, target, around = work.job, work.target, work.around
     state = StateFolder(around.state_folder)
-    state.prepare()
+    if state.prepare():
+        around.made(state.path)
     folder = state.find(job.name, target.kind, target.identity, job.generation)
     with state.lock(folder.run_id), out_of_space(state.path):
         now, status = settled(work, state, folder)
@@ -184,7 +185,7 @@ def resume_run(state: StateFolder, folder: RunFolder, target: Target, options: O
         if status.state not in PLANNED | {RunState.FINISHED}:
             raise UsageError(
                 f"{folder.run_id} is {status.state}: there is no complete plan to send",
-                hint=f"`backfill run {status.record.job_file}` goes on with it",
+                hint="`backfill run JOB` goes on with it",
             )
         with reachable(target, state.path) as there:
             return send(ledger, folder, there, options, around, began)

@@ -142,8 +142,16 @@ def unreadable_problems(snapshot: Snapshot, spool: Path) -> tuple[dict[tuple[str
     sync_folder(spool)
     frame = pl.scan_parquet(snapshot.unreadable_file)
     counts = frame.group_by("code", "severity").len().collect()
+    return {(code, severity): count for code, severity, count in counts.iter_rows()}, unreadable_samples(snapshot)
+
+
+def unreadable_samples(snapshot: Snapshot) -> list[Problem]:
+    """The first unreadable records of each code."""
+    if snapshot.unreadable_file is None:
+        return []
+    frame = pl.scan_parquet(snapshot.unreadable_file)
     first = frame.group_by("code", maintain_order=True).head(SAMPLES).collect()
-    samples = [
+    return [
         Problem(
             code=row["code"],
             severity=Severity(row["severity"]),
@@ -156,7 +164,6 @@ def unreadable_problems(snapshot: Snapshot, spool: Path) -> tuple[dict[tuple[str
         )
         for row in first.iter_rows(named=True)
     ]
-    return {(code, severity): count for code, severity, count in counts.iter_rows()}, samples
 
 
 def prepared(
@@ -244,7 +251,7 @@ def refuse_changed(snapshot: Snapshot) -> None:
     if changed:
         raise SourceError(
             f"{changed[0]} was changed while it was read: nothing was sent",
-            hint="run again once it stands still; `--abandon` lets the run begin afresh",
+            hint="run again once it stands still; `backfill run JOB --abandon` begins the run afresh",
         )
 
 

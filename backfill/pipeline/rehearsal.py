@@ -17,7 +17,6 @@ from pathlib import Path
 
 import polars as pl
 
-from backfill import __version__
 from backfill.archive import ArchiveReader
 from backfill.disk import PRIVATE_FOLDER, fill_in_place, make_folder, sync_folder
 from backfill.errors import ExitCode, LedgerError, LockedError
@@ -31,14 +30,11 @@ from backfill.pipeline.fingerprint import Fingerprint
 from backfill.pipeline.gate import Gate
 from backfill.pipeline.preparing import prepared, staged
 from backfill.pipeline.work import RunEnd, Surroundings
-from backfill.prepare import preview
-from backfill.prepare.rows import PreviewRow
 from backfill.records import PlannedBatch, ShardWriter
 from backfill.sources import load_snapshot
 from backfill.spool import Scales, Spool
 from backfill.state import RunFolder, StateFolder
 
-DRY_RUNS_FOLDER = "dry-runs"
 #: What stands in place of a target's kind and identity: a dry run is the same whatever the target.
 DRY = "dry"
 
@@ -129,30 +125,6 @@ class WeighingWriter:
         return self.scales.finish(calls, rejects)
 
 
-def preview_job(rehearsal: Rehearsal, rows: int) -> list[PreviewRow]:
-    """The first rows of a job's source and what becomes of them. Its snapshot stays for a dry run or a run.
-
-    Raises:
-        SourceError: The source cannot be read.
-        JobError: The job does not fit its source.
-        LockedError: A dry run of the job is under way.
-        InterruptedRunError: A signal came.
-    """
-    job, around = rehearsal.job, rehearsal.around
-    with rehearsing(rehearsal) as (folder, now):
-        with Ledger.create(folder.ledger, rehearsal_record(rehearsal, folder, now)) as ledger:
-            snapshot = staged(job, ledger, folder, now.files, around)
-        return preview(
-            job,
-            snapshot,
-            id_scope=rehearsal.id_scope,
-            library_version=__version__,
-            now=time.time(),
-            rows=rows,
-            limits=rehearsal.limits,
-        )
-
-
 @contextmanager
 def rehearsing(rehearsal: Rehearsal) -> Iterator[tuple[RunFolder, Fingerprint]]:
     """The folder of the job's dry run, locked and cleared for another, and today's fingerprint of job and source.
@@ -162,7 +134,8 @@ def rehearsing(rehearsal: Rehearsal) -> Iterator[tuple[RunFolder, Fingerprint]]:
         LockedError: Another dry run of the job is under way.
     """
     outer = StateFolder(rehearsal.around.state_folder)
-    outer.prepare()
+    if outer.prepare():
+        rehearsal.around.made(outer.path)
     state, folder = dry_folder(outer, rehearsal.job)
     state.prepare()
     with state.lock(folder.run_id):
@@ -180,7 +153,7 @@ def rehearsed(rehearsal: Rehearsal, state: StateFolder, folder: RunFolder) -> Fi
 
 def dry_folder(state: StateFolder, job: Job) -> tuple[StateFolder, RunFolder]:
     """The state folder of dry runs, and the folder of this job's."""
-    dry = StateFolder(state.path / DRY_RUNS_FOLDER)
+    dry = state.rehearsals
     return dry, dry.find(job.name, DRY, DRY, job.generation)
 
 

@@ -100,6 +100,8 @@ class Surroundings:
     signal_code: Callable[[], ExitCode] = lambda: ExitCode.INTERRUPTED  # of the signal that stopped it
     progress: Progress = field(default_factory=Silence)
     say: Callable[[str], None] = lambda _text: None
+    #: Told the state folder where this process has made it.
+    made: Callable[[Path], None] = lambda _folder: None
     #: Asked once before the first request of a live run; returns whether to go on.
     confirm: Callable[[Confirmation], bool] = lambda _confirmation: True
     clock: Clock = field(default_factory=Clock)

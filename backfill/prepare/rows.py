@@ -114,6 +114,8 @@ def preview(
 ) -> list[PreviewRow]:
     """The first rows of a snapshot and what becomes of each."""
     frames = Frames(snapshot, limit=rows)
+    if not frames.rows:
+        return []
     own = [column for column in snapshot.columns if not column.name.startswith(INTERNAL_PREFIX)]
     names = [column.raw or column.name for column in own]
     mapped = map_rows(

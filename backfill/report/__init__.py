@@ -1,30 +1,51 @@
-"""What a run says about itself: summaries, samples of problems, tables of runs, exports of rejects."""
+"""What a run says about itself: summaries, samples of problems, tables of runs, exports of rejects.
 
-from backfill.report.doubts import doubts_kept_back
-from backfill.report.lines import of_query, with_line_column, with_lines, with_query
-from backfill.report.preview import preview_text
-from backfill.report.rejects import FORMATS, export_rejects, rejects_frame, rejects_table
-from backfill.report.runs import Standing, read_standing, run_summary, runs_table, standing_json, standing_text
-from backfill.report.samples import problem_line, sample_lines
-from backfill.report.summary import Subject, Summary, by_code, duration_text, failure_json, summary_text
-from backfill.report.whereabouts import whereabouts_json, whereabouts_text
+A name is imported when it is asked for: `status` loads no polars.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from backfill.lazy import lazily
+
+if TYPE_CHECKING:
+    from backfill.report.doubts import doubts_kept_back
+    from backfill.report.lines import job_of, of_query, queried, with_line_column, with_lines, with_query
+    from backfill.report.listing import list_rejects, reject_lines
+    from backfill.report.preview import preview_text
+    from backfill.report.rejects import export_rejects
+    from backfill.report.runs import (
+        Standing,
+        accounts_text,
+        read_standing,
+        run_summary,
+        runs_table,
+        standing_json,
+        standing_text,
+    )
+    from backfill.report.samples import problem_line, sample_lines
+    from backfill.report.summary import Subject, Summary, by_code, duration_text, failure_json, summary_text
+    from backfill.report.whereabouts import whereabouts_json, whereabouts_text
 
 __all__ = [
-    "FORMATS",
     "Standing",
     "Subject",
     "Summary",
+    "accounts_text",
     "by_code",
     "doubts_kept_back",
     "duration_text",
     "export_rejects",
     "failure_json",
+    "job_of",
+    "list_rejects",
     "of_query",
     "preview_text",
     "problem_line",
+    "queried",
     "read_standing",
-    "rejects_frame",
-    "rejects_table",
+    "reject_lines",
     "run_summary",
     "runs_table",
     "sample_lines",
@@ -37,3 +58,26 @@ __all__ = [
     "with_lines",
     "with_query",
 ]
+
+__getattr__ = lazily(
+    __name__,
+    {
+        "doubts": ("doubts_kept_back",),
+        "lines": ("job_of", "of_query", "queried", "with_line_column", "with_lines", "with_query"),
+        "preview": ("preview_text",),
+        "listing": ("list_rejects", "reject_lines"),
+        "rejects": ("export_rejects",),
+        "runs": (
+            "Standing",
+            "accounts_text",
+            "read_standing",
+            "run_summary",
+            "runs_table",
+            "standing_json",
+            "standing_text",
+        ),
+        "samples": ("problem_line", "sample_lines"),
+        "summary": ("Subject", "Summary", "by_code", "duration_text", "failure_json", "summary_text"),
+        "whereabouts": ("whereabouts_json", "whereabouts_text"),
+    },
+)

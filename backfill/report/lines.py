@@ -6,17 +6,37 @@ unreadable records, which belong to no call, are numbered in their file there.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-import polars as pl
-
+from backfill.errors import JobError
+from backfill.job import fingerprint, load_job
 from backfill.job.models import Job
+from backfill.ledger import RunRecord
 from backfill.records import Problem, SourceFile
-from backfill.sources.line_of import line_of
+
+if TYPE_CHECKING:
+    import polars as pl
 
 #: Stands in place of a file where a record is a row of the query's result.
 QUERY = "the query"
+
+
+def job_of(record: RunRecord) -> Job | None:
+    """The job of a run, where its file is there and still what it was."""
+    try:
+        job = load_job(Path(record.job_file))
+    except JobError:
+        return None
+    return job if fingerprint(job) == record.job_fingerprint else None
+
+
+def queried(record: RunRecord) -> bool:
+    """Whether the run's rows are those of a query, not of a file."""
+    return json.loads(record.job_data)["source"].get("query") is not None
 
 
 def of_query(problem: Problem) -> Problem:
@@ -26,6 +46,8 @@ def of_query(problem: Problem) -> Problem:
 
 def with_query(rejects: pl.LazyFrame) -> pl.LazyFrame:
     """The same for a frame of REJECT_COLUMNS."""
+    import polars as pl  # noqa: PLC0415 (only an export has frames)
+
     return rejects.with_columns(file=pl.when(pl.col("call") == "").then("file").otherwise(pl.lit(QUERY)))
 
 
@@ -34,6 +56,8 @@ def with_lines(problems: Sequence[Problem], job: Job, files: Sequence[SourceFile
 
     To be asked after `of_query`: a row of a query has no line.
     """
+    from backfill.sources.line_of import line_of  # noqa: PLC0415 (readers: only where a line is to be shown)
+
     found = list(problems)
     for file in files:
         wanted = {one.record for one in found if one.file == file.name and one.record and not one.line}
@@ -47,6 +71,10 @@ def with_lines(problems: Sequence[Problem], job: Job, files: Sequence[SourceFile
 
 def with_line_column(rejects: pl.LazyFrame, job: Job, files: Sequence[SourceFile]) -> pl.LazyFrame:
     """The same for a frame of REJECT_COLUMNS, however long."""
+    import polars as pl  # noqa: PLC0415
+
+    from backfill.sources.line_of import line_of  # noqa: PLC0415
+
     unknown = rejects.filter((pl.col("line") == 0) & (pl.col("record") > 0)).select("file", "record").unique()
     wanted = {
         name: part["record"].to_list() for (name,), part in unknown.collect().partition_by("file", as_dict=True).items()

@@ -1,4 +1,4 @@
-"""Rows that were not sent, each with its reason and its original columns: a table, or a file."""
+"""Rows that were not sent as a file: each with its run, its reason and its original columns."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import polars as pl
 
 from backfill import encode
 from backfill.disk import fill_beside
+from backfill.errors import LedgerError
+from backfill.ledger import LedgerReader
 from backfill.records import INTERNAL_PREFIX, REJECT_COLUMNS
 from backfill.report.digits import compact, read
+from backfill.report.lines import job_of, queried, with_line_column, with_query
+from backfill.report.listing import reject_files
+from backfill.state import RunFolder
 
-#: Suffix of an export -> how it is written.
-FORMATS = (".csv", ".parquet", ".ndjson")
-#: The order of the table's columns, which leave the original out.
-SHOWN = ("code", "file", "record", "line", "call", "column", "value", "message")
-TABLE_ROWS = 100
 _COUNTS = ("record", "line")
 #: Before the name of a column that says why, where the row has a column of that name itself.
 PREFIX = "reject_"
@@ -25,31 +25,38 @@ PREFIX = "reject_"
 QUERY_MISFIT = "BF007"
 
 
-def rejects_frame(spool: Path) -> pl.LazyFrame:
-    """Every rejected row of a run: the unreadable ones first, then each shard's, by our rules or by the target."""
+def rejects_frame(folder: RunFolder) -> pl.LazyFrame:
+    """Every reject of a run, with its line as far as job file and source are still what they were."""
     schema = {name: pl.UInt64 if name in _COUNTS else pl.String for name in REJECT_COLUMNS}
-    files = [
-        spool / "unreadable.parquet",
-        *sorted([*spool.glob("*.rejects.parquet"), *spool.glob("*.refused.parquet")]),
-    ]
     frames = [
         pl.scan_parquet(path).select(pl.col(name).cast(kind) for name, kind in schema.items())
-        for path in files
-        if path.exists()
+        for path in reject_files(folder.spool)
     ]
-    return pl.concat(frames) if frames else pl.LazyFrame(schema=schema)
+    rejects = pl.concat(frames) if frames else pl.LazyFrame(schema=schema)
+    with LedgerReader(folder.ledger) as reader:
+        record, snapshot = reader.status().record, reader.snapshot()
+    if queried(record):
+        rejects = with_query(rejects)
+    job = job_of(record)
+    return rejects if job is None or snapshot is None else with_line_column(rejects, job, snapshot.files)
 
 
-def export_rejects(frames: Sequence[pl.LazyFrame], path: Path) -> int:
-    """Write the problems to a file with a suffix of FORMATS, whole or not at all; returns how many there are.
+def export_rejects(folders: Sequence[RunFolder], path: Path) -> int:
+    """Write the rejects of these runs to a file, whole or not at all, as its suffix says; returns how many there are.
 
     The row's own columns stand beside the reason, see `with_own_columns`. A file that is there is replaced.
 
     Raises:
         StoppedError: The disk is full.
+        LedgerError: A ledger or a file of rejects is damaged.
     """
-    rejects = with_own_columns(frames)
-    fill_beside(path, partial(_sink, rejects))
+    frames = [rejects_frame(folder).with_columns(run=pl.lit(folder.run_id)) for folder in folders]
+    try:
+        fill_beside(path, partial(_sink, with_own_columns(frames)))
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        raise LedgerError(
+            "a file of rejects is damaged", hint="name a run to see which; the runs themselves are not hurt"
+        ) from error
     return int(pl.concat(frames).select(pl.len()).collect().item())
 
 
@@ -71,7 +78,7 @@ def with_own_columns(frames: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
     """
     readable = (pl.col("call") != "") | (pl.col("code") == QUERY_MISFIT)
     names = list(dict.fromkeys(name for frame in frames for name in own_names(frame.filter(readable))))
-    rejects = pl.concat(frames)
+    rejects = pl.concat(frames).select("run", *REJECT_COLUMNS)
     if not names:
         return rejects
     kind = pl.Struct(dict.fromkeys([*names, WHOLE], pl.String))
@@ -82,7 +89,7 @@ def with_own_columns(frames: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
     own = pl.when(readable).then(pl.col("original")).map_batches(cells, return_dtype=kind, is_elementwise=True)
     unread = pl.when(pl.col(WHOLE).struct.field(WHOLE).is_null()).then(pl.col("original")).alias("original")
     taken = {name.casefold() for name in names}
-    reasons = [pl.col(name).alias(free_name(name, taken)) for name in REJECT_COLUMNS]
+    reasons = [pl.col(name).alias(free_name(name, taken)) for name in ("run", *REJECT_COLUMNS)]
     return (
         rejects.with_columns(own.alias(WHOLE))
         .with_columns(unread)
@@ -120,24 +127,3 @@ def own_cells(original: str | None) -> dict[str, str | None] | None:
         return None
     cells = {name: each if each is None or isinstance(each, str) else compact(each) for name, each in row.items()}
     return cells | {WHOLE: ""}
-
-
-def rejects_table(frames: Sequence[pl.LazyFrame], rows: int = TABLE_ROWS) -> str:
-    """The first problems as an aligned table, and how many more there are; empty where there is none."""
-    rejects = pl.concat(frames)
-    total = rejects.select(pl.len()).collect().item()
-    if not total:
-        return ""
-    table = [tuple(name.upper() for name in SHOWN)]
-    shown = rejects.select(SHOWN).head(rows).collect()
-    table += [tuple("" if cell in (None, 0) else one_line(str(cell)) for cell in row) for row in shown.iter_rows()]
-    widths = [max(len(row[place]) for row in table) for place in range(len(SHOWN))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
-    if total > rows:
-        lines.append(f"and {total - rows:,} more: --export FILE writes them all, with the rows' own columns")
-    return "\n".join(lines)
-
-
-def one_line(text: str) -> str:
-    """The text without line breaks and other control characters, which would break the table."""
-    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 from backfill.ledger import Counts, LedgerReader, RunState, RunStatus
 from backfill.records import DeliveryTotals
 from backfill.report.doubts import Doubts, doubt_json, doubt_lines, read_doubts
-from backfill.report.summary import Summary, by_code, moment, summary_text
+from backfill.report.summary import CALLS, ROWS, Summary, by_code, counts_text, moment, summary_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,34 +71,76 @@ def standing_json(standing: Standing, *, listed: bool) -> dict[str, Any]:
     return run_summary(standing).as_json() | {"in_doubt": doubt_json(standing.doubts, listed=listed)}
 
 
+def accounts_text(standing: Standing) -> str:
+    """What became of a run's rows and calls as far as is known, on one line; to be read with its rejects.
+
+    Nothing is said to have been sent that was not.
+    """
+    state, counts = standing.status.state, standing.counts
+    if state is RunState.STAGING:
+        why = f": {standing.status.detail}" if standing.status.detail else ""
+        return f"its source was not read to the end, so nothing is known of its rows{why}"
+    would = "would be" if standing.dry else "was"
+    given_up = "given up; " if state is RunState.ABANDONED else ""
+    none = f"no row {would} rejected" if not counts.rejected + counts.unreadable else "all in all"
+    if state is RunState.PREPARING:
+        return f"{none} so far: not every row has been checked yet ({standing.state})"
+    rows = counts_text([(name, getattr(counts, name)) for name in ROWS])
+    shown = [name for name in CALLS if not (standing.dry and name == "pending")]
+    calls = counts_text([(name.replace("_", " "), getattr(counts, name)) for name in shown])
+    if standing.dry and counts.pending:
+        calls += f", {counts.pending:,} to send"
+    return f"{given_up}{none}; rows: {rows}; calls: {calls}"
+
+
+#: Title -> count, in the order in which they are told; all behind the first add up to it.
+COLUMNS = {
+    "PLANNED": "planned",
+    "DELIVERED": "delivered",
+    "REJECTED": "rejected",
+    "DUPLICATE": "duplicate",
+    "BEFORE": "already_delivered",
+    "IN DOUBT": "in_doubt",
+    "PENDING": "pending",
+}
+#: Columns of a terminal that the table keeps to as long as no count has more than nine digits.
+WIDTH = 80
+
+
 def runs_table(standings: Sequence[Standing]) -> str:
-    """One line for each run, aligned; where one has batches in doubt, also since when, and how long they are safe."""
-    titles = ("RUN", "STATE", "PLANNED", "DELIVERED", "REJECTED", "PENDING", "IN DOUBT", "SINCE")
-    doubtful = any(one.doubts.span.batches for one in standings)
-    rows: list[tuple[str, ...]] = [(*titles, *(("DOUBT SINCE", "SENT AGAIN UNTIL") if doubtful else ()))]
-    for one in standings:
-        counts = one.counts
-        numbers = (counts.planned, counts.delivered, counts.rejected, counts.pending, counts.in_doubt)
-        cells = (one.status.record.run_id, one.state, *(f"{number:,}" for number in numbers))
-        since, until = one.doubts.since, one.doubts.until
-        rows.append((*cells, moment(one.status.state_at), *((since, until) if doubtful else ())))
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    numeric = range(titles.index("PLANNED"), titles.index("SINCE"))
-    lines = []
-    for row in rows:
-        padded = [
-            cell.rjust(width) if place in numeric else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        lines.append("  ".join(padded).rstrip())
+    """A few lines for each run: what it is, its counts in columns, and of batches in doubt how long they are safe."""
+    cells = [[f"{getattr(one.counts, name):,}" for name in COLUMNS.values()] for one in standings]
+    widths = [max(map(len, column)) for column in zip(COLUMNS, *cells, strict=True)]
+    gap = "  " if sum(widths) + 2 * len(widths) <= WIDTH else " "
+
+    def aligned(row: Iterable[str]) -> str:
+        return "".join(gap + cell.rjust(width) for cell, width in zip(row, widths, strict=True))
+
+    lines = [aligned(COLUMNS)]
+    for one, row in zip(standings, cells, strict=True):
+        lines += [one.status.record.run_id, aligned(row)]
+        lines.append(f"  {one.state} {moment(one.status.state_at)}, {where_to(one)}")
+        if one.doubts.span.batches:
+            lines.append(f"  in doubt since {one.doubts.since}, sent again by itself until {one.doubts.until}")
     return "\n".join(lines)
 
 
-def standing_text(standing: Standing) -> str:
-    """One run in full: its summary, its batches in doubt, its history."""
+def where_to(standing: Standing) -> str:
+    """The run's target: its profile's name, kind and endpoint."""
+    record = standing.status.record
+    if standing.dry:
+        return "to nowhere"
+    named = record.target_identity == record.target_name
+    return f"to {record.target_name} ({'in this process' if named else record.target_identity})"
+
+
+def standing_text(standing: Standing, *, ledger: str) -> str:
+    """One run in full: its summary, its places, its batches in doubt, its history; `ledger` is its file as shown."""
     record = standing.status.record
     lines = [summary_text(run_summary(standing)), f"  run       {record.run_id}, generation {record.generation}"]
+    lines.append(f"  target    {where_to(standing)}")
     lines.append(f"  job file  {record.job_file}")
+    lines.append(f"  ledger    {ledger}")
     if standing.left:
         lines.append(f"  process   none is at work on it, though it is {standing.status.state}: it can go on")
     if standing.status.detail:

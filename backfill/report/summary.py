@@ -128,6 +128,8 @@ def summary_text(summary: Summary) -> str:
     if summary.dates:
         ranges = [f"{call} {first} to {last}" for call, (first, last) in summary.dates.items()]
         lines.append(f"  dated     {', '.join(ranges)}")
+    if summary.dry:
+        lines.append(f"  dry run   {record.run_id}: `backfill status {record.run_id}` shows it again")
     if counts.refused:
         again = f"`backfill resume {record.run_id} --retry-rejected` tries them again"
         lines.append(f"  refused   {counts.refused:,} of the rejected calls by the target; {again}")

@@ -284,7 +284,7 @@ def _lock(folder: Path) -> int:
         raise LockedError(
             f"the sandbox's store {folder} is in use by another sandbox",
             hint="send to that one with `--endpoint http://127.0.0.1:PORT`, wait until its run is done, or stop it;"
-            " a sandbox of its own keeps another store (`backfill sandbox --store`)",
+            " a sandbox of its own keeps another store (`backfill sandbox --store DIR`)",
         ) from error
     except OSError as error:
         os.close(handle)

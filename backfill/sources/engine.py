@@ -146,7 +146,9 @@ def storage_failure(error: duckdb.Error) -> StoppedError | None:
     if "Read-only file system" in text:
         return StoppedError(f"staging cannot write: {reason(error)}", hint="make it possible, or name a --state-dir")
     if isinstance(error, duckdb.OutOfMemoryException):
-        return StoppedError("staging ran out of memory", hint="give it more with --memory, or fewer --threads")
+        return StoppedError(
+            "staging ran out of memory", hint="end other programs, or run it on a machine with more memory"
+        )
     return None
 
 

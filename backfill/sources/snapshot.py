@@ -18,7 +18,7 @@ from backfill.records import Column, Kind, Snapshot, SnapshotPart, SourceFile, Z
 
 NAME = "snapshot.json"
 VERSION = 1
-_BEGIN_AFRESH = "nothing was sent yet: `backfill run` with `--abandon` begins the run afresh"
+_BEGIN_AFRESH = "nothing was sent yet: `backfill run JOB --abandon` begins the run afresh"
 
 
 def save_snapshot(snapshot: Snapshot, folder: Path) -> None:

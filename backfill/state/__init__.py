@@ -1,6 +1,6 @@
 """The state folder: where runs keep what must outlive the process."""
 
-from backfill.state.folder import LEDGER_FILE, RunFolder, StateFolder, run_id
+from backfill.state.folder import DRY_RUNS_FOLDER, LEDGER_FILE, RunFolder, StateFolder, run_id
 from backfill.state.lock import RunLock
 from backfill.state.place import (
     ensure_space,
@@ -12,6 +12,7 @@ from backfill.state.place import (
 )
 
 __all__ = [
+    "DRY_RUNS_FOLDER",
     "LEDGER_FILE",
     "RunFolder",
     "RunLock",

@@ -6,6 +6,7 @@
       locks/<run_id>.lock        held by the process at work on that run
       earlier/<run_id>~<n>/      runs in whose place a later one of the same id came: ledger, calls and rejects
       delivered/                 the ids that were delivered (`archive`)
+      dry-runs/                  a state folder of their own for dry runs, so that nothing takes them for runs
       discarded/                 runs on their way out
 
 A run's id is computed from what it is found by (job name, target identity, generation), so finding it needs no index
@@ -31,6 +32,7 @@ from backfill.state.lock import RunLock
 from backfill.state.place import FOLDER_NAME, LOCKS_FOLDER, RUNS_FOLDER, refuse_network
 
 LEDGER_FILE = "ledger.sqlite3"
+DRY_RUNS_FOLDER = "dry-runs"
 #: Stands between the id of an earlier run and its number; no run id has it.
 EARLIER_MARK = "~"
 _SLUG_CHARACTERS = 40
@@ -90,8 +92,8 @@ class StateFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def prepare(self) -> None:
-        """Make the folder with what belongs in it, and remove what discarded runs have left.
+    def prepare(self) -> bool:
+        """Make the folder with what belongs in it, and remove what discarded runs have left; returns whether it is new.
 
         Raises:
             UsageError: It is on a network file system, holds something else already, or cannot be made there.
@@ -115,6 +117,7 @@ class StateFolder:
                     write_durably(ignore, b"*\n")
         for leftover in self._discarded.iterdir():
             shutil.rmtree(leftover, ignore_errors=True)
+        return not names
 
     @contextmanager
     def _told(self, *, used: bool) -> Iterator[None]:
@@ -164,6 +167,11 @@ class StateFolder:
             run.path.rename(gone)
             sync_folder(self._runs)
             shutil.rmtree(gone, ignore_errors=True)  # what is left of it, `prepare` removes another time
+
+    @property
+    def rehearsals(self) -> StateFolder:
+        """The state folder of dry runs, which is inside this one."""
+        return StateFolder(self.path / DRY_RUNS_FOLDER)
 
     def earlier(self, run_id: str | None = None) -> list[RunFolder]:
         """The runs in whose place a later one came (of that id, where given), the oldest first."""

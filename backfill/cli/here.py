@@ -1,0 +1,68 @@
+"""Where the user stands: paths as they can be opened from there, commands as they can be typed there."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+#: A command as messages quote it; RUN and JOB in it stand for the run and the job file at hand.
+COMMAND = re.compile(r"`backfill ([a-z][a-z-]*)((?: [^`]*)?)`")
+#: Verbs that take a run, and look for its state directory from the current one upward.
+OF_RUNS = ("resume", "status", "rejects")
+#: Verbs that take a job file, beside which they look for its state directory.
+OF_JOBS = ("preview", "dry-run", "run")
+#: A relative path that begins so tells less than the whole one.
+FAR = "../../.."
+
+
+def near(path: Path | str) -> str:
+    """The path from the current directory where it is near, else whole."""
+    whole = os.path.abspath(path)  # noqa: PTH100 (links are the user's own names, and stay)
+    relative = os.path.relpath(whole)
+    return whole if relative.startswith(FAR) else relative
+
+
+@dataclass(slots=True)
+class Here:
+    """What the command line was told, and what it is at work on."""
+
+    given: Mapping[str, str] = field(default_factory=dict)  # options of places and targets as they were typed
+    state: Path | None = None  # the state directory
+    run_id: str = ""
+    job: str = ""  # the job file
+
+    def completed(self, text: str) -> str:
+        """The text with each quoted command as it has to be typed here: its run or job, its state directory, target."""
+        return COMMAND.sub(lambda found: f"`{self._command(found[1], found[2].split())}`", text)
+
+    def _command(self, verb: str, words: list[str]) -> str:
+        filled = [{"RUN": self.run_id, "JOB": quoted(self.job)}.get(word) or word for word in words]
+        if verb in OF_RUNS:
+            if verb == "resume" and self.run_id and (not filled or filled[0].startswith("-")):
+                filled.insert(0, self.run_id)
+            if self.state is not None and self.state != usual_state():
+                filled += ["--state-dir", quoted(near(self.state))]
+            filled += self._typed("--targets") if verb == "resume" else []
+        elif verb in OF_JOBS:
+            for option in (*(("--state-dir",) if verb != "preview" else ()), "--target", "--targets", "--endpoint"):
+                filled += self._typed(option)
+        return " ".join(["backfill", verb, *filled])
+
+    def _typed(self, option: str) -> list[str]:
+        return [option, quoted(self.given[option])] if option in self.given else []
+
+
+def usual_state() -> Path:
+    """The state directory that is found from the current one without being named."""
+    from backfill.state import state_folder_from
+
+    return state_folder_from(Path.cwd())
+
+
+def quoted(word: str) -> str:
+    """The word as a shell takes it; nothing stays nothing."""
+    return shlex.quote(word) if word else ""

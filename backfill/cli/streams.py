@@ -1,0 +1,77 @@
+"""The standard streams, whatever the shell has made of them: closed, full, gone, or of an encoding without our letters.
+
+What happens to them never changes what a verb does: a reader that goes away (`| head`) is nobody's fault, and where
+the standard output takes no more, that is said and is exit 5, after all has been recorded.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from typing import Any, TextIO, cast
+
+from backfill.errors import StoppedError
+from backfill.escape import ESCAPING
+
+#: The reader went away: `| head`, a terminal that was closed.
+GONE = (errno.EPIPE, errno.EIO)
+
+
+class Guarded:
+    """A standard stream of which no failure ends a run; `needed`: that it takes no more has to be told."""
+
+    def __init__(self, stream: TextIO, *, needed: bool) -> None:
+        self.stream = stream
+        self.needed = needed
+
+    def write(self, text: str) -> int:
+        """Write; where that fails, all that follows goes nowhere.
+
+        Raises:
+            StoppedError: The stream is needed and takes no more, and not because its reader went away.
+        """
+        try:
+            self.stream.write(text)
+        except OSError as error:
+            self._lost(error)
+        return len(text)
+
+    def flush(self) -> None:
+        """Flush; raises as `write` does."""
+        try:
+            self.stream.flush()
+        except OSError as error:
+            self._lost(error)
+
+    def _lost(self, error: OSError) -> None:
+        silence(self.stream)
+        if self.needed and error.errno not in GONE:
+            raise StoppedError(
+                f"the standard output takes no more: {error.strerror}",
+                hint="nothing that was recorded is lost: the same command, or `backfill status`, shows it again",
+            ) from error
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 (whatever a library asks a stream for)
+        return getattr(self.stream, name)
+
+
+def set_up_streams() -> None:
+    """Make the standard streams of this process such that anything may be written to them at any time."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:  # closed: the next file that is opened, a ledger say, would take its place
+            os.open(os.devnull, os.O_RDWR)
+    sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115 (for as long as the process lives)
+    for name, descriptor in (("stdout", 1), ("stderr", 2)):
+        stream = getattr(sys, name) or open(descriptor, "w", closefd=False)  # noqa: SIM115
+        stream.reconfigure(errors=ESCAPING)
+        setattr(sys, name, cast("TextIO", Guarded(stream, needed=name == "stdout")))
+
+
+def silence(stream: TextIO) -> None:
+    """Let whatever is written to a standard stream, by whomever, go nowhere from here on."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)

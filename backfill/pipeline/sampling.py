@@ -1,0 +1,104 @@
+"""The first rows of a source, staged by the same code as all of it, into a folder that is gone afterwards.
+
+What is seen of them is what a run would do with them. Only a full read tells of the rest.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from backfill import __version__
+from backfill.job.models import Job
+from backfill.limits import Limits
+from backfill.pipeline.preparing import STAGING_MEMORY_BYTES, unreadable_samples
+from backfill.pipeline.work import Surroundings
+from backfill.prepare import preview
+from backfill.prepare.rows import PreviewRow
+from backfill.records import Problem, Snapshot, SourceFile
+from backfill.sources import locate, resolve, stage
+from backfill.sources.intake import STANDARD_INPUT
+
+#: Where `where` lets too few rows through, so many times as many are read.
+MORE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """The first rows of a source and what becomes of them."""
+
+    rows: list[PreviewRow]
+    read: int  # records gone through for them
+    filtered: int
+    unreadable: tuple[Problem, ...]  # some of those that cannot be read as rows
+
+
+@contextmanager
+def sample_folder() -> Iterator[Path]:
+    """A folder of the owner's alone, outside of any state directory; gone with all in it afterwards."""
+    with tempfile.TemporaryDirectory(prefix="backfill-") as folder:
+        yield Path(folder)
+
+
+def needs_all(job: Job) -> bool:
+    """Whether the first rows cannot be had without reading all: a query over files may order, join and sum."""
+    return job.source.query is not None and job.source.database is None
+
+
+def sample(job: Job, folder: Path, rows: int, around: Surroundings) -> Snapshot:
+    """A snapshot that has at least the first `rows` rows that `where` lets through, as far as there are so many.
+
+    Raises:
+        SourceError: The source cannot be read.
+        JobError: The job does not fit it.
+        StoppedError: The disk is full.
+        InterruptedRunError: A signal came.
+    """
+    files = files_of(job, folder, around)
+    wanted = None if needs_all(job) else rows
+    around.progress.begin("stage", None, "rows")
+    around.staging.set()
+    try:
+        while True:
+            snapshot = stage(
+                job,
+                folder / f"snapshot-{wanted}",
+                files=files,
+                memory_bytes=STAGING_MEMORY_BYTES,
+                sample=wanted,
+                progress=around.progress.advance,
+                cancelled=around.stop.is_set,
+            )
+            if wanted is None or snapshot.rows >= rows or snapshot.read < wanted:
+                return snapshot
+            wanted *= MORE
+    finally:
+        around.staging.clear()
+        around.progress.end()
+
+
+def files_of(job: Job, folder: Path, around: Surroundings) -> tuple[SourceFile, ...]:
+    """The source's files, unread where they can be read twice: their hashes are not wanted."""
+    if STANDARD_INPUT in job.source.path:
+        return resolve(job, folder=folder, cancelled=around.stop.is_set)
+    return locate(job)
+
+
+def preview_job(job: Job, around: Surroundings, rows: int, *, id_scope: str, limits: Limits) -> Preview:
+    """The first rows of a job's source and what becomes of them; raises as `sample` does."""
+    with sample_folder() as folder:
+        snapshot = sample(job, folder, rows, around)
+        shown = preview(
+            job,
+            snapshot,
+            id_scope=id_scope,
+            library_version=__version__,
+            now=time.time(),
+            rows=rows,
+            limits=limits,
+        )
+        return Preview(shown, snapshot.read, snapshot.filtered, tuple(unreadable_samples(snapshot)))
