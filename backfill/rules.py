@@ -71,6 +71,8 @@ _TABLE: Final = (
      "a spreadsheet rounded it, as in 1.23457E+15: export the column as text from where it came"),
     ("BF121", "id with blanks at its ends", _W, True, "trim it where it is exported, or in SQL: trim(...)"),
     ("BF123", "object or array where a single value is wanted", _E, False, "take a single value out of it in SQL"),
+    ("BF130", "an SQL expression fails on the row", _E, False,
+     "guard it, for example with TRY_CAST, nullif or CASE WHEN, or `on_bad: omit`"),
     ("BF201", "no timestamp", _E, False, "map a column that is never null: without one the call is dated now"),  # [S]
     ("BF202", "unparsable timestamp", _E, False, "mend the value, or state its `format`"),
     ("BF203", "timestamp before 1970", _E, True, "Unify does not always ingest it; mend it or use `when`"),  # [U]

@@ -105,6 +105,17 @@ class Binder:
         raws = [raw.cast(pl.String) for raw in (*misfits, *raws)]
         return pl.coalesce(*raws, self.display(column)) if raws else self.display(column)
 
+    def failed(self, column: Column, label: str, *, omit: bool = False) -> pl.Expr | None:
+        """True where the column's SQL expression failed, with a check that shows what it read; None: on no row."""
+        if column.failed is None:
+            return None
+        read = [self.columns[name] for name in column.reads if name in self.columns]
+        values = [self.read(each.raw).cast(pl.String) if each.raw else self.display(each) for each in read]
+        named = [pl.lit(f"{each.name}=") + value for each, value in zip(read, values, strict=True)]
+        mask = self.read(column.failed)
+        self.check("BF130", label, mask, pl.concat_str(named, separator=", ", ignore_nulls=True), omit=omit)
+        return mask
+
     def display(self, column: Column) -> pl.Expr:
         """The value itself as text."""
         dtype = self.schema[column.name]
@@ -306,8 +317,11 @@ class Binder:
         masks = [mask for _, mask in found]
         if column.kind is Kind.TIMESTAMP:  # its checks: BF202, BF205, BF206, see `instant`
             masks.append(expr.is_null() & self.read(column.name).is_not_null())
-        unclear = self.unclear(column, omit=omit)
-        masks += [] if unclear is None else [unclear]
+        masks += [
+            mask
+            for mask in (self.unclear(column, omit=omit), self.failed(column, label, omit=omit))
+            if mask is not None
+        ]
         return pl.any_horizontal(masks).fill_null(value=False) if masks else None
 
     @property

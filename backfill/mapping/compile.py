@@ -25,6 +25,8 @@ from backfill.timestamps import iso_milliseconds
 _IDS = ("userId", "anonymousId", "groupId", "previousId")
 #: Boolean column that sources adds where `where` reads declared columns.
 WHERE_COLUMN = "__bf_where_bad"
+#: Boolean column that sources adds where there is a `where`: it failed on the row.
+WHERE_FAILED_COLUMN = "__bf_where_failed"
 #: The text of the file's key, joined to every frame: the first half of a `row` message key.
 FILE_KEY_COLUMN = "__bf_file_key"
 
@@ -104,10 +106,10 @@ def _made(binder: Binder, call: Call) -> pl.Expr | None:
         return None
     column = binder.column(binder.expressions[call.when])
     made = binder.read(column.name).cast(pl.Boolean).fill_null(value=False)
-    misfit, unclear = binder.misfit(column), binder.unclear(column)
+    misfit, unclear, failed = binder.misfit(column), binder.unclear(column), binder.failed(column, call.when)
     if misfit is not None:
         binder.check("BF117", call.when, misfit, binder.shown(column))
-    return pl.any_horizontal(made, *(mask for mask in (misfit, unclear) if mask is not None))
+    return pl.any_horizontal(made, *(mask for mask in (misfit, unclear, failed) if mask is not None))
 
 
 def _check_where(binder: Binder) -> None:
@@ -115,6 +117,9 @@ def _check_where(binder: Binder) -> None:
     if column is not None:
         read = ", ".join(column.reads) or "where"
         binder.check("BF118", read, binder.read(WHERE_COLUMN).fill_null(value=False), binder.shown(column))
+    failed = binder.columns.get(WHERE_FAILED_COLUMN)
+    if failed is not None:
+        binder.failed(failed, binder.job.where or "where")
 
 
 def _ids(binder: Binder, call: Call, top: Node) -> None:

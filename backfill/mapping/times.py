@@ -36,7 +36,7 @@ def bind_timestamp(binder: Binder, spec: TimestampSpec, now: float) -> pl.Expr:
         )
     if misfit is not None:
         binder.check("BF202", label, misfit, shown)
-    known = [mask for mask in (misfit, binder.unclear(column)) if mask is not None]
+    known = [mask for mask in (misfit, binder.unclear(column), binder.failed(column, label)) if mask is not None]
     missing = source.is_null() & ~pl.any_horizontal(known) if known else source.is_null()
     binder.check("BF201", label, missing, pl.lit(""))
     binder.check("BF203", label, instant < pl.lit(_EPOCH), shown)

@@ -53,7 +53,8 @@ class Column:
 
     `raw` names the column that holds the text as read, where this one was cast from text: a value is bad where the
     raw text is not null and the cast one is. `reads` are the source columns an SQL expression reads: a bad value in
-    one of them makes this value bad too.
+    one of them makes this value bad too. `failed` names the boolean column that is true where the expression failed;
+    None: it failed on no row.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Column:
     raw: str | None = None
     utc_flag: str | None = None
     reads: tuple[str, ...] = ()
+    failed: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,8 +59,10 @@ def sql_faults(engine: Engine, job: Job, columns: Sequence[SourceColumn]) -> tup
         if text is None:
             continue
         try:
-            check_expression(engine, text, names)
+            reads = check_expression(engine, text, names)
             kind = engine.connection.sql(f"SELECT {enclosed(text)} FROM {scope}").types[0]
+            if not reads:  # the same on every row, so what fails is the job, not a row
+                engine.rows(f"SELECT CAST({enclosed(text)} AS VARCHAR)")
         except SqlRefusal as refusal:
             faults.append(SqlFault(reference.path, text, refusal.offset, refusal.message, refusal.candidates))
         except duckdb.Error as error:

@@ -16,6 +16,7 @@ from typing import Any, Self
 import duckdb
 
 from backfill.errors import InterruptedRunError, JobError, SourceError, StoppedError
+from backfill.sources.attempts import UNSAFE_OPTIMIZERS
 from backfill.sources.checksum import POLL_SECONDS, never
 
 #: Rows of a Parquet row group in a snapshot: what prepare reads at once.
@@ -122,6 +123,7 @@ def open_engine(
         "preserve_insertion_order": True,
         "enable_progress_bar": True,
         "enable_progress_bar_print": False,
+        "disabled_optimizers": UNSAFE_OPTIMIZERS,
         "allowed_paths": list(files),
     }
     if folder is not None:

@@ -1,14 +1,15 @@
 """From a source's columns to the snapshot's: declared types cast, `where` applied, expressions and times computed.
 
-The SQL has three floors, each a projection of the one below, so that DuckDB does all in one pass:
+The SQL has floors, each a projection of the one below, so that DuckDB does all in one pass:
     1. the source's columns; declared ones cast, their text beside them; local times that SQL reads made instants
-    2. whether `where` keeps the row, and whether it could be asked at all
-    3. the expressions, and times parsed for the calls; both only of rows that are kept and whose columns are good
+    2. `where` tried, and of that whether it keeps the row, failed, or could not be asked at all
+    3. the expressions tried, of rows that are kept and whose columns are good
+    4. the snapshot's columns: those of 1, times parsed for the calls, values of the expressions and whether they failed
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from duckdb.sqltypes import DuckDBPyType
 from backfill.errors import JobError
 from backfill.job.models import ColumnSpec, Job
 from backfill.records import FILE_COLUMN, INTERNAL_PREFIX, RECORD_COLUMN, Column, Kind, Zone
+from backfill.sources.attempts import attempt
 from backfill.sources.casts import cast_of, seen_by_sql
 from backfill.sources.engine import Engine, literal, quoted
 from backfill.sources.sqltext import check_expression
@@ -27,7 +29,11 @@ RAW = "__bf_raw:"
 TEXT = "__bf_text:"  # the value as the snapshot has it, where SQL sees another
 UTC_FLAG = "__bf_utc:"
 KEEP = "__bf_keep"
+WHERE = "__bf_where"
 WHERE_BAD = "__bf_where_bad"
+WHERE_FAILED = "__bf_where_failed"
+TRIED = "__bf_tried:"
+FAILED = "__bf_failed:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,22 +51,30 @@ class Layout:
 
     columns: tuple[Column, ...]
     floor: _Floor
-    keep: str | None  # SQL of `where` over floor 1; None: every row
-    where_bad: str | None
-    outputs: tuple[str, ...]  # select list of floor 3
+    tried: tuple[str, ...]  # select list of floor 3
+    outputs: tuple[str, ...]  # select list of floor 4
+    keep: str | None = None  # SQL of `where` as an attempt; None: every row is kept
+    where_bad: str = "false"
 
     def select(self, relation: str, *, filtered: bool, extra: Sequence[str] = ()) -> str:
         """SQL that gives the snapshot's columns of a relation, and the relation's `extra` ones as they are.
 
         With `filtered` rows that `where` does not keep are left out, else the column KEEP says so.
         """
-        flags = [f"{self.keep or 'true'} AS {KEEP}", f"{self.where_bad or 'false'} AS {WHERE_BAD}"]
-        outputs = [*self.outputs, *extra, *([] if filtered or self.keep is None else [KEEP])]
-        tail = f" WHERE {KEEP}" if filtered and self.keep is not None else ""
-        return (
-            f"SELECT {', '.join(outputs)} FROM (SELECT *, {', '.join(flags)} FROM "
-            f"{self.floor.over(relation, extra)} AS source) AS source{tail}"
-        )
+        rows = f"{self.floor.over(relation, extra)} AS source"
+        outputs = [*self.outputs, *extra]
+        if self.keep is not None:
+            asked = f"(SELECT *, {self.keep} AS {WHERE}, {self.where_bad} AS {WHERE_BAD} FROM {rows}) AS source"
+            # A row that `where` cannot be asked of, or fails on, is kept for prepare to reject.
+            flags = f"{WHERE}.failed AS {WHERE_FAILED}, {WHERE_BAD} OR {WHERE}.failed OR {WHERE}.value AS {KEEP}"
+            rows = f"(SELECT *, {flags} FROM {asked}) AS source"
+            if filtered:
+                rows = f"(SELECT * FROM {rows} WHERE {KEEP}) AS source"
+            else:
+                outputs.append(KEEP)
+        if self.tried:
+            rows = f"(SELECT *, {', '.join(self.tried)} FROM {rows}) AS source"
+        return f"SELECT {', '.join(outputs)} FROM {rows}"
 
 
 @dataclass(slots=True)
@@ -71,6 +85,10 @@ class _Floor:
     instants: list[str] = field(default_factory=list)
     #: Per cast column the SQL that its value is bad: it does not fit, or is a local time that is no one instant.
     bad: dict[str, str] = field(default_factory=dict)
+
+    def any_bad(self, names: Sequence[str]) -> list[str]:
+        """SQL: for each of the columns that can be bad, that it is."""
+        return [self.bad[name] for name in names if name in self.bad]
 
     def over(self, relation: str, extra: Sequence[str] = ()) -> str:
         """SQL: the floor as a relation."""
@@ -135,24 +153,36 @@ def lay_out(
     reads = {text: check_expression(engine, text, names) for text in sql_texts(job)}
     by_sql = {name for read in reads.values() for name in read} | set(in_query)
     floor, outputs, described = _floor(columns, by_sql, job.source.timezone, trimmed=trimmed)
-    bad = floor.bad
     decimals = {column.name for column in columns if column.spec is not None and column.spec.type == "decimal"}
-    where_reads = tuple(name for name in reads.get(job.where or "", ()) if name in bad)
-    where_bad = " OR ".join(bad[name] for name in where_reads) if where_reads else None
-    keep = _keep(job.where, where_bad)
     scope = f"{floor.over(empty_relation(columns))} AS source"
+    tried = []
     for text, name in job.expressions().items():
-        inner = [bad[read] for read in reads[text] if read in bad]
-        guard = " OR ".join([*inner, *([f"NOT {KEEP}"] if keep else [])])
         kind = engine.connection.sql(f"SELECT {enclosed(text)} FROM {scope}").types[0]
         value = written(enclosed(text), kind, trimmed=trimmed or not decimals.isdisjoint(reads[text]))
-        outputs.append(f"{f'CASE WHEN {guard} THEN NULL ELSE {value} END' if guard else value} AS {quoted(name)}")
-        described.append(Column(name, kind_of(kind), zone_of(kind), reads=reads[text]))
+        skip = floor.any_bad(reads[text]) + ([f"NOT {KEEP}"] if job.where else [])
+        made, failed = quoted(TRIED + name), FAILED + name
+        tried.append(f"{attempt(value, skip)} AS {made}")
+        outputs += [f"{made}.value AS {quoted(name)}", f"{made}.failed AS {quoted(failed)}"]
+        described.append(Column(name, kind_of(kind), zone_of(kind), reads=reads[text], failed=failed))
+        described.append(Column(failed, Kind.BOOLEAN))
     _add_times(job, columns, outputs, described)
-    if where_bad is not None:
+    if job.where is None:
+        return Layout(tuple(described), floor, tuple(tried), tuple(outputs))
+    keep, where_bad = _asked(job.where, floor, reads[job.where], outputs, described)
+    return Layout(tuple(described), floor, tuple(tried), tuple(outputs), keep, where_bad)
+
+
+def _asked(
+    where: str, floor: _Floor, reads: Sequence[str], outputs: list[str], described: list[Column]
+) -> tuple[str, str]:
+    """SQL: `where` as an attempt, and that it cannot be asked of a row; with what is kept of both."""
+    bad = floor.any_bad(reads)
+    if bad:
         outputs.append(WHERE_BAD)
-        described.append(Column(WHERE_BAD, Kind.BOOLEAN, reads=where_reads))
-    return Layout(tuple(described), floor, keep, where_bad, tuple(outputs))
+        described.append(Column(WHERE_BAD, Kind.BOOLEAN, reads=tuple(name for name in reads if name in floor.bad)))
+    outputs.append(WHERE_FAILED)
+    described.append(Column(WHERE_FAILED, Kind.BOOLEAN, reads=tuple(reads), failed=WHERE_FAILED))
+    return attempt(f"coalesce(CAST({enclosed(where)} AS BOOLEAN), false)", bad), " OR ".join(bad) or "false"
 
 
 def sql_texts(job: Job) -> list[str]:
@@ -167,11 +197,12 @@ def place_columns(*, file: bool) -> tuple[Column, ...]:
 
 
 def settled_zones(engine: Engine, parts: Sequence[Path], columns: Sequence[Column]) -> tuple[Column, ...]:
-    """The columns, those of MIXED times told apart by what the parts hold: all instants, all wall clocks, or both.
+    """The columns by what the parts hold: MIXED times told apart, and only what failed on a row said to have failed.
 
-    The statistics in the Parquet footers say it; a column without any value counts as instants.
+    The statistics in the Parquet footers say whether times are all instants, all wall clocks, or both; a column without
+    any value counts as instants.
     """
-    flags = [column.utc_flag for column in columns if column.utc_flag is not None]
+    flags = [flag for column in columns for flag in (column.utc_flag, column.failed) if flag is not None]
     if not flags:
         return tuple(columns)
     rows = engine.rows(
@@ -180,11 +211,16 @@ def settled_zones(engine: Engine, parts: Sequence[Path], columns: Sequence[Colum
         f"FROM parquet_metadata({literal([str(part) for part in parts])}) "
         f"WHERE path_in_schema IN ({', '.join(literal(flag) for flag in flags)}) GROUP BY path_in_schema"
     )
-    zones = {name: Zone.UTC if all_utc else Zone.NAIVE for name, all_utc, all_naive in rows if all_utc or all_naive}
-    return tuple(
-        replace(column, zone=zones[column.utc_flag], utc_flag=None) if column.utc_flag in zones else column
-        for column in columns
-    )
+    held = {name: (bool(all_true), bool(all_false)) for name, all_true, all_false in rows}
+    return tuple(_settled(column, held) for column in columns)
+
+
+def _settled(column: Column, held: Mapping[str, tuple[bool, bool]]) -> Column:
+    """The column by what its flags hold: whether nothing but true, and whether nothing but false."""
+    all_true, all_false = held.get(column.utc_flag or column.failed or "", (False, False))
+    if column.utc_flag and (all_true or all_false):
+        return replace(column, zone=Zone.UTC if all_true else Zone.NAIVE, utc_flag=None)
+    return replace(column, failed=None) if column.failed and all_false else column
 
 
 def written(value: str, kind: DuckDBPyType, *, trimmed: bool) -> str:
@@ -192,14 +228,6 @@ def written(value: str, kind: DuckDBPyType, *, trimmed: bool) -> str:
     if trimmed and kind.id == "decimal" and dict(kind.children)["scale"]:
         return f"rtrim(rtrim(CAST({value} AS VARCHAR), '0'), '.')"
     return stored(value, kind)
-
-
-def _keep(where: str | None, where_bad: str | None) -> str | None:
-    """SQL: the row is staged. A row that `where` cannot be asked of is kept, for prepare to reject."""
-    if where is None:
-        return None
-    asked = f"coalesce(CAST({enclosed(where)} AS BOOLEAN), false)"
-    return f"CASE WHEN {where_bad} THEN true ELSE {asked} END" if where_bad else asked
 
 
 def binding_scope(job: Job, columns: Sequence[SourceColumn]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from backfill.job.models import Job
@@ -60,7 +61,8 @@ def _bound(
         faults = tuple(fault for fault in faults if "not found" not in fault.message)
     if wrong:
         job = job.model_copy(update={"where": None, "calls": ()})
-    return Schema(lay_out(engine, job, columns, trimmed=trimmed).columns, faults, complete)
+    laid_out = lay_out(engine, job, columns, trimmed=trimmed).columns
+    return Schema(tuple(replace(column, failed=None) for column in laid_out), faults, complete)  # no row was asked yet
 
 
 def _source_columns(

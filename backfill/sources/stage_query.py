@@ -25,7 +25,7 @@ from backfill.sources.binding import binder_fault, bound_layout, faults_error
 from backfill.sources.casts import SQL_DECIMAL_TYPE, seen_by_sql
 from backfill.sources.engine import Engine, literal, quoted, reason, storage_failure
 from backfill.sources.files import extra_files
-from backfill.sources.layout import Layout, SourceColumn, check_names, place_columns
+from backfill.sources.layout import Layout, SourceColumn, check_names, place_columns, settled_zones
 from backfill.sources.rejects import save_rejects, unreadable_row
 from backfill.sources.schema import SqlFault
 from backfill.sources.sqltext import check_query
@@ -62,7 +62,8 @@ def freeze_query(staging: Staging, freeze_rows: FreezeRows) -> Snapshot:
     except duckdb.Error as error:
         raise _failure(staging, layout, error) from error
     kept = count if layout.keep is None else staging.number(layout, staging.part(0), count, [])
-    described = layout.columns if layout.keep is None else (*layout.columns, *place_columns(file=False))
+    described = settled_zones(engine, [staging.part(0)], layout.columns)
+    described = described if layout.keep is None else (*described, *place_columns(file=False))
     shutil.rmtree(staging.folder / SOURCE, ignore_errors=True)
     return Snapshot(
         parts=(SnapshotPart(staging.part(0), kept, 0),),
