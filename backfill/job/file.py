@@ -96,11 +96,16 @@ class CsvForm(Form):
     """How a CSV or TSV file is written."""
 
     delimiter: str | None = Field(None, description="One character; a comma for csv, a tab for tsv.")
-    quote: str = Field('"', description="One character.")
+    quote: str = Field('"', description="One character; empty where nothing is quoted.")
     escape: str | None = Field(None, description="One character; the quote, doubled, where left out.")
+    c_escapes: bool = Field(
+        False, description=r"With `escape`: \n, \t, \r, \b, \f, \v, \0 and \Z are what MySQL and PostgreSQL mean."
+    )
     encoding: str = Field("utf-8", description="utf-8, utf-16, latin-1, cp1252 ...")
     null_values: list[str] = Field([""], description="Texts that mean null where they stand without quotes.")
     header: bool = Field(True, description="False: `columns` names the columns in order.")
+    skip_lines: int = Field(0, ge=0, description="So many lines before the header are left out.")
+    comment: str | None = Field(None, description="One character; lines that begin with it are left out.")
 
 
 def path_shape(value: Any) -> str | None:  # noqa: ANN401

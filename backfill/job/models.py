@@ -112,11 +112,14 @@ class CsvSpec(Model):
     """How a CSV or TSV file is written."""
 
     delimiter: str | None = None  # None: "," for csv, a tab for tsv
-    quote: str = '"'
+    quote: str = '"'  # empty: none
     escape: str | None = None  # None: the quote, doubled
     encoding: str = "utf-8"
     null_values: tuple[str, ...] = ("",)  # unquoted only
     header: bool = True  # False: `columns` names the columns in order
+    skip_lines: int = 0  # before the header
+    comment: str | None = None  # lines that begin with it are left out
+    c_escapes: bool = False  # with `escape`: \n, \t ... are what they are in C
 
 
 class Source(Model):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
+from itertools import combinations
+
 from backfill.document import Faults, suggest
-from backfill.job.file import ColumnTypeForm, SourceForm
+from backfill.job.file import ColumnTypeForm, CsvForm, SourceForm
 from backfill.job.times import check_format, check_zone
 from backfill.records import INTERNAL_PREFIX
 
@@ -20,6 +23,16 @@ _LATER_DATABASES = (
     "duckdb",
 )
 _FORMATS = ("csv", "tsv", "parquet", "ndjson")
+#: Codecs of Python that no file of text is in.
+_NO_ENCODINGS = (
+    "utf-7",
+    "unicode_escape",
+    "raw_unicode_escape",
+    "unicode-escape",
+    "raw-unicode-escape",
+    "punycode",
+    "idna",
+)
 _ENCODINGS = ("utf-8", "utf-16", "latin-1", "cp1252", "shift_jis", "gb18030")
 
 
@@ -99,12 +112,7 @@ def check_csv(faults: Faults, source: SourceForm) -> None:
         return
     if source.format in ("parquet", "ndjson") or source.database is not None:
         faults.add("source.csv", "is for csv and tsv files only", key=True)
-    for name in ("delimiter", "quote", "escape"):
-        character = getattr(csv, name)
-        if character is not None and (len(character) != 1 or character in "\r\n\0"):
-            faults.add(f"source.csv.{name}", "is not one character", r'a tab is "\t" in double quotes')
-    if csv.delimiter is not None and csv.delimiter == csv.quote:
-        faults.add("source.csv.delimiter", "is the quote as well")
+    check_signs(faults, csv)
     if not is_encoding(csv.encoding):
         hint = suggest(csv.encoding, _ENCODINGS) or f"for example {', '.join(_ENCODINGS)}"
         faults.add("source.csv.encoding", f'there is no encoding "{csv.encoding}" here', hint)
@@ -112,10 +120,44 @@ def check_csv(faults: Faults, source: SourceForm) -> None:
         faults.add("source.csv.header", "without a header `columns` names the columns in order", "add `columns`")
 
 
+def check_signs(faults: Faults, csv: CsvForm) -> None:
+    """Note characters that are none or stand for two things, and null values that no field can be."""
+    names = ("delimiter", "quote", "escape", "comment")
+    signs = {name: sign for name in names if (sign := getattr(csv, name)) is not None}
+    if csv.quote == "":
+        del signs["quote"]
+    for name, sign in signs.items():
+        if len(sign) != 1 or sign in "\r\n\0":
+            hint = r'a tab is "\t" in double quotes' if sign else "leave it out"
+            faults.add(f"source.csv.{name}", "is not one character", hint)
+    for name, other in combinations(signs, 2):
+        if signs[name] == signs[other] and (name, other) != ("quote", "escape"):
+            second, first = (name, other) if other == "quote" else (other, name)
+            faults.add(f"source.csv.{second}", f"is the {first} as well")
+    if csv.c_escapes and csv.escape in (None, csv.quote):
+        faults.add("source.csv.c_escapes", "goes with `escape`", r'add `escape: "\\"`')
+    for place, value in enumerate(csv.null_values):
+        _check_null(faults, csv, value, f"source.csv.null_values[{place}]")
+
+
+def _check_null(faults: Faults, csv: CsvForm, value: str, path: str) -> None:
+    """Note a null value that no field without quotes can be."""
+    own = csv.escape if csv.escape != csv.quote else None
+    if own and own in value:
+        if len(value) != len(r"\N") or value[0] != own or value[1] == own:
+            faults.add(path, "holds the escape, and is not the escape and one character", r'such as "\\N"')
+    elif (csv.quote and value.startswith(csv.quote)) or any(sign in value for sign in (csv.delimiter or "\n", *"\r\n")):
+        faults.add(path, "can be no field without quotes", "fields in quotes are never null")
+
+
 def is_encoding(name: str) -> bool:
-    """Whether Python can decode text by that name (it also has codecs between bytes and bytes, which are none)."""
+    """Whether Python can decode text by that name, piece by piece.
+
+    It also has codecs between bytes and bytes, and some that are for single names or literals: those are none.
+    """
     try:
-        return "a,1\n".encode(name).decode(name) == "a,1\n"
+        codec = codecs.lookup(name)
+        return codec.name not in _NO_ENCODINGS and "a,1\n".encode(name).decode(name) == "a,1\n"
     except (LookupError, UnicodeError, ValueError):
         return False
 

@@ -12,6 +12,7 @@ from backfill.job.models import Job
 from backfill.records import Snapshot, SourceFile
 from backfill.sources.engine import open_engine, reason, storage_failure
 from backfill.sources.files import one_format
+from backfill.sources.freeze_stream import freeze_stream
 from backfill.sources.staging import Staging
 
 
@@ -55,9 +56,10 @@ def freeze_rows(staging: Staging, in_query: Sequence[str] = ()) -> Snapshot:
     kind = one_format(staging.job, staging.files)
     match kind:
         case "csv" | "tsv":
-            from backfill.sources.stage_delimited import freeze_delimited
+            from backfill.sources.csv_reader import open_csv
 
-            return freeze_delimited(staging, kind, in_query)
+            reader = open_csv(staging.engine, staging.job, staging.files, kind, staging.count)
+            return freeze_stream(staging, reader, in_query)
         case "parquet":
             from backfill.sources.stage_parquet import freeze_parquet
 

@@ -92,6 +92,6 @@ def _source_columns(
 
         reader = NdjsonReader(engine, job, files, unwatched, sampled=True)
         return reader.columns, reader.complete
-    from backfill.sources.delimited import header_names
+    from backfill.sources.csv_reader import header_names
 
     return text_columns(engine, job, header_names(files, job, kind)), True

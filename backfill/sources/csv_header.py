@@ -1,0 +1,125 @@
+"""The beginning of a CSV file: its header, or what stands for one, and the records behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import chain
+
+import numpy as np
+
+from backfill.errors import JobError, SourceError, counted
+from backfill.job.models import Job
+from backfill.records import SourceFile
+from backfill.sources.checksum import Watch, unwatched
+from backfill.sources.csv_dialect import Dialect
+from backfill.sources.csv_parse import Parser
+from backfill.sources.csv_scan import Records, Scanner
+from backfill.sources.csv_text import CsvText, open_text
+from backfill.sources.csv_walk import Fault
+from backfill.sources.layout import check_names
+from backfill.sources.utf8 import invalid_utf8
+
+_FAULTS = {
+    Fault.UNCLOSED: "a quote of its header is never closed",
+    Fault.BEHIND: "its header has text behind a closing quote",
+    Fault.BLANK: "its header has a blank before an opening quote",
+    Fault.ESCAPE: "its header has an escape before a sign that needs none",
+    Fault.TOO_LONG: "its header is too long",
+}
+_OTHER_SEPARATORS = ",;\t|"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRecords:
+    """A file opened: its columns, and the records that are rows or unreadable, empty lines among them."""
+
+    names: tuple[str, ...]
+    dialect: Dialect
+    records: Iterator[Records]
+
+
+def open_records(file: SourceFile, job: Job, kind: str, watch: Watch = unwatched) -> OpenRecords | None:
+    """Open a file and read its header; None where it has no record at all.
+
+    Raises:
+        SourceError: the file is of another kind, truncated or corrupt, or its header is none.
+        JobError: the job does not fit it.
+    """
+    text = open_text(file, job, kind, watch)
+    found = scanned(text)
+    for records in found:
+        filled = np.flatnonzero(records.starts < records.ends)
+        if len(filled):
+            first = int(filled[0])
+            behind = first + 1 if job.source.csv.header else first
+            names = _names(records, first, text.dialect, file, job)
+            return OpenRecords(names, text.dialect, chain([records.since(behind)], found))
+    return None
+
+
+def scanned(text: CsvText) -> Iterator[Records]:
+    """All records of a text."""
+    scanner = Scanner(text.dialect, text.line)
+    for piece in text.pieces:
+        yield from scanner.feed(piece)
+    yield from scanner.feed(b"", final=True)
+
+
+def _names(records: Records, index: int, dialect: Dialect, file: SourceFile, job: Job) -> tuple[str, ...]:
+    """The file's column names: its header, or the job's `columns` in order."""
+    if job.source.csv.header:
+        fields = _header(records, index, dialect, file)
+        _check(fields, file, job)
+        return fields
+    columns = tuple(job.source.columns)
+    found = int(records.fields[index])
+    if columns and (found == len(columns) or records.faults[index]):
+        return columns
+    hint = "without a header, list every column of the file under `source.columns`, in its order"
+    if not columns:
+        raise JobError("source.csv.header is false, and `columns` names no columns", hint=hint)
+    there = counted(found, "column", "columns")
+    raise JobError(f"{file.name} has {there}, and `columns` names {len(columns)}", hint=hint)
+
+
+def _header(records: Records, index: int, dialect: Dialect, file: SourceFile) -> tuple[str, ...]:
+    """The fields of the header."""
+    fault = Fault(int(records.faults[index]))
+    line = int(records.lines(np.array([index]))[0])
+    if fault:
+        raise SourceError(f"{file.name}, line {line}: {_FAULTS[fault]}", hint="mend it, or state the `csv` settings")
+    header = records.text[int(records.starts[index]) : int(records.ends[index])]
+    if len(invalid_utf8(np.frombuffer(header, np.uint8))):
+        raise SourceError(
+            f"{file.name}, line {line}: its header is not in the encoding stated",
+            hint="state the file's own under `csv`, for example `encoding: cp1252`",
+        )
+    columns = Parser(replace(dialect, null_values=()), int(records.fields[index])).parse(header + b"\n", 1)
+    return tuple(column[0].as_py() for column in columns)
+
+
+def _check(fields: tuple[str, ...], file: SourceFile, job: Job) -> None:
+    """Raise where the fields of a header cannot be names."""
+    if any("\0" in name for name in fields):
+        raise SourceError(
+            f"{file.name}: a name in the header holds U+0000",
+            hint="is it UTF-16? state `encoding: utf-16-le` or `utf-16-be`",
+        )
+    other = next((sign for sign in _OTHER_SEPARATORS if sign in fields[0]), None)
+    if len(fields) == 1 and other is not None and job.source.csv.delimiter is None:
+        raise JobError(
+            f"{file.name}: its header is one column, {fields[0]!r}",
+            hint=f'if {other!r} separates its columns, state `csv: {{delimiter: "{_written(other)}"}}`, else the one '
+            "that does",
+        )
+    if "" in fields:
+        place = fields.index("") + 1
+        raise SourceError(
+            f"{file.name}: column {place} of the header has no name", hint="give it one, or header: false"
+        )
+    check_names(fields)
+
+
+def _written(sign: str) -> str:
+    return r"\t" if sign == "\t" else sign

@@ -1,0 +1,186 @@
+"""CSV and TSV, read exactly: every record of all files is a row or unreadable (the grammar is in docs/sources.md).
+
+The scanner tells where records are, and which are sound; those go to the parser, many at once, also of several small
+files. What the two say of their number is compared.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa  # type: ignore[import-untyped]
+
+from backfill.job.models import Job
+from backfill.records import FILE_COLUMN, RECORD_COLUMN, SourceFile
+from backfill.sources.checksum import PIECE, Watch, unwatched
+from backfill.sources.csv_dialect import Dialect
+from backfill.sources.csv_faults import faults_of, unreadable
+from backfill.sources.csv_header import open_records
+from backfill.sources.csv_marks import Flags
+from backfill.sources.csv_parse import Parser
+from backfill.sources.csv_scan import Records
+from backfill.sources.csv_shape import Places
+from backfill.sources.engine import Engine
+from backfill.sources.files import nothing_in
+from backfill.sources.layout import SourceColumn, text_columns
+from backfill.sources.reader import UnreadableSink
+from backfill.sources.union import united
+
+
+@dataclass(frozen=True, slots=True)
+class CsvReader:
+    """A source of CSV or TSV files; see reader.Reader."""
+
+    columns: tuple[SourceColumn, ...]
+    job: Job
+    kind: str
+    files: Sequence[SourceFile]
+    watch: Watch = unwatched
+    complete: bool = True
+
+    def batches(self, unreadable: UnreadableSink) -> Iterator[pa.RecordBatch]:
+        """All records in source order; raises as the protocol says."""
+        joined = _Joined([column.name for column in self.columns])
+        for index, file in enumerate(self.files):
+            for names, dialect, records in _numbered(file, self.job, self.kind, self.watch):
+                if joined.is_other(names, dialect):
+                    yield from joined.take()
+                    joined.begin(names, dialect)
+                good = _sound(records, len(names), index, dialect, unreadable)
+                if good.any():
+                    joined.add(index, records, good)
+                if joined.size >= PIECE:
+                    yield from joined.take()
+        yield from joined.take()
+
+
+def open_csv(engine: Engine, job: Job, files: Sequence[SourceFile], kind: str, watch: Watch = unwatched) -> CsvReader:
+    """A reader of those files; looks at every file's header.
+
+    Raises:
+        SourceError: a file is of another kind, its header cannot be read, or it has other columns than the first.
+        JobError: the job does not fit the headers.
+    """
+    names = header_names(files, job, kind)
+    return CsvReader(text_columns(engine, job, names), job, kind, files, watch)
+
+
+def header_names(files: Sequence[SourceFile], job: Job, kind: str) -> tuple[str, ...]:
+    """The source's column names by the headers alone; raises as `open_csv` does."""
+    opened = ((file, open_records(file, job, kind)) for file in files)
+    named = [(file.name, dict.fromkeys(text.names, "text")) for file, text in opened if text is not None]
+    if not named:
+        raise nothing_in(files, job)
+    return tuple(united(job, named))
+
+
+def lines_of(file: SourceFile, job: Job, kind: str, wanted: Sequence[int]) -> dict[int, int]:
+    """The lines, from 1, that records of those numbers begin at; `wanted` is ascending."""
+    found: dict[int, int] = {}
+    for _, _, numbered in _numbered(file, job, kind, unwatched):
+        last = numbered.first + len(numbered.records)
+        here = wanted[len(found) : bisect_left(wanted, last)]
+        chosen = np.array(here, np.int64) - numbered.first
+        found |= zip(here, numbered.records.lines(chosen).tolist(), strict=True)
+        if len(found) == len(wanted):
+            break
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Numbered:
+    """Records with their numbers in the file."""
+
+    records: Records
+    first: int  # the number of the first one
+
+    @property
+    def numbers(self) -> Places:
+        """Each one's number."""
+        return np.arange(self.first, self.first + len(self.records))
+
+
+def _numbered(
+    file: SourceFile, job: Job, kind: str, watch: Watch
+) -> Iterator[tuple[tuple[str, ...], Dialect, _Numbered]]:
+    """The records of a file with its own columns and dialect; empty lines are records where there is one column."""
+    text = open_records(file, job, kind, watch)
+    if text is None:
+        return
+    number = 1
+    for records in text.records:
+        counted = records if len(text.names) == 1 else records.only(records.starts < records.ends)
+        if len(counted):
+            yield text.names, text.dialect, _Numbered(counted, number)
+        number += len(counted)
+
+
+def _sound(numbered: _Numbered, fields: int, file: int, dialect: Dialect, sink: UnreadableSink) -> Flags:
+    """Which records are sound; the others go to the sink."""
+    records = numbered.records
+    faults = faults_of(records, fields)
+    bad = np.flatnonzero(faults)
+    if len(bad):
+        for record in unreadable(records, faults, bad, file, numbered.first, fields, dialect):
+            sink.add(record)
+    sound: Flags = faults == 0
+    return sound
+
+
+@dataclass(slots=True)
+class _Joined:
+    """Sound records of one dialect and order of columns that become one batch."""
+
+    columns: Sequence[str]
+    size: int = 0
+    _key: tuple[tuple[str, ...], Dialect] | None = None
+    _parser: Parser | None = None
+    _texts: list[bytes] = field(default_factory=list)
+    _numbers: list[Places] = field(default_factory=list)
+    _files: list[tuple[int, int]] = field(default_factory=list)  # index, rows
+
+    def is_other(self, names: tuple[str, ...], dialect: Dialect) -> bool:
+        """Records of those columns and that dialect cannot be added."""
+        return self._key != (names, dialect)
+
+    def begin(self, names: tuple[str, ...], dialect: Dialect) -> None:
+        """Be ready for records of those columns and that dialect."""
+        self._key = (names, dialect)
+        self._parser = Parser(dialect, len(names))
+
+    def add(self, file: int, numbered: _Numbered, good: Flags) -> None:
+        """Add the good ones of some records."""
+        text = sound_text(numbered.records, good)
+        self._texts.append(text)
+        self.size += len(text)
+        numbers = numbered.numbers[good]
+        self._numbers.append(numbers)
+        self._files.append((file, len(numbers)))
+
+    def take(self) -> Iterator[pa.RecordBatch]:
+        """The batch of what was added, if anything was."""
+        if not self._texts:
+            return
+        assert self._parser is not None
+        assert self._key is not None
+        numbers = np.concatenate(self._numbers).astype(np.uint64)
+        values = dict(zip(self._key[0], self._parser.parse(b"".join(self._texts), len(numbers)), strict=True))
+        files, rows = np.array(self._files).T
+        self._texts, self._numbers, self._files, self.size = [], [], [], 0
+        arrays = [values[name] if name in values else pa.nulls(len(numbers), pa.string()) for name in self.columns]
+        places = [pa.array(np.repeat(files.astype(np.uint32), rows)), pa.array(numbers)]
+        yield pa.RecordBatch.from_arrays([*arrays, *places], names=[*self.columns, FILE_COLUMN, RECORD_COLUMN])
+
+
+def sound_text(records: Records, good: Flags) -> bytes:
+    """The good records one behind the other, each with a line end."""
+    starts, nexts = records.starts[good], records.nexts[good]
+    gaps = np.flatnonzero(starts[1:] != nexts[:-1]) + 1
+    firsts, lasts = starts[np.concatenate(([0], gaps))], nexts[np.append(gaps - 1, len(nexts) - 1)]
+    parts = [records.text[first:last] for first, last in zip(firsts.tolist(), lasts.tolist(), strict=True)]
+    text = b"".join(parts) if len(parts) > 1 else parts[0]
+    ended = records.ends[good][-1] < nexts[-1]
+    return text if ended else text + b"\r\n"  # an LF alone would belong to an escaped CR before it

@@ -1,0 +1,184 @@
+"""A file's text as UTF-8 without its byte order mark, piece by piece, from the line on where its records begin."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+from backfill.errors import JobError, SourceError
+from backfill.job.models import CsvSpec, Job
+from backfill.records import SourceFile
+from backfill.sources.checksum import PIECE, Watch, plain_pieces, unwatched
+from backfill.sources.csv_dialect import Dialect, dialect_of, encoding
+
+#: Stands for bytes that are not in the encoding: a lone surrogate, written as the byte 0xFF, which is never UTF-8.
+_MARK = "\udcff"
+#: What files of other kinds begin with, whatever they are called.
+_KINDS = {
+    b"PK\x03\x04": ("a zip archive, as Excel's workbooks are", "unpack it, or save the sheet as CSV"),
+    b"PK\x05\x06": ("an empty zip archive", "export the file again"),
+    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": ("an old Excel workbook", "save the sheet as CSV"),
+    b"\xfd7zXZ\0": ("compressed by xz", "unpack it: gzip and zstd are read as they are"),
+    b"7z\xbc\xaf\x27\x1c": ("a 7z archive", "unpack it: gzip and zstd are read as they are"),
+    b"PAR1\x15": ("a Parquet file", "state `format: parquet`"),
+    b"SQLite format 3\0": ("an SQLite database", "read it by `database: sqlite:///...` and a `query`"),
+    codecs.BOM_UTF32_LE: ("UTF-32", "state `encoding: utf-32`"),
+    codecs.BOM_UTF32_BE: ("UTF-32", "state `encoding: utf-32`"),
+    codecs.BOM_UTF16_LE: ("UTF-16", "state `encoding: utf-16`"),
+    codecs.BOM_UTF16_BE: ("UTF-16", "state `encoding: utf-16`"),
+}
+_BZIP2 = re.compile(rb"BZh[1-9]1AY&SY")
+_HEAD = 32
+#: The line by which Excel is told a file's separator.
+_SEPARATOR_LINE = re.compile('("?)sep=([^\\w\\s"]|[ \\t])\\1(?:\r\n|\r|\n|$)', re.IGNORECASE)
+_LINE_END = re.compile(rb"\r\n|\n|\r(?!\Z)")
+
+
+@dataclass(frozen=True, slots=True)
+class CsvText:
+    """A file opened."""
+
+    dialect: Dialect
+    line: int  # the line, from 1, that the pieces begin at
+    pieces: Iterator[bytes]
+
+
+def open_text(file: SourceFile, job: Job, kind: str, watch: Watch = unwatched) -> CsvText:
+    """Open a file as the job states it.
+
+    Raises:
+        SourceError: the file is of another kind, truncated or corrupt, or not in the encoding stated at all.
+        JobError: its first line says another separator than the job.
+    """
+    spec = job.source.csv
+    codec = encoding(spec)
+    stored = grouped(plain_pieces(Path(file.path), file.name, watch), PIECE)
+    head = next(stored, b"")
+    refuse_other_kinds(head, file.name, codec)
+    pieces = decoded(chain([head], stored), codec, file.name)
+    pieces = without_lines(pieces, spec.skip_lines)
+    first = next(pieces, b"")
+    while len(first) < _HEAD and (more := next(pieces, b"")):
+        first += more
+    pieces = chain([first], pieces)
+    separator = _stated_separator(first, file, spec)
+    if separator:
+        pieces = without_lines(pieces, 1)
+    dialect = dialect_of(job, kind, separator)
+    line = 1 + spec.skip_lines + bool(separator)
+    return CsvText(dialect, line, map(dialect.swap, _whole_signs(pieces)) if dialect.swaps else pieces)
+
+
+def refuse_other_kinds(head: bytes, name: str, codec: str = "utf-8") -> None:
+    """Raise SourceError where a file's first bytes, decompressed, say that it is no text in that encoding."""
+    found = next((said for magic, said in _KINDS.items() if head.startswith(magic)), None)
+    if _BZIP2.match(head):
+        found = ("compressed by bzip2", "unpack it: gzip and zstd are read as they are")
+    if found is not None and not (found[0].startswith("UTF") and codec.startswith(found[0].lower())):
+        is_text = found[0].startswith("UTF")
+        raise SourceError(f"{name} is {found[0]}, and read as {codec if is_text else 'text'}", hint=found[1])
+
+
+def grouped(pieces: Iterable[bytes], size: int) -> Iterator[bytes]:
+    """The same bytes in pieces of at least that size, the last one aside: small ones cost as much as large ones."""
+    held: list[bytes] = []
+    total = 0
+    for piece in pieces:
+        held.append(piece)
+        total += len(piece)
+        if total >= size:
+            yield b"".join(held)
+            held, total = [], 0
+    if held:
+        yield b"".join(held)
+
+
+def _mark(error: UnicodeError) -> tuple[str, int]:
+    """Codec error handler: the mark in place of what could not be decoded."""
+    return _MARK, error.end if isinstance(error, UnicodeDecodeError) else 0
+
+
+codecs.register_error("backfill-mark", _mark)
+
+
+def decoded(pieces: Iterable[bytes], codec: str, name: str) -> Iterator[bytes]:
+    """The text as UTF-8, a byte 0xFF for what is not in the encoding, and without byte order mark.
+
+    UTF-8 comes as it is, whatever it holds.
+
+    Raises:
+        SourceError: the text cannot be in that encoding.
+    """
+    pieces = _encoded_anew(pieces, codec, name) if codec not in ("utf-8", "utf-8-sig") else iter(pieces)
+    head = b""
+    for piece in pieces:
+        head += piece
+        if len(head) >= len(codecs.BOM_UTF8):
+            break
+    return chain([head.removeprefix(codecs.BOM_UTF8)], pieces)
+
+
+def _encoded_anew(pieces: Iterable[bytes], codec: str, name: str) -> Iterator[bytes]:
+    decoder = codecs.getincrementaldecoder(codec)("backfill-mark")
+    try:
+        for piece in pieces:
+            yield decoder.decode(piece).encode("utf-8", "surrogateescape")
+        yield decoder.decode(b"", final=True).encode("utf-8", "surrogateescape")
+    except UnicodeError as error:
+        hint = "state `encoding: utf-16-le` or `utf-16-be`: the file has no byte order mark"
+        mark = "BOM" in str(error)
+        raise SourceError(
+            f"{name} is not {codec}: {error}", hint=hint.replace("16", codec[4:6]) if mark else ""
+        ) from error
+
+
+def without_lines(pieces: Iterator[bytes], lines: int) -> Iterator[bytes]:
+    """The text without so many lines at its beginning, whatever they hold."""
+    held = b""
+    while lines:
+        found = _LINE_END.search(held)
+        if found:
+            held, lines = held[found.end() :], lines - 1
+            continue
+        piece = next(pieces, None)
+        if piece is None:
+            return
+        held = held[-1:] + piece if held.endswith(b"\r") else piece
+    if held:
+        yield held
+    yield from pieces
+
+
+def _stated_separator(head: bytes, file: SourceFile, spec: CsvSpec) -> str:
+    """The separator that the file says in its first line; nothing where it says none."""
+    found = _SEPARATOR_LINE.match(head.decode("utf-8", "replace"))
+    if not found:
+        return ""
+    separator = found.group(2)
+    if spec.delimiter not in (None, separator):
+        raise JobError(
+            f"source.csv.delimiter: {file.name} says `sep={separator}` in its first line, the job {spec.delimiter!r}",
+            hint="leave `delimiter` out, or leave that line out with `skip_lines: 1`",
+        )
+    return separator
+
+
+def _whole_signs(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The same text with no sign of UTF-8 cut in two, as far as it is UTF-8."""
+    held = b""
+    for piece in pieces:
+        text = held + piece
+        body = text.rstrip(bytes(range(0x80, 0xC0)))
+        tail = text[len(body) :]
+        if body[-1:] >= b"\xc0" and len(tail) < len("fff"):
+            body, tail = body[:-1], body[-1:] + tail
+            held = tail
+            yield body
+        else:
+            held = b""
+            yield text
+    yield held
