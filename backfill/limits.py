@@ -22,6 +22,12 @@ class Limits:
     body_bytes: int = 500_000
     call_bytes: int = 32_000
     batch_calls: int = 2_500
+    envelope_bytes: int = 0  # of a body: what a target's profile adds to its envelope
+
+    @property
+    def calls_bytes(self) -> int:
+        """The bytes of a body that its calls may take, with the commas between them."""
+        return self.body_bytes - ENVELOPE_BYTES - self.envelope_bytes
 
 
 SEGMENT = Limits()

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from backfill.limits import ENVELOPE_BYTES, Limits
+from backfill.limits import Limits
 
 #: Every call stands in the stream with one comma behind it; the last one of a batch is not sent.
 COMMA: Final = 1
@@ -25,7 +25,7 @@ class Packer:
     """
 
     def __init__(self, limits: Limits, *, first: int | None = None) -> None:
-        self._room = limits.body_bytes - ENVELOPE_BYTES + COMMA
+        self._room = limits.calls_bytes + COMMA
         self._most = limits.batch_calls
         self._first = first
         self._bytes = 0  # of the open batch

@@ -198,6 +198,7 @@ class Access(TypedDict, total=False):
     rate: float
     requests: float
     body_limit: int
+    envelope: str
     headers: dict[str, str]
     verify: str
     answers: AnswerForm

@@ -31,6 +31,7 @@ def confirmation_text(asked: Confirmation) -> str:
         ("target", f"{asked.target} ({asked.kind}{', region ' + asked.region if asked.region else ''})"),
         ("endpoint", asked.endpoint),
         ("write key", f"SHA-256 begins with {asked.key_digest}"),
+        *([("envelope", f"{{{asked.envelope}}} in every request")] if asked.envelope else []),
         ("calls", calls),
         *([("delivered", delivered)] if delivered else []),
         *([("dated", days)] if days else []),

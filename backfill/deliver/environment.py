@@ -14,6 +14,7 @@ import certifi
 import httpcore
 
 from backfill.deliver.model import TargetAccess
+from backfill.deliver.no_proxy import is_bypassed
 from backfill.errors import UsageError
 from backfill.targets.endpoint import is_loopback
 
@@ -24,9 +25,11 @@ def proxy_for(url: str) -> str | None:
     """The proxy that the environment names for a URL; never one for loopback."""
     parts = urlsplit(url)
     host = parts.hostname or ""
-    if is_loopback(host) or urllib.request.proxy_bypass(host):
-        return None
     proxies = urllib.request.getproxies()
+    if is_loopback(host) or is_bypassed(parts.scheme, host, parts.port, proxies.get("no", "")):
+        return None
+    if not urllib.request.getproxies_environment() and urllib.request.proxy_bypass(host):
+        return None  # what the settings of macOS and Windows say
     proxy = proxies.get(parts.scheme) or proxies.get("all")
     return proxy if not proxy or "://" in proxy else f"http://{proxy}"
 

@@ -27,6 +27,7 @@ class TargetAccess:
     rate: float | None = None  # calls a second; None: as fast as it takes them
     requests: float | None = None  # requests a second, likewise; both hold at once
     body_limit: int = SEGMENT.body_bytes  # uncompressed bytes of a body
+    envelope: str = ""  # further members of a body's object, as JSON without the braces
     headers: Mapping[str, str] = field(default_factory=dict)  # on every request, besides our own
     auth: AuthForm = AuthForm.BASIC
     auth_header: str = "Authorization"

@@ -18,7 +18,6 @@ from backfill.deliver.tally import Tally
 from backfill.deliver.transport import Reply, basic_authorization, key_header
 from backfill.errors import ExitCode, LedgerError, RefusedError
 from backfill.gzip_body import gzip_body
-from backfill.limits import ENVELOPE_TAIL_BYTES
 from backfill.records import Answer, Batch, BatchPart, BatchState, Outcome
 from backfill.verdict import BEFORE_LEAVING, Action, Failure, StopReason, Verdict, verdict
 
@@ -39,10 +38,13 @@ class Post(Protocol):
         """Send it, and the tail behind it, as the retry of that number, 0 for none."""
 
 
-def envelope_tail(now: float) -> bytes:
-    """What follows the calls in a body: `],"sentAt":"..."}` with that time in UTC, milliseconds cut."""
+def envelope_tail(now: float, members: str = "") -> bytes:
+    """What follows the calls in a body: `],"sentAt":"..."}` with that time in UTC, milliseconds cut.
+
+    `members`, JSON without the braces around it, come before `sentAt`.
+    """
     text = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds")
-    return f'],"sentAt":"{text.removesuffix("+00:00")}Z"}}'.encode("ascii")
+    return f'],{members}{"," if members else ""}"sentAt":"{text.removesuffix("+00:00")}Z"}}'.encode()
 
 
 class Recorded:
@@ -82,9 +84,10 @@ class Recorded:
             LedgerError: the spool does not hold what the ledger says, or the mark cannot be made.
             RefusedError: the batch is larger than this target takes.
         """
-        if batch.bytes + ENVELOPE_TAIL_BYTES > self._target.body_limit:
+        size = batch.bytes + len(envelope_tail(0.0, self._target.envelope))
+        if size > self._target.body_limit:
             raise RefusedError(
-                f"batch {batch.id} holds {batch.bytes:,} bytes, the target takes {self._target.body_limit:,}",
+                f"batch {batch.id} makes a body of {size:,} bytes, the target takes {self._target.body_limit:,}",
                 hint="the limit was lowered after the run was prepared: restore it, or prepare the run again",
             )
         content = self._read(batch)  # before the mark: a damaged spool leaves no batch in doubt
@@ -169,7 +172,7 @@ class Recorded:
         return content
 
     def _body(self, batch: Batch, content: bytes, sent_at: float) -> tuple[bytes, bytes]:
-        tail = envelope_tail(sent_at)
+        tail = envelope_tail(sent_at, self._target.envelope)
         return (gzip_body(content, batch.bytes, batch.crc32, tail), b"") if self._target.gzip else (content, tail)
 
 

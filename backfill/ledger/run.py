@@ -48,7 +48,7 @@ class RunRecord:
     target_identity: str  # kind and normalised endpoint
     live: bool
     id_scope: str
-    job_fingerprint: str  # SHA-256 of `job_data`
+    job_fingerprint: str  # SHA-256 of the job file's data
     job_data: str  # the job file's data as JSON, comments aside: tells which field differs
     backfill_version: str
     library_version: str  # context.library.version of every call prepared

@@ -15,6 +15,14 @@ from backfill.pipeline.fingerprint import Fingerprint
 from backfill.pipeline.work import Surroundings
 from backfill.state import RunFolder, StateFolder
 
+#: Beside the job's own fields in a run's `job_data`: the target's envelope at that time. No job has such a field.
+ENVELOPE_FIELD = "target.envelope"
+
+
+def prepared_envelope(record: RunRecord) -> str:
+    """What the target's profile added to every body when the run was prepared, and so is sent, whatever it says now."""
+    return str(json.loads(record.job_data).get(ENVELOPE_FIELD, ""))
+
 
 def new_record(
     job: Job,
@@ -26,9 +34,11 @@ def new_record(
     target_identity: str,
     live: bool,
     id_scope: str,
+    envelope: str = "",
     only_new: bool = False,
 ) -> RunRecord:
     """What the ledger is to know of a run that begins now, from this job and source, for that target."""
+    data = {**now.data, ENVELOPE_FIELD: envelope} if envelope else now.data
     return RunRecord(
         run_id=folder.run_id,
         job_name=job.name,
@@ -40,7 +50,7 @@ def new_record(
         live=live,
         id_scope=id_scope,
         job_fingerprint=now.job,
-        job_data=json.dumps(now.data, ensure_ascii=False),
+        job_data=json.dumps(data, ensure_ascii=False),
         backfill_version=__version__,
         library_version=__version__,
         created_at=time.time(),

@@ -23,6 +23,7 @@ from backfill.errors import (
 )
 from backfill.ledger import Counts, Ledger, LedgerReader, RunState
 from backfill.limits import CANARY_CALLS
+from backfill.pipeline.beginning import prepared_envelope
 from backfill.pipeline.drift import intake_of
 from backfill.pipeline.earlier import content_warning, delivered_elsewhere
 from backfill.pipeline.reaching import access, rate_of, source_in_words
@@ -63,7 +64,8 @@ def delivered(
         before = ledger.reader.counts()
     if ledger.reader.status().state is not RunState.DELIVERING:
         ledger.set_state(RunState.DELIVERING)
-    end = sent(ledger, spool, access(there, options), options, around, before, there.dedup_window)
+    reached = access(there, options, prepared_envelope(ledger.reader.status().record))
+    end = sent(ledger, spool, reached, options, around, before, there.dedup_window)
     code, error = judged(ledger, end, folder.run_id, around.signal_code())
     if end.kind is EndKind.FINISHED:
         list_refused(ledger, folder, spool)
@@ -226,6 +228,7 @@ def confirmation(ledger: Ledger, target: Target, options: Options, around: Surro
         region=target.region,
         endpoint=target.batch_url,
         key_digest=target.key_digest,
+        envelope=prepared_envelope(record),
         calls=calls,
         delivered_before=counts.already_delivered,
         earlier=delivered_elsewhere(state, record),

@@ -144,6 +144,7 @@ def record_of(work: Work, state: StateFolder, folder: RunFolder, now: Fingerprin
         target_identity=work.target.identity,
         live=work.target.live,
         id_scope=work.target.id_scope,
+        envelope=work.target.envelope,
         only_new=work.options.only_new or bool(state.earlier(folder.run_id)),
     )
     # A rehearsal whose folder was removed is one to be had again.

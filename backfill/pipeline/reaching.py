@@ -17,8 +17,8 @@ SANDBOX_FOLDER = "sandbox"
 HEALTH_SECONDS = 5.0
 
 
-def access(target: Target, options: Options) -> TargetAccess:
-    """How to reach the target, with what the command line says of it.
+def access(target: Target, options: Options, envelope: str) -> TargetAccess:
+    """How to reach the target, with what the command line says of it; `envelope` is what the run was prepared with.
 
     Raises:
         UsageError: There is no write key.
@@ -32,6 +32,7 @@ def access(target: Target, options: Options) -> TargetAccess:
         rate=rate_of(target, options),
         requests=target.requests,
         body_limit=target.limits.body_bytes,
+        envelope=envelope,
         headers=dict(target.headers),
         auth=target.auth,
         auth_header=target.auth_header,

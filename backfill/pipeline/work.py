@@ -63,6 +63,7 @@ class Confirmation:
     rate: float | None  # calls a second; None: as fast as the target takes them
     seconds: float | None  # at that rate; None where there is no rate
     state_folder: Path
+    envelope: str = ""  # what the target's profile adds to every body, as JSON without the braces
     refused: int = 0  # calls that the target refused, and that are not tried again now
     delivered_before: int = 0  # calls of the plan left out: earlier runs delivered them
     earlier: int = 0  # calls that other runs of the job have delivered to the target, in the plan or not

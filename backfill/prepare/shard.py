@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from backfill.limits import CANARY_CALLS, ENVELOPE_BYTES, Limits
+from backfill.limits import CANARY_CALLS, Limits
 from backfill.mapping import CompiledCall
 from backfill.mapping.calls import Key, grouped
 from backfill.pack import Packer
@@ -68,7 +68,7 @@ class Line:
     @property
     def call_bytes(self) -> int:
         """The largest call that may be sent: by its own limit, and so that it fits a body."""
-        return min(self.limits.call_bytes, self.limits.body_bytes - ENVELOPE_BYTES)
+        return min(self.limits.call_bytes, self.limits.calls_bytes)
 
 
 @dataclass(slots=True)

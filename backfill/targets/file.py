@@ -35,6 +35,7 @@ class ProfileForm(Form):
     limits: LimitsForm = Field(LimitsForm(), description="What one request may hold.")
     insecure: bool = Field(False, description="Allow plain http beyond loopback.")
     headers: dict[str, str] = Field({}, description="Further headers of every request.")
+    envelope: dict[str, Any] = Field({}, description="Further constant fields of every request's body.")
     auth: Literal["basic", "bearer", "plain"] = Field("basic", description="How a request carries the write key.")
     auth_header: str = Field("Authorization", description="The header that carries it.")
     dedup_window: Any = Field(None, description="How long the target drops message ids it has seen, such as 24h.")

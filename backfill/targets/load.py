@@ -11,6 +11,7 @@ from backfill.document import Faults, read_document, suggest, validate
 from backfill.errors import UsageError
 from backfill.targets.duration import parse_duration
 from backfill.targets.endpoint import SEGMENT_REGIONS, Endpoint, EndpointError, parse_endpoint, region_of
+from backfill.targets.envelope import envelope_bytes, envelope_members
 from backfill.targets.file import ProfileForm, TargetsForm
 from backfill.targets.profile import check_profile, without_keys
 from backfill.targets.rate import REQUESTS_HINT, parse_rate
@@ -100,6 +101,9 @@ class Making:
             )
         written = {name: value for name, value in profile.limits.model_dump().items() if value is not None}
         usual, window = DEFAULTS[kind], profile.dedup_window
+        envelope = envelope_members(profile.envelope)
+        if key is not None and key.reveal() in envelope:
+            raise UsageError(f"{self.whose} envelope holds the write key", hint="it is stored and shown in the clear")
         return Target(
             name=self.name,
             kind=kind,
@@ -108,11 +112,12 @@ class Making:
             region=region_of(endpoint.url) if endpoint else "",
             write_key=key,
             id_scope=scope or default_scope(kind, key),
-            limits=replace(usual.limits, **written),
+            limits=replace(usual.limits, **written, envelope_bytes=envelope_bytes(envelope)),
             rate=usual.rate if profile.rate is None else parse_rate(self.text(str(profile.rate))),
             requests=None if profile.requests is None else parse_rate(self.text(str(profile.requests)), REQUESTS_HINT),
             gzip=usual.gzip if profile.gzip is None else profile.gzip,
             insecure=profile.insecure,
+            envelope=envelope,
             headers=tuple((header, self.text(value)) for header, value in profile.headers.items()),
             auth=AuthForm(profile.auth),
             auth_header=profile.auth_header,

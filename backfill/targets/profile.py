@@ -12,6 +12,7 @@ from backfill.errors import Fault, UsageError
 from backfill.limits import SEGMENT
 from backfill.targets import duration
 from backfill.targets.endpoint import Endpoint, EndpointError, parse_endpoint
+from backfill.targets.envelope import envelope_bytes, envelope_fault, envelope_members
 from backfill.targets.file import ProfileForm
 from backfill.targets.rate import HINT, REQUESTS_HINT, parse_rate
 from backfill.targets.target import DEFAULTS, TargetKind
@@ -37,6 +38,7 @@ def check_profile(faults: Faults, profile: ProfileForm, name: str, built_in: Pro
     check_rate(faults, profile, path)
     check_limits(faults, profile, path)
     check_headers(faults, profile, path)
+    check_envelope(faults, profile, path)
     check_auth(faults, profile, path)
     check_window(faults, profile, path)
     check_answers(faults, profile, path)
@@ -118,7 +120,10 @@ def check_limits(faults: Faults, profile: ProfileForm, path: str) -> None:
         if value is not None and value > most and profile.kind in ("segment", "sandbox"):
             faults.add(f"{path}.limits.{name}", f"is above Segment's own {most:,}: more is refused or dropped")
     usual = DEFAULTS[TargetKind(profile.kind)].limits
-    if (profile.limits.call_bytes or usual.call_bytes) > (profile.limits.body_bytes or usual.body_bytes):
+    room = profile.limits.body_bytes or usual.body_bytes
+    if envelope_fault(profile.envelope) is None:
+        room -= envelope_bytes(envelope_members(profile.envelope))
+    if (profile.limits.call_bytes or usual.call_bytes) > room:
         faults.add(f"{path}.limits", "a call may be larger than a body", "raise `body_bytes` or lower `call_bytes`")
 
 
@@ -130,6 +135,13 @@ def check_headers(faults: Faults, profile: ProfileForm, path: str) -> None:
             faults.add(inside, "is no header", "one line of ASCII", key=True)
         elif _is_ours(name):
             faults.add(inside, "is set by backfill", "remove it", key=True)
+
+
+def check_envelope(faults: Faults, profile: ProfileForm, path: str) -> None:
+    """Note fields of the envelope that backfill writes itself or that JSON does not have."""
+    if fault := envelope_fault(profile.envelope):
+        name, message, hint = fault
+        faults.add(f"{path}.envelope" + (f".{name}" if name else ""), message, hint, key=bool(name))
 
 
 def check_auth(faults: Faults, profile: ProfileForm, path: str) -> None:

@@ -99,6 +99,7 @@ class Target:
     rate: float | None  # calls a second; None: as fast as the target takes them
     gzip: bool
     insecure: bool = False  # plain http beyond loopback was asked for
+    envelope: str = ""  # further members of every body's object, as JSON without the braces
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)  # further ones of every request
     auth: AuthForm = AuthForm.BASIC
     auth_header: str = "Authorization"
