@@ -14,7 +14,7 @@ from pathlib import Path
 import polars as pl
 
 from backfill.disk import fill_durably, fill_in_place, make_folder, sync_folder
-from backfill.errors import InterruptedRunError, LedgerError, SourceError
+from backfill.errors import InterruptedRunError, LedgerError
 from backfill.job.models import Job
 from backfill.ledger import Ledger, RunState
 from backfill.limits import Limits
@@ -33,7 +33,7 @@ from backfill.records import (
     SourceFile,
 )
 from backfill.repeats import DeliveredIds
-from backfill.sources import load_snapshot, stage, unchanged
+from backfill.sources import load_snapshot, stage, while_unchanged
 from backfill.state import RunFolder, ensure_space
 
 LOG = logging.getLogger(__name__)
@@ -196,26 +196,29 @@ def prepared(
         ledger.record_shard(plan)
         tally.add(plan)
 
+    read_in_place = snapshot.files if snapshot.in_place else ()
     try:
-        prepare(
-            job,
-            snapshot,
-            sink,
-            id_scope=id_scope,
-            limits=limits,
-            library_version=record.library_version,
-            now=record.created_at,
-            workers=min(MAX_WORKERS, os.cpu_count() or 1),
-            work_folder=folder.path / "work",
-            done=done,
-            on_shard=on_shard,
-            cancelled=around.stop.is_set,
-            delivered=delivered,
-        )
+        with while_unchanged(
+            read_in_place, "run again once it stands still; `backfill run JOB --abandon` begins the run afresh"
+        ):
+            prepare(
+                job,
+                snapshot,
+                sink,
+                id_scope=id_scope,
+                limits=limits,
+                library_version=record.library_version,
+                now=record.created_at,
+                workers=min(MAX_WORKERS, os.cpu_count() or 1),
+                work_folder=folder.path / "work",
+                done=done,
+                on_shard=on_shard,
+                cancelled=around.stop.is_set,
+                delivered=delivered,
+            )
     except InterruptedError:
         raise InterruptedRunError("interrupted while preparing: nothing was sent", hint=GO_ON) from None
     around.progress.end()
-    refuse_changed(snapshot)
     LOG.info("%s: the plan is complete, its digest is %s", job.name, ledger.record_plan())
     shutil.rmtree(folder.path / "work", ignore_errors=True)
 
@@ -243,16 +246,6 @@ class Tally:
         self.around.progress.advance(self.rows_done, self.json_bytes)
         left = self.rows - self.rows_done
         ensure_space(self.folder, spool_bytes(rows_left=left, rows_done=self.rows_done, bytes_done=self.disk_bytes))
-
-
-def refuse_changed(snapshot: Snapshot) -> None:
-    """Raise SourceError where a source read in place is no longer what it was when its hash was taken."""
-    changed = [file.name for file in snapshot.files if snapshot.in_place and not unchanged(file)]
-    if changed:
-        raise SourceError(
-            f"{changed[0]} was changed while it was read: nothing was sent",
-            hint="run again once it stands still; `backfill run JOB --abandon` begins the run afresh",
-        )
 
 
 def limited(job: Job, snapshot: Snapshot, rows: int, place: Path) -> Snapshot:

@@ -9,7 +9,7 @@ from pathlib import Path
 from backfill.errors import JobError
 from backfill.job.models import Job
 from backfill.records import SourceFile
-from backfill.sources.files import format_of
+from backfill.sources.formats import format_of
 
 # Measured on 1 M rows of 13 columns: 106 MB as CSV, 25 to 40 MB as CSV.gz, 289 MB as NDJSON, 31 MB as Parquet. The
 # snapshot is then 31 MB, 45 MB where columns are declared (their text is kept beside them), the spool 84 MB.
@@ -19,7 +19,7 @@ SNAPSHOT_PER_BYTE = {"csv": 0.3, "tsv": 0.3, "ndjson": 0.12, "parquet": 1.0, "sq
 SPOOL_PER_BYTE = {"csv": 0.8, "tsv": 0.8, "ndjson": 0.3, "parquet": 2.7, "sqlite": 1.0}
 #: Plain bytes in one that is compressed.
 PLAIN_PER_COMPRESSED_BYTE = 4.6
-COMPRESSED = (".gz", ".zst")
+COMPRESSED = (".gz", ".zst", ".bz2", ".xz")
 #: So much larger is a snapshot with the text of declared columns.
 WITH_RAW_TEXT = 1.5
 #: Never fill the disk to the last byte: the ledger and everybody else need some.

@@ -11,7 +11,7 @@ from backfill.errors import JobError
 from backfill.job.models import Job
 from backfill.records import Snapshot, SourceFile
 from backfill.sources.engine import open_engine, reason, storage_failure
-from backfill.sources.files import one_format
+from backfill.sources.formats import one_format
 from backfill.sources.freeze_stream import freeze_stream
 from backfill.sources.staging import Staging
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
+import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import takewhile
 from pathlib import Path
 from threading import Lock
 from urllib.parse import urlsplit
@@ -15,62 +14,37 @@ from urllib.parse import urlsplit
 from backfill.errors import JobError, SourceError
 from backfill.job.models import Job
 from backfill.records import SourceFile
-from backfill.sources.checksum import Watch, digest, ignore_progress, never, until, unwatched
+from backfill.sources.checksum import (
+    Watch,
+    cannot_be_read,
+    compression_of,
+    digest,
+    ignore_progress,
+    never,
+    plain_pieces,
+    until,
+    unwatched,
+)
+from backfill.sources.finding import Finding, leads_nowhere
+from backfill.sources.formats import format_by_suffix, format_of, refuse_foreign
 from backfill.sources.intake import STANDARD_INPUT, keep_standard_input
+from backfill.sources.stamps import Stamp, stamp_of, stamp_of_file
 
-WILDCARD = re.compile(r"[*?\[]")
 REMOTE = ("s3://", "gs://", "gcs://", "az://", "azure://", "abfss://", "http://", "https://")
-SUFFIXES = {
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".tab": "tsv",
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".ndjson": "ndjson",
-    ".jsonl": "ndjson",
-    ".json": "ndjson",
-}
-COMPRESSED = {".gz": "gzip", ".zst": "zstd"}
-#: What a SourceFile is trusted by, in place of reading it again.
-Stamp = tuple[str, int, int, int, int]
 HASHING_THREADS = 4
+#: Plain bytes that a look at compressed files goes through.
+LOOK_BYTES = 16 * 2**20
 #: A relative path that begins so tells less than the whole one.
 _FAR = "../../.."
-
-
-def format_of(job: Job, path: str) -> str:
-    """csv, tsv, parquet, ndjson or sqlite, as the job says or the file's suffix tells.
-
-    Raises:
-        JobError: neither does.
-    """
-    if job.source.database is not None:
-        return "sqlite"
-    if job.source.format is not None:
-        return job.source.format
-    name = Path(path)
-    suffix = Path(name.stem).suffix if name.suffix.lower() in COMPRESSED else name.suffix
-    found = SUFFIXES.get(suffix.lower())
-    if found is None:
-        raise JobError(
-            f"source.format: what {name.name or 'the standard input'} holds cannot be told by its name",
-            hint=f"say it in the job file, for example `format: csv` ({', '.join(sorted(set(SUFFIXES.values())))})",
-        )
-    return found
-
-
-def one_format(job: Job, files: Iterable[SourceFile]) -> str:
-    """The format that all the files have; raises JobError where they differ."""
-    kinds = sorted({format_of(job, file.path) for file in files})
-    if len(kinds) > 1:
-        raise JobError(f"source.path: files of several formats: {', '.join(kinds)}", hint="make a job of each format")
-    return kinds[0]
-
-
-def stamp_of(path: Path) -> Stamp:
-    """What a file is recognised by without reading it."""
-    status = path.stat()
-    return (str(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+#: What the keys of a query's further inputs begin with.
+_FURTHER = "files/"
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
 
 
 def resolve(
@@ -96,7 +70,7 @@ def resolve(
     found = _found(job, folder, watch)
     known = dict(trusted) if isinstance(trusted, Mapping) else {stamp_of_file(file): file.sha256 for file in trusted}
     with ThreadPoolExecutor(HASHING_THREADS, "hash") as pool:
-        files = tuple(pool.map(partial(_source_file, known, watch), found))
+        files = tuple(pool.map(partial(_source_file, job, known, watch), found))
     _refuse_useless(job, files)
     return files
 
@@ -121,16 +95,29 @@ def locate(job: Job) -> tuple[SourceFile, ...]:
         SourceError: a file is missing, or the only one and empty.
         JobError: the source is of a kind that is not supported, or cannot be one.
     """
-    files = tuple(_source_file(None, unwatched, entry) for entry in _found(job, None, unwatched))
+    files = tuple(_source_file(job, None, unwatched, entry) for entry in _found(job, None, unwatched))
     _refuse_useless(job, files)
     return files
+
+
+def look_through(files: Sequence[SourceFile]) -> None:
+    """Unpack what is compressed, up to LOOK_BYTES in all; raises SourceError where that shows damage."""
+    left = LOOK_BYTES
+    for file in files:
+        if left <= 0:
+            return
+        if compression_of(Path(file.path)) is not None:
+            for piece in plain_pieces(Path(file.path), file.name):
+                left -= len(piece)
+                if left <= 0:
+                    return
 
 
 def _found(job: Job, folder: Path | None, watch: Watch) -> list[tuple[Path, str, str]]:
     """(path, name, key) of every file of the source, and behind them of every further input of its query."""
     main = _database_files(job) if job.source.database is not None else _named_files(job, folder, watch)
     further = ((local_path(job, written), name) for name, written in job.source.files.items())
-    return [*main, *((path, _shown(job, path), f"files/{name}") for path, name in further)]
+    return [*main, *((path, _shown(job, path), f"{_FURTHER}{name}") for path, name in further)]
 
 
 def extra_files(job: Job, files: Sequence[SourceFile]) -> tuple[tuple[SourceFile, ...], dict[str, SourceFile]]:
@@ -162,19 +149,6 @@ def nothing_in(files: Sequence[SourceFile], job: Job) -> SourceError:
     return SourceError(f"{name} is empty" + (": not even a header is in it" if headed else ""))
 
 
-def stamp_of_file(file: SourceFile) -> Stamp:
-    """The stamp of a file resolved before."""
-    return (file.path, file.bytes, file.mtime_ns, file.ctime_ns, file.inode)
-
-
-def unchanged(file: SourceFile) -> bool:
-    """The file still is what it was when resolved, as far as size, times and inode tell."""
-    try:
-        return stamp_of(Path(file.path)) == stamp_of_file(file)
-    except OSError:
-        return False
-
-
 def base_folder(job: Job) -> Path:
     """The folder that relative paths of the job are relative to."""
     return Path(job.path).parent if job.path else Path.cwd()
@@ -191,7 +165,10 @@ def local_path(job: Job, written: str) -> Path:
             f"source.path: {written.partition('://')[0]}:// is not read yet: object stores come with a later version",
             hint="copy the files here first and name their folder",
         )
-    return Path(os.path.normpath(base_folder(job) / Path(written).expanduser()))
+    try:
+        return Path(os.path.normpath(base_folder(job) / Path(written).expanduser()))
+    except RuntimeError as error:
+        raise JobError(f"source.path: {written}: there is no such home", hint="write the whole path") from error
 
 
 def database_path(job: Job) -> Path:
@@ -232,29 +209,23 @@ def _named_files(job: Job, folder: Path | None, watch: Watch) -> list[tuple[Path
 def _expand(job: Job, written: str) -> list[tuple[Path, str, str]]:
     """The files of one path as written: a file, a folder, or a pattern."""
     whole = local_path(job, written)
-    if whole.is_dir():
-        paths = [path for path in whole.rglob("*") if path.is_file() and not path.name.startswith((".", "_"))]
-        root = whole
-    elif not whole.exists() and WILDCARD.search(written):
-        root = _fixed_part(whole)
-        paths = [path for path in root.glob(str(whole.relative_to(root))) if path.is_file()]
-    else:
-        paths, root = [whole], whole.parent
-    if not paths:
+    found = Finding(partial(_shown, job)).files(whole)
+    if not found:
         raise SourceError(f"no file matches {written}", hint=f"looked in {whole.parent}")
-    return [(path, _shown(job, path), path.relative_to(root).as_posix()) for path in paths]
-
-
-def _fixed_part(pattern: Path) -> Path:
-    """The last folder before the first wildcard."""
-    fixed = takewhile(lambda part: not WILDCARD.search(part), pattern.parts)
-    return Path(*fixed)
+    return [(path, _shown(job, path), key) for path, key in found]
 
 
 def _shown(job: Job, path: Path) -> str:
     """The path as problems show it: from the job file's folder where it is near, else whole."""
-    relative = os.path.relpath(path, base_folder(job))
-    return str(path) if relative.startswith(_FAR) else relative
+    text, base = str(path), f"{base_folder(job)}/"
+    # A piece of the text is had ten times as fast, and there may be ten thousand.
+    relative = text[len(base) :] if text.startswith(base) else os.path.relpath(text, base)
+    return printable(text if relative.startswith(_FAR) else relative)
+
+
+def printable(name: str) -> str:
+    r"""The name, bytes that are not UTF-8 as \xNN."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 def _standard_input(folder: Path | None, watch: Watch) -> tuple[Path, str, str]:
@@ -264,17 +235,51 @@ def _standard_input(folder: Path | None, watch: Watch) -> tuple[Path, str, str]:
     return (keep_standard_input(folder, watch), STANDARD_INPUT, STANDARD_INPUT)
 
 
-def _source_file(known: Mapping[Stamp, str] | None, watch: Watch, entry: tuple[Path, str, str]) -> SourceFile:
+def _source_file(job: Job, known: Mapping[Stamp, str] | None, watch: Watch, entry: tuple[Path, str, str]) -> SourceFile:
     """One file with its hash, read only where its stamp is not known; without hash where nothing can be known."""
     path, name, key = entry
     try:
-        stamp = stamp_of(path)
-        sha256 = "" if known is None else known.get(stamp) or digest(path, name, watch)
-    except FileNotFoundError:
-        raise SourceError(f"{name} does not exist", hint=f"looked for {path}") from None
+        status = path.stat()
+    except FileNotFoundError as error:
+        raise (leads_nowhere(name) if path.is_symlink() else cannot_be_read(name, error)) from None
     except OSError as error:
-        raise SourceError(f"{name} cannot be read: {error.strerror}") from error
+        raise cannot_be_read(name, error) from error
+    _refuse_unusual(path, name, status.st_mode)
+    stamp = stamp_of(path, status)
+    sha256 = known.get(stamp, "") if known is not None else ""
+    if not sha256:
+        _refuse_foreign(job, path, name, key)
+        sha256 = "" if known is None else digest(path, name, watch)
     return SourceFile(
         path=str(path), name=name, key=key, bytes=stamp[1], sha256=sha256,
         mtime_ns=stamp[2], ctime_ns=stamp[3], inode=stamp[4],
     )  # fmt: skip
+
+
+def _refuse_unusual(path: Path, name: str, mode: int) -> None:
+    """Raise SourceError for what is no file, or has a name that cannot be written down."""
+    if not stat.S_ISREG(mode):
+        kind = next((said for test, said in _KINDS if test(mode)), "no file")
+        hint = '`path: "-"` reads standard input: direct it there' if stat.S_ISFIFO(mode) else "name a file"
+        raise SourceError(f"{name} is {kind}", hint=hint)
+    if not _is_utf8(str(path)):
+        raise SourceError(f"{printable(str(path))}: the name is not UTF-8", hint="rename it")
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _refuse_foreign(job: Job, path: Path, name: str, key: str) -> None:
+    """Raise SourceError where the file is not what its format says; one that is not known is refused elsewhere."""
+    further = key.startswith(_FURTHER)
+    try:
+        kind = format_by_suffix(path) if further else format_of(job, str(path))
+    except JobError:
+        return
+    if kind != "sqlite":
+        refuse_foreign(path, name, kind)

@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from backfill.disk import make_folder
-from backfill.errors import SourceError
 from backfill.job.models import Job
 from backfill.records import Snapshot, SourceFile
 from backfill.sources.checksum import ignore_progress, never
-from backfill.sources.files import resolve, unchanged
+from backfill.sources.files import resolve
 from backfill.sources.in_place import in_place
 from backfill.sources.snapshot import save_snapshot
+from backfill.sources.stamps import while_unchanged
 
 
 def stage(
@@ -41,26 +41,24 @@ def stage(
     """
     make_folder(folder)
     resolved = tuple(files) if files is not None else resolve(job, folder=folder, cancelled=cancelled)
-    found = in_place(job, resolved)
-    if found is not None:
-        snapshot = found.snapshot(resolved)
-        progress(snapshot.rows, sum(file.bytes for file in resolved))
-    else:
-        from backfill.sources.computed import computed  # DuckDB
+    with while_unchanged(resolved, "run again once nothing writes to it"):
+        found = in_place(job, resolved)
+        if found is not None:
+            snapshot = found.snapshot(resolved)
+            progress(snapshot.rows, sum(file.bytes for file in resolved))
+        else:
+            from backfill.sources.computed import computed  # DuckDB
 
-        snapshot = computed(
-            job,
-            folder,
-            resolved,
-            memory_bytes=memory_bytes,
-            threads=threads,
-            sample=sample,
-            progress=progress,
-            cancelled=cancelled,
-        )
-    changed = [file.name for file in resolved if not unchanged(file)]
-    if changed:
-        raise SourceError(f"{changed[0]} changed while it was read", hint="run again once nothing writes to it")
+            snapshot = computed(
+                job,
+                folder,
+                resolved,
+                memory_bytes=memory_bytes,
+                threads=threads,
+                sample=sample,
+                progress=progress,
+                cancelled=cancelled,
+            )
     save_snapshot(snapshot, folder)
     shutil.rmtree(folder / "spill", ignore_errors=True)
     return snapshot

@@ -10,7 +10,7 @@ import duckdb
 import pyarrow as pa  # type: ignore[import-untyped]
 from duckdb.sqltypes import DuckDBPyType
 
-from backfill.errors import BackfillError, JobError
+from backfill.errors import BackfillError, JobError, counted
 from backfill.job import expression_paths
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, Snapshot, SnapshotPart
 from backfill.sources.binding import bound_layout
@@ -46,7 +46,8 @@ def freeze_stream(staging: Staging, reader: Reader, in_query: Sequence[str] = ()
                     failure or storage_failure(error) or _expression_failure(staging, reader, layout, error)
                 ) from error
     if layout.keep is None and kept != handed.rows:
-        raise BackfillError(f"{kept:,} rows came of {handed.rows:,} that were read", hint="please report it")
+        came, read = counted(kept, "row", "rows"), counted(handed.rows, "row", "rows")
+        raise BackfillError(f"{came} came of {read} read", hint="please report it")
     return Snapshot(
         parts=(SnapshotPart(path, kept),),
         columns=(*settled_zones(staging.engine, [path], layout.columns), *place_columns(file=True)),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from backfill.job.models import Job
-from backfill.sources.files import extra_files, locate
+from backfill.sources.files import extra_files, locate, look_through
 from backfill.sources.in_place import in_place
 from backfill.sources.schema import Schema
 
@@ -12,10 +12,13 @@ def inspect(job: Job) -> Schema:
     """Look at headers, footers or a sample, and bind the job's SQL against what is there; no row is staged.
 
     Raises:
-        SourceError: a file is missing or not what it should be.
+        SourceError: a file is missing or not what it should be; compressed ones are unpacked as far as the first
+            megabytes go, so that those of a small source are judged whole.
         JobError: the declared columns do not fit the source, or its query does not bind.
     """
-    files, further = extra_files(job, locate(job))
+    located = locate(job)
+    look_through(located)
+    files, further = extra_files(job, located)
     found = in_place(job, files)
     if found is not None:
         return Schema(found.columns)

@@ -8,8 +8,9 @@ from pathlib import Path
 from backfill.job.models import Job
 from backfill.records import SourceFile
 from backfill.sources.checksum import plain_pieces
-from backfill.sources.files import format_of, unchanged
+from backfill.sources.formats import format_of
 from backfill.sources.json_lines import lines
+from backfill.sources.stamps import unchanged
 
 
 def line_of(file: SourceFile, job: Job, records: Sequence[int]) -> dict[int, int]:

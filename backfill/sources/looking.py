@@ -12,7 +12,7 @@ from backfill.records import SourceFile
 from backfill.sources.binding import sql_faults
 from backfill.sources.checksum import unwatched
 from backfill.sources.engine import Engine, open_engine, quoted
-from backfill.sources.files import one_format
+from backfill.sources.formats import one_format
 from backfill.sources.layout import SourceColumn, binding_scope, empty_relation, lay_out, refuse_absent, text_columns
 from backfill.sources.partitioned import with_partition_columns
 from backfill.sources.schema import Schema

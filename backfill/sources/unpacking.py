@@ -1,0 +1,157 @@
+"""Compressed files, unpacked piece by piece: gzip, zstd, bzip2 and xz, of any number of members, checksums verified.
+
+What is behind the last member belongs to nobody: zeros are padding where the format knows that (gzip as tapes leave
+it, xz), anything else is an error, since the rest of a file that was damaged in its middle looks the same.
+"""
+
+from __future__ import annotations
+
+import bz2
+import lzma
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, cast
+
+import zstandard
+from isal import igzip_lib
+
+#: Plain bytes handed at once, about.
+PIECE = 1 << 20
+#: A larger window or dictionary is refused: so much memory unpacking would hold.
+WINDOW_BYTES = 2**27
+_GZIP, _BZIP2, _XZ = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00"  # RFC 1952; bzip2's and xz's own descriptions
+_ZSTD = b"\x28\xb5\x2f\xfd"  # RFC 8878, as what follows: a frame to be skipped, which pzstd begins with
+_SKIPPED = frozenset(bytes((low,)) + b"\x2a\x4d\x18" for low in range(0x50, 0x60))
+_TOO_LARGE = ("too much memory", "Memory usage limit")
+
+
+class Member(Protocol):
+    """One member (gzip), stream (bzip2, xz) or frame (zstd), unpacked in bounded steps."""
+
+    @property
+    def eof(self) -> bool:
+        """The member has ended."""
+
+    @property
+    def needs_input(self) -> bool:
+        """No more comes of what it has been given."""
+
+    @property
+    def unused_data(self) -> bytes:
+        """What was given and lies behind its end."""
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        """Plain bytes, `max_length` at most, about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """One way to compress a file."""
+
+    name: str
+    member: Callable[[], Member]
+    padding: bytes = b""
+    #: Bytes read at once: few where a step's result cannot be bounded.
+    step: int = 1 << 16
+
+
+class _Frame:
+    """A zstd frame as a Member. A step unpacks all that it is given: 2 KB may become 64 MB, and hardly ever do."""
+
+    needs_input = True
+
+    def __init__(self) -> None:
+        self._frame = zstandard.ZstdDecompressor(max_window_size=WINDOW_BYTES).decompressobj()
+
+    @property
+    def eof(self) -> bool:
+        return bool(self._frame.eof)
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._frame.unused_data
+
+    def decompress(self, data: bytes, max_length: int) -> bytes:
+        del max_length
+        return self._frame.decompress(data)
+
+
+def _gzip() -> Member:
+    return cast("Member", igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP))
+
+
+def _xz() -> Member:
+    return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=2 * WINDOW_BYTES)
+
+
+GZIP = Packing("gzip", _gzip, padding=b"\0")
+ZSTD = Packing("zstd", _Frame, step=1 << 11)
+BZIP2 = Packing("bzip2", bz2.BZ2Decompressor)
+XZ = Packing("xz", _xz, padding=b"\0")
+
+
+def packing_of(head: bytes) -> Packing | None:
+    """How a file is compressed, by its first bytes: a name can be wrong, and the standard input has none."""
+    if head.startswith(_GZIP):
+        return GZIP
+    if head[:4] == _ZSTD or head[:4] in _SKIPPED:
+        return ZSTD
+    if head.startswith(_BZIP2) and head[4:10] in (b"1AY&SY", b"\x17rE8P\x90"):
+        return BZIP2
+    return XZ if head.startswith(_XZ) else None
+
+
+def is_cut(head: bytes, name: str) -> bool:
+    """The whole file is no more than the beginning of the first bytes of that packing."""
+    begins = {"gzip": _GZIP, "zstd": _ZSTD, "bzip2": _BZIP2 + b"91AY&SY", "xz": _XZ}[name]
+    return len(head) < len(begins) and begins.startswith(head)
+
+
+class Damage(Exception):  # noqa: N818 (told as a SourceError where the file's name is known)
+    """A compressed file is damaged, or cannot be unpacked here; the message says how."""
+
+
+def unpacked(path: Path, packing: Packing) -> Iterator[bytes]:
+    """The plain bytes.
+
+    Raises:
+        Damage: the file is truncated, corrupt, followed by something else, or wants too much memory.
+        OSError: it cannot be read.
+    """
+    with path.open("rb") as file:
+        member, members = packing.member(), 0
+        begun, held, size = False, list[bytes](), 0
+        data = file.read(packing.step)
+        while data:
+            data = data if begun else data.lstrip(packing.padding)
+            begun = begun or bool(data)
+            for plain in _steps(member, data, members) if data else ():
+                held.append(plain)
+                size += len(plain)
+                if size >= PIECE:
+                    yield b"".join(held)
+                    held, size = [], 0
+            if member.eof:
+                data, begun = member.unused_data, False
+                member, members = packing.member(), members + 1
+            else:
+                data = b""
+            data = data or file.read(packing.step)
+        if held:
+            yield b"".join(held)
+        if begun:
+            raise Damage(f"the file ends within its {packing.name} data")
+
+
+def _steps(member: Member, data: bytes, members: int) -> Iterator[bytes]:
+    """What a member makes of more data."""
+    try:
+        yield member.decompress(data, PIECE)
+        while not (member.eof or member.needs_input):
+            yield member.decompress(b"", PIECE)
+    except (igzip_lib.IsalError, zstandard.ZstdError, lzma.LZMAError, OSError, EOFError, ValueError) as error:  # type: ignore[misc]  # its stub calls the class an instance
+        if any(words in str(error) for words in _TOO_LARGE):
+            raise Damage(f"unpacking takes more than {WINDOW_BYTES >> 20} MiB of memory, as written") from error
+        behind = f", or something else follows its first {members:,} members" if members else ""
+        raise Damage(f"{error}{behind}") from error
