@@ -53,7 +53,7 @@ class Verbs(click.Group):
             click.UsageError: There is none of that name.
         """
         name = args[0]
-        if name not in VERBS and not name.startswith("-"):
+        if name not in VERBS and not name.startswith("-") and not ctx.resilient_parsing:
             raise click.UsageError(f"there is no verb {name!r}: {meant(name)}", ctx)
         return super().resolve_command(ctx, args)
 

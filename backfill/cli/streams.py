@@ -31,8 +31,11 @@ class Guarded:
         Raises:
             StoppedError: The stream is needed and takes no more, and not because its reader went away.
         """
+        if not isinstance(text, str):
+            raise TypeError("text is written here")  # which is how click tells streams of text from others
         try:
-            self.stream.write(text)
+            if text:  # click writes nothing, too, and would swallow what that raises
+                self.stream.write(text)
         except OSError as error:
             self._lost(error)
         return len(text)
