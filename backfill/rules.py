@@ -73,7 +73,8 @@ _TABLE: Final = (
     ("BF123", "object or array where a single value is wanted", _E, False, "take a single value out of it in SQL"),
     ("BF130", "an SQL expression fails on the row", _E, False,
      "guard it, for example with TRY_CAST, nullif or CASE WHEN, or `on_bad: omit`"),
-    ("BF201", "no timestamp", _E, False, "map a column that is never null: without one the call is dated now"),  # [S]
+    ("BF201", "no timestamp", _E, False,  # [S]
+     "map a column that is never null, or a constant, or both by coalesce(...) in SQL: undated is dated now"),
     ("BF202", "unparsable timestamp", _E, False, "mend the value, or state its `format`"),
     ("BF203", "timestamp before 1970", _E, True, "Unify does not always ingest it; mend it or use `when`"),  # [U]
     ("BF204", "timestamp more than an hour in the future", _E, True, "check the format, the unit and the time zone"),

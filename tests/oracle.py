@@ -15,7 +15,7 @@ from fractions import Fraction
 from hashlib import sha256
 from typing import Any
 
-from backfill.job.models import ColumnValue, ObjectSpec, SqlValue, TimestampSpec
+from backfill.job.models import ColumnValue, ObjectSpec, ObjectValue, SqlValue, TimestampSpec
 from backfill.limits import GROUP_ID_CHARACTERS, MESSAGE_ID_CHARACTERS, PROPERTIES, SEGMENT, UNIFY_PROPERTIES
 from backfill.placeholders import PLACEHOLDERS
 from backfill.records import Kind, Severity
@@ -201,6 +201,15 @@ class RowAsCall(Row):
         return bool(self.row[column.name])
 
 
+def integrations_of(row: RowAsCall, stated: dict[str, Any]) -> str:
+    """The integrations, options from the row filled in; a destination is there though it has none."""
+    found: list[tuple[str, str | None]] = []
+    for name, options in stated.items():
+        literal = not isinstance(options, ObjectValue)
+        found.append((name, compact(pruned(options)) if literal else row.member_of(options) or "{}"))
+    return members(found)
+
+
 def expected(
     row: RowAsCall, *, id_scope: str, library_version: str, now: datetime, file_key: str, record: int
 ) -> Expected:
@@ -214,7 +223,7 @@ def expected(
     middle = [("timestamp", row.timestamp(now)), *row.ids(), *row.names(), *row.attributes()]
     own = list(row.fields_of(call.context).items())
     library = ("library", compact({"name": "backfill", "version": library_version}))
-    tail = [("integrations", compact(pruned(call.integrations)))] if call.integrations is not None else []
+    tail = [] if call.integrations is None else [("integrations", integrations_of(row, call.integrations))]
 
     def written(message_id: list[tuple[str, str | None]], context: str) -> str:
         inner: list[tuple[str, str | None]] = [("context", None if context == "{}" else context)]

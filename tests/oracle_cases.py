@@ -113,6 +113,23 @@ timestamps = st.one_of(
 )
 
 
+INSIDE = ObjectValue(object=ObjectSpec(members=((("deep",), column("json", None, "omit", "omit")),)))
+FROM_ROW = {
+    "All": False,
+    "Amplitude": ObjectValue(
+        object=ObjectSpec(
+            members=(
+                (("session_id",), column("plain")),
+                (("list",), ListValue(list=(column("boolean"), ConstantValue(value=[None, 1])))),
+                (("inner",), INSIDE),
+                (("version",), ConstantValue(value="1")),
+            )
+        )
+    ),
+    "Mixpanel": ObjectValue(object=ObjectSpec(members=((("id",), column("boolean")),))),
+}
+
+
 @st.composite
 def calls(draw: st.DrawFn, label: str) -> Call:
     """A call of any type, with the fields that its type has."""
@@ -137,7 +154,7 @@ def calls(draw: st.DrawFn, label: str) -> Call:
             "when": draw(st.sampled_from([None, None, None, "birthday < text"])),
             "message_key": draw(keys),
             "timestamp": draw(timestamps),
-            "integrations": draw(st.sampled_from([None, {"All": False, "Actions é": True}])),
+            "integrations": draw(st.sampled_from([None, {"All": False, "Actions é": True}, FROM_ROW])),
             **fields,
         }
     )

@@ -101,3 +101,48 @@ def test_dates_that_no_calendar_has(tmp_path: Path) -> None:
     result = backfill("run", job, "--target", "sandbox", "--output", "json", "--keep-spool")
     assert result.object["problems"] == {"BF202": 2}
     assert sent(tmp_path) == [{"id": "3"}]
+
+
+WHOLE = pa.table(
+    {
+        "id": ["1", "2", "3", "4"],
+        "map": pa.array([[("a", 1), ("b", 2)], [], None, [("b", None)]], MAP),
+    }
+)
+
+
+@pytest.mark.parametrize("query", ["", ", query: FROM source"])
+@pytest.mark.parametrize(
+    ("properties", "wanted"),
+    [
+        ("map", [{"a": 1, "b": 2}, {}, {}, {}]),
+        ("{column: {column: map, exclude: [a]}}", [{"b": 2}, {}, {}, {}]),
+        ("{column: map, b: {value: x}}", [{"a": 1, "b": "x"}, {"b": "x"}, {"b": "x"}, {"b": "x"}]),
+    ],
+)
+def test_a_map_as_a_whole_object(tmp_path: Path, properties: str, wanted: list[Any], query: str) -> None:
+    """A map is an object like a struct: `check` and the run agree, members are overridden and excluded."""
+    pq.write_table(WHOLE, tmp_path / "a.parquet")
+    job = tmp_path / "job.yaml"
+    job.write_text(f"version: 1\nname: maps\nsource: {{path: a.parquet{query}}}\n" + CALL % properties, "utf-8")
+    assert backfill("check", job).code == 0
+    result = backfill("run", job, "--target", "sandbox", "--output", "json", "--keep-spool")
+    assert result.code == 0, result.err
+    assert sent(tmp_path) == wanted
+
+
+@pytest.mark.parametrize("form", ["parquet", "ndjson"])
+def test_members_of_whole_objects_are_excluded(tmp_path: Path, form: str) -> None:
+    """`exclude` takes members out of structs and JSON objects alike, at any depth; what is not there is no matter."""
+    whole = [{"a": 1, "b": {"c": 2, "d": 3}, "e.f": 4}, {"a": 5, "b": {"c": 6, "d": None}, "e.f": None}]
+    rows = [{"id": str(number), "whole": value} for number, value in enumerate(whole)]
+    if form == "parquet":
+        pq.write_table(pa.Table.from_pylist(rows), tmp_path / "a.parquet")
+    else:
+        (tmp_path / "a.ndjson").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    job = tmp_path / "job.yaml"
+    mapped = r"{column: {column: whole, exclude: [a, b.c, 'e\.f', z]}}"
+    job.write_text(f"version: 1\nname: less\nsource: {{path: a.{form}}}\n" + CALL % mapped, "utf-8")
+    result = backfill("run", job, "--target", "sandbox", "--output", "json", "--keep-spool")
+    assert result.code == 0, result.err
+    assert sent(tmp_path) == [{"b": {"d": 3}}, {} if form == "parquet" else {"b": {"d": None}}]

@@ -28,7 +28,7 @@ def command(session: Session, *, jobs: tuple[Path, ...]) -> None:
     from backfill.cli.settings import job_paths, load_jobs
 
     loaded = load_jobs(job_paths(jobs))
-    refuse_unfit(loaded, sources_needed=True)
+    refuse_unfit(session, loaded, sources_needed=True)
     for job in loaded:
         unseen = " (columns and SQL not checked: standard input)" if STDIN in job.source.path else ""
         session.data(f"{job.path}: {job.name}: nothing wrong{unseen}")

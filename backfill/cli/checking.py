@@ -6,9 +6,10 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from backfill.cli.session import Session
 from backfill.cli.settings import joined
 from backfill.errors import Fault, JobError, SourceError
-from backfill.job import check_columns, fault_at, positions
+from backfill.job import check_columns, fault_at, notices, positions
 from backfill.job.models import Job
 from backfill.sources import Schema, inspect
 
@@ -17,8 +18,8 @@ STDIN = "-"
 ABSENT = re.compile(r"source\.columns\.(.+): (the source has no such column)", re.DOTALL)
 
 
-def refuse_unfit(jobs: Sequence[Job], *, sources_needed: bool = False) -> None:
-    """Check every job against the schema of its source; no row is judged.
+def refuse_unfit(session: Session, jobs: Sequence[Job], *, sources_needed: bool = False) -> None:
+    """Check every job against the schema of its source; no row is judged. What looks like a slip is said.
 
     A source that cannot be read is left to the run of its own job, unless `sources_needed`. What standard input holds
     is not known before it is read.
@@ -32,7 +33,7 @@ def refuse_unfit(jobs: Sequence[Job], *, sources_needed: bool = False) -> None:
         if STDIN in job.source.path:
             continue
         try:
-            faults = faults_of(job)
+            faults, doubtful = faults_of(job)
         except SourceError:
             if sources_needed:
                 raise
@@ -42,12 +43,14 @@ def refuse_unfit(jobs: Sequence[Job], *, sources_needed: bool = False) -> None:
             continue
         if faults:
             errors.append(JobError(f"{Path(job.path).name} does not fit its source", tuple(faults)))
+        for notice in doubtful:
+            session.say(f"{notice}\n    Hint: {notice.hint}", "warning")
     if errors:
         raise joined(errors)
 
 
-def faults_of(job: Job) -> list[Fault]:
-    """Every fault of the job against its source, in the order of the file.
+def faults_of(job: Job) -> tuple[list[Fault], list[Fault]]:
+    """Every fault of the job against its source, in the order of the file; and what is none, but looks like a slip.
 
     Raises:
         SourceError: The source cannot be read.
@@ -59,7 +62,8 @@ def faults_of(job: Job) -> list[Fault]:
     known = {fault.path for fault in faults}
     faults += [where.fault(path, message, hint) for path, message, hint in absent if path not in known]
     faults += [where.fault(fault.path, fault.message, fault.hint, offset=fault.offset) for fault in schema.faults]
-    return sorted(dict.fromkeys(faults), key=lambda fault: (fault.line, fault.column))
+    ordered = sorted(dict.fromkeys(faults), key=lambda fault: (fault.line, fault.column))
+    return ordered, notices(job, schema.columns, where)
 
 
 def looked_at(job: Job) -> tuple[Schema, list[tuple[str, str, str]]]:

@@ -69,7 +69,7 @@ def command(
     left_out = told_apart(target, chosen) if only_new else None
     delivery = Delivery(session, Options(), yes=True, output=output, progress=not no_progress)
     state = state_folder(session, state_dir, job)
-    refuse_unfit([loaded])
+    refuse_unfit(session, [loaded])
     return interruptible(
         session,
         lambda interrupts: told(

@@ -48,7 +48,7 @@ def command(
 
     (loaded,) = load_jobs([job])
     chosen = rehearsal_target(session, TargetOptions(target or "", targets, endpoint), job.parent)
-    refuse_unfit([loaded])
+    refuse_unfit(session, [loaded])
     if needs_all(loaded):
         session.say("The source is read whole: its query may need all of it.")
     found = interruptible(

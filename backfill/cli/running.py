@@ -78,7 +78,7 @@ def deliver_all(
     if any(one.live for one in targets):
         refuse_without_terminal(yes=delivery.yes)
         refuse_unstated_integrations(jobs)
-    refuse_unfit(jobs)
+    refuse_unfit(delivery.session, jobs)
     codes: list[ExitCode] = []
     for job, one in zip(jobs, targets, strict=True):
         folder = settings.state_folder(delivery.session, state, Path(job.path))

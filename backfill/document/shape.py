@@ -6,7 +6,7 @@ A part with a fault is left out and the rest read again, so that checks of meani
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, ValidationInfo, model_validator
@@ -47,11 +47,14 @@ class Form(BaseModel):
 AnyForm = TypeVar("AnyForm", bound=Form)
 
 
-def validate(form: type[AnyForm], faults: Faults, stand_ins: dict[str, Any]) -> AnyForm | None:
+def validate(
+    form: type[AnyForm], faults: Faults, stand_ins: dict[str, Any], meant: Mapping[str, str] | None = None
+) -> AnyForm | None:
     """The file's data as that form, faults of shape added to `faults`; None where nothing sound is left.
 
     `stand_ins` are values, by path with `[]` for any place of a list, that take the place of required parts which
-    are missing or faulty; whoever goes on with the form asks `faults.is_broken` before believing them.
+    are missing or faulty; whoever goes on with the form asks `faults.is_broken` before believing them. `meant` says of
+    words that other tools use which of ours they mean.
     """
     data = copied(faults.positions.data)
     for turn in range(_ROUNDS):
@@ -66,25 +69,36 @@ def validate(form: type[AnyForm], faults: Faults, stand_ins: dict[str, Any]) -> 
             for location, item in sorted(located, key=lambda pair: pair[1]["type"] != "extra_forbidden"):
                 if faults.full:
                     return None
-                report(faults, location, item, forms.get(id(at(data, location[:-1]))), at(data, location[:-1]))
+                report(faults, location, item, forms.get(id(at(data, location[:-1]))), at(data, location[:-1]), meant)
         # The deepest first, so that a part is still there when its inner parts are taken out of it.
         for location, _ in sorted(located, key=lambda pair: len(pair[0]), reverse=True):
             leave_out(data, location, stand_ins, faults)
     return None
 
 
-def report(faults: Faults, location: Location, item: Any, form: type[Form] | None, around: Any) -> None:  # noqa: ANN401
+def report(
+    faults: Faults,
+    location: Location,
+    item: Any,  # noqa: ANN401
+    form: type[Form] | None,
+    around: Any,  # noqa: ANN401
+    meant: Mapping[str, str] | None,
+) -> None:
     """Add one of pydantic's errors to the faults, in our words; `around` is the mapping it is in."""
-    message, hint = in_words(item, str(location[-1]) if location else "", form)
+    message, hint = in_words(item, str(location[-1]) if location else "", form, meant or {})
     faults.add(field_path(location), message, hint, key=item["type"] in ("extra_forbidden", "missing"))
     if item["type"] == "extra_forbidden" and form is not None:
-        meant = nearest(str(location[-1]), form.field_names())
-        if meant and meant not in around:
-            faults.broken.add(field_path((*location[:-1], meant)))
+        near = nearest(str(location[-1]), form.field_names())
+        if near and near not in around:
+            faults.broken.add(field_path((*location[:-1], near)))
 
 
-def in_words(item: Any, name: str, form: type[Form] | None) -> tuple[str, str]:  # noqa: ANN401
-    """Message and hint for one error."""
+def in_words(item: Any, name: str, form: type[Form] | None, meant: Mapping[str, str]) -> tuple[str, str]:  # noqa: ANN401
+    """Message and hint for one error.
+
+    A message of our own is `message | hint`, or `message | hint | hint where a mapping was found`, which may name the
+    field as {name} and the mapping's first key as {inner}.
+    """
     kind, value, context = item["type"], item["input"], item.get("ctx", {})
     if kind == "extra_forbidden":
         return f"there is no field {name!r} here".replace("'", '"'), form.hint_for_field(name) if form else ""
@@ -92,17 +106,30 @@ def in_words(item: Any, name: str, form: type[Form] | None) -> tuple[str, str]: 
         return "is missing", ""
     if kind == "literal_error":
         options = re.findall(r"'([^']*)'", context["expected"]) or [context["expected"]]
-        near = suggest(value, options) if isinstance(value, str) else ""
+        near = suggest(meant.get(value.casefold(), value), options) if isinstance(value, str) else ""
         return f"is {described(value)}; it can be {' or '.join(options)}", near
     wanted = _WANTED.get(kind)
     if wanted:
         quote = isinstance(value, bool | int | float) and wanted == "text"
-        return f"is {described(value)}; {wanted} is wanted", f'quote it: "{value}"' if quote else ""
+        hint = f'quote it: "{value}"' if quote else _switch(value) if kind == "bool_type" else ""
+        return f"is {described(value)}; {wanted} is wanted", hint
     if kind in ("greater_than_equal", "less_than_equal"):
         bound = "at least" if kind.startswith("g") else "at most"
         return f"is {value}; {bound} {context.get('ge', context.get('le'))} is wanted", ""
-    message, _, hint = item["msg"].partition(" | ")
-    return message.replace("{found}", described(value)), hint
+    message, *hints = item["msg"].split(" | ")
+    hint = hints[-1] if isinstance(value, dict) and value else hints[0]
+    hint = (_switch(value) if "true" in message else "") or hint
+    inner = str(next(iter(value))) if isinstance(value, dict) and value else ""
+    return message.replace("{found}", described(value)), hint.replace("{name}", name).replace("{inner}", inner)
+
+
+def _switch(value: Any) -> str:  # noqa: ANN401
+    """What to write for a word that older YAML takes for true or false; nothing for anything else."""
+    said = _SWITCHES.get(value.casefold()) if isinstance(value, str) else None
+    return f"write {said}: in YAML 1.2 `{value}` is text" if said else ""
+
+
+_SWITCHES = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
 
 
 _WANTED = {

@@ -128,7 +128,10 @@ def check_required(faults: Faults, fields: Mapping[str, Any], kind: str, path: s
         if name not in fields and not (faults.is_broken(f"{path}.{name}") or faults.is_broken(f"defaults.{name}")):
             faults.add(path, message, hint)
 
-    lacks("timestamp", "`timestamp` is missing", "map the column that says when it happened; it is never now")
+    hint = (
+        "map the column that says when it happened; it is never now. What has no date (users, say) takes a constant: "
+    )
+    lacks("timestamp", "`timestamp` is missing", hint + 'timestamp: {value: "2024-01-31T00:00:00Z"}')
     if "message_id" not in fields and not faults.is_broken(f"{path}.message_id"):
         hint = (
             "name the columns that make the call one of its kind, or say `content` (or `row`, for logs with true twins)"
@@ -150,7 +153,7 @@ def check_call(faults: Faults, call: Call, path: str, source: SourceForm) -> Non
         check_text_field(faults, getattr(call, name), f"{path}.{name}", is_id=True)
     for name in ("event", "name", "category"):
         check_text_field(faults, getattr(call, name), f"{path}.{name}", is_id=False)
-    if isinstance(call.message_id, ColumnValue):
+    if call.message_id is not None:
         check_slot(faults, call.message_id, f"{path}.message_id", "an id")
     for members in [call.context.members] if call.context else []:
         if any(member[0] == "library" for member, _ in members):

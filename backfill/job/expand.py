@@ -46,7 +46,7 @@ class Expander:
         """The value of any value form."""
         match form:
             case str():
-                return ColumnValue(column=self.column(form, path))
+                return ColumnValue(column=self.bare(form, path))
             case ColumnForm():
                 name = self.column(form.column, f"{path}.column")
                 return ColumnValue(column=name, nulls=form.nulls, as_=form.as_, on_bad=form.on_bad)
@@ -63,6 +63,13 @@ class Expander:
                 return ConstantValue(value=form.value)
             case _:
                 raise AssertionError(form)
+
+    def bare(self, name: str, path: str) -> str:
+        """The name of a column that stands alone; a star is meant to be more than that."""
+        if name == "*":
+            hint = '`"*": {}` as a member takes every column; a column of that very name is {column: "*"}'
+            self.faults.add(path, '"*" is no value', hint)
+        return self.column(name, path)
 
     def column(self, name: str, path: str) -> str:
         """A column's name, as it is."""
@@ -94,23 +101,43 @@ class Expander:
     def whole(self, form: str | ObjectForm, path: str) -> ObjectSpec:
         """An object of members; a bare text is the column that holds the whole of it."""
         if isinstance(form, str):
-            return ObjectSpec(column=ColumnValue(column=self.column(form, path)))
-        column = None if form.column is None else ColumnValue(column=self.column(form.column, f"{path}.column"))
+            return ObjectSpec(column=ColumnValue(column=self.bare(form, path)))
+        column, left_out = self.whole_column(form, path)
         star = None
         if form.star is not None:
             star = Star(exclude=tuple(form.star.exclude)) if isinstance(form.star, StarForm) else Star()
         members: list[Member] = []
         for name, inner in (form.__pydantic_extra__ or {}).items():
             member = self.member_path(name, f"{path}.{name}")
+            if member == ("sql",) and isinstance(inner, str):
+                hint = "a property is computed as {its_name: {sql: ...}}; one called sql is {sql: {column: ...}}"
+                self.faults.add(f"{path}.sql", "would be a member called sql, from a column of that name", hint)
             members.append((member, self.value(inner, f"{path}.{name}")))
         self.conflicts(members, [f"{path}.{name}" for name in form.__pydantic_extra__ or {}])
-        return ObjectSpec(column=column, members=tuple(members), star=star)
+        gone = [(name, ConstantValue(value=None)) for name in left_out]
+        return ObjectSpec(column=column, members=(*gone, *members), star=star)
 
-    def member_path(self, name: str, path: str) -> Path:
+    def whole_column(self, form: ObjectForm, path: str) -> tuple[ColumnValue | None, list[Path]]:
+        """The column of whole objects, and the members that it is to lose."""
+        if form.column is None:
+            return None, []
+        if isinstance(form.column, str):
+            return ColumnValue(column=self.bare(form.column, f"{path}.column")), []
+        inside, left_out = f"{path}.column", []
+        given = [split_name(name) for name in form.__pydantic_extra__ or {}]
+        for place, name in enumerate(form.column.exclude):
+            at = f"{inside}.exclude[{place}]"
+            left_out.append(self.member_path(name, at, key=False))
+            if any(left_out[-1] == one[: len(left_out[-1])] or one == left_out[-1][: len(one)] for one in given):
+                self.faults.add(at, f'"{name}" is excluded, and given as a member', "keep one of the two")
+        value = ColumnValue(column=self.column(form.column.column, f"{inside}.column"), on_bad=form.column.on_bad)
+        return value, left_out
+
+    def member_path(self, name: str, path: str, *, key: bool = True) -> Path:
         """A member's name split at its dots, escapes undone."""
         parts = split_name(name)
         if not all(parts):
-            self.faults.add(path, "has an empty part in its name", r"`\.` keeps a dot of the name", key=True)
+            self.faults.add(path, "has an empty part in its name", r"`\.` keeps a dot of the name", key=key)
         return parts
 
     def conflicts(self, members: list[Member], paths: list[str]) -> None:
@@ -154,9 +181,31 @@ class Expander:
                 found[name] = self.timestamp(written, inside)
             elif name == "message_key":
                 found[name] = self.message_key(written, inside)
+            elif name == "integrations":
+                found[name] = {key: self.options(value, f"{inside}.{key}") for key, value in written.items()}
             else:
-                found[name] = written if name == "integrations" else self.value(written, inside)
+                found[name] = self.value(written, inside)
         return found
+
+    def options(self, written: Any, path: str) -> Any:  # noqa: ANN401
+        """A destination's options: as they stand, or an ObjectValue where one of them is taken from the row."""
+        if is_from_row(written):
+            self.faults.add(path, "a destination's options are a mapping", "write {its_option: {column: ...}}")
+            return {}
+        return self.option(written, path) if isinstance(written, dict) and takes_from_row(written) else written
+
+    def option(self, written: Any, path: str) -> Value:  # noqa: ANN401
+        """One option; of what is taken from the row no more is asked than its column or expression."""
+        if is_from_row(written):
+            if "sql" in written:
+                return SqlValue(sql=self.sql(written["sql"], f"{path}.sql"))
+            return ColumnValue(column=self.column(written["column"], f"{path}.column"))
+        if isinstance(written, dict) and takes_from_row(written):
+            members = tuple(((name,), self.option(inner, f"{path}.{name}")) for name, inner in written.items())
+            return ObjectValue(object=ObjectSpec(members=members))
+        if isinstance(written, list) and takes_from_row(written):
+            return ListValue(list=tuple(self.option(inner, f"{path}[{place}]") for place, inner in enumerate(written)))
+        return ConstantValue(value=written)
 
     def message_key(self, form: Any, path: str) -> str | tuple[Value, ...]:  # noqa: ANN401
         """The word `content` or `row`, or the key's values in order; a word inside a list is a column."""
@@ -165,6 +214,21 @@ class Expander:
         if isinstance(form, list):
             return tuple(self.value(item, f"{path}[{index}]") for index, item in enumerate(form))
         return (self.value(form, path),)
+
+
+def is_from_row(written: Any) -> bool:  # noqa: ANN401
+    """Whether an option is {column: ...} or {sql: ...} and nothing more."""
+    return isinstance(written, dict) and any(
+        [*written] == [name] and isinstance(written[name], str) for name in ("column", "sql")
+    )
+
+
+def takes_from_row(written: Any) -> bool:  # noqa: ANN401
+    """Whether an option, or one inside it, is taken from the row."""
+    if is_from_row(written):
+        return True
+    inner = written.values() if isinstance(written, dict) else written if isinstance(written, list) else ()
+    return any(map(takes_from_row, inner))
 
 
 def split_name(name: str) -> Path:

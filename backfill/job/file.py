@@ -28,7 +28,9 @@ class CallFields(Form):
     message_key: MessageKeyForm | None = Field(
         None, description="What makes the call one of its kind: a column, a list of values, or the word content or row."
     )
-    message_id: MessageIdForm | None = Field(None, description="A column of message ids that exist already.")
+    message_id: MessageIdForm | None = Field(
+        None, description="A column, or {sql: ...}, of message ids that exist already."
+    )
     timestamp: TimestampAnyForm | None = Field(None, description="When it happened. Required; never now.")
     userId: ValueForm | None = Field(None, description="The user's id.")
     anonymousId: ValueForm | None = Field(None, description="The id of somebody not known yet.")
@@ -43,7 +45,9 @@ class CallFields(Form):
     traits: WholeObjectForm | None = Field(None, description="Traits (identify, group).")
     context: WholeObjectForm | None = Field(None, description="Context.")
     integrations: dict[str, IntegrationForm] | None = Field(
-        None, description="Where Segment may forward the call; keys and values are literal. Required before a live run."
+        None,
+        description="Where Segment may forward the call. Literal, but for {column: ...} and {sql: ...} among a "
+        "destination's options. Required before a live run.",
     )
 
 

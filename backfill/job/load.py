@@ -25,6 +25,17 @@ _STAND_INS: dict[str, Any] = {
     "calls[]": {"type": "track"},
 }
 
+#: What other tools call the types of columns.
+MEANT = {
+    **dict.fromkeys(("string", "str", "varchar", "char", "uuid", "object"), "text"),
+    **dict.fromkeys(("int", "int32", "int64", "bigint", "smallint", "long"), "integer"),
+    **dict.fromkeys(("float", "float32", "float64", "double", "real"), "number"),
+    **dict.fromkeys(("numeric", "money"), "decimal"),
+    **dict.fromkeys(("bool", "bit"), "boolean"),
+    **dict.fromkeys(("datetime", "datetime64", "timestamptz", "instant", "epoch"), "timestamp"),
+    **dict.fromkeys(("struct", "map", "list", "array", "jsonb", "variant"), "json"),
+}
+
 
 def load_job(path: Path, known_rules: Mapping[str, bool] | None = None) -> Job:
     """The job in that file, short forms written out and defaults applied.
@@ -36,7 +47,7 @@ def load_job(path: Path, known_rules: Mapping[str, bool] | None = None) -> Job:
     """
     source_text = positions(path)
     faults = Faults(source_text)
-    form = validate(JobForm, faults, _STAND_INS)
+    form = validate(JobForm, faults, _STAND_INS, MEANT)
     job = None if form is None else build(form, faults, path, known_rules)
     if faults.found or job is None:
         raise source_text.refuse(KIND, faults.found, full=faults.full)

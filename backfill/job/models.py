@@ -150,7 +150,7 @@ class Call(Model):
     label: str | None = None
     when: str | None = None
     message_key: Literal["content", "row"] | tuple[Value, ...] | None = None
-    message_id: ColumnValue | None = None
+    message_id: ColumnValue | SqlValue | None = None
     timestamp: TimestampSpec
     userId: Value | None = None
     anonymousId: Value | None = None
@@ -162,7 +162,7 @@ class Call(Model):
     properties: ObjectSpec | None = None
     traits: ObjectSpec | None = None
     context: ObjectSpec | None = None
-    integrations: dict[str, Any] | None = None
+    integrations: dict[str, Any] | None = None  # literal; an ObjectValue where a destination's options need the row
 
     @property
     def scope(self) -> str:
@@ -235,6 +235,8 @@ def call_values(call: Call) -> list[Any]:
         found.extend(call.message_key)
     if call.message_id is not None:
         found.append(call.message_id)
+    for options in (call.integrations or {}).values():
+        found.extend(inner_values(options) if isinstance(options, ObjectValue) else [])
     return found
 
 

@@ -22,6 +22,13 @@ class Role(Enum):
     WHOLE = "a whole object"
 
 
+#: Fields of a call that hold one value.
+_SINGLE = {
+    **dict.fromkeys(("userId", "anonymousId", "groupId", "previousId"), Role.ID),
+    **dict.fromkeys(("event", "name", "category"), Role.NAME),
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Reference:
     """One use of a column or of an expression; exactly one of `column` and `sql` is given."""
@@ -64,12 +71,13 @@ def call_references(call: Call, place: int) -> Iterator[Reference]:
             yield from value_references(value, f"{path}.message_key[{index}]", Role.KEY, place)
     if call.message_id is not None:
         yield from value_references(call.message_id, f"{path}.message_id", Role.MESSAGE_ID, place)
-    for name in ("userId", "anonymousId", "groupId", "previousId"):
-        yield from value_references(getattr(call, name), f"{path}.{name}", Role.ID, place)
-    for name in ("event", "name", "category"):
-        yield from value_references(getattr(call, name), f"{path}.{name}", Role.NAME, place)
+    for name, role in _SINGLE.items():
+        yield from value_references(getattr(call, name), f"{path}.{name}", role, place)
     for name in ("properties", "traits", "context"):
         yield from object_references(getattr(call, name), f"{path}.{name}", place)
+    for name, options in (call.integrations or {}).items():
+        if isinstance(options, ObjectValue):
+            yield from option_references(options, f"{path}.integrations.{name}", place)
 
 
 def value_references(value: Value | None, path: str, role: Role, place: int) -> Iterator[Reference]:
@@ -83,6 +91,18 @@ def value_references(value: Value | None, path: str, role: Role, place: int) -> 
             yield from value_references(item, f"{path}.list[{index}]", role, place)
     elif isinstance(value, ObjectValue):
         yield from object_references(value.object, f"{path}.object", place)
+
+
+def option_references(value: Value, path: str, place: int) -> Iterator[Reference]:
+    """The references inside a destination's options, which are written without `object` and `list`."""
+    if isinstance(value, ObjectValue):
+        for member, inner in value.object.members:
+            yield from option_references(inner, f"{path}.{member[0]}", place)
+    elif isinstance(value, ListValue):
+        for index, item in enumerate(value.list):
+            yield from option_references(item, f"{path}[{index}]", place)
+    else:
+        yield from value_references(value, path, Role.MEMBER, place)
 
 
 def object_references(spec: ObjectSpec | None, path: str, place: int) -> Iterator[Reference]:

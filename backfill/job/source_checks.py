@@ -7,7 +7,8 @@ from itertools import combinations
 
 from backfill.document import Faults, suggest
 from backfill.job.file import ColumnTypeForm, CsvForm, SourceForm
-from backfill.job.times import check_format, check_zone
+from backfill.job.times import check_format
+from backfill.job.zones import check_zone
 from backfill.records import INTERNAL_PREFIX
 
 _LATER_SCHEMES = ("s3", "s3a", "gs", "gcs", "az", "azure", "abfs", "abfss", "http", "https", "hf")
@@ -33,6 +34,13 @@ _NO_ENCODINGS = (
     "punycode",
     "idna",
 )
+_OTHER_FORMATS = {
+    ("jsonl", "json-lines", "jsonlines", "ldjson"): "write ndjson: one JSON object a line",
+    ("txt", "text", "psv", "ssv", "dsv"): "write csv, and state its `csv: {delimiter: ...}`",
+    ("pq", "parq", "delta", "iceberg"): "write parquet, and name the Parquet files in `path`",
+    ("xlsx", "xls", "excel", "ods", "xml", "avro", "orc", "arrow", "feather"): "export it as CSV, Parquet or NDJSON",
+    ("sqlite", "sqlite3", "db", "sql"): "a database has `database: sqlite:///shop.db` and a `query` in place of `path`",
+}
 _ENCODINGS = ("utf-8", "utf-16", "latin-1", "cp1252", "shift_jis", "gb18030")
 
 
@@ -43,7 +51,8 @@ def check_source(faults: Faults, source: SourceForm) -> None:
         found = "both `path` and `database`" if source.path is not None else "neither `path` nor `database`"
         faults.add("source", f"has {found}; exactly one is wanted")
     if source.format is not None and source.format not in _FORMATS:
-        faults.add("source.format", f'there is no format "{source.format}"', suggest(source.format, _FORMATS))
+        hint = _format_hint(source.format) or suggest(source.format, _FORMATS) or f"there are: {', '.join(_FORMATS)}"
+        faults.add("source.format", f'there is no format "{source.format}"', hint)
     check_zone(faults, source.timezone, "source.timezone")
     if source.query is not None and not source.query.strip():
         faults.add("source.query", "is an empty query")
@@ -56,6 +65,17 @@ def check_source(faults: Faults, source: SourceForm) -> None:
         faults.add(
             "source.files", "are read by nothing without a `query`", "add `query: SELECT ... FROM source JOIN ...`"
         )
+
+
+def _format_hint(name: str) -> str:
+    """What to do about a format of another name, or of another program."""
+    bare = name.casefold().lstrip(".")
+    inner = bare.removesuffix(".gz").removesuffix(".zst")
+    if inner != bare and inner in _FORMATS:
+        return f"write {inner}: that a file is compressed shows by itself"
+    if bare == "json":
+        return "a file of one JSON object a line is ndjson; `jq -c '.[]' FILE` makes such lines of one array"
+    return next((hint for names, hint in _OTHER_FORMATS.items() if bare in names), "")
 
 
 def check_paths(faults: Faults, source: SourceForm) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from backfill.document import Faults, suggest
 from backfill.job.models import TimestampSpec
+from backfill.job.zones import check_zone
 
 EPOCHS = ("epoch_s", "epoch_ms", "epoch_us", "epoch_ns")
 FORMATS = ("iso8601", *EPOCHS)
@@ -30,28 +30,6 @@ _KNOWN = {*"aAwdbBmyYHIpMSgfzjUWGVuxXcn%", "-d", "-m", "-y", "-H", "-I", "-M", "
 
 
 _SOURCES = ("column", "sql", "value")
-
-
-def check_zone(faults: Faults, zone: str | None, path: str) -> None:
-    """Note a zone that is not in the IANA database."""
-    if zone is None or is_zone(zone):
-        return
-    if faults.full:
-        return
-    offset = re.fullmatch(r"(?:UTC|GMT)?([+-])(\d{1,2})(?::?00)?", zone)
-    hint = suggest(zone, available_timezones()) or "zones have IANA names, such as America/New_York or UTC"
-    if offset and int(offset[2]):
-        hint = f"write Etc/GMT{'-' if offset[1] == '+' else '+'}{int(offset[2])} (its sign is the other way round)"
-    faults.add(path, f'there is no time zone "{zone}"', hint)
-
-
-def is_zone(zone: str) -> bool:
-    """Whether the IANA database has the zone."""
-    try:
-        ZoneInfo(zone)
-    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: a folder of zones, such as "America"
-        return False
-    return True
 
 
 def check_format(faults: Faults, name: str | None, path: str) -> None:
@@ -100,6 +78,9 @@ def check_timestamp(faults: Faults, spec: TimestampSpec, path: str) -> None:
         faults.add(path, f"has {found}; exactly one of `column`, `sql` and `value` is wanted")
     check_format(faults, spec.format, f"{path}.format")
     check_zone(faults, spec.timezone, f"{path}.timezone")
+    if spec.sql is not None and spec.format is not None and spec.format not in EPOCHS:
+        hint = "make a timestamp of it in the expression: strptime(...), or CAST(... AS TIMESTAMP)"
+        faults.add(f"{path}.format", "beside `sql` is for epochs only: an expression gives a timestamp", hint)
     if spec.timezone and (has_offset(spec.format) or spec.value is not None):
         faults.add(f"{path}.timezone", "says nothing: the text carries its own zone", "leave it out")
     if spec.value is not None:

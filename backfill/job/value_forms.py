@@ -17,6 +17,7 @@ _VALUE_FORMS = ("column", "sql", "value", "list", "object")
 _VALUE_HELP = (
     "{found} is no value | a value is a column's name, or {column: ...}, {sql: ...}, {value: ...}, {list: [...]} or "
     "{object: {...}}; a dotted name makes a nested object too"
+    " | a nested object has dotted names, `{name}.{inner}: ...`, or is written `{name}: {object: {{inner}: ...}}`"
 )
 
 
@@ -93,13 +94,38 @@ def star_shape(value: Any) -> str | None:  # noqa: ANN401
     return "<true>" if value is True else "<mapping>" if isinstance(value, dict) else None
 
 
+class WholeColumnForm(Form):
+    """A column of whole objects, at length."""
+
+    column: str = Field(description="The column's name, exactly as the source has it.")
+    exclude: list[str] = Field([], description="Members to leave out; a dotted name is one inside another.")
+    on_bad: Literal["reject", "omit"] = Field("reject", description="A bad value rejects the call, or only itself.")
+
+
+def object_shape(value: Any) -> str | None:  # noqa: ANN401
+    """A column's name or a mapping."""
+    return "<text>" if isinstance(value, str) else "<mapping>" if isinstance(value, dict) else None
+
+
 class ObjectForm(Form):
     r"""Members by name; a dotted key makes a nested object, `\.` keeps the dot. An empty one is `{}`."""
 
     model_config = ConfigDict(extra="allow")
     __pydantic_extra__: dict[str, ValueForm]
 
-    column: str | None = Field(None, description="The whole object from a column; the other members override it.")
+    column: (
+        Annotated[
+            Annotated[str, Tag("<text>"), Field(description="A column's name.")]
+            | Annotated[WholeColumnForm, Tag("<mapping>")],
+            Discriminator(
+                object_shape,
+                custom_error_type="no_whole",
+                custom_error_message="is {found}; a column's name or {column: ..., exclude: [...]} is wanted | "
+                "a member called column is written '\\column'",
+            ),
+        ]
+        | None
+    ) = Field(None, description="The whole object from a column; the other members override it.")
     star: (
         Annotated[
             Annotated[Literal[True], Tag("<true>")] | Annotated[StarForm, Tag("<mapping>")],
@@ -111,11 +137,6 @@ class ObjectForm(Form):
         ]
         | None
     ) = Field(None, alias="*", description="Every column that is not named elsewhere.")
-
-
-def object_shape(value: Any) -> str | None:  # noqa: ANN401
-    """A column's name or a mapping of members."""
-    return "<text>" if isinstance(value, str) else "<mapping>" if isinstance(value, dict) else None
 
 
 WholeObjectForm = Annotated[
@@ -175,16 +196,25 @@ MessageKeyForm = Annotated[
 
 
 def message_id_shape(value: Any) -> str | None:  # noqa: ANN401
-    """A column in short or long form."""
-    return "<text>" if isinstance(value, str) else "<column>" if isinstance(value, dict) else None
+    """A column in short or long form, or an expression."""
+    if isinstance(value, dict):
+        return (
+            "<sql>"
+            if "column" not in value and any(nearest(name, ("column", "sql")) == "sql" for name in value)
+            else "<column>"
+        )
+    return "<text>" if isinstance(value, str) else None
 
 
 MessageIdForm = Annotated[
-    Annotated[str, Tag("<text>"), Field(description="A column's name.")] | Annotated[ColumnForm, Tag("<column>")],
+    Annotated[str, Tag("<text>"), Field(description="A column's name.")]
+    | Annotated[ColumnForm, Tag("<column>")]
+    | Annotated[SqlForm, Tag("<sql>")],
     Discriminator(
         message_id_shape,
         custom_error_type="no_message_id",
-        custom_error_message="is {found}; a column that holds message ids is wanted | ",
+        custom_error_message="is {found}; a column that holds message ids is wanted | "
+        "ids that are yet to be made are the business of `message_key`",
     ),
 ]
 
@@ -199,6 +229,7 @@ IntegrationForm = Annotated[
     Discriminator(
         integration_shape,
         custom_error_type="no_integration",
-        custom_error_message="is {found}; true, false or the destination's options are wanted | values are literal",
+        custom_error_message="is {found}; true, false or the destination's options are wanted | "
+        "options are literal, and {column: ...} or {sql: ...} takes one from the row",
     ),
 ]

@@ -15,7 +15,7 @@ from backfill.limits import GROUP_ID_CHARACTERS, MESSAGE_ID_CHARACTERS
 from backfill.mapping.calls import Check, CompiledCall, Key, grouped
 from backfill.mapping.cells import Binder
 from backfill.mapping.ids import check_id
-from backfill.mapping.objects import bind_object, check_size
+from backfill.mapping.objects import bind_object, bind_value, check_size
 from backfill.mapping.template import Cell, Node, certain, constant
 from backfill.mapping.times import bind_timestamp
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, Kind, Snapshot
@@ -65,8 +65,9 @@ def _compile(binder: Binder, call: Call, index: int, space: str, library_version
     _objects(binder, call, top)
     context = bind_object(binder, call.context, _used(call))
     key, key_cells = _key(binder, call)
-    members = _with_context(top, context, call, library_version)
-    content = _with_context(top, context, call, None) if key is Key.CONTENT else None
+    integrations = _integrations(binder, call)
+    members = _with_context(top, context, integrations, library_version)
+    content = _with_context(top, context, integrations, None) if key is Key.CONTENT else None
     return CompiledCall(
         index=index,
         type=call.type,
@@ -185,7 +186,24 @@ def _used(call: Call) -> frozenset[str]:
     return frozenset(used | ({call.timestamp.column} if call.timestamp.column else set()))
 
 
-def _with_context(top: Node, context: Node, call: Call, library_version: str | None) -> Node:
+def _integrations(binder: Binder, call: Call) -> Node | Cell | None:
+    """The integrations: one text for all rows, but where a destination's options are taken from the row."""
+    stated = call.integrations
+    if stated is None or not any(isinstance(options, ObjectValue) for options in stated.values()):
+        return None if stated is None else certain(encode.literal(stated))
+    node = Node(present=True)
+    for name, options in stated.items():
+        if isinstance(options, ObjectValue):
+            inner = bind_value(binder, options)
+            assert isinstance(inner, Node)
+            inner.present = True  # without options the destination is switched on all the same
+            node.put((name,), inner)
+        else:
+            node.put((name,), certain(encode.literal(options)))
+    return node
+
+
+def _with_context(top: Node, context: Node, integrations: Node | Cell | None, library_version: str | None) -> Node:
     """All members of the call after messageId; without context.library where no version is given."""
     whole = Node(dict(top.members))
     own = Node(present=library_version is not None, whole=context.whole)
@@ -196,8 +214,8 @@ def _with_context(top: Node, context: Node, call: Call, library_version: str | N
     for name, value in context.members.items():
         own.put((name,), value)
     whole.put(("context",), own)
-    if call.integrations is not None:
-        whole.put(("integrations",), certain(encode.literal(call.integrations)))
+    if integrations is not None:
+        whole.put(("integrations",), integrations)
     return whole
 
 

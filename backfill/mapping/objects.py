@@ -60,13 +60,13 @@ Spread = tuple[Cell, str, pl.Expr, Column]
 
 
 def _whole(binder: Binder, value: ColumnValue, node: Node) -> list[Spread]:
-    """Spread a struct column's fields over the node, or put the node over a JSON column's objects."""
+    """Spread a struct column's fields over the node, or put the node over the objects of a JSON column or a map."""
     column = binder.column(value.column)
     dtype = binder.schema[column.name]
     if column.kind is Kind.NESTED and isinstance(dtype, pl.Struct):
         return _spread(binder, binder.read(column.name), dtype, node, column, ())
-    if column.kind not in (Kind.JSON, Kind.NULL):
-        message = f"column {value.column!r} holds {column.kind.value}; a whole object needs a struct or JSON objects"
+    if column.kind not in (Kind.JSON, Kind.NESTED, Kind.NULL):
+        message = f"column {value.column!r} holds {column.kind.value}; a whole object is a struct, a map or JSON"
         raise JobError(message, hint="map its members one by one, or declare the column as `json`")
     text = binder.value(value).text
     no_object = ~text.str.contains(r"^\s*\{")
