@@ -37,6 +37,13 @@ _LARGE_EXPONENT: Final = r"[0-9][eE]\+?[0-9]{3}"
 _DOUBLE_DIGITS: Final = 308
 _STRING_PATTERN: Final = r'"(?:[^"\\]|\\.)*"'
 _NUMBER_SPAN: Final = r"-?[0-9][0-9.eE+-]*"
+#: What DuckDB takes and writes in JSON, and RFC 8259 has not: numbers that are none, in any case, and closing commas.
+_NOT_FINITE: Final = "(?i)nan|inf"
+_COMMA: Final = r",\s*[\]}]"
+#: A whole string, not a key, that is an instant or wall clock as DuckDB writes them.
+_SQL_TIME: Final = (
+    r'"[0-9]{4,6}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?(?:[+-][0-9:]+)?(?: \(BC\))?"\s*(?:[,\]}]|$)'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +101,7 @@ def encode(value: pl.Expr, kind: Kind, dtype: pl.DataType, walls: Walls) -> Enco
         case Kind.NESTED:
             return nested(value, dtype, walls)
         case Kind.JSON | Kind.DECIMAL if isinstance(dtype, pl.String):
-            return Encoded(value, (("BF111", overflows(value)),))
+            return Encoded(value, _not_json(value) if kind is Kind.JSON else (("BF111", overflows(value)),))
         case _:
             return Encoded(_simple(value, kind))
 
@@ -156,6 +163,27 @@ def overflows(text: pl.Expr) -> pl.Expr:
     numbers = few.str.replace_all(_STRING_PATTERN, '""').str.extract_all(_NUMBER_SPAN)
     infinite = numbers.list.eval(pl.element().cast(pl.Float64, strict=False).is_infinite()).list.any()
     return infinite.fill_null(value=False)
+
+
+def _not_json(text: pl.Expr) -> tuple[tuple[str, pl.Expr], ...]:
+    """What DuckDB takes for JSON and writes as such, and RFC 8259 and strict readers refuse."""
+    return (("BF111", overflows(text) | _outside_strings(text, _NOT_FINITE)), ("BF117", _outside_strings(text, _COMMA)))
+
+
+def _outside_strings(text: pl.Expr, pattern: str) -> pl.Expr:
+    """True where JSON text has the pattern outside of its strings."""
+    few = pl.when(text.str.contains(pattern)).then(text)
+    return few.str.replace_all(_STRING_PATTERN, '""').str.contains(pattern).fill_null(value=False)
+
+
+def computed_json(text: pl.Expr) -> tuple[tuple[str, pl.Expr], ...]:
+    """What may be wrong in JSON text that SQL made: integers that doubles round, and times in the database's form."""
+    few = pl.when(text.str.contains("[0-9]{16}")).then(text)
+    numbers = few.str.replace_all(_STRING_PATTERN, '""').str.extract_all(_NUMBER_SPAN)
+    digits = pl.element().str.extract(r"^-?([0-9]{16,})$")
+    large = (digits.str.len_bytes() > len(str(SAFE_INTEGER))) | (digits > str(SAFE_INTEGER))
+    rounded = numbers.list.eval(large.fill_null(value=False)).list.any().fill_null(value=False)
+    return (("BF110", rounded), ("BF131", text.str.contains(_SQL_TIME).fill_null(value=False)))
 
 
 def number_from_text(text: pl.Expr) -> Encoded:

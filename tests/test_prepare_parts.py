@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from backfill.errors import BackfillError
 from backfill.limits import ENVELOPE_HEAD, Limits
 from backfill.mapping.calls import grouped
 from backfill.mapping.template import Escapes, escapes_in, joined, string_parts
@@ -81,6 +82,18 @@ def test_batches_hold_the_calls_wherever_they_lie(every: int, frame_rows: int) -
     assert b",".join(plain.removeprefix(ENVELOPE_HEAD) for plain, _ in shelf.batches) == ",".join(taken).encode()
     assert sum(calls for _, calls in shelf.batches) == len(taken) == batches.calls
     assert records["bytes"].tolist() == [len(text.encode()) for text in taken]
+
+
+@pytest.mark.parametrize("text", ['{"number":NaN}', '{"numbers":[1,]}', '{"number":"1}', "{numbers: 123}"])
+def test_no_body_is_kept_that_is_no_json(text: str) -> None:
+    """Whatever the checks of values let through, a body that is no JSON ends the preparing."""
+    calls = pl.DataFrame({"row": [0], "json": [f"{text},"], "call": [0]})
+    shelf = Shelf()
+    batches = Batches(shelf, Packer(Limits()), parsed=True)
+    batches.push(calls, np.zeros((1, 16), np.uint8))
+    with pytest.raises(BackfillError, match="no JSON"):
+        batches.finish()
+    assert not shelf.batches
 
 
 @given(st.lists(st.uuids(), max_size=50))

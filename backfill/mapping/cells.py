@@ -306,6 +306,7 @@ class Binder:
         """Where the value is bad in any way, with a check for each; None where it cannot be."""
         omit, shown = value.on_bad == "omit", self.shown(column)
         found = list(encoded.bad)
+        found += encode.computed_json(expr) if column.computed else ()
         misfit = self.misfit(column)
         if misfit is not None and column.kind is Kind.INTEGER and column.raw is not None:
             long = self._long_integer(column)

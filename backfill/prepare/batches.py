@@ -7,9 +7,11 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 import polars as pl
 import polars_hash  # noqa: F401  registers the expression namespace `chash`
 
+from backfill.errors import BackfillError
 from backfill.limits import ENVELOPE_HEAD
 from backfill.pack import COMMA, Packer
 from backfill.records import CALL_RECORD, ShardWriter
@@ -30,11 +32,15 @@ _CALLS_TO_A_STRETCH: Final = 16
 
 
 class Batches:
-    """Packs the calls of one shard and hands each full batch to the shard's writer."""
+    """Packs the calls of one shard and hands each full batch to the shard's writer.
 
-    def __init__(self, writer: ShardWriter, packer: Packer) -> None:
+    `parsed` has every body parsed first, for calls that hold JSON which others wrote.
+    """
+
+    def __init__(self, writer: ShardWriter, packer: Packer, *, parsed: bool = False) -> None:
         self._writer = writer
         self._packer = packer
+        self._parsed = parsed
         self._open: list[bytes] = []  # of the open batch, from earlier frames
         self._open_calls = 0
         self._records: list[npt.NDArray[np.void]] = []
@@ -63,6 +69,8 @@ class Batches:
     def _close(self, pieces: list[memoryview], calls: int) -> None:
         parts: list[bytes | memoryview] = [ENVELOPE_HEAD, *self._open, *pieces]
         plain = memoryview(b"".join(parts))[:-COMMA]
+        if self._parsed:
+            _refuse_no_json(plain)
         self._writer.add(plain, self._open_calls + calls)
         self.json_bytes += plain.nbytes
         self.calls += self._open_calls + calls
@@ -75,6 +83,17 @@ class Batches:
         records["bytes"] = sizes - COMMA
         records["call"] = calls["call"].to_numpy()
         self._records.append(records)
+
+
+def _refuse_no_json(body: memoryview) -> None:
+    """Raise BackfillError where a body is no JSON; every value was checked, so this finds a mistake in the checks."""
+    try:
+        orjson.loads(b"".join((body, b"]}")))
+    except orjson.JSONDecodeError as error:
+        message = f"a body that is no JSON would have been sent ({error.msg} at byte {error.pos}); nothing was sent"
+        raise BackfillError(
+            message, hint="please report it: a column of JSON holds what the checks let through"
+        ) from None
 
 
 class _Texts:

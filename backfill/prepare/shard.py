@@ -20,7 +20,7 @@ from backfill.prepare.batches import Batches, digest16, sixteen
 from backfill.prepare.evaluate import PROBLEM_SCHEMA, Evaluated, derive, evaluate, repeat_hash
 from backfill.prepare.frames import ROW_COLUMN, Frames
 from backfill.prepare.rejects import describe
-from backfill.records import Severity, ShardPlan, ShardSink, Snapshot
+from backfill.records import Kind, Severity, ShardPlan, ShardSink, Snapshot
 from backfill.repeats import Arbiter, DeliveredIds, Fate, Hashes, Turns, among
 
 _PROBLEMS = {**PROBLEM_SCHEMA, "message_id": pl.String}
@@ -64,6 +64,12 @@ class Line:
     def columns(self) -> list[str]:
         """The snapshot's columns that the calls read."""
         return list(dict.fromkeys(name for call in self.calls for name in call.reads))
+
+    @property
+    def reads_json(self) -> bool:
+        """Whether the calls hold JSON text that others wrote."""
+        read = set(self.columns)
+        return any(column.kind is Kind.JSON and column.name in read for column in self.snapshot.columns)
 
     @property
     def call_bytes(self) -> int:
@@ -128,7 +134,7 @@ def prepare_shard(line: Line, shard: int) -> ShardPlan:
             calls = without(line.delivered, line, calls, tally)
         if len(calls) and batches is None:
             first = CANARY_CALLS if line.canary.claim(shard) else None
-            batches = Batches(writer, Packer(line.limits, first=first))
+            batches = Batches(writer, Packer(line.limits, first=first), parsed=line.reads_json)
         if batches is not None:
             _count_days(line, calls, tally)
             batches.push(calls, _ids(line, calls))

@@ -54,7 +54,7 @@ class Column:
     `raw` names the column that holds the text as read, where this one was cast from text: a value is bad where the
     raw text is not null and the cast one is. `reads` are the source columns an SQL expression reads: a bad value in
     one of them makes this value bad too. `failed` names the boolean column that is true where the expression failed;
-    None: it failed on no row.
+    None: it failed on no row. `computed` says of JSON that SQL made its text, so that its numbers and times are SQL's.
     """
 
     name: str
@@ -64,6 +64,7 @@ class Column:
     utc_flag: str | None = None
     reads: tuple[str, ...] = ()
     failed: str | None = None
+    computed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from backfill.sources.engine import Engine, reason
 from backfill.sources.layout import Layout, SourceColumn, binding_scope, lay_out, refuse_absent
 from backfill.sources.schema import SqlFault
 from backfill.sources.sqltext import PREFIX, check_expression
+from backfill.sources.storage import without_form
 from backfill.sources.syntax import SqlRefusal, called, column_path, enclosed, parse, place, walk
 
 _CANDIDATES = re.compile(r"Candidate bindings: (.*)|Did you mean (.*)")
@@ -68,6 +69,9 @@ def sql_faults(engine: Engine, job: Job, columns: Sequence[SourceColumn]) -> tup
         except duckdb.Error as error:
             faults.append(binder_fault(engine, reference.path, text, error, PREFIX))
         else:
+            if without_form(kind):
+                message = f"is {without_form(kind)}, which has no exact form in JSON: cast it to the type that is meant"
+                faults.append(SqlFault(reference.path, text, 0, message))
             if reference.role is Role.CONDITION and kind.id not in ("boolean", "null"):
                 message = f"is {kind}, where true or false is wanted"
                 faults.append(SqlFault(reference.path, text, 0, message))

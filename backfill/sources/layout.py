@@ -21,9 +21,9 @@ from backfill.records import FILE_COLUMN, INTERNAL_PREFIX, RECORD_COLUMN, Column
 from backfill.sources.attempts import attempt
 from backfill.sources.casts import cast_of, seen_by_sql
 from backfill.sources.engine import Engine, literal, quoted
-from backfill.sources.sqltext import check_expression
-from backfill.sources.storage import kind_of, stored, zone_of
-from backfill.sources.syntax import enclosed
+from backfill.sources.sqltext import PREFIX, check_expression
+from backfill.sources.storage import is_converted, kind_of, stored, zone_of
+from backfill.sources.syntax import enclosed, makes_json, parse
 
 RAW = "__bf_raw:"
 TEXT = "__bf_text:"  # the value as the snapshot has it, where SQL sees another
@@ -43,6 +43,7 @@ class SourceColumn:
     name: str
     type: DuckDBPyType
     spec: ColumnSpec | None = None
+    computed: bool = False  # JSON whose text SQL made
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +164,10 @@ def lay_out(
         made, failed = quoted(TRIED + name), FAILED + name
         tried.append(f"{attempt(value, skip)} AS {made}")
         outputs += [f"{made}.value AS {quoted(name)}", f"{made}.failed AS {quoted(failed)}"]
-        described.append(Column(name, kind_of(kind), zone_of(kind), reads=reads[text], failed=failed))
+        computed = is_converted(kind) or (kind_of(kind) is Kind.JSON and makes_json(parse(engine, PREFIX + text)))
+        described.append(
+            Column(name, kind_of(kind), zone_of(kind), reads=reads[text], failed=failed, computed=computed)
+        )
         described.append(Column(failed, Kind.BOOLEAN))
     _add_times(job, columns, outputs, described)
     if job.where is None:
@@ -255,7 +259,8 @@ def _floor(
         if column.spec is None:
             floor.values.append(name)
             outputs.append(f"{written(name, column.type, trimmed=trimmed)} AS {name}")
-            own.append(Column(column.name, kind_of(column.type), zone_of(column.type)))
+            computed = column.computed or is_converted(column.type)
+            own.append(Column(column.name, kind_of(column.type), zone_of(column.type), computed=computed))
             continue
         cast = cast_of(name, column.spec, read_by_sql=column.name in by_sql)
         raw, text, flag = RAW + column.name, TEXT + column.name, UTC_FLAG + column.name

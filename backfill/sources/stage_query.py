@@ -30,7 +30,8 @@ from backfill.sources.rejects import save_rejects, unreadable_row
 from backfill.sources.schema import SqlFault
 from backfill.sources.sqltext import check_query
 from backfill.sources.staging import Staging
-from backfill.sources.syntax import SqlRefusal, enclosed, without_end
+from backfill.sources.storage import kind_of, without_form
+from backfill.sources.syntax import SqlRefusal, enclosed, makes_json, parse, without_end
 
 SOURCE = "source"
 #: Stages rows without a query; the columns are those that a query is to read.
@@ -130,7 +131,15 @@ def query_columns(engine: Engine, job: Job) -> tuple[SourceColumn, ...]:
     except duckdb.Error as error:
         raise faults_error(job, [binder_fault(engine, "source.query", job.source.query or "", error)]) from error
     check_names(result.columns)
-    return tuple(SourceColumn(name, kind) for name, kind in zip(result.columns, result.types, strict=True))
+    for name, kind in zip(result.columns, result.types, strict=True):
+        if without_form(kind):
+            message = f"source.query: column {name!r} is {without_form(kind)}, which has no exact form in JSON"
+            raise JobError(message, hint="cast it in the query to the type that is meant")
+    computed = makes_json(parse(engine, job.source.query or ""))
+    return tuple(
+        SourceColumn(name, kind, computed=computed and kind_of(kind) is Kind.JSON)
+        for name, kind in zip(result.columns, result.types, strict=True)
+    )
 
 
 def _below(staging: Staging, job: Job, files: Sequence[SourceFile], name: str) -> Staging:

@@ -60,6 +60,21 @@ def kind_of(column: DuckDBPyType) -> Kind:
     return _own_kind(column)
 
 
+def without_form(column: DuckDBPyType) -> str:
+    """What inside a type has no form in JSON that would be exact, as people call it; nothing for most types."""
+    if column.id in ("union", "variant"):
+        return f"a {column.id.upper()}"
+    if column.id in ("list", "array", "struct", "map"):
+        inner = (without_form(child) for _, child in column.children if isinstance(child, DuckDBPyType))
+        return next(filter(None, inner), "")
+    return ""
+
+
+def is_converted(column: DuckDBPyType) -> bool:
+    """The column becomes JSON text although it is none: a nested value with JSON somewhere in it."""
+    return kind_of(column) is Kind.JSON and str(column) != "JSON"
+
+
 def zone_of(column: DuckDBPyType) -> Zone:
     """How a timestamp column of that type is to be read; UTC for anything else."""
     naive = column.id.startswith("timestamp") and column.id not in ("timestamp with time zone", "timestamptz_ns")

@@ -17,6 +17,10 @@ import duckdb
 from backfill.sources.engine import Engine, literal
 
 Node = dict[str, Any]
+_JSON_MAKERS = frozenset({
+    "array_to_json", "json_array", "json_group_array", "json_group_object", "json_object", "json_quote", "row_to_json",
+    "to_json",
+})  # fmt: skip
 #: One token of SQL; what is no string, quoted name or comment is taken character by character.
 _TOKEN = re.compile(
     r"""(?P<string>[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|"(?:[^"]|"")*"|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$)"""
@@ -142,6 +146,15 @@ def called(node: Node) -> str:
 def arguments(node: Node) -> int:
     """How many arguments a call has."""
     return len(node.get("arguments", ()))
+
+
+def makes_json(root: Node) -> bool:
+    """Whether SQL values become JSON text somewhere in the tree, other than by taking JSON apart."""
+    return any(called(node) in _JSON_MAKERS or _casts_to_json(node) for node in walk(root))
+
+
+def _casts_to_json(node: Node) -> bool:
+    return kind(node) == "CAST" and "json" in (word.lower() for word in words(node.get("type_expr", node)))
 
 
 def named_subqueries(node: Node) -> list[str]:
