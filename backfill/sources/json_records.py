@@ -13,7 +13,8 @@ from backfill.errors import SourceError
 from backfill.records import INTERNAL_PREFIX, SourceFile
 from backfill.sources.checksum import plain_pieces
 from backfill.sources.json_cells import Cells, take_apart
-from backfill.sources.json_lines import MAX_LINE_BYTES, Line, lines
+from backfill.sources.json_documents import records_in
+from backfill.sources.json_lines import MAX_LINE_BYTES, Line
 from backfill.sources.json_strict import MAX_DEPTH, REPEATED, TOO_DEEP, depth_of, fault_of
 from backfill.sources.reader import Unreadable
 from backfill.sources.rejects import ORIGINAL_CHARACTERS
@@ -99,7 +100,7 @@ def records(files: Sequence[SourceFile], watch: Callable[[int], None], head: Hea
     for index, file in enumerate(files):
         if not file.bytes or (head is not None and index not in head.files):
             continue
-        for record, line in enumerate(lines(_pieces(file, watch, head)), 1):
+        for record, line in enumerate(records_in(_pieces(file, watch, head), file.name, cut=head is not None), 1):
             chunk.add(index, record, line)
             if chunk.size >= CHUNK_BYTES:
                 yield chunk.settle()

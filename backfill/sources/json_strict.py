@@ -27,6 +27,10 @@ ENCODING = "bytes that are not UTF-8"
 
 _BLANK = re.compile(r"[ \t\r\n]*")
 _SCALAR = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null")
+_SIMPLE = rf'(?:{_SCALAR.pattern}|"[^"\\\x00-\x1f]*"|\[\]|\{{\}})[ \t\r\n]*,[ \t\r\n]*'
+#: Many simple elements, or members, that others follow: what long lines are made of, and dear one by one.
+_ELEMENTS = re.compile(f"(?:{_SIMPLE}){{0,1000}}")
+_MEMBERS = re.compile(rf'(?:"[^"\\\x00-\x1f]*"[ \t\r\n]*:[ \t\r\n]*{_SIMPLE}){{0,1000}}')
 _NOT_FINITE = re.compile(r"-?(?:NaN|Infinity)\b")
 _ESCAPE = re.compile(r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F])|.)", re.DOTALL)
 _CLOSING = {"{": "}", "[": "]"}
@@ -72,8 +76,11 @@ def _half_pair(text: str) -> bool:
 
 def _scan(text: str) -> int:
     """Go through one JSON value, with a stack of its own; returns its depth, raises _FaultError."""
-    at, open_, deepest = _after_blank(text, 0), [], 0
+    open_: list[str] = []
+    at, deepest = _after_blank(text, 0), 0
     while True:
+        if open_ and open_[-1] == "]":
+            at = _end(_ELEMENTS, text, at)
         sign = text[at : at + 1]
         if sign in _CLOSING:
             open_.append(_CLOSING[sign])
@@ -107,7 +114,13 @@ def _after_value(text: str, at: int, open_: list[str]) -> tuple[int, bool]:
 
 
 def _after_blank(text: str, at: int) -> int:
-    return _BLANK.match(text, at).end()  # type: ignore[union-attr]  # it matches nothing as well
+    return _end(_BLANK, text, at)
+
+
+def _end(pattern: re.Pattern[str], text: str, at: int) -> int:
+    """Where the match of a pattern ends, which may be of nothing."""
+    found = pattern.match(text, at)
+    return at if found is None else found.end()
 
 
 def _after_string(text: str, at: int) -> int:
@@ -121,7 +134,8 @@ def _after_string(text: str, at: int) -> int:
 
 
 def _after_key(text: str, at: int) -> int:
-    """Where a member's value begins."""
+    """Where the value of a member begins that is not simple, or the last."""
+    at = _end(_MEMBERS, text, at)
     at = _after_blank(text, _after_string(text, at))
     if text[at : at + 1] != ":":
         raise _FaultError(NOT_JSON)

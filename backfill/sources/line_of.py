@@ -9,7 +9,7 @@ from backfill.job.models import Job
 from backfill.records import SourceFile
 from backfill.sources.checksum import plain_pieces
 from backfill.sources.formats import format_of
-from backfill.sources.json_lines import lines
+from backfill.sources.json_documents import records_in
 from backfill.sources.stamps import unchanged
 
 
@@ -34,7 +34,7 @@ def _ndjson_lines(file: SourceFile, wanted: Sequence[int]) -> dict[int, int]:
     """The lines of the wanted records (ascending) of an NDJSON file."""
     places = set(wanted)
     found = {}
-    for record, line in enumerate(lines(plain_pieces(Path(file.path))), 1):
+    for record, line in enumerate(records_in(plain_pieces(Path(file.path)), file.name), 1):
         if record in places:
             found[record] = line.number
         if record == wanted[-1]:
