@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from backfill.errors import SourceError
 from backfill.records import INTERNAL_PREFIX, SourceFile
 from backfill.sources.checksum import plain_pieces
 from backfill.sources.json_cells import Cells, take_apart
@@ -111,21 +110,18 @@ def records(files: Sequence[SourceFile], watch: Callable[[int], None], head: Hea
 def _pieces(file: SourceFile, watch: Callable[[int], None], head: Head | None) -> Iterator[bytes]:
     """The file's plain bytes; within `head`, up to a line's end near its size."""
     left = head.size if head is not None else None
-    try:
-        for piece in plain_pieces(Path(file.path), file.name, watch):
-            if head is None or left is None or len(piece) <= left:
-                left = None if left is None else left - len(piece)
-                yield piece
-                continue
-            end = piece.find(b"\n", left) + 1
-            if end:
-                head.cut = True
-                yield piece[:end]
-                return
-            left = 0
+    for piece in plain_pieces(Path(file.path), file.name, watch):
+        if head is None or left is None or len(piece) <= left:
+            left = None if left is None else left - len(piece)
             yield piece
-    except OSError as error:
-        raise SourceError(f"{file.name} cannot be read: {error.strerror or error}") from error
+            continue
+        end = piece.find(b"\n", left) + 1
+        if end:
+            head.cut = True
+            yield piece[:end]
+            return
+        left = 0
+        yield piece
 
 
 def _bad_members(cells: Cells, objects: Sequence[bytes]) -> dict[int, str]:
