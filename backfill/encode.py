@@ -19,7 +19,7 @@ import polars as pl
 
 from backfill.limits import SAFE_INTEGER
 from backfill.records import Kind
-from backfill.timestamps import in_calendar, iso_key, iso_milliseconds, iso_time
+from backfill.timestamps import date_in_calendar, in_calendar, iso_key, iso_milliseconds, iso_time
 
 #: Stands inside nested text for a value that must not be sent; escaped strings never hold these bytes.
 NOT_FINITE: Final = "\x01"
@@ -56,7 +56,7 @@ class Walls:
 
 
 #: For values that are shown and never sent.
-AS_THEY_ARE: Final = Walls(lambda wall: wall, lambda wall: wall.is_null(), lambda wall: wall.is_null())
+AS_THEY_ARE: Final = Walls(in_calendar, lambda wall: wall.is_null(), lambda wall: wall.is_null())
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +129,25 @@ def plain(value: pl.Expr, kind: Kind) -> pl.Expr:
         case Kind.TIME:
             return iso_time(value)
         case Kind.DATE:
-            return value.dt.to_string("%Y-%m-%d")
+            return date_in_calendar(value).dt.to_string("%Y-%m-%d")
         case Kind.JSON:
             return scalar_text(value)
         case _:
             return value.cast(pl.String)
+
+
+def shown(value: pl.Expr, kind: Kind, dtype: pl.DataType) -> pl.Expr:
+    """The text of a scalar for people to see; of what no calendar has, which polars panics at, the number."""
+    match kind:
+        case Kind.DATE:
+            known = date_in_calendar(value)
+        case Kind.TIMESTAMP:
+            zoned = getattr(dtype, "time_zone", None) is not None
+            naive = value.dt.convert_time_zone("UTC").dt.replace_time_zone(None) if zoned else value
+            known = pl.when(in_calendar(naive).is_not_null()).then(value)
+        case _:
+            return value.cast(pl.String)
+    return pl.coalesce(known.cast(pl.String), value.to_physical().cast(pl.String))
 
 
 def json_plain(value: pl.Expr) -> pl.Expr:
@@ -260,7 +274,7 @@ def _scalar(value: pl.Expr, dtype: pl.DataType, walls: Walls) -> pl.Expr:
             mark = odd.otherwise(pl.lit(NO_DATE))
         return pl.when(value.is_not_null()).then(pl.coalesce(quoted(iso_milliseconds(instant)), mark))
     if kind is Kind.DATE:
-        known = pl.when(value.is_between(date.min, date.max)).then(quoted(plain(value, kind)))
+        known = quoted(plain(value, kind))
         return pl.when(value.is_not_null()).then(pl.coalesce(known, pl.lit(NO_DATE)))
     return encode(value, kind, dtype, walls).text
 

@@ -7,7 +7,7 @@ could fall into the next day.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -142,6 +142,7 @@ def to_utc(wall: pl.Expr, zone: str, ambiguous: str, nonexistent: str) -> pl.Exp
     `ambiguous`: earliest, latest or error. `nonexistent`: error, or shift_forward (to the first instant after the gap).
     """
     fold = "null" if ambiguous == "error" else ambiguous
+    wall = in_calendar(wall)
     local = wall.dt.replace_time_zone(zone, ambiguous=fold, non_existent="null")  # type: ignore[arg-type]
     instant = local.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
     resolved = instant if nonexistent == "error" else pl.coalesce(instant, _after_gap(wall, zone))
@@ -149,7 +150,7 @@ def to_utc(wall: pl.Expr, zone: str, ambiguous: str, nonexistent: str) -> pl.Exp
 
 
 def in_calendar(instant: pl.Expr) -> pl.Expr:
-    """The instant where four digits can say its year, else null."""
+    """The instant where four digits can say its year, else null. Polars panics at what no calendar has."""
     return pl.when(instant.is_between(_FIRST, _LAST)).then(instant)
 
 
@@ -158,14 +159,21 @@ def in_first_year(instant: pl.Expr) -> pl.Expr:
     return instant.is_between(_EPOCH, _SECOND_YEAR, closed="left")
 
 
+def date_in_calendar(day: pl.Expr) -> pl.Expr:
+    """The date where four digits can say its year, else null."""
+    return pl.when(day.is_between(date.min, date.max)).then(day)
+
+
 def is_ambiguous(wall: pl.Expr, zone: str) -> pl.Expr:
     """True where the wall clock occurs twice in that zone."""
+    wall = in_calendar(wall)
     once = wall.dt.replace_time_zone(zone, ambiguous="null", non_existent="null")
     return wall.is_not_null() & once.is_null() & ~is_nonexistent(wall, zone)
 
 
 def is_nonexistent(wall: pl.Expr, zone: str) -> pl.Expr:
     """True where the wall clock never was in that zone (and so false where it occurs twice)."""
+    wall = in_calendar(wall)
     return wall.is_not_null() & wall.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null").is_null()
 
 

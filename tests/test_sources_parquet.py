@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -54,7 +55,7 @@ def test_in_place(tmp_path: Path) -> None:
             "nested",
             {"u": "5feceb66-ffc8-46f3-9d95-786c6d696c79"},
         ),
-        ("'10:00:00+02'::TIMETZ", "text", "08:00:00+00"),
+        ("'10:00:00+02'::TIMETZ", "time", time(8)),
     ],
 )
 def test_types(tmp_path: Path, value: str, kind: str, expected: Any) -> None:

@@ -30,6 +30,8 @@ _HINTS = {
     Role.CONDITION: "write a comparison, such as total > 0",
     Role.WHOLE: "map its members one by one, or declare the column as json",
 }
+#: What to do about a column that no snapshot holds.
+REFUSED_HINT = "leave it out, or write it in the export as text, or as columns of its members"
 #: Names listed where no near one is found.
 _SHOWN = 20
 
@@ -118,6 +120,9 @@ class ColumnCheck:
 
     def unusable(self, column: Column, path: str, shown: str) -> bool:
         """Whether the column holds what has no JSON form; if so, that is noted."""
+        if column.refused:
+            self.faults.add(path, f"{shown} holds {column.refused}, which cannot be sent as it is", REFUSED_HINT)
+            return True
         if column.kind not in (Kind.BINARY, Kind.INTERVAL):
             return False
         cast = "hex(...) or base64(...)" if column.kind is Kind.BINARY else "epoch(...)"

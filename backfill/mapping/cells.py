@@ -16,6 +16,7 @@ from backfill.records import Column, Kind, Severity, Zone, frame_name
 from backfill.rules import severity
 from backfill.timestamps import (
     EPOCH_MICROSECONDS,
+    date_in_calendar,
     in_calendar,
     in_first_year,
     is_ambiguous,
@@ -123,7 +124,7 @@ class Binder:
             return pl.lit("")
         if column.kind is Kind.NESTED:
             return encode.nested(self.read(column.name), dtype, encode.AS_THEY_ARE).text
-        return self.read(column.name).cast(pl.String)
+        return encode.shown(self.read(column.name), column.kind, dtype)
 
     def derive(self, name: str, value: pl.Expr) -> pl.Expr:
         """The value as a column of its own, computed once a frame."""
@@ -151,7 +152,7 @@ class Binder:
         zone = zone or spec.timezone or self.job.source.timezone
         policy = (ambiguous or spec.ambiguous, nonexistent or spec.nonexistent)
         value = self.read(column.name)
-        wall = value.cast(pl.Datetime("us")) if column.kind is Kind.DATE else value
+        wall = date_in_calendar(value).cast(pl.Datetime("us")) if column.kind is Kind.DATE else value
         if column.kind is not Kind.DATE and column.zone is Zone.UTC:
             zoned = _zoned(self.schema[column.name])
             instant = in_calendar(value.dt.convert_time_zone("UTC").dt.replace_time_zone(None) if zoned else value)
@@ -293,7 +294,7 @@ class Binder:
         if column.kind is Kind.INTEGER and column.raw is not None:
             long = self.read(column.raw).str.replace(_LONG_INTEGER, "$1$2")
             plain = pl.coalesce(plain, pl.when(self._long_integer(column)).then(long))
-        bad = (("BF111", ~expr.is_finite()),) if column.kind is Kind.NUMBER else ()
+        bad = encode.encode(expr, column.kind, dtype, self.walls).bad if column.kind in (Kind.NUMBER, Kind.DATE) else ()
         return encode.Encoded(encode.string(plain), bad), plain
 
     def _long_integer(self, column: Column) -> pl.Expr:

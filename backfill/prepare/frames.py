@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from itertools import accumulate, pairwise
+from pathlib import Path
 
 import polars as pl
 
+from backfill.errors import SourceError
 from backfill.mapping.compile import FILE_KEY_COLUMN
-from backfill.records import FILE_COLUMN, RECORD_COLUMN, Snapshot, frame_name
+from backfill.records import FILE_COLUMN, RECORD_COLUMN, Snapshot, SnapshotPart, frame_name
 
 #: Rows of one shard: fixed, since packing is local to shards and must not depend on the machine.
 SHARD_ROWS = 32_768
@@ -26,7 +29,9 @@ class Frames:
 
     def __init__(self, snapshot: Snapshot, *, frame_rows: int | None = None, limit: int | None = None) -> None:
         self._parts = snapshot.parts
+        self._in_place = snapshot.in_place
         self._keys = [file.key for file in snapshot.files]
+        self._names = [file.name for file in snapshot.files]
         self._starts = list(accumulate((part.rows for part in self._parts), initial=0))
         self._fixed = frame_rows
         self._row_bytes: dict[tuple[str, ...], float] = {}  # of the frame last read of the same columns
@@ -76,15 +81,35 @@ class Frames:
         part = self._parts[index]
         stored = [name for name in columns if name in self._stored]
         if stored:
-            scan = pl.scan_parquet(part.path, glob=False, hive_partitioning=False)
-            odd = {self._stored[name]: name for name in stored if self._stored[name] != name}
-            frame = scan.rename(odd).slice(start, stop - start).select(stored).collect()
+            with self._naming(part):
+                frame = self._read(part.path, start, stop, stored)
         else:  # a frame without columns would forget its height
             frame = pl.DataFrame({"__bf_none": pl.repeat(0, stop - start, dtype=pl.Int8, eager=True)})
         categories = [name for name, dtype in frame.schema.items() if isinstance(dtype, pl.Categorical | pl.Enum)]
         frame = frame.with_columns(pl.col(categories).cast(pl.String)) if categories else frame
         missing = [name for name in columns if name not in self._stored]
         return frame.with_columns([self._internal(name, part.file, start) for name in missing])
+
+    def _read(self, path: Path, start: int, stop: int, names: Sequence[str]) -> pl.DataFrame:
+        odd = {self._stored[name]: name for name in names if self._stored[name] != name}
+        scan = pl.scan_parquet(path, glob=False, hive_partitioning=False)
+        frame = scan.rename(odd).slice(start, stop - start).select(names).collect()
+        if len(frame) != stop - start:
+            raise pl.exceptions.ComputeError(f"it holds {start + len(frame):,} rows, where more are stated")
+        return frame
+
+    @contextmanager
+    def _naming(self, part: SnapshotPart) -> Iterator[None]:
+        """Errors of reading a source's own file as that; a panic of polars, which is no Exception, among them."""
+        try:
+            yield
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+            if not self._in_place:
+                raise
+            said = str(error).partition("\n")[0]
+            raise SourceError(
+                f"{self._names[part.file]} cannot be read: {said}", hint="write the file again, or mend its disk"
+            ) from error
 
     def _internal(self, name: str, file: int, start: int) -> pl.Expr:
         """The columns that parts read in place do not have."""

@@ -10,6 +10,7 @@ import duckdb
 
 from backfill.errors import JobError
 from backfill.job import fault_at
+from backfill.job.columns import REFUSED_HINT
 from backfill.job.models import Job
 from backfill.job.references import Role, references
 from backfill.records import INTERNAL_PREFIX
@@ -54,6 +55,7 @@ def sql_faults(engine: Engine, job: Job, columns: Sequence[SourceColumn]) -> tup
     """All that is wrong with the job's expressions over those columns, in the order of the file."""
     scope = binding_scope(job, columns)
     names = [column.name for column in columns]
+    unheld = {column.name: column.refused for column in columns if column.refused}
     faults = []
     for reference in references(job):
         text = reference.sql
@@ -75,7 +77,17 @@ def sql_faults(engine: Engine, job: Job, columns: Sequence[SourceColumn]) -> tup
             if reference.role is Role.CONDITION and kind.id not in ("boolean", "null"):
                 message = f"is {kind}, where true or false is wanted"
                 faults.append(SqlFault(reference.path, text, 0, message))
+            faults += [
+                SqlFault(reference.path, text, 0, refused_message(name, unheld[name]))
+                for name in reads
+                if name in unheld
+            ]
     return tuple(dict.fromkeys(faults))
+
+
+def refused_message(name: str, refused: str) -> str:
+    """What to say where SQL reads a column that no snapshot holds."""
+    return f'column "{name}" holds {refused}, which cannot be read as it is: {REFUSED_HINT}'
 
 
 def binder_fault(engine: Engine, path: str, text: str, error: duckdb.Error, prefix: str = "") -> SqlFault:

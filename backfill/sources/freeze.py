@@ -9,9 +9,9 @@ from pathlib import Path
 from backfill.disk import make_folder
 from backfill.job.models import Job
 from backfill.records import Snapshot, SourceFile
-from backfill.sources.checksum import ignore_progress, never
+from backfill.sources.checksum import ignore_progress, never, until
 from backfill.sources.files import resolve
-from backfill.sources.in_place import in_place
+from backfill.sources.in_place import in_place, is_sound
 from backfill.sources.snapshot import save_snapshot
 from backfill.sources.stamps import while_unchanged
 
@@ -43,7 +43,7 @@ def stage(
     resolved = tuple(files) if files is not None else resolve(job, folder=folder, cancelled=cancelled)
     with while_unchanged(resolved, "run again once nothing writes to it"):
         found = in_place(job, resolved)
-        if found is not None:
+        if found is not None and is_sound(found, resolved, until(cancelled, _passed(progress)), sample):
             snapshot = found.snapshot(resolved)
             progress(snapshot.rows, sum(file.bytes for file in resolved))
         else:
@@ -62,3 +62,15 @@ def stage(
     save_snapshot(snapshot, folder)
     shutil.rmtree(folder / "spill", ignore_errors=True)
     return snapshot
+
+
+def _passed(progress: Callable[[int, int], None]) -> Callable[[int], None]:
+    """A watch that tells the progress of the bytes of a pass."""
+    done = 0
+
+    def tell(size: int) -> None:
+        nonlocal done
+        done += size
+        progress(0, done)
+
+    return tell

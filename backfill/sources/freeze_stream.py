@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 
 import duckdb
 import pyarrow as pa  # type: ignore[import-untyped]
@@ -72,7 +73,11 @@ class _Handed:
 def _registered(staging: Staging, reader: Reader, unreadable: UnreadableSink) -> Iterator[_Handed]:
     """The reader's rows as the relation _STREAM, to be read once."""
     handed = _Handed()
-    stream = pa.RecordBatchReader.from_batches(_schema(staging, reader), _watched(staging, reader, unreadable, handed))
+    batches = _watched(staging, reader, unreadable, handed)
+    first = next(batches, None)
+    schema = _schema(staging, reader) if first is None else first.schema
+    rest = batches if first is None else chain([first], batches)
+    stream = pa.RecordBatchReader.from_batches(schema, rest)
     staging.engine.connection.register(_STREAM, stream)
     try:
         yield handed
@@ -98,7 +103,7 @@ def _watched(staging: Staging, reader: Reader, unreadable: UnreadableSink, hande
 
 
 def _schema(staging: Staging, reader: Reader) -> pa.Schema:
-    """The schema of the reader's batches."""
+    """A schema of the reader's columns, where there is no batch to tell it."""
     kinds = ", ".join(f"CAST(NULL AS {_raw(column.type)}) AS {quoted(column.name)}" for column in reader.columns)
     stream = staging.engine.connection.sql(f"SELECT {kinds} LIMIT 0").to_arrow_table().schema
     return stream.append(pa.field(FILE_COLUMN, pa.uint32())).append(pa.field(RECORD_COLUMN, pa.uint64()))

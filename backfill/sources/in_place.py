@@ -1,8 +1,9 @@
-"""Parquet that is read where it is: what its footers and the job have to say for that, found without DuckDB.
+"""Parquet that is read where it is: what its footers, its values and the job have to say for that, without DuckDB.
 
-To load and open DuckDB takes longer than to prepare a small file. Only what most files have is known here: flat columns
-of the usual types, nothing wrong. Of all else None is said: then DuckDB looks (see parquet), which knows every type and
-can tell what is wrong.
+A copy costs time and disk, and to load and open DuckDB takes longer than to prepare a small file. What polars, which
+prepares, reads as pyarrow does is known here: flat columns of the usual types. It is read by pyarrow all the same
+before anything is made of it, for pyarrow verifies the pages' checksums, and tells what is damaged where polars may
+panic. All else is staged (see parquet), which knows every type and can tell what is wrong.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from backfill.encode import kind_of
 from backfill.errors import JobError
 from backfill.job.models import Job
 from backfill.records import INTERNAL_PREFIX, Column, Kind, Snapshot, SnapshotPart, SourceFile, Zone
+from backfill.sources.checksum import Watch
 from backfill.sources.files import base_folder
 from backfill.sources.formats import one_format
 from backfill.sources.partitions import partitions_of
@@ -38,6 +40,11 @@ _KINDS = {
     ("INT32", "DATE"): Kind.DATE,
     ("INT64", "TIMESTAMP"): Kind.TIMESTAMP,
 }
+#: Encodings that polars reads whatever the type; BYTE_STREAM_SPLIT of fixed-length bytes it does not.
+_ENCODINGS = frozenset({
+    "PLAIN", "RLE", "BIT_PACKED", "PLAIN_DICTIONARY", "RLE_DICTIONARY",
+    "DELTA_BINARY_PACKED", "DELTA_LENGTH_BYTE_ARRAY", "DELTA_BYTE_ARRAY",
+})  # fmt: skip
 _TIME_UNITS = ("milliseconds", "microseconds")
 _LARGEST_PRECISION = 38
 
@@ -48,6 +55,7 @@ class InPlace:
 
     columns: tuple[Column, ...]
     rows: tuple[int, ...]  # of each file
+    batch_rows: int  # to be read at once
 
     def snapshot(self, files: Sequence[SourceFile]) -> Snapshot:
         """The snapshot of these files."""
@@ -59,15 +67,43 @@ class InPlace:
 
 
 def in_place(job: Job, files: Sequence[SourceFile]) -> InPlace | None:
-    """The source, if it surely can be read where it is; None where DuckDB has to tell."""
+    """The source, if it surely can be read where it is; None where it is to be staged, or where something is wrong."""
     source = job.source
-    if computes(job) or source.columns or source.timezone or partitioned(job, files) or not _are_parquet(job, files):
+    if computes(job) or source.columns or source.query or partitioned(job, files) or not _are_parquet(job, files):
         return None
     footers = _footers(files)
     columns = _columns(footers[0].schema) if footers else ()
     if not columns or not _usable(job, columns) or not read_alike(files, columns):
         return None
-    return InPlace(columns, tuple(footer.num_rows for footer in footers))
+    from backfill.sources.parquet_file import batch_rows
+
+    return InPlace(columns, tuple(footer.num_rows for footer in footers), min(map(batch_rows, footers)))
+
+
+def is_sound(found: InPlace, files: Sequence[SourceFile], watch: Watch, sample: int | None = None) -> bool:
+    """Every value is what its type says; where one is not, the reader of the staged way tells whose.
+
+    Of a sample only so many rows are looked at. `watch` is told the bytes.
+
+    Raises:
+        SourceError: a file is damaged or gone.
+    """
+    from backfill.sources.held import unfit
+    from backfill.sources.parquet_file import check_rows, raw_batches
+
+    seen = 0
+    for file, stated in zip(files, found.rows, strict=True):
+        read = 0
+        for batch in raw_batches(file, found.batch_rows):
+            read += batch.num_rows
+            watch(file.bytes * batch.num_rows // max(stated, 1))
+            if any(next(unfit(values), None) is not None for values in batch.columns):
+                return False
+            if sample is not None and seen + read >= sample:
+                return True
+        seen += read
+        check_rows(file, stated, read)
+    return True
 
 
 def computes(job: Job) -> bool:
@@ -141,8 +177,12 @@ def _footers(files: Sequence[SourceFile]) -> list[Any]:
         except (OSError, ArrowException):
             return []
         groups = [footer.row_group(place) for place in range(footer.num_row_groups)]
+        plain = all(
+            _ENCODINGS.issuperset(group.column(at).encodings) for group in groups for at in range(group.num_columns)
+        )
         small = all(are_small(group.num_rows, group.total_byte_size) for group in groups)
-        if not small or (footers and not footer.schema.equals(footers[0].schema)):
+        whole = sum(group.num_rows for group in groups) == footer.num_rows
+        if not plain or not small or not whole or (footers and not footer.schema.equals(footers[0].schema)):
             return []
         footers.append(footer)
     return footers

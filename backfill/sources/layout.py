@@ -38,12 +38,16 @@ FAILED = "__bf_failed:"
 
 @dataclass(frozen=True, slots=True)
 class SourceColumn:
-    """One column as the source gives it; `spec` is its declared type, for text that is to be cast."""
+    """One column as the source gives it; `spec` is its declared type, for text that is to be cast.
+
+    `refused` says what it holds where no snapshot can: such a column is there, and whoever reads it is told.
+    """
 
     name: str
     type: DuckDBPyType
     spec: ColumnSpec | None = None
     computed: bool = False  # JSON whose text SQL made
+    refused: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,7 +264,8 @@ def _floor(
             floor.values.append(name)
             outputs.append(f"{written(name, column.type, trimmed=trimmed)} AS {name}")
             computed = column.computed or is_converted(column.type)
-            own.append(Column(column.name, kind_of(column.type), zone_of(column.type), computed=computed))
+            kind, zone = kind_of(column.type), zone_of(column.type)
+            own.append(Column(column.name, kind, zone, computed=computed, refused=column.refused))
             continue
         cast = cast_of(name, column.spec, read_by_sql=column.name in by_sql)
         raw, text, flag = RAW + column.name, TEXT + column.name, UTC_FLAG + column.name

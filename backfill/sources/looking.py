@@ -46,7 +46,7 @@ def _look_at_query(
         alone = input_job(job, file)
         inputs, _ = _source_columns(engine, alone, one_format(alone, [file]), [file])
         engine.run(f"CREATE VIEW {quoted(name)} AS SELECT * FROM {empty_relation(inputs)}")
-    query_reads(engine, job, [column.name for column in columns])
+    query_reads(engine, job, columns)
     return _bound(engine, undeclared(job), query_columns(engine, job), trimmed=has_decimals(job))
 
 
@@ -75,7 +75,7 @@ def _source_columns(
     if kind == "parquet":
         from backfill.sources import parquet
 
-        return parquet.source_columns(job, parquet.read_footers(engine, files).columns), True
+        return parquet.parquet_reader(engine, job, files).columns, True
     if kind == "sqlite":
         from backfill.sources import database
         from backfill.sources.stage_database import database_columns, own_query

@@ -1,119 +1,206 @@
-"""Parquet: footers, and whether the files can be read where they are."""
+"""Parquet: what the footers of all files say, and the files' records as batches that a snapshot can hold."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
-import duckdb
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa  # type: ignore[import-untyped]
 
-from backfill.errors import JobError, SourceError
-from backfill.job.models import Job
-from backfill.records import SourceFile
-from backfill.sources.engine import Engine, literal, unreadable_source
-from backfill.sources.in_place import are_small, computes
+from backfill.errors import JobError
+from backfill.job.models import ColumnSpec, Job
+from backfill.records import FILE_COLUMN, RECORD_COLUMN, SourceFile
+from backfill.sources.engine import Engine
+from backfill.sources.held import Unheld, cast, held, intervals, is_json, unfit
 from backfill.sources.layout import SourceColumn, check_names, declared
-from backfill.sources.storage import is_faithful
+from backfill.sources.parquet_file import batch_rows, check_rows, opened, raw_batches, stated_rows
+from backfill.sources.reader import Unreadable, UnreadableSink
+from backfill.sources.union import aligned, united
+
+Numbers = npt.NDArray[np.uint64]
 
 
 @dataclass(frozen=True, slots=True)
-class Footers:
-    """What the footers of all files say."""
+class Field:
+    """A column of one file: how a snapshot holds it."""
 
-    columns: tuple[SourceColumn, ...]
-    rows: tuple[int, ...]
-    group_rows: int  # of the largest row group
-    group_bytes: int  # uncompressed, of the largest row group
+    type: pa.DataType  # null where it is refused
+    is_json: bool = False
+    is_interval: bool = False
+    refused: str = ""  # what it is that no snapshot holds
 
-
-def read_footers(engine: Engine, files: Sequence[SourceFile]) -> Footers:
-    """Columns, rows and row groups; raises SourceError for a damaged file, and for columns that differ."""
-    first: tuple[SourceColumn, ...] = ()
-    rows: list[int] = []
-    groups = (0, 0)
-    for file in files:
-        try:
-            relation = engine.connection.sql(f"SELECT * FROM {clause(file, numbered=False)}")
-            columns = tuple(
-                SourceColumn(name, kind) for name, kind in zip(relation.columns, relation.types, strict=True)
-            )
-            rows.append(_rows(engine, file))
-            groups = max(groups[0], _groups(engine, file)[0]), max(groups[1], _groups(engine, file)[1])
-        except duckdb.Error as error:
-            raise unreadable_source(file.name, error) from error
-        first = first or columns
-        _same_schema(files[0], first, file, columns)
-    check_names(_names(files[0]) if files else [])
-    check_names([column.name for column in first])
-    return Footers(first, tuple(rows), *groups)
+    def __str__(self) -> str:
+        return self.refused or ("JSON" if self.is_json else str(self.type))
 
 
-def clause(file: SourceFile, *, numbered: bool = True) -> str:
-    """The relation of one file's rows, with `file_row_number` from 0 where numbered."""
-    return f"read_parquet({literal(file.path)}{', file_row_number = true' if numbered else ''})"
+@dataclass(frozen=True, slots=True)
+class Footer:
+    """What the footer of one file says."""
+
+    fields: dict[str, Field]
+    rows: int
+    batch_rows: int  # that are read at once
 
 
-def source_columns(job: Job, columns: Sequence[SourceColumn]) -> tuple[SourceColumn, ...]:
-    """The columns, with the declared type of those that hold text.
+def read_footer(file: SourceFile) -> Footer:
+    """The file's columns and rows.
 
     Raises:
-        JobError: a column is declared that is none, or holds no text.
+        SourceError: the file is damaged, or says two things of how many rows it has.
+        JobError: its columns cannot be told apart.
     """
-    specs = declared(job, [column.name for column in columns])
-    for column in columns:
-        if column.name in specs and str(column.type) != "VARCHAR":
-            raise JobError(
-                f"source.columns.{column.name}: the file says that it is {column.type}, so it cannot be declared",
-                hint="declare only columns that hold text, or cast it in `sql`",
-            )
-    return tuple(SourceColumn(column.name, column.type, specs.get(column.name)) for column in columns)
+    with opened(file) as content:
+        rows = stated_rows(file, content)
+        schema = content.schema_arrow
+        check_names(schema.names)
+        return Footer(_fields(schema, content.schema), rows, batch_rows(content.metadata))
 
 
-def can_stay(job: Job, footers: Footers) -> bool:
-    """The files can be the snapshot: nothing is to be computed, and every column is read as it is."""
-    texts = {column.name for column in footers.columns if str(column.type) == "VARCHAR"}
-    parsed = any(source in texts for source, _ in job.time_columns())
-    faithful = all(is_faithful(column.type) for column in footers.columns)
-    return not computes(job) and not parsed and are_small(footers.group_rows, footers.group_bytes) and faithful
+def _fields(schema: pa.Schema, own: Any) -> dict[str, Field]:  # noqa: ANN401
+    stated = (own.column(place) for place in range(len(own)))
+    intervals_held = {leaf.path for leaf in stated if leaf.converted_type == "INTERVAL"}
+    return {field.name: _field(field.type, is_interval=field.name in intervals_held) for field in schema}
 
 
-def _names(file: SourceFile) -> list[str]:
-    """The columns' names as they are in the file: DuckDB gives others to those that SQL cannot tell apart."""
-    from pyarrow import ArrowException  # type: ignore[import-untyped]
-    from pyarrow.parquet import read_schema  # type: ignore[import-untyped]
-
+def _field(kind: pa.DataType, *, is_interval: bool) -> Field:
+    if is_interval:
+        return Field(pa.month_day_nano_interval(), is_interval=True)
     try:
-        with Path(file.path).open("rb") as content:
-            return list(read_schema(content).names)
-    except (OSError, ArrowException):  # whatever it is that pyarrow does not know, DuckDB has read it
-        return []
+        return Field(held(kind), is_json=is_json(kind))
+    except Unheld as refusal:
+        return Field(pa.binary(), refused=str(refusal))
 
 
-def _rows(engine: Engine, file: SourceFile) -> int:
-    return int(engine.rows(f"SELECT num_rows FROM parquet_file_metadata({literal(file.path)})")[0][0])
+@dataclass(frozen=True, slots=True)
+class ParquetReader:
+    """The records of Parquet files (see reader.Reader). `advance` is told the bytes that are done."""
+
+    files: tuple[SourceFile, ...]
+    footers: tuple[Footer, ...]
+    fields: dict[str, Field]
+    columns: tuple[SourceColumn, ...]
+    advance: Callable[[int], None]
+    complete: bool = True
+
+    def batches(self, unreadable: UnreadableSink) -> Iterator[pa.RecordBatch]:
+        """All records in order; those with a value that is not what its type says are unreadable.
+
+        Raises:
+            SourceError: a file is damaged or gone, or has not as many rows as its footer says.
+        """
+        schema = pa.schema([(name, field.type) for name, field in self.fields.items()])
+        for index, (file, footer) in enumerate(zip(self.files, self.footers, strict=True)):
+            rows = 0
+            for batch in raw_batches(file, footer.batch_rows):
+                kept, numbers = _readable(batch, index, rows, unreadable)
+                rows += batch.num_rows
+                self.advance(file.bytes * batch.num_rows // max(footer.rows, 1))
+                if len(numbers):
+                    yield self._placed(kept, numbers, index, footer, schema)
+            check_rows(file, footer.rows, rows)
+
+    def _placed(
+        self,
+        batch: pa.RecordBatch,
+        numbers: Numbers,
+        file: int,
+        footer: Footer,
+        schema: pa.Schema,
+    ) -> pa.RecordBatch:
+        """The rows as a snapshot holds them, with their places."""
+        columns = [
+            _column(values, footer.fields[name]) for name, values in zip(batch.schema.names, batch.columns, strict=True)
+        ]
+        rows = aligned(pa.RecordBatch.from_arrays(columns, batch.schema.names), schema)
+        places = [pa.array(np.full(len(numbers), file, np.uint32)), pa.array(numbers)]
+        return pa.RecordBatch.from_arrays([*rows.columns, *places], [*schema.names, FILE_COLUMN, RECORD_COLUMN])
 
 
-def _groups(engine: Engine, file: SourceFile) -> tuple[int, int]:
-    """Rows and uncompressed bytes of the file's largest row group."""
-    largest = engine.rows(
-        "SELECT coalesce(max(rows), 0), coalesce(max(size), 0) FROM (SELECT max(row_group_num_rows) AS rows, "
-        f"sum(total_uncompressed_size) AS size FROM parquet_metadata({literal(file.path)}) GROUP BY row_group_id)"
-    )[0]
-    return int(largest[0]), int(largest[1])
+def _column(values: pa.Array, field: Field) -> pa.Array:
+    if field.refused:
+        return pa.nulls(len(values), field.type)
+    return intervals(values) if field.is_interval else cast(values, field.type)
 
 
-def _same_schema(
-    leader: SourceFile, expected: Sequence[SourceColumn], file: SourceFile, found: Sequence[SourceColumn]
-) -> None:
-    """Raise SourceError where a file's columns differ from the first file's, in name, type or order."""
-    for index, column in enumerate(expected):
-        other = found[index] if index < len(found) else None
-        if other != column:
-            has = f"has {other.name} {other.type}" if other else "has none"
-            raise SourceError(
-                f"{file.name} differs from {leader.name}: where that has {column.name} {column.type}, this {has}",
-                hint="files of one source have the same columns: export them alike, or use two jobs",
-            )
-    if len(found) > len(expected):
-        raise SourceError(f"{file.name} has a column {found[len(expected)].name} that {leader.name} has not")
+def _readable(
+    batch: pa.RecordBatch, file: int, before: int, unreadable: UnreadableSink
+) -> tuple[pa.RecordBatch, Numbers]:
+    """The rows whose values all are what their types say, with their record numbers; the others are noted."""
+    numbers = np.arange(before + 1, before + batch.num_rows + 1, dtype=np.uint64)
+    wrong: dict[int, tuple[str, str]] = {}
+    for name, values in zip(batch.schema.names, batch.columns, strict=True):
+        for place, what in unfit(values):
+            wrong.setdefault(place, (name, what))
+    if not wrong:
+        return batch, numbers
+    for place, (name, what) in sorted(wrong.items()):
+        value = _shown(batch.column(name)[place])
+        row = {column: _shown(batch.column(at)[place]) for at, column in enumerate(batch.schema.names)}
+        original = json.dumps(row, ensure_ascii=False)
+        message = f"{name} holds {what}"
+        unreadable.add(Unreadable(file, int(numbers[place]), "BF009", message, original, column=name, value=str(value)))
+    keep = np.ones(batch.num_rows, np.bool_)
+    keep[list(wrong)] = False
+    return batch.filter(pa.array(keep)), numbers[keep]
+
+
+def _shown(value: pa.Scalar) -> object:
+    """A value for people to see, whatever it is: odd bytes escaped, times that no day has as their numbers."""
+    if not value.is_valid:
+        return None
+    if isinstance(value, pa.StructScalar):
+        return {name: _shown(inner) for name, inner in value.items()}
+    if isinstance(value, pa.MapScalar | pa.ListScalar | pa.FixedSizeListScalar | pa.LargeListScalar):
+        return [_shown(inner) for inner in value.values]
+    if hasattr(value, "as_buffer"):
+        return bytes(value.as_buffer()).decode("utf-8", "backslashreplace")
+    try:
+        plain = value.as_py()
+    except (ValueError, OverflowError, ArithmeticError):
+        return str(getattr(value, "value", "a value that cannot be shown"))
+    return plain if isinstance(plain, str | int | float | bool) else str(plain)
+
+
+def parquet_reader(
+    engine: Engine, job: Job, files: Sequence[SourceFile], advance: Callable[[int], None] = lambda _: None
+) -> ParquetReader:
+    """The reader of these files.
+
+    Raises:
+        SourceError: a file is damaged, or the files' columns differ.
+        JobError: a column is declared that holds no text.
+    """
+    footers = tuple(read_footer(file) for file in files)
+    fields = united(job, [(file.name, footer.fields) for file, footer in zip(files, footers, strict=True)])
+    return ParquetReader(tuple(files), footers, fields, source_columns(engine, job, fields), advance)
+
+
+def source_columns(engine: Engine, job: Job, fields: dict[str, Field]) -> tuple[SourceColumn, ...]:
+    """The columns with DuckDB's types, and the declared type of those that hold text.
+
+    Raises:
+        JobError: a column is declared that holds no text.
+    """
+    check_names(list(fields))
+    specs = declared(job, list(fields))
+    empty = pa.schema([(name, field.type) for name, field in fields.items()]).empty_table()
+    engine.connection.register("__bf_empty", empty)
+    types = engine.connection.sql("SELECT * FROM __bf_empty").types
+    engine.connection.unregister("__bf_empty")
+    return tuple(
+        SourceColumn(name, kind, _spec(name, field, specs.get(name)), refused=field.refused)
+        for (name, field), kind in zip(fields.items(), types, strict=True)
+    )
+
+
+def _spec(name: str, field: Field, spec: ColumnSpec | None) -> ColumnSpec | None:
+    if spec is not None and (field.is_json or field.refused or not pa.types.is_string(field.type)):
+        raise JobError(
+            f"source.columns.{name}: the file says that it is {field}, so it cannot be declared",
+            hint="declare only columns that hold text, or cast it in `sql`",
+        )
+    return ColumnSpec(type="json") if field.is_json else spec

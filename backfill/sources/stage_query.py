@@ -21,7 +21,7 @@ from backfill.records import (
     SourceFile,
     Zone,
 )
-from backfill.sources.binding import binder_fault, bound_layout, faults_error
+from backfill.sources.binding import binder_fault, bound_layout, faults_error, refused_message
 from backfill.sources.casts import SQL_DECIMAL_TYPE, seen_by_sql
 from backfill.sources.engine import Engine, literal, quoted, reason, storage_failure
 from backfill.sources.files import extra_files
@@ -48,7 +48,7 @@ def freeze_query(staging: Staging, freeze_rows: FreezeRows) -> Snapshot:
     rows = freeze_rows(_below(staging, rows_alone(job), own, SOURCE), tuple(job.source.columns))
     for name, file in further.items():
         _add_input(staging, name, file, freeze_rows)
-    reads = query_reads(engine, job, [column.name for column in _own(rows)])
+    reads = query_reads(engine, job, _own(rows))
     read = [column for column in _own(rows) if column.raw and column.name in reads]
     _refuse_zoneless(read, job)
     bad = {
@@ -94,14 +94,19 @@ def query_relation(job: Job) -> str:
     return enclosed(job.source.query or "")
 
 
-def query_reads(engine: Engine, job: Job, columns: Sequence[str]) -> tuple[str, ...]:
-    """The columns of `source` that the query reads; raises JobError where it is refused."""
+def query_reads(engine: Engine, job: Job, columns: Sequence[SourceColumn | Column]) -> tuple[str, ...]:
+    """The columns of `source` that the query reads; raises JobError where it is refused, or one of them is."""
     text = job.source.query or ""
+    unheld = {column.name: column.refused for column in columns if column.refused}
     try:
-        return check_query(engine, text, [SOURCE, *job.source.files], columns)
+        reads = check_query(engine, text, [SOURCE, *job.source.files], [column.name for column in columns])
     except SqlRefusal as refusal:
         fault = SqlFault("source.query", text, refusal.offset, refusal.message, refusal.candidates)
         raise faults_error(job, [fault]) from refusal
+    refused = [refused_message(name, unheld[name]) for name in reads if name in unheld]
+    if refused:
+        raise faults_error(job, [SqlFault("source.query", text, 0, message) for message in refused])
+    return reads
 
 
 def query_layout(engine: Engine, job: Job) -> Layout:

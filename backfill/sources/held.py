@@ -1,0 +1,266 @@
+"""Arrow's types as a snapshot can hold them, with every value as it is: which type each becomes, and the arrays cast.
+
+Rules
+1) What DuckDB or polars would alter, refuse or panic at becomes a type that both keep: instants in microseconds (those
+   beyond that as far away as can be, which is no calendar date either), times in microseconds, integers for durations,
+   text for enumerations.
+2) What no type of theirs keeps is named (see Unheld), and nothing is guessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.compute as pc  # type: ignore[import-untyped]
+from pyarrow import types
+
+#: Levels of lists, structs and maps that are read.
+DEEPEST: Final = 100
+_LARGEST_PRECISION: Final = 38
+_JSON, _UUID = "arrow.json", "arrow.uuid"
+_PER_MICROSECOND: Final = {"s": 1_000_000, "ms": 1_000}
+_FURTHEST: Final = 2**63 - 1
+_INTERVAL: Final = np.dtype([("months", "<u4"), ("days", "<u4"), ("milliseconds", "<u4")])
+_MONTH_DAY_NANO: Final = np.dtype([("months", "<i4"), ("days", "<i4"), ("nanoseconds", "<i8")])
+
+
+class Unheld(Exception):  # noqa: N818 (an answer, caught by who asks)
+    """A type that no snapshot holds as it is; says what it is."""
+
+
+def held(kind: pa.DataType, depth: int = 0) -> pa.DataType:
+    """The type that a snapshot holds values of this one in.
+
+    Raises:
+        Unheld: there is none.
+    """
+    if depth > DEEPEST:
+        raise Unheld(f"more than {DEEPEST} levels of nested values")
+    if isinstance(kind, pa.BaseExtensionType):
+        return _of_extension(kind, depth)
+    if types.is_dictionary(kind) or types.is_run_end_encoded(kind):
+        return held(kind.value_type, depth)
+    if types.is_struct(kind) or types.is_map(kind) or _is_list(kind):
+        return _of_nested(kind, depth + 1)
+    return _of_scalar(kind, depth)
+
+
+def _of_extension(kind: pa.BaseExtensionType, depth: int) -> pa.DataType:
+    if kind.extension_name == _UUID:
+        return pa.uuid() if depth == 0 else pa.string()
+    if kind.extension_name == _JSON and depth:
+        raise Unheld("JSON inside a nested value")
+    return held(kind.storage_type, depth)
+
+
+def _of_nested(kind: pa.DataType, depth: int) -> pa.DataType:
+    if types.is_map(kind):
+        return pa.map_(held(kind.key_type, depth), held(kind.item_type, depth))
+    if _is_list(kind):
+        return pa.list_(held(kind.value_type, depth))
+    fields = [kind.field(place) for place in range(kind.num_fields)]
+    names = [field.name for field in fields]
+    if _is_variant(fields):
+        raise Unheld("VARIANT")
+    if "" in names:
+        raise Unheld("a member without a name")
+    if len(set(names)) < len(names):
+        raise Unheld("members of the same name")
+    return pa.struct([(field.name, held(field.type, depth)) for field in fields])
+
+
+def _is_variant(fields: list[pa.Field]) -> bool:
+    """https://github.com/apache/parquet-format/blob/master/VariantEncoding.md: pyarrow gives the parts as they lie."""
+    names = {field.name for field in fields}
+    parts = len(names) > 1 and "metadata" in names <= {"metadata", "value", "typed_value"}
+    return parts and all(_is_bytes(field.type) for field in fields if field.name != "typed_value")
+
+
+def _is_bytes(kind: pa.DataType) -> bool:
+    return bool(types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind))
+
+
+def _of_scalar(kind: pa.DataType, depth: int) -> pa.DataType:
+    if types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind):
+        return pa.string()
+    if _is_bytes(kind) or types.is_fixed_size_binary(kind):
+        return pa.binary()
+    if types.is_decimal(kind):
+        if kind.precision <= _LARGEST_PRECISION:
+            return pa.decimal128(kind.precision, kind.scale)
+        if depth:
+            raise Unheld(f"decimals of {kind.precision} digits inside a nested value")
+        return pa.string()
+    if types.is_timestamp(kind):
+        unit = "ns" if kind.unit == "ns" else "us"
+        return pa.timestamp(unit, None if kind.tz is None else "UTC")
+    if types.is_union(kind):
+        raise Unheld("a union")
+    return _SIMPLE.get(kind, kind)
+
+
+_SIMPLE: Final = {
+    pa.float16(): pa.float32(),
+    pa.date64(): pa.date32(),
+    **dict.fromkeys((pa.time32("s"), pa.time32("ms"), pa.time64("ns")), pa.time64("us")),
+    **dict.fromkeys(map(pa.duration, ("s", "ms", "us", "ns")), pa.int64()),
+}
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return bool(
+        types.is_list(kind)
+        or types.is_large_list(kind)
+        or types.is_fixed_size_list(kind)
+        or types.is_list_view(kind)
+        or types.is_large_list_view(kind)
+    )
+
+
+def is_json(kind: pa.DataType) -> bool:
+    """A column of that type holds JSON text, or becomes that: decimals of more digits than other types have."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return bool(kind.extension_name == _JSON)
+    return bool(types.is_decimal(kind) and kind.precision > _LARGEST_PRECISION)
+
+
+def cast(values: pa.Array, target: pa.DataType) -> pa.Array:
+    """The values in the type that `held` gave."""
+    kind = values.type
+    if kind.equals(target):
+        return values
+    if isinstance(kind, pa.BaseExtensionType):
+        return _uuid_text(values.storage) if kind.extension_name == _UUID else cast(values.storage, target)
+    if types.is_dictionary(kind):
+        return cast(values.dictionary_decode(), target)
+    if types.is_run_end_encoded(kind):
+        return cast(pc.run_end_decode(values), target)
+    if types.is_nested(kind):
+        return _cast_nested(_compact(values), target)
+    return _cast_scalar(values, target)
+
+
+def _compact(values: pa.Array) -> pa.Array:
+    """The values in buffers that hold them alone, from the first byte on."""
+    return values if values.offset == 0 else values.take(pa.array(np.arange(len(values))))
+
+
+def _cast_nested(values: pa.Array, target: pa.DataType) -> pa.Array:
+    nulls = values.is_null() if values.null_count else None
+    if types.is_struct(target):
+        inner = [cast(values.field(place), target.field(place).type) for place in range(target.num_fields)]
+        if not inner:
+            return values
+        return pa.StructArray.from_arrays(inner, fields=list(target), mask=nulls)
+    if types.is_map(target):
+        keys, items = cast(values.keys, target.key_type), cast(values.items, target.item_type)
+        return pa.MapArray.from_arrays(values.offsets, keys, items, type=target, mask=nulls)
+    if not types.is_list(values.type):
+        values = values.cast(pa.list_(values.type.value_type))
+    return pa.ListArray.from_arrays(values.offsets, cast(values.values, target.value_type), type=target, mask=nulls)
+
+
+def _cast_scalar(values: pa.Array, target: pa.DataType) -> pa.Array:
+    kind = values.type
+    if types.is_timestamp(kind) and kind.unit in _PER_MICROSECOND:
+        return _microseconds(values, _PER_MICROSECOND[kind.unit]).view(target)
+    if types.is_time(kind) and kind.unit == "ns":
+        return pc.divide(values.view(pa.int64()), 1_000).view(target)
+    if types.is_decimal(kind) and types.is_string(target):
+        return _digits(values)
+    return values.cast(target)
+
+
+def _microseconds(values: pa.Array, factor: int) -> pa.Array:
+    """Microseconds of a coarser unit; the last that there are, or the first, for what is beyond them."""
+    numbers = values.view(pa.int64())
+    furthest = _FURTHEST // factor
+    inside = pc.multiply(pc.max_element_wise(pc.min_element_wise(numbers, furthest), -furthest), factor)
+    beyond = pc.if_else(pc.greater(numbers, 0), _FURTHEST, -_FURTHEST)
+    found = pc.if_else(pc.less_equal(pc.abs(inside), furthest * factor - factor), inside, beyond)
+    return pc.if_else(numbers.is_null(), None, found).cast(pa.int64())
+
+
+def _digits(values: pa.Array) -> pa.Array:
+    """Decimals as text, all digits and no exponent."""
+    texts = values.cast(pa.string())
+    if not pc.any(pc.match_substring(texts, "E")).as_py():
+        return texts
+    return pa.array([None if value is None else f"{value:f}" for value in values.to_pylist()], pa.string())
+
+
+def _uuid_text(values: pa.Array) -> pa.Array:
+    """The usual text of UUIDs, from their sixteen bytes."""
+    digits = np.frombuffer(_fixed(values).hex().encode(), np.uint8).reshape(-1, 32)
+    dash = np.full((len(values), 1), ord("-"), np.uint8)
+    groups = [digits[:, low:high] for low, high in ((0, 8), (8, 12), (12, 16), (16, 20), (20, 32))]
+    text = np.hstack([part for group in groups for part in (group, dash)][:-1])
+    offsets = np.arange(0, 36 * len(values) + 1, 36, dtype=np.int32)
+    found = pa.Array.from_buffers(pa.string(), len(values), [None, pa.py_buffer(offsets), pa.py_buffer(text.tobytes())])
+    return pc.if_else(values.is_null(), None, found) if values.null_count else found
+
+
+def _fixed(values: pa.Array) -> bytes:
+    """The bytes of values of one width, zeros for null."""
+    width = values.type.byte_width
+    filled = values.fill_null(bytes(width))
+    content = filled.buffers()[1]
+    return b"" if content is None else bytes(content)[width * filled.offset : width * (filled.offset + len(filled))]
+
+
+def intervals(values: pa.Array) -> pa.Array:
+    """Parquet's intervals (twelve bytes each) as Arrow's."""
+    raw = np.frombuffer(_fixed(values), _INTERVAL)
+    parts = np.zeros(len(values), _MONTH_DAY_NANO)
+    parts["months"], parts["days"] = raw["months"], raw["days"]
+    parts["nanoseconds"] = raw["milliseconds"].astype(np.int64) * 1_000_000
+    whole = pa.Array.from_buffers(pa.month_day_nano_interval(), len(values), [None, pa.py_buffer(parts.tobytes())])
+    if not values.null_count:
+        return whole
+    validity = pa.array(values.is_valid().to_numpy(zero_copy_only=False)).buffers()[1]
+    return pa.Array.from_buffers(pa.month_day_nano_interval(), len(values), [validity, whole.buffers()[1]])
+
+
+def unfit(values: pa.Array) -> Iterator[tuple[int, str]]:
+    """The places of values that are not what their type says, each with what is wrong."""
+    if _fits(values) is None:
+        return
+    for place in range(len(values)):
+        wrong = _fits(values.take(pa.array([place])))
+        if wrong is not None:
+            yield place, wrong
+
+
+def _fits(values: pa.Array) -> str | None:
+    """What is wrong with some of the values: text that is not UTF-8, times past midnight, too many digits, keys."""
+    try:
+        values.validate(full=True)
+    except pa.ArrowInvalid as error:
+        return _WRONG.get(str(error).split()[0], str(error).partition("\n")[0])
+    return "a map with the same key twice" if _repeats(values) else None
+
+
+_WRONG: Final = {
+    "Invalid": "text that is not UTF-8",
+    **dict.fromkeys(("time32[s]", "time32[ms]", "time64[us]", "time64[ns]"), "a time that no day has"),
+}
+
+
+def _repeats(values: pa.Array) -> bool:
+    """Some map in the values has a key twice."""
+    kind = values.type
+    if isinstance(kind, pa.BaseExtensionType) or not types.is_nested(kind):
+        return False
+    if types.is_struct(kind):
+        return any(_repeats(inner) for inner in values.flatten())
+    if not types.is_map(kind):
+        return not types.is_union(kind) and _repeats(values.flatten())
+    entries = values.cast(pa.list_(pa.struct([("key", kind.key_type), ("value", kind.item_type)])))
+    inner = entries.flatten()
+    pairs = pa.table({"map": pc.list_parent_indices(entries), "key": pc.struct_field(inner, "key")})
+    return pairs.group_by(["map", "key"]).aggregate([]).num_rows < pairs.num_rows or _repeats(
+        pc.struct_field(inner, "value")
+    )

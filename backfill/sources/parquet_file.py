@@ -1,0 +1,83 @@
+"""A Parquet file as pyarrow opens it: pages' checksums are verified, and rows counted against the footer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
+
+from backfill.errors import SourceError
+from backfill.records import SourceFile
+from backfill.sources.held import DEEPEST
+
+#: About as many bytes are read at once, by what the footer says of them.
+_BATCH_BYTES: Final = 4 * 2**20
+#: Rows of a batch at most, however small they look: a dictionary unfolds only once it is read.
+_MOST_ROWS: Final = 8_192
+_FEWEST_ROWS: Final = 16
+#: Parquet's own levels: a list takes two of them.
+_SCHEMA_LEVELS: Final = 3 * DEEPEST
+_TOO_DEEP: Final = f"it nests values more than {DEEPEST} levels deep"
+
+
+@contextmanager
+def opened(file: SourceFile) -> Iterator[pq.ParquetFile]:
+    """The file, its pages' checksums verified where they have any.
+
+    Raises:
+        SourceError: the file is damaged, encrypted or gone, also where that shows while it is read.
+    """
+    try:
+        with pa.OSFile(file.path) as content:
+            yield pq.ParquetFile(
+                content,
+                page_checksum_verification=True,
+                coerce_int96_timestamp_unit="us",  # whose nanoseconds hold no date after 2262
+                schema_depth_limit=_SCHEMA_LEVELS,
+            )
+    except (OSError, pa.ArrowException, UnicodeDecodeError, MemoryError) as error:
+        raise SourceError(f"{file.name} cannot be read: {_reason(error)}") from error
+
+
+def _reason(error: BaseException) -> str:
+    said = str(error).partition("\n")[0].rstrip(".")
+    if "ncrypt" in said:
+        return "it is encrypted: write it without, and name that copy"
+    return _TOO_DEEP if "too deeply nested" in said else said
+
+
+def stated_rows(file: SourceFile, content: pq.ParquetFile) -> int:
+    """The file's rows by its footer; raises SourceError where its row groups say otherwise."""
+    footer = content.metadata
+    held = sum(footer.row_group(place).num_rows for place in range(footer.num_row_groups))
+    if held != footer.num_rows:
+        raise SourceError(
+            f"{file.name} is damaged: its footer says {footer.num_rows:,} rows, its row groups hold {held:,}",
+            hint="write the file again",
+        )
+    return int(footer.num_rows)
+
+
+def check_rows(file: SourceFile, stated: int, read: int) -> None:
+    """Raise SourceError where another number of rows was read than the footer states."""
+    if read != stated:
+        raise SourceError(
+            f"{file.name} is damaged: its footer says {stated:,} rows, and {read:,} could be read",
+            hint="write the file again",
+        )
+
+
+def batch_rows(footer: pq.FileMetaData) -> int:
+    """Rows that hold about _BATCH_BYTES, by the row group whose rows are the longest."""
+    groups = [footer.row_group(place) for place in range(footer.num_row_groups)]
+    row_bytes = max((group.total_byte_size / max(group.num_rows, 1) for group in groups), default=1)
+    return max(_FEWEST_ROWS, min(_MOST_ROWS, int(_BATCH_BYTES / max(row_bytes, 1))))
+
+
+def raw_batches(file: SourceFile, rows: int) -> Iterator[pa.RecordBatch]:
+    """The file's own batches of so many rows; raises as `opened` does."""
+    with opened(file) as content:
+        yield from content.iter_batches(batch_size=rows)
