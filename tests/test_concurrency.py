@@ -7,6 +7,7 @@ from typing import Any, BinaryIO
 import pytest
 
 from backfill.deliver import DeliveryOptions, EndKind
+from backfill.deliver.climb import Climb
 from backfill.deliver.concurrency import Control
 from backfill.deliver.departure import Departure
 from backfill.records import BatchState
@@ -204,6 +205,16 @@ class TestClimbing:
         limits = [limit for _, limit in simulation.limits]
         assert sum(limits) / len(limits) < 3
         assert max(limits) <= 4
+
+    def test_steps_that_did_not_pay_become_smaller(self) -> None:
+        """Where eight at once are best, twice as many are tried, then half as many more, two more, one more."""
+        climb, now, tried = Climb(64), 0.0, []
+        for _ in range(20_000):
+            now += 1 / (100.0 * min(climb.level, 8))  # what comes through grows with the level, up to eight
+            climb.accepted(now)
+            if not tried or tried[-1] != climb.level:
+                tried.append(climb.level)
+        assert tried[:12] == [2, 4, 8, 16, 8, 12, 8, 10, 8, 9, 8, 12]
 
     def test_never_more_than_allowed(self) -> None:
         """One sender stays one."""

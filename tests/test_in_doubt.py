@@ -14,7 +14,7 @@ from backfill.ledger import Ledger, LedgerReader
 from backfill.limits import ENVELOPE_HEAD
 from backfill.records import Answer, BatchState, Decision, Outcome
 from backfill.verdict import StopReason
-from tests.delivery_fakes import Endpoint, Step
+from tests.delivery_fakes import Endpoint, Seen, Step
 from tests.lives import HOUR, WINDOW, Life
 
 # ------------------------------------------------------------------------------------------------------ the window
@@ -106,6 +106,22 @@ def test_resend(life: Life) -> None:
         assert "1 batch (2 calls) in doubt is to be sent again" in reader.history()[-1][3]
     with closing(sqlite3.connect(life.path)) as connection:
         assert connection.execute("SELECT batch, decision, calls FROM v_decisions").fetchall() == [(2, "resend", 2)]
+
+
+def test_a_resend_is_about_the_doubts_there_were(life: Life) -> None:
+    """What comes into doubt while that process delivers is no part of it: a target without a window gets it once."""
+    life.lose(2)
+    life.losing = {3}
+    answer = life.answer
+
+    def answer_late(seen: Seen) -> Step | None:
+        life.world.wait(1)
+        return answer(seen)
+
+    life.endpoint.decides = answer_late
+    assert life.process(Decision.RESEND, attempts=5, window=0).reason is StopReason.WINDOW
+    assert life.again == [2, 3, 4]
+    assert life.states() == {1: "delivered", 2: "delivered", 3: "in_doubt", 4: "delivered"}
 
 
 def test_a_resend_that_is_lost_begins_a_new_window(life: Life) -> None:

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from backfill.deliver import EndKind
 from backfill.deliver.model import system_boot
-from backfill.deliver.steady import SET_BACK_SECONDS, SteadyClock
+from backfill.deliver.steady import MARK_SECONDS, SET_BACK_SECONDS, SteadyClock
 from backfill.ledger import LedgerReader
 from backfill.records import Batch, ClockMark, Decision
 from backfill.verdict import StopReason
-from tests.delivery_fakes import Endpoint, Seen, Step
+from tests.delivery_fakes import Endpoint, Run, Seen, Shelf, Simulated, Step, eventually
 from tests.lives import HOUR, WINDOW, Life, World
 
 
@@ -71,6 +71,24 @@ def test_a_clock_that_was_ahead_when_the_doubt_began(life: Life) -> None:
     life.world.wait(7 * 24 * HOUR + HOUR)
     assert life.process().reason is StopReason.WINDOW
     assert life.again == [3, 4]
+
+
+def test_the_clock_is_marked_while_it_delivers() -> None:
+    """Every ten minutes, not at each look: so the next process knows how late it was, also where this one is killed."""
+    time = Simulated()
+    with Endpoint([Step(how="stall")]) as endpoint:
+        run = Run(Shelf(1), endpoint.url, time.clock())
+        ended = run.in_background()
+        assert endpoint.stalled.wait(10)
+        for marks in (2, 3):
+            time.time += MARK_SECONDS + 1
+            time.up += MARK_SECONDS + 1
+            eventually(lambda marks=marks: len(run.shelf.clocks) == marks)
+            ticks = len(run.told)
+            eventually(lambda ticks=ticks: len(run.told) > ticks + 2)
+        endpoint.released.set()
+        ended()
+    assert [mark.at for mark in run.shelf.clocks] == [1_700_000_000 + n * (MARK_SECONDS + 1) for n in range(3)]
 
 
 def test_a_clock_set_back_while_it_delivers(life: Life) -> None:

@@ -74,6 +74,13 @@ def test_5_past_the_window(doubtful: Doubtful) -> None:
     assert (again.code, again.object["requests"]) == (5, 0)
 
 
+def test_what_is_confirmed_is_what_is_sent(doubtful: Doubtful) -> None:
+    """Calls that stay in doubt are not among those to be sent; those that are sent again are."""
+    doubtful.age(25)
+    assert re.search(r"calls +2 to send\n", doubtful.go().err)
+    assert re.search(r"calls +10 to send\n", doubtful.go("--in-doubt", "resend").err)
+
+
 def test_5_a_finished_run_with_skipped_batches(doubtful: Doubtful) -> None:
     """5 goes before 3; summary, message and status say why; a re-run says it again and sends nothing."""
     doubtful.age(25)

@@ -179,6 +179,23 @@ def test_a_damaged_mark(left: Path, place: int) -> None:
     Ledger.open(left).close()
 
 
+def test_a_mark_in_the_middle_of_its_writing(left: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader that comes upon half of it looks again, and once it is whole it is the mark."""
+    mark = beside(left, "-mark")
+    whole = mark.read_bytes()
+    mark.write_bytes(whole[:19] + b"x" + whole[20:])
+    slept: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 3:
+            mark.write_bytes(whole)
+
+    monkeypatch.setattr("backfill.ledger.mark.time.sleep", sleep)
+    LedgerReader(left).close()
+    assert len(slept) == 3
+
+
 @pytest.mark.parametrize("content", [b"", bytes(30), bytes(4096)])
 def test_a_mark_that_a_power_cut_left(left: Path, content: bytes) -> None:
     """It was never forced to the disk, so that it may be there without its content: that says nothing."""

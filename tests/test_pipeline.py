@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from backfill.errors import ExitCode, GateError, InterruptedRunError, SourceError, StoppedError, UsageError
 from backfill.job import load_job
 from backfill.ledger import Counts, LedgerReader, RunState
-from backfill.pipeline import Gate, Options, Rehearsal, RunEnd, Surroundings, Work, dry_run, run_job
+from backfill.pipeline import Confirmation, Gate, Options, Rehearsal, RunEnd, Surroundings, Work, dry_run, run_job
 from backfill.pipeline.fingerprint import Fingerprint, field_differences, named
 from backfill.pipeline.space import RESERVE_BYTES, Forecast, forecast, spool_bytes
 from backfill.records import SourceFile
@@ -333,3 +333,39 @@ def test_forecasts() -> None:
     assert made.left(200) == 2000 + RESERVE_BYTES
     assert spool_bytes(rows_left=300, rows_done=100, bytes_done=1000) == 3000 + RESERVE_BYTES
     assert spool_bytes(rows_left=0, rows_done=0, bytes_done=0) == RESERVE_BYTES
+
+
+def test_seconds_leave_out_the_thinking(project: Project, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    """Somebody who thinks for an hour about the question makes no slow run."""
+    now = 0.0
+
+    def confirm(_asked: Confirmation) -> bool:
+        nonlocal now
+        now += 3_600
+        return True
+
+    monkeypatch.setattr("backfill.pipeline.line.time", SimpleNamespace(monotonic=lambda: now))
+    with Sandbox() as sandbox:
+        target = load_target(
+            "segment", targets_file=None, endpoint=sandbox.endpoint, environ={"SEGMENT_WRITE_KEY": key}
+        )
+        around = Surroundings(state_folder=project.state, confirm=confirm)
+        end = run_job(Work(load_job(project.people(20)), target, Options(), around))
+    assert (end.exit_code, end.seconds) == (ExitCode.DELIVERED, 0.0)
+
+
+def test_a_disk_that_fills_up_while_staging(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is written is compared with what is free all the while, not only at the beginning."""
+    job = project.people(40_000)
+    free = [10**12]
+
+    def fill(step: str, _done: int) -> None:
+        if step == "stage":
+            free[0] = 1_000
+
+    monkeypatch.setattr("backfill.pipeline.preparing.SPACE_SECONDS", -1.0)
+    monkeypatch.setattr("backfill.state.place.shutil.disk_usage", lambda _folder: SimpleNamespace(free=free[0]))
+    watch = Watch(fill)
+    with pytest.raises(StoppedError, match="are free"):
+        run(project, job, watch)
+    assert watch.steps == ["stage"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -20,7 +20,7 @@ from backfill.job.models import Call, ColumnValue, ConstantValue, Job, ObjectSpe
 from backfill.ledger import plan_digest
 from backfill.limits import CANARY_CALLS, ENVELOPE_BYTES, SEGMENT, Limits
 from backfill.prepare import prepare
-from backfill.prepare.frames import SHARD_ROWS
+from backfill.prepare.frames import FRAME_BYTES, SHARD_ROWS, Frames
 from backfill.records import CALL_RECORD, Batch, Column, PlannedBatch, ShardPlan, Snapshot, SnapshotPart, SourceFile
 from backfill.spool import Scales, Spool
 from tests.plans import Plan, summed
@@ -283,8 +283,6 @@ def test_two_calls_a_row(tmp_path: Path) -> None:
 
 def test_a_small_file_that_unfolds_is_walked_in_frames(tmp_path: Path) -> None:
     """A dictionary-encoded file of a few hundred KB that holds a gigabyte is prepared within the frame budget."""
-    from backfill.prepare.frames import FRAME_BYTES, Frames
-
     text = pl.Series("text", ["y" * 30_000, "z" * 29_000]).gather(np.arange(20_000) % 2)
     frame = rows(20_000).with_columns(text)
     snapshot = write(frame, tmp_path / "a.parquet")
@@ -292,6 +290,27 @@ def test_a_small_file_that_unfolds_is_walked_in_frames(tmp_path: Path) -> None:
     sizes = [each.estimated_size() for each in Frames(snapshot).walk(0, ["id", "user", "at", "text"])]
     assert len(sizes) > 10
     assert max(sizes) < 1.2 * FRAME_BYTES
+
+
+def test_no_frame_is_read_that_is_larger_than_its_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As much is read at once as fits, not the shard; the first slice, read blind, is cut into pieces that fit."""
+    monkeypatch.setattr("backfill.prepare.frames.FRAME_BYTES", 200_000)
+    text = pl.Series("text", ["y" * 1_000] * 20_000)
+    snapshot = write(rows(20_000).with_columns(text), tmp_path / "a.parquet")
+    frames, columns, read = Frames(snapshot), ["id", "user", "at", "text"], []
+    whole = frames.read
+
+    def noted(start: int, stop: int, names: Sequence[str]) -> pl.DataFrame:
+        frame = whole(start, stop, names)
+        read.append(frame.estimated_size())
+        return frame
+
+    monkeypatch.setattr(frames, "read", noted)
+    walked = [(len(each), each.estimated_size()) for each in frames.walk(0, columns)]
+    assert sum(rows for rows, _ in walked) == 20_000
+    assert max(size for _, size in walked) < 1.1 * 200_000
+    assert read[0] > 2 * 200_000
+    assert max(read[1:]) < 1.1 * 200_000
 
 
 def test_smaller_limits_are_those_of_the_target(tmp_path: Path) -> None:
