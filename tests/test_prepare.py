@@ -6,7 +6,7 @@ import json
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,18 @@ from backfill.ledger import plan_digest
 from backfill.limits import CANARY_CALLS, ENVELOPE_BYTES, SEGMENT, Limits
 from backfill.prepare import prepare
 from backfill.prepare.frames import FRAME_BYTES, SHARD_ROWS, Frames
-from backfill.records import CALL_RECORD, Batch, Column, PlannedBatch, ShardPlan, Snapshot, SnapshotPart, SourceFile
+from backfill.records import (
+    CALL_RECORD,
+    FILE_COLUMN,
+    RECORD_COLUMN,
+    Batch,
+    Column,
+    PlannedBatch,
+    ShardPlan,
+    Snapshot,
+    SnapshotPart,
+    SourceFile,
+)
 from backfill.spool import Scales, Spool
 from tests.plans import Plan, summed
 
@@ -227,8 +238,14 @@ def test_row_keys_send_true_twins(tmp_path: Path) -> None:
     for name in ("a", "b"):
         pl.concat([frame, frame]).write_parquet(tmp_path / f"{name}.parquet")
     snapshot = snapshot_of(tmp_path / "a.parquet", tmp_path / "b.parquet")
-    prepared = run(job_of(track(key="row", properties=PROPERTIES)), snapshot, tmp_path)
+    job = job_of(track(key="row", properties=PROPERTIES))
+    prepared = run(job, snapshot, tmp_path)
     assert (prepared.plan.duplicate, len({call["messageId"] for call in prepared.calls})) == (0, 160)
+    places = {FILE_COLUMN: [0] * 80 + [1] * 80, RECORD_COLUMN: [*range(1, 81)] * 2}
+    kinds = {FILE_COLUMN: pl.UInt32, RECORD_COLUMN: pl.UInt64}
+    one = pl.concat([frame] * 4).hstack(pl.DataFrame(places, schema=kinds))
+    staged = replace(write(one, tmp_path / "one.parquet"), files=snapshot.files, in_place=False)
+    assert run(job, staged, tmp_path / "staged").calls == prepared.calls
 
 
 def test_an_interrupted_prepare_goes_on(tmp_path: Path) -> None:

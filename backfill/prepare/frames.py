@@ -79,7 +79,8 @@ class Frames:
 
     def _slice(self, index: int, start: int, stop: int, columns: Sequence[str]) -> pl.DataFrame:
         part = self._parts[index]
-        stored = [name for name in columns if name in self._stored]
+        beside = [FILE_COLUMN] if FILE_KEY_COLUMN in columns and FILE_COLUMN not in columns else []
+        stored = [name for name in (*columns, *beside) if name in self._stored]
         if stored:
             with self._naming(part):
                 frame = self._read(part.path, start, stop, stored)
@@ -88,7 +89,9 @@ class Frames:
         categories = [name for name, dtype in frame.schema.items() if isinstance(dtype, pl.Categorical | pl.Enum)]
         frame = frame.with_columns(pl.col(categories).cast(pl.String)) if categories else frame
         missing = [name for name in columns if name not in self._stored]
-        return frame.with_columns([self._internal(name, part.file, start) for name in missing])
+        return frame.with_columns([self._internal(name, part.file, start) for name in missing]).drop(
+            beside, strict=False
+        )
 
     def _read(self, path: Path, start: int, stop: int, names: Sequence[str]) -> pl.DataFrame:
         odd = {self._stored[name]: name for name in names if self._stored[name] != name}
@@ -119,9 +122,8 @@ class Frames:
             return pl.lit(file, pl.UInt32).alias(name)
         if name == FILE_KEY_COLUMN and FILE_COLUMN not in self._stored:
             return pl.lit(self._keys[file]).alias(name)
-        if name == FILE_KEY_COLUMN:  # with FILE_COLUMN selected beside it, see mapping
-            keys = dict(enumerate(self._keys))
-            return pl.col(FILE_COLUMN).replace_strict(keys, return_dtype=pl.String).alias(name)
+        if name == FILE_KEY_COLUMN:
+            return pl.lit(pl.Series(self._keys, dtype=pl.String)).gather(pl.col(FILE_COLUMN)).alias(name)
         raise KeyError(name)
 
     def _next_rows(self, left: int, names: tuple[str, ...]) -> int:
