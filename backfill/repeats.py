@@ -22,6 +22,8 @@ import numpy.typing as npt
 Hashes = npt.NDArray[np.uint64]
 #: Sixteen bytes a row.
 Sixteen = npt.NDArray[np.uint8]
+#: One number a call, which says where it comes from; what it is made of is the caller's business.
+Places = npt.NDArray[np.uint64]
 
 #: Hashes kept in memory before they go to disk: 10 MB, and two and a half times as much while they are sorted.
 MEMORY_HASHES: Final = 1_250_000
@@ -114,7 +116,7 @@ def among(hashes: Hashes, candidates: Hashes) -> npt.NDArray[np.bool_]:
 
 
 def _on_disk(path: Path, count: int) -> Sixteen:
-    """So many rows of zeros in a new file, memory-mapped.
+    """So many rows of sixteen zeros in a new file, memory-mapped.
 
     Their room is taken before: a page for which there is none when it is touched ends the process (SIGBUS).
     """
@@ -133,10 +135,12 @@ class Arbiter:
 
     candidates: Hashes
     folder: Path
+    explained: int = 0  # conflicts that were told in full, of the whole job
     _ids: Sixteen = field(init=False)
     _digests: Sixteen = field(init=False)
+    _places: Places = field(init=False)
     _seen: npt.NDArray[np.bool_] = field(init=False)
-    _others: dict[bytes, bytes] = field(init=False, default_factory=dict)  # ids whose hash equals another id's
+    _others: dict[bytes, tuple[bytes, int]] = field(init=False, default_factory=dict)  # whose hash is another id's
 
     def __post_init__(self) -> None:
         """Make room for one id and one digest a candidate: in memory while there are few, else on disk."""
@@ -144,30 +148,39 @@ class Arbiter:
         self._seen = np.zeros(count, np.bool_)
         if count <= MEMORY_HASHES // 32:
             self._ids, self._digests = (np.zeros((count, 16), np.uint8) for _ in range(2))
+            self._places = np.zeros(count, np.uint64)
         else:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._ids, self._digests = (_on_disk(self.folder / name, count) for name in ("ids", "digests"))
+            self._places = _on_disk(self.folder / "places", -(-count // 2)).reshape(-1).view(np.uint64)
 
-    def decide(self, hashes: Hashes, ids: Sixteen, digests: Sixteen) -> npt.NDArray[np.uint8]:
-        """The fates of some calls, all of candidate hashes, in source order."""
-        places = np.searchsorted(self.candidates, hashes)
-        _, firsts = np.unique(places, return_index=True)
-        new = firsts[~self._seen[places[firsts]]]
-        self._seen[places[new]] = True
-        self._ids[places[new]], self._digests[places[new]] = ids[new], digests[new]
+    def decide(
+        self, hashes: Hashes, ids: Sixteen, digests: Sixteen, places: Places
+    ) -> tuple[npt.NDArray[np.uint8], Places]:
+        """The fates of some calls, all of candidate hashes, in source order; and the place of the first of each id."""
+        slots = np.searchsorted(self.candidates, hashes)
+        _, firsts = np.unique(slots, return_index=True)
+        new = firsts[~self._seen[slots[firsts]]]
+        self._seen[slots[new]] = True
+        self._ids[slots[new]], self._digests[slots[new]] = ids[new], digests[new]
+        self._places[slots[new]] = places[new]
         fates = np.full(len(hashes), Fate.CONFLICT, np.uint8)
-        same_id = (self._ids[places] == ids).all(axis=1)
-        fates[same_id & (self._digests[places] == digests).all(axis=1)] = Fate.DUPLICATE
+        same_id = (self._ids[slots] == ids).all(axis=1)
+        fates[same_id & (self._digests[slots] == digests).all(axis=1)] = Fate.DUPLICATE
         fates[new] = Fate.FIRST
+        first_places = self._places[slots]
         for index in np.flatnonzero(~same_id):  # two ids with one hash: once in hundreds of millions
-            fates[index] = self._decide_other(ids[index].tobytes(), digests[index].tobytes())
-        return fates
+            fates[index], first_places[index] = self._decide_other(
+                ids[index].tobytes(), digests[index].tobytes(), int(places[index])
+            )
+        return fates, first_places
 
-    def _decide_other(self, identity: bytes, digest: bytes) -> Fate:
-        known = self._others.setdefault(identity, digest)
-        if known is digest:
-            return Fate.FIRST
-        return Fate.DUPLICATE if known == digest else Fate.CONFLICT
+    def _decide_other(self, identity: bytes, digest: bytes, place: int) -> tuple[Fate, int]:
+        own = (digest, place)
+        known = self._others.setdefault(identity, own)
+        if known is own:
+            return Fate.FIRST, place
+        return (Fate.DUPLICATE if known[0] == digest else Fate.CONFLICT), known[1]
 
 
 class Turns:

@@ -56,12 +56,18 @@ def test_fates_are_those_of_the_rule(
     assert list(candidates) == list(values[counts > 1])
     arbiter = Arbiter(candidates, folder)
     fates: list[int] = []
+    firsts: list[int] = []
     for start in range(0, len(rows), step):
         part = slice(start, start + step)
         asked = among(hashes[part], candidates)
-        decided = iter(arbiter.decide(hashes[part][asked], sixteen(ids[part])[asked], sixteen(contents[part])[asked]))
+        places = np.arange(len(ids), dtype=np.uint64)[part][asked]
+        found = arbiter.decide(hashes[part][asked], sixteen(ids[part])[asked], sixteen(contents[part])[asked], places)
+        decided = iter(found[0])
+        firsts.extend(found[1].tolist())
         fates.extend(int(next(decided)) if each else Fate.FIRST for each in asked)
     assert fates == expected(ids, contents)
+    repeated = [identity for identity, each in zip(ids, among(hashes, candidates), strict=True) if each]
+    assert firsts == [ids.index(identity) for identity in repeated]
 
 
 def test_many_candidates_live_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,9 +76,13 @@ def test_many_candidates_live_on_disk(tmp_path: Path, monkeypatch: pytest.Monkey
     values = np.arange(1_000, dtype=np.uint64)
     arbiter = Arbiter(values, tmp_path / "arbiter")
     ids = sixteen(list(range(1_000)))
-    assert set(arbiter.decide(values, ids, ids)) == {Fate.FIRST}
-    assert set(arbiter.decide(values, ids, ids)) == {Fate.DUPLICATE}
+    places = np.arange(5, 1_005, dtype=np.uint64)
+    for fate, asked in ((Fate.FIRST, places), (Fate.DUPLICATE, places * 2)):
+        fates, firsts = arbiter.decide(values, ids, ids, asked)
+        assert set(fates) == {fate}
+        assert firsts.tolist() == places.tolist()
     assert (tmp_path / "arbiter" / "ids").stat().st_size == 16_000
+    assert (tmp_path / "arbiter" / "places").stat().st_size == 8_000
 
 
 def test_turns_pass_in_order() -> None:

@@ -48,7 +48,7 @@ def describe(
 ) -> tuple[pl.DataFrame | None, tuple[Problem, ...]]:
     """The rejected calls of a shard with their originals (None where there are none), and samples of every code.
 
-    `problems` has evaluate.PROBLEM_SCHEMA and `message_id` (null where the call was refused before it had one).
+    `problems` has conflicts.SCHEMA.
     """
     if not len(problems):
         return None, ()
@@ -61,7 +61,10 @@ def describe(
         .with_columns(
             pl.lit(0, pl.UInt64).alias("line"),
             pl.col("call").replace_strict(scopes, return_dtype=pl.String),
-            pl.col("code").replace_strict(titles, return_dtype=pl.String).alias("message"),
+            pl.concat_str(
+                pl.col("code").replace_strict(titles, return_dtype=pl.String),
+                pl.format(": {}", pl.col("detail")).fill_null(""),
+            ).alias("message"),
         )
     )
     samples = described.group_by("code", maintain_order=True).head(SAMPLES)

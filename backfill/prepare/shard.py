@@ -17,13 +17,12 @@ from backfill.mapping import CompiledCall
 from backfill.mapping.calls import Key, grouped
 from backfill.pack import Packer
 from backfill.prepare.batches import Batches, digest16, sixteen
-from backfill.prepare.evaluate import PROBLEM_SCHEMA, Evaluated, derive, evaluate, repeat_hash
+from backfill.prepare.conflicts import SCHEMA, conflict_problems, detail, places
+from backfill.prepare.evaluate import Evaluated, derive, evaluate, repeat_hash
 from backfill.prepare.frames import ROW_COLUMN, Frames
-from backfill.prepare.rejects import describe
+from backfill.prepare.rejects import SAMPLES, describe
 from backfill.records import Kind, Severity, ShardPlan, ShardSink, Snapshot
-from backfill.repeats import Arbiter, DeliveredIds, Fate, Hashes, Turns, among
-
-_PROBLEMS = {**PROBLEM_SCHEMA, "message_id": pl.String}
+from backfill.repeats import Arbiter, DeliveredIds, Fate, Hashes, Places, Turns, among
 
 
 class Canary:
@@ -129,7 +128,7 @@ def prepare_shard(line: Line, shard: int) -> ShardPlan:
         calls = _frame_calls(line, frame, tally)
         if asks:
             line.turns.wait(shard)
-            calls = settle(line, calls, tally)
+            calls = settle(line, shard, frame, calls, tally)
         if line.delivered is not None:
             calls = without(line.delivered, line, calls, tally)
         if len(calls) and batches is None:
@@ -147,7 +146,7 @@ def replay_shard(line: Line, shard: int) -> None:
     """Tell the arbiter of a shard that an earlier process prepared; nothing is written."""
     if line.arbiter is not None and _asks(line, shard):
         for frame in line.frames.walk(shard, line.columns):
-            settle(line, _frame_calls(line, frame, Tally()), Tally())
+            settle(line, shard, frame, _frame_calls(line, frame, Tally()), Tally())
     line.turns.done(shard)
 
 
@@ -172,26 +171,44 @@ def _frame_calls(line: Line, frame: pl.DataFrame, tally: Tally) -> pl.DataFrame:
         tally.rejected += result.rejected
         tally.counts.update(result.counts)
         if len(result.problems):
-            tally.problems.append(result.problems.with_columns(pl.lit(None, pl.String).alias("message_id")))
+            nothing = pl.lit(None, pl.String)
+            tally.problems.append(result.problems.with_columns(message_id=nothing, detail=nothing))
     if len(results) == 1:
         return results[0].calls
     return pl.concat([result.calls for result in results]).sort("row", "call")
 
 
-def settle(line: Line, calls: pl.DataFrame, tally: Tally) -> pl.DataFrame:
-    """The calls without those whose id was sent before; conflicts become problems, duplicates are counted."""
+def _details(line: Line, shard: int, conflicts: pl.DataFrame, firsts: Places) -> list[str]:
+    """What is to be said of the first conflicts of the job, more than their keys."""
+    assert line.arbiter is not None
+    start, told = line.frames.bounds(shard)[0], conflicts.head(SAMPLES - line.arbiter.explained)
+    line.arbiter.explained += len(told)
+    return [
+        detail(int(first), text, start + row, line.frames, line.snapshot, line.calls)
+        for first, text, row in zip(firsts, told["json"], told["row"], strict=False)
+    ]
+
+
+def settle(line: Line, shard: int, frame: pl.DataFrame, calls: pl.DataFrame, tally: Tally) -> pl.DataFrame:
+    """The calls of a frame without those whose id came before; conflicts become problems, duplicates are counted."""
     assert line.arbiter is not None
     asked = pl.Series(among(calls["repeat"].to_numpy(), line.arbiter.candidates))
     if not asked.any():
         return calls
     candidates = calls.filter(asked)
-    fates = line.arbiter.decide(candidates["repeat"].to_numpy(), _ids(line, candidates), digest16(candidates["json"]))
+    fates, firsts = line.arbiter.decide(
+        candidates["repeat"].to_numpy(),
+        _ids(line, candidates),
+        digest16(candidates["json"]),
+        places(candidates, line.frames.bounds(shard)[0]),
+    )
     tally.duplicate += int((fates == Fate.DUPLICATE).sum())
     conflicts = candidates.filter(pl.Series(fates == Fate.CONFLICT))
     if len(conflicts):
         tally.rejected += len(conflicts)
         tally.counts["BF113", Severity.ERROR.value] += len(conflicts)
-        tally.problems.append(_conflicts(conflicts))
+        details = _details(line, shard, conflicts, firsts[fates == Fate.CONFLICT])
+        tally.problems.append(conflict_problems(conflicts, frame, line.calls, details))
     keep = np.ones(len(calls), np.bool_)
     keep[np.flatnonzero(asked.to_numpy())[fates != Fate.FIRST]] = False
     return calls.filter(pl.Series(keep))
@@ -207,18 +224,6 @@ def without(delivered: DeliveredIds, line: Line, calls: pl.DataFrame, tally: Tal
     return calls.filter(pl.Series(~known)) if known.any() else calls
 
 
-def _conflicts(calls: pl.DataFrame) -> pl.DataFrame:
-    return calls.select(
-        "row",
-        "call",
-        pl.lit("BF113").alias("code"),
-        pl.lit(Severity.ERROR.value).alias("severity"),
-        pl.lit("").alias("column"),
-        pl.col("id").alias("value"),
-        pl.col("id").alias("message_id"),
-    ).cast(_PROBLEMS)  # type: ignore[arg-type]
-
-
 def _ids(line: Line, calls: pl.DataFrame) -> npt.NDArray[np.uint8]:
     return sixteen(calls["id"], given=any(call.key is Key.GIVEN for call in line.calls))
 
@@ -232,7 +237,7 @@ def _count_days(line: Line, calls: pl.DataFrame, tally: Tally) -> None:
 
 
 def _finish(line: Line, shard: int, tally: Tally, batches: Batches | None, writer: object) -> ShardPlan:
-    problems = pl.concat(tally.problems) if tally.problems else pl.DataFrame(schema=_PROBLEMS)
+    problems = pl.concat(tally.problems) if tally.problems else pl.DataFrame(schema=SCHEMA)
     rejects, samples = describe(problems, shard, line.snapshot, line.frames, line.calls)
     records = batches.finish() if batches is not None else b""
     planned, segment_bytes, segment_sha256, calls_sha256 = writer.finish(records, rejects)  # type: ignore[attr-defined]

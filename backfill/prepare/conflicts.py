@@ -1,0 +1,94 @@
+"""Calls of one id and unlike bytes (BF113), told so that the key can be mended: its values, the first, what differs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import polars as pl
+
+from backfill.errors import counted
+from backfill.mapping import CompiledCall
+from backfill.prepare.evaluate import PROBLEM_SCHEMA, VALUE_CHARACTERS, derive, evaluate
+from backfill.prepare.frames import ROW_COLUMN, Frames
+from backfill.records import FILE_COLUMN, RECORD_COLUMN, Severity, Snapshot
+from backfill.repeats import Places
+
+#: Problems of a shard: `detail` is what is said behind the title, `message_id` null where there is none yet.
+SCHEMA: Final = {**PROBLEM_SCHEMA, "message_id": pl.String, "detail": pl.String}
+#: More members that differ are counted only.
+_NAMED: Final = 5
+_ANY_SIZE: Final = 1 << 30
+#: A call has an index below this.
+_CALLS: Final = 1 << 8
+
+
+def places(calls: pl.DataFrame, first_row: int) -> Places:
+    """Where calls come from, as one number each: the row in the snapshot, and which call of the row."""
+    rows = pl.col("row").cast(pl.UInt64) + first_row
+    made: Places = calls.select(rows * _CALLS + pl.col("call").cast(pl.UInt64)).to_series().to_numpy()
+    return made
+
+
+def conflict_problems(
+    found: pl.DataFrame, frame: pl.DataFrame, calls: Sequence[CompiledCall], details: Sequence[str]
+) -> pl.DataFrame:
+    """The problems of calls that are in conflict (row, call, id), of one frame; the first have a detail."""
+    told = found.select("row", "call", "id").with_columns(
+        pl.Series("detail", [*details, *[None] * (len(found) - len(details))], pl.String)
+    )
+    pieces = []
+    for call in calls:
+        own = told.filter(pl.col("call") == call.index)
+        if not len(own):
+            continue
+        rows = frame.filter(pl.col(ROW_COLUMN).is_in(own["row"].implode()))
+        cells = [cell for cell in call.key_cells if cell.column] or call.key_cells
+        key = pl.concat_str([cell.plain for cell in cells], separator=", ") if cells else pl.lit("")  # content
+        shown = derive(rows, call.derived).select(
+            pl.col(ROW_COLUMN).alias("row"), key.str.slice(0, VALUE_CHARACTERS).alias("value")
+        )
+        column = pl.lit(", ".join(cell.column for cell in cells)).alias("column")
+        pieces.append(own.join(shown, on="row", how="left", maintain_order="left").with_columns(column))
+    listed = pl.concat(pieces).with_columns(
+        code=pl.lit("BF113"), severity=pl.lit(Severity.ERROR.value), message_id=pl.col("id")
+    )
+    return listed.select(list(SCHEMA)).cast(SCHEMA)  # type: ignore[arg-type]
+
+
+def detail(
+    first: int, text: str, own_row: int, frames: Frames, snapshot: Snapshot, calls: Sequence[CompiledCall]
+) -> str:
+    """What is to be said of one call in conflict: where the first of its id stands, and which members differ.
+
+    `first` is the first call's place, see `places`; `text` the JSON of this one, from row `own_row` of the snapshot.
+    """
+    row, index = divmod(first, _CALLS)
+    call = next(call for call in calls if call.index == index)
+    other = evaluate(call, frames.read(row, row + 1, call.reads), _ANY_SIZE).calls["json"].item()
+    names = list(differing(json.loads(other.removesuffix(",")), json.loads(text.removesuffix(",")), ""))
+    (file, record), (own, _) = (_place(frames, snapshot, each) for each in (row, own_row))
+    where = f"record {record:,}" + ("" if file == own else f" of {file}")
+    more = f" and {counted(len(names) - _NAMED, 'other', 'others')}" if len(names) > _NAMED else ""
+    unlike = f"differs in {', '.join(names[:_NAMED])}{more}" if names else "is written in another way"
+    return f"as {where}, which is sent; {unlike}"
+
+
+def _place(frames: Frames, snapshot: Snapshot, row: int) -> tuple[str, int]:
+    """File and record of a row."""
+    found = frames.read(row, row + 1, (FILE_COLUMN, RECORD_COLUMN)).row(0, named=True)
+    return snapshot.files[int(found[FILE_COLUMN])].name, int(found[RECORD_COLUMN])
+
+
+def differing(one: Any, other: Any, path: str) -> Iterator[str]:  # noqa: ANN401
+    """The paths of members that two JSON documents do not share."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        for name in {**one, **other}:
+            inside = f"{path}.{name}" if path else name
+            if name in one and name in other:
+                yield from differing(one[name], other[name], inside)
+            else:
+                yield inside
+    elif one != other:
+        yield path
