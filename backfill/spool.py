@@ -19,6 +19,7 @@ import weakref
 from collections.abc import Collection, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -147,6 +148,12 @@ class Spool:
             (self.calls_path(plan.shard), calls_bytes, plan.calls_sha256),
         ):
             _verify_file(path, size, digest if full else None)
+        ends = [0, *accumulate(batch.length for batch in plan.batches)]
+        if ends[:-1] != [batch.offset for batch in plan.batches] or ends[-1] != plan.segment_bytes:
+            raise LedgerError(
+                f"{self.segment_path(plan.shard)} does not hold the batches of the plan, one behind the other",
+                hint=_PREPARE_AGAIN,
+            )
 
     def remove_segments(self, *, keep: Collection[int] = ()) -> None:
         """Remove the segments but those of the shards in `keep`, and what crashes left behind.

@@ -1,6 +1,7 @@
 """The ledger: what it acknowledges is durable, what it counts adds up, and what it cannot trust it refuses."""
 
 import os
+import re
 import sqlite3
 import threading
 from contextlib import closing
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from backfill.errors import LedgerError, StoppedError
+from backfill.errors import ExitCode, LedgerError, StoppedError
 from backfill.ledger import Counts, Ledger, LedgerReader, RunState, plan_digest
 from backfill.records import Answer, Batch, BatchState, Decision, Problem, Severity, ShardPlan
 from tests.ledgers import ACCEPTED, FILE, RECORD, REFUSED, REJECTED, UNKNOWN, delivering, shard_plan, snapshot_of
@@ -313,6 +314,35 @@ def test_a_plan_that_does_not_add_up_is_refused(
         with pytest.raises(LedgerError, match=complaint):
             ledger.record_plan()
         assert ledger.reader.status().state is RunState.PREPARING
+
+
+@pytest.mark.parametrize(
+    ("counts", "complaint"),
+    [
+        # A footer that says 0 rows over row groups of six: only a negative count makes the sum come out.
+        ({"read": 0, "filtered": -22, "unreadable": 0}, "filtered is -22"),
+        ({"read": 22, "filtered": 1, "unreadable": -1}, "unreadable is -1"),
+        ({"read": 21, "filtered": 0, "unreadable": 0}, "read is 21, filtered + unreadable + staged is 22"),
+    ],
+)
+def test_rows_that_do_not_add_up_are_refused(path: Path, counts: dict[str, int], complaint: str) -> None:
+    """A source that gave more or fewer rows than it has ends the run before anything is prepared."""
+    with Ledger.create(path, RECORD) as ledger:
+        with pytest.raises(LedgerError, match=re.escape(complaint)) as refused:
+            ledger.record_snapshot(replace(snapshot_of([shard_plan(0, (10, 9))]), **counts), calls_per_row=1)  # type: ignore[arg-type]
+        assert refused.value.exit_code is ExitCode.UNEXPECTED
+        assert ledger.reader.status().state is RunState.STAGING
+
+
+def test_a_plan_with_a_count_below_nothing_is_refused(path: Path) -> None:
+    """Two wrong counts that make up for each other are none the better."""
+    wrong = replace(PLANS[0], rejected=-1, duplicate=3)
+    with Ledger.create(path, RECORD) as ledger:
+        ledger.record_snapshot(snapshot_of(PLANS), calls_per_row=1)
+        for plan in [wrong, *PLANS[1:]]:
+            ledger.record_shard(plan)
+        with pytest.raises(LedgerError, match="rejected is -1"):
+            ledger.record_plan()
 
 
 def test_faults_name_the_identity_and_its_numbers(path: Path) -> None:

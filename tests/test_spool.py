@@ -112,6 +112,18 @@ def test_verify_names_a_missing_or_shortened_file(tmp_path: Path, full: bool) ->
         spool.verify([plan], full=full)
 
 
+def test_a_plan_that_leaves_a_batch_out_is_noticed(tmp_path: Path) -> None:
+    """Every byte of a segment belongs to a batch of the plan, and none to two: before anything is sent."""
+    spool = Spool(tmp_path)
+    plan = written(spool, 0, BATCHES)
+    first, second, *rest = plan.batches
+    for batches in ((first, *rest), (first, second, *rest[:-1]), (first, replace(second, offset=0), *rest)):
+        lost = replace(plan, batches=batches)
+        spool.calls_path(0).write_bytes(bytes(CALL_RECORD_BYTES * sum(batch.calls for batch in batches)))
+        with pytest.raises(LedgerError, match="does not hold the batches of the plan"):
+            spool.verify([lost], full=False)
+
+
 def test_one_altered_byte_is_noticed(tmp_path: Path) -> None:
     """By its digest before resuming, by length and checksum when the batch is read, by gzip at the receiver's."""
     spool = Spool(tmp_path)

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, astuple
 
 from backfill.errors import LedgerError
-from backfill.ledger.run import TRANSITIONS, RunRecord, RunState
+from backfill.ledger.run import TRANSITIONS, Counts, RunRecord, RunState
 from backfill.ledger.schema import STAGING
 from backfill.records import Answer, BatchState, Outcome, PlannedBatch, Problem, ShardPlan, Snapshot
 
@@ -69,6 +69,15 @@ def reopen_run(connection: sqlite3.Connection, *, at: float) -> None:
         _remember(connection, RunState.DELIVERING, at, None, "what the target refused is tried again")
 
 
+def staging_fault(snapshot: Snapshot) -> str:
+    """What of a snapshot's counts cannot be; empty where nothing is."""
+    known = {"filtered": snapshot.filtered, "unreadable": snapshot.unreadable, "staged": snapshot.rows}
+    if negative := [f"{name} is {count}" for name, count in known.items() if count < 0]:
+        return negative[0]
+    whole = sum(known.values())
+    return "" if snapshot.read == whole else f"read is {snapshot.read}, filtered + unreadable + staged is {whole}"
+
+
 def insert_snapshot(  # the counts and both kinds of problems belong to one moment
     connection: sqlite3.Connection,
     snapshot: Snapshot,
@@ -81,10 +90,12 @@ def insert_snapshot(  # the counts and both kinds of problems belong to one mome
     """Record what staging gave; the run becomes `preparing`.
 
     Raises:
-        LedgerError: It is recorded already, or the run is past that.
+        LedgerError: It is recorded already, its counts do not add up, or the run is past that.
     """
     if _one(connection, "SELECT count(*) FROM snapshot"):
         raise LedgerError("the snapshot is recorded already", hint=_FAULT)
+    if fault := staging_fault(snapshot):
+        raise LedgerError(f"the rows of the source do not add up: {fault}; nothing was sent", hint=_FAULT)
     move_run(connection, RunState.PREPARING, at=at)
     connection.execute(
         "INSERT INTO snapshot (id, read, filtered, unreadable, rows, calls_per_row, in_place, recorded_at)"
@@ -180,8 +191,10 @@ def finish_plan(connection: sqlite3.Connection, *, digest: str, at: float) -> No
     staged = _one(connection, "SELECT rows FROM snapshot")
     if mapped != staged:
         raise LedgerError(f"{staged} rows were staged, {mapped} are in the plan", hint=_FAULT)
-    for fault in connection.execute("SELECT identity, whole, parts FROM v_accounting WHERE NOT holds"):
-        raise LedgerError(f"the plan does not add up: {tuple(fault)}", hint=_FAULT)
+    cursor = connection.execute("SELECT * FROM v_counts")
+    names = [column[0] for column in cursor.description]
+    for fault in Counts(**dict(zip(names, cursor.fetchone(), strict=True))).faults():
+        raise LedgerError(f"the plan does not add up: {fault}; nothing was sent", hint=_FAULT)
     move_run(connection, RunState.PREPARED, at=at)
     connection.execute("UPDATE run SET plan_digest = ?", (digest,))
     _sum_days(connection)
