@@ -10,6 +10,7 @@ import numpy as np
 
 from backfill.errors import JobError, SourceError, counted
 from backfill.job.models import Job
+from backfill.job.references import references
 from backfill.records import SourceFile
 from backfill.sources.checksum import Watch, unwatched
 from backfill.sources.csv_dialect import Dialect
@@ -107,7 +108,7 @@ def _check(fields: tuple[str, ...], file: SourceFile, job: Job) -> None:
             hint="is it UTF-16? state `encoding: utf-16-le` or `utf-16-be`",
         )
     other = next((sign for sign in _OTHER_SEPARATORS if sign in fields[0]), None)
-    if len(fields) == 1 and other is not None and job.source.csv.delimiter is None:
+    if len(fields) == 1 and other is not None and not _is_meant(fields[0], job):
         raise JobError(
             f"{file.name}: its header is one column, {fields[0]!r}",
             hint=f'if {other!r} separates its columns, state `csv: {{delimiter: "{_written(other)}"}}`, else the one '
@@ -119,6 +120,12 @@ def _check(fields: tuple[str, ...], file: SourceFile, job: Job) -> None:
             f"{file.name}: column {place} of the header has no name", hint="give it one, or header: false"
         )
     check_names(fields)
+
+
+def _is_meant(name: str, job: Job) -> bool:
+    """Whether the job means a file of that one column: it states the delimiter, and reads no other column."""
+    columns = {reference.column for reference in references(job)} - {None, name}
+    return job.source.csv.delimiter is not None and not columns
 
 
 def _written(sign: str) -> str:

@@ -17,21 +17,13 @@ from backfill.sources.csv_dialect import Dialect, dialect_of, encoding
 
 #: Stands for bytes that are not in the encoding: a lone surrogate, written as the byte 0xFF, which is never UTF-8.
 _MARK = "\udcff"
-#: What files of other kinds begin with, whatever they are called.
-_KINDS = {
-    b"PK\x03\x04": ("a zip archive, as Excel's workbooks are", "unpack it, or save the sheet as CSV"),
-    b"PK\x05\x06": ("an empty zip archive", "export the file again"),
-    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": ("an old Excel workbook", "save the sheet as CSV"),
-    b"\xfd7zXZ\0": ("compressed by xz", "unpack it: gzip and zstd are read as they are"),
-    b"7z\xbc\xaf\x27\x1c": ("a 7z archive", "unpack it: gzip and zstd are read as they are"),
-    b"PAR1\x15": ("a Parquet file", "state `format: parquet`"),
-    b"SQLite format 3\0": ("an SQLite database", "read it by `database: sqlite:///...` and a `query`"),
-    codecs.BOM_UTF32_LE: ("UTF-32", "state `encoding: utf-32`"),
-    codecs.BOM_UTF32_BE: ("UTF-32", "state `encoding: utf-32`"),
-    codecs.BOM_UTF16_LE: ("UTF-16", "state `encoding: utf-16`"),
-    codecs.BOM_UTF16_BE: ("UTF-16", "state `encoding: utf-16`"),
+#: Byte order marks that no UTF-8 begins with; that of UTF-32 begins with one of UTF-16.
+_MARKS = {
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
 }
-_BZIP2 = re.compile(rb"BZh[1-9]1AY&SY")
 _HEAD = 32
 #: The line by which Excel is told a file's separator.
 _SEPARATOR_LINE = re.compile('("?)sep=([^\\w\\s"]|[ \\t])\\1(?:\r\n|\r|\n|$)', re.IGNORECASE)
@@ -51,14 +43,14 @@ def open_text(file: SourceFile, job: Job, kind: str, watch: Watch = unwatched) -
     """Open a file as the job states it.
 
     Raises:
-        SourceError: the file is of another kind, truncated or corrupt, or not in the encoding stated at all.
+        SourceError: the file is truncated or corrupt, or not in the encoding stated at all.
         JobError: its first line says another separator than the job.
     """
     spec = job.source.csv
     codec = encoding(spec)
     stored = grouped(plain_pieces(Path(file.path), file.name, watch), PIECE)
     head = next(stored, b"")
-    refuse_other_kinds(head, file.name, codec)
+    refuse_other_encodings(head, file.name, codec)
     pieces = decoded(chain([head], stored), codec, file.name)
     pieces = without_lines(pieces, spec.skip_lines)
     first = next(pieces, b"")
@@ -73,14 +65,12 @@ def open_text(file: SourceFile, job: Job, kind: str, watch: Watch = unwatched) -
     return CsvText(dialect, line, map(dialect.swap, _whole_signs(pieces)) if dialect.swaps else pieces)
 
 
-def refuse_other_kinds(head: bytes, name: str, codec: str = "utf-8") -> None:
-    """Raise SourceError where a file's first bytes, decompressed, say that it is no text in that encoding."""
-    found = next((said for magic, said in _KINDS.items() if head.startswith(magic)), None)
-    if _BZIP2.match(head):
-        found = ("compressed by bzip2", "unpack it: gzip and zstd are read as they are")
-    if found is not None and not (found[0].startswith("UTF") and codec.startswith(found[0].lower())):
-        is_text = found[0].startswith("UTF")
-        raise SourceError(f"{name} is {found[0]}, and read as {codec if is_text else 'text'}", hint=found[1])
+def refuse_other_encodings(head: bytes, name: str, codec: str) -> None:
+    """Raise SourceError where a file's byte order mark says another encoding."""
+    found = next((said for mark, said in _MARKS.items() if head.startswith(mark)), None)
+    if found is not None and not codec.startswith(found):
+        stated = f"read as {codec.upper()}"
+        raise SourceError(f"{name} is {found.upper()}, and {stated}", hint=f"state `encoding: {found}`")
 
 
 def grouped(pieces: Iterable[bytes], size: int) -> Iterator[bytes]:
