@@ -12,8 +12,9 @@ from backfill.errors import JobError
 from backfill.job.models import ColumnSpec
 from backfill.sources import inspect, stage
 from backfill.sources.engine import Engine, open_engine
+from backfill.sources.sql_end import without_end
 from backfill.sources.sqltext import AGGREGATES, CLOCKS, MACROS, SESSION, check_expression, check_query, is_steady
-from backfill.sources.syntax import SqlRefusal, aggregates, without_end
+from backfill.sources.syntax import SqlRefusal, aggregates
 from tests.sourcing import Staged, job_over, staged
 
 COLUMNS = ["total", "Discount", "tags", "status"]
@@ -175,6 +176,21 @@ def test_times_in_expressions(engine: Engine, text: str) -> None:
 def test_what_a_text_ends_with(text: str, left: str) -> None:
     """Closing comments and semicolons are cut, and nothing that stands inside a text or between words."""
     assert without_end(text) == left
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("SELECT 1; -- done", "SELECT 1"),
+        ("SELECT 1 /* never closed", "SELECT 1"),
+        ("SELECT 1 AS [a -- b]", "SELECT 1 AS [a -- b]"),
+        ("SELECT 1 AS `a -- b` -- c", "SELECT 1 AS `a -- b`"),
+        (r"SELECT 1 AS e'\' -- c", r"SELECT 1 AS e'\'"),
+    ],
+)
+def test_what_a_text_of_sqlite_ends_with(text: str, left: str) -> None:
+    """SQLite has names in square brackets and backticks, no escapes, and comments that need no end."""
+    assert without_end(text, sqlite=True) == left
 
 
 def test_closing_comments(orders: Path, tmp_path: Path) -> None:

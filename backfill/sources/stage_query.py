@@ -28,10 +28,11 @@ from backfill.sources.files import extra_files
 from backfill.sources.layout import Layout, SourceColumn, check_names, place_columns, settled_zones
 from backfill.sources.rejects import save_rejects, unreadable_row
 from backfill.sources.schema import SqlFault
+from backfill.sources.sql_end import without_end
 from backfill.sources.sqltext import check_query
 from backfill.sources.staging import Staging
 from backfill.sources.storage import kind_of, without_form
-from backfill.sources.syntax import SqlRefusal, enclosed, makes_json, parse, without_end
+from backfill.sources.syntax import SqlRefusal, enclosed, makes_json, parse
 
 SOURCE = "source"
 #: Stages rows without a query; the columns are those that a query is to read.

@@ -7,7 +7,6 @@ stands here, `pyproject.toml` bounds DuckDB, and the tests run with the oldest a
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
@@ -15,18 +14,13 @@ from typing import Any
 import duckdb
 
 from backfill.sources.engine import Engine, literal
+from backfill.sources.sql_end import without_end
 
 Node = dict[str, Any]
 _JSON_MAKERS = frozenset({
     "array_to_json", "json_array", "json_group_array", "json_group_object", "json_object", "json_quote", "row_to_json",
     "to_json",
 })  # fmt: skip
-#: One token of SQL; what is no string, quoted name or comment is taken character by character.
-_TOKEN = re.compile(
-    r"""(?P<string>[eE]'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|"(?:[^"]|"")*"|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$)"""
-    r"""|(?P<comment>--[^\n]*|/\*.*?\*/)|(?P<blank>[\s;])|.""",
-    re.DOTALL,
-)
 
 
 class SqlRefusal(Exception):  # noqa: N818  (a value on its way to becoming a SqlFault, not an error of the program)
@@ -35,15 +29,6 @@ class SqlRefusal(Exception):  # noqa: N818  (a value on its way to becoming a Sq
     def __init__(self, message: str, offset: int | None = None, candidates: tuple[str, ...] = ()) -> None:
         super().__init__(message)
         self.message, self.offset, self.candidates = message, offset, candidates
-
-
-def without_end(text: str) -> str:
-    """The text without the semicolons, comments and blanks that it ends with; they have no place inside brackets."""
-    end = 0
-    for token in _TOKEN.finditer(text):
-        if token.lastgroup not in ("comment", "blank"):
-            end = token.end()
-    return text[:end]
 
 
 def enclosed(text: str) -> str:

@@ -1,0 +1,169 @@
+"""The rows of a SQLite query as Arrow batches, through ADBC (see backfill.sources.reader).
+
+The driver takes a column's type from its first rows. So NULL is replaced by a value of the column's class, and whether
+it was one stands in further columns, one bit for each, so that no first row misleads.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import adbc_driver_manager
+import adbc_driver_sqlite
+import numpy as np
+import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.compute as pc  # type: ignore[import-untyped]
+
+from backfill.errors import SourceError
+from backfill.records import FILE_COLUMN, RECORD_COLUMN, SourceFile
+from backfill.sources.database import FILLING, Result, as_table
+from backfill.sources.layout import SourceColumn
+from backfill.sources.reader import BATCH_BYTES, Unreadable, UnreadableSink
+from backfill.sources.sqlite_file import uri
+from backfill.sources.utf8 import invalid_utf8
+
+#: Bits of an integer that tell which columns are NULL.
+_FLAGS = 60
+_MOST_ROWS = 8_192
+_FOLLOWING = 0x80, 0xC0  # a byte of UTF-8 that follows another: from the first to before the second
+_MESSAGE = "text that is not UTF-8: SQLite takes any bytes for text"
+
+
+class SqliteReader:
+    """One query's rows, in the query's order; a row's record number is its place in the result.
+
+    `columns` are the result's, with those that are to be cast as text. A row with text that is not UTF-8 is unreadable.
+    """
+
+    complete = True
+
+    def __init__(
+        self,
+        file: SourceFile,
+        result: Result,
+        columns: tuple[SourceColumn, ...],
+        watch: Callable[[int], None],
+        *,
+        most: int | None = None,
+    ) -> None:
+        self.file, self.result, self.columns, self.watch, self.most = file, result, columns, watch, most
+
+    def batches(self, unreadable: UnreadableSink) -> Iterator[pa.RecordBatch]:
+        """All rows; raises SourceError where the database cannot be read, or gives other rows than before."""
+        names = [*(column.name for column in self.columns), FILE_COLUMN, RECORD_COLUMN]
+        size, done = self.file.bytes // max(self.result.rows, 1), 0
+        with _stream(self.file, self._select(), self._batch_rows()) as stream:
+            for batch in stream:
+                arrays = [self._column(batch, index) for index in range(len(self.columns))]
+                records = np.arange(done + 1, done + batch.num_rows + 1, dtype=np.uint64)
+                places = [pa.array(np.zeros(batch.num_rows, np.uint32)), pa.array(records)]
+                done += batch.num_rows
+                self.watch(size * batch.num_rows)
+                yield self._readable(pa.RecordBatch.from_arrays([*arrays, *places], names), unreadable)
+        if done != self.result.rows:
+            message = f"{self.file.name} gave {done:,} rows where it gave {self.result.rows:,} a moment ago"
+            raise SourceError(message, hint="run again once nothing writes to it")
+
+    def _select(self) -> str:
+        """SQL: every column's values v0, v1 ..., and which are NULL, n0, n1 ..., bit by bit."""
+        values = []
+        for index, (_, kind) in enumerate(self.result.columns):
+            value = f"CAST(c{index} AS REAL)" if kind == "real" else f"c{index}"
+            values.append(f"{f'coalesce({value}, {FILLING[kind]})' if kind != 'null' else '0'} AS v{index}")
+        for start in range(0, len(self.columns), _FLAGS):
+            some = range(start, min(start + _FLAGS, len(self.columns)))
+            bits = " | ".join(f"((c{index} IS NULL) << {index - start})" for index in some)
+            values.append(f"{bits} AS n{start // _FLAGS}")
+        table = as_table(self.result.query, [name for name, _ in self.result.columns], self.most)
+        return f"{table} SELECT {', '.join(values)} FROM __bf_rows"
+
+    def _batch_rows(self) -> int:
+        """Rows of a batch, so that it holds about BATCH_BYTES."""
+        size = max(self.file.bytes // max(self.result.rows, 1), 1)
+        return max(min(BATCH_BYTES // size, _MOST_ROWS), 1)
+
+    def _column(self, batch: pa.RecordBatch, index: int) -> pa.Array:
+        """A column's values as the reader gives them, NULL as null."""
+        kind = self.result.columns[index][1]
+        if kind == "null":
+            return pa.nulls(batch.num_rows, pa.string())
+        flags = batch.column(len(self.columns) + index // _FLAGS).to_numpy()
+        null = (flags >> (index % _FLAGS)) & 1 == 1
+        value = batch.column(index)
+        if kind == "integer" and str(self.columns[index].type) == "VARCHAR":
+            value = value.cast(pa.string())
+        return pc.if_else(pa.array(null), pa.scalar(None, value.type), value) if null.any() else value
+
+    def _readable(self, batch: pa.RecordBatch, unreadable: UnreadableSink) -> pa.RecordBatch:
+        """The batch without rows that hold text that is none; those are told."""
+        bad: dict[int, str] = {}
+        for index, (name, kind) in enumerate(self.result.columns):
+            if kind == "text":
+                bad |= dict.fromkeys(_invalid(batch.column(index)), name)
+        if not bad:
+            return batch
+        for row in sorted(bad):
+            one = [_shown(batch.column(index)[row]) for index in range(len(self.columns))]
+            shown = dict(zip((column.name for column in self.columns), one, strict=True))
+            unreadable.add(
+                Unreadable(
+                    file=0,
+                    record=batch.column(len(self.columns) + 1)[row].as_py(),
+                    code="BF004",
+                    message=_MESSAGE,
+                    original=json.dumps(shown, ensure_ascii=False),
+                    column=bad[row],
+                    value=str(shown[bad[row]]),
+                )
+            )
+        return batch.filter(pa.array([row not in bad for row in range(batch.num_rows)]))
+
+
+def _shown(value: pa.Scalar) -> object:
+    """A value as people may see it, bytes that are no text as escapes."""
+    if pa.types.is_string(value.type):
+        return None if not value.is_valid else value.as_buffer().to_pybytes().decode(errors="backslashreplace")
+    found = value.as_py()
+    return found.hex() if isinstance(found, bytes) else found
+
+
+def _invalid(column: pa.StringArray) -> Sequence[int]:
+    """The rows whose text is not UTF-8."""
+    _, offsets, content = column.buffers()
+    if content is None:
+        return []
+    edges = np.frombuffer(offsets, np.int32)[column.offset : column.offset + len(column) + 1]
+    text = np.frombuffer(content, np.uint8)[edges[0] : edges[-1]]
+    starts = edges[:-1][edges[:-1] < edges[-1]] - edges[0]
+    halves = (text[starts] >= _FOLLOWING[0]) & (text[starts] < _FOLLOWING[1])
+    if not halves.any() and not len(invalid_utf8(text)):
+        return []
+    return [row for row, value in enumerate(column) if value.is_valid and _is_no_text(value)]
+
+
+def _is_no_text(value: pa.StringScalar) -> bool:
+    try:
+        value.as_buffer().to_pybytes().decode()
+    except UnicodeDecodeError:
+        return True
+    return False
+
+
+@contextmanager
+def _stream(file: SourceFile, sql: str, rows: int) -> Iterator[pa.RecordBatchReader]:
+    """The result of a statement; closed with all that belongs to it."""
+    manager = adbc_driver_manager
+    try:
+        with (
+            manager.AdbcDatabase(driver=adbc_driver_sqlite._driver_path(), uri=uri(file)) as database,  # noqa: SLF001
+            manager.AdbcConnection(database) as connection,
+            manager.AdbcStatement(connection) as statement,
+        ):
+            statement.set_options(**{"adbc.sqlite.query.batch_rows": str(rows)})
+            statement.set_sql_query(sql)
+            with pa.RecordBatchReader.from_stream(statement.execute_query()[0]) as reader:
+                yield reader
+    except (manager.Error, pa.ArrowException) as error:
+        raise SourceError(f"{file.name} cannot be read: {str(error).partition(chr(10))[0]}") from error
