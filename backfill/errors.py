@@ -18,6 +18,7 @@ Bad data is never one of these: it is a `records.Problem`. One handler, in `cli`
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -110,6 +111,16 @@ class JobError(BackfillError):
     def __init__(self, message: str, faults: tuple[Fault, ...] = (), *, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.faults = faults
+
+
+def joined(errors: Sequence[JobError]) -> JobError:
+    """The one error that stands for several, with every fault."""
+    if len(errors) == 1:
+        return errors[0]
+    faults: list[Fault] = []
+    for error in errors:
+        faults += error.faults or (Fault("", 0, 0, "", error.message, error.hint),)
+    return JobError(f"{len(errors)} job files are wrong: nothing was run", tuple(faults))
 
 
 class GateError(BackfillError):

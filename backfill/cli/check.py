@@ -1,34 +1,108 @@
-"""`backfill check`: the job file against the source's schema and the SQL binder."""
+"""`backfill check`: the job file against its source's schema and a sample of its rows."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from backfill.cli.here import near
 from backfill.cli.options import speaking
 from backfill.cli.session import Session
+from backfill.errors import ExitCode, JobError, counted, joined, worst
+
+if TYPE_CHECKING:
+    from backfill.cli.interrupts import Interrupts
+    from backfill.job.models import Job
+    from backfill.pipeline.checking import Checked
 
 
-@click.command("check", short_help="The job file against its source; no row is read.")
+@click.command("check", short_help="The job file against its source, by its first rows.")
 @click.argument(
     "jobs", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path), metavar="JOB [JOB...|DIR]"
 )
 @speaking
-def command(session: Session, *, jobs: tuple[Path, ...]) -> None:
+def command(session: Session, *, jobs: tuple[Path, ...]) -> int:
     """\b
     backfill check jobs/01-users.yaml
     backfill check jobs
 
     Check job files against the schema of their sources and their SQL against DuckDB: every fault at once.
 
-    Headers and footers are read, of NDJSON a sample; no row is judged (`backfill dry-run` does that).
+    The first 1,000 records are judged as a dry run judges them all; only `backfill dry-run` can tell of the rest.
     """  # noqa: D205, D301, D415
-    from backfill.cli.checking import STDIN, refuse_unfit
+    from backfill.cli.interrupts import interruptible
     from backfill.cli.settings import job_paths, load_jobs
 
     loaded = load_jobs(job_paths(jobs))
-    refuse_unfit(session, loaded, sources_needed=True)
-    for job in loaded:
-        unseen = " (columns and SQL not checked: standard input)" if STDIN in job.source.path else ""
-        session.data(f"{job.path}: {job.name}: nothing wrong{unseen}")
+    return interruptible(session, lambda interrupts: check_all(session, loaded, interrupts))
+
+
+def check_all(session: Session, jobs: list[Job], interrupts: Interrupts) -> ExitCode:
+    """Check the jobs and tell what was found; returns the exit code, 3 where rows would be rejected.
+
+    Raises:
+        JobError: With every fault of every job.
+        SourceError: A source cannot be read.
+    """
+    from backfill.cli.handler import tell_notice
+    from backfill.cli.running import staging_around
+    from backfill.pipeline.checking import check_job
+    from backfill.pipeline.rehearsal import Rehearsal
+
+    errors: list[JobError] = []
+    codes = [ExitCode.DELIVERED]
+    for job in jobs:
+        try:
+            found = check_job(
+                Rehearsal(job, staging_around(session, interrupts, shown=False)), partial(tell_notice, session)
+            )
+        except JobError as error:
+            errors.append(error)
+            continue
+        codes.append(tell(session, job, found))
+    if errors:
+        raise joined(errors)
+    return worst(codes)
+
+
+def tell(session: Session, job: Job, found: Checked) -> ExitCode:
+    """Tell what the look at one job found; returns its exit code."""
+    session.here.job = near(job.path)
+    for line in sample_text(job, found):
+        session.say(line, "warning")
+    bad = found.counts.rejected + found.counts.unreadable if found.counts else 0
+    session.data(f"{near(job.path)}: {job.name}: {verdict(found, bad)}")
+    for note in found.notes:
+        session.say(f"{job.name}: {note}; `backfill dry-run JOB` tells")
+    if not found.whole and not found.notes:
+        session.say(f"{job.name}: of the records after them only a full read can tell: `backfill dry-run JOB`")
+    return ExitCode.REJECTS if bad else ExitCode.DELIVERED
+
+
+def verdict(found: Checked, bad: int) -> str:
+    """What is to be said of a job in a few words."""
+    if found.counts is None:
+        return f"nothing wrong ({found.notes[0]})" if found.notes else "nothing wrong"
+    records = "its" if found.whole else "the first"
+    judged = f"{records} {counted(found.counts.read, 'record', 'records')}"
+    if bad:
+        return f"of {judged}, {counted(bad, 'is', 'are')} unreadable or a rejected call"
+    return f"nothing wrong with {judged}"
+
+
+def sample_text(job: Job, found: Checked) -> list[str]:
+    """The problems of the sample, some of each code."""
+    from dataclasses import replace
+
+    from backfill.report import sample_lines, with_lines
+    from backfill.rules import CODES
+
+    if not found.problems:
+        return []
+    places = {file.name: near(file.path) for file in found.files}
+    lined = with_lines(found.samples, job, found.files)
+    shown = [replace(one, file=places.get(one.file, one.file)) for one in lined]
+    return sample_lines(shown, found.problems, {code: (rule.title, rule.hint) for code, rule in CODES.items()}, "")

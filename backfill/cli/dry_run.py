@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,11 +57,12 @@ def command(
 
     Stage and prepare the job as a run would, to the very ids and bytes, and send nothing.
     """  # noqa: D205, D301, D415
-    from backfill.cli.checking import refuse_unfit
+    from backfill.cli.handler import tell_notice
     from backfill.cli.interrupts import interruptible
     from backfill.cli.running import Delivery, told
     from backfill.cli.settings import TargetOptions, load_jobs, rehearsal_target, state_folder
     from backfill.pipeline import Gate, Options, Rehearsal, dry_run
+    from backfill.pipeline.checking import refuse_unfit
     from backfill.report import Subject
 
     (loaded,) = load_jobs([job])
@@ -69,7 +71,7 @@ def command(
     left_out = told_apart(target, chosen) if only_new else None
     delivery = Delivery(session, Options(), yes=True, output=output, progress=not no_progress)
     state = state_folder(session, state_dir, job)
-    refuse_unfit(session, [loaded])
+    refuse_unfit([loaded], partial(tell_notice, session))
     return interruptible(
         session,
         lambda interrupts: told(

@@ -16,7 +16,7 @@ from backfill import __version__
 from backfill.cli.here import near
 from backfill.cli.session import Session
 from backfill.disk import disk_stop
-from backfill.errors import BackfillError, ExitCode, JobError
+from backfill.errors import BackfillError, ExitCode, Fault, JobError
 
 #: Named in a crash report: the packages whose versions change behaviour.
 PACKAGES = ("polars", "polars-hash", "duckdb", "httpx", "pydantic", "isal", "numpy", "adbc-driver-sqlite", "click")
@@ -86,6 +86,13 @@ def explain(session: Session, error: BackfillError) -> None:
         session.say(text, level, exit_code=int(error.exit_code))
     if error.hint:
         session.say(f"Hint: {error.hint}", level)
+
+
+def tell_notice(session: Session, notice: Fault) -> None:
+    """Say what is no fault of a job file, but looks like a slip."""
+    session.say(f"Warning: {replace(notice, file=near(notice.file))}", "warning")
+    if notice.hint:
+        session.say(f"    Hint: {notice.hint}", "warning")
 
 
 def report_crash(session: Session, error: BaseException) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,17 +39,18 @@ def command(
 
     No more of the source is read than is shown, but where it has a query: that may need all of it.
     """  # noqa: D205, D301, D415
-    from backfill.cli.checking import refuse_unfit
+    from backfill.cli.handler import tell_notice
     from backfill.cli.interrupts import interruptible
     from backfill.cli.running import staging_around
     from backfill.cli.settings import TargetOptions, load_jobs, rehearsal_target
     from backfill.pipeline import preview_job
+    from backfill.pipeline.checking import refuse_unfit
     from backfill.pipeline.sampling import needs_all
     from backfill.report import preview_text
 
     (loaded,) = load_jobs([job])
     chosen = rehearsal_target(session, TargetOptions(target or "", targets, endpoint), job.parent)
-    refuse_unfit(session, [loaded])
+    refuse_unfit([loaded], partial(tell_notice, session))
     if needs_all(loaded):
         session.say("The source is read whole: its query may need all of it.")
     found = interruptible(

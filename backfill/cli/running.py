@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from backfill.cli import settings
-from backfill.cli.checking import refuse_unfit, refuse_unstated_integrations
 from backfill.cli.confirm import ask, refuse_without_terminal
-from backfill.cli.handler import explain
+from backfill.cli.handler import explain, tell_notice
 from backfill.cli.here import near
 from backfill.cli.interrupts import Interrupts
 from backfill.cli.options import DeliveryOptions
@@ -21,6 +21,7 @@ from backfill.errors import BackfillError, ExitCode, InterruptedRunError, worst
 from backfill.job.models import Job
 from backfill.ledger import RunRecord
 from backfill.pipeline import Confirmation, Gate, Options, RunEnd, Surroundings, Work
+from backfill.pipeline.checking import refuse_unfit
 from backfill.records import Decision
 from backfill.report import Subject, failure_json
 from backfill.state import RunFolder, StateFolder
@@ -75,10 +76,10 @@ def deliver_all(
         UsageError: The target is wrong, or it is live and nobody could confirm.
     """
     targets = [settings.chosen_target(target, Path(job.path).parent) for job in jobs]
-    if any(one.live for one in targets):
+    live = any(one.live for one in targets)
+    if live:
         refuse_without_terminal(yes=delivery.yes)
-        refuse_unstated_integrations(jobs)
-    refuse_unfit(delivery.session, jobs)
+    refuse_unfit(jobs, partial(tell_notice, delivery.session), live=live)
     codes: list[ExitCode] = []
     for job, one in zip(jobs, targets, strict=True):
         folder = settings.state_folder(delivery.session, state, Path(job.path))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backfill.cli.session import Session
-from backfill.errors import Fault, JobError, UsageError
+from backfill.errors import JobError, UsageError, joined
 
 if TYPE_CHECKING:
     from backfill.job.models import Job
@@ -68,16 +68,6 @@ def load_jobs(paths: Sequence[Path]) -> list[Job]:
                 hint="the name is the run's and part of every message id: give each job its own",
             )
     return jobs
-
-
-def joined(errors: Sequence[JobError]) -> JobError:
-    """The one error that stands for several, with every fault."""
-    if len(errors) == 1:
-        return errors[0]
-    faults: list[Fault] = []
-    for error in errors:
-        faults += error.faults or (Fault("", 0, 0, "", error.message, error.hint),)
-    return JobError(f"{len(errors)} job files are wrong: nothing was run", tuple(faults))
 
 
 def target_name(option: str | None, *, wanted: bool) -> str:

@@ -22,7 +22,7 @@ from backfill.disk import PRIVATE_FOLDER, fill_in_place, make_folder, sync_folde
 from backfill.errors import ExitCode, LedgerError, LockedError
 from backfill.identity import SANDBOX_SCOPE
 from backfill.job.models import Job
-from backfill.ledger import Ledger, RunRecord
+from backfill.ledger import Counts, Ledger, RunRecord
 from backfill.limits import SEGMENT, Limits
 from backfill.pipeline.beginning import delivered_before, new_record
 from backfill.pipeline.drift import fingerprint_now, fingerprint_then, intake_of
@@ -63,28 +63,34 @@ def dry_run(rehearsal: Rehearsal) -> RunEnd:
         InterruptedRunError: A signal came.
     """
     began = time.monotonic()
-    job, around = rehearsal.job, rehearsal.around
     with rehearsing(rehearsal) as (folder, now):
+        counts = weighed(rehearsal, folder, now)
         record = rehearsal_record(rehearsal, folder, now)
-        with Ledger.create(folder.ledger, record) as ledger:
-            snapshot = staged(job, ledger, folder, now.files, around, limit=rehearsal.limit)
-            prepared(
-                job,
-                snapshot,
-                ledger,
-                Weighing(folder.spool),
-                folder,
-                around,
-                id_scope=rehearsal.id_scope,
-                limits=rehearsal.limits,
-                delivered=delivered_by_runs(rehearsal, record),
-            )
-            counts = ledger.reader.counts()
         gate = rehearsal.max_rejects
         error = gate.error(counts, folder.run_id, dry=True) if gate else None
         code = ExitCode.REJECTS if counts.rejected + counts.unreadable else ExitCode.DELIVERED
         seconds = time.monotonic() - began
         return RunEnd(record, folder, ExitCode(error.exit_code) if error else code, seconds, error=error, prepared=True)
+
+
+def weighed(rehearsal: Rehearsal, folder: RunFolder, now: Fingerprint) -> Counts:
+    """Stage the source, unless a snapshot is there, and prepare it, only weighing; raises as `dry_run` does."""
+    job, around = rehearsal.job, rehearsal.around
+    record = rehearsal_record(rehearsal, folder, now)
+    with Ledger.create(folder.ledger, record) as ledger:
+        snapshot = staged(job, ledger, folder, now.files, around, limit=rehearsal.limit)
+        prepared(
+            job,
+            snapshot,
+            ledger,
+            Weighing(folder.spool),
+            folder,
+            around,
+            id_scope=rehearsal.id_scope,
+            limits=rehearsal.limits,
+            delivered=delivered_by_runs(rehearsal, record),
+        )
+        return ledger.reader.counts()
 
 
 def delivered_by_runs(rehearsal: Rehearsal, record: RunRecord) -> ArchiveReader | None:

@@ -35,7 +35,7 @@ def sample_lines(
         samples: Problems in source order.
         counts: How often each code was found altogether.
         titles: Code -> (title, hint), as the rules have it.
-        run_id: Whose problems they are.
+        run_id: Whose problems they are; empty where no run has them.
     """
     by_code: dict[str, list[Problem]] = {}
     for problem in samples:
@@ -49,7 +49,7 @@ def sample_lines(
         lines += [f"    {problem_line(problem)}" for problem in shown]
         if counts[code] > len(shown) and shown:
             sent = all(problem.severity is Severity.WARNING for problem in shown)
-            rest = "" if sent else f": `backfill rejects {run_id}` lists them"
+            rest = "" if sent or not run_id else f": `backfill rejects {run_id}` lists them"
             lines.append(f"    and {counts[code] - len(shown):,} more{rest}")
         hint = next((problem.hint for problem in shown if problem.hint), hint)
         if hint:

@@ -21,6 +21,7 @@ from backfill.records import FILE_COLUMN, INTERNAL_PREFIX, RECORD_COLUMN, Column
 from backfill.sources.attempts import attempt
 from backfill.sources.casts import cast_of, seen_by_sql
 from backfill.sources.engine import Engine, literal, quoted
+from backfill.sources.schema import AbsentColumns
 from backfill.sources.sqltext import PREFIX, check_expression
 from backfill.sources.storage import is_converted, kind_of, stored, zone_of
 from backfill.sources.syntax import enclosed, makes_json, parse
@@ -117,7 +118,7 @@ def refuse_absent(job: Job, names: Sequence[str]) -> None:
     known = set(names)
     unknown = [name for name in job.source.columns if name not in known]
     if unknown:
-        raise JobError(f"source.columns.{unknown[0]}: the source has no such column", hint=f"it has {', '.join(names)}")
+        raise AbsentColumns(unknown, names)
 
 
 def text_columns(engine: Engine, job: Job, names: Sequence[str]) -> tuple[SourceColumn, ...]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from backfill.errors import JobError
 from backfill.records import Column
 
 
@@ -21,6 +23,16 @@ class SqlFault:
     def hint(self) -> str:
         """`did you mean ...?`, or nothing."""
         return f"did you mean {' or '.join(self.candidates)}?" if self.candidates else ""
+
+
+class AbsentColumns(JobError):  # noqa: N818 (it says what is found, as a fault does)
+    """Columns are declared that the source does not have."""
+
+    def __init__(self, absent: Sequence[str], there: Sequence[str]) -> None:
+        super().__init__(
+            f"source.columns.{absent[0]}: the source has no such column", hint=f"it has {', '.join(there)}"
+        )
+        self.absent = tuple(absent)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,192 @@
+"""Is a job fit to run: its columns and SQL against its source's schema, then a sample of rows by a run's own code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from backfill.errors import Fault, JobError, SourceError, joined
+from backfill.job import check_columns, fault_at, fingerprint, notices, positions
+from backfill.job.models import Job
+from backfill.ledger import Counts, LedgerReader
+from backfill.pipeline.fingerprint import Fingerprint
+from backfill.pipeline.rehearsal import Rehearsal, weighed
+from backfill.pipeline.sampling import needs_all, sample, sample_folder
+from backfill.records import Problem, Snapshot, SourceFile
+from backfill.sources import AbsentColumns, Schema, inspect
+from backfill.sources.intake import STANDARD_INPUT
+from backfill.state import RunFolder
+
+#: So many records are judged before a full read judges them all.
+SAMPLE_ROWS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What a look at a job's source found out, where it found no fault."""
+
+    counts: Counts | None = None  # of the sample; None where none was judged
+    problems: Mapping[str, int] | None = None
+    samples: tuple[Problem, ...] = ()
+    files: tuple[SourceFile, ...] = ()
+    whole: bool = False  # the sample is all there is
+    notes: tuple[str, ...] = ()  # what only a full read can tell
+
+
+def refuse_unfit(jobs: Sequence[Job], notice: Callable[[Fault], None], *, live: bool = False) -> None:
+    """Check every job against the schema of its source; no row is judged. What looks like a slip goes to `notice`.
+
+    A source that cannot be read is left to the run of its own job. What standard input holds is not known before it is
+    read. A `live` run also wants each call to say which destinations it may reach.
+
+    Raises:
+        JobError: With every fault of every job.
+    """
+    errors = []
+    for job in jobs:
+        try:
+            faults = unstated_integrations(job) if live else []
+            if STANDARD_INPUT not in job.source.path:
+                looked = schema_of(job)
+                faults += faults_of(job, looked)
+                for slip in [*slips_of(job, looked), *([] if live else unstated_integrations(job))]:
+                    notice(slip)
+        except SourceError:
+            continue
+        except JobError as error:
+            errors.append(error)
+            continue
+        if faults:
+            errors.append(unfit(job, faults))
+    if errors:
+        raise joined(errors)
+
+
+def unfit(job: Job, faults: Sequence[Fault]) -> JobError:
+    """The error of a job with these faults."""
+    return JobError(
+        f"{Path(job.path).name} does not fit its source", tuple(sorted(faults, key=lambda one: (one.line, one.column)))
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """A source's schema, and the declared columns that it does not have."""
+
+    schema: Schema
+    absent: tuple[tuple[str, str, str], ...]  # path, message, hint
+
+
+def schema_of(job: Job) -> Looked:
+    """The source's columns.
+
+    A declared column that is not there must not hide every other fault: the source is looked at again without it.
+
+    Raises:
+        SourceError: The source cannot be read.
+        JobError: The job does not fit it otherwise.
+    """
+    absent: list[tuple[str, str, str]] = []
+    while True:
+        try:
+            return Looked(inspect(job), tuple(absent))
+        except AbsentColumns as error:
+            message = error.message.partition(": ")[2]
+            absent += [(f"source.columns.{name}", message, error.hint) for name in error.absent]
+            columns = {key: spec for key, spec in job.source.columns.items() if key not in error.absent}
+            job = job.model_copy(update={"source": job.source.model_copy(update={"columns": columns})})
+
+
+def faults_of(job: Job, looked: Looked, *, complete: bool | None = None) -> list[Fault]:
+    """Every fault of the job against its source's schema, in the order of the file; `complete` overrides the schema's.
+
+    Raises:
+        JobError: The job file cannot be read any more.
+    """
+    where = positions(Path(job.path))
+    schema = looked.schema
+    faults = check_columns(job, schema.columns, where, complete=schema.complete if complete is None else complete)
+    known = {fault.path for fault in faults}
+    faults += [where.fault(path, message, hint) for path, message, hint in looked.absent if path not in known]
+    faults += [where.fault(fault.path, fault.message, fault.hint, offset=fault.offset) for fault in schema.faults]
+    return sorted(dict.fromkeys(faults), key=lambda fault: (fault.line, fault.column))
+
+
+def slips_of(job: Job, looked: Looked) -> list[Fault]:
+    """What is no fault of the job, but looks like a slip."""
+    return notices(job, looked.schema.columns, positions(Path(job.path)))
+
+
+def unstated_integrations(job: Job) -> list[Fault]:
+    """A fault for each call that does not say which destinations it may reach.
+
+    Without `integrations`, Segment forwards history to every destination that is switched on.
+    """
+    return [
+        fault_at(
+            Path(job.path),
+            f"calls[{place}]",
+            "`integrations` is not stated: a live run would reach every destination of the source",
+            "say which: `integrations: {All: false}` for none but Segment's own storage",
+        )
+        for place, call in enumerate(job.calls)
+        if call.integrations is None
+    ]
+
+
+def check_job(rehearsal: Rehearsal, notice: Callable[[Fault], None]) -> Checked:
+    """Judge a job by its source's schema, then its first records by the code of a dry run; nothing of it is kept.
+
+    Raises:
+        JobError: The job does not fit its source.
+        SourceError: The source cannot be read.
+        InterruptedRunError: A signal came.
+    """
+    job = rehearsal.job
+    if STANDARD_INPUT in job.source.path:
+        return Checked(notes=("columns and SQL are not checked: standard input",))
+    looked = schema_of(job)
+    faults = faults_of(job, looked)
+    for slip in [*slips_of(job, looked), *unstated_integrations(job)]:
+        notice(slip)
+    if faults:
+        raise unfit(job, faults)
+    if needs_all(job):
+        return Checked(notes=("no row is judged, as its query may need all of them",))
+    with sample_folder() as folder:
+        return judged(rehearsal, looked, folder)
+
+
+def judged(rehearsal: Rehearsal, looked: Looked, folder: Path) -> Checked:
+    """The first records judged; raises as `check_job` does."""
+    job = rehearsal.job
+    late = [] if looked.schema.complete else faults_of(job, looked, complete=True)
+    try:
+        snapshot = sample(job, folder, SAMPLE_ROWS, rehearsal.around)
+    except JobError as error:
+        if not late:
+            raise
+        return Checked(notes=(f"of the first records: {error.message}",))
+    whole = looked.schema.complete and snapshot.read < SAMPLE_ROWS
+    if late:
+        return Checked(notes=tuple(f"not among the first records: {fault.path}: {fault.message}" for fault in late))
+    return replace(weigh(rehearsal, snapshot, folder), whole=whole)
+
+
+def weigh(rehearsal: Rehearsal, snapshot: Snapshot, folder: Path) -> Checked:
+    """What a dry run makes of a sample that was staged."""
+    job = rehearsal.job
+    run = RunFolder(folder / "run")
+    run.make()
+    place = snapshot.parts[0].path.parent if snapshot.parts and not snapshot.in_place else None
+    staged = place or next(folder.glob("snapshot-*"))
+    staged.rename(run.snapshot)
+    now = Fingerprint(fingerprint(job), job.raw, snapshot.files)
+    counts = weighed(replace(rehearsal, limit=SAMPLE_ROWS), run, now)
+    with LedgerReader(run.ledger) as reader:
+        problems: dict[str, int] = {}
+        for (code, _), count in reader.problems().items():
+            problems[code] = problems.get(code, 0) + count
+        samples = tuple(reader.samples())
+    return Checked(counts, problems, samples, snapshot.files)
