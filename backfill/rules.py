@@ -70,6 +70,8 @@ _TABLE: Final = (
     ("BF120", "id whose last digits are lost", _E, True,
      "a spreadsheet rounded it, as in 1.23457E+15: export the column as text from where it came"),
     ("BF121", "id with blanks at its ends", _W, True, "trim it where it is exported, or in SQL: trim(...)"),
+    ("BF122", "id that differs from another one only in case, or in blanks at its ends", _W, True,
+     "they are two users: write them alike where they are exported, or in SQL, by lower(trim(...))"),
     ("BF123", "object or array where a single value is wanted", _E, False, "take a single value out of it in SQL"),
     ("BF130", "an SQL expression fails on the row", _E, False,
      "guard it, for example with TRY_CAST, nullif or CASE WHEN, or `on_bad: omit`"),

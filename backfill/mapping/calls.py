@@ -44,6 +44,15 @@ class Suspect:
 
 
 @dataclass(frozen=True, slots=True)
+class IdText:
+    """The text of one of a call's ids: its field, the text, the column that problems name."""
+
+    name: str
+    text: pl.Expr
+    column: str
+
+
+@dataclass(frozen=True, slots=True)
 class CompiledCall:
     """One call of a job, bound to a snapshot's columns.
 
@@ -65,6 +74,8 @@ class CompiledCall:
     timestamp: pl.Expr  # UTC instant
     members: Node  # the call after type and messageId
     content: Node | None  # the same without context.library; only for CONTENT
+    ids: tuple[IdText, ...]  # that come from the row
+    alike: Severity | None  # of ids equal but for case or blanks, which all rows together show; None: not asked
 
 
 def grouped(columns: Iterable[pl.Expr]) -> tuple[tuple[pl.Expr, ...], ...]:

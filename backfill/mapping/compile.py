@@ -10,16 +10,16 @@ import polars as pl
 
 from backfill import encode
 from backfill.identity import namespace
-from backfill.job.models import Call, ColumnValue, Job, ListValue, ObjectSpec, ObjectValue, Value
+from backfill.job.models import Call, ColumnValue, ConstantValue, Job, ListValue, ObjectSpec, ObjectValue, Value
 from backfill.limits import GROUP_ID_CHARACTERS, MESSAGE_ID_CHARACTERS
-from backfill.mapping.calls import Check, CompiledCall, Key, grouped
+from backfill.mapping.calls import Check, CompiledCall, IdText, Key, grouped
 from backfill.mapping.cells import Binder
 from backfill.mapping.ids import check_id
 from backfill.mapping.objects import bind_object, bind_value, check_size
 from backfill.mapping.template import Cell, Node, certain, constant
 from backfill.mapping.times import bind_timestamp
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, Kind, Snapshot
-from backfill.rules import MONEY_PROPERTIES
+from backfill.rules import MONEY_PROPERTIES, severity
 from backfill.timestamps import iso_milliseconds
 
 _IDS = ("userId", "anonymousId", "groupId", "previousId")
@@ -60,7 +60,7 @@ def _compile(binder: Binder, call: Call, index: int, space: str, library_version
     instant = bind_timestamp(binder, call.timestamp, now)
     top = Node()
     top.put(("timestamp",), certain('"', iso_milliseconds(instant), '"'))
-    _ids(binder, call, top)
+    ids = _ids(binder, call, top)
     _names(binder, call, top)
     _objects(binder, call, top)
     context = bind_object(binder, call.context, _used(call))
@@ -86,6 +86,8 @@ def _compile(binder: Binder, call: Call, index: int, space: str, library_version
         timestamp=instant,
         members=members,
         content=content,
+        ids=ids,
+        alike=severity("BF122", dict(binder.job.rules)),
     )
 
 
@@ -123,8 +125,9 @@ def _check_where(binder: Binder) -> None:
         binder.failed(failed, binder.job.where or "where")
 
 
-def _ids(binder: Binder, call: Call, top: Node) -> None:
-    """The ids as text, and the checks that keep strangers apart."""
+def _ids(binder: Binder, call: Call, top: Node) -> tuple[IdText, ...]:
+    """The ids as text, and the checks that keep strangers apart; returns those that are not the same in every row."""
+    found: list[IdText] = []
     present: list[pl.Expr] = []
     needed = {"group": ("groupId", "BF104"), "alias": ("previousId", "BF106")}.get(call.type)
     for name in _IDS:
@@ -139,6 +142,8 @@ def _ids(binder: Binder, call: Call, top: Node) -> None:
         missing = text.is_null() | (text == "") if required else text == ""
         binder.check(missing_code, cell.column, missing, text)
         check_id(binder, name, cell)
+        if not isinstance(value, ConstantValue):
+            found.append(IdText(name, text, cell.column))
         if name == "groupId":
             binder.check("BF104", cell.column, text.str.len_chars() > GROUP_ID_CHARACTERS, text)
         if name in ("userId", "anonymousId"):
@@ -147,6 +152,7 @@ def _ids(binder: Binder, call: Call, top: Node) -> None:
         fields = [getattr(call, name).column for name in _IDS[:2] if isinstance(getattr(call, name), ColumnValue)]
         nobody = ~pl.any_horizontal(present) if present else pl.lit(value=True)
         binder.check("BF101", ", ".join(fields), nobody, pl.lit(""))
+    return tuple(found)
 
 
 def _names(binder: Binder, call: Call, top: Node) -> None:

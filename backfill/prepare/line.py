@@ -8,13 +8,16 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
+
 from backfill.job.models import Job
 from backfill.limits import Limits
 from backfill.mapping import compile_job
 from backfill.mapping.calls import Key
 from backfill.prepare.frames import SHARD_ROWS, Frames
 from backfill.prepare.schema import snapshot_schema
-from backfill.prepare.shard import Canary, Line, key_hashes, prepare_shard, replay_shard
+from backfill.prepare.shard import Canary, Line, id_texts, key_hashes, prepare_shard, replay_shard
+from backfill.prepare.spellings import Spellings, with_spellings
 from backfill.records import ShardPlan, ShardSink, Snapshot
 from backfill.repeats import Arbiter, Collector, DeliveredIds, Turns
 
@@ -70,7 +73,7 @@ def prepare(
         delivered=delivered,
     )
     with ThreadPoolExecutor(max(1, workers), thread_name_prefix="prepare") as pool:
-        line = _with_arbiter(line, pool, work_folder)
+        line = _with_spellings(_with_arbiter(line, pool, work_folder), pool)
         # Told and let go: a history in no order has all its days in each plan, so many plans would be much.
         for plan in _in_order(line, pool, done, ahead=max(1, workers) + 1):
             if plan.shard not in done:
@@ -92,6 +95,32 @@ def _with_arbiter(line: Line, pool: ThreadPoolExecutor, work_folder: Path) -> Li
     if not len(candidates):
         return line
     return replace(line, arbiter=Arbiter(candidates, work_folder / "arbiter"))
+
+
+def _with_spellings(line: Line, pool: ThreadPoolExecutor) -> Line:
+    """The line with a check of ids that are spelt in several ways; as it is where none is, or nobody asks."""
+    if all(call.alike is None for call in line.calls):
+        return line
+    found = Spellings()
+    _over_ids(line, pool, found.note)
+    if not found.settle():
+        return line
+    _over_ids(line, pool, found.compare)
+    several = found.several()
+    return replace(line, calls=tuple(with_spellings(call, several) for call in line.calls))
+
+
+def _over_ids(line: Line, pool: ThreadPoolExecutor, take: Callable[[str, pl.Series], None]) -> None:
+    """Hand over every id of the job, frame by frame, each with the name of its field."""
+
+    def walk(start: int) -> None:
+        if line.cancelled():
+            raise InterruptedError
+        for name, texts in id_texts(line, start, min(start + KEY_ROWS, line.frames.rows)):
+            take(name, texts)
+
+    for future in [pool.submit(walk, start) for start in range(0, line.frames.rows, KEY_ROWS)]:
+        future.result()
 
 
 def _in_order(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
 
@@ -100,6 +100,19 @@ def key_hashes(line: Line, start: int, stop: int) -> Hashes:
             hashed = derive(frame, derived).select(pl.col(ROW_COLUMN), expression.alias("hash"))
             found.append(hashed["hash"].drop_nulls().to_numpy())
     return np.concatenate(found) if found else np.empty(0, np.uint64)
+
+
+def id_texts(line: Line, start: int, stop: int) -> Iterator[tuple[str, pl.Series]]:
+    """Every id of some rows, frame by frame, with the name of its field; the same expression is read once."""
+    read: list[tuple[str, pl.Expr]] = []
+    for call in line.calls:
+        for each in call.ids:
+            if any(name == each.name and text.meta.eq(each.text) for name, text in read):
+                continue
+            read.append((each.name, each.text))
+            columns, derived = needed(call, each.text)
+            for frame in line.frames.walk_rows(start, stop, columns):
+                yield each.name, derive(frame, derived).select(each.text.alias("id")).to_series()
 
 
 def needed(call: CompiledCall, expression: pl.Expr) -> tuple[list[str], tuple[tuple[pl.Expr, ...], ...]]:

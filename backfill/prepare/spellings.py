@@ -1,0 +1,114 @@
+"""Ids that are equal but for case or blanks at their ends: two users for Segment, and one person more often than not.
+
+Two passes over the ids, both of bounded memory. The first collects hashes of the lower-case, trimmed form of ids that
+are not written so: of most sources none. The second looks which of these forms are spelt in more than one way. Where
+more than MOST forms are to be looked at, those of the lowest hashes are, a fair sample; what is told of them is exact.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from backfill.mapping import Check, CompiledCall
+from backfill.mapping.calls import IdText
+from backfill.repeats import Hashes, among
+
+#: Forms that are looked at: 40 MB with what is known of each.
+MOST: Final = 1_250_000
+#: One space of ids for each field, whichever call has it.
+_SPACES: Final = {"userId": 1, "anonymousId": 2, "groupId": 3, "previousId": 4}
+_CODE: Final = "BF122"
+
+
+class Spellings:
+    """What is known of the ids of a job. `note` and `compare` are thread-safe; `settle` stands between the passes."""
+
+    def __init__(self, *, most: int = MOST) -> None:
+        self._most = most
+        self._lock = threading.Lock()
+        self._forms: Hashes = np.empty(0, np.uint64)
+        self._held: list[Hashes] = []
+        self._low: Hashes = self._forms
+        self._high: Hashes = self._forms
+
+    def note(self, name: str, texts: pl.Series) -> None:
+        """The first pass: take the forms of those ids that are not written in their form."""
+        if not _may_vary(texts):
+            return
+        ids = texts.drop_nulls().unique().to_frame("id").filter(pl.col("id") != form(pl.col("id")))
+        found = ids.select(form_hash(name, pl.col("id"))).to_series().to_numpy()
+        with self._lock:
+            self._held.append(found)
+            if sum(map(len, self._held)) > self._most:
+                self._merge()
+
+    def settle(self) -> bool:
+        """End the first pass; whether there is anything to look at."""
+        self._merge()
+        self._low = np.full(len(self._forms), np.iinfo(np.uint64).max, np.uint64)
+        self._high = np.zeros(len(self._forms), np.uint64)
+        return bool(len(self._forms))
+
+    def compare(self, name: str, texts: pl.Series) -> None:
+        """The second pass: note how the forms looked at are spelt."""
+        frame = texts.drop_nulls().unique().to_frame("id")
+        forms = frame.select(form_hash(name, pl.col("id"))).to_series().to_numpy()
+        known = among(forms, self._forms)
+        if not known.any():
+            return
+        spelt = frame.filter(pl.Series(known)).select(pl.col("id").hash(seed=0)).to_series().to_numpy()
+        places = np.searchsorted(self._forms, forms[known])
+        with self._lock:
+            np.minimum.at(self._low, places, spelt)
+            np.maximum.at(self._high, places, spelt)
+
+    def several(self) -> Hashes:
+        """The forms that are spelt in more than one way, sorted."""
+        found: Hashes = self._forms[self._low < self._high]
+        return found
+
+    def _merge(self) -> None:
+        self._forms = np.unique(np.concatenate([self._forms, *self._held]))[: self._most]
+        self._held.clear()
+
+
+def form(text: pl.Expr) -> pl.Expr:
+    """The text in lower case, without blanks at its ends."""
+    return text.str.strip_chars().str.to_lowercase()
+
+
+def form_hash(name: str, text: pl.Expr) -> pl.Expr:
+    """A 64-bit hash of the form of an id in that field; compared within one process only."""
+    return form(text).hash(seed=_SPACES[name])
+
+
+def _may_vary(texts: pl.Series) -> bool:
+    """Whether a text may differ from its form: asked of the bytes of all, since few ids of machines do."""
+    content = texts.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest()).buffers()[2]
+    if not content:
+        return False
+    characters = np.frombuffer(content, np.uint8)
+    upper = (characters - np.uint8(ord("A"))) < np.uint8(26)
+    return bool(upper.any() or characters.max() > ord("~") or characters.min() <= ord(" "))
+
+
+def with_spellings(call: CompiledCall, several: Hashes) -> CompiledCall:
+    """The call with a check of each id: whether its form is spelt in several ways."""
+    severity = call.alike
+    if severity is None or not len(several):
+        return call
+
+    def check(each: IdText) -> Check:
+        mask = form_hash(each.name, each.text).map_batches(is_among, return_dtype=pl.Boolean, is_elementwise=True)
+        mask = (mask & each.text.is_not_null()).fill_null(value=False)
+        return Check(_CODE, severity, each.column, mask if call.made is None else mask & call.made, each.text)
+
+    def is_among(hashes: pl.Series) -> pl.Series:
+        return pl.Series(hashes.name, among(hashes.fill_null(0).to_numpy(), several))
+
+    return replace(call, checks=(*call.checks, *map(check, call.ids)))
