@@ -186,7 +186,7 @@ def _after_gap(wall: pl.Expr, zone: str) -> pl.Expr:
         table = {wall: first_instant_after(wall, ZoneInfo(zone)) for wall in gaps.to_list()}
         return series.replace_strict(list(table), list(table.values()), default=None, return_dtype=series.dtype)
 
-    return inside.map_batches(resolve, is_elementwise=True)
+    return inside.map_batches(resolve, return_dtype=pl.self_dtype(), is_elementwise=True)
 
 
 def first_instant_after(wall: datetime, zone: ZoneInfo) -> datetime:
