@@ -78,3 +78,62 @@ def test_preview_leaves_nothing(project: Project, monkeypatch: pytest.MonkeyPatc
     assert backfill("preview", project.people(5)).code == 0
     assert not project.state.exists()
     assert list(scratch.iterdir()) == []
+
+
+NDJSON_JOB = """version: 1
+name: late
+source: {path: rows.ndjson, columns: {late: number, total: number}}
+where: day IS NOT NULL
+defaults: {userId: user, timestamp: {column: day, format: iso8601}, integrations: {All: false}}
+calls:
+  - type: track
+    message_key: [id]
+    event: {value: Order Completed}
+    properties: {x: totl, y: total, z: late, w: {sql: "unheard::INTEGER + 1"}}
+"""
+ROW = '{"id":"%d","user":"u%d","day":"2023-01-02T03:04:05Z","total":1}\n'
+
+
+@pytest.mark.parametrize("late", [True, False])
+def test_columns_that_no_record_of_the_sample_has(project: Project, *, late: bool) -> None:
+    """They may come after it, so they are no fault; but they are told, with how many records were looked at."""
+    job = project.folder / "late.yaml"
+    job.write_text(NDJSON_JOB)
+    with (project.folder / "rows.ndjson").open("w") as file:
+        file.writelines(ROW % (row, row) for row in range(100_000))
+        file.write(ROW.replace("}", ',"totl":1,"late":2,"unheard":3}') % (1, 1) if late else "")
+    assert backfill("preview", job, "-n", "1").code == (0 if late else 2)
+    result = backfill("check", job)
+    assert result.code == 0, result.err
+    told = " ".join(result.err.split())
+    for path in ("source.columns.late", "calls[0].properties.x", "calls[0].properties.z"):
+        assert f"{path}: column" in told
+    assert '"unheard" not found' in told
+    assert told.count("not in the first ") == 4
+    assert 'did you mean "total"?' in told
+    assert "properties.y" not in told
+
+
+def test_columns_that_no_record_has(project: Project) -> None:
+    """A source that was looked at whole lacks what it lacks."""
+    job = project.folder / "late.yaml"
+    job.write_text(NDJSON_JOB)
+    (project.folder / "rows.ndjson").write_text(ROW % (1, 1))
+    result = backfill("check", job)
+    assert result.code == 2
+    assert result.err.count("the source has no column") == 3
+    assert "not in the first" not in result.err
+
+
+def test_preview_of_ndjson_looks_on(project: Project) -> None:
+    """Past the beginning that tells the columns, where `where` wants it, and in files of few records."""
+    job = project.folder / "late.yaml"
+    job.write_text(
+        NDJSON_JOB.replace('{x: totl, y: total, z: late, w: {sql: "unheard::INTEGER + 1"}}', "{y: total}")
+        .replace("day IS NOT NULL", "id = '99999'")
+        .replace("late: number, ", "")
+    )
+    with (project.folder / "rows.ndjson").open("w") as file:
+        file.writelines(ROW % (row, row) for row in range(100_000))
+    result = backfill("preview", job, "-n", "1")
+    assert "record 100,000" in result.out, result.err

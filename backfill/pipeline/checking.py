@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from backfill.errors import Fault, JobError, SourceError, joined
+from backfill.errors import Fault, JobError, SourceError, counted, joined
 from backfill.job import check_columns, fault_at, fingerprint, notices, positions
 from backfill.job.models import Job
 from backfill.ledger import Counts, LedgerReader
@@ -115,7 +115,23 @@ def faults_of(job: Job, looked: Looked, *, complete: bool | None = None) -> list
 
 def slips_of(job: Job, looked: Looked) -> list[Fault]:
     """What is no fault of the job, but looks like a slip."""
-    return notices(job, looked.schema.columns, positions(Path(job.path)))
+    return [*notices(job, looked.schema.columns, positions(Path(job.path))), *unseen(job, looked.schema)]
+
+
+def unseen(job: Job, schema: Schema) -> list[Fault]:
+    """What no record has of the sample that tells the columns' names: it may come after it, or be a slip."""
+    if schema.complete or not schema.records:
+        return []
+    where = positions(Path(job.path))
+    sampled = [column for column in schema.columns if column.name not in schema.assumed]
+    known = set(check_columns(job, schema.columns, where, complete=False))
+    missing = [fault for fault in check_columns(job, sampled, where) if fault not in known] if sampled else []
+    missing += [where.fault(fault.path, fault.message, fault.hint, offset=fault.offset) for fault in schema.doubts]
+    where_not = f"not in the first {counted(schema.records, 'record', 'records')}; no more were looked at"
+    return [
+        replace(fault, message=f"{fault.message.replace('the source has no column', 'column')}: {where_not}")
+        for fault in missing
+    ]
 
 
 def unstated_integrations(job: Job) -> list[Fault]:
@@ -161,6 +177,8 @@ def check_job(rehearsal: Rehearsal, notice: Callable[[Fault], None]) -> Checked:
 def judged(rehearsal: Rehearsal, looked: Looked, folder: Path) -> Checked:
     """The first records judged; raises as `check_job` does."""
     job = rehearsal.job
+    if unseen(job, looked.schema):
+        return Checked(notes=("no row is judged, as what the first ones lack may come later",))
     late = [] if looked.schema.complete else faults_of(job, looked, complete=True)
     try:
         snapshot = sample(job, folder, SAMPLE_ROWS, rehearsal.around)

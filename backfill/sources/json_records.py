@@ -38,9 +38,11 @@ class Head:
 
     @classmethod
     def of(cls, files: Sequence[SourceFile]) -> Head:
-        """The beginnings of all files, or of HEAD_FILES of them, the first and the last among them."""
+        """The beginnings of all files, or of HEAD_FILES of them: the first ones, and as many from all over the rest."""
         count = min(len(files), HEAD_FILES)
-        chosen = frozenset(round(place * (len(files) - 1) / max(count - 1, 1)) for place in range(count))
+        first = count // 2
+        step = (len(files) - 1 - first) / max(count - 1 - first, 1)
+        chosen = frozenset([*range(first), *(round(first + step * place) for place in range(count - first))])
         return cls(chosen, min(HEAD_BYTES, max(HEAD_BYTES_OF_ALL // count, 2**18)), cut=count < len(files))
 
 

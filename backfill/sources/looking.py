@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from backfill.errors import JobError
 from backfill.job.models import Job
 from backfill.records import SourceFile
 from backfill.sources.binding import sql_faults
@@ -15,7 +16,7 @@ from backfill.sources.engine import Engine, open_engine, quoted
 from backfill.sources.formats import one_format
 from backfill.sources.layout import SourceColumn, binding_scope, empty_relation, lay_out, refuse_absent, text_columns
 from backfill.sources.partitioned import with_partition_columns
-from backfill.sources.schema import Schema
+from backfill.sources.schema import Schema, SqlFault
 
 
 def look(job: Job, files: Sequence[SourceFile], further: Mapping[str, SourceFile]) -> Schema:
@@ -26,56 +27,74 @@ def look(job: Job, files: Sequence[SourceFile], further: Mapping[str, SourceFile
         open_engine(Path(folder), paths, timezone=job.source.timezone) as engine,
     ):
         kind = one_format(job, files)
-        columns, complete = _source_columns(engine, job, kind, files)
+        seen = _source_columns(engine, job, kind, files)
         if kind != "sqlite":
-            columns = with_partition_columns(columns, job, files)
-            refuse_absent(job, [column.name for column in columns])
+            seen = replace(seen, columns=with_partition_columns(seen.columns, job, files))
+            refuse_absent(job, [column.name for column in seen.columns])
         if job.source.query is None or kind == "sqlite":
-            return _bound(engine, job, columns, complete=complete)
-        return _look_at_query(engine, job, columns, further)
+            return _bound(engine, job, seen)
+        return _look_at_query(engine, job, seen, further)
 
 
-def _look_at_query(
-    engine: Engine, job: Job, columns: Sequence[SourceColumn], further: Mapping[str, SourceFile]
-) -> Schema:
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """The columns of the source's rows; for the rest see Schema."""
+
+    columns: tuple[SourceColumn, ...]
+    complete: bool = True
+    records: int = 0
+    assumed: frozenset[str] = frozenset()
+
+
+def _look_at_query(engine: Engine, job: Job, seen: _Seen, further: Mapping[str, SourceFile]) -> Schema:
     from backfill.sources.stage_query import has_decimals, input_job, query_columns, query_reads, undeclared
 
-    names = ", ".join(quoted(column.name) for column in columns)
-    engine.run(f"CREATE VIEW source AS SELECT {names} FROM {binding_scope(job, columns)}")
+    names = ", ".join(quoted(column.name) for column in seen.columns)
+    engine.run(f"CREATE VIEW source AS SELECT {names} FROM {binding_scope(job, seen.columns)}")
     for name, file in further.items():
         alone = input_job(job, file)
-        inputs, _ = _source_columns(engine, alone, one_format(alone, [file]), [file])
+        inputs = _source_columns(engine, alone, one_format(alone, [file]), [file]).columns
         engine.run(f"CREATE VIEW {quoted(name)} AS SELECT * FROM {empty_relation(inputs)}")
-    query_reads(engine, job, columns)
-    return _bound(engine, undeclared(job), query_columns(engine, job), trimmed=has_decimals(job))
+    try:
+        query_reads(engine, job, seen.columns)
+        columns = query_columns(engine, job)
+    except JobError as error:
+        if seen.complete or not _is_absence(error.message):
+            raise
+        doubt = SqlFault("source.query", job.source.query or "", None, error.message.removeprefix("source.query: "))
+        return Schema((), (), complete=False, records=seen.records, assumed=seen.assumed, doubts=(doubt,))
+    return _bound(engine, undeclared(job), _Seen(columns), trimmed=has_decimals(job))
 
 
-def _bound(
-    engine: Engine, job: Job, columns: Sequence[SourceColumn], *, complete: bool = True, trimmed: bool = False
-) -> Schema:
-    if not columns:  # of a database's query that gave no row yet
-        return Schema((), complete=complete)
-    faults = sql_faults(engine, job, columns)
-    wrong = bool(faults)
-    if not complete:  # what the sample lacks may come after it; staging, which sees all, will say if it does not
-        faults = tuple(fault for fault in faults if "not found" not in fault.message)
-    if wrong:
+def _is_absence(message: str) -> bool:
+    """DuckDB says that a name is not there."""
+    return "not found" in message
+
+
+def _bound(engine: Engine, job: Job, seen: _Seen, *, trimmed: bool = False) -> Schema:
+    if not seen.columns:  # of a database's query that gave no row yet
+        return Schema((), complete=seen.complete)
+    faults = sql_faults(engine, job, seen.columns)
+    if faults:
         job = job.model_copy(update={"where": None, "calls": ()})
-    laid_out = lay_out(engine, job, columns, trimmed=trimmed).columns
-    return Schema(tuple(replace(column, failed=None) for column in laid_out), faults, complete)  # no row was asked yet
+    doubts: tuple[SqlFault, ...] = ()
+    if not seen.complete:  # what the sample lacks may come after it; staging, which sees all, will say if it does not
+        doubts = tuple(fault for fault in faults if _is_absence(fault.message))
+        faults = tuple(fault for fault in faults if fault not in doubts)
+    laid_out = lay_out(engine, job, seen.columns, trimmed=trimmed).columns
+    columns = tuple(replace(column, failed=None) for column in laid_out)  # no row was asked yet
+    return Schema(columns, faults, seen.complete, seen.records, seen.assumed, doubts)
 
 
-def _source_columns(
-    engine: Engine, job: Job, kind: str, files: Sequence[SourceFile]
-) -> tuple[tuple[SourceColumn, ...], bool]:
-    """The columns of the source's rows, before any query but a database's, and whether those are all.
+def _source_columns(engine: Engine, job: Job, kind: str, files: Sequence[SourceFile]) -> _Seen:
+    """The columns of the source's rows, before any query but a database's.
 
     Each format's reader is imported here.
     """
     if kind == "parquet":
         from backfill.sources import parquet
 
-        return parquet.parquet_reader(engine, job, files).columns, True
+        return _Seen(parquet.parquet_reader(engine, job, files).columns)
     if kind == "sqlite":
         from backfill.sources import database
         from backfill.sources.stage_database import database_columns, own_query
@@ -86,12 +105,12 @@ def _source_columns(
         if not complete:  # of what is all NULL so far nothing is known
             held = dict(result.columns)
             columns = tuple(column for column in columns if held[column.name] != "null")
-        return columns, complete
+        return _Seen(columns, complete)
     if kind == "ndjson":
         from backfill.sources.ndjson import NdjsonReader
 
         reader = NdjsonReader(engine, job, files, unwatched, sampled=True)
-        return reader.columns, reader.complete
+        return _Seen(reader.columns, reader.complete, reader.seen, reader.assumed)
     from backfill.sources.csv_reader import header_names
 
-    return text_columns(engine, job, header_names(files, job, kind)), True
+    return _Seen(text_columns(engine, job, header_names(files, job, kind)))

@@ -124,6 +124,7 @@ class NdjsonReader:
             if not (found.kinds or self.complete or sampled):
                 found, self.complete = all_found(files, watch), True
         self.seen = found.records
+        self.assumed = self._assumed(found)
         self.columns, self.forms = self._columns(found)
 
     def batches(self, unreadable: UnreadableSink) -> Iterator[pa.RecordBatch]:
@@ -175,14 +176,18 @@ class NdjsonReader:
         """The columns with their types, and the form of each."""
         if not found.kinds:
             raise nothing_read(self.files, self.job, found)
-        names = found.names
-        if self.sampled and not self.complete:  # a declared key may come first after the beginnings
-            folders = {one.name for one in with_partition_columns((), self.job, self.files)}
-            names = tuple(dict.fromkeys([*names, *(name for name in self.job.source.columns if name not in folders)]))
+        names = (*found.names, *sorted(self.assumed, key=list(self.job.source.columns).index))
         check_names(names)
         specs = declared(self.job, names)
         made = [self._column(name, found.kinds.get(name, 0), specs.get(name)) for name in names]
         return tuple(one for one, _ in made), tuple(form for _, form in made)
+
+    def _assumed(self, found: Found) -> frozenset[str]:
+        """Declared columns that the beginnings do not have, where no more is read: they may come later."""
+        if self.complete or not self.sampled:
+            return frozenset()
+        folders = {one.name for one in with_partition_columns((), self.job, self.files)}
+        return frozenset(self.job.source.columns.keys() - found.kinds.keys() - folders)
 
     def _column(self, name: str, held: int, spec: ColumnSpec | None) -> tuple[SourceColumn, Form]:
         """One column, by the kinds of values it holds and its declared type (None for text)."""

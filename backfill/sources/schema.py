@@ -42,3 +42,6 @@ class Schema:
     columns: tuple[Column, ...]
     faults: tuple[SqlFault, ...] = ()
     complete: bool = True  # False: made of a sample, so there may be more columns
+    records: int = 0  # in that sample, where it is the columns' names that are known by it
+    assumed: frozenset[str] = frozenset()  # declared columns that no record of the sample has
+    doubts: tuple[SqlFault, ...] = ()  # SQL over what no record of the sample has
