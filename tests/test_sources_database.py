@@ -192,8 +192,9 @@ def test_a_journal_that_is_kept_for_later(shop: Path) -> None:
     assert of(shop, "SELECT id FROM t").snapshot.rows == 3001
     writer.execute("UPDATE t SET late = 'x'")  # in the writer's memory alone
     assert of(shop, "SELECT id FROM t WHERE late = 'x'").snapshot.rows == 0
+    writer.rollback()
     writer.execute("PRAGMA cache_size = 2")
-    writer.execute("UPDATE t SET late = 'y'")
+    writer.execute("UPDATE t SET late = hex(randomblob(50))")  # partly in the file
     with pytest.raises(SourceError, match="in use"):
         of(shop, "SELECT id FROM t")
     writer.close()
