@@ -217,3 +217,26 @@ def test_two_jobs_of_one_name(project: Project) -> None:
     one, two = project.people(3, name="one"), project.people(3, name="two")
     two.write_text(two.read_text(encoding="utf-8").replace("name: two", "name: one"), encoding="utf-8")
     assert backfill("run", one, two, "--target", "sandbox").code == 2
+
+
+@pytest.mark.parametrize("verb", ["check", "preview", "dry-run", "run"])
+@pytest.mark.parametrize("name", ["data.csv", "data.csv.gz", "shop.db", "book.XLSX"])
+def test_data_in_place_of_a_job_file(tmp_path: Path, verb: str, name: str) -> None:
+    """Data is not read as YAML: what a job file is is said."""
+    (tmp_path / name).write_bytes(b"id,at\n\x00\x1f")
+    result = backfill(verb, tmp_path / name, *(["--target", "sandbox"] if verb == "run" else []))
+    assert result.code == 2
+    assert f"{name} is data by its name" in result.err
+    assert "source: {path: ...}" in result.err
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [("statsu", "did you mean status?"), ("dry_run", "did you mean dry-run?"), ("frob", "there are check, preview"),
+     ("job.yaml", "`backfill run job.yaml`")],
+)  # fmt: skip
+def test_a_mistyped_verb(word: str, told: str) -> None:
+    """What was meant is said."""
+    result = backfill(word)
+    assert result.code == 2
+    assert told in result.err

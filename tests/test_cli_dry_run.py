@@ -76,3 +76,27 @@ def test_standard_input(project: Project) -> None:
     project.rows(301)
     assert piped()["calls"]["delivered"] == 301  # type: ignore[index]
     assert not [path for path in project.state.rglob("stdin") if path.is_file()]
+
+
+def test_dry_run_of_a_folder(project: Project) -> None:
+    """A folder and several jobs are rehearsed one after the other, with their sum; as JSON an object each."""
+    for name in ("one", "two"):
+        project.people(20, bad=[3], name=name)
+    text = backfill("dry-run", project.folder)
+    assert text.code == 3
+    assert text.out.count("DRY RUN") == 2
+    assert "TOTAL of 2 jobs\n  rows      40 read, 40 mapped\n  calls     40 planned, 2 rejected, 38 pending" in text.out
+    assert text.err.count("Message ids are those of the sandbox") == 1
+    objects = backfill("dry-run", project.folder, "--output", "json").objects
+    assert [one["job"] for one in objects] == ["one", "two"]
+
+
+def test_total_of_several_runs(project: Project) -> None:
+    """Runs of several jobs end with their sum; a job that could not be run is not hidden by it."""
+    for name in ("one", "two"):
+        project.people(20, name=name)
+    (project.folder / "two.csv").unlink()
+    result = backfill("run", project.folder, "--target", "sandbox")
+    assert result.code == 9
+    assert "TOTAL of 1 of 2 jobs\n  rows      20 read, 20 mapped\n  calls     20 planned, 20 delivered" in result.out
+    assert "TOTAL" not in backfill("run", project.folder / "one.yaml", "--target", "sandbox").out

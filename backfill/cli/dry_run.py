@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +10,6 @@ from typing import TYPE_CHECKING
 import click
 
 from backfill.cli.options import (
-    JOB,
     gate_option,
     output_option,
     progress_option,
@@ -20,11 +20,18 @@ from backfill.cli.options import (
 from backfill.cli.session import Session
 
 if TYPE_CHECKING:
+    from backfill.cli.interrupts import Interrupts
+    from backfill.cli.running import Delivery
+    from backfill.errors import ExitCode
+    from backfill.job.models import Job
+    from backfill.pipeline import Rehearsal, Surroundings
     from backfill.targets import Target
 
 
 @click.command("dry-run", short_help="Every row, every problem, the plan; nothing sent.")
-@click.argument("job", type=JOB)
+@click.argument(
+    "jobs", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path), metavar="JOB [JOB...|DIR]"
+)
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N rows that `where` lets through.")
 @click.option(
     "--only-new",
@@ -40,7 +47,7 @@ if TYPE_CHECKING:
 def command(
     session: Session,
     *,
-    job: Path,
+    jobs: tuple[Path, ...],
     limit: int | None,
     only_new: bool,
     target: str | None,
@@ -54,36 +61,57 @@ def command(
     """\b
     backfill dry-run jobs/01-users.yaml
     backfill dry-run jobs/01-users.yaml --target segment --max-rejects 0.5%
+    backfill dry-run jobs
 
-    Stage and prepare the job as a run would, to the very ids and bytes, and send nothing.
+    Stage and prepare the jobs as a run would, to the very ids and bytes, and send nothing.
     """  # noqa: D205, D301, D415
     from backfill.cli.handler import tell_notice
     from backfill.cli.interrupts import interruptible
-    from backfill.cli.running import Delivery, told
-    from backfill.cli.settings import TargetOptions, load_jobs, rehearsal_target, state_folder
-    from backfill.pipeline import Gate, Options, Rehearsal, dry_run
+    from backfill.cli.running import Delivery, one_by_one
+    from backfill.cli.settings import TargetOptions, job_paths, load_jobs, rehearsal_target
+    from backfill.pipeline import Gate, Options, Rehearsal
     from backfill.pipeline.checking import refuse_unfit
-    from backfill.report import Subject
 
-    (loaded,) = load_jobs([job])
+    loaded = load_jobs(job_paths(jobs))
     gate = Gate.parse(max_rejects) if max_rejects else None
-    chosen = rehearsal_target(session, TargetOptions(target or "", targets, endpoint), job.parent)
-    left_out = told_apart(target, chosen) if only_new else None
+    places = {Path(job.path).parent: TargetOptions(target or "", targets, endpoint) for job in loaded}
+    chosen = {folder: rehearsal_target(session, options, folder) for folder, options in places.items()}
+    left_out = {folder: told_apart(target, one) if only_new else None for folder, one in chosen.items()}
     delivery = Delivery(session, Options(), yes=True, output=output, progress=not no_progress)
-    state = state_folder(session, state_dir, job)
-    refuse_unfit([loaded], partial(tell_notice, session))
+    refuse_unfit(loaded, partial(tell_notice, session))
+
+    def plan(job: Job, around: Surroundings) -> Rehearsal:
+        folder = Path(job.path).parent
+        there = chosen[folder]
+        return Rehearsal(job, around, there.name, there.id_scope, there.limits, limit, gate, left_out[folder])
+
     return interruptible(
         session,
-        lambda interrupts: told(
-            delivery,
-            interrupts,
-            lambda around: dry_run(
-                Rehearsal(loaded, around, chosen.name, chosen.id_scope, chosen.limits, limit, gate, left_out)
-            ),
-            state,
-            Subject("", loaded.name, chosen.name, live=False),
-            dry=True,
+        lambda interrupts: one_by_one(
+            delivery, loaded, state_dir, interrupts, lambda job, state: rehearse(delivery, job, state, interrupts, plan)
         ),
+    )
+
+
+def rehearse(
+    delivery: Delivery,
+    job: Job,
+    state: Path,
+    interrupts: Interrupts,
+    plan: Callable[[Job, Surroundings], Rehearsal],
+) -> ExitCode:
+    """Dry-run one job, show what it found, and return its exit code."""
+    from backfill.cli.running import told
+    from backfill.pipeline import Surroundings, dry_run
+    from backfill.report import Subject
+
+    return told(
+        delivery,
+        interrupts,
+        lambda around: dry_run(plan(job, around)),
+        state,
+        Subject("", job.name, plan(job, Surroundings(state)).target_name, live=False),
+        dry=True,
     )
 
 

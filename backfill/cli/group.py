@@ -62,8 +62,8 @@ def meant(word: str) -> str:
     """What may have been meant by a word that stands in the place of a verb."""
     if word.endswith((".yaml", ".yml")):
         return f"say what to do with the job, `backfill check {word}` or `backfill run {word}`"
-    close = get_close_matches(word.lower().replace("_", "-"), VERBS, n=2)
-    return f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(VERBS)}"
+    close = get_close_matches(word.lower().replace("_", "-"), VERBS, n=1)
+    return f"did you mean {close[0]}?" if close else f"there are {', '.join(VERBS)}"
 
 
 @click.group(

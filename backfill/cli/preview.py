@@ -42,13 +42,13 @@ def command(
     from backfill.cli.handler import tell_notice
     from backfill.cli.interrupts import interruptible
     from backfill.cli.running import staging_around
-    from backfill.cli.settings import TargetOptions, load_jobs, rehearsal_target
+    from backfill.cli.settings import TargetOptions, job_paths, load_jobs, rehearsal_target
     from backfill.pipeline import preview_job
     from backfill.pipeline.checking import refuse_unfit
     from backfill.pipeline.sampling import needs_all
     from backfill.report import preview_text
 
-    (loaded,) = load_jobs([job])
+    (loaded,) = load_jobs(job_paths([job]))
     chosen = rehearsal_target(session, TargetOptions(target or "", targets, endpoint), job.parent)
     refuse_unfit([loaded], partial(tell_notice, session))
     if needs_all(loaded):

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from backfill.cli.session import Session
+from backfill.escape import escaped
 
 if TYPE_CHECKING:
     from tqdm import tqdm  # type: ignore[import-untyped]  # it has no types
@@ -15,13 +16,20 @@ if TYPE_CHECKING:
 #: A bar is drawn at most this often, in seconds.
 REDRAW_SECONDS = 0.2
 MEGABYTE = 1_000_000
+#: So much of a job's name is shown.
+NAME_CHARACTERS = 24
+#: tqdm's fields; counts are whole, as they are everywhere else.
+FORM = "{desc}: {percentage:3.0f}%|{bar}| {n:,.0f}/{total:,.0f} {unit} [{elapsed}<{remaining}{postfix}]"
+FORM_OF_UNKNOWN = "{desc}: {n:,.0f} {unit} [{elapsed}{postfix}]"
 
 
 class Bars:
     """The pipeline's progress, drawn with tqdm on stderr: how much, calls/s, MB/s, time left."""
 
-    def __init__(self, session: Session, *, shown: bool) -> None:
+    def __init__(self, session: Session, *, shown: bool, name: str = "") -> None:
+        """Bars of the job of that name, where it is given."""
         self.session = session
+        self.name = escaped(name if len(name) <= NAME_CHARACTERS else f"{name[: NAME_CHARACTERS - 1]}…")
         self.shown = shown and sys.stderr.isatty() and not (session.json_logs or session.quiet)
         self.bar: tqdm | None = None
         self.began = 0.0
@@ -35,10 +43,10 @@ class Bars:
 
         self.began = time.monotonic()
         self.bar = tqdm(
-            desc=f"{step:<8}",
+            desc=f"{self.name} {step:<8}".lstrip(),
             total=total,
-            unit=f" {unit}",
-            unit_scale=True,
+            unit=unit,
+            bar_format=FORM_OF_UNKNOWN if total is None else FORM,
             mininterval=REDRAW_SECONDS,
             file=sys.stderr,
             dynamic_ncols=True,
@@ -52,7 +60,8 @@ class Bars:
         if bar is None:
             return
         elapsed = max(time.monotonic() - self.began, 1e-9)
-        bar.set_postfix_str(f"{size / MEGABYTE / elapsed:.1f} MB/s", refresh=False)
+        speed = f"{done / elapsed:,.0f} {bar.unit}/s, " if bar.unit != "B" else ""
+        bar.set_postfix_str(f"{speed}{size / MEGABYTE / elapsed:.1f} MB/s", refresh=False)
         bar.update(done - bar.n)
 
     def end(self) -> None:

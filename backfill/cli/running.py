@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -19,13 +19,26 @@ from backfill.cli.session import Session
 from backfill.cli.showing import show_end
 from backfill.errors import BackfillError, ExitCode, InterruptedRunError, worst
 from backfill.job.models import Job
-from backfill.ledger import RunRecord
+from backfill.ledger import Counts, RunRecord
 from backfill.pipeline import Confirmation, Gate, Options, RunEnd, Surroundings, Work
 from backfill.pipeline.checking import refuse_unfit
 from backfill.records import Decision
-from backfill.report import Subject, failure_json
+from backfill.report import Subject, failure_json, total_text
 from backfill.state import RunFolder, StateFolder
 from backfill.targets import Target, parse_rate
+
+
+@dataclass(slots=True)
+class Several:
+    """The jobs of one command line: how many there are, and what became of those that ended."""
+
+    jobs: int = 1
+    begun: int = 0
+    ended: list[Counts] = field(default_factory=list)
+
+    def name(self, job: str) -> str:
+        """The job's name as its bars have it; of several with which of them it is."""
+        return job if self.jobs == 1 else f"{self.begun}/{self.jobs} {job}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +50,7 @@ class Delivery:
     yes: bool
     output: str
     progress: bool
+    several: Several = field(default_factory=Several)
 
 
 def run_options(
@@ -80,12 +94,32 @@ def deliver_all(
     if live:
         refuse_without_terminal(yes=delivery.yes)
     refuse_unfit(jobs, partial(tell_notice, delivery.session), live=live)
+    target_of = {job.path: one for job, one in zip(jobs, targets, strict=True)}
+
+    def one(job: Job, folder: Path) -> ExitCode:
+        return deliver_one(delivery, job, target_of[job.path], folder, interrupts)
+
+    return one_by_one(delivery, jobs, state, interrupts, one)
+
+
+def one_by_one(
+    delivery: Delivery,
+    jobs: Sequence[Job],
+    state: Path | None,
+    interrupts: Interrupts,
+    one: Callable[[Job, Path], ExitCode],
+) -> ExitCode:
+    """Do `one` with each job and its state directory, then tell the total of several; returns their one exit code."""
+    delivery.several.jobs = len(jobs)
     codes: list[ExitCode] = []
-    for job, one in zip(jobs, targets, strict=True):
-        folder = settings.state_folder(delivery.session, state, Path(job.path))
-        codes.append(deliver_one(delivery, job, one, folder, interrupts))
+    for job in jobs:
+        delivery.several.begun += 1
+        delivery.session.here.job = near(job.path)
+        codes.append(one(job, settings.state_folder(delivery.session, state, Path(job.path))))
         if interrupts.stop.is_set():
             break
+    if len(jobs) > 1 and delivery.output == "text":
+        delivery.session.data(total_text(len(jobs), delivery.several.ended))
     return worst(codes)
 
 
@@ -93,7 +127,6 @@ def deliver_one(delivery: Delivery, job: Job, target: Target, state: Path, inter
     """Run one job, show how it ended, and return its exit code."""
     from backfill.pipeline import run_job
 
-    delivery.session.here.job = near(job.path)
     folder = StateFolder(state).find(job.name, target.kind, target.identity, job.generation)
     return told(
         delivery,
@@ -131,7 +164,7 @@ def told(
     """Do the work with progress bars, then show how it ended or why it could not; returns its exit code."""
     session = delivery.session
     session.here.run_id = subject.run_id
-    with Bars(session, shown=delivery.progress) as bars:
+    with Bars(session, shown=delivery.progress, name=delivery.several.name(subject.job)) as bars:
         try:
             end = work(surroundings(delivery, state, interrupts, bars))
         except BackfillError as error:
@@ -140,7 +173,9 @@ def told(
             if delivery.output == "json":
                 session.record(failure_json(subject, error))
             return interrupts.exit_code if isinstance(error, InterruptedRunError) else ExitCode(error.exit_code)
-    return show_end(session, end, output=delivery.output, interrupted=interrupts.exit_code, dry=dry)
+    code, counts = show_end(session, end, output=delivery.output, interrupted=interrupts.exit_code, dry=dry)
+    delivery.several.ended.append(counts)
+    return code
 
 
 def surroundings(delivery: Delivery, state: Path, interrupts: Interrupts, bars: Bars) -> Surroundings:

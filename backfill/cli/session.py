@@ -33,6 +33,7 @@ class Session:
     level: int = logging.INFO  # messages below it are not shown; INFO is a plain run, WARNING is -q
     json_logs: bool = False
     here: Here = field(default_factory=Here)
+    said: set[str] = field(default_factory=set)  # by `say_once`
     #: How a line reaches the terminal while a progress bar is on it.
     writer: Callable[[str], None] | None = field(default=None)
 
@@ -51,6 +52,12 @@ class Session:
             self._write(escaped(json.dumps(entry | fields, ensure_ascii=False, default=str)))
         else:
             self._write(self.laid_out(escaped(told, lines=lines), level))
+
+    def say_once(self, text: str) -> None:
+        """Say what is the same of several jobs, the first time."""
+        if text not in self.said:
+            self.said.add(text)
+            self.say(text)
 
     def tell_made(self, folder: Path) -> None:
         """Say where runs are kept, once: when the place is made."""

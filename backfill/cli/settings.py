@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from backfill.cli.here import near
 from backfill.cli.session import Session
 from backfill.errors import JobError, UsageError, joined
 
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
     from backfill.targets import Target
 
 SUFFIXES = (".yaml", ".yml")
+#: Suffixes of files that are given in place of their job file.
+DATA = (
+    *(".csv", ".tsv", ".tab", ".parquet", ".pq", ".ndjson", ".jsonl", ".gz", ".zst", ".zip"),
+    *(".db", ".sqlite", ".sqlite3", ".xls", ".xlsx"),
+)
 
 
 def job_paths(named: Sequence[Path]) -> list[Path]:
@@ -28,6 +34,7 @@ def job_paths(named: Sequence[Path]) -> list[Path]:
     paths: list[Path] = []
     for path in named:
         if not path.is_dir():
+            refuse_data(path)
             paths.append(path)
             continue
         inside = [one for one in path.iterdir() if one.suffix in SUFFIXES and one.name != "targets.yaml"]
@@ -38,6 +45,15 @@ def job_paths(named: Sequence[Path]) -> list[Path]:
     if twice:
         raise UsageError(f"{min(twice)} is named twice")
     return paths
+
+
+def refuse_data(path: Path) -> None:
+    """Raise UsageError where a file is data by its name, and no job file."""
+    if path.suffix.lower() in DATA:
+        raise UsageError(
+            f"{near(path)} is data by its name, and no job file",
+            hint="a job file is YAML: it names the data as `source: {path: ...}` and says which calls its rows become",
+        )
 
 
 def load_jobs(paths: Sequence[Path]) -> list[Job]:
@@ -133,7 +149,7 @@ def rehearsal_target(session: Session, options: TargetOptions, start: Path) -> T
         need_key=False,
     )
     if not target.ids_are_live:
-        session.say("Message ids are those of the sandbox: a live run's need its target and write key.")
+        session.say_once("Message ids are those of the sandbox: a live run's need its target and write key.")
     return target
 
 

@@ -12,7 +12,7 @@ from backfill.cli.runs import places_of
 from backfill.cli.session import Session
 from backfill.disk import PRIVATE_FILE
 from backfill.errors import ExitCode, InterruptedRunError, counted
-from backfill.ledger import LedgerReader, RunRecord
+from backfill.ledger import Counts, LedgerReader, RunRecord
 from backfill.pipeline import RunEnd, refused_batches
 from backfill.report import (
     Summary,
@@ -40,8 +40,10 @@ LOOK_SEGMENT = (
 LOOK_ELSEWHERE = "Received is what the target answered; whether it kept the calls can only be seen there."
 
 
-def show_end(session: Session, end: RunEnd, *, output: str, interrupted: ExitCode, dry: bool = False) -> ExitCode:
-    """Show how a run ended; returns its exit code, which is UNEXPECTED where its ledger does not add up.
+def show_end(
+    session: Session, end: RunEnd, *, output: str, interrupted: ExitCode, dry: bool = False
+) -> tuple[ExitCode, Counts]:
+    """Show how a run ended; returns its exit code, UNEXPECTED where its ledger does not add up, and its counts.
 
     Args:
         session: Where it is said.
@@ -76,9 +78,8 @@ def show_end(session: Session, end: RunEnd, *, output: str, interrupted: ExitCod
     faults = summary.counts.faults()
     for fault in faults:
         session.say(f"The ledger does not add up: {fault}", "error")
-    if faults:
-        return ExitCode.UNEXPECTED
-    return interrupted if isinstance(end.error, InterruptedRunError) else end.exit_code
+    code = interrupted if isinstance(end.error, InterruptedRunError) else end.exit_code
+    return ExitCode.UNEXPECTED if faults else code, counts
 
 
 def look_for(record: RunRecord) -> str:

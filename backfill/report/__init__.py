@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         standing_text,
     )
     from backfill.report.samples import problem_line, sample_lines
-    from backfill.report.summary import Subject, Summary, by_code, duration_text, failure_json, summary_text
+    from backfill.report.summary import Subject, Summary, by_code, duration_text, failure_json, summary_text, total_text
     from backfill.report.whereabouts import whereabouts_json, whereabouts_text
 
 __all__ = [
@@ -52,6 +52,7 @@ __all__ = [
     "standing_json",
     "standing_text",
     "summary_text",
+    "total_text",
     "whereabouts_json",
     "whereabouts_text",
     "with_line_column",
@@ -77,7 +78,7 @@ __getattr__ = lazily(
             "standing_text",
         ),
         "samples": ("problem_line", "sample_lines"),
-        "summary": ("Subject", "Summary", "by_code", "duration_text", "failure_json", "summary_text"),
+        "summary": ("Subject", "Summary", "by_code", "duration_text", "failure_json", "summary_text", "total_text"),
         "whereabouts": ("whereabouts_json", "whereabouts_text"),
     },
 )

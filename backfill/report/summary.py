@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -145,6 +145,14 @@ def summary_text(summary: Summary) -> str:
     if summary.status.state is RunState.STOPPED and summary.status.detail:
         lines.append(f"  ended     {summary.status.detail}")
     return "\n".join(lines)
+
+
+def total_text(jobs: int, ended: Sequence[Counts]) -> str:
+    """The sums over several jobs, of which some may have ended without counts."""
+    rows = [(name, sum(getattr(one, name) for one in ended)) for name in ROWS]
+    calls = [(name.replace("_", " "), sum(getattr(one, name) for one in ended)) for name in CALLS]
+    told = f"{jobs:,} jobs" if len(ended) == jobs else f"{len(ended):,} of {jobs:,} jobs"
+    return "\n".join([f"TOTAL of {told}", f"  rows      {counts_text(rows)}", f"  calls     {counts_text(calls)}"])
 
 
 def by_code(problems: Mapping[tuple[str, str], int]) -> dict[str, int]:
