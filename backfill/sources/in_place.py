@@ -72,12 +72,10 @@ def in_place(job: Job, files: Sequence[SourceFile]) -> InPlace | None:
     if computes(job) or source.columns or source.query or partitioned(job, files) or not _are_parquet(job, files):
         return None
     footers = _footers(files)
-    columns = _columns(footers[0].schema) if footers else ()
-    if not columns or not _usable(job, columns) or not read_alike(files, columns):
+    columns = _columns(footers.schema) if footers else ()
+    if footers is None or not columns or not _usable(job, columns) or not read_alike(files, columns):
         return None
-    from backfill.sources.parquet_file import batch_rows
-
-    return InPlace(columns, tuple(footer.num_rows for footer in footers), min(map(batch_rows, footers)))
+    return InPlace(columns, tuple(footers.rows), footers.batch_rows)
 
 
 def is_sound(found: InPlace, files: Sequence[SourceFile], watch: Watch, sample: int | None = None) -> bool:
@@ -163,28 +161,41 @@ def _usable(job: Job, columns: Sequence[Column]) -> bool:
     return good and not any(name in texts for name, _ in job.time_columns())
 
 
-def _footers(files: Sequence[SourceFile]) -> list[Any]:
-    """What pyarrow reads of each file; none where one is damaged, unlike the first, or has large row groups."""
+@dataclass(slots=True)
+class _Footers:
+    """What the files' footers say together: one of them is of 25 KB, and there may be ten thousand."""
+
+    schema: Any
+    rows: list[int]
+    batch_rows: int
+
+
+def _footers(files: Sequence[SourceFile]) -> _Footers | None:
+    """What pyarrow reads of each file; None where one is damaged, unlike the first, or has large row groups."""
     # Of no use to other sources, and without stubs.
     from pyarrow import ArrowException  # type: ignore[import-untyped]
     from pyarrow.parquet import read_metadata  # type: ignore[import-untyped]
 
-    footers: list[Any] = []
+    from backfill.sources.parquet_file import batch_rows
+
+    footers: _Footers | None = None
     for file in files:
         try:
             with Path(file.path).open("rb") as content:
                 footer = read_metadata(content)
         except (OSError, ArrowException):
-            return []
+            return None
         groups = [footer.row_group(place) for place in range(footer.num_row_groups)]
         plain = all(
             _ENCODINGS.issuperset(group.column(at).encodings) for group in groups for at in range(group.num_columns)
         )
         small = all(are_small(group.num_rows, group.total_byte_size) for group in groups)
         whole = sum(group.num_rows for group in groups) == footer.num_rows
-        if not plain or not small or not whole or (footers and not footer.schema.equals(footers[0].schema)):
-            return []
-        footers.append(footer)
+        footers = footers or _Footers(footer.schema, [], batch_rows(footer))
+        if not plain or not small or not whole or not footer.schema.equals(footers.schema):
+            return None
+        footers.rows.append(footer.num_rows)
+        footers.batch_rows = min(footers.batch_rows, batch_rows(footer))
     return footers
 
 

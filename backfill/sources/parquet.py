@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -174,9 +174,17 @@ def parquet_reader(
         SourceError: a file is damaged, or the files' columns differ.
         JobError: a column is declared that holds no text.
     """
-    footers = tuple(read_footer(file) for file in files)
+    footers = tuple(_alike(read_footer(file) for file in files))
     fields = united(job, [(file.name, footer.fields) for file, footer in zip(files, footers, strict=True)])
     return ParquetReader(tuple(files), footers, fields, source_columns(engine, job, fields), advance)
+
+
+def _alike(footers: Iterable[Footer]) -> Iterator[Footer]:
+    """The footers, those with the first one's fields sharing them: there may be ten thousand."""
+    first: Footer | None = None
+    for footer in footers:
+        first = first or footer
+        yield replace(footer, fields=first.fields) if footer.fields == first.fields else footer
 
 
 def source_columns(engine: Engine, job: Job, fields: dict[str, Field]) -> tuple[SourceColumn, ...]:
