@@ -94,7 +94,7 @@ def staged(job: Job, folder: Path, **options: Any) -> Staged:
 
 def read(snapshot: Snapshot) -> Staged:
     """The snapshot with its rows, what holds of every snapshot checked."""
-    frame = pl.concat([pl.read_parquet(part.path) for part in snapshot.parts])
+    frame = pl.concat([pl.read_parquet(part.path, glob=False, hive_partitioning=False) for part in snapshot.parts])
     assert snapshot.read == snapshot.filtered + snapshot.unreadable + snapshot.rows
     assert len(frame) == snapshot.rows
     assert set(frame.columns) == {column.name for column in snapshot.columns}

@@ -7,6 +7,7 @@ import gzip
 import json
 import lzma
 import os
+import re
 import socket
 import struct
 import subprocess
@@ -19,14 +20,17 @@ from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 
+import polars as pl
 import pytest
 import zstandard
 
-from backfill.errors import BackfillError, JobError, SourceError
-from backfill.sources import inspect, locate, resolve
+import backfill as package
+from backfill.errors import BackfillError, InterruptedRunError, JobError, SourceError
+from backfill.sources import inspect, locate, resolve, stage, while_unchanged
 from backfill.sources.checksum import plain_pieces
 from backfill.sources.unpacking import PIECE
-from tests.projects import JOB, Project, backfill
+from tests.projects import JOB, Project
+from tests.projects import backfill as run_program
 from tests.sourcing import job_over, staged
 
 ROWS = b"x\n1\n"
@@ -458,6 +462,114 @@ def test_every_verb_says_the_same(tmp_path: Path, verb: str) -> None:
     (tmp_path / "link.csv").symlink_to("nothing")
     for name in (*sources, "pipe.csv", "link.csv", "absent.csv"):
         more = ["--target", "sandbox"] if verb == "run" else []
-        result = backfill(verb, project(tmp_path, name), *more)
+        result = run_program(verb, project(tmp_path, name), *more)
         assert result.code == 9, result.err
         assert name in result.err
+
+
+AWKWARD = "a[1]*{b,c}? x=1 'q' é"
+
+
+@pytest.mark.parametrize("query", [None, "SELECT source.*, u.n FROM source LEFT JOIN u USING (id)"])
+def test_a_project_in_an_awkward_folder(tmp_path: Path, query: str | None) -> None:
+    """However the folders above are called, all steps find their own files, and no column comes of that."""
+    folder = tmp_path / AWKWARD / "y=2"
+    folder.mkdir(parents=True)
+    (folder / "a.csv").write_text("id,at\n1,2024-01-01\n2,2024-01-02T03:04:05Z\n3\n", encoding="utf-8")
+    (folder / "u.ndjson").write_text('{"id":"1","n":"five"}\n', encoding="utf-8")
+    text = f"""
+version: 1
+name: awkward
+source:
+  path: "*.csv"
+  timezone: UTC
+  columns: {{at: {{type: timestamp, format: iso8601}}}}
+{f"  query: {query}" if query else ""}
+{"  files: {u: u.ndjson}" if query else ""}
+where: id <> '9'
+calls:
+  - type: identify
+    message_key: [id]
+    userId: id
+    timestamp: at
+    traits: {{"*": {{}}}}
+    integrations: {{All: false}}
+"""
+    (folder / "job.yaml").write_text(text, encoding="utf-8")
+    for verb in ("check", "preview", "dry-run"):
+        assert run_program(verb, folder / "job.yaml").code in (0, 3), verb
+    result = run_program("run", folder / "job.yaml", "--target", "sandbox", "--output", "json")
+    assert result.code == 3, result.err
+    assert result.object["rows"] == {"read": 3, "filtered": 0, "unreadable": 1, "mapped": 2}
+    assert result.object["calls"]["delivered"] == 2
+    assert run_program("rejects", folder / "job.yaml", "--export", folder / "out.csv").code == 0
+    assert "BF001" in (folder / "out.csv").read_text(encoding="utf-8")
+
+
+def test_engines_get_names_as_they_are() -> None:
+    """No call of polars that opens Parquet expands the name that it is given."""
+    calls = re.compile(r"\bpl\.(?:scan|read)_parquet(?:_schema)?\([^()]*(?:\([^()]*\)[^()]*)*\)")
+    texts = {path: path.read_text(encoding="utf-8") for path in Path(package.__file__).parent.rglob("*.py")}
+    found = {f"{path.name}: {call}" for path, text in texts.items() for call in calls.findall(text)}
+    assert len(found) > 5
+    assert not {call for call in found if "glob=False" not in call}
+
+
+# ------------------------------------------------------------------------------------------ changed while it is read
+
+
+def gone(path: Path) -> None:
+    """The file is removed."""
+    path.unlink()
+
+
+def cut(path: Path) -> None:
+    """Its end is cut off."""
+    with path.open("r+b") as file:
+        file.truncate(path.stat().st_size // 2)
+
+
+def other(path: Path) -> None:
+    """It becomes something else."""
+    path.write_bytes(b"nothing of the kind\n" * 100)
+
+
+@pytest.mark.parametrize("change", [gone, cut, other])
+@pytest.mark.parametrize("kind", ["csv", "ndjson", "ndjson.gz", "parquet"])
+def test_changed_after_it_was_hashed(tmp_path: Path, kind: str, change: Callable[[Path], None]) -> None:
+    """Whatever the change leads to, staging says that the file changed: exit code 9."""
+    path = tmp_path / f"rows.{kind}"
+    write_rows(path)
+    for where in (None, "a <> '7'"):
+        job = job_over(path, where=where)
+        files = resolve(job)
+        change(path)
+        with pytest.raises(SourceError, match=r"rows\..* was (changed|removed) while it was read"):
+            stage(job, tmp_path / "state", files=files)
+        write_rows(path)
+
+
+@pytest.mark.parametrize("change", [gone, cut, other])
+def test_changed_while_it_is_prepared(tmp_path: Path, change: Callable[[Path], None]) -> None:
+    """Parquet is read in place by preparing, too: the same."""
+    path = tmp_path / "rows.parquet"
+    write_rows(path)
+    files = locate(job_over(path))
+    change(path)
+    with pytest.raises(SourceError, match="while it was read"), while_unchanged(files, "again"):
+        pl.read_parquet(path, glob=False)
+    with pytest.raises(SourceError, match="while it was read"), while_unchanged(files, "again"):
+        raise AssertionError
+    with pytest.raises(InterruptedRunError), while_unchanged(files, "again"):
+        raise InterruptedRunError("stopped")
+
+
+def write_rows(path: Path) -> None:
+    """A thousand rows in the format that the suffix says."""
+    if path.suffix == ".parquet":
+        rows = [str(number) for number in range(1_000)]
+        pl.DataFrame({"a": rows, "b": rows}).write_parquet(path)
+    elif path.suffix == ".csv":
+        path.write_bytes(b"a,b\n" + LINES)
+    else:
+        path.write_bytes(gzip.compress(OBJECTS) if path.suffix == ".gz" else OBJECTS)

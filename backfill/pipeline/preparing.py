@@ -140,7 +140,7 @@ def unreadable_problems(snapshot: Snapshot, spool: Path) -> tuple[dict[tuple[str
     make_folder(spool)
     fill_durably(spool / UNREADABLE_FILE, partial(shutil.copyfile, snapshot.unreadable_file))
     sync_folder(spool)
-    frame = pl.scan_parquet(snapshot.unreadable_file)
+    frame = pl.scan_parquet(snapshot.unreadable_file, glob=False)
     counts = frame.group_by("code", "severity").len().collect()
     return {(code, severity): count for code, severity, count in counts.iter_rows()}, unreadable_samples(snapshot)
 
@@ -149,7 +149,7 @@ def unreadable_samples(snapshot: Snapshot) -> list[Problem]:
     """The first unreadable records of each code."""
     if snapshot.unreadable_file is None:
         return []
-    frame = pl.scan_parquet(snapshot.unreadable_file)
+    frame = pl.scan_parquet(snapshot.unreadable_file, glob=False)
     first = frame.group_by("code", maintain_order=True).head(SAMPLES).collect()
     return [
         Problem(
@@ -274,7 +274,7 @@ def limited(job: Job, snapshot: Snapshot, rows: int, place: Path) -> Snapshot:
 
 def unreadable_before(snapshot: Snapshot, last: SnapshotPart) -> pl.DataFrame:
     """The unreadable records that stand before the last row of this part, which may be cut short."""
-    part = pl.scan_parquet(last.path)
+    part = pl.scan_parquet(last.path, glob=False)
     names = part.collect_schema().names()
     found = part.slice(last.rows - 1, 1).collect().row(0, named=True)
     file = found[FILE_COLUMN] if FILE_COLUMN in names else last.file
@@ -282,4 +282,4 @@ def unreadable_before(snapshot: Snapshot, last: SnapshotPart) -> pl.DataFrame:
     order = {one.name: place for place, one in reversed([*enumerate(snapshot.files)])}
     place = pl.col("file").replace_strict(order, return_dtype=pl.UInt32)
     here = (place < file) | ((place == file) & (pl.col("record") < record))
-    return pl.read_parquet(snapshot.unreadable_file).filter(here)  # type: ignore[arg-type] # there is one
+    return pl.read_parquet(snapshot.unreadable_file, glob=False).filter(here)  # type: ignore[arg-type] # there is one

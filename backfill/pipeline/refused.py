@@ -152,7 +152,7 @@ def kept_rows(spool: Spool, shard: int) -> pl.DataFrame:
     """The rows of a shard's calls that were refused before: call, message_id, file, record, original."""
     path = spool.folder / f"{shard:06d}{RETRIED}"
     if path.exists():
-        return pl.read_parquet(path, columns=["call", "message_id", "file", "record", "original"])
+        return pl.read_parquet(path, glob=False, columns=["call", "message_id", "file", "record", "original"])
     texts = dict.fromkeys(("call", "message_id", "file", "original"), pl.String)
     return pl.DataFrame(schema={**texts, "record": pl.UInt64})
 

@@ -12,6 +12,6 @@ def snapshot_schema(snapshot: Snapshot) -> dict[str, pl.DataType]:
     wanted = [column.name for column in snapshot.columns if column.kind is not Kind.INTERVAL]
     if not snapshot.parts:
         return dict.fromkeys(wanted, pl.String())
-    stored = pl.read_parquet_schema(snapshot.parts[0].path)
+    stored = pl.scan_parquet(snapshot.parts[0].path, glob=False, hive_partitioning=False).collect_schema()
     texts = (pl.Categorical, pl.Enum)  # read as text, see frames
     return {name: pl.String() if isinstance(stored[name], texts) else stored[name] for name in wanted}

@@ -29,7 +29,7 @@ def rejects_frame(folder: RunFolder) -> pl.LazyFrame:
     """Every reject of a run, with its line as far as job file and source are still what they were."""
     schema = {name: pl.UInt64 if name in _COUNTS else pl.String for name in REJECT_COLUMNS}
     frames = [
-        pl.scan_parquet(path).select(pl.col(name).cast(kind) for name, kind in schema.items())
+        pl.scan_parquet(path, glob=False).select(pl.col(name).cast(kind) for name, kind in schema.items())
         for path in reject_files(folder.spool)
     ]
     rejects = pl.concat(frames) if frames else pl.LazyFrame(schema=schema)

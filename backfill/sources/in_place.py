@@ -123,7 +123,7 @@ def read_alike(files: Sequence[SourceFile], columns: Sequence[Column]) -> bool:
     first: dict[str, pl.DataType] = {}
     for file in files:
         try:
-            stored = pl.read_parquet_schema(file.path)
+            stored = pl.scan_parquet(file.path, glob=False, hive_partitioning=False).collect_schema()
         except (pl.exceptions.PolarsError, OSError):  # an extension type, say
             return False
         found = {column.name: stored.get(column.name, pl.Unknown()) for column in columns}

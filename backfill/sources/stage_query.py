@@ -171,7 +171,9 @@ def _own(rows: Snapshot) -> list[Column]:
 
 def _relation(rows: Snapshot) -> str:
     paths = literal([str(part.path) for part in rows.parts])
-    return f"read_parquet({paths}, file_row_number = true, filename = '{INTERNAL_PREFIX}path')"
+    return (
+        f"read_parquet({paths}, file_row_number = true, hive_partitioning = false, filename = '{INTERNAL_PREFIX}path')"
+    )
 
 
 def _values(rows: Snapshot, job: Job) -> str:
@@ -204,7 +206,11 @@ def _refuse_zoneless(read: Sequence[Column], job: Job) -> None:
 
 def _save_unreadable(staging: Staging, rows: Snapshot, bad: dict[str, str]) -> int:
     """Write what was unreadable before and what the query cannot read; returns how many that is."""
-    selects = [f"SELECT * FROM read_parquet({literal(str(rows.unreadable_file))})"] if rows.unreadable_file else []
+    selects = (
+        [f"SELECT * FROM read_parquet({literal(str(rows.unreadable_file))}, hive_partitioning = false)"]
+        if rows.unreadable_file
+        else []
+    )
     count = rows.unreadable
     if bad:
         asked = " OR ".join(bad.values())

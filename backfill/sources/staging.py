@@ -103,7 +103,7 @@ class Staging:
         target = path.with_suffix(".numbered")
         kept = self.copy(
             f"SELECT {', '.join([*names, *places])} "
-            f"FROM read_parquet({literal(str(path))}, file_row_number = true){tail}",
+            f"FROM read_parquet({literal(str(path))}, file_row_number = true, hive_partitioning = false){tail}",
             target,
         )
         target.replace(path)
