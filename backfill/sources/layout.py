@@ -265,8 +265,8 @@ def _floor(
             floor.values.append(name)
             outputs.append(f"{written(name, column.type, trimmed=trimmed)} AS {name}")
             computed = column.computed or is_converted(column.type)
-            kind, zone = kind_of(column.type), zone_of(column.type)
-            own.append(Column(column.name, kind, zone, computed=computed, refused=column.refused))
+            kind, read_as = kind_of(column.type), zone_of(column.type)
+            own.append(Column(column.name, kind, read_as, computed=computed, refused=column.refused))
             continue
         cast = cast_of(name, column.spec, read_by_sql=column.name in by_sql)
         raw, text, flag = RAW + column.name, TEXT + column.name, UTC_FLAG + column.name
