@@ -29,6 +29,9 @@ from backfill.sources.layout import SourceColumn, text_columns
 from backfill.sources.reader import UnreadableSink
 from backfill.sources.union import united
 
+#: A batch of very many columns has at least so many bytes of each, as a column costs something by itself.
+_COLUMN_BYTES = 1_024
+
 
 @dataclass(frozen=True, slots=True)
 class CsvReader:
@@ -52,7 +55,7 @@ class CsvReader:
                 good = _sound(records, len(names), index, dialect, unreadable)
                 if good.any():
                     joined.add(index, records, good)
-                if joined.size >= PIECE:
+                if joined.size >= max(PIECE, _COLUMN_BYTES * len(names)):
                     yield from joined.take()
         yield from joined.take()
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
+from pathlib import Path
 
 import duckdb
 import pyarrow as pa  # type: ignore[import-untyped]
@@ -16,7 +17,8 @@ from backfill.job import expression_paths
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, Snapshot, SnapshotPart
 from backfill.sources.binding import bound_layout
 from backfill.sources.engine import quoted, reason, storage_failure
-from backfill.sources.layout import KEEP, Layout, place_columns, settled_zones
+from backfill.sources.freeze_wide import WIDE_COLUMNS, write_wide
+from backfill.sources.layout import KEEP, Layout, place_columns, settled_zones, typed_relation
 from backfill.sources.partitioned import with_partitions
 from backfill.sources.reader import Discarding, Reader, UnreadableFile, UnreadableSink
 from backfill.sources.staging import Staging
@@ -37,15 +39,12 @@ def freeze_stream(staging: Staging, reader: Reader, in_query: Sequence[str] = ()
     layout = bound_layout(staging.engine, staging.job, reader.columns, in_query=in_query)
     path = staging.part(0)
     with UnreadableFile(staging.unreadable_file, staging.files) as unreadable:
-        select = layout.select(_relation(reader), filtered=True, extra=_PLACES)
-        with _registered(staging, reader, unreadable) as handed:
-            try:
-                kept = staging.copy_counted(select, path)
-            except duckdb.Error as error:
-                failure = handed.failure
-                raise (
-                    failure or storage_failure(error) or _expression_failure(staging, reader, layout, error)
-                ) from error
+        handed = _Handed()
+        try:
+            kept = _write(staging, reader, layout, _watched(staging, reader, unreadable, handed), path, in_query)
+        except duckdb.Error as error:
+            failure = handed.failure
+            raise (failure or storage_failure(error) or _expression_failure(staging, reader, layout, error)) from error
     if layout.keep is None and kept != handed.rows:
         came, read = counted(kept, "row", "rows"), counted(handed.rows, "row", "rows")
         raise BackfillError(f"{came} came of {read} read", hint="please report it")
@@ -61,6 +60,23 @@ def freeze_stream(staging: Staging, reader: Reader, in_query: Sequence[str] = ()
     )
 
 
+def _write(
+    staging: Staging,
+    reader: Reader,
+    layout: Layout,
+    batches: Iterator[pa.RecordBatch],
+    path: Path,
+    in_query: Sequence[str],
+) -> int:
+    """Write the part; returns its rows."""
+    if len(reader.columns) > WIDE_COLUMNS:
+        empty = _schema(staging, reader)
+        return write_wide(staging, reader.columns, layout, batches, path, in_query=in_query, schema=empty)
+    select = layout.select(typed_relation(reader.columns, _STREAM), filtered=True, extra=_PLACES)
+    with _registered(staging, reader, batches):
+        return staging.copy_counted(select, path)
+
+
 @dataclass(slots=True)
 class _Handed:
     """What a stream has given so far, and what it failed of: DuckDB keeps only the words of an error."""
@@ -70,17 +86,15 @@ class _Handed:
 
 
 @contextmanager
-def _registered(staging: Staging, reader: Reader, unreadable: UnreadableSink) -> Iterator[_Handed]:
-    """The reader's rows as the relation _STREAM, to be read once."""
-    handed = _Handed()
-    batches = _watched(staging, reader, unreadable, handed)
+def _registered(staging: Staging, reader: Reader, batches: Iterator[pa.RecordBatch]) -> Iterator[None]:
+    """The rows as the relation _STREAM, to be read once."""
     first = next(batches, None)
     schema = _schema(staging, reader) if first is None else first.schema
     rest = batches if first is None else chain([first], batches)
     stream = pa.RecordBatchReader.from_batches(schema, rest)
     staging.engine.connection.register(_STREAM, stream)
     try:
-        yield handed
+        yield
     finally:
         staging.engine.connection.unregister(_STREAM)
         stream.close()
@@ -114,23 +128,13 @@ def _raw(kind: DuckDBPyType) -> str:
     return "VARCHAR" if str(kind) == "JSON" else str(kind)
 
 
-def _relation(reader: Reader) -> str:
-    """SQL: the stream with every column of its type."""
-    casts = [
-        f"CAST({quoted(column.name)} AS JSON) AS {quoted(column.name)}"
-        for column in reader.columns
-        if str(column.type) == "JSON"
-    ]
-    return f"(SELECT * REPLACE ({', '.join(casts)}) FROM {_STREAM})" if casts else _STREAM
-
-
 def _expression_failure(staging: Staging, reader: Reader, layout: Layout, error: duckdb.Error) -> BackfillError:
     """The error to raise for an expression that fails on a row: which one, found by asking each alone."""
     columns = staging.job.expressions()
     for text, path in expression_paths(staging.job).items():
         column = quoted(columns[text]) if text in columns else KEEP
-        select = layout.select(_relation(reader), filtered=False)
-        with _registered(staging, reader, Discarding()):
+        select = layout.select(typed_relation(reader.columns, _STREAM), filtered=False)
+        with _registered(staging, reader, reader.batches(Discarding())):
             try:
                 staging.engine.run(f"SELECT count({column}) FROM ({select})")
             except duckdb.Error as inner:

@@ -251,6 +251,16 @@ def empty_relation(columns: Sequence[SourceColumn]) -> str:
     return f"(SELECT {values} WHERE false)"
 
 
+def typed_relation(columns: Sequence[SourceColumn], relation: str) -> str:
+    """SQL: a relation in which JSON is still text, with every column of its type."""
+    casts = [
+        f"CAST({quoted(column.name)} AS JSON) AS {quoted(column.name)}"
+        for column in columns
+        if str(column.type) == "JSON"
+    ]
+    return f"(SELECT * REPLACE ({', '.join(casts)}) FROM {relation})" if casts else relation
+
+
 def _floor(
     columns: Sequence[SourceColumn], by_sql: set[str], zone: str | None, *, trimmed: bool = False
 ) -> tuple[_Floor, list[str], list[Column]]:
