@@ -89,7 +89,7 @@ def test_unstated_integrations_are_told_before_a_live_run(project: Project, key:
     job.write_text(job.read_text("utf-8").replace("    integrations: {All: false}\n", ""), "utf-8")
     told = backfill(verb, job)
     assert told.code == 0
-    assert "`integrations` is not stated" in told.err
+    assert told.err.count("`integrations` is not stated") == 1
     job.write_text(job.read_text("utf-8").replace("email: email", "email: emial"), "utf-8")
     live = backfill("run", job, "--target", "segment", "--yes")
     assert live.code == 2

@@ -193,9 +193,16 @@ def test_column_names(tmp_path: Path) -> None:
     for header in (b"id,ID", b"id,id", b"id,__bf_x"):
         with pytest.raises(JobError):
             of(tmp_path, header + b"\n1,2\n")
-    with pytest.raises(SourceError, match="no name"):
-        of(tmp_path, b"id,\n1,2\n")
     assert of(tmp_path, b'"a ""b""",x.y,select\n1,2,3\n').frame.columns[:3] == ['a "b"', "x.y", "select"]
+
+
+def test_columns_without_a_name(tmp_path: Path) -> None:
+    """As data frames are written, row numbers first: such a column is called by its place."""
+    result = of(tmp_path, b'"",a,\n1,x,2\n', columns={"column_1": "integer"})
+    assert result.frame.columns[:3] == ["column_1", "a", "column_3"]
+    assert result.rows == [(1, "x", "2")]
+    with pytest.raises(JobError, match="cannot tell apart"):
+        of(tmp_path, b",Column_1\n1,2\n")
 
 
 def test_declared_column_that_is_not_there(tmp_path: Path) -> None:

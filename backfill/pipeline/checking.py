@@ -50,7 +50,7 @@ def refuse_unfit(jobs: Sequence[Job], notice: Callable[[Fault], None], *, live: 
             if STANDARD_INPUT not in job.source.path:
                 looked = schema_of(job)
                 faults += faults_of(job, looked)
-                for slip in [*slips_of(job, looked), *([] if live else unstated_integrations(job))]:
+                for slip in slips_of(job, looked):
                     notice(slip)
         except SourceError:
             continue
@@ -164,7 +164,7 @@ def check_job(rehearsal: Rehearsal, notice: Callable[[Fault], None]) -> Checked:
         return Checked(notes=("columns and SQL are not checked: standard input",))
     looked = schema_of(job)
     faults = faults_of(job, looked)
-    for slip in [*slips_of(job, looked), *unstated_integrations(job)]:
+    for slip in slips_of(job, looked):
         notice(slip)
     if faults:
         raise unfit(job, faults)

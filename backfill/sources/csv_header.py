@@ -72,7 +72,9 @@ def _names(records: Records, index: int, dialect: Dialect, file: SourceFile, job
     if job.source.csv.header:
         fields = _header(records, index, dialect, file)
         _check(fields, file, job)
-        return fields
+        names = named(fields)
+        check_names(names)
+        return names
     columns = tuple(job.source.columns)
     found = int(records.fields[index])
     if columns and (found == len(columns) or records.faults[index]):
@@ -100,6 +102,14 @@ def _header(records: Records, index: int, dialect: Dialect, file: SourceFile) ->
     return tuple(column[0].as_py() for column in columns)
 
 
+def named(fields: tuple[str, ...]) -> tuple[str, ...]:
+    """The fields of a header as names: one without text is called by its place, as in `column_1`.
+
+    Data frames are written with their row numbers in front, under no name: pandas and R do so unless told otherwise.
+    """
+    return tuple(field or f"column_{place}" for place, field in enumerate(fields, 1))
+
+
 def _check(fields: tuple[str, ...], file: SourceFile, job: Job) -> None:
     """Raise where the fields of a header cannot be names."""
     if any("\0" in name for name in fields):
@@ -114,12 +124,6 @@ def _check(fields: tuple[str, ...], file: SourceFile, job: Job) -> None:
             hint=f'if {other!r} separates its columns, state `csv: {{delimiter: "{_written(other)}"}}`, else the one '
             "that does",
         )
-    if "" in fields:
-        place = fields.index("") + 1
-        raise SourceError(
-            f"{file.name}: column {place} of the header has no name", hint="give it one, or header: false"
-        )
-    check_names(fields)
 
 
 def _is_meant(name: str, job: Job) -> bool:
