@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from stat import S_IMODE
 
@@ -240,3 +243,18 @@ def test_a_mistyped_verb(word: str, told: str) -> None:
     result = backfill(word)
     assert result.code == 2
     assert told in result.err
+
+
+HEAVY = {"polars", "duckdb", "pyarrow", "numpy", "pydantic", "httpx", "uvicorn"}
+
+
+@pytest.mark.parametrize("words", [["status"], ["status", "people"], ["rejects"], ["--help"], ["run", "--help"]])
+def test_verbs_that_only_look_load_nothing_heavy(project: Project, words: list[str]) -> None:
+    """What is known from the ledger alone is shown without a library for data."""
+    backfill("run", project.people(5), "--target", "sandbox")
+    code = f"import sys; from backfill.cli import main; main({words!r}); print(sorted({HEAVY!r} & set(sys.modules)))"
+    environ = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parent.parent)}
+    end = subprocess.run(
+        [sys.executable, "-c", code], cwd=project.folder, env=environ, capture_output=True, text=True, check=True
+    )
+    assert end.stdout.splitlines()[-1] == "[]"

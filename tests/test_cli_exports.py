@@ -140,3 +140,22 @@ def test_store_of_the_sandbox_takes_no_folder_in_use(project: Project) -> None:
     assert backfill("sandbox", "--port", "0", "--store", other).code == 1
     after = unlike(project.folder)
     assert {name: after[name] for name in before} == before
+
+
+def test_export_over_the_source_of_another_state(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sources of runs that are kept elsewhere, and of jobs that never ran, are as safe."""
+    monkeypatch.chdir(project.folder)
+    for name in ("jobs", "more"):
+        (project.folder / name).mkdir()
+    ran = Project(project.folder / "jobs").people(9, bad=[3], name="ran")
+    backfill("run", ran, "--target", "sandbox")
+    Project(project.folder / "more").people(9, name="never")
+    mine = Project(project.folder / "mine")
+    mine.folder.mkdir()
+    backfill("run", mine.people(9, bad=[3]), "--target", "sandbox")
+    before = unlike(project.folder)
+    for source in ("jobs/ran.csv", "more/never.csv", "mine/people.csv"):
+        result = backfill("rejects", "--state-dir", mine.state, "--export", source, "--force")
+        assert result.code == 2, source
+        assert "a source of" in result.err
+    assert unlike(project.folder) == before

@@ -28,10 +28,10 @@ def test_sandbox_by_default_with_bars(project: Project) -> None:
     assert code == 3
     assert "SANDBOX: nothing left this machine" in text
     for step in ("stage", "prepare", "deliver"):
-        assert f"people {step:<8}:" in text
+        assert f"people {step}:" in text
     assert "40,000/40,000 rows [" in text
     assert not re.findall(r"\d\.\d+/|\.\d+ rows", text), "counts are whole"
-    staged = [int(found.replace(",", "")) for found in re.findall(r"people stage   : ([\d,]+) rows", text)]
+    staged = [int(found.replace(",", "")) for found in re.findall(r"people stage: ([\d,]+) rows", text)]
     assert staged[-1] == 40_000
     assert "calls/s" in text
     assert "MB/s" in text
@@ -122,5 +122,5 @@ def test_bars_of_several_jobs(project: Project) -> None:
     one, two = project.people(3_000, name="one"), project.people(3_000, name="two")
     code, text = Terminal(project, "run", one, two).end()
     assert code == 0
-    assert "1/2 one prepare :" in text
-    assert "2/2 two prepare :" in text
+    assert "1/2 one prepare:" in text
+    assert "2/2 two prepare:" in text

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 REDRAW_SECONDS = 0.2
 MEGABYTE = 1_000_000
 #: So much of a job's name is shown.
-NAME_CHARACTERS = 24
+NAME_CHARACTERS = 16
 #: tqdm's fields; counts are whole, as they are everywhere else.
-FORM = "{desc}: {percentage:3.0f}%|{bar}| {n:,.0f}/{total:,.0f} {unit} [{elapsed}<{remaining}{postfix}]"
+FORM = "{desc}: {percentage:3.0f}%|{bar}| {n:,.0f}/{total:,.0f} {unit} [{remaining} left{postfix}]"
 FORM_OF_UNKNOWN = "{desc}: {n:,.0f} {unit} [{elapsed}{postfix}]"
 
 
@@ -43,7 +43,7 @@ class Bars:
 
         self.began = time.monotonic()
         self.bar = tqdm(
-            desc=f"{self.name} {step:<8}".lstrip(),
+            desc=f"{self.name} {step}".lstrip(),
             total=total,
             unit=unit,
             bar_format=FORM_OF_UNKNOWN if total is None else FORM,

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from backfill.errors import BackfillError, JobError, UsageError
+from backfill.errors import BackfillError, UsageError
 from backfill.job import load_job
 from backfill.ledger import LedgerReader
+from backfill.pipeline.finding import states_below
 from backfill.sources.files import locate
-from backfill.state import RunFolder, StateFolder, holds_state
+from backfill.state import RunFolder, StateFolder, holds_state, state_folder_from
 from backfill.targets import find_targets
 
 #: Suffixes of an export, which say how it is written.
@@ -36,7 +37,7 @@ def export_place(file: Path, state: StateFolder, *, force: bool) -> Path:
         return place
     if not place.is_file():
         raise UsageError(f"{asked}: it is there, and no file", hint="name another file")
-    for used, kind in files_in_use(state):
+    for used, kind in files_in_use(state, place):
         with suppress(OSError):
             if used.samefile(place):
                 raise UsageError(f"{asked}: it is {kind}, and is never overwritten", hint="name another file")
@@ -45,14 +46,37 @@ def export_place(file: Path, state: StateFolder, *, force: bool) -> Path:
     return place
 
 
-def files_in_use(state: StateFolder) -> Iterator[tuple[Path, str]]:
-    """Every file that a run or dry run in the state directory was made from, and what it is."""
-    for targets in (find_targets(state.path.parent), find_targets(Path.cwd())):
+def files_in_use(state: StateFolder, place: Path) -> Iterator[tuple[Path, str]]:
+    """Every file that runs and job files near by read, and what it is.
+
+    Those of the state directory, of those below the current directory, and of the one that the place would have.
+    """
+    here = Path.cwd()
+    for targets in (find_targets(state.path.parent), find_targets(here), find_targets(place.parent)):
         if targets is not None:
             yield targets, "a targets file"
-    folders = [*state.runs(), *state.earlier(), *state.rehearsals.runs()]
-    for folder in folders:
+    states = [state.path, state_folder_from(place.parent), *(here / other for other in states_below(here, state.path))]
+    for folder in {path.resolve() for path in states}:
+        yield from files_of_state(StateFolder(folder))
+    for job_file in {
+        path for above in (here, place.parent) for path in (*above.glob("*.y*ml"), *above.glob("*/*.y*ml"))
+    }:
+        yield from files_of_job(job_file)
+
+
+def files_of_state(state: StateFolder) -> Iterator[tuple[Path, str]]:
+    """Every file that a run or dry run in the state directory was made from, and what it is."""
+    for folder in [*state.runs(), *state.earlier(), *state.rehearsals.runs()]:
         yield from files_of_run(folder)
+
+
+def files_of_job(job_file: Path) -> Iterator[tuple[Path, str]]:
+    """A job file and its sources as they are today; nothing of a file that is no job file."""
+    with suppress(BackfillError):
+        job = load_job(job_file)
+        yield job_file, f"the job file of {job.name}"
+        for file in locate(job):
+            yield Path(file.path), f"a source of {job.name}"
 
 
 def files_of_run(folder: RunFolder) -> Iterator[tuple[Path, str]]:
@@ -69,6 +93,4 @@ def files_of_run(folder: RunFolder) -> Iterator[tuple[Path, str]]:
         yield targets, "a targets file"
     for file in snapshot.files if snapshot else ():
         yield Path(file.path), f"a source of {record.job_name}"
-    with suppress(JobError, BackfillError):
-        for file in locate(load_job(job_file)):
-            yield Path(file.path), f"a source of {record.job_name}"
+    yield from files_of_job(job_file)

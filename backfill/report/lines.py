@@ -17,12 +17,10 @@ from backfill.job import fingerprint, load_job
 from backfill.job.models import Job
 from backfill.ledger import RunRecord
 from backfill.records import Problem, SourceFile
+from backfill.report.samples import QUERY
 
 if TYPE_CHECKING:
     import polars as pl
-
-#: Stands in place of a file where a record is a row of the query's result.
-QUERY = "the query"
 
 
 def job_of(record: RunRecord) -> Job | None:

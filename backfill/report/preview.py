@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from backfill.prepare.rows import PreviewRow
 from backfill.report.digits import pretty, read
-from backfill.report.lines import QUERY
+from backfill.report.samples import QUERY
 from backfill.rules import CODES
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from backfill.records import Problem, Severity
-from backfill.report.lines import QUERY
 
+#: Stands in place of a file where a record is a row of the query's result.
+QUERY = "the query"
 #: So many of each code are shown.
 SAMPLES = 5
 
