@@ -159,11 +159,10 @@ def test_names_that_need_duckdb(tmp_path: Path, names: tuple[str, str]) -> None:
 
 
 @pytest.mark.parametrize("cut", [1, 4, 8, 50])
-def test_damage_is_left_to_duckdb(tmp_path: Path, cut: int) -> None:
+def test_damage(tmp_path: Path, cut: int) -> None:
     """A file cut short is told of as ever."""
     path = written(tmp_path / "rows.parquet", "SELECT i FROM range(3) t(i)")
     path.write_bytes(path.read_bytes()[:-cut])
-    assert found(job_over(path))[0] is None
     with pytest.raises(SourceError, match=r"rows\.parquet cannot be read"):
         inspect(job_over(path))
 

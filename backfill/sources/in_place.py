@@ -171,28 +171,25 @@ class _Footers:
 
 
 def _footers(files: Sequence[SourceFile]) -> _Footers | None:
-    """What pyarrow reads of each file; None where one is damaged, unlike the first, or has large row groups."""
-    # Of no use to other sources, and without stubs.
-    from pyarrow import ArrowException  # type: ignore[import-untyped]
-    from pyarrow.parquet import read_metadata  # type: ignore[import-untyped]
+    """What pyarrow reads of each file; None where one is unlike the first, or has large row groups or odd encodings.
 
-    from backfill.sources.parquet_file import batch_rows
+    Raises:
+        SourceError: one is damaged or gone.
+    """
+    from backfill.sources.parquet_file import batch_rows, opened, stated_rows  # pyarrow, of no use to other sources
 
     footers: _Footers | None = None
     for file in files:
-        try:
-            with Path(file.path).open("rb") as content:
-                footer = read_metadata(content)
-        except (OSError, ArrowException):
-            return None
+        with opened(file) as content:
+            footer = content.metadata
+            stated_rows(file, content)
         groups = [footer.row_group(place) for place in range(footer.num_row_groups)]
         plain = all(
             _ENCODINGS.issuperset(group.column(at).encodings) for group in groups for at in range(group.num_columns)
         )
         small = all(are_small(group.num_rows, group.total_byte_size) for group in groups)
-        whole = sum(group.num_rows for group in groups) == footer.num_rows
         footers = footers or _Footers(footer.schema, [], batch_rows(footer))
-        if not plain or not small or not whole or not footer.schema.equals(footers.schema):
+        if not plain or not small or not footer.schema.equals(footers.schema):
             return None
         footers.rows.append(footer.num_rows)
         footers.batch_rows = min(footers.batch_rows, batch_rows(footer))

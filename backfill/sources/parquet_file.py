@@ -20,6 +20,8 @@ _MOST_ROWS: Final = 8_192
 _FEWEST_ROWS: Final = 16
 #: Parquet's own levels: a list takes two of them.
 _SCHEMA_LEVELS: Final = 3 * DEEPEST
+#: The footer's length and the magic bytes; a nonce and a tag.
+_TAIL, _SIGNATURE = 8, 28
 _TOO_DEEP: Final = f"it nests values more than {DEEPEST} levels deep"
 
 
@@ -32,19 +34,33 @@ def opened(file: SourceFile) -> Iterator[pq.ParquetFile]:
     """
     try:
         with pa.OSFile(file.path) as content:
-            yield pq.ParquetFile(
+            found = pq.ParquetFile(
                 content,
                 page_checksum_verification=True,
                 coerce_int96_timestamp_unit="us",  # whose nanoseconds hold no date after 2262
                 schema_depth_limit=_SCHEMA_LEVELS,
             )
+            _refuse_signed(content, found.metadata)
+            yield found
     except (OSError, pa.ArrowException, UnicodeDecodeError, MemoryError) as error:
         raise SourceError(f"{file.name} cannot be read: {_reason(error)}") from error
 
 
+def _refuse_signed(content: pa.NativeFile, footer: pq.FileMetaData) -> None:
+    """Raise OSError where a footer in plain text is that of an encrypted file: to ask pyarrow of a column aborts then.
+
+    Behind such a footer is its signature, https://github.com/apache/parquet-format/blob/master/Encryption.md.
+    """
+    content.seek(content.size() - _TAIL)
+    stated = int.from_bytes(content.read(_TAIL)[:4], "little")
+    content.seek(0)
+    if stated - footer.serialized_size == _SIGNATURE:
+        raise OSError("encrypted")
+
+
 def _reason(error: BaseException) -> str:
     said = str(error).partition("\n")[0].rstrip(".")
-    if "ncrypt" in said:
+    if "crypt" in said:
         return "it is encrypted: write it without, and name that copy"
     return _TOO_DEEP if "too deeply nested" in said else said
 

@@ -171,9 +171,7 @@ def _own(rows: Snapshot) -> list[Column]:
 
 def _relation(rows: Snapshot) -> str:
     paths = literal([str(part.path) for part in rows.parts])
-    return (
-        f"read_parquet({paths}, file_row_number = true, hive_partitioning = false, filename = '{INTERNAL_PREFIX}path')"
-    )
+    return f"read_parquet({paths}, hive_partitioning = false)"
 
 
 def _values(rows: Snapshot, job: Job) -> str:
@@ -225,14 +223,7 @@ def _save_unreadable(staging: Staging, rows: Snapshot, bad: dict[str, str]) -> i
 
 def _left_out(rows: Snapshot, bad: dict[str, str], asked: str) -> str:
     """SQL: the rows with a bad value that the query would have read, as unreadable records."""
-    numbered = any(column.name == RECORD_COLUMN for column in rows.columns)
-    path = quoted(f"{INTERNAL_PREFIX}path")
-    if any(column.name == FILE_COLUMN for column in rows.columns):
-        file = f"{literal([file.name for file in rows.files])}[{FILE_COLUMN} + 1]"
-    else:
-        names = {str(part.path): rows.files[part.file].name for part in rows.parts}
-        cases = " ".join(f"WHEN {literal(part)} THEN {literal(name)}" for part, name in names.items())
-        file = f"CASE {path} {cases} END"
+    file = f"{literal([file.name for file in rows.files])}[{FILE_COLUMN} + 1]"
     column = " ".join(f"WHEN {test} THEN {literal(name)}" for name, test in bad.items())
     value = " ".join(f"WHEN {test} THEN {quoted(rows.column(name).raw)}" for name, test in bad.items())  # type: ignore[union-attr,arg-type]
     why = " ".join(
@@ -245,7 +236,7 @@ def _left_out(rows: Snapshot, bad: dict[str, str], asked: str) -> str:
     )
     row = unreadable_row(
         file,
-        RECORD_COLUMN if numbered else "file_row_number + 1",
+        RECORD_COLUMN,
         "0",
         "'BF007'",
         f"CASE {why} END || ', in a column that the query reads'",
