@@ -77,6 +77,8 @@ _TABLE: Final = (
      "guard it, for example with TRY_CAST, nullif or CASE WHEN, or `on_bad: omit`"),
     ("BF131", "a time in the database's own form inside JSON that SQL made", _E, True,
      "write it as ISO 8601: strftime(t, '%Y-%m-%dT%H:%M:%S.%gZ')"),
+    ("BF132", "JSON sent as text: every value of the column is an object or array", _W, True,
+     "declare the column as json, or say `as: text`"),
     ("BF201", "no timestamp", _E, False,  # [S]
      "map a column that is never null, or a constant, or both by coalesce(...) in SQL: undated is dated now"),
     ("BF202", "unparsable timestamp", _E, False, "mend the value, or state its `format`"),

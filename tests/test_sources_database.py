@@ -384,3 +384,35 @@ def test_damage_is_told_or_does_no_harm(tmp_path_factory: pytest.TempPathFactory
     except (SourceError, JobError):
         return
     assert result.rows == rows
+
+
+def test_json_that_goes_out_as_text(tmp_path: Path) -> None:
+    """Text that is JSON throughout its column is warned of, unless the job says that text is meant."""
+    path = tmp_path / "shop.db"
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE t (id INTEGER, j, long, some, odd, plain, empty)")
+        rows = [
+            (1, '{"a": 1}', '[{"a": "' + "x" * 5_000 + '"}]', "{}", "[1,]", "{not}", None),
+            (2, None, None, "text", "{}", "[not]", None),
+            (3, "[]", "{}", None, "[]", "{", None),
+        ]
+        connection.executemany("INSERT INTO t VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+        connection.commit()
+    result = of(path, "SELECT * FROM t", columns={"plain": "text"})
+    assert [column.name for column in result.snapshot.columns if column.json_text] == ["j", "long"]
+    declared = of(path, "SELECT j FROM t", columns={"j": "json"})
+    assert [column.name for column in declared.snapshot.columns if column.json_text] == []
+
+
+def test_a_state_folder_whose_name_is_a_pattern(shop: Path, tmp_path: Path) -> None:
+    """No path handed to an engine is taken for a pattern, whatever stands beside it."""
+    query = "SELECT id, '2024-01-01' AS day FROM t"
+    for name, limit in (("state1", 7), ("state[1]", 5), ("state*", 3)):
+        job = job_over(database=f"sqlite:///{shop}", query=f"{query} LIMIT {limit}", columns={"day": "timestamp"})
+        assert stage(job, tmp_path / name).column("day").zone.value == "naive"  # type: ignore[union-attr]
+    source = tmp_path / "rows[1].ndjson"
+    source.write_text('{"a": 1}\n{"a": 2}\n')
+    (tmp_path / "rows1.ndjson").write_text('{"a": 3}\n')
+    for name in ("query1", "query[1]"):
+        result = staged(job_over(source, query="SELECT a FROM source ORDER BY a"), tmp_path / name)
+        assert [str(value) for value in result.column("a")] == ["1", "2"]

@@ -15,7 +15,9 @@ from hypothesis import strategies as st
 
 from backfill.errors import JobError
 from backfill.job.models import Call, ColumnValue, ConstantValue, Job, ObjectSpec, SqlValue, TimestampSpec
+from backfill.mapping import compile_job
 from backfill.prepare.rows import map_rows
+from backfill.prepare.schema import snapshot_schema
 from backfill.sources import inspect
 from tests.sourcing import job_over, staged
 
@@ -141,3 +143,27 @@ def test_a_query_with_such_a_type(tmp_path: Path) -> None:
     job = job_over(source(tmp_path, "2 AS x"), query="SELECT n, CAST(x AS VARIANT) AS v FROM source")
     with pytest.raises(JobError, match="VARIANT"):
         sent(job, tmp_path / "state", ColumnValue(column="v"))
+
+
+@pytest.mark.parametrize(
+    ("value", "codes"),
+    [
+        (ColumnValue(column="j"), ["BF132"]),
+        (ColumnValue(column="j", as_="text"), []),
+        (SqlValue(sql="j || ''"), ["BF132"]),
+    ],
+)
+def test_json_sent_as_text_is_warned_of(tmp_path: Path, value: Any, codes: list[str]) -> None:
+    """It is sent as the text it is; `as: text` says that this is meant, and so does a rule."""
+    path = source(tmp_path, "'{\"a\": 1}' AS j")
+    call = Call(
+        type="track",
+        message_key="content",
+        userId=ColumnValue(column="n"),
+        timestamp=TimestampSpec(value="2024-01-01T00:00:00Z"),
+        properties=ObjectSpec(members=((("p",), value),)),
+    )
+    job = job_over(path, where="n = 1").model_copy(update={"calls": (call,)})
+    snapshot = staged(job, tmp_path / "state").snapshot
+    (compiled,) = compile_job(job, snapshot, snapshot_schema(snapshot), id_scope="s", library_version="1", now=NOW)
+    assert [check.code for check in compiled.checks if check.code == "BF132"] == codes

@@ -251,6 +251,8 @@ class Binder:
         omit = value.on_bad == "omit"
         kind, dtype = column.kind, self.schema[column.name]
         expr = self._resolved(column, omit=omit, label=label)
+        if column.json_text and value.as_ is None:
+            self.check("BF132", label, expr.is_not_null(), expr)
         if value.as_ == "text":
             encoded, plain = self._as_text(column, expr, dtype)
         elif value.as_ == "number" and kind is Kind.TEXT:

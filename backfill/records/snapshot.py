@@ -55,6 +55,7 @@ class Column:
     raw text is not null and the cast one is. `reads` are the source columns an SQL expression reads: a bad value in
     one of them makes this value bad too. `failed` names the boolean column that is true where the expression failed;
     None: it failed on no row. `computed` says of JSON that SQL made its text, so that its numbers and times are SQL's.
+    `json_text` says of text that it is JSON objects or arrays throughout.
     `refused` says what the source holds there, where no snapshot can hold it: the column is all null, and a job must
     not read it.
     """
@@ -67,6 +68,7 @@ class Column:
     reads: tuple[str, ...] = ()
     failed: str | None = None
     computed: bool = False
+    json_text: bool = False
     refused: str = ""
 
 

@@ -6,7 +6,8 @@ the job file's SQL from other files, the network, extensions, Python variables a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import re
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ from backfill.sources.checksum import POLL_SECONDS, never
 ROW_GROUP_ROWS = 32_768
 #: How every Parquet file of a snapshot is written: read as fast as LZ4, at three fifths of its bytes.
 PARQUET = f"FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE {ROW_GROUP_ROWS}"
+#: What DuckDB takes for a pattern in the name of a file to read.
+_PATTERN_SIGN = re.compile(r"([*?\[])")
 #: What the system says where it has no room (ENOSPC, EDQUOT, EFBIG), as DuckDB quotes it.
 NO_ROOM = ("No space left", "Disk quota exceeded", "File too large")
 
@@ -41,6 +44,22 @@ def literal(value: str | float | Iterable[Any]) -> str:
     if isinstance(value, str):
         return "'" + value.replace("'", "''") + "'"
     return "[" + ", ".join(literal(item) for item in value) + "]"
+
+
+def path_literal(path: Path | str) -> str:
+    """The path of one file to read as an SQL literal: signs of patterns in it stand for themselves."""
+    return literal(_as_pattern(path))
+
+
+def own_parquet(paths: Sequence[Path], *options: str) -> str:
+    """SQL: the rows of Parquet files of a snapshot, and of no others; nothing is read out of their paths."""
+    names = ", ".join(map(path_literal, paths))
+    return f"read_parquet([{names}], {', '.join(['hive_partitioning = false', *options])})"
+
+
+def _as_pattern(path: Path | str) -> str:
+    """The pattern that matches the path alone."""
+    return _PATTERN_SIGN.sub(r"[\1]", str(path))
 
 
 @dataclass(slots=True)
@@ -127,7 +146,7 @@ def open_engine(
         "allowed_paths": list(files),
     }
     if folder is not None:
-        settings["allowed_directories"] = [str(folder)]
+        settings["allowed_directories"] = [str(folder), _as_pattern(folder)]  # asked of both before and after matching
         settings["temp_directory"] = str(folder / "spill")
     if memory_bytes is not None:
         settings["memory_limit"] = f"{max(memory_bytes // 2**20, 64)}MiB"

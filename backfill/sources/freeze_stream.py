@@ -18,9 +18,10 @@ from backfill.records import FILE_COLUMN, RECORD_COLUMN, Snapshot, SnapshotPart
 from backfill.sources.binding import bound_layout
 from backfill.sources.engine import quoted, reason, storage_failure
 from backfill.sources.freeze_wide import WIDE_COLUMNS, write_wide
-from backfill.sources.layout import KEEP, Layout, place_columns, settled_zones, typed_relation
+from backfill.sources.layout import KEEP, Layout, place_columns, typed_relation
 from backfill.sources.partitioned import with_partitions
 from backfill.sources.reader import Discarding, Reader, UnreadableFile, UnreadableSink
+from backfill.sources.settled import settled
 from backfill.sources.staging import Staging
 
 _STREAM = "__bf_stream"
@@ -50,7 +51,7 @@ def freeze_stream(staging: Staging, reader: Reader, in_query: Sequence[str] = ()
         raise BackfillError(f"{came} came of {read} read", hint="please report it")
     return Snapshot(
         parts=(SnapshotPart(path, kept),),
-        columns=(*settled_zones(staging.engine, [path], layout.columns), *place_columns(file=True)),
+        columns=(*settled(staging.engine, path, layout.columns), *place_columns(file=True)),
         files=staging.files,
         read=handed.rows + unreadable.count,
         filtered=handed.rows - kept,

@@ -9,9 +9,8 @@ The SQL has floors, each a projection of the one below, so that DuckDB does all 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from duckdb.sqltypes import DuckDBPyType
 
@@ -20,7 +19,7 @@ from backfill.job.models import ColumnSpec, Job
 from backfill.records import FILE_COLUMN, INTERNAL_PREFIX, RECORD_COLUMN, Column, Kind, Zone
 from backfill.sources.attempts import attempt
 from backfill.sources.casts import cast_of, seen_by_sql
-from backfill.sources.engine import Engine, literal, quoted
+from backfill.sources.engine import Engine, quoted
 from backfill.sources.schema import AbsentColumns
 from backfill.sources.sqltext import PREFIX, check_expression
 from backfill.sources.storage import is_converted, kind_of, stored, zone_of
@@ -203,33 +202,6 @@ def place_columns(*, file: bool) -> tuple[Column, ...]:
     """The columns that say where a row came from."""
     record = Column(RECORD_COLUMN, Kind.INTEGER)
     return (Column(FILE_COLUMN, Kind.INTEGER), record) if file else (record,)
-
-
-def settled_zones(engine: Engine, parts: Sequence[Path], columns: Sequence[Column]) -> tuple[Column, ...]:
-    """The columns by what the parts hold: MIXED times told apart, and only what failed on a row said to have failed.
-
-    The statistics in the Parquet footers say whether times are all instants, all wall clocks, or both; a column without
-    any value counts as instants.
-    """
-    flags = [flag for column in columns for flag in (column.utc_flag, column.failed) if flag is not None]
-    if not flags:
-        return tuple(columns)
-    rows = engine.rows(
-        "SELECT path_in_schema, coalesce(bool_and(stats_min_value = 'true'), true), "
-        "coalesce(bool_and(stats_max_value = 'false'), true) "
-        f"FROM parquet_metadata({literal([str(part) for part in parts])}) "
-        f"WHERE path_in_schema IN ({', '.join(literal(flag) for flag in flags)}) GROUP BY path_in_schema"
-    )
-    held = {name: (bool(all_true), bool(all_false)) for name, all_true, all_false in rows}
-    return tuple(_settled(column, held) for column in columns)
-
-
-def _settled(column: Column, held: Mapping[str, tuple[bool, bool]]) -> Column:
-    """The column by what its flags hold: whether nothing but true, and whether nothing but false."""
-    all_true, all_false = held.get(column.utc_flag or column.failed or "", (False, False))
-    if column.utc_flag and (all_true or all_false):
-        return replace(column, zone=Zone.UTC if all_true else Zone.NAIVE, utc_flag=None)
-    return replace(column, failed=None) if column.failed and all_false else column
 
 
 def written(value: str, kind: DuckDBPyType, *, trimmed: bool) -> str:

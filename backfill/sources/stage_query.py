@@ -23,11 +23,12 @@ from backfill.records import (
 )
 from backfill.sources.binding import binder_fault, bound_layout, faults_error, refused_message
 from backfill.sources.casts import SQL_DECIMAL_TYPE, seen_by_sql
-from backfill.sources.engine import Engine, literal, quoted, reason, storage_failure
+from backfill.sources.engine import Engine, literal, own_parquet, quoted, reason, storage_failure
 from backfill.sources.files import extra_files
-from backfill.sources.layout import Layout, SourceColumn, check_names, place_columns, settled_zones
+from backfill.sources.layout import Layout, SourceColumn, check_names, place_columns
 from backfill.sources.rejects import save_rejects, unreadable_row
 from backfill.sources.schema import SqlFault
+from backfill.sources.settled import settled
 from backfill.sources.sql_end import without_end
 from backfill.sources.sqltext import check_query
 from backfill.sources.staging import Staging
@@ -64,7 +65,7 @@ def freeze_query(staging: Staging, freeze_rows: FreezeRows) -> Snapshot:
     except duckdb.Error as error:
         raise _failure(staging, layout, error) from error
     kept = count if layout.keep is None else staging.number(layout, staging.part(0), count, [])
-    described = settled_zones(engine, [staging.part(0)], layout.columns)
+    described = settled(engine, staging.part(0), layout.columns)
     described = described if layout.keep is None else (*described, *place_columns(file=False))
     shutil.rmtree(staging.folder / SOURCE, ignore_errors=True)
     return Snapshot(
@@ -170,8 +171,7 @@ def _own(rows: Snapshot) -> list[Column]:
 
 
 def _relation(rows: Snapshot) -> str:
-    paths = literal([str(part.path) for part in rows.parts])
-    return f"read_parquet({paths}, hive_partitioning = false)"
+    return own_parquet([part.path for part in rows.parts])
 
 
 def _values(rows: Snapshot, job: Job) -> str:
@@ -204,11 +204,7 @@ def _refuse_zoneless(read: Sequence[Column], job: Job) -> None:
 
 def _save_unreadable(staging: Staging, rows: Snapshot, bad: dict[str, str]) -> int:
     """Write what was unreadable before and what the query cannot read; returns how many that is."""
-    selects = (
-        [f"SELECT * FROM read_parquet({literal(str(rows.unreadable_file))}, hive_partitioning = false)"]
-        if rows.unreadable_file
-        else []
-    )
+    selects = [f"SELECT * FROM {own_parquet([rows.unreadable_file])}"] if rows.unreadable_file else []
     count = rows.unreadable
     if bad:
         asked = " OR ".join(bad.values())

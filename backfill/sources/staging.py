@@ -14,7 +14,16 @@ from backfill.job import expression_paths
 from backfill.job.models import Job
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, SourceFile
 from backfill.sources.checksum import until
-from backfill.sources.engine import PARQUET, Engine, literal, quoted, reason, storage_failure, unreadable_source
+from backfill.sources.engine import (
+    PARQUET,
+    Engine,
+    literal,
+    own_parquet,
+    quoted,
+    reason,
+    storage_failure,
+    unreadable_source,
+)
 from backfill.sources.layout import KEEP, Layout
 from backfill.sources.rejects import numbered, reject_changes
 
@@ -102,8 +111,7 @@ class Staging:
         tail = f" WHERE {KEEP}" if layout.keep is not None else ""
         target = path.with_suffix(".numbered")
         kept = self.copy(
-            f"SELECT {', '.join([*names, *places])} "
-            f"FROM read_parquet({literal(str(path))}, file_row_number = true, hive_partitioning = false){tail}",
+            f"SELECT {', '.join([*names, *places])} FROM {own_parquet([path], 'file_row_number = true')}{tail}",
             target,
         )
         target.replace(path)
