@@ -42,6 +42,7 @@ def pieces_of(size: int, limit: int = LIMIT) -> Iterator[None]:
         mock.patch.object(checksum, "PIECE", size),
         mock.patch.object(csv_text, "PIECE", size),
         mock.patch.object(csv_reader, "PIECE", size),
+        mock.patch.object(csv_scan, "_LONG", 3 * size % 40),
         mock.patch.object(csv_scan.Scanner.__init__, "__defaults__", (1, limit)),
     ):
         yield
@@ -153,6 +154,7 @@ def test_small_files(tmp_path: Path, columns: int, line_end: str) -> None:
     width=st.integers(1, 3),
     size=st.integers(1, 20),
 )
+@example(body=b'a\r,\n\n"', how=Written(), width=1, size=9)
 @example(body=b'"' * 70, how=Written(), width=1, size=1)
 @example(body=b"\\" * 71, how=Written(escape="\\"), width=1, size=1)
 @example(body=b'a,"' + b"x\n" * 50 + b'",\n1,2,3\n', how=Written(), width=3, size=7)

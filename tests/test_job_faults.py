@@ -79,6 +79,8 @@ def test_all_faults_at_once(tmp_path: Path) -> None:
     assert str(found[0]) == f"{tmp_path / 'job.yaml'}:1:10: version: is the number 2; it can be 1"
 
 
+#: Codecs of Python that are of no file of text.
+NO_ENCODINGS = ("utf-7", "unicode_escape", "raw_unicode_escape", "punycode", "idna", "rot13", "hex")
 SOURCE_FAULTS = [
     ("path: a.csv, database: 'sqlite:///x', query: q", "source", "both `path` and `database`"),
     ("format: csv", "source", "neither `path` nor `database`"),
@@ -93,7 +95,18 @@ SOURCE_FAULTS = [
     ("path: a, csv: {encoding: utf-88}", "source.csv.encoding", "no encoding"),
     ("path: a, csv: {encoding: base64}", "source.csv.encoding", "no encoding"),
     ('path: a, csv: {encoding: "a\\0"}', "source.csv.encoding", "no encoding"),
+    *((f"path: a, csv: {{encoding: {name}}}", "source.csv.encoding", "no encoding") for name in NO_ENCODINGS),
     ("path: a, csv: {header: false}", "source.csv.header", "names the columns"),
+    ("path: a, csv: {delimiter: '\\', escape: '\\'}", "source.csv.escape", "is the delimiter as well"),
+    ("path: a, csv: {comment: '\"'}", "source.csv.comment", "is the quote as well"),
+    ("path: a, csv: {escape: '#', comment: '#'}", "source.csv.comment", "is the escape as well"),
+    ("path: a, csv: {comment: '//'}", "source.csv.comment", "not one character"),
+    ("path: a, csv: {delimiter: ''}", "source.csv.delimiter", "not one character"),
+    ("path: a, csv: {c_escapes: true}", "source.csv.c_escapes", "goes with `escape`"),
+    ("path: a, csv: {skip_lines: -1}", "source.csv.skip_lines", "0"),
+    ("path: a, csv: {delimiter: ';', null_values: ['a;b']}", "source.csv.null_values[0]", "without quotes"),
+    ("path: a, csv: {null_values: ['', '\"x\"']}", "source.csv.null_values[1]", "without quotes"),
+    ("path: a, csv: {escape: '\\', null_values: ['x\\N']}", "source.csv.null_values[0]", "holds the escape"),
     ("path: a, format: parquet, csv: {}", "source.csv", "csv and tsv files only"),
     ("path: a, timezone: America", "source.timezone", "no time zone"),
     ("path: a, timezone: '+02:00'", "source.timezone", "no time zone"),
@@ -115,6 +128,21 @@ SOURCE_FAULTS = [
     ("database: 'sqlite://host/x', query: q", "source.database", "SQLite has none"),
     ("database: 'sqlite:///x', query: q, format: csv", "source.format", "goes with `path`"),
 ]
+
+
+@pytest.mark.parametrize(
+    "csv",
+    [
+        "{escape: '\\', null_values: ['\\N', '']}",
+        "{quote: '', escape: '\\', c_escapes: true, delimiter: \"\\t\"}",
+        "{escape: '\"'}",
+        "{delimiter: ¦, quote: þ, comment: '#', skip_lines: 3}",
+        "{encoding: ascii}",
+    ],
+)
+def test_dialects_that_can_be(tmp_path: Path, csv: str) -> None:
+    """Dialects of databases and tools are no faults."""
+    assert load(tmp_path, job_text(source=f"path: a.csv, csv: {csv}")).source.csv
 
 
 @pytest.mark.parametrize(("source", "path", "message"), SOURCE_FAULTS, ids=[case[0] for case in SOURCE_FAULTS])

@@ -184,6 +184,6 @@ def sound_text(records: Records, good: Flags) -> bytes:
     gaps = np.flatnonzero(starts[1:] != nexts[:-1]) + 1
     firsts, lasts = starts[np.concatenate(([0], gaps))], nexts[np.append(gaps - 1, len(nexts) - 1)]
     parts = [records.text[first:last] for first, last in zip(firsts.tolist(), lasts.tolist(), strict=True)]
-    text = b"".join(parts) if len(parts) > 1 else parts[0]
-    ended = records.ends[good][-1] < nexts[-1]
-    return text if ended else text + b"\r\n"  # an LF alone would belong to an escaped CR before it
+    if records.ends[good][-1] == nexts[-1]:
+        parts[-1] += b"\r\n"  # an LF alone would belong to an escaped CR before it
+    return b"".join(part + b"\n" if part.endswith(b"\r") else part for part in parts)  # an LF may follow

@@ -22,6 +22,8 @@ from backfill.sources.csv_walk import Fault, State, Walk, Walker
 MAX_RECORD_BYTES = 4 * 2**20
 #: What is kept of a record that is too long: 2,000 characters of UTF-8.
 HEAD_BYTES = 8_000
+#: A record of which so much is held is gone through by itself, as arithmetic takes memory for each of its quotes.
+_LONG = 2**16
 #: After an irregular record the next ones are gone through singly while an irregular quote is as near as this.
 _NEAR = 2_048
 
@@ -138,17 +140,29 @@ class Scanner:
                 yield records
             self._advance(text, place)
             text = self._held if walk.state is State.ENDED else b""
-        if not text:
-            return
+        elif len(self._held) > _LONG:
+            records, place = self._first(text, final=final)
+            if records is not None:
+                yield records
+            self._advance(text, place)
+            text = self._held if place else b""
+        if text:
+            found = _Found()
+            shape = shape_of(text, self._dialect, final=final)
+            place = self._find(shape, text, found, final=final)
+            records = self._records(shape, text, found)
+            if records is not None:
+                yield records
+            self._advance(text, place)
+        if not final and self._too_long is None and len(self._held) > self._limit + 2:  # with a CR, and its LF to come
+            self._give_up()
+
+    def _first(self, text: bytes, *, final: bool) -> tuple[Records | None, int]:
+        """The first record if it ends, and where what is left begins."""
         found = _Found()
         shape = shape_of(text, self._dialect, final=final)
-        place = self._find(shape, text, found, final=final)
-        records = self._records(shape, text, found)
-        if records is not None:
-            yield records
-        self._advance(text, place)
-        if not final and len(self._held) > self._limit + 2:  # a CR may be held, and the LF behind it may come
-            self._give_up()
+        place = self._walk_one(shape, _as_bytes(shape, text), text, 0, found, final=final)
+        return self._records(shape, text, found), place
 
     def _advance(self, text: bytes, place: int) -> None:
         """Hold the text from there on."""
@@ -187,21 +201,28 @@ class Scanner:
                 found.singly.append((place, *sound, Fault.NONE))
                 place = sound[1]
             else:
-                walk = self._walker.begin(signs, place)
-                self._walker.go(walk, signs, shape.usable, final=final)
-                if walk.state is not State.ENDED and final:
-                    found.singly.append((place, len(text), len(text), walk.fields, Fault.UNCLOSED))
-                    found.unclosed = True
-                    return shape.usable
-                if walk.state is not State.ENDED:
-                    return place
-                if not walk.comment:
-                    found.singly.append((place, walk.content_end, walk.place, walk.fields, walk.fault))
-                place = walk.place
+                behind = self._walk_one(shape, signs, text, place, found, final=final)
+                if behind == place:
+                    break
+                place = behind
             irregular = marks.irregular_from(place, marks.side(place))
             if irregular is None or irregular > place + _NEAR:
                 break
         return place
+
+    def _walk_one(self, shape: Shape, signs: bytes, text: bytes, place: int, found: _Found, *, final: bool) -> int:
+        """Go through one record; returns where the next one begins, the same place where it does not end."""
+        walk = self._walker.begin(signs, place)
+        self._walker.go(walk, signs, shape.usable, final=final)
+        if walk.state is State.ENDED:
+            if not walk.comment:
+                found.singly.append((place, walk.content_end, walk.place, walk.fields, walk.fault))
+            return walk.place
+        if not final:
+            return place
+        found.singly.append((place, len(text), len(text), walk.fields, Fault.UNCLOSED))
+        found.unclosed = True
+        return shape.usable
 
     def _records(self, shape: Shape, text: bytes, found: _Found) -> Records | None:
         """What was found, with the faults of escapes and length."""
