@@ -24,7 +24,7 @@ COVERED := $(if $(COVERAGE),--cov --cov-report=term)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test ranges lint format check bench torture powercut soak lock wheel clean
+.PHONY: help demo test ranges lint format check bench scale torture powercut soak lock wheel clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,9 @@ check: lint test ## lint and test: what a change must pass
 
 bench: $(VENV)/.dev ## speed and memory beside the SDK and a hand-written script (needs nginx; some minutes)
 	$(BIN)/python -m bench $(ARGS)
+
+scale: $(VENV)/.dev ## time and memory of a dry run as its source grows ten times in each way (some minutes; ARGS="--way rows")
+	$(BIN)/python -m bench.scale $(ARGS)
 
 torture: $(VENV)/.dev ## kill, signal, starve of disk and damage runs at random (10 minutes; ALL=1 kills at every failpoint)
 	$(BIN)/python -m tests.torture $(if $(ALL),--all) $(if $(FROM),--from $(FROM)) $(ARGS)
