@@ -31,10 +31,10 @@ def test_what_is_ten_times_as_large() -> None:
     for form in FORMATS:
         for way in WAYS:
             if (sizes := sizes_of(form, way)) is not None:
-                small, large = sizes
-                assert getattr(large, way) == 10 * getattr(small, way)
-                others = {"rows": large.rows} if way == "files" else {}
-                assert replace(small, **{way: getattr(large, way)}, **others) == large
+                (small, large), field = sizes, WAYS[way][0]
+                assert getattr(large, field) == 10 * getattr(small, field)
+                others = {"rows": large.rows} if field == "files" else {}
+                assert replace(small, **{field: getattr(large, field)}, **others) == large
     assert sizes_of("sqlite", "files") is None
 
 

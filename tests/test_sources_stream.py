@@ -7,11 +7,13 @@ from typing import Any
 
 import polars as pl
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from backfill.errors import BackfillError, InterruptedRunError, JobError, SourceError
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, REJECT_COLUMNS, SourceFile
-from backfill.sources.engine import Engine, open_engine
+from backfill.sources import stage
+from backfill.sources.engine import Engine, open_engine, parquet_for
 from backfill.sources.freeze_stream import freeze_stream
 from backfill.sources.layout import SourceColumn
 from backfill.sources.reader import HELD_RECORDS, Unreadable, UnreadableFile, UnreadableSink
@@ -139,3 +141,19 @@ def test_no_file_where_nothing_is_unreadable(tmp_path: Path) -> None:
     with UnreadableFile(tmp_path / "unreadable.parquet", FILES):
         pass
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("cell", "most"), [(10, 32_768), (1_000, 16_384), (10_000, 2_048), (1_000_000, 2_048)])
+def test_a_row_group_weighs_so_much_at_most(cell: int, most: int) -> None:
+    """What DuckDB holds until a row group is full depends on the rows' weight: heavy rows make small groups."""
+    assert f"ROW_GROUP_SIZE {most}" in parquet_for(cell)
+
+
+def test_heavy_rows_make_small_groups(tmp_path: Path) -> None:
+    """No more is held than some 20 MB, where 32,768 rows were 330 MB."""
+    source = tmp_path / "a.csv"
+    source.write_text("id,text\n" + "".join(f"{row},{'x' * 10_000}\n" for row in range(5_000)), encoding="utf-8")
+    snapshot = stage(job_over(source), tmp_path / "snapshot")
+    footer = pq.read_metadata(snapshot.parts[0].path)
+    assert sum(footer.row_group(place).num_rows for place in range(footer.num_row_groups)) == 5_000
+    assert max(footer.row_group(place).num_rows for place in range(footer.num_row_groups)) <= 2_048

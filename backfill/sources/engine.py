@@ -23,11 +23,21 @@ from backfill.sources.checksum import POLL_SECONDS, never
 #: Rows of a Parquet row group in a snapshot: what prepare reads at once.
 ROW_GROUP_ROWS = 32_768
 #: How every Parquet file of a snapshot is written: read as fast as LZ4, at three fifths of its bytes.
-PARQUET = f"FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE {ROW_GROUP_ROWS}"
+_PARQUET = "FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE "
+PARQUET = f"{_PARQUET}{ROW_GROUP_ROWS}"
+#: A row group is held in memory until it is written: that is what one may weigh where rows turn out heavier by a few
+#: times than the first ones, and the fewest rows that DuckDB puts into one.
+ROW_GROUP_BYTES, FEWEST_ROWS = 16 * 2**20, 2_048
 #: What DuckDB takes for a pattern in the name of a file to read.
 _PATTERN_SIGN = re.compile(r"([*?\[])")
 #: What the system says where it has no room (ENOSPC, EDQUOT, EFBIG), as DuckDB quotes it.
 NO_ROOM = ("No space left", "Disk quota exceeded", "File too large")
+
+
+def parquet_for(row_bytes: float) -> str:
+    """How a Parquet file is written whose rows weigh so much."""
+    fitting = int(ROW_GROUP_BYTES / max(row_bytes, 1)) // FEWEST_ROWS * FEWEST_ROWS
+    return f"{_PARQUET}{min(max(fitting, FEWEST_ROWS), ROW_GROUP_ROWS)}"
 
 
 def quoted(name: str) -> str:

@@ -74,8 +74,10 @@ def _write(
         empty = _schema(staging, reader)
         return write_wide(staging, reader.columns, layout, batches, path, in_query=in_query, schema=empty)
     select = layout.select(typed_relation(reader.columns, _STREAM), filtered=True, extra=_PLACES)
-    with _registered(staging, reader, batches):
-        return staging.copy_counted(select, path)
+    first = next(batches, None)
+    row_bytes = 0.0 if first is None else first.nbytes / max(first.num_rows, 1)
+    with _registered(staging, reader, batches if first is None else chain([first], batches)):
+        return staging.copy_counted(select, path, row_bytes)
 
 
 @dataclass(slots=True)

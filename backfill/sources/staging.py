@@ -19,6 +19,7 @@ from backfill.sources.engine import (
     Engine,
     literal,
     own_parquet,
+    parquet_for,
     quoted,
     reason,
     storage_failure,
@@ -61,10 +62,11 @@ class Staging:
         )[0][0]
         return int(count)
 
-    def copy_counted(self, select: str, path: Path) -> int:
+    def copy_counted(self, select: str, path: Path, row_bytes: float = 0.0) -> int:
         """Write a result as Parquet, telling what `count` and the stream have counted; returns its rows."""
         count = self.engine.run(
-            f"COPY ({select}) TO {literal(str(path))} ({PARQUET})", lambda _: self.progress(self.rows, self.bytes)
+            f"COPY ({select}) TO {literal(str(path))} ({parquet_for(row_bytes)})",
+            lambda _: self.progress(self.rows, self.bytes),
         )[0][0]
         self.progress(self.rows, self.bytes)
         return int(count)
