@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from tempfile import gettempdir
 
 import click
 
@@ -40,7 +41,7 @@ def judged(session: Session, error: BaseException) -> ExitCode:
     if isinstance(error, click.exceptions.Abort) and isinstance(error.__cause__ or error.__context__, EOFError):
         error = error.__cause__ or error.__context__ or error  # click takes any EOFError for the end of the terminal
     if isinstance(error, OSError):
-        error = disk_stop(error, session.state_folder or Path.cwd()) or error
+        error = disk_stop(error, session.state_folder or Path(gettempdir())) or error  # else only samples are written
     if isinstance(error, BackfillError):
         explain(session, error)
         code = ExitCode(error.exit_code)

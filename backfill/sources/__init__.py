@@ -1,11 +1,21 @@
-"""Sources: from whatever an export is to a frozen snapshot (see docs/sources.md)."""
+"""Sources: from whatever an export is to a frozen snapshot (see docs/sources.md).
 
-from backfill.sources.files import locate, resolve
-from backfill.sources.freeze import stage
-from backfill.sources.inspect import inspect
-from backfill.sources.schema import AbsentColumns, Schema, SqlFault
-from backfill.sources.snapshot import load_snapshot
-from backfill.sources.stamps import unchanged, while_unchanged
+A name is imported when it is asked for: where only lines are looked up, no library for data is loaded.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from backfill.lazy import lazily
+
+if TYPE_CHECKING:
+    from backfill.sources.files import locate, resolve
+    from backfill.sources.freeze import stage
+    from backfill.sources.inspect import inspect
+    from backfill.sources.schema import AbsentColumns, Schema, SqlFault
+    from backfill.sources.snapshot import load_snapshot
+    from backfill.sources.stamps import unchanged, while_unchanged
 
 __all__ = [
     "AbsentColumns",
@@ -19,3 +29,15 @@ __all__ = [
     "unchanged",
     "while_unchanged",
 ]
+
+__getattr__ = lazily(
+    __name__,
+    {
+        "files": ("locate", "resolve"),
+        "freeze": ("stage",),
+        "inspect": ("inspect",),
+        "schema": ("AbsentColumns", "Schema", "SqlFault"),
+        "snapshot": ("load_snapshot",),
+        "stamps": ("unchanged", "while_unchanged"),
+    },
+)
