@@ -131,6 +131,26 @@ def test_a_map_as_a_whole_object(tmp_path: Path, properties: str, wanted: list[A
     assert sent(tmp_path) == wanted
 
 
+def test_an_exclusion_adds_nothing(tmp_path: Path) -> None:
+    """What is not there to be excluded, or overridden with nothing, does not become an empty object, at any depth."""
+    whole: list[Any] = [
+        {"x": 1},
+        {"a": 5},
+        {"a": {"b": 1, "c": 2}},
+        {"a": {}},
+        {"a": {"b/c~d'": {"e": 1, "f": 2}}},
+        None,
+    ]
+    rows = [{"id": str(number), "whole": value, "none": None} for number, value in enumerate(whole)]
+    (tmp_path / "a.ndjson").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    job = tmp_path / "job.yaml"
+    mapped = """{column: {column: whole, exclude: [a.b, "a.b/c~d'.e"]}, n.o: none}"""
+    job.write_text("version: 1\nname: none\nsource: {path: a.ndjson}\n" + CALL % mapped, "utf-8")
+    result = backfill("run", job, "--target", "sandbox", "--output", "json", "--keep-spool")
+    assert result.code == 0, result.err
+    assert sent(tmp_path) == [{"x": 1}, {"a": 5}, {"a": {"c": 2}}, {"a": {}}, {"a": {"b/c~d'": {"f": 2}}}, {}]
+
+
 @pytest.mark.parametrize("form", ["parquet", "ndjson"])
 def test_members_of_whole_objects_are_excluded(tmp_path: Path, form: str) -> None:
     """`exclude` takes members out of structs and JSON objects alike, at any depth; what is not there is no matter."""

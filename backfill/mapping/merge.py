@@ -20,6 +20,13 @@ def merged(objects: pl.Expr, overrides: pl.Expr) -> pl.Expr:
     return _through_duckdb(pl.struct(a=objects, b=overrides), query, pl.String)
 
 
+def has_object(objects: pl.Expr, path: tuple[str, ...]) -> pl.Expr:
+    """Whether JSON objects have another one at that path."""
+    pointer = "".join("/" + name.replace("~", "~0").replace("/", "~1") for name in path).replace("'", "''")
+    query = f"SELECT coalesce(json_type(CAST(a AS JSON), '{pointer}') = 'OBJECT', false) AS r FROM frame"  # noqa: S608
+    return _through_duckdb(pl.struct(a=objects), query, pl.Boolean)
+
+
 def member_count(objects: pl.Expr) -> pl.Expr:
     """How many members JSON objects have at the top; null where an object is too short to have more than 300."""
     long = pl.when(objects.str.len_bytes() >= _SMALLEST_LARGE_OBJECT).then(objects)

@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 
 from backfill import encode
-from backfill.mapping.merge import merged
+from backfill.mapping.merge import has_object, merged
 from backfill.records import Kind
 
 #: Stands for a null inside a merge patch, where null itself means: take out. No other text holds this character so.
@@ -194,19 +194,29 @@ class Node:
         into = {name: value for name, value in self.members.items() if isinstance(value, Node) and not value.replaces}
         behind = Node({name: value for name, value in self.members.items() if name not in into})
         gone = [part for name in behind.members for part in (f",{encode.literal(name)}:null",)]
-        patches = [part for name, node in into.items() for part in (f",{encode.literal(name)}:", node.patch(facts))]
+        patches = [node.patch_at((name,), whole, facts) for name, node in into.items()]
         rest = merged(whole, encode.braced(joined([*gone, *patches]))).str.replace_all(KEPT_NULL, "null", literal=True)
         members = behind.text(facts)
         spliced = joined([rest.str.strip_suffix("}"), members, "}"])
         return pl.when(rest == "{}").then(encode.braced(members)).otherwise(spliced)
 
-    def patch(self, facts: Facts) -> pl.Expr:
-        """The members as a merge patch (RFC 7396): null takes a member out, a null to be sent is KEPT_NULL."""
+    def patch_at(self, path: tuple[str, ...], whole: pl.Expr, facts: Facts) -> pl.Expr:
+        """`,"name":patch`, the last name of the path; nothing where that would only make an empty object there."""
+        part = joined((f",{encode.literal(path[-1])}:", self.patch(path, whole, facts)))
+        needed = nullable(self, facts).is_not_null() | has_object(whole, path)
+        return pl.when(needed).then(part).otherwise(pl.lit(""))
+
+    def patch(self, path: tuple[str, ...], whole: pl.Expr, facts: Facts) -> pl.Expr:
+        """The members as a merge patch (RFC 7396): null takes a member out, a null to be sent is KEPT_NULL.
+
+        `path` is where this object stands in the whole.
+        """
         parts: list[Part] = []
         for name, value in self.members.items():
             if isinstance(value, Node):
-                text = value.patch(facts)
-            elif value.kept:
+                parts.append(value.patch_at((*path, name), whole, facts))
+                continue
+            if value.kept:
                 text = pl.when(value.text == "null").then(pl.lit(KEPT_NULL)).otherwise(value.text).fill_null("null")
             else:
                 text = value.text.fill_null("null")
