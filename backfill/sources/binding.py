@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import duckdb
@@ -17,6 +17,7 @@ from backfill.records import INTERNAL_PREFIX
 from backfill.sources.engine import Engine, reason
 from backfill.sources.layout import Layout, SourceColumn, binding_scope, lay_out, refuse_absent
 from backfill.sources.schema import SqlFault
+from backfill.sources.sql_advice import advise
 from backfill.sources.sqltext import PREFIX, check_expression
 from backfill.sources.storage import without_form
 from backfill.sources.syntax import SqlRefusal, called, column_path, enclosed, parse, place, walk
@@ -56,6 +57,7 @@ def sql_faults(engine: Engine, job: Job, columns: Sequence[SourceColumn]) -> tup
     scope = binding_scope(job, columns)
     names = [column.name for column in columns]
     unheld = {column.name: column.refused for column in columns if column.refused}
+    types = {column.name: str(column.type) if column.spec is None else column.spec.type for column in columns}
     faults = []
     for reference in references(job):
         text = reference.sql
@@ -67,9 +69,9 @@ def sql_faults(engine: Engine, job: Job, columns: Sequence[SourceColumn]) -> tup
             if not reads:  # the same on every row, so what fails is the job, not a row
                 engine.rows(f"SELECT CAST({enclosed(text)} AS VARCHAR)")
         except SqlRefusal as refusal:
-            faults.append(SqlFault(reference.path, text, refusal.offset, refusal.message, refusal.candidates))
+            faults.append(refusal_fault(engine, reference.path, text, refusal, types, PREFIX))
         except duckdb.Error as error:
-            faults.append(binder_fault(engine, reference.path, text, error, PREFIX))
+            faults.append(binder_fault(engine, reference.path, text, error, types, PREFIX))
         else:
             if without_form(kind):
                 message = f"is {without_form(kind)}, which has no exact form in JSON: cast it to the type that is meant"
@@ -90,7 +92,17 @@ def refused_message(name: str, refused: str) -> str:
     return f'column "{name}" holds {refused}, which cannot be read as it is: {REFUSED_HINT}'
 
 
-def binder_fault(engine: Engine, path: str, text: str, error: duckdb.Error, prefix: str = "") -> SqlFault:
+def refusal_fault(
+    engine: Engine, path: str, text: str, refusal: SqlRefusal, types: Mapping[str, str], prefix: str = ""
+) -> SqlFault:
+    """The fault for SQL that is refused; `types` are those of the columns that it may read."""
+    advice = advise(text, refusal.message, types, lambda other: _parses(engine, prefix + other))
+    return SqlFault(path, text, refusal.offset, refusal.message, refusal.candidates, advice)
+
+
+def binder_fault(
+    engine: Engine, path: str, text: str, error: duckdb.Error, types: Mapping[str, str], prefix: str = ""
+) -> SqlFault:
     """What the binder says, with the place of the name that it does not know; `prefix` makes the text a query."""
     said = _CANDIDATES.search(str(error))
     candidates = [name for name in _QUOTED.findall(said.group()) if INTERNAL_PREFIX not in name] if said else []
@@ -99,7 +111,16 @@ def binder_fault(engine: Engine, path: str, text: str, error: duckdb.Error, pref
     if unknown:
         name = next(filter(None, unknown.groups())).lower()
         offset = _place(engine, prefix + text, name, len(prefix))
-    return SqlFault(path, text, offset, reason(error), tuple(candidates))
+    advice = advise(text, reason(error), types, lambda other: _parses(engine, prefix + other))
+    return SqlFault(path, text, offset, reason(error), tuple(candidates), advice)
+
+
+def _parses(engine: Engine, text: str) -> bool:
+    try:
+        parse(engine, text)
+    except SqlRefusal:
+        return False
+    return True
 
 
 def _place(engine: Engine, text: str, name: str, shift: int) -> int | None:

@@ -18,10 +18,13 @@ class SqlFault:
     offset: int | None  # where in the text, in characters from 0; None where DuckDB does not say
     message: str
     candidates: tuple[str, ...] = ()  # names that may have been meant
+    advice: str = ""  # what to write instead
 
     @property
     def hint(self) -> str:
-        """`did you mean ...?`, or nothing."""
+        """What to write instead, `did you mean ...?`, or nothing."""
+        if self.advice:
+            return self.advice
         return f"did you mean {' or '.join(self.candidates)}?" if self.candidates else ""
 
 

@@ -20,6 +20,10 @@ _DUCKDB = _tokens(r"[eE]'(?:[^'\\]|\\.|'')*'", _TEXT, _NAME, r"\$(?P<tag>\w*)\$.
 _SQLITE = _tokens(_TEXT, _NAME, r"\[[^\]]*\]", r"`(?:[^`]|``)*`", end=r"(?:\*/|\Z)")
 
 
+#: Strings, quoted names and comments of DuckDB's SQL: what stands in them is no bare word.
+NOT_BARE = re.compile(rf"{_TEXT}|{_NAME}|--[^\n]*|/\*.*?\*/", re.DOTALL)
+
+
 def without_end(text: str, *, sqlite: bool = False) -> str:
     """The text up to its last token that means something, by DuckDB's tokens or SQLite's."""
     end = 0

@@ -21,7 +21,7 @@ from backfill.records import (
     SourceFile,
     Zone,
 )
-from backfill.sources.binding import binder_fault, bound_layout, faults_error, refused_message
+from backfill.sources.binding import binder_fault, bound_layout, faults_error, refusal_fault, refused_message
 from backfill.sources.casts import SQL_DECIMAL_TYPE, seen_by_sql
 from backfill.sources.engine import Engine, literal, own_parquet, quoted, reason, storage_failure
 from backfill.sources.files import extra_files
@@ -103,8 +103,8 @@ def query_reads(engine: Engine, job: Job, columns: Sequence[SourceColumn | Colum
     try:
         reads = check_query(engine, text, [SOURCE, *job.source.files], [column.name for column in columns])
     except SqlRefusal as refusal:
-        fault = SqlFault("source.query", text, refusal.offset, refusal.message, refusal.candidates)
-        raise faults_error(job, [fault]) from refusal
+        known = {column.name: "" for column in columns}
+        raise faults_error(job, [refusal_fault(engine, "source.query", text, refusal, known)]) from refusal
     refused = [refused_message(name, unheld[name]) for name in reads if name in unheld]
     if refused:
         raise faults_error(job, [SqlFault("source.query", text, 0, message) for message in refused])
@@ -136,7 +136,9 @@ def query_columns(engine: Engine, job: Job) -> tuple[SourceColumn, ...]:
     try:
         result = engine.connection.sql(without_end(job.source.query or ""))
     except duckdb.Error as error:
-        raise faults_error(job, [binder_fault(engine, "source.query", job.source.query or "", error)]) from error
+        types = dict(engine.rows(f"SELECT column_name, column_type FROM (DESCRIBE {SOURCE})"))
+        fault = binder_fault(engine, "source.query", job.source.query or "", error, types)
+        raise faults_error(job, [fault]) from error
     check_names(result.columns)
     for name, kind in zip(result.columns, result.types, strict=True):
         if without_form(kind):
