@@ -61,10 +61,10 @@ def freeze_query(staging: Staging, freeze_rows: FreezeRows) -> Snapshot:
     unreadable = _save_unreadable(staging, rows, bad)
     layout = query_layout(engine, job)
     try:
-        count = staging.copy(layout.select(query_relation(job), filtered=False), staging.part(0))
+        count = staging.copy_counted(layout.select(query_relation(job), filtered=False), staging.part(0))
     except duckdb.Error as error:
         raise _failure(staging, layout, error) from error
-    kept = count if layout.keep is None else staging.number(layout, staging.part(0), count, [])
+    kept = count if layout.keep is None else staging.number(layout, staging.part(0))
     described = settled(engine, staging.part(0), layout.columns)
     described = described if layout.keep is None else (*described, *place_columns(file=False))
     shutil.rmtree(staging.folder / SOURCE, ignore_errors=True)

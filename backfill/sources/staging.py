@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
 from pathlib import Path
 
 import duckdb
@@ -12,10 +11,9 @@ import duckdb
 from backfill.errors import BackfillError, JobError
 from backfill.job import expression_paths
 from backfill.job.models import Job
-from backfill.records import FILE_COLUMN, RECORD_COLUMN, SourceFile
+from backfill.records import RECORD_COLUMN, SourceFile
 from backfill.sources.checksum import until
 from backfill.sources.engine import (
-    PARQUET,
     Engine,
     literal,
     own_parquet,
@@ -26,7 +24,6 @@ from backfill.sources.engine import (
     unreadable_source,
 )
 from backfill.sources.layout import KEEP, Layout
-from backfill.sources.rejects import numbered, reject_changes
 
 UNREADABLE = "unreadable.parquet"
 
@@ -53,15 +50,6 @@ class Staging:
         """The snapshot's part of that number."""
         return self.folder / f"part-{index:05}.parquet"
 
-    def copy(self, select: str, path: Path, size: int = 0) -> int:
-        """Write a result as Parquet, telling the progress of `size` source bytes; returns its rows."""
-        done = self.bytes
-        count = self.engine.run(
-            f"COPY ({select}) TO {literal(str(path))} ({PARQUET})",
-            lambda share: self.progress(self.rows, done + int(share * size)),
-        )[0][0]
-        return int(count)
-
     def copy_counted(self, select: str, path: Path, row_bytes: float = 0.0) -> int:
         """Write a result as Parquet, telling what `count` and the stream have counted; returns its rows."""
         count = self.engine.run(
@@ -76,44 +64,13 @@ class Staging:
         until(self.engine.cancelled)(size)
         self.bytes += size
 
-    def watch(self, size: int) -> None:
-        """Count the bytes of a piece of a file that is gone through; raises InterruptedRunError if that is to end."""
-        until(self.engine.cancelled, lambda more: self.advance(0, more))(size)
-
-    def advance(self, rows: int, size: int) -> None:
-        """A file, or a piece of one, is done: tell the progress."""
-        self.rows, self.bytes = self.rows + rows, self.bytes + size
-        self.progress(self.rows, self.bytes)
-
-    def number(
-        self,
-        layout: Layout,
-        path: Path,
-        rows: int,
-        rejected: Sequence[int],
-        files: Sequence[tuple[int, int]] | None = None,
-    ) -> int:
-        """Rewrite a part with each row's record number, without the rows `where` does not keep; returns its rows.
-
-        With `files`, the (index, rows) of each file in the part, rows get their file's number too. Records are
-        rejected only in a part of one file.
-        """
-        row, changes = "file_row_number + 1", reject_changes(rejected)
-        places = []
-        if files is not None:
-            starts = list(accumulate((held for _, held in files), initial=0))
-            changes += [(start + 1, -held) for start, (_, held) in zip(starts[1:], files[:-1], strict=False)]
-            steps = [
-                (start + 1, next_ - this)
-                for start, ((this, _), (next_, _)) in zip(starts[1:], pairwise(files), strict=False)
-            ]
-            places = [f"CAST({numbered(row, rows, steps)} - ({row}) + {files[0][0]} AS UINTEGER) AS {FILE_COLUMN}"]
-        places.append(f"CAST({numbered(row, rows, changes)} AS UBIGINT) AS {RECORD_COLUMN}")
+    def number(self, layout: Layout, path: Path) -> int:
+        """Rewrite a part with each row's place as its record, without those `where` leaves out; returns how many."""
         names = [quoted(column.name) for column in layout.columns]
-        tail = f" WHERE {KEEP}" if layout.keep is not None else ""
+        place = f"CAST(file_row_number + 1 AS UBIGINT) AS {RECORD_COLUMN}"
         target = path.with_suffix(".numbered")
-        kept = self.copy(
-            f"SELECT {', '.join([*names, *places])} FROM {own_parquet([path], 'file_row_number = true')}{tail}",
+        kept = self.copy_counted(
+            f"SELECT {', '.join([*names, place])} FROM {own_parquet([path], 'file_row_number = true')} WHERE {KEEP}",
             target,
         )
         target.replace(path)
