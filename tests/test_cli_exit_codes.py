@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import os
+from pathlib import Path
 
 import pytest
 
@@ -232,3 +234,17 @@ def test_7_sandbox_store_is_held(project: Project) -> None:
     assert result.code == 7
     assert "--endpoint http://127.0.0.1:" in result.err
     assert state.runs() == []
+
+
+@pytest.mark.parametrize("verb", ["check", "preview", "dry-run", "run"])
+def test_2_names_that_are_not_utf_8(project: Project, verb: str) -> None:
+    """A job file or state directory whose name cannot be written down is refused by name, not in the middle."""
+    job = project.people(3)
+    odd = Path(os.fsdecode(os.fsencode(project.folder) + b"/j\xfe.yaml"))
+    odd.write_text(job.read_text("utf-8"), "utf-8")
+    options = ["--target", "sandbox"] if verb == "run" else []
+    for words in ([odd], *([[job, "--state-dir", odd.with_suffix("")]] if verb in ("dry-run", "run") else [])):
+        result = backfill(verb, *words, *options)
+        assert result.code == 2
+        assert "the name is not UTF-8" in result.err
+        assert "\\udcfe" in result.err

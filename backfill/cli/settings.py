@@ -41,6 +41,8 @@ def job_paths(named: Sequence[Path]) -> list[Path]:
         if not inside:
             raise UsageError(f"{path} holds no job file", hint="job files end in .yaml or .yml")
         paths += sorted(inside, key=lambda one: os.fsencode(one.name))
+    for path in paths:
+        refuse_unwritable_name(path)
     twice = {str(path) for path in paths if [one.resolve() for one in paths].count(path.resolve()) > 1}
     if twice:
         raise UsageError(f"{min(twice)} is named twice")
@@ -54,6 +56,15 @@ def refuse_data(path: Path) -> None:
             f"{near(path)} is data by its name, and no job file",
             hint="a job file is YAML: it names the data as `source: {path: ...}` and says which calls its rows become",
         )
+
+
+def refuse_unwritable_name(path: Path) -> None:
+    """Raise UsageError where a path cannot be written down: ledgers and messages are UTF-8."""
+    whole = str(path.absolute())
+    try:
+        whole.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{whole}: the name is not UTF-8", hint="rename it") from None
 
 
 def load_jobs(paths: Sequence[Path]) -> list[Job]:
@@ -164,5 +175,6 @@ def state_folder(session: Session, option: Path | None, job: Path | None = None)
         folder = option.absolute()
     else:
         folder = state_folder_of_job(job) if job is not None else state_folder_from(Path.cwd())
+    refuse_unwritable_name(folder)
     session.here.state = folder
     return folder

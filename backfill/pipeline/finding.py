@@ -51,7 +51,8 @@ def runs_of_job(state: StateFolder, job_file: Path, *, dry: bool = False) -> lis
     found = [run for run in begun if made_of(run, job_file)] or of_that_name(begun, job_file)
     if not found:
         raise UsageError(
-            f"no {'dry run' if dry else 'run'} of {job_file} is in {state.path}", hint=others_hint(state, begun)
+            f"no {'dry run' if dry else 'run'} of {job_file} is in {state.path}",
+            hint=others_hint(state, begun) if begun else "where runs are kept elsewhere, say it with --state-dir",
         )
     return found
 
