@@ -68,7 +68,7 @@ _TABLE: Final = (
     ("BF119", "id with something in it that cannot be seen, or written as a spreadsheet's formula", _E, True,
      "clean the id where it is exported, or in SQL"),
     ("BF120", "id whose last digits are lost", _E, True,
-     "a spreadsheet rounded it, as in 1.23457E+15: export the column as text from where it came"),
+     "a spreadsheet, or a column of floats, rounded it: export the column as text from where it came"),
     ("BF121", "id with blanks at its ends", _W, True, "trim it where it is exported, or in SQL: trim(...)"),
     ("BF122", "id that differs from another one only in case, or in blanks at its ends", _W, True,
      "they are two users: write them alike where they are exported, or in SQL, by lower(trim(...))"),

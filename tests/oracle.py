@@ -113,13 +113,19 @@ class RowAsCall(Row):
             if text == "" or (text is None and (alias or name == "groupId")):
                 self.flag(code)
             if text:
-                self.check_id(name, text)
+                self.check_id(name, text, self.is_rounded(value))
             found.append((name, None if text is None else compact(text)))
         if not alias and all(text is None for name, text in found if name in ("userId", "anonymousId")):
             self.flag("BF101")
         return found
 
-    def check_id(self, name: str, text: str) -> None:
+    def is_rounded(self, value: Any) -> bool | None:
+        """Whether an id from a column of floats is beyond what they tell apart; None of any other column."""
+        if not isinstance(value, ColumnValue | SqlValue) or self.column_of(value).kind is not Kind.NUMBER:
+            return None
+        return 2**53 < abs(self.read(value)[0]) < math.inf
+
+    def check_id(self, name: str, text: str, rounded: bool | None) -> None:
         """What an id that is there may be wrong with."""
         own, bare = self.job.placeholders, text.strip(BLANKS).lower()
         nobody = bare in (*PLACEHOLDERS, *own.add) or not bare.strip("0-")
@@ -130,7 +136,8 @@ class RowAsCall(Row):
         formula = text.startswith('="') and text.endswith('"') and len(text) > 2 and "\n" not in text
         if formula or any(map(is_unseen, text)):
             self.flag("BF119")
-        if re.fullmatch(r"[+-]?[0-9]([.,][0-9]+[eE][+-]?|[eE]\+)[0-9]+", text):
+        lost = re.fullmatch(r"[+-]?[0-9]([.,][0-9]+[eE][+-]?|[eE]\+)[0-9]+", text) is not None
+        if lost if rounded is None else rounded:
             self.flag("BF120")
         if text != text.strip(BLANKS):
             self.flag("BF121")

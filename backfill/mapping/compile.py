@@ -141,7 +141,7 @@ def _ids(binder: Binder, call: Call, top: Node) -> tuple[IdText, ...]:
         required = call.type == "alias" or (needed is not None and name == needed[0])
         missing = text.is_null() | (text == "") if required else text == ""
         binder.check(missing_code, cell.column, missing, text)
-        check_id(binder, name, cell)
+        check_id(binder, name, value, cell)
         if not isinstance(value, ConstantValue):
             found.append(IdText(name, text, cell.column))
         if name == "groupId":

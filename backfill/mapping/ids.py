@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
+from backfill.job.models import ColumnValue, SqlValue, Value
+from backfill.limits import SAFE_INTEGER
 from backfill.mapping.calls import Suspect
 from backfill.mapping.cells import Binder
 from backfill.mapping.template import Cell
@@ -15,9 +17,10 @@ from backfill.placeholders import (
     odd_id_pattern,
     placeholder_pattern,
 )
+from backfill.records import Kind
 
 
-def check_id(binder: Binder, name: str, cell: Cell) -> None:
+def check_id(binder: Binder, name: str, value: Value, cell: Cell) -> None:
     """Add the checks of an id that is there. One search through all ids of a frame tells whether any is odd at all."""
     own, text = binder.job.placeholders, cell.plain
     lines = text.str.join("\n")
@@ -35,7 +38,20 @@ def check_id(binder: Binder, name: str, cell: Cell) -> None:
     for code, pattern in (
         ("BF115", FLOAT_ID_PATTERN),
         ("BF119", HIDDEN_PATTERN),
-        ("BF120", LOST_DIGITS_PATTERN),
         ("BF121", BLANK_END_PATTERN),
     ):
         binder.check(code, cell.column, suspect.str.contains(pattern), text)
+    rounded = _rounded(binder, value)
+    lost = suspect.str.contains(LOST_DIGITS_PATTERN) if rounded is None else rounded
+    binder.check("BF120", cell.column, lost, text)
+
+
+def _rounded(binder: Binder, value: Value) -> pl.Expr | None:
+    """Where a float is beyond what floats tell apart; None where the id comes from no column of floats."""
+    if not isinstance(value, ColumnValue | SqlValue):
+        return None
+    column = binder.column(binder.expressions[value.sql] if isinstance(value, SqlValue) else value.column)
+    if column.kind is not Kind.NUMBER:
+        return None
+    number = binder.read(column.name)
+    return number.is_finite() & ~number.is_between(-SAFE_INTEGER, SAFE_INTEGER)
