@@ -150,8 +150,9 @@ class Oracle:
         if self.how.quote and blanks.startswith(self.how.quote.encode()):
             record.broken = True
         value, raw = self.text(record)
-        nulls = [text.encode() for text in self.how.null_values]
-        record.fields.append(None if value in nulls or raw in nulls else value)
+        plain = [text for text in self.how.null_values if not (self.how.escape and self.how.escape in text)]
+        is_null = value in [text.encode() for text in plain] or raw in [text.encode() for text in self.how.null_values]
+        record.fields.append(None if is_null else value)
 
     def quoted(self, record: Record) -> bytes:
         """The value up to its closing quote."""
@@ -195,7 +196,7 @@ class Oracle:
         if self.data.startswith(b"\r\n", self.place):
             self.place += 2
             return b"\r\n"
-        signs = (self.how.separator, self.how.quote, self.how.escape, self.how.comment, "\n", "\r")
+        signs = (self.how.separator, self.how.quote, self.how.escape, "\n", "\r")
         for sign in signs:
             if self.at(sign):
                 self.place += len(sign.encode())

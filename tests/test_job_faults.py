@@ -99,7 +99,7 @@ SOURCE_FAULTS = [
     ("path: a, csv: {header: false}", "source.csv.header", "names the columns"),
     ("path: a, csv: {delimiter: '\\', escape: '\\'}", "source.csv.escape", "is the delimiter as well"),
     ("path: a, csv: {comment: '\"'}", "source.csv.comment", "is the quote as well"),
-    ("path: a, csv: {escape: '#', comment: '#'}", "source.csv.comment", "is the escape as well"),
+    ("path: a, csv: {escape: '\\', comment: '#'}", "source.csv.comment", "does not go with `escape`"),
     ("path: a, csv: {comment: '//'}", "source.csv.comment", "not one character"),
     ("path: a, csv: {delimiter: ''}", "source.csv.delimiter", "not one character"),
     ("path: a, csv: {c_escapes: true}", "source.csv.c_escapes", "goes with `escape`"),

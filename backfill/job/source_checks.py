@@ -156,6 +156,8 @@ def check_signs(faults: Faults, csv: CsvForm) -> None:
             faults.add(f"source.csv.{second}", f"is the {first} as well")
     if csv.c_escapes and csv.escape in (None, csv.quote):
         faults.add("source.csv.c_escapes", "goes with `escape`", r'add `escape: "\\"`')
+    if csv.comment is not None and csv.escape not in (None, csv.quote):
+        faults.add("source.csv.comment", "does not go with `escape`", "files with escapes have no comments")
     for place, value in enumerate(csv.null_values):
         _check_null(faults, csv, value, f"source.csv.null_values[{place}]")
 

@@ -68,14 +68,14 @@ def _escaped(text: Bytes, escapes: Places, dialect: Dialect, *, final: bool) -> 
 
 
 def _neutral(dialect: Dialect) -> int:
-    taken = (dialect.separator, dialect.quote, dialect.escape, dialect.comment)
+    taken = (dialect.separator, dialect.quote, dialect.escape)
     return next(sign for sign in b"abcde" if sign not in taken)
 
 
 def _may_be_escaped(dialect: Dialect) -> NDArray[np.bool_]:
     """A table of all bytes: whether an escape may stand before each."""
     table = np.zeros(256, np.bool_)
-    signs = (dialect.separator, dialect.quote, dialect.escape, dialect.comment, LF, CR)
+    signs = (dialect.separator, dialect.quote, dialect.escape, LF, CR)
     table[[sign for sign in signs if sign is not None]] = True
     if dialect.c_escapes:
         table[list(C_ESCAPES)] = True
