@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backfill.errors import JobError, SourceError
+from backfill.pipeline.preparing import STAGING_MEMORY_BYTES
 from backfill.sources import inspect, resolve, stage
 from backfill.sources.line_of import line_of
 from tests.sourcing import Staged, job_over, staged
@@ -181,8 +183,6 @@ def test_several_files(tmp_path: Path) -> None:
 
 def test_cut_off(tmp_path: Path) -> None:
     """A truncated compressed file is an error before anything is made of it."""
-    import zstandard
-
     packed = zstandard.compress(b'{"a":1}\n' * 10_000)
     (tmp_path / "rows.ndjson.zst").write_bytes(packed[:-20])
     with pytest.raises(SourceError, match="truncated or corrupt"):
@@ -222,6 +222,18 @@ def test_what_comes_after_the_beginning(tmp_path: Path, monkeypatch: pytest.Monk
     assert result.column("a")[1:] == alone.column("a")[1:]
     assert result.records == [*range(1, 42), *range(43, 84)]
     assert [(reject["record"], reject["line"]) for reject in result.rejects] == [(42, 42)]
+
+
+def test_memory_for_long_lines(tmp_path: Path) -> None:
+    """Values of 15 MB, text and JSON, go through in the memory that staging has."""
+    path = tmp_path / "rows.ndjson.zst"
+    text, parts = "x" * 15_000_000, ",".join(["[]"] * 3_000_000)
+    with path.open("wb") as file, zstandard.ZstdCompressor(level=1).stream_writer(file) as packed:
+        for row in range(30):
+            value = f"[{parts}]" if row % 15 == 14 else f'"{text}"'
+            packed.write(f'{{"id":{row},"text":{value}}}\n'.encode())
+    snapshot = stage(job_over(path), tmp_path / "state", memory_bytes=STAGING_MEMORY_BYTES)
+    assert (snapshot.rows, snapshot.unreadable) == (30, 0)
 
 
 def test_a_sample_of_the_rows(tmp_path: Path) -> None:

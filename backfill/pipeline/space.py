@@ -70,8 +70,8 @@ def _snapshot_factor(job: Job, kind: str) -> float:
     if kind == "parquet" and not (declared or computed):
         return 0.0  # read where it is
     factor = SNAPSHOT_PER_BYTE[kind] * (WITH_RAW_TEXT if declared else 1.0)
-    if kind == "ndjson" or job.where is not None or source.query is not None:
-        factor *= 2  # values taken apart before they are typed; a part and the same without what `where` leaves out
+    if job.where is not None or source.query is not None:
+        factor *= 2  # a part and the same without what `where` leaves out
     recoded = kind in ("csv", "tsv") and source.csv.encoding.lower().replace("_", "-") not in ("utf-8", "utf8", "ascii")
     return factor + (1.0 if recoded else 0.0)
 

@@ -22,8 +22,13 @@ from backfill.sources.checksum import POLL_SECONDS, never
 
 #: Rows of a Parquet row group in a snapshot: what prepare reads at once.
 ROW_GROUP_ROWS = 32_768
+#: A row group that weighs as much is written whatever its rows: one of megabytes may come among light ones.
+HEAVIEST_GROUP_BYTES = 32 * 2**20
 #: How every Parquet file of a snapshot is written: read as fast as LZ4, at three fifths of its bytes.
-_PARQUET = "FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE "
+_PARQUET = (
+    "FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, "
+    f"ROW_GROUP_SIZE_BYTES {HEAVIEST_GROUP_BYTES}, ROW_GROUP_SIZE "
+)
 PARQUET = f"{_PARQUET}{ROW_GROUP_ROWS}"
 #: A row group is held in memory until it is written: that is what one may weigh where rows turn out heavier by a few
 #: times than the first ones, and the fewest rows that DuckDB puts into one.

@@ -12,6 +12,7 @@ import pyarrow.compute as pc  # type: ignore[import-untyped]
 
 from backfill.sources.json_cells import BOOLEAN, OTHER, STRING, Cells, Integers, sliced
 
+JSON = pa.json_(pa.string())
 _TRUE = ord("t")
 
 
@@ -30,8 +31,11 @@ class Form(Enum):
 
 
 def column(cells: Cells, members: Integers, first: int, rows: int, form: Form) -> pa.Array:
-    """The column of some members, one a row at most and ascending; null in the rows from `first` that have none."""
-    kind = pa.bool_() if form is Form.BOOLEAN else pa.string()
+    """The column of some members, one a row at most and ascending; null in the rows from `first` that have none.
+
+    JSON is marked as such (https://arrow.apache.org/docs/format/CanonicalExtensions.html), so DuckDB does not parse it.
+    """
+    kind = pa.bool_() if form is Form.BOOLEAN else JSON if form is Form.JSON else pa.string()
     if not len(members):
         return pa.nulls(rows, kind)
     places = cells.row[members] - first
@@ -46,7 +50,9 @@ def column(cells: Cells, members: Integers, first: int, rows: int, form: Form) -
     numbers = np.full(rows, -1, np.int64)
     numbers[places] = np.arange(0, 2 * len(members), 2)
     made = sliced(cells.text, start, end)(pa.array(numbers, mask=numbers < 0))
-    return made if form is Form.JSON else _unescaped(cells, made, places[strings], start[strings], end[strings])
+    if form is Form.JSON:
+        return pa.ExtensionArray.from_storage(JSON, made)
+    return _unescaped(cells, made, places[strings], start[strings], end[strings])
 
 
 def _unescaped(cells: Cells, made: pa.Array, places: Integers, start: Integers, end: Integers) -> pa.Array:
