@@ -20,7 +20,7 @@ from backfill.job.models import Job, TimestampSpec
 from backfill.records import Snapshot, SourceFile
 from backfill.sources import inspect, resolve, stage
 from backfill.sources.computed import computed
-from backfill.sources.in_place import InPlace, in_place
+from backfill.sources.in_place import MANY_FILES, InPlace, in_place
 from backfill.sources.looking import look
 from tests.sourcing import job_over, staged
 
@@ -242,3 +242,18 @@ class TestReadAlike:
         for ask in (inspect, lambda job: stage(job, tmp_path / "snapshot")):
             with pytest.raises(JobError, match="two columns that SQL cannot tell apart: 'id' and"):
                 ask(job_over(tmp_path / "data.parquet"))
+
+
+def test_many_small_files_are_copied(tmp_path: Path) -> None:
+    """Preparing would open each of them several times; the rows and their places are the same."""
+    for index in range(MANY_FILES + 1):
+        pl.DataFrame({"id": [f"{index}-1", f"{index}-2"]}).write_parquet(tmp_path / f"{index:04}.parquet")
+    files = sorted(tmp_path.glob("*.parquet"))
+    many, few = (
+        staged(job_over(tmp_path / "*.parquet"), tmp_path / "many"),
+        staged(job_over(*files[:-1]), tmp_path / "few"),
+    )
+    assert (many.snapshot.in_place, few.snapshot.in_place) == (False, True)
+    assert many.rows[:-2] == few.rows
+    assert many.records[:-2] == few.records
+    assert many.files[:-2] == few.files

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from backfill.errors import BackfillError, InterruptedRunError, JobError, SourceError
+from backfill.errors import BackfillError, InterruptedRunError, SourceError
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, REJECT_COLUMNS, SourceFile
 from backfill.sources import stage
 from backfill.sources.engine import Engine, open_engine, parquet_for
@@ -122,16 +122,17 @@ def test_what_a_reader_raises_is_raised(tmp_path: Path, engine: Engine, error: B
     assert caught.value is error
 
 
-def test_an_expression_that_fails_is_named(tmp_path: Path, engine: Engine) -> None:
-    """By its field."""
-    job = {"where": "CAST(n || 'x' AS INTEGER) > 1"}
-    with pytest.raises(JobError, match="where: the expression fails on a row"):
-        freeze_stream(staging_of(tmp_path, engine, **job), Made(engine))
+def test_rows_that_an_expression_fails_on_are_kept(tmp_path: Path, engine: Engine) -> None:
+    """For preparing to reject: no other row is lost for them, and the job is none the worse."""
+    snapshot = freeze_stream(staging_of(tmp_path, engine, where="CAST(n || 'x' AS INTEGER) > 1"), Made(engine))
+    assert (snapshot.read, snapshot.filtered) == (5_000, 0)
 
 
 def test_a_row_that_gets_lost_is_an_error(tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is sent of a snapshot that lacks rows."""
-    monkeypatch.setattr("backfill.sources.freeze_stream._relation", lambda _: "(SELECT * FROM __bf_stream LIMIT 9)")
+    monkeypatch.setattr(
+        "backfill.sources.freeze_stream.typed_relation", lambda *_: "(SELECT * FROM __bf_stream LIMIT 9)"
+    )
     with pytest.raises(BackfillError, match="rows came of"):
         freeze_stream(staging_of(tmp_path, engine), Made(engine))
 

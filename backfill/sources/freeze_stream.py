@@ -18,6 +18,7 @@ from backfill.records import FILE_COLUMN, RECORD_COLUMN, Snapshot, SnapshotPart
 from backfill.sources.binding import bound_layout
 from backfill.sources.engine import quoted, reason, storage_failure
 from backfill.sources.freeze_wide import WIDE_COLUMNS, write_wide
+from backfill.sources.gathering import gathered
 from backfill.sources.layout import KEEP, Layout, place_columns, typed_relation
 from backfill.sources.partitioned import with_partitions
 from backfill.sources.reader import Discarding, Reader, UnreadableFile, UnreadableSink
@@ -107,7 +108,8 @@ def _watched(staging: Staging, reader: Reader, unreadable: UnreadableSink, hande
     """The reader's batches, counted, up to the rows that are wanted where that is a sample."""
     wanted = staging.sample
     try:
-        for batch in reader.batches(unreadable):
+        batches = reader.batches(unreadable)
+        for batch in batches if wanted is not None else gathered(batches):
             taken = batch if wanted is None else batch.slice(0, wanted - handed.rows)
             handed.rows += taken.num_rows
             staging.rows += taken.num_rows

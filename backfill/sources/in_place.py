@@ -28,6 +28,8 @@ from backfill.sources.partitions import partitions_of
 #: A larger row group costs too much memory to be walked in slices.
 LARGEST_ROW_GROUP_ROWS = 2**18
 LARGEST_ROW_GROUP_BYTES = 256 * 2**20
+MANY_FILES = 256
+SMALL_FILE_BYTES = 2**20
 #: Physical and logical type -> the kind that DuckDB's type of it has (see storage).
 #: https://github.com/apache/parquet-format/blob/master/LogicalTypes.md
 _KINDS = {
@@ -71,6 +73,8 @@ def in_place(job: Job, files: Sequence[SourceFile]) -> InPlace | None:
     source = job.source
     if computes(job) or source.columns or source.query or partitioned(job, files) or not _are_parquet(job, files):
         return None
+    if are_many(files):
+        return None
     footers = _footers(files)
     columns = _columns(footers.schema) if footers else ()
     if footers is None or not columns or not _usable(job, columns) or not read_alike(files, columns):
@@ -108,6 +112,11 @@ def computes(job: Job) -> bool:
     """Something is to be computed of the rows before they are prepared: SQL, or declared types."""
     declared = any(spec.type != "text" for spec in job.source.columns.values())
     return bool(job.where or job.source.query or job.expressions() or declared)
+
+
+def are_many(files: Sequence[SourceFile]) -> bool:
+    """So many small files are sooner copied into one, which preparing then opens a few times, than opened each."""
+    return len(files) > MANY_FILES and sum(file.bytes for file in files) < SMALL_FILE_BYTES * len(files)
 
 
 def are_small(rows: int, size: int) -> bool:
@@ -176,10 +185,15 @@ def _footers(files: Sequence[SourceFile]) -> _Footers | None:
     Raises:
         SourceError: one is damaged or gone.
     """
-    from backfill.sources.parquet_file import batch_rows, opened, stated_rows  # pyarrow, of no use to other sources
+    from backfill.sources.parquet_file import (  # pyarrow, of no use to other sources
+        batch_rows,
+        in_turn,
+        opened,
+        stated_rows,
+    )
 
     footers: _Footers | None = None
-    for file in files:
+    for file in in_turn(files):
         with opened(file) as content:
             footer = content.metadata
             stated_rows(file, content)

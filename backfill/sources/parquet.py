@@ -17,7 +17,7 @@ from backfill.records import FILE_COLUMN, RECORD_COLUMN, SourceFile
 from backfill.sources.engine import Engine
 from backfill.sources.held import Unheld, cast, held, intervals, is_json, unfit
 from backfill.sources.layout import SourceColumn, check_names, declared
-from backfill.sources.parquet_file import batch_rows, check_rows, opened, raw_batches, stated_rows
+from backfill.sources.parquet_file import batch_rows, check_rows, in_turn, opened, raw_batches, stated_rows
 from backfill.sources.reader import Unreadable, UnreadableSink
 from backfill.sources.union import aligned, united
 
@@ -93,7 +93,7 @@ class ParquetReader:
             SourceError: a file is damaged or gone, or has not as many rows as its footer says.
         """
         schema = pa.schema([(name, field.type) for name, field in self.fields.items()])
-        for index, (file, footer) in enumerate(zip(self.files, self.footers, strict=True)):
+        for index, (file, footer) in enumerate(zip(in_turn(self.files), self.footers, strict=True)):
             rows = 0
             for batch in raw_batches(file, footer.batch_rows):
                 kept, numbers = _readable(batch, index, rows, unreadable)
@@ -174,7 +174,7 @@ def parquet_reader(
         SourceError: a file is damaged, or the files' columns differ.
         JobError: a column is declared that holds no text.
     """
-    footers = tuple(_alike(read_footer(file) for file in files))
+    footers = tuple(_alike(map(read_footer, in_turn(files))))
     fields = united(job, [(file.name, footer.fields) for file, footer in zip(files, footers, strict=True)])
     return ParquetReader(tuple(files), footers, fields, source_columns(engine, job, fields), advance)
 
