@@ -10,7 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
-from backfill.errors import SourceError
+from backfill.errors import SourceError, counted
 from backfill.mapping.compile import FILE_KEY_COLUMN
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, Snapshot, SnapshotPart, frame_name
 
@@ -98,7 +98,7 @@ class Frames:
         scan = pl.scan_parquet(path, glob=False, hive_partitioning=False)
         frame = scan.rename(odd).slice(start, stop - start).select(names).collect()
         if len(frame) != stop - start:
-            raise pl.exceptions.ComputeError(f"it holds {start + len(frame):,} rows, where more are stated")
+            raise pl.exceptions.ComputeError(f"it ends after {counted(start + len(frame), 'row', 'rows')}")
         return frame
 
     @contextmanager

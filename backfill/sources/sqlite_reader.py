@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
 
-from backfill.errors import SourceError
+from backfill.errors import SourceError, counted
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, SourceFile
 from backfill.sources.database import FILLING, Result, as_table
 from backfill.sources.layout import SourceColumn
@@ -63,7 +63,8 @@ class SqliteReader:
                 self.watch(size * batch.num_rows)
                 yield self._readable(pa.RecordBatch.from_arrays([*arrays, *places], names), unreadable)
         if done != self.result.rows:
-            message = f"{self.file.name} gave {done:,} rows where it gave {self.result.rows:,} a moment ago"
+            now = counted(done, "row", "rows")
+            message = f"{self.file.name} gave {now}, and a moment ago another number of them"
             raise SourceError(message, hint="run again once nothing writes to it")
 
     def _select(self) -> str:
