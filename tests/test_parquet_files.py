@@ -124,7 +124,7 @@ class TestDamage:
         snapshot = stage(job, tmp_path / "state")
         assert snapshot.in_place
         path.unlink()
-        with pytest.raises((SourceError, FileNotFoundError)):
+        with pytest.raises(SourceError, match=r"rows\.parquet cannot be read"):
             map_rows(job, snapshot, id_scope="sandbox", library_version="1", now=0.0)
 
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from itertools import accumulate, pairwise
 from pathlib import Path
 
 import polars as pl
 
-from backfill.errors import SourceError, counted
+from backfill.errors import counted
 from backfill.mapping.compile import FILE_KEY_COLUMN
-from backfill.records import FILE_COLUMN, RECORD_COLUMN, Snapshot, SnapshotPart, frame_name
+from backfill.prepare.faults import naming
+from backfill.records import FILE_COLUMN, RECORD_COLUMN, Snapshot, frame_name
 
 #: Rows of one shard: fixed, since packing is local to shards and must not depend on the machine.
 SHARD_ROWS = 32_768
@@ -29,9 +29,8 @@ class Frames:
 
     def __init__(self, snapshot: Snapshot, *, frame_rows: int | None = None, limit: int | None = None) -> None:
         self._parts = snapshot.parts
-        self._in_place = snapshot.in_place
+        self._snapshot = snapshot
         self._keys = [file.key for file in snapshot.files]
-        self._names = [file.name for file in snapshot.files]
         self._starts = list(accumulate((part.rows for part in self._parts), initial=0))
         self._fixed = frame_rows
         self._row_bytes: dict[tuple[str, ...], float] = {}  # of the frame last read of the same columns
@@ -82,7 +81,7 @@ class Frames:
         beside = [FILE_COLUMN] if FILE_KEY_COLUMN in columns and FILE_COLUMN not in columns else []
         stored = [name for name in (*columns, *beside) if name in self._stored]
         if stored:
-            with self._naming(part):
+            with naming(self._snapshot, part):
                 frame = self._read(part.path, start, stop, stored)
         else:  # a frame without columns would forget its height
             frame = pl.DataFrame({"__bf_none": pl.repeat(0, stop - start, dtype=pl.Int8, eager=True)})
@@ -100,19 +99,6 @@ class Frames:
         if len(frame) != stop - start:
             raise pl.exceptions.ComputeError(f"it ends after {counted(start + len(frame), 'row', 'rows')}")
         return frame
-
-    @contextmanager
-    def _naming(self, part: SnapshotPart) -> Iterator[None]:
-        """Errors of reading a source's own file as that; a panic of polars, which is no Exception, among them."""
-        try:
-            yield
-        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-            if not self._in_place:
-                raise
-            said = str(error).partition("\n")[0]
-            raise SourceError(
-                f"{self._names[part.file]} cannot be read: {said}", hint="write the file again, or mend its disk"
-            ) from error
 
     def _internal(self, name: str, file: int, start: int) -> pl.Expr:
         """The columns that parts read in place do not have."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from backfill.prepare.faults import naming
 from backfill.records import Kind, Snapshot
 
 
@@ -12,6 +13,7 @@ def snapshot_schema(snapshot: Snapshot) -> dict[str, pl.DataType]:
     wanted = [column.name for column in snapshot.columns if column.kind is not Kind.INTERVAL]
     if not snapshot.parts:
         return dict.fromkeys(wanted, pl.String())
-    stored = pl.scan_parquet(snapshot.parts[0].path, glob=False, hive_partitioning=False).collect_schema()
+    with naming(snapshot, snapshot.parts[0]):
+        stored = pl.scan_parquet(snapshot.parts[0].path, glob=False, hive_partitioning=False).collect_schema()
     texts = (pl.Categorical, pl.Enum)  # read as text, see frames
     return {name: pl.String() if isinstance(stored[name], texts) else stored[name] for name in wanted}

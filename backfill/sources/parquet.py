@@ -21,6 +21,8 @@ from backfill.sources.parquet_file import batch_rows, check_rows, in_turn, opene
 from backfill.sources.reader import Unreadable, UnreadableSink
 from backfill.sources.union import aligned, united
 
+#: Batches of less than both are put together.
+_FEW_ROWS, _FEW_BYTES = 2_048, 2**20
 Numbers = npt.NDArray[np.uint64]
 
 
@@ -92,6 +94,9 @@ class ParquetReader:
         Raises:
             SourceError: a file is damaged or gone, or has not as many rows as its footer says.
         """
+        yield from _gathered(self._batches(unreadable))
+
+    def _batches(self, unreadable: UnreadableSink) -> Iterator[pa.RecordBatch]:
         schema = pa.schema([(name, field.type) for name, field in self.fields.items()])
         for index, (file, footer) in enumerate(zip(in_turn(self.files), self.footers, strict=True)):
             rows = 0
@@ -118,6 +123,20 @@ class ParquetReader:
         rows = aligned(pa.RecordBatch.from_arrays(columns, batch.schema.names), schema)
         places = [pa.array(np.full(len(numbers), file, np.uint32)), pa.array(numbers)]
         return pa.RecordBatch.from_arrays([*rows.columns, *places], [*schema.names, FILE_COLUMN, RECORD_COLUMN])
+
+
+def _gathered(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    """The batches, small ones put together: DuckDB keeps room for each, and files of few rows may be ten thousand."""
+    held: list[pa.RecordBatch] = []
+    rows = size = 0
+    for batch in batches:
+        held.append(batch)
+        rows, size = rows + batch.num_rows, size + batch.nbytes
+        if rows >= _FEW_ROWS or size >= _FEW_BYTES:
+            yield pa.concat_batches(held) if len(held) > 1 else batch
+            held, rows, size = [], 0, 0
+    if held:
+        yield pa.concat_batches(held)
 
 
 def _column(values: pa.Array, field: Field) -> pa.Array:
