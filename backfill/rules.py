@@ -38,7 +38,7 @@ _TABLE: Final = (
     ("BF001", "too few fields", _E, False, "mend the record in the source, or check `csv.delimiter` and `csv.quote`"),
     ("BF002", "too many fields", _E, False, "mend the record in the source, or check `csv.delimiter` and `csv.quote`"),
     ("BF003", "broken quotes", _E, False, "close or double the quote in the source, or check `csv.quote`"),
-    ("BF004", "bad encoding", _E, False, "state the file's own encoding in `csv.encoding`"),
+    ("BF004", "bad encoding", _E, False, "write the file anew as UTF-8; of CSV, `csv.encoding` can state another"),
     ("BF005", "bad JSON", _E, False, "mend the record: one JSON object a line"),
     ("BF006", "record too long", _E, False, "look for a quote that is never closed"),
     ("BF007", "in a column `query` reads: a value that does not fit its type, or a local time that is no one instant",
