@@ -263,9 +263,11 @@ def test_the_connection_itself_is_locked(orders: Path) -> None:
     pandas_frame = [1, 2, 3]
     folder = orders.parent / "state"
     folder.mkdir()
-    with open_engine(folder, [str(orders)]) as engine:
-        assert engine.rows(f"SELECT count(*) FROM read_csv('{orders}')") == [(4,)]
+    with open_engine(folder) as engine:
+        engine.run(f"COPY (SELECT 4 AS n) TO '{folder / 'part.parquet'}'")
+        assert engine.rows(f"SELECT n FROM read_parquet('{folder / 'part.parquet'}')") == [(4,)]
         for text in (
+            f"SELECT * FROM read_csv('{orders}')",
             f"SELECT * FROM read_csv('{orders.parent / 'secret.csv'}')",
             f"SELECT * FROM read_csv('{folder}/../secret.csv')",
             "SELECT * FROM read_text('/etc/passwd')",

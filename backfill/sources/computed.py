@@ -28,11 +28,8 @@ def computed(
     cancelled: Callable[[], bool],
 ) -> Snapshot:
     """The snapshot of these files in `folder`, not durable yet; for the rest see `stage`."""
-    paths = [file.path for file in files]
     zone = job.source.timezone
-    with open_engine(
-        folder, paths, memory_bytes=memory_bytes, threads=threads, cancelled=cancelled, timezone=zone
-    ) as engine:
+    with open_engine(folder, memory_bytes=memory_bytes, threads=threads, cancelled=cancelled, timezone=zone) as engine:
         try:
             return freeze(Staging(job, folder, files, engine, progress, sample))
         except duckdb.Error as error:

@@ -1,4 +1,4 @@
-"""DuckDB, locked down: a connection that reaches the named sources and the state folder, and nothing else.
+"""DuckDB, locked down: a connection that reaches the snapshot's own folder, and nothing else.
 
 See https://duckdb.org/docs/stable/operations_manual/securing_duckdb/overview for the settings used. The lock keeps
 the job file's SQL from other files, the network, extensions, Python variables and the settings themselves.
@@ -130,14 +130,13 @@ class Engine:
 
 def open_engine(
     folder: Path | None,
-    files: Iterable[str] = (),
     *,
     memory_bytes: int | None = None,
     threads: int | None = None,
     cancelled: Callable[[], bool] = never,
     timezone: str | None = None,
 ) -> Engine:
-    """A connection that may read `files` and read and write below `folder`, with its temporary files there.
+    """A connection that may read and write below `folder`, with its temporary files there; a source is streamed to it.
 
     `timezone` is the zone that SQL's clock faces show, such as hour() of an instant; UTC where none is stated.
 
@@ -158,7 +157,6 @@ def open_engine(
         "enable_progress_bar": True,
         "enable_progress_bar_print": False,
         "disabled_optimizers": UNSAFE_OPTIMIZERS,
-        "allowed_paths": list(files),
     }
     if folder is not None:
         settings["allowed_directories"] = [str(folder), _as_pattern(folder)]  # asked of both before and after matching

@@ -21,10 +21,9 @@ from backfill.sources.schema import Schema, SqlFault
 
 def look(job: Job, files: Sequence[SourceFile], further: Mapping[str, SourceFile]) -> Schema:
     """The columns of the source's own `files`, or of its query over those and `further`; raises as `inspect` does."""
-    paths = [file.path for file in (*files, *further.values())]
     with (
         tempfile.TemporaryDirectory(prefix="backfill-") as folder,
-        open_engine(Path(folder), paths, timezone=job.source.timezone) as engine,
+        open_engine(Path(folder), timezone=job.source.timezone) as engine,
     ):
         kind = one_format(job, files)
         seen = _source_columns(engine, job, kind, files)
