@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import chain
 
 import numpy as np
@@ -98,7 +99,13 @@ def _header(records: Records, index: int, dialect: Dialect, file: SourceFile) ->
             f"{file.name}, line {line}: its header is not in the encoding stated",
             hint="state the file's own under `csv`, for example `encoding: cp1252`",
         )
-    columns = Parser(replace(dialect, null_values=()), int(records.fields[index])).parse(header + b"\n", 1)
+    return _fields(header, dialect, int(records.fields[index]))
+
+
+@lru_cache(maxsize=8)
+def _fields(header: bytes, dialect: Dialect, count: int) -> tuple[str, ...]:
+    """A header's fields; thousands of files may have the same one."""
+    columns = Parser(replace(dialect, null_values=()), count).parse(header + b"\r\n", 1)
     return tuple(column[0].as_py() for column in columns)
 
 
