@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import polars as pl
 import pyarrow as pa
 import pytest
 from duckdb.sqltypes import VARCHAR
@@ -13,7 +14,7 @@ from duckdb.sqltypes import VARCHAR
 from backfill.errors import JobError, SourceError
 from backfill.job.models import Job
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, SourceFile
-from backfill.sources import locate
+from backfill.sources import inspect, locate, stage
 from backfill.sources.engine import open_engine
 from backfill.sources.freeze_stream import freeze_stream
 from backfill.sources.layout import SourceColumn
@@ -21,7 +22,7 @@ from backfill.sources.partitions import partitions_of
 from backfill.sources.reader import UnreadableSink
 from backfill.sources.staging import Staging
 from backfill.sources.union import aligned, united
-from tests.sourcing import Staged, job_over, read
+from tests.sourcing import Staged, job_over, read, staged
 
 ODD = "région=São%20Tom%C3%A9 1+1=2%25"
 
@@ -154,3 +155,50 @@ def test_batches_are_aligned_by_name() -> None:
     assert aligned(batch, schema).to_pylist() == [{"a": "x", "b": None, "c": "z"}]
     whole = aligned(batch, schema)
     assert aligned(whole, schema) is whole
+
+
+def write(path: Path, columns: dict[str, list[str]]) -> None:
+    """Columns of text in the format of the file's suffix."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".parquet":
+        pl.DataFrame(columns).write_parquet(path)
+    elif path.suffix == ".csv":
+        pl.DataFrame(columns).write_csv(path)
+    else:
+        pl.DataFrame(columns).write_ndjson(path)
+
+
+@pytest.mark.parametrize("kind", ["csv", "ndjson", "parquet"])
+def test_in_every_format(tmp_path: Path, kind: str) -> None:
+    """The same columns and values; what the files hold wins; stated types are read; check sees it all."""
+    write(tmp_path / f"d/year=2023/status=final/a.{kind}", {"id": ["1", "2"], "status": ["draft", "sent"]})
+    write(tmp_path / f"d/year=2024/status=final/a.{kind}", {"id": ["3"], "status": ["new"]})
+    job = job_over(tmp_path / "d", columns={"year": "integer"}, where="year >= 2023").model_copy(
+        update={"path": str(tmp_path / "job.yaml")}
+    )
+    found = staged(job, tmp_path / "state")
+    assert found.rows == [("1", "draft", 2023), ("2", "sent", 2023), ("3", "new", 2024)]
+    assert found.records == [1, 2, 1]
+    assert [(one.name, one.kind.value) for one in inspect(job).columns][:3] == [
+        ("id", "text"),
+        ("status", "text"),
+        ("year", "integer"),
+    ]
+
+
+@pytest.mark.parametrize("kind", ["csv", "ndjson", "parquet"])
+def test_united_in_every_format(tmp_path: Path, kind: str) -> None:
+    """By name where the job says so; else an error that names the way on, in formats whose files have columns."""
+    write(tmp_path / f"a.{kind}", {"id": ["1"], "x": ["x1"]})
+    write(tmp_path / f"b.{kind}", {"y": ["y2"], "id": ["2"]})
+    found = staged(job_over(tmp_path / f"*.{kind}", union="by_name"), tmp_path / "state")
+    assert found.frame.columns[:3] == ["id", "x", "y"]
+    assert found.rows == [("1", "x1", None), ("2", None, "y2")]
+    apart = job_over(tmp_path / f"*.{kind}")
+    if kind == "ndjson":
+        assert staged(apart, tmp_path / "apart").rows == found.rows
+        return
+    for look in (inspect, lambda job: stage(job, tmp_path / "apart")):
+        with pytest.raises(SourceError, match="lacks x and has y") as caught:
+            look(apart)
+        assert "union: by_name" in caught.value.hint
