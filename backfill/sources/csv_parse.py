@@ -10,7 +10,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
 from pyarrow import csv
 
-from backfill.errors import BackfillError
+from backfill.errors import BackfillError, counted
 from backfill.sources.csv_dialect import C_ESCAPES, CR, LF, Dialect
 from backfill.sources.csv_shape import effective, null_fields, shape_of
 
@@ -62,7 +62,9 @@ class Parser:
             ),
         )
         if table.num_rows != count:
-            raise BackfillError(f"{table.num_rows:,} records were parsed of {count:,}", hint="please report it")
+            raise BackfillError(
+                f"of {counted(count, 'record', 'records')} {table.num_rows:,} came of parsing", hint="please report it"
+            )
         columns = table.combine_chunks().columns
         return [_swapped(_one(column), self._dialect.swaps) for column in columns]
 

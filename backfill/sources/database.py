@@ -64,7 +64,9 @@ def describe(file: SourceFile, query: str) -> list[str]:
         except (sqlite3.Error, sqlite3.Warning) as error:
             raise opened.failure(error) from error
     if len(names) > MOST_COLUMNS:
-        raise JobError(f"source.query gives {len(names):,} columns, of {MOST_COLUMNS:,} at most", hint="name fewer")
+        raise JobError(
+            f"source.query gives too many columns: {len(names):,}, and {MOST_COLUMNS:,} is the most", hint="name fewer"
+        )
     seen: set[str] = set()
     for name in names:
         if name.lower() in seen:

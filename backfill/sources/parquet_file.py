@@ -10,7 +10,7 @@ from typing import Final
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-from backfill.errors import SourceError
+from backfill.errors import SourceError, counted
 from backfill.records import SourceFile
 from backfill.sources.held import DEEPEST
 
@@ -84,8 +84,9 @@ def stated_rows(file: SourceFile, content: pq.ParquetFile) -> int:
     footer = content.metadata
     held = sum(footer.row_group(place).num_rows for place in range(footer.num_row_groups))
     if held != footer.num_rows:
+        stated = counted(footer.num_rows, "row", "rows")
         raise SourceError(
-            f"{file.name} is damaged: its footer says {footer.num_rows:,} rows, its row groups hold {held:,}",
+            f"{file.name} is damaged: its footer says {stated}, its row groups hold {held:,}",
             hint="write the file again",
         )
     return int(footer.num_rows)
@@ -95,7 +96,7 @@ def check_rows(file: SourceFile, stated: int, read: int) -> None:
     """Raise SourceError where another number of rows was read than the footer states."""
     if read != stated:
         raise SourceError(
-            f"{file.name} is damaged: its footer says {stated:,} rows, and {read:,} could be read",
+            f"{file.name} is damaged: its footer says {counted(stated, 'row', 'rows')}, and {read:,} could be read",
             hint="write the file again",
         )
 
