@@ -93,6 +93,19 @@ def test_a_target_that_answers_is_reached() -> None:
     assert time.up > 260
 
 
+def test_what_is_not_sent_again_is_not_waited_for(caplog: pytest.LogCaptureFixture) -> None:
+    """A target that remembers nothing: the failure is said, not a next time that never comes."""
+    time = Simulated()
+    with Endpoint([Step(how="close")]) as endpoint:
+        endpoint.on_request = lambda _: time.sleep(1)
+        options = DeliveryOptions(concurrency=1, first_alone=False, window_seconds=0)
+        end = Run(Shelf(2), endpoint.url, time.clock(), options).go()
+    assert (end.reason, len(endpoint.seen), time.up) == (StopReason.WINDOW, 2, 2)
+    assert caplog.records[0].getMessage() == (
+        f"{endpoint.url}: the target closed the connection without an answer; its calls stay in doubt"
+    )
+
+
 class TestSaid:
     """What people hear while nothing comes through."""
 
@@ -118,7 +131,7 @@ class TestSaid:
         assert [record.getMessage() for record in caplog.records] == [
             "there: no connection could be made; it is tried again in 0.5 s",
             "there: HTTP 503, nothing was accepted for 60 s; it is tried again in 60.0 s",
-            "there: calls are accepted again, after 60 s",
+            "there: calls are accepted again, after 60.0 s",
         ]
 
     def test_everyday_business(self, outage: Outage, time: Simulated, caplog: pytest.LogCaptureFixture) -> None:

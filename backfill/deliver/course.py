@@ -184,7 +184,7 @@ class _Course:
         )
         guarded = Guarded(recorded, self._errand.options.window_seconds, self._steady.now, self._resend)
         paced = Paced(guarded, gate, slot, self._pause, self._pace, self._waiter)
-        retried = Retried(paced, self._pause, self._waiter, clock, self._outage)
+        retried = Retried(paced, self._pause, self._waiter, clock, self._outage, guarded.allows)
         return Halved(retried, ordered=self._errand.options.ordered)
 
     def _take(self, slot: Slot) -> Lot | None:

@@ -28,8 +28,8 @@ class Outage:
         self._said_at: float | None = None  # in this outage or an earlier one
         self._told = False  # of this one
 
-    def failed(self, attempt: Attempt, wait: float) -> None:
-        """An attempt failed and is made again in so many seconds."""
+    def failed(self, attempt: Attempt, wait: float | None) -> None:
+        """An attempt failed and is made again in so many seconds; None: it is not, as its calls may have arrived."""
         answer = attempt.answer
         if answer is None:
             return
@@ -37,14 +37,16 @@ class Outage:
             now = self._monotonic()
             self._began = now if self._began is None else self._began
             lasts = now - self._began
-            if answer.status is not None and wait < LONG_WAIT_SECONDS and lasts < LONG_SECONDS:
+            everyday = answer.status is not None and wait is not None and wait < LONG_WAIT_SECONDS
+            if everyday and lasts < LONG_SECONDS:
                 return
             if self._said_at is not None and now - self._said_at < SAY_SECONDS:
                 return
             self._said_at, self._told = now, True
         what = answer.detail if answer.status is None else f"HTTP {answer.status}"
         since = f", nothing was accepted for {lasts:,.0f} s" if lasts >= LONG_SECONDS else ""
-        _log.warning("%s: %s%s; it is tried again in %.1f s", self._place, what, since, wait)
+        next_time = "its calls stay in doubt" if wait is None else f"it is tried again in {wait:.1f} s"
+        _log.warning("%s: %s%s; %s", self._place, what, since, next_time)
 
     def over(self) -> None:
         """Something was accepted."""
@@ -53,4 +55,4 @@ class Outage:
             self._began, self._told = None, False
             now = self._monotonic()
         if told and began is not None:
-            _log.warning("%s: calls are accepted again, after %.0f s", self._place, now - began)
+            _log.warning("%s: calls are accepted again, after %.1f s", self._place, now - began)

@@ -203,9 +203,13 @@ class Guarded:
 
     def send(self, batch: Batch, counted: int) -> Attempt:
         """Send it, or stop with StopReason.WINDOW and nothing sent."""
-        if window_open(batch, self._window, self._now()) or self._decided(batch):
+        if self.allows(batch):
             return self._inner.send(batch, counted)
         return Attempt(Verdict(Action.STOP, Outcome.UNKNOWN, reason=StopReason.WINDOW, exit_code=ExitCode.STOPPED))
+
+    def allows(self, batch: Batch) -> bool:
+        """Whether it may be sent (again) now."""
+        return window_open(batch, self._window, self._now()) or self._decided(batch)
 
     def _decided(self, batch: Batch) -> bool:
         if self._resend is None or batch.first_unknown_at is None:

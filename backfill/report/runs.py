@@ -143,7 +143,7 @@ def standing_text(standing: Standing, *, ledger: str) -> str:
     lines.append(f"  ledger    {ledger}")
     if standing.left:
         lines.append(f"  process   none is at work on it, though it is {standing.status.state}: it can go on")
-    if standing.status.detail:
+    if standing.status.detail and standing.status.state is not RunState.STOPPED:  # which the summary tells
         lines.append(f"  {standing.status.state!s:<9} {standing.status.detail}")
     lines += [f"  {line}" for line in doubt_lines(standing.doubts)]
     lines.append("  history")
