@@ -210,10 +210,13 @@ def _result(
 
 
 def as_table(query: str, names: Sequence[str], most: int | None = None) -> str:
-    """SQL: the query as a table __bf_rows of columns c0, c1 ...: names of results may be repeated or odd."""
+    """SQL: the query as a table __bf_rows of columns c0, c1 ...: names of results may be repeated or odd.
+
+    A query with a limit, and be it none, keeps its order and works each value out once, however often it is asked of.
+    """
     columns = ", ".join(f"c{index}" for index in range(len(names)))
-    limit = "" if most is None else f"SELECT * FROM (\n{bare(query)}\n) LIMIT {most}"
-    return f"WITH __bf_rows({columns}) AS (\n{limit or bare(query)}\n)"
+    limit = -1 if most is None else most
+    return f"WITH __bf_rows({columns}) AS (SELECT * FROM (\n{bare(query)}\n) LIMIT {limit})"
 
 
 def bare(query: str) -> str:
