@@ -10,6 +10,7 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Final
 
 import numpy as np
@@ -130,7 +131,7 @@ def is_json(kind: pa.DataType) -> bool:
 def cast(values: pa.Array, target: pa.DataType) -> pa.Array:
     """The values in the type that `held` gave."""
     kind = values.type
-    if kind.equals(target):
+    if kind.equals(target) and not _holds_microseconds(target):
         return values
     if isinstance(kind, pa.BaseExtensionType):
         return _uuid_text(values.storage) if kind.extension_name == _UUID else cast(values.storage, target)
@@ -167,6 +168,8 @@ def _cast_scalar(values: pa.Array, target: pa.DataType) -> pa.Array:
     kind = values.type
     if types.is_timestamp(kind) and kind.unit in _PER_MICROSECOND:
         return _microseconds(values, _PER_MICROSECOND[kind.unit]).view(target)
+    if types.is_timestamp(kind) and kind.unit == "us":
+        return _without_lowest(values).cast(target)
     if types.is_time(kind) and kind.unit == "ns":
         return pc.divide(values.view(pa.int64()), 1_000).view(target)
     if types.is_decimal(kind) and types.is_string(target):
@@ -182,6 +185,21 @@ def _microseconds(values: pa.Array, factor: int) -> pa.Array:
     beyond = pc.if_else(pc.greater(numbers, 0), _FURTHEST, -_FURTHEST)
     found = pc.if_else(pc.less_equal(pc.abs(inside), furthest * factor - factor), inside, beyond)
     return pc.if_else(numbers.is_null(), None, found).cast(pa.int64())
+
+
+@cache
+def _holds_microseconds(kind: pa.DataType) -> bool:
+    """Instants in microseconds are somewhere in the type."""
+    if types.is_nested(kind):
+        return any(_holds_microseconds(kind.field(place).type) for place in range(kind.num_fields))
+    return bool(types.is_timestamp(kind) and kind.unit == "us")
+
+
+def _without_lowest(values: pa.Array) -> pa.Array:
+    """Instants with the lowest number of 64 bits one higher: DuckDB has no such instant, and neither has a calendar."""
+    numbers = values.view(pa.int64())
+    lowest = pc.equal(numbers, -_FURTHEST - 1)
+    return pc.if_else(lowest, -_FURTHEST, numbers).view(values.type) if pc.any(lowest).as_py() else values
 
 
 def _digits(values: pa.Array) -> pa.Array:
