@@ -113,6 +113,24 @@ def test_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
     assert resolve(job, folder=tmp_path / "intake") == files
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"PK\x03\x04rest", "the standard input is a zip archive or a workbook, not csv"),
+        (gzip.compress(b"x\n1\n")[:-3], "the standard input is truncated or corrupt"),
+        (gzip.compress(b"x\n1\n") + b"junk\n", "something else follows what is whole in it"),
+    ],
+    ids=["zip", "cut", "followed"],
+)
+def test_standard_input_that_is_no_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, said: str
+) -> None:
+    """Judged as a file is, and called what it is."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(content)))
+    with pytest.raises(SourceError, match=said):
+        resolve(job_over("-", format="csv"), folder=tmp_path / "intake")
+
+
 def test_standard_input_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C ends what writes to the pipe as well: what came till then is not taken for the whole."""
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"x\n1\n")))

@@ -248,8 +248,9 @@ def _source_file(job: Job, known: Mapping[Stamp, str] | None, watch: Watch, entr
     stamp = stamp_of(path, status)
     sha256 = known.get(stamp, "") if known is not None else ""
     if not sha256:
-        _refuse_foreign(job, path, name, key)
-        sha256 = "" if known is None else digest(path, name, watch)
+        said = "the standard input" if key == STANDARD_INPUT else name
+        _refuse_foreign(job, path, said, key)
+        sha256 = "" if known is None else digest(path, said, watch)
     return SourceFile(
         path=str(path), name=name, key=key, bytes=stamp[1], sha256=sha256,
         mtime_ns=stamp[2], ctime_ns=stamp[3], inode=stamp[4],

@@ -141,7 +141,7 @@ def unpacked(path: Path, packing: Packing) -> Iterator[bytes]:
         if held:
             yield b"".join(held)
         if begun:
-            raise Damage(f"the file ends within its {packing.name} data")
+            raise Damage(f"the file ends within its {packing.name} data{_behind(members)}")
 
 
 def _steps(member: Member, data: bytes, members: int) -> Iterator[bytes]:
@@ -153,5 +153,9 @@ def _steps(member: Member, data: bytes, members: int) -> Iterator[bytes]:
     except (igzip_lib.IsalError, zstandard.ZstdError, lzma.LZMAError, OSError, EOFError, ValueError) as error:  # type: ignore[misc]  # its stub calls the class an instance
         if any(words in str(error) for words in _TOO_LARGE):
             raise Damage(f"unpacking takes more than {WINDOW_BYTES >> 20} MiB of memory, as written") from error
-        behind = f", or something else follows its first {members:,} members" if members else ""
-        raise Damage(f"{error}{behind}") from error
+        raise Damage(f"{error}{_behind(members)}") from error
+
+
+def _behind(members: int) -> str:
+    """What may be the matter besides, where so many members were whole."""
+    return ", or something else follows what is whole in it" if members else ""
