@@ -180,7 +180,7 @@ HEAD = """\
 @click.command()
 @click.option("--format", "formats", multiple=True, type=click.Choice(FORMATS), help="Only these.")
 @click.option("--way", "ways", multiple=True, type=click.Choice(list(WAYS)), help="Only these.")
-@click.option("--seconds", default=60.0, show_default=True, help="The most that one dry run may take.")
+@click.option("--seconds", default=120.0, show_default=True, help="The most that one dry run may take.")
 @click.option("--memory", default=STATED_MEGABYTES, show_default=True, help="MB that a dry run may hold.")
 def main(*, formats: tuple[str, ...], ways: tuple[str, ...], seconds: float, memory: float) -> None:
     """Measure, print the table; exit 1 where something is above linear or above the stated memory."""
