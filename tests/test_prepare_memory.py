@@ -48,3 +48,21 @@ def test_preparing_holds_frames_not_shards(tmp_path: Path, repository: Path, cou
     planned, grown = map(int, child.stdout.split())
     assert planned == count
     assert grown < most * MEGABYTE
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the memory of a process so")
+def test_columns_cost_what_their_cells_do(tmp_path: Path, repository: Path) -> None:
+    """Whether a row has too many properties is told by its nulls: a text of each to count them took 600 MB more."""
+    texts = [pl.lit(f"text {number}").alias(f"c{number}") for number in range(5_000)]
+    rows(200).with_columns(texts).write_parquet(tmp_path / "large.parquet")
+    rows(500).write_parquet(tmp_path / "small.parquet")
+    starred = CHILD.replace("PROPERTIES)", 'PROPERTIES.model_copy(update={"star": Star()}))')
+    child = subprocess.run(
+        [sys.executable, "-c", "from backfill.job.models import Star\n" + starred, str(tmp_path)],
+        cwd=repository,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert child.returncode == 0, child.stderr
+    assert int(child.stdout.split()[1]) < 500 * MEGABYTE

@@ -110,6 +110,13 @@ def _starred(binder: Binder, spec: ObjectSpec, used: frozenset[str]) -> list[str
     return [name for name in binder.columns if name not in left_out and not name.startswith(INTERNAL_PREFIX)]
 
 
+def _present(value: Node | Cell) -> pl.Expr:
+    """Whether a member is sent; of a scalar column its nulls say so, without a text that is made to be counted."""
+    if isinstance(value, Cell) and value.source and value.kind not in (Kind.NESTED, Kind.JSON):
+        return pl.col(value.source).is_not_null()
+    return nullable(value, Facts()).is_not_null()
+
+
 def check_size(binder: Binder, field_name: str, node: Node) -> None:
     """Add the checks of how many members an object has; none where it cannot have so many.
 
@@ -118,7 +125,7 @@ def check_size(binder: Binder, field_name: str, node: Node) -> None:
     whole = node.whole
     if len(node.members) <= UNIFY_PROPERTIES and whole is None:
         return
-    present = [nullable(value, Facts()).is_not_null() for value in node.members.values()]
+    present = [_present(value) for value in node.members.values()]
     own = pl.sum_horizontal(present) if present else pl.lit(0)
     count = own + (member_count(whole).fill_null(0) if whole is not None else 0)
     shown = count.cast(pl.String)
