@@ -91,6 +91,19 @@ def test_readme_commands_run(readme: str, sandbox: Sandbox, tmp_path: Path) -> N
     assert "never" in (folder / "bad.csv").read_text("utf-8")
 
 
+def test_readme_shows_what_is_said(
+    readme: str, repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sample of the demo's words is its words, times and sizes of what was sent aside."""
+    monkeypatch.chdir(repository)
+    (job,) = Path("jobs").glob("*orders*.yaml")
+    result = backfill("run", job, "--target", "sandbox", "--state-dir", tmp_path / "state", "--no-progress")
+    told = (result.out + result.err).splitlines()
+    shown = [line for line in blocks(readme, "text")[0].splitlines() if line and "batches" not in line]
+    assert len(shown) > 9
+    assert [line for line in shown if line not in told] == []
+
+
 def said(word: str, text: str) -> bool:
     """Whether an option stands in a text as a word of its own."""
     return re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", text) is not None

@@ -132,6 +132,14 @@ def test_zones_that_are_good(tmp_path: Path) -> None:
         assert load(tmp_path, job_text(source=f"path: a, timezone: {zone}")).source.timezone == zone
 
 
+@pytest.mark.parametrize("zone", ["Factory", "localtime", "posixrules", "posix/UTC", "right/UTC", "local"])
+def test_names_that_are_no_zones(tmp_path: Path, zone: str) -> None:
+    """Files beside the database's are a machine's own setting; none of them is named as what may be meant."""
+    found = said(tmp_path, job_text(source=f"path: a, timezone: {zone}"))
+    assert f'there is no time zone "{zone}"' in found
+    assert "localtime" not in found.replace(f'"{zone}"', "")
+
+
 def test_expressions_in_keys_and_ids(tmp_path: Path) -> None:
     """`message_key` and `message_id` may hold SQL; a column called like a form is written at length."""
     job = load(tmp_path, job_text("message_key: [shop, {sql: lower(id)}], properties: {sql: {column: sql}}"))

@@ -98,7 +98,18 @@ def test_every_name_is_itself(tmp_path: Path) -> None:
 def test_patterns(tmp_path: Path, pattern: str, matched: list[str]) -> None:
     """What exists is itself, also as the beginning of a pattern; the rest is matched name by name."""
     root = tmp_path / "[z]"  # how the folders above are called is no matter
-    made(root, "a[1].csv", "a1.csv", "d[1]/x.csv", "d1/x.csv", "d1.5/x.csv", "e/f/x.csv", "e/g.csv", ".hid/x.csv")
+    made(
+        root,
+        "a[1].csv",
+        "a1.csv",
+        "d[1]/x.csv",
+        "d1/x.csv",
+        "d1.5/x.csv",
+        "e/f/x.csv",
+        "e/g.csv",
+        ".hid/x.csv",
+        "._a1.csv",
+    )
     job = job_over(pattern).model_copy(update={"path": str(root / "job.yaml")})
     assert [file.key for file in locate(job)] == sorted(matched)
 

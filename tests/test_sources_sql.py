@@ -369,6 +369,16 @@ def test_query(orders: Path, tmp_path: Path) -> None:
     assert [file.key for file in snapshot.files] == ["orders.csv", "files/names"]
 
 
+def test_a_query_that_leaves_rows_out_says_so(orders: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """How many rows the source has and how many its query gives, where these differ; the same number needs no word."""
+    job = job_over(orders, query="SELECT * FROM source LIMIT 1")
+    stage(job, tmp_path / "one")
+    assert "its query gives 1 row" in caplog.text
+    caplog.clear()
+    stage(job_over(orders, query="SELECT * FROM source"), tmp_path / "all")
+    assert caplog.text == ""
+
+
 def test_query_that_does_not_read_the_bad_column(orders: Path, tmp_path: Path) -> None:
     """A bad value in a column that the query leaves alone costs nothing."""
     job = job_over(orders, columns={"total": "number"}, query="SELECT id FROM source ORDER BY id")

@@ -73,23 +73,26 @@ def tell(session: Session, job: Job, found: Checked) -> ExitCode:
     session.here.job = near(job.path)
     for line in sample_text(job, found):
         session.say(line, "warning")
-    bad = found.counts.rejected + found.counts.unreadable if found.counts else 0
-    session.data(f"{near(job.path)}: {job.name}: {verdict(found, bad)}")
+    session.data(f"{near(job.path)}: {job.name}: {verdict(found)}")
     for note in found.notes:
         session.say(f"{job.name}: {note}; `backfill dry-run JOB` tells")
     if not found.whole and not found.notes:
         session.say(f"{job.name}: of the records after them only a full read can tell: `backfill dry-run JOB`")
+    bad = found.counts and (found.counts.rejected or found.counts.unreadable)
     return ExitCode.REJECTS if bad else ExitCode.DELIVERED
 
 
-def verdict(found: Checked, bad: int) -> str:
+def verdict(found: Checked) -> str:
     """What is to be said of a job in a few words."""
     if found.counts is None:
         return f"nothing wrong ({found.notes[0]})" if found.notes else "nothing wrong"
     records = "its" if found.whole else "the first"
     judged = f"{records} {counted(found.counts.read, 'record', 'records')}"
-    if bad:
-        return f"of {judged}, {counted(bad, 'is', 'are')} unreadable or a rejected call"
+    wrong = [f"{found.counts.unreadable:,} unreadable"] if found.counts.unreadable else []
+    if found.counts.rejected:
+        wrong.append(f"{counted(found.counts.rejected, 'call', 'calls')} rejected")
+    if wrong:
+        return f"{', '.join(wrong)}, of {judged}"
     return f"nothing wrong with {judged}"
 
 

@@ -8,6 +8,9 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 from backfill.document import Faults, suggest
 
 _NAMED = "zones have IANA names, such as America/New_York or UTC"
+#: Files beside the database's that are a machine's own setting, or say that nothing was set.
+_NO_ZONES = {"Factory", "localtime", "posixrules"}
+_COPIES = ("posix/", "right/")
 #: Zones of the database that are one offset all year: a place whose clocks have that name in winter, hours behind UTC.
 _WITHOUT_SUMMER = {"EST": ("America/New_York", 5), "MST": ("America/Denver", 7)}
 #: What abbreviations, and Windows' names, most often mean. Several zones share each, so that none is taken for it.
@@ -50,11 +53,13 @@ def _hint(zone: str) -> str:
     meant = _MEANT.get(zone.upper().removesuffix(" STANDARD TIME"))
     if meant:
         return f"write {meant}, if that is what is meant: {_NAMED}"
-    return suggest(zone, available_timezones()) or _NAMED
+    return suggest(zone, available_timezones() - _NO_ZONES) or _NAMED
 
 
 def is_zone(zone: str) -> bool:
-    """Whether the IANA database has the zone."""
+    """Whether the IANA database has the zone, and it is one: not a machine's own, nor a copy of the database's."""
+    if zone in _NO_ZONES or zone.startswith(_COPIES):
+        return False
     try:
         ZoneInfo(zone)
     except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: a folder of zones, such as "America"

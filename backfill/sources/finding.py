@@ -2,7 +2,8 @@
 
 Rules
 1) A path, or the beginning of one, that exists is itself, whatever characters are in it. Otherwise `*`, `?` and
-   `[...]` stand for characters of one name, and `**` for any number of folders, hidden ones aside.
+   `[...]` stand for characters of one name, and `**` for any number of folders; hidden names
+   (`.x`) only by a pattern that begins with a dot, as in a shell.
 2) A folder stands for all files below it; what is hidden or begins with `_` is left out (`_year=2024` is a partition).
 3) Nothing that is meant is passed over: a folder that cannot be read, a link that leads nowhere, a folder where a file
    is meant are errors; pipes and devices are found as if they were files, for the one who opens them to refuse.
@@ -60,7 +61,8 @@ class Finding:
             matching = [folder / name] if self._is_there(folder / name) else []
         else:
             matches = re.compile(fnmatch.translate(name)).match
-            matching = [folder / entry.name for entry in self._entries(folder) if matches(entry.name)]
+            seen = [entry.name for entry in self._entries(folder) if name[0] == "." or entry.name[0] != "."]
+            matching = [folder / entry for entry in seen if matches(entry)]
         for path in matching:
             if os.path.isdir(path):  # noqa: PTH112 (see above)
                 if rest:

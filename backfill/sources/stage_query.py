@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -35,6 +36,7 @@ from backfill.sources.staging import Staging
 from backfill.sources.storage import kind_of, without_form
 from backfill.sources.syntax import SqlRefusal, enclosed, makes_json, parse
 
+LOG = logging.getLogger(__name__)
 SOURCE = "source"
 #: Stages rows without a query; the columns are those that a query is to read.
 FreezeRows = Callable[[Staging, Sequence[str]], Snapshot]
@@ -64,6 +66,11 @@ def freeze_query(staging: Staging, freeze_rows: FreezeRows) -> Snapshot:
         count = staging.copy_counted(layout.select(query_relation(job), filtered=False), staging.part(0))
     except duckdb.Error as error:
         raise _failure(staging, layout, error) from error
+    if count != rows.rows and staging.sample is None:
+        there, made = (counted(number, "row", "rows") for number in (rows.rows, count))
+        LOG.warning(
+            "%s: the source has %s, its query gives %s: what it leaves out is not counted", job.name, there, made
+        )
     kept = count if layout.keep is None else staging.number(layout, staging.part(0))
     described = settled(engine, staging.part(0), layout.columns)
     described = described if layout.keep is None else (*described, *place_columns(file=False))

@@ -235,12 +235,15 @@ class Judge:
         )
 
     def rejected_rows(self) -> list[str]:
-        """What `rejects` exports, sorted; without the lines, which a restored source is not asked for."""
+        """What `rejects` exports, sorted; without the run, which may be another one, and without the lines.
+
+        A restored source is not asked for those.
+        """
         export = self.recording.project.folder / "rejects.csv"
-        done = self.program("rejects", "--state-dir", self.recording.project.state, "--export", export)
+        done = self.program("rejects", "--state-dir", self.recording.project.state, "--export", export, "--force")
         assert done.code == 0, done.err
-        with export.open(encoding="utf-8", newline="") as rows:
-            return sorted(repr([*row[:2], *row[3:]]) for row in csv.reader(rows))
+        with export.open(encoding="utf-8", newline="") as file:
+            return sorted(repr([row[1:3], row[4:]]) for row in csv.reader(file))
 
     def program(self, *arguments: str | Path) -> Result:
         """The real program, in this process."""

@@ -171,6 +171,8 @@ def become(request: Mapping[str, Any]) -> list[str]:
         streams = [os.open(os.devnull, os.O_RDONLY), *(os.open(request[name], flags, 0o600) for name in ("out", "err"))]
     for place, descriptor in enumerate(streams):
         os.dup2(descriptor, place)
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115 (as in a process that begins: of what the descriptors are now)
+    sys.stdout, sys.stderr = (open(place, "w", closefd=False) for place in (1, 2))  # noqa: SIM115
     if request["limit"] is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (request["limit"], request["limit"]))
     if request["weak"]:
@@ -225,5 +227,8 @@ def main() -> list[str]:
 
 if __name__ == "__main__":
     from backfill.__main__ import main as program
+    from backfill.cli.streams import set_up_streams
 
-    sys.exit(program(main()))
+    words = main()
+    set_up_streams()  # of the child, whose streams are its own
+    sys.exit(program(words))
