@@ -1,4 +1,4 @@
-"""Columns and members whose names polars takes for patterns: each is itself, in everything that is made of a row."""
+"""Columns and members whose names polars takes for patterns, or SQL for its own words: each is itself, everywhere."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ from backfill.limits import SEGMENT
 from backfill.prepare.rows import map_rows, preview
 from backfill.records import frame_name
 from backfill.sources import stage
+from tests.sourcing import job_over as sourcing_job
+from tests.sourcing import staged
 
-NAMES = [["*", "a"], ["^x$", "x"], ["^.*$", "*", "a.b"], ["^a", "b$", "^", "$"], ["**", "^$"]]
+KEYWORDS = ["order", "group", "select", "from", "end", "default", "table", "column"]
+NAMES = [KEYWORDS, ["*", "a"], ["^x$", "x"], ["^.*$", "*", "a.b"], ["^a", "b$", "^", "$"], ["**", "^$"]]
 
 
 def job_over(path: Path, *, where: str | None, **call: Any) -> Job:
@@ -80,6 +83,34 @@ def test_members(tmp_path: Path, names: list[str], whole: bool) -> None:
     (row,) = mapped(job_over(tmp_path / "rows.parquet", where=None, properties=spec), tmp_path / "state")
     sent = json.loads(row["json"])["properties"]
     assert (sent if whole else sent["o"]) == {**value, "within": value}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        {},
+        {"query": "SELECT list({'order': x, 'Group': 1}) AS l, any_value({'group': x}) AS g FROM source"},
+        {"query": "SELECT map {'a': {'end': x, 'big': CAST(1 AS HUGEINT)}} AS m FROM source"},
+    ],
+    ids=["expression", "list", "map"],
+)
+def test_keywords_in_sql(tmp_path: Path, source: dict[str, str]) -> None:
+    """Members that SQL names so, and those of columns inside of lists and structs."""
+    value = [{"order": 1, "select": {"from": 2}}]
+    pq.write_table(pa.table({"x": [value]}), tmp_path / "a.parquet")
+    sql = () if source else ("{'table': x, 'column': CAST(1 AS HUGEINT)}",)
+    rows = staged(sourcing_job(tmp_path / "a.parquet", sql=sql, **source), tmp_path / "snapshot")
+    wanted = {
+        "x": value,
+        "l": [{"order": value, "Group": 1}],
+        "g": {"group": value},
+        "m": {"a": {"end": value, "big": 1}},
+        "__bf_sql_0": {"table": value, "column": 1},
+    }
+    made = [name for name in wanted if name in rows.frame.columns]
+    assert made
+    for name in made:
+        assert json.loads(json.dumps(rows.column(name), default=int)) == [wanted[name]]
 
 
 def test_frame_name() -> None:

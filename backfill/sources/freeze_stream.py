@@ -24,6 +24,7 @@ from backfill.sources.partitioned import with_partitions
 from backfill.sources.reader import Discarding, Reader, UnreadableFile, UnreadableSink
 from backfill.sources.settled import settled
 from backfill.sources.staging import Staging
+from backfill.sources.storage import sql_type
 
 _STREAM = "__bf_stream"
 _PLACES = (FILE_COLUMN, RECORD_COLUMN)
@@ -130,7 +131,7 @@ def _schema(staging: Staging, reader: Reader) -> pa.Schema:
 
 def _raw(kind: DuckDBPyType) -> str:
     """The type a column has in the stream."""
-    return "VARCHAR" if str(kind) == "JSON" else str(kind)
+    return "VARCHAR" if str(kind) == "JSON" else sql_type(kind)
 
 
 def _expression_failure(staging: Staging, reader: Reader, layout: Layout, error: duckdb.Error) -> BackfillError:

@@ -22,7 +22,7 @@ from backfill.sources.casts import cast_of, seen_by_sql
 from backfill.sources.engine import Engine, quoted
 from backfill.sources.schema import AbsentColumns
 from backfill.sources.sqltext import PREFIX, check_expression
-from backfill.sources.storage import is_converted, kind_of, stored, zone_of
+from backfill.sources.storage import is_converted, kind_of, sql_type, stored, zone_of
 from backfill.sources.syntax import enclosed, makes_json, parse
 
 RAW = "__bf_raw:"
@@ -219,7 +219,7 @@ def binding_scope(job: Job, columns: Sequence[SourceColumn]) -> str:
 
 def empty_relation(columns: Sequence[SourceColumn]) -> str:
     """A relation of those columns without rows, to bind SQL against."""
-    values = ", ".join(f"CAST(NULL AS {column.type}) AS {quoted(column.name)}" for column in columns)
+    values = ", ".join(f"CAST(NULL AS {sql_type(column.type)}) AS {quoted(column.name)}" for column in columns)
     return f"(SELECT {values} WHERE false)"
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from duckdb.sqltypes import DuckDBPyType
 
@@ -90,18 +90,24 @@ def stored(value: str, column: DuckDBPyType) -> str:
     if kind is Kind.INTERVAL:
         return f"CAST({value} AS VARCHAR)"
     target = stored_type(column)
-    return value if target == str(column) else f"CAST({value} AS {target})"
-
-
-def is_faithful(column: DuckDBPyType) -> bool:
-    """Polars reads a Parquet column of that type as it is."""
-    return kind_of(column) not in (Kind.INTERVAL, Kind.JSON) and stored_type(column) == str(column)
+    return value if target == sql_type(column) else f"CAST({value} AS {target})"
 
 
 def stored_type(column: DuckDBPyType) -> str:
-    """The type, with every part that Parquet would alter replaced by one that it keeps."""
-    if column.id in ("list", "array", "struct", "map"):
-        inner = [(name, stored_type(child)) for name, child in column.children if isinstance(child, DuckDBPyType)]
+    """SQL: the type, with every part that Parquet would alter replaced by one that it keeps."""
+    return _spelled(column, lambda part: "VARCHAR" if str(part) == "JSON" else STORED_AS.get(part.id, str(part)))
+
+
+def sql_type(column: DuckDBPyType) -> str:
+    """SQL: the type. DuckDB's own words for it leave members' names unquoted that are keywords, such as `order`."""
+    return _spelled(column, str)
+
+
+def _spelled(column: DuckDBPyType, scalar: Callable[[DuckDBPyType], str]) -> str:
+    """SQL: the type, every name in it quoted and every type that holds no other as `scalar` says."""
+    if column.id not in ("list", "array", "struct", "map", "union"):
+        return scalar(column)
+    inner = [(name, _spelled(child, scalar)) for name, child in column.children if isinstance(child, DuckDBPyType)]
     match column.id:
         case "list":
             return f"{inner[0][1]}[]"
@@ -109,15 +115,9 @@ def stored_type(column: DuckDBPyType) -> str:
             return f"{inner[0][1]}[{dict(column.children)['size']}]"
         case "map":
             return f"MAP({inner[0][1]}, {inner[1][1]})"
-        case "struct":
-            return f"STRUCT({', '.join(f'{_member(name)} {kind}' for name, kind in inner)})"
         case _:
-            return "VARCHAR" if str(column) == "JSON" else STORED_AS.get(column.id, str(column))
-
-
-def _member(name: str) -> str:
-    """A struct member's name as DuckDB prints it, so that equal types compare equal."""
-    return name if name.isidentifier() and name.islower() else quoted(name)
+            members = inner[1:] if column.id == "union" else inner  # a union's first is its tag
+            return f"{column.id.upper()}({', '.join(f'{quoted(name)} {kind}' for name, kind in members)})"
 
 
 def _own_kind(column: DuckDBPyType) -> Kind:
