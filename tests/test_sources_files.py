@@ -247,3 +247,19 @@ def test_snapshots_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "state" / "part-00000.parquet").unlink()
     with pytest.raises(LedgerError, match="is gone"):
         load_snapshot(tmp_path / "state")
+
+
+@pytest.mark.parametrize("paths", [["*.csv"], ["."], ["2024-01.csv", "latest.csv"], ["latest.csv", "2024*"]])
+@pytest.mark.parametrize(("hard", "how"), [(False, "a link"), (True, "a hard link")])
+def test_one_file_by_two_names(tmp_path: Path, paths: list[str], hard: bool, how: str) -> None:
+    """Refused, with both names: its rows would be sent twice. The name of a link alone is fine."""
+    real, link = tmp_path / "2024-01.csv", tmp_path / "latest.csv"
+    real.write_text("x\n1\n")
+    link.hardlink_to(real) if hard else link.symlink_to(real.name)
+    for find in (resolve, locate):
+        with pytest.raises(SourceError, match=f"one file, by {how}") as caught:
+            find(job_over(*(tmp_path / path for path in paths)))
+        assert real.name in caught.value.message
+        assert link.name in caught.value.message
+    assert keys(job_over(link)) == ["latest.csv"]
+    assert keys(job_over(link, tmp_path / "lat*", link)) == ["latest.csv"]

@@ -62,7 +62,7 @@ def resolve(
     to `folder`. `progress` is told 0 rows and the bytes gone through so far, from one of several threads at a time.
 
     Raises:
-        SourceError: a file is missing, corrupt, truncated, or the only one and empty.
+        SourceError: a file is missing, corrupt, truncated, found by two names, or the only one and empty.
         JobError: the source is of a kind that is not supported, or cannot be one.
         InterruptedRunError: `cancelled` became true.
     """
@@ -92,7 +92,7 @@ def locate(job: Job) -> tuple[SourceFile, ...]:
     """The same files, unread: their SHA-256 is empty. Not for the standard input.
 
     Raises:
-        SourceError: a file is missing, or the only one and empty.
+        SourceError: a file is missing, found by two names, or the only one and empty.
         JobError: the source is of a kind that is not supported, or cannot be one.
     """
     files = tuple(_source_file(job, None, unwatched, entry) for entry in _found(job, None, unwatched))
@@ -203,7 +203,27 @@ def _named_files(job: Job, folder: Path | None, watch: Watch) -> list[tuple[Path
         entries = [_standard_input(folder, watch)] if written == STANDARD_INPUT else _expand(job, written)
         for entry in entries:
             found.setdefault(entry[0], entry)
+    _refuse_same(list(found.values()))
     return sorted(found.values(), key=lambda entry: (os.fsencode(entry[2]), os.fsencode(entry[0])))
+
+
+def _refuse_same(entries: Sequence[tuple[Path, str, str]]) -> None:
+    """Raise SourceError where two of the names lead to one file: its rows would be sent twice."""
+    seen: dict[tuple[int, int], tuple[Path, str]] = {}
+    for path, name, _ in entries if len(entries) > 1 else ():
+        try:
+            status = path.stat()
+        except OSError:
+            continue  # told where the file is opened
+        if not stat.S_ISREG(status.st_mode) or not status.st_ino:
+            continue
+        other, other_name = seen.setdefault((status.st_dev, status.st_ino), (path, name))
+        if other is not path:
+            how = "a link" if os.path.realpath(path) == os.path.realpath(other) else "a hard link"
+            raise SourceError(
+                f"{other_name} and {name} are one file, by {how}: its rows would be sent twice",
+                hint="remove one of the two names, or write a path that does not match both",
+            )
 
 
 def _expand(job: Job, written: str) -> list[tuple[Path, str, str]]:
