@@ -7,6 +7,7 @@ could fall into the next day.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -24,6 +25,8 @@ _EPOCH_TEXT: Final = r"^([+-]?)([0-9]+)(?:\.([0-9]+))?$"
 _DOUBLE_STEP: Final = 2.0**-52
 _FIRST, _LAST = datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59, 999_999)  # noqa: DTZ001 - naive UTC
 _EPOCH, _SECOND_YEAR = datetime(1970, 1, 1), datetime(1971, 1, 1)  # noqa: DTZ001
+#: From here on polars has no changes of the clocks (its tables end), and Python's rules are asked.
+_LATE, _LAST_DAYS = datetime(2100, 1, 1), datetime(9999, 12, 30)  # noqa: DTZ001
 #: 0001-01-01 and 9999-12-31T23:59:59.999999 in microseconds since 1970: what a calendar date can be.
 FIRST_MICROSECOND: Final = -62_135_596_800_000_000
 LAST_MICROSECOND: Final = 253_402_300_799_999_999
@@ -79,9 +82,16 @@ def _fixed_width(texts: npt.NDArray[np.void], known: npt.NDArray[np.bool_]) -> p
     return pl.Series(pa.LargeStringArray.from_buffers(len(texts), *buffers))
 
 
-def iso_key(instant: pl.Expr) -> pl.Expr:
-    """`YYYY-MM-DDTHH:MM:SS.ffffffZ`, nine digits only where the last three are not zero: the form inside keys."""
-    return instant.dt.replace_time_zone(None).dt.to_string("%Y-%m-%dT%H:%M:%S%.9f").str.strip_suffix("000") + "Z"
+def iso_key(instant: pl.Expr, nanoseconds: pl.Expr | None = None) -> pl.Expr:
+    """`YYYY-MM-DDTHH:MM:SS.ffffffZ`, nine digits only where the last three are not zero: the form inside keys.
+
+    `nanoseconds` are those below the microsecond that an instant in microseconds does not hold.
+    """
+    naive = instant.dt.replace_time_zone(None)
+    if nanoseconds is None:
+        return naive.dt.to_string("%Y-%m-%dT%H:%M:%S%.9f").str.strip_suffix("000") + "Z"
+    digits = nanoseconds.cast(pl.String).str.zfill(3).str.strip_suffix("000")
+    return naive.dt.to_string("%Y-%m-%dT%H:%M:%S%.6f") + digits + "Z"
 
 
 def iso_time(time: pl.Expr) -> pl.Expr:
@@ -142,9 +152,15 @@ def to_utc(wall: pl.Expr, zone: str, ambiguous: str, nonexistent: str) -> pl.Exp
     `ambiguous`: earliest, latest or error. `nonexistent`: error, or shift_forward (to the first instant after the gap).
     """
     fold = "null" if ambiguous == "error" else ambiguous
-    wall = in_calendar(wall)
-    local = wall.dt.replace_time_zone(zone, ambiguous=fold, non_existent="null")  # type: ignore[arg-type]
+    wall = _in_microseconds(wall)
+    local = _early(wall).dt.replace_time_zone(zone, ambiguous=fold, non_existent="null")  # type: ignore[arg-type]
     instant = local.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+
+    def read(wall: datetime) -> datetime | None:
+        found = _readings(wall, ZoneInfo(zone))
+        return found[-1 if ambiguous == "latest" else 0] if len(found) == 1 or (found and fold != "null") else None
+
+    instant = pl.coalesce(instant, _late(wall, read, _DATETIME))
     resolved = instant if nonexistent == "error" else pl.coalesce(instant, _after_gap(wall, zone))
     return in_calendar(resolved)
 
@@ -152,6 +168,18 @@ def to_utc(wall: pl.Expr, zone: str, ambiguous: str, nonexistent: str) -> pl.Exp
 def in_calendar(instant: pl.Expr) -> pl.Expr:
     """The instant where four digits can say its year, else null. Polars panics at what no calendar has."""
     return pl.when(instant.is_between(_FIRST, _LAST)).then(instant)
+
+
+def _in_microseconds(wall: pl.Expr) -> pl.Expr:
+    """The wall clock in microseconds: shifted in nanoseconds, those at the ends of 1677 and 2262 would wrap around."""
+    return in_calendar(wall).cast(_DATETIME)
+
+
+def nanoseconds(wall: pl.Expr, zone: str) -> pl.Expr:
+    """What `to_utc` cuts off wall clocks in nanoseconds: 0 to 999, none where it moves them to the end of a gap."""
+    below = wall.dt.nanosecond() % 1_000
+    moved = is_nonexistent(pl.when(below != 0).then(wall), zone).fill_null(value=False)
+    return pl.when(moved).then(0).otherwise(below)
 
 
 def in_first_year(instant: pl.Expr) -> pl.Expr:
@@ -166,15 +194,49 @@ def date_in_calendar(day: pl.Expr) -> pl.Expr:
 
 def is_ambiguous(wall: pl.Expr, zone: str) -> pl.Expr:
     """True where the wall clock occurs twice in that zone."""
-    wall = in_calendar(wall)
-    once = wall.dt.replace_time_zone(zone, ambiguous="null", non_existent="null")
-    return wall.is_not_null() & once.is_null() & ~is_nonexistent(wall, zone)
+    wall = _in_microseconds(wall)
+    early = _early(wall)
+    once = early.dt.replace_time_zone(zone, ambiguous="null", non_existent="null")
+    twice = early.is_not_null() & once.is_null() & ~is_nonexistent(early, zone)
+    return twice | _late_readings(wall, zone, 2)
 
 
 def is_nonexistent(wall: pl.Expr, zone: str) -> pl.Expr:
     """True where the wall clock never was in that zone (and so false where it occurs twice)."""
-    wall = in_calendar(wall)
-    return wall.is_not_null() & wall.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null").is_null()
+    wall = _in_microseconds(wall)
+    early = _early(wall)
+    never = early.is_not_null() & early.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null").is_null()
+    return never | _late_readings(wall, zone, 0)
+
+
+def _early(wall: pl.Expr) -> pl.Expr:
+    return pl.when(wall < _LATE).then(wall)
+
+
+def _late(wall: pl.Expr, read: Callable[[datetime], object], dtype: pl.DataType) -> pl.Expr:
+    """What is read of wall clocks that polars has no rules for, else null; Python sees each such wall clock once."""
+
+    def resolve(series: pl.Series) -> pl.Series:
+        table = {wall: read(wall) for wall in series.drop_nulls().unique().to_list()}
+        return series.replace_strict(list(table), list(table.values()), default=None, return_dtype=dtype)
+
+    return pl.when(wall >= _LATE).then(wall).map_batches(resolve, return_dtype=dtype, is_elementwise=True)
+
+
+def _late_readings(wall: pl.Expr, zone: str, count: int) -> pl.Expr:
+    """True for the late wall clocks that are so many instants."""
+    late = pl.when(wall < _LAST_DAYS).then(wall)
+    found = _late(late, lambda wall: len(_readings(wall, ZoneInfo(zone))) == count, pl.Boolean())
+    return found.fill_null(value=False)
+
+
+def _readings(wall: datetime, zone: ZoneInfo) -> list[datetime]:
+    """The instants (naive UTC) that the wall clock is, in order; none of those after the last that Python has."""
+    offsets = {_offset(wall.replace(tzinfo=zone, fold=fold)) for fold in (0, 1)}
+    if wall >= _LAST_DAYS:  # the clocks do not change there
+        return [wall - offset for offset in offsets if wall - _LAST <= offset]
+    instants = sorted(wall - offset for offset in offsets)
+    return [each for each in instants if each.replace(tzinfo=UTC).astimezone(zone).replace(tzinfo=None) == wall]
 
 
 def _after_gap(wall: pl.Expr, zone: str) -> pl.Expr:

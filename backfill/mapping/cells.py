@@ -21,7 +21,9 @@ from backfill.timestamps import (
     in_first_year,
     is_ambiguous,
     is_nonexistent,
+    iso_key,
     iso_milliseconds,
+    nanoseconds,
     to_utc,
 )
 
@@ -260,7 +262,7 @@ class Binder:
             plain, kind = encoded.text, Kind.NUMBER
         else:
             encoded = self.encoded(column, expr, dtype)
-            plain = encode.plain(expr, kind) if kind is not Kind.NESTED else encoded.text
+            plain = self._plain(column, expr) if kind is not Kind.NESTED else encoded.text
         bad = self._bad(column, label, encoded, value, expr)
         text = encoded.text if bad is None or not omit else pl.when(~bad).then(encoded.text)
         plain = plain if bad is None or not omit else pl.when(~bad).then(plain)
@@ -289,7 +291,7 @@ class Binder:
         return encode.json_plain(value) if column.kind is Kind.JSON else value
 
     def _as_text(self, column: Column, expr: pl.Expr, dtype: pl.DataType) -> tuple[encode.Encoded, pl.Expr]:
-        plain = encode.plain(expr, column.kind)
+        plain = self._plain(column, expr)
         if column.kind is Kind.NESTED:
             whole = self.encoded(column, expr, dtype)
             return encode.Encoded(encode.string(whole.text), whole.bad), whole.text
@@ -298,6 +300,15 @@ class Binder:
             plain = pl.coalesce(plain, pl.when(self._long_integer(column)).then(long))
         bad = encode.encode(expr, column.kind, dtype, self.walls).bad if column.kind in (Kind.NUMBER, Kind.DATE) else ()
         return encode.Encoded(encode.string(plain), bad), plain
+
+    def _plain(self, column: Column, expr: pl.Expr) -> pl.Expr:
+        """The plain text; instants made of local times get back the nanoseconds that shifting them cut off."""
+        dtype = self.schema[column.name]
+        zone = self._declared(column).timezone or self.job.source.timezone
+        local = column.kind is Kind.TIMESTAMP and column.zone is not Zone.UTC and zone is not None
+        if local and isinstance(dtype, pl.Datetime) and dtype.time_unit == "ns":
+            return iso_key(expr, nanoseconds(self.read(column.name), zone or ""))
+        return encode.plain(expr, column.kind)
 
     def _long_integer(self, column: Column) -> pl.Expr:
         raw = self.read(column.raw or column.name)

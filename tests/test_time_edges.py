@@ -1,0 +1,106 @@
+"""Times at the edges of what their types and the calendar hold: sent as they are, or problems of their rows."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from backfill.job.models import Call, ColumnValue, ConstantValue, Job, ObjectSpec, Source, Star, TimestampSpec
+from backfill.prepare.rows import map_rows
+from backfill.sources import stage
+from tests.parquet_oracle import sent
+
+LOWEST, HIGHEST = -(2**63), 2**63 - 1
+
+
+def job_over(path: Path, zone: str, *, where: str | None = None, query: str | None = None, **call: Any) -> Job:
+    """A job that sends all columns, with times in that zone."""
+    stated: dict[str, Any] = {
+        "userId": ConstantValue(value="u1"),
+        "timestamp": TimestampSpec(value="2024-01-01T00:00:00Z"),
+        **call,
+    }
+    track = Call(
+        type="track",
+        event=ConstantValue(value="Seen"),
+        message_key="content",
+        properties=ObjectSpec(star=Star()),
+        **stated,
+    )
+    source = Source(path=(str(path),), timezone=zone, query=query)
+    return Job(version=1, name="edges", source=source, where=where, calls=(track,))
+
+
+def calls_of(values: pa.Array, folder: Path, zone: str, **options: Any) -> list[Any]:
+    """Every row's call, or the codes of its problems; BF009 for all rows that are unreadable, at the end."""
+    path = folder / "a.parquet"
+    pq.write_table(pa.table({"x": values}), path)
+    job = job_over(path, zone, **options)
+    snapshot = stage(job, folder / "staged")
+    rows = map_rows(job, snapshot, id_scope="sandbox", library_version="1", now=1_700_000_000.0).to_dicts()
+    found = [sent(row["json"]) if row["json"] is not None else row["codes"] for row in rows]
+    return found + [["BF009"]] * snapshot.unreadable
+
+
+def values_of(values: pa.Array, folder: Path, zone: str = "UTC", **options: Any) -> list[Any]:
+    """What is sent of every row's `x`, or the codes of its problems."""
+    calls = calls_of(values, folder, zone, **options)
+    return [call if isinstance(call, list) else call["properties"].get("x") for call in calls]
+
+
+@pytest.mark.parametrize("where", [None, "true"])
+@pytest.mark.parametrize(
+    ("number", "zone", "wanted"),
+    [
+        (HIGHEST, "America/New_York", "2262-04-12T03:47:16.854Z"),
+        (HIGHEST, "Asia/Tokyo", "2262-04-11T14:47:16.854Z"),
+        (LOWEST, "Asia/Tokyo", "1677-09-20T14:53:44.145Z"),
+        (LOWEST, "America/New_York", "1677-09-21T05:08:45.145Z"),
+    ],
+)
+def test_the_last_nanoseconds_in_a_zone(tmp_path: Path, number: int, zone: str, wanted: str, where: str | None) -> None:
+    """The shift to UTC leaves what 64 bits of nanoseconds hold, and is right all the same."""
+    flat = pa.array([number]).cast(pa.timestamp("ns"))
+    for name, values, sent_as in (
+        ("flat", flat, wanted),
+        ("list", pa.ListArray.from_arrays([0, 1], flat), [wanted]),
+        ("map", pa.MapArray.from_arrays([0, 1], ["k"], flat), {"k": wanted}),
+    ):
+        folder = tmp_path / name
+        folder.mkdir()
+        assert values_of(values, folder, zone, where=where) == [sent_as], name
+    (call,) = calls_of(flat, tmp_path, zone, where=where, timestamp=TimestampSpec(column="x"))
+    assert call == (["BF203"] if number < 0 else ["BF204"])
+
+
+def test_ids_of_local_times_keep_their_nanoseconds(tmp_path: Path) -> None:
+    """Two local times that differ in a nanosecond are two users."""
+    values = pa.array([1_710_054_000_123_456_789, 1_710_054_000_123_456_000, HIGHEST]).cast(pa.timestamp("ns"))
+    found = calls_of(values, tmp_path, "America/New_York", userId=ColumnValue(column="x"))
+    assert [call["userId"] for call in found] == [
+        "2024-03-10T11:00:00.123456789Z",
+        "2024-03-10T11:00:00.123456Z",
+        "2262-04-12T03:47:16.854775807Z",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("moment", "wanted"),
+    [
+        ("2150-07-01T12:00:00", "2150-07-01T16:00:00.000Z"),
+        ("2150-01-01T12:00:00", "2150-01-01T17:00:00.000Z"),
+        ("2150-03-08T02:30:00", ["BF206"]),
+        ("2150-11-01T01:30:00", ["BF205"]),
+        ("9999-12-31T12:00:00", "9999-12-31T17:00:00.000Z"),
+        ("9999-12-31T23:00:00", ["BF202"]),
+    ],
+)
+def test_clocks_change_after_2100_too(tmp_path: Path, moment: str, wanted: Any) -> None:
+    """Polars has no rules from 2100 on; those of the zone go on."""
+    values = pa.array([datetime.fromisoformat(moment)], pa.timestamp("us"))
+    assert values_of(values, tmp_path, "America/New_York") == [wanted]
