@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import reduce
 from typing import Any
 
 import polars as pl
@@ -10,6 +11,8 @@ import pyarrow as pa
 import pytest
 
 from backfill import encode
+from backfill.mapping.template import Cell, Facts, Node, constant, joined
+from backfill.records import Kind
 
 
 def text(values: list[Any]) -> list[Any]:
@@ -62,3 +65,28 @@ def test_shapes() -> None:
     assert text([[[{"a": each}], None, []] for each in values]) == [
         [[{"a": each} if each else {}], None, []] for each in wanted
     ]
+
+
+def objects(node: Node, frame: pl.DataFrame) -> list[object]:
+    """The objects of the frame's rows."""
+    members = joined(node.parts(Facts()), skip_nulls=True).alias("t")
+    texts = frame.select("v", members)["t"]
+    return [json.loads("{" + text.removeprefix(",") + "}") for text in texts]
+
+
+@pytest.mark.parametrize("levels", [1, 2, 40])
+def test_a_name_of_many_levels(levels: int) -> None:
+    """Forty levels are as many as a job may have."""
+    value = pl.col("v")
+    node = Node()
+    path = [f"n{level}" for level in range(levels)]
+    node.put([*path, "v"], Cell(encode.string(value), value, Kind.TEXT))
+    node.put(["c", *path], constant(7))
+    within = reduce(lambda inner, name: {name: inner}, reversed(path), 7)
+    for values in (["x", None, "y"], [None], []):
+        wanted = [
+            ({path[0]: reduce(lambda inner, name: {name: inner}, reversed([*path[1:], "v"]), value)} if value else {})
+            | {"c": within}
+            for value in values
+        ]
+        assert objects(node, pl.DataFrame({"v": values}, {"v": pl.String})) == wanted

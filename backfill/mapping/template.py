@@ -7,7 +7,7 @@ comes out is the same either way; only the work differs (half of it, in the usua
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Final
@@ -237,10 +237,20 @@ def nullable(value: Node | Cell, facts: Facts) -> pl.Expr:
     if isinstance(value, Cell):
         return joined(value.optional(facts))
     if value.whole is not None:
-        text = joined(value.braced(facts))
-        return pl.when(~text.str.contains(r"^\{\s*\}$")).then(text)
-    inner = value.text(facts)
-    return pl.when(inner != "").then(encode.braced(inner))
+        return _worked_out(
+            joined(value.braced(facts)), lambda text: pl.when(~text.str.contains(r"^\{\s*\}$")).then(text)
+        )
+    return _worked_out(value.text(facts), lambda inner: pl.when(inner != "").then(encode.braced(inner)))
+
+
+def _worked_out(text: pl.Expr, then: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:
+    """What is made of a text that is named more than once: worked out once, or each level would double the work."""
+    found = then(pl.col("text"))
+    return text.map_batches(
+        lambda values: values.alias("text").to_frame().select(found).to_series(),
+        return_dtype=pl.String,
+        is_elementwise=True,
+    )
 
 
 def joined(parts: Sequence[Part], *, skip_nulls: bool = False) -> pl.Expr:
