@@ -156,3 +156,54 @@ def test_the_exact_look(text: str, around: str) -> None:
     assert (fault in (None, json_strict.NO_OBJECT, json_strict.HALF_PAIR)) == good
     if good and fault is not json_strict.HALF_PAIR:
         assert (fault is None) == line.lstrip().startswith("{")
+
+
+SPREAD = {
+    '{"a":0}\n{\n  "a": 1\n}\n': (2, 4),
+    '{}\n{\n  "a": 1\n}\n{\n  "a": 2\n}\n': (2, 4),
+    '{"a":0}\r\n{"b": {"}": [\r\n1,\r\n{"c":"[\\""}]}}\r\n': (2, 4),
+    '{"a":0}\n{"a":[1,\n{"a":2}\n{\n"a":\n2\n}\n': (4, 7),
+    '{"a":0}\n{"a":1\n\n,"b":2}\n{"a":3}': (2, 4),
+}
+
+
+@pytest.mark.parametrize("text", SPREAD)
+def test_a_record_over_several_lines_behind_others(tmp_path: Path, text: str) -> None:
+    """It tells that the file is not one object a line, and is refused by name rather than told line by line."""
+    path = tmp_path / "rows.ndjson"
+    path.write_bytes(text.encode())
+    first, last = SPREAD[text]
+    with pytest.raises(SourceError, match=rf"rows\.ndjson is not .* line {first} goes on to line {last}"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a":0}\n{"a":1,\n{"a":2}\n}\n{"a":3}\n',
+        '{"a":0}\n{"a":[\n{"a":2}\n{"a":2}\n]}\n{"a":3}\n',
+        '{"a":0}\n{"b":"\nx"}\n{"a":3}\n',
+        '{"a":0}\n{bad}\n{"a":3}\n{',
+    ],
+)
+def test_damaged_lines_are_told_one_by_one(tmp_path: Path, text: str) -> None:
+    """Where they make no object together, the others are read."""
+    path = tmp_path / "rows.ndjson"
+    path.write_text(text)
+    table, kept, _ = read(path)
+    assert table["a"].to_pylist()[0] == "0"
+    assert "3" in table["a"].to_pylist()
+    assert {one.code for one in kept} == {"BF005"}
+
+
+@pytest.mark.parametrize("first", ["{\n ", "[\n {", '{"n": 1,\n\n '])
+@pytest.mark.parametrize(
+    "value", ['"' + "x" * 1_500_000 + '"', "[" + "1.25," * 300_000 + "3]", '"' + "\\u00e9" * 300_000 + '"']
+)
+def test_a_large_first_record_over_few_lines(tmp_path: Path, first: str, value: str) -> None:
+    """What of the file tells its shape ends within it."""
+    path = tmp_path / "rows.json"
+    path.write_text(f'{first}"id": "a", "v": {value}\n}}' + (', {"id": "b"}]' if first[0] == "[" else '\n{"id": "b"}'))
+    table, kept, _ = read(path)
+    assert not kept
+    assert table["id"].to_pylist() == ["a", "b"]

@@ -23,6 +23,8 @@ HEAD_BYTES = 2**20
 LINES_OF_ONE_VALUE = 4
 #: A record of such a file holds no more characters: its values are built on the way.
 MAX_RECORD_CHARACTERS = 4 * 2**20
+#: Characters of a text's last word that a cut may leave: `fals`, `\\ud83d\\ude0`.
+_LONGEST_CUT = 12
 _READ_CHARACTERS = 2**16
 _BLANKS = " \t\r\n"
 _NO_BLANK = re.compile(r"[^ \t\r\n]")
@@ -69,11 +71,18 @@ def is_document(head: bytes) -> bool:
         _, end = _DECODER.raw_decode(text)
     except json.JSONDecodeError as error:
         lines_begun = len(_LINE_END.findall(text, 0, error.pos))
+        if lines_begun and len(head) >= HEAD_BYTES and _is_at_the_end(error):
+            return True
         return lines_begun >= LINES_OF_ONE_VALUE or (text.startswith("[") and (error.pos >= len(first) or not others))
     except RecursionError:
         return False
     alone = text.startswith("[") or bool(text[end:].strip(_BLANKS))
     return end > len(first) or (not others and alone)
+
+
+def _is_at_the_end(error: json.JSONDecodeError) -> bool:
+    """What was wrong is that the text ends: within a string, or within its last characters."""
+    return error.msg.startswith("Unterminated string") or error.pos >= len(error.doc) - _LONGEST_CUT
 
 
 class _Document:

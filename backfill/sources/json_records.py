@@ -14,6 +14,7 @@ from backfill.sources.checksum import plain_pieces
 from backfill.sources.json_cells import Cells, take_apart
 from backfill.sources.json_documents import records_in
 from backfill.sources.json_lines import MAX_LINE_BYTES, Line
+from backfill.sources.json_spread import Spread
 from backfill.sources.json_strict import MAX_DEPTH, REPEATED, TOO_DEEP, depth_of, fault_of
 from backfill.sources.reader import Unreadable
 from backfill.sources.rejects import ORIGINAL_CHARACTERS
@@ -65,8 +66,8 @@ class _Chunk:
     faults: list[Unreadable] = field(default_factory=list)
     size: int = 0
 
-    def add(self, file: int, record: int, line: Line) -> None:
-        """Add one."""
+    def add(self, file: int, record: int, line: Line) -> bool:
+        """Add one; returns whether it can be read."""
         self.size += len(line.text)
         found = fault_of(line.text) if line.whole else ("BF006", TOO_LONG)
         place = (file, record, line.number)
@@ -75,6 +76,7 @@ class _Chunk:
             self.places.append(place)
         else:
             self.faults.append(_unreadable(place, *found, line.text))
+        return found is None
 
     def settle(self) -> Records:
         """The records, those that turn out to be unreadable once they are taken apart told as well."""
@@ -95,14 +97,17 @@ def records(files: Sequence[SourceFile], watch: Callable[[int], None], head: Hea
     """All records of the files in their order, or those within `head`; `watch` is told the bytes read.
 
     Raises:
-        SourceError: a file is corrupt, truncated or gone.
+        SourceError: a file is corrupt, truncated or gone, or records go over several of its lines.
     """
     chunk = _Chunk()
     for index, file in enumerate(files):
         if not file.bytes or (head is not None and index not in head.files):
             continue
+        spread = Spread(file.name)
         for record, line in enumerate(records_in(_pieces(file, watch, head), file.name, cut=head is not None), 1):
-            chunk.add(index, record, line)
+            readable = chunk.add(index, record, line)
+            if spread.pieces or not readable:
+                spread.see(line, readable=readable)
             if chunk.size >= CHUNK_BYTES:
                 yield chunk.settle()
                 chunk = _Chunk()
