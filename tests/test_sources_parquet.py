@@ -9,6 +9,8 @@ from typing import Any
 
 import duckdb
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from backfill.errors import JobError, SourceError
@@ -137,3 +139,28 @@ def test_changed_while_read(tmp_path: Path) -> None:
 
     with pytest.raises(SourceError, match="changed"):
         stage(job_over(path), tmp_path / "state", progress=meddle)
+
+
+NAMES = pa.dictionary(pa.int8(), pa.string())
+
+
+@pytest.mark.parametrize(
+    ("values", "kind"),
+    [
+        ([{"a": "q"}, {"a": "r"}, None, {"a": None}], pa.struct([("a", NAMES)])),
+        ([["q"], [], None, ["r", "q"]], pa.list_(NAMES)),
+        ([{"q": "r"}, {"r": "q"}, None, {"s": "r"}], pa.map_(NAMES, NAMES)),
+        ([[{"a": ["q"]}], [{"a": ["r", "s"]}]] * 2, pa.list_(pa.struct([("a", pa.large_list(NAMES))]))),
+    ],
+    ids=["struct", "list", "map", "deeper"],
+)
+def test_dictionaries_in_nested_values(tmp_path: Path, values: list[Any], kind: pa.DataType) -> None:
+    """Batches span row groups, each of which has a dictionary of its own; the other columns are what they were."""
+    made = [list(value.items()) if value and pa.types.is_map(kind) else value for value in values]
+    flat, days = pa.array(["q", "r", "q", "s"], NAMES), pa.array([1, 2, 3, 4], pa.timestamp("s", "Europe/Berlin"))
+    table = pa.table({"x": pa.array(made, kind), "flat": flat, "days": days})
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=2)
+    rows = staged(job_over(tmp_path / "a.parquet"), tmp_path / "snapshot")
+    assert rows.column("x") == values
+    assert rows.column("flat") == ["q", "r", "q", "s"]
+    assert (rows.kind("flat"), rows.kind("days")) == ("text", "timestamp")

@@ -23,6 +23,8 @@ _FEWEST_ROWS: Final = 16
 _SCHEMA_LEVELS: Final = 3 * DEEPEST
 #: The footer's length and the magic bytes; a nonce and a tag.
 _TAIL, _SIGNATURE = 8, 28
+#: The key of the Arrow schema in a footer, behind its length.
+_ARROW_SCHEMA: Final = b"\x0cARROW:schema"
 _COLLECTED_FILES: Final = 256
 _TOO_DEEP: Final = f"it nests values more than {DEEPEST} levels deep"
 
@@ -48,16 +50,46 @@ def opened(file: SourceFile) -> Iterator[pq.ParquetFile]:
     """
     try:
         with pa.OSFile(file.path) as content:
-            found = pq.ParquetFile(
-                content,
-                page_checksum_verification=True,
-                coerce_int96_timestamp_unit="us",  # whose nanoseconds hold no date after 2262
-                schema_depth_limit=_SCHEMA_LEVELS,
-            )
+            found = _file(content)
             _refuse_signed(content, found.metadata)
+            if any(_holds_dictionary(field.type) for field in found.schema_arrow if not _is_dictionary(field.type)):
+                found = _file(content, _without_arrow_schema(content))
             yield found
     except (OSError, pa.ArrowException, UnicodeDecodeError, MemoryError) as error:
         raise SourceError(f"{file.name} cannot be read: {_reason(error)}") from error
+
+
+def _file(content: pa.NativeFile, footer: pq.FileMetaData | None = None) -> pq.ParquetFile:
+    return pq.ParquetFile(
+        content,
+        metadata=footer,
+        page_checksum_verification=True,
+        coerce_int96_timestamp_unit="us",  # whose nanoseconds hold no date after 2262
+        schema_depth_limit=_SCHEMA_LEVELS,
+    )
+
+
+def _is_dictionary(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_dictionary(kind))
+
+
+def _holds_dictionary(kind: pa.DataType) -> bool:
+    """Values of the type, or some inside of them, are kept as places in a dictionary."""
+    return _is_dictionary(kind) or any(_holds_dictionary(kind.field(place).type) for place in range(kind.num_fields))
+
+
+def _without_arrow_schema(content: pa.NativeFile) -> pq.FileMetaData:
+    """The footer without the word of whoever wrote the file on its Arrow types: values are then read as they are.
+
+    Pyarrow cannot read dictionaries inside of nested values where a batch takes of two of them, and of no row group
+    is it known whether it has one. The key is given another name of the same length.
+    """
+    content.seek(content.size() - _TAIL)
+    tail = content.read(_TAIL)
+    content.seek(content.size() - _TAIL - int.from_bytes(tail[:4], "little"))
+    before, _, after = content.read(int.from_bytes(tail[:4], "little")).rpartition(_ARROW_SCHEMA)
+    content.seek(0)
+    return pq.read_metadata(pa.BufferReader(tail[4:] + before + _ARROW_SCHEMA.lower() + after + tail))
 
 
 def _refuse_signed(content: pa.NativeFile, footer: pq.FileMetaData) -> None:
