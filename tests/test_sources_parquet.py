@@ -164,3 +164,19 @@ def test_dictionaries_in_nested_values(tmp_path: Path, values: list[Any], kind: 
     assert rows.column("x") == values
     assert rows.column("flat") == ["q", "r", "q", "s"]
     assert (rows.kind("flat"), rows.kind("days")) == ("text", "timestamp")
+
+
+@pytest.mark.parametrize("where", [None, "true"], ids=["in place", "staged"])
+@pytest.mark.parametrize("look", [stage, lambda job, _: inspect(job)], ids=["run", "check"])
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [({}, "a.parquet has no columns"), ({"\0a": [1], "b": [2]}, "the name of a column holds U\\+0000")],
+    ids=["none", "NUL"],
+)
+def test_columns_that_cannot_be(
+    tmp_path: Path, columns: dict[str, list[int]], message: str, look: Any, where: str | None
+) -> None:
+    """A file without columns, and a name that no program behind can hold, are refused by name."""
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    with pytest.raises(SourceError, match=message):
+        look(job_over(tmp_path / "a.parquet", where=where), tmp_path / "snapshot")

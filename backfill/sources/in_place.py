@@ -166,8 +166,12 @@ def _usable(job: Job, columns: Sequence[Column]) -> bool:
     """The names are no trouble in SQL either, and no time is to be read from text."""
     names = {column.name.lower() for column in columns}
     texts = {column.name for column in columns if column.kind is Kind.TEXT}
-    good = len(names) == len(columns) and all(name and not name.startswith(INTERNAL_PREFIX) for name in names)
+    good = len(names) == len(columns) and all(map(_is_name, names))
     return good and not any(name in texts for name, _ in job.time_columns())
+
+
+def _is_name(name: str) -> bool:
+    return bool(name) and "\0" not in name and not name.startswith(INTERNAL_PREFIX)
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa  # type: ignore[import-untyped]
 
-from backfill.errors import JobError
+from backfill.errors import JobError, SourceError
 from backfill.job.models import ColumnSpec, Job
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, SourceFile
 from backfill.sources.engine import Engine
@@ -52,14 +52,23 @@ def read_footer(file: SourceFile) -> Footer:
     """The file's columns and rows.
 
     Raises:
-        SourceError: the file is damaged, or says two things of how many rows it has.
+        SourceError: the file is damaged, says two things of how many rows it has, or has no columns that can be named.
         JobError: its columns cannot be told apart.
     """
     with opened(file) as content:
         rows = stated_rows(file, content)
         schema = content.schema_arrow
+        _refuse_names(file, schema.names)
         check_names(schema.names)
         return Footer(_fields(schema, content.schema), rows, batch_rows(content.metadata))
+
+
+def _refuse_names(file: SourceFile, names: Sequence[str]) -> None:
+    """Raise SourceError where a file has no columns, or one that nothing behind this can have the name of."""
+    if not names:
+        raise SourceError(f"{file.name} has no columns", hint="write it again with them, or leave it out of `path`")
+    if any("\0" in name for name in names):
+        raise SourceError(f"{file.name}: the name of a column holds U+0000", hint="write it again with another name")
 
 
 def _fields(schema: pa.Schema, own: Any) -> dict[str, Field]:  # noqa: ANN401
