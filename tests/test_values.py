@@ -54,14 +54,15 @@ def test_maps_categories_and_nanoseconds(tmp_path: Path, where: str) -> None:
 
 def sent(folder: Path) -> list[dict[str, Any]]:
     """The properties of every call in the spool of the only run, in order."""
+    return [call["properties"] for body in bodies(folder) for call in json.loads(body + b"]}")["batch"]]
+
+
+def bodies(folder: Path) -> list[bytes]:
+    """The batches in the spool of the only run, in order."""
     (path,) = (folder / ".backfill" / "runs").glob("*/ledger.sqlite3")
     spool = Spool(path.parent / "spool")
-    found = []
     with LedgerReader(path) as reader:
-        for shard in reader.shards().values():
-            for batch in shard.batches:
-                found += json.loads(spool.plain(as_batch(shard, batch)) + b"]}")["batch"]
-    return [call["properties"] for call in found]
+        return [spool.plain(as_batch(shard, batch)) for shard in reader.shards().values() for batch in shard.batches]
 
 
 def test_digits_of_other_scripts_are_no_digits(tmp_path: Path) -> None:
@@ -149,6 +150,35 @@ def test_an_exclusion_adds_nothing(tmp_path: Path) -> None:
     result = backfill("run", job, "--target", "sandbox", "--output", "json", "--keep-spool")
     assert result.code == 0, result.err
     assert sent(tmp_path) == [{"x": 1}, {"a": 5}, {"a": {"c": 2}}, {"a": {}}, {"a": {"b/c~d'": {"f": 2}}}, {}]
+
+
+#: A JSON object with numbers that other writers print anew, and with what numbers could be taken for.
+EXACT = (
+    '{"f":0.12345678901234567890123,"h":1.10,"i":12345678901234567890123,"e":[1e5,-0,-0.0,{"x":2.50,"y":"3.10"}],'
+    '"k\\u0001\\u0001":"\\u0001\\u00011.10","s":"\\"1.10\\\\","t":[true,null,7]}'
+)
+
+
+@pytest.mark.parametrize(
+    ("properties", "wanted"),
+    [
+        ("{column: p}", EXACT),
+        ("{column: p, new: q}", EXACT[:-1] + ',"new":"v"}'),
+        ("{column: {column: p, exclude: [z, y.z]}}", EXACT),
+        ("{column: {column: p, exclude: [f]}}", "{" + EXACT[EXACT.index('"h"') :]),
+        ("{column: p, e.f: n}", EXACT[: EXACT.index(',"e"')] + EXACT[EXACT.index(',"k') : -1] + ',"e":{"f":1.50}}'),
+    ],
+)
+def test_a_whole_object_keeps_every_digit(tmp_path: Path, properties: str, wanted: str) -> None:
+    """Whatever is put over a JSON object or taken out of it, all else goes out as it is written."""
+    source = f'{{"id":"1","p":{EXACT},"q":"v","n":1.50}}\n'
+    (tmp_path / "a.ndjson").write_text(source, "utf-8")
+    job = tmp_path / "job.yaml"
+    job.write_text("version: 1\nname: exact\nsource: {path: a.ndjson}\n" + CALL % properties, "utf-8")
+    result = backfill("run", job, "--target", "sandbox", "--output", "json", "--keep-spool")
+    assert result.code == 0, result.err
+    (body,) = bodies(tmp_path)
+    assert f'"properties":{wanted},'.encode() in body
 
 
 @pytest.mark.parametrize("form", ["parquet", "ndjson"])
