@@ -180,3 +180,50 @@ def test_columns_that_cannot_be(
     pq.write_table(pa.table(columns), tmp_path / "a.parquet")
     with pytest.raises(SourceError, match=message):
         look(job_over(tmp_path / "a.parquet", where=where), tmp_path / "snapshot")
+
+
+STRUCT = pa.struct([("a", pa.int64()), ("b", pa.list_(pa.string()))])
+
+
+@pytest.mark.parametrize("union", [None, "by_name"])
+@pytest.mark.parametrize("first", ["null", "typed"])
+@pytest.mark.parametrize(
+    ("empty", "typed"),
+    [
+        (pa.array([None]), pa.array([7])),
+        (pa.array([None]), pa.array(["x"])),
+        (pa.array([None]), pa.array(["x"]).dictionary_encode()),
+        (pa.array([None]), pa.array(["{}"], pa.json_())),
+        (pa.array([None]), pa.array([bytes(16)], pa.uuid())),
+        (pa.array([None]), pa.array([time(1)])),
+        (pa.array([None]), pa.array([Decimal("1.50")])),
+        (pa.array([None]), pa.array([Decimal("1.50")], pa.decimal256(50, 2))),
+        (pa.array([None]), pa.array([{"a": 1, "b": ["x"]}], STRUCT)),
+        (pa.array([[]], pa.list_(pa.null())), pa.array([[1]])),
+        (pa.array([[None]], pa.list_(pa.null())), pa.array([[{"a": 1, "b": []}]], pa.list_(STRUCT))),
+        (pa.array([{"a": None, "b": []}]), pa.array([{"a": 1, "b": ["x"]}], STRUCT)),
+        (
+            pa.array([[("k", None)]], pa.map_(pa.string(), pa.null())),
+            pa.array([[("k", 1)]], pa.map_("string", "int64")),
+        ),
+    ],
+    ids=lambda values: str(values.type),
+)
+def test_files_without_values(tmp_path: Path, empty: pa.Array, typed: pa.Array, first: str, union: Any) -> None:
+    """A column that is null in the whole of a file has no type there: it takes that of the other files."""
+    pq.write_table(pa.table({"x": empty, "n": [1]}), tmp_path / f"{1 if first == 'null' else 3}.parquet")
+    pq.write_table(pa.table({"x": typed, "n": [2]}), tmp_path / "2.parquet")
+    alone = staged(job_over(tmp_path / "2.parquet", where="true"), tmp_path / "alone")
+    rows = staged(job_over(tmp_path / "*.parquet", union=union), tmp_path / "snapshot")
+    assert rows.kind("x") == alone.kind("x")
+    found = dict(zip(rows.column("n"), rows.column("x"), strict=True))
+    assert found[2] == alone.column("x")[0]
+    assert found[1] == (dict(empty[0].as_py()) if pa.types.is_map(empty.type) else empty[0].as_py())
+
+
+def test_types_that_differ_beside_null(tmp_path: Path) -> None:
+    """A file without values between two that differ hides nothing."""
+    for place, value in enumerate([1, None, "x"]):
+        pq.write_table(pa.table({"x": [value]}), tmp_path / f"{place}.parquet")
+    with pytest.raises(SourceError, match=r"2\.parquet differs from .*0\.parquet: the column x is string here, int64"):
+        staged(job_over(tmp_path / "*.parquet"), tmp_path / "snapshot")

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
@@ -121,6 +121,28 @@ def _is_list(kind: pa.DataType) -> bool:
     )
 
 
+def common_type(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
+    """Of two types that `held` gave the one for the values of both: null, also inside, gives way; else None."""
+    if one.equals(other) or types.is_null(other):
+        return one
+    if types.is_null(one):
+        return other
+    if one.id != other.id or not types.is_nested(one) or one.num_fields != other.num_fields:
+        return None
+    pairs = [(one.field(place), other.field(place)) for place in range(one.num_fields)]
+    inner = [common_type(mine.type, its.type) if mine.name == its.name else None for mine, its in pairs]
+    return None if None in inner else _with_inner(one, inner)
+
+
+def _with_inner(kind: pa.DataType, inner: list[Any]) -> pa.DataType:
+    """The nested type with other types inside."""
+    if types.is_struct(kind):
+        return pa.struct([kind.field(place).with_type(one) for place, one in enumerate(inner)])
+    if types.is_map(kind):
+        return pa.map_(inner[0].field("key").type, inner[0].field("value").type)
+    return pa.list_(kind.field(0).with_type(inner[0]))
+
+
 def is_json(kind: pa.DataType) -> bool:
     """A column of that type holds JSON text, or becomes that: decimals of more digits than other types have."""
     if isinstance(kind, pa.BaseExtensionType):
@@ -166,6 +188,8 @@ def _cast_nested(values: pa.Array, target: pa.DataType) -> pa.Array:
 
 def _cast_scalar(values: pa.Array, target: pa.DataType) -> pa.Array:
     kind = values.type
+    if types.is_null(kind):
+        return pa.nulls(len(values), target)
     if types.is_timestamp(kind) and kind.unit in _PER_MICROSECOND:
         return _microseconds(values, _PER_MICROSECOND[kind.unit]).view(target)
     if types.is_timestamp(kind) and kind.unit == "us":

@@ -15,7 +15,7 @@ from backfill.errors import JobError, SourceError
 from backfill.job.models import ColumnSpec, Job
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, SourceFile
 from backfill.sources.engine import Engine
-from backfill.sources.held import Unheld, cast, held, intervals, is_json, unfit
+from backfill.sources.held import Unheld, cast, common_type, held, intervals, is_json, unfit
 from backfill.sources.layout import SourceColumn, check_names, declared
 from backfill.sources.parquet_file import batch_rows, check_rows, in_turn, opened, raw_batches, stated_rows
 from backfill.sources.reader import Unreadable, UnreadableSink
@@ -37,6 +37,21 @@ class Field:
 
     def __str__(self) -> str:
         return self.refused or ("JSON" if self.is_json else str(self.type))
+
+
+def _common(one: Field, other: Field) -> Field | None:
+    """The field that holds the values of both: one without any value, as pandas writes it, has no type of its own."""
+    if other in {one, _VALUELESS}:
+        return one
+    if one == _VALUELESS:
+        return other
+    if one.refused or other.refused or (one.is_json, one.is_interval) != (other.is_json, other.is_interval):
+        return None
+    kind = common_type(one.type, other.type)
+    return None if kind is None else replace(one, type=kind)
+
+
+_VALUELESS = Field(pa.null())
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +129,7 @@ class ParquetReader:
                 rows += batch.num_rows
                 self.advance(file.bytes * batch.num_rows // max(footer.rows, 1))
                 if len(numbers):
-                    yield self._placed(kept, numbers, index, footer, schema)
+                    yield self._placed(kept, numbers, index, schema)
             check_rows(file, footer.rows, rows)
 
     def _placed(
@@ -122,12 +137,11 @@ class ParquetReader:
         batch: pa.RecordBatch,
         numbers: Numbers,
         file: int,
-        footer: Footer,
         schema: pa.Schema,
     ) -> pa.RecordBatch:
         """The rows as a snapshot holds them, with their places."""
         columns = [
-            _column(values, footer.fields[name]) for name, values in zip(batch.schema.names, batch.columns, strict=True)
+            _column(values, self.fields[name]) for name, values in zip(batch.schema.names, batch.columns, strict=True)
         ]
         rows = aligned(pa.RecordBatch.from_arrays(columns, batch.schema.names), schema)
         places = [pa.array(np.full(len(numbers), file, np.uint32)), pa.array(numbers)]
@@ -149,7 +163,7 @@ def _gathered(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 
 def _column(values: pa.Array, field: Field) -> pa.Array:
-    if field.refused:
+    if field.refused or pa.types.is_null(values.type):
         return pa.nulls(len(values), field.type)
     return intervals(values) if field.is_interval else cast(values, field.type)
 
@@ -203,7 +217,7 @@ def parquet_reader(
         JobError: a column is declared that holds no text.
     """
     footers = tuple(_alike(map(read_footer, in_turn(files))))
-    fields = united(job, [(file.name, footer.fields) for file, footer in zip(files, footers, strict=True)])
+    fields = united(job, [(file.name, footer.fields) for file, footer in zip(files, footers, strict=True)], _common)
     return ParquetReader(tuple(files), footers, fields, source_columns(engine, job, fields), advance)
 
 

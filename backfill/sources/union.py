@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import pyarrow as pa  # type: ignore[import-untyped]
@@ -15,8 +15,18 @@ Kind = TypeVar("Kind")
 _HINT = "`union: by_name` under `source` takes what a file lacks for null; or make a job of each"
 
 
-def united(job: Job, files: Sequence[tuple[str, Mapping[str, Kind]]]) -> dict[str, Kind]:
+def _same(one: Kind, other: Kind) -> Kind | None:
+    return one if one == other else None
+
+
+def united(
+    job: Job,
+    files: Sequence[tuple[str, Mapping[str, Kind]]],
+    common: Callable[[Kind, Kind], Kind | None] = _same,
+) -> dict[str, Kind]:
     """The columns of all files, each given by its name and its columns with their types.
+
+    `common` gives the type that can hold the values of two, None where there is none.
 
     They stand in the order of the first file; with `union: by_name` those that it lacks follow as they come. Without it
     all files have the same columns, in any order.
@@ -33,11 +43,13 @@ def united(job: Job, files: Sequence[tuple[str, Mapping[str, Kind]]]) -> dict[st
         for column, kind in found.items():
             known = columns.setdefault(column, kind)
             other = source_of.setdefault(column, name)
-            if known != kind:
+            both = common(known, kind)
+            if both is None:
                 raise SourceError(
                     f"{name} differs from {other}: the column {column} is {kind} here, {known} there",
                     hint="export them alike, or make a job of each",
                 )
+            columns[column] = both
     return columns
 
 
