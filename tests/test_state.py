@@ -134,7 +134,7 @@ def test_a_place_that_cannot_be_made(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_may_not_be_written(tmp_path: Path) -> None:
-    """Exit 5 where runs are there, to be gone on with once it may; exit 2 where there is nothing yet."""
+    """Exit 5, where runs are there, to be gone on with once it may, as where there is nothing yet."""
     with small_disk(tmp_path / "disk") as disk:
         if disk is None:
             pytest.skip("nobody may mount a tmpfs here")
@@ -143,15 +143,18 @@ def test_a_disk_that_may_not_be_written(tmp_path: Path) -> None:
         with pytest.raises(StoppedError, match="Read-only file system") as stopped:
             StateFolder(disk / "used").prepare()
         assert "then resume" in stopped.value.hint
-        with pytest.raises(UsageError, match="cannot be made: Read-only file system"):
+        with pytest.raises(StoppedError, match="Read-only file system") as stopped:
             StateFolder(disk / "new" / ".backfill").prepare()
+        assert "--state-dir" in stopped.value.hint
 
 
-@pytest.mark.parametrize(("number", "error"), [(errno.EACCES, UsageError), (errno.ENOSPC, StoppedError)])
+@pytest.mark.parametrize(
+    ("number", "error"), [(errno.EACCES, UsageError), (errno.ENOSPC, StoppedError), (errno.EROFS, StoppedError)]
+)
 def test_a_place_where_nothing_can_be_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, error: type[Exception]
 ) -> None:
-    """A folder of somebody else is the wrong place, a full disk is not."""
+    """A folder of somebody else is the wrong place, a full or read-only disk is not."""
 
     def refuse(path: Path, **_: object) -> None:
         raise OSError(number, os.strerror(number), str(path))

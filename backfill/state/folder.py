@@ -26,7 +26,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from backfill.disk import NO_ROOM, PRIVATE_FOLDER, disk_stop, make_folder, sync_folder, write_durably
+from backfill.disk import NO_PERMISSION, NO_ROOM, PRIVATE_FOLDER, disk_stop, make_folder, sync_folder, write_durably
 from backfill.errors import LedgerError, StoppedError, UsageError
 from backfill.state.lock import RunLock
 from backfill.state.place import FOLDER_NAME, LOCKS_FOLDER, RUNS_FOLDER, refuse_network
@@ -97,7 +97,7 @@ class StateFolder:
 
         Raises:
             UsageError: It is on a network file system, holds something else already, or cannot be made there.
-            StoppedError: The disk is full; or it holds runs already, and may not be written any more.
+            StoppedError: The disk is full or read-only; or the folder holds runs, and may not be written any more.
         """
         refuse_network(self.path)
         names = {path.name for path in self.path.iterdir()} if self.path.is_dir() else set()  # at one moment
@@ -121,14 +121,16 @@ class StateFolder:
 
     @contextmanager
     def _told(self, *, used: bool) -> Iterator[None]:
-        """A folder with runs that may not be written stops them; one that cannot be made is a wrong place."""
+        """A disk that takes nothing stops, as does a folder with runs that may not be written; else it is misplaced."""
         try:
             yield
         except (OSError, StoppedError) as error:
             cause = error if isinstance(error, OSError) else error.__cause__
             assert isinstance(cause, OSError)
-            stopped = disk_stop(cause, self.path)
-            if stopped is not None and (used or cause.errno in NO_ROOM):
+            stopped = error if isinstance(error, StoppedError) else disk_stop(cause, self.path)
+            if stopped is not None and (used or cause.errno not in NO_PERMISSION):
+                if not used and cause.errno not in NO_ROOM:
+                    stopped.hint = "make it possible to write there, or give another one with --state-dir"
                 raise stopped from cause
             raise UsageError(
                 f"the state folder {self.path} cannot be made: {cause.strerror}",
