@@ -18,7 +18,9 @@ from tests.parquet_oracle import sent
 LOWEST, HIGHEST = -(2**63), 2**63 - 1
 
 
-def job_over(path: Path, zone: str, *, where: str | None = None, query: str | None = None, **call: Any) -> Job:
+def job_over(
+    path: Path, zone: str | None, *, where: str | None = None, query: str | None = None, rules: Any = None, **call: Any
+) -> Job:
     """A job that sends all columns, with times in that zone."""
     stated: dict[str, Any] = {
         "userId": ConstantValue(value="u1"),
@@ -33,7 +35,7 @@ def job_over(path: Path, zone: str, *, where: str | None = None, query: str | No
         **stated,
     )
     source = Source(path=(str(path),), timezone=zone, query=query)
-    return Job(version=1, name="edges", source=source, where=where, calls=(track,))
+    return Job(version=1, name="edges", source=source, where=where, rules=rules or {}, calls=(track,))
 
 
 def calls_of(values: pa.Array, folder: Path, zone: str, **options: Any) -> list[Any]:
@@ -104,3 +106,18 @@ def test_clocks_change_after_2100_too(tmp_path: Path, moment: str, wanted: Any) 
     """Polars has no rules from 2100 on; those of the zone go on."""
     values = pa.array([datetime.fromisoformat(moment)], pa.timestamp("us"))
     assert values_of(values, tmp_path, "America/New_York") == [wanted]
+
+
+@pytest.mark.parametrize("zone", [None, "Asia/Tokyo"])
+@pytest.mark.parametrize("where", [None, "true"])
+@pytest.mark.parametrize("local", [[], ["2024-01-01T09:00:00"]])
+def test_offsets_that_leave_the_calendar(tmp_path: Path, zone: str | None, where: str | None, local: list[str]) -> None:
+    """ISO 8601 text whose offset takes it into the year 0 or 10000 is no timestamp, whatever rules are ignored."""
+    texts = ["0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00", "2024-01-01T00:00:00+01:00", *local]
+    (tmp_path / "a.csv").write_text("\n".join(["x", *texts]) + "\n", "utf-8")
+    ignored = {"BF203": "ignore", "BF204": "ignore"}
+    at = TimestampSpec(column="x", format="iso8601")
+    job = job_over(tmp_path / "a.csv", zone, where=where, rules=ignored, timestamp=at)
+    rows = map_rows(job, stage(job, tmp_path / "staged"), id_scope="s", library_version="1", now=1_700_000_000.0)
+    assert rows["codes"].to_list() == [["BF202"], ["BF202"], [], *([] if zone else ["BF202"] for _ in local)]
+    assert sent(rows["json"][2])["timestamp"] == "2023-12-31T23:00:00.000Z"

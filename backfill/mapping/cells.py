@@ -165,7 +165,9 @@ class Binder:
                 else instant
             )
         if zone is None and column.utc_flag:
-            instant = self.derive(f"__bf_instant:{column.name}", pl.when(self.read(column.utc_flag)).then(wall))
+            instant = self.derive(
+                f"__bf_instant:{column.name}", pl.when(self.read(column.utc_flag)).then(in_calendar(wall))
+            )
             self.check("BF202", label, instant.is_null() & value.is_not_null(), self.shown(column), omit=omit)
             return instant
         if zone is None:
@@ -202,7 +204,7 @@ class Binder:
         name = f"__bf_instant:{column.name}:{zone}:{policy[0]}:{policy[1]}"
         if name not in self.derived:
             local = to_utc(pl.when(~flag).then(wall) if column.utc_flag else wall, zone, *policy)
-            instant = pl.coalesce(local, pl.when(flag).then(wall)) if column.utc_flag else local
+            instant = pl.coalesce(local, pl.when(flag).then(in_calendar(wall))) if column.utc_flag else local
             self.derived[name] = instant.alias(name)
         odd = pl.when(pl.col(name).is_null()).then(wall)  # few: the costly questions are asked of these alone
         gap, twice = is_nonexistent(odd, zone), is_ambiguous(odd, zone)
