@@ -265,18 +265,35 @@ def _scalar(value: pl.Expr, dtype: pl.DataType, walls: Walls) -> pl.Expr:
     if kind is Kind.INTEGER:
         return pl.when(too_large(value, dtype)).then(pl.lit(TOO_LARGE)).otherwise(value.cast(pl.String))
     if kind is Kind.TIMESTAMP:
-        if getattr(dtype, "time_zone", None) is not None:
-            instant = in_calendar(value.dt.convert_time_zone("UTC").dt.replace_time_zone(None))
-            mark: pl.Expr = pl.lit(NO_DATE)
-        else:
-            instant = walls.instant(value)
-            odd = pl.when(walls.never(value)).then(pl.lit(NEVER)).when(walls.twice(value)).then(pl.lit(TWICE))
-            mark = odd.otherwise(pl.lit(NO_DATE))
+        instant, mark = _instant(value, dtype, walls)
         return pl.when(value.is_not_null()).then(pl.coalesce(quoted(iso_milliseconds(instant)), mark))
     if kind is Kind.DATE:
         known = quoted(plain(value, kind))
         return pl.when(value.is_not_null()).then(pl.coalesce(known, pl.lit(NO_DATE)))
     return encode(value, kind, dtype, walls).text
+
+
+def _instant(value: pl.Expr, dtype: pl.DataType, walls: Walls) -> tuple[pl.Expr, pl.Expr]:
+    """The UTC instant, null where there is none, and the mark that says why."""
+    if getattr(dtype, "time_zone", None) is not None:
+        return in_calendar(value.dt.convert_time_zone("UTC").dt.replace_time_zone(None)), pl.lit(NO_DATE)
+    odd = pl.when(walls.never(value)).then(pl.lit(NEVER)).when(walls.twice(value)).then(pl.lit(TWICE))
+    return walls.instant(value), odd.otherwise(pl.lit(NO_DATE))
+
+
+def _key(key: pl.Expr, dtype: pl.DataType, walls: Walls) -> tuple[pl.Expr, pl.Expr]:
+    """A map key as text, null where it has none, and the mark that says why.
+
+    Instants keep the digits below the millisecond where there are any: two keys never become one.
+    """
+    kind = kind_of(dtype)
+    if kind is not Kind.TIMESTAMP:
+        return plain(key, kind), pl.lit(NO_DATE)
+    instant, mark = _instant(key, dtype, walls)
+    below = None
+    if isinstance(dtype, pl.Datetime) and dtype.time_unit == "ns" and dtype.time_zone is None:
+        below = key.dt.nanosecond() % 1_000  # walls are shifted in microseconds
+    return iso_key(instant, below).str.replace("000Z$", "Z"), mark
 
 
 def _list(values: pl.Series, walls: Walls) -> pl.Series:
@@ -321,8 +338,9 @@ def _map_members(values: pl.Series, walls: Walls) -> pl.Series:
     sizes = entries.list.len()
     keys, inner = entries.filter((sizes > 0).fill_null(value=False)).explode().struct.unnest().get_columns()
     pairs = pl.DataFrame({"key": keys, "value": _any(inner, walls)})
-    name = string(plain(pl.col("key"), kind_of(keys.dtype)))
-    texts = pairs.select(pl.concat_str([pl.lit(","), name, pl.lit(":"), pl.col("value")]).fill_null("")).to_series()
+    key, mark = _key(pl.col("key"), keys.dtype, walls)
+    named = pl.concat_str([pl.lit(","), pl.coalesce(string(key), mark), pl.lit(":"), pl.col("value")])
+    texts = pairs.select(named.fill_null("")).to_series()
     joined = _regrouped(texts, sizes.fill_null(0)).list.join("")
     there = pl.DataFrame({"t": joined, "n": sizes})
     return there.select(pl.when(pl.col("n").is_not_null()).then(pl.col("t"))).to_series()

@@ -139,6 +139,9 @@ def test_lists_without_a_list(tmp_path: Path, way: str) -> None:
     ]
 
 
+MAP = pa.map_(pa.int32(), pa.int32())
+
+
 class TestRefused:
     """Types that no snapshot holds: refused by name where the job reads them, and only there."""
 
@@ -148,6 +151,9 @@ class TestRefused:
         "decimals of 40 digits": pa.array([[1]], pa.list_(pa.decimal256(40, 2))),
         "members of the same name": pa.StructArray.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"]),
         "a member without a name": pa.StructArray.from_arrays([pa.array([1])], names=[""]),
+        "a map whose keys are lists": "SELECT 1 AS one, MAP {[1]: 1} AS v",
+        "a map whose keys are lists, structs": "SELECT 1 AS one, [MAP {{'a': 1}: 1}] AS v",
+        "a map whose keys are lists, structs or maps": pa.array([[([(1, 2)], 3)]], pa.map_(MAP, pa.int32())),
         "more than 100 levels": None,
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from backfill.job.models import Call, ColumnValue, ConstantValue, Job, ObjectSpec, Source, Star, TimestampSpec
+from backfill.errors import JobError
+from backfill.job.models import Call, ColumnValue, ConstantValue, Job, ObjectSpec, Source, SqlValue, Star, TimestampSpec
 from backfill.prepare.rows import map_rows
 from backfill.sources import stage
 from tests.parquet_oracle import sent
@@ -25,13 +26,13 @@ def job_over(
     stated: dict[str, Any] = {
         "userId": ConstantValue(value="u1"),
         "timestamp": TimestampSpec(value="2024-01-01T00:00:00Z"),
+        "properties": ObjectSpec(star=Star()),
         **call,
     }
     track = Call(
         type="track",
         event=ConstantValue(value="Seen"),
         message_key="content",
-        properties=ObjectSpec(star=Star()),
         **stated,
     )
     source = Source(path=(str(path),), timezone=zone, query=query)
@@ -121,3 +122,57 @@ def test_offsets_that_leave_the_calendar(tmp_path: Path, zone: str | None, where
     rows = map_rows(job, stage(job, tmp_path / "staged"), id_scope="s", library_version="1", now=1_700_000_000.0)
     assert rows["codes"].to_list() == [["BF202"], ["BF202"], [], *([] if zone else ["BF202"] for _ in local)]
     assert sent(rows["json"][2])["timestamp"] == "2023-12-31T23:00:00.000Z"
+
+
+def keyed(numbers: list[int], kind: pa.DataType) -> pa.Array:
+    """A map of one entry for each key, as it lies in the file."""
+    storage = pa.int32() if pa.types.is_date32(kind) else pa.int64()
+    keys = pa.array(numbers, storage).view(kind)
+    return pa.MapArray.from_arrays(list(range(len(numbers) + 1)), keys, pa.array([1] * len(numbers)))
+
+
+def micros(text: str) -> int:
+    """Microseconds since 1970 of a wall clock."""
+    return (datetime.fromisoformat(text) - datetime(1970, 1, 1)) // timedelta(microseconds=1)  # noqa: DTZ001
+
+
+NO_DAY, NEVER, TWICE = ["BF202"], ["BF206"], ["BF205"]
+KEYS = [
+    (pa.date32(), [0, -719_162, -719_163, 2_932_896, 2_932_897],
+     ["1970-01-01", "0001-01-01", NO_DAY, "9999-12-31", NO_DAY]),
+    (pa.timestamp("us"), [micros("2024-03-01T12:00:00"), micros("2024-07-01T12:00:00.123456")],
+     ["2024-03-01T17:00:00.000Z", "2024-07-01T16:00:00.123456Z"]),
+    (pa.timestamp("us"), [micros("2024-03-10T02:30:00"), micros("2024-11-03T01:30:00")], [NEVER, TWICE]),
+    (pa.timestamp("us"), [253_402_300_799_000_000, -62_135_596_800_000_001, HIGHEST, LOWEST], [NO_DAY] * 4),
+    (pa.timestamp("us", "UTC"), [0, 253_402_300_800_000_000, -62_135_596_800_000_001, HIGHEST, LOWEST],
+     ["1970-01-01T00:00:00.000Z", *[NO_DAY] * 4]),
+    (pa.timestamp("ns"), [1_710_054_000_123_456_789, HIGHEST],
+     ["2024-03-10T11:00:00.123456789Z", "2262-04-12T03:47:16.854775807Z"]),
+    (pa.timestamp("ns", "UTC"), [1_710_054_000_123_000_001], ["2024-03-10T07:00:00.123000001Z"]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "numbers", "wanted"), KEYS)
+def test_keys_of_maps(tmp_path: Path, kind: pa.DataType, numbers: list[int], wanted: list[Any]) -> None:
+    """Keys are the instants that values are, or problems of their rows for the same reasons."""
+    found = values_of(keyed(numbers, kind), tmp_path, "America/New_York")
+    assert found == [each if isinstance(each, list) else {each: "1"} for each in wanted]
+
+
+def test_infinite_keys(tmp_path: Path) -> None:
+    """SQL's infinity is no key."""
+    key = "CASE WHEN x = 1 THEN TIMESTAMPTZ 'infinity' ELSE TIMESTAMPTZ '2024-01-01 00:00:00Z' END"
+    query = f"SELECT MAP {{{key}: 1}} AS x FROM source"
+    assert values_of(pa.array([1, 2]), tmp_path, query=query) == [["BF202"], {"2024-01-01T00:00:00.000Z": "1"}]
+
+
+@pytest.mark.parametrize("key", ["[1]", "{'a': 1}", "MAP {1: 1}"])
+@pytest.mark.parametrize("value", ["MAP {%s: 1}", "[MAP {%s: 1}]"])
+def test_keys_that_hold_others_in_sql(tmp_path: Path, key: str, value: str) -> None:
+    """Those that SQL makes are refused too."""
+    made = value % key
+    values = pa.array([1])
+    with pytest.raises(JobError, match=r"x.*cast the keys to text"):
+        values_of(values, tmp_path, query=f"SELECT {made} AS x FROM source")
+    with pytest.raises(JobError, match=r"(?s)cast the keys to text"):
+        values_of(values, tmp_path, properties=ObjectSpec(members=((("p",), SqlValue(sql=made)),)))

@@ -59,6 +59,8 @@ def _of_extension(kind: pa.BaseExtensionType, depth: int) -> pa.DataType:
 
 def _of_nested(kind: pa.DataType, depth: int) -> pa.DataType:
     if types.is_map(kind):
+        if types.is_nested(kind.key_type):
+            raise Unheld("a map whose keys are lists, structs or maps (cast the keys to text)")
         return pa.map_(held(kind.key_type, depth), held(kind.item_type, depth))
     if _is_list(kind):
         return pa.list_(held(kind.value_type, depth))
@@ -300,6 +302,8 @@ def _repeats(values: pa.Array) -> bool:
         return any(_repeats(inner) for inner in values.flatten())
     if not types.is_map(kind):
         return not types.is_union(kind) and _repeats(values.flatten())
+    if types.is_nested(kind.key_type):  # refused as a type
+        return False
     entries = values.cast(pa.list_(pa.struct([("key", kind.key_type), ("value", kind.item_type)])))
     inner = entries.flatten()
     pairs = pa.table({"map": pc.list_parent_indices(entries), "key": pc.struct_field(inner, "key")})

@@ -64,6 +64,8 @@ def without_form(column: DuckDBPyType) -> str:
     """What inside a type has no form in JSON that would be exact, as people call it; nothing for most types."""
     if column.id in ("union", "variant"):
         return f"a {column.id.upper()}"
+    if column.id == "map" and _own_kind(column.key) is Kind.NESTED:
+        return "a MAP whose keys are lists, structs or maps (cast the keys to text)"
     if column.id in ("list", "array", "struct", "map"):
         inner = (without_form(child) for _, child in column.children if isinstance(child, DuckDBPyType))
         return next(filter(None, inner), "")
