@@ -1,5 +1,7 @@
 """The store against a tiny model: duplicates, windows, restarts, hashes that collide and a disk that fails."""
 
+import errno
+import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -8,12 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backfill.errors import LedgerError
+from backfill.errors import LedgerError, StoppedError, UsageError
 from backfill.sandbox import store as store_module
 from backfill.sandbox.ingest import Arrival, HeldCall
 from backfill.sandbox.seen import SeenIds
 from backfill.sandbox.store import Store, StoreError, Visit
-from backfill.sandbox.tables import Tables
+from backfill.sandbox.tables import Tables, opening_failure
+from tests.no_room import no_file_above
 
 WINDOW = 100.0
 
@@ -117,6 +120,47 @@ def test_a_failed_commit_is_told_and_forgotten(monkeypatch: pytest.MonkeyPatch) 
     assert (found["accepted"], found["duplicate"], found["distinct_ids"]) == (2, 1, 2)
     assert store.ask(lambda tables: tables.ids(after=0, limit=9)).result() == ["a", "b"]
     store.close()
+
+
+@pytest.mark.parametrize("size", [0, 5_000, 30_000])
+def test_a_disk_without_room_for_a_store(tmp_path: Path, size: int) -> None:
+    """It is the disk that is told, to go on with once it has room: neither the store nor its file is at fault."""
+    with no_file_above(size), pytest.raises(StoppedError, match="cannot be written: disk I/O error"):
+        Store(tmp_path, keep_calls=None, window_seconds=WINDOW)
+    Store(tmp_path, keep_calls=None, window_seconds=WINDOW).close()
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (sqlite3.SQLITE_FULL, StoppedError),
+        (sqlite3.SQLITE_READONLY_DIRECTORY, StoppedError),
+        (sqlite3.SQLITE_IOERR_SHORT_READ, LedgerError),
+        (sqlite3.SQLITE_NOTADB, LedgerError),
+    ],
+)
+def test_why_a_store_does_not_open(code: int, kind: type[Exception]) -> None:
+    """The disk stops; a damaged or strange file is refused."""
+    error = sqlite3.OperationalError("said")
+    error.sqlite_errorcode = code
+    assert type(opening_failure("store", error)) is kind
+
+
+@pytest.mark.parametrize(("number", "kind"), [(errno.ENOSPC, StoppedError), (errno.EACCES, UsageError)])
+def test_a_folder_that_takes_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[Exception]
+) -> None:
+    """A full disk stops; a folder of somebody else is the wrong place."""
+    really = os.open
+
+    def refuse(path: Path, *how: int) -> int:
+        if Path(path).name == "lock":
+            raise OSError(number, os.strerror(number), str(path))
+        return really(path, *how)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(kind):
+        Store(tmp_path, keep_calls=None, window_seconds=WINDOW)
 
 
 def _full(_tables: Tables) -> None:

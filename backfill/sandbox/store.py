@@ -15,11 +15,11 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
-from backfill.disk import PRIVATE_FILE, make_folder, sync_folder
+from backfill.disk import NO_ROOM, NO_WRITING, PRIVATE_FILE, disk_stop, make_folder, sync_folder
 from backfill.errors import BackfillError, LockedError, UsageError
 from backfill.sandbox.ingest import Arrival, Drop
 from backfill.sandbox.seen import SeenIds
-from backfill.sandbox.tables import Tables, unusable_file
+from backfill.sandbox.tables import Tables, opening_failure
 
 FILE_NAME = "sandbox.sqlite3"
 LOCK_NAME = "lock"
@@ -56,7 +56,8 @@ class Store:
     """The sandbox's memory, in a folder (continued where it exists) or, without one, for as long as it is open.
 
     Methods may be called from any thread. Raises on opening: LockedError where another process holds the folder,
-    LedgerError where the file in it is not ours, UsageError where the folder cannot be had.
+    LedgerError where the file in it is not ours, UsageError where the folder cannot be had, StoppedError where the disk
+    takes nothing.
     """
 
     def __init__(self, folder: Path | None, *, keep_calls: int | None, window_seconds: float) -> None:
@@ -129,7 +130,7 @@ class Store:
             while self._take_group(tables):
                 pass
         except sqlite3.Error as error:  # while recalling: later ones are their group's
-            opened.set_exception(unusable_file(self._file, str(error)))
+            opened.set_exception(opening_failure(self._file, error))
         finally:
             tables.close()
             self._over = True
@@ -292,5 +293,7 @@ def _lock(folder: Path) -> int:
     return handle
 
 
-def _unusable(folder: Path, error: OSError) -> UsageError:
-    return UsageError(f"the sandbox's store {folder} cannot be had: {error}", hint="name another --store")
+def _unusable(folder: Path, error: OSError) -> BackfillError:
+    stopped = disk_stop(error, folder) if error.errno in NO_ROOM | NO_WRITING else None
+    why = f"the sandbox's store {folder} cannot be had: {error}"
+    return stopped or UsageError(why, hint="name another --store")

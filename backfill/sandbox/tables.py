@@ -13,11 +13,14 @@ from typing import Any
 
 import orjson
 
-from backfill.errors import LedgerError
+from backfill.errors import BackfillError, LedgerError, StoppedError
 
 SCHEMA_VERSION = 1
 #: Rows of one INSERT; SQLite takes 32,766 parameters a statement.
 _ROWS_AT_ONCE = 1_000
+#: SQLite's errors of a disk that has no room, fails, or takes nothing; those of them that are of a damaged file.
+_DISK = frozenset((sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY))
+_DAMAGED = (sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS)
 _SCHEMA = """
 CREATE TABLE ids (number INTEGER PRIMARY KEY, message_id TEXT NOT NULL, received_ms INTEGER NOT NULL) STRICT;
 CREATE TABLE calls (
@@ -38,13 +41,18 @@ class Tables:
     """An open database; used by one thread. Every write is between `begin` and `commit`."""
 
     def __init__(self, file: str) -> None:
-        """Open, or create. Raises LedgerError for a file that is not ours or of a later version."""
+        """Open, or create.
+
+        Raises:
+            LedgerError: the file is not ours, damaged, or of a later version.
+            StoppedError: the disk is full, read-only or failing.
+        """
         self._connection = sqlite3.connect(file, isolation_level=None)
         try:
             self._prepare(file)
         except sqlite3.DatabaseError as error:
             self._connection.close()
-            raise unusable_file(file, str(error)) from error
+            raise opening_failure(file, error) from error
         except LedgerError:
             self._connection.close()
             raise
@@ -146,6 +154,17 @@ class Tables:
 
     def _number(self, statement: str) -> int:
         return int(self._connection.execute(statement).fetchone()[0])
+
+
+def opening_failure(file: str, error: sqlite3.Error) -> BackfillError:
+    """The error for a store that cannot be opened: the disk's, or that of its file."""
+    extended: int = getattr(error, "sqlite_errorcode", 0)
+    if extended & 0xFF in _DISK and extended not in _DAMAGED:
+        return StoppedError(
+            f"the sandbox's store {file} cannot be written: {error}",
+            hint="free some space, or make it possible to write there; then run the same command again",
+        )
+    return unusable_file(file, str(error))
 
 
 def unusable_file(file: str, why: str) -> LedgerError:
