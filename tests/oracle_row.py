@@ -201,8 +201,9 @@ class Row:
                 self.writer.json_of(found, bad)
             text = self.scalar(column, found)
             return None if text is None or (column.kind is Kind.NESTED and not text) else compact(text)
-        if value.as_ == "number" and column.kind is Kind.TEXT:
-            return self.number_of(found, bad)
+        if value.as_ == "number" and column.kind in (Kind.TEXT, Kind.JSON):
+            text = self.scalar(column, found)
+            return None if text is None else self.number_of(text, bad)
         if column.kind is Kind.JSON or (column.kind is Kind.DECIMAL and isinstance(found, str)):
             bad |= {"BF111"} if overflows(json.loads(found, parse_int=float)) else set()
             return str(found)

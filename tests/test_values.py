@@ -196,3 +196,17 @@ def test_members_of_whole_objects_are_excluded(tmp_path: Path, form: str) -> Non
     result = backfill("run", job, "--target", "sandbox", "--output", "json", "--keep-spool")
     assert result.code == 0, result.err
     assert sent(tmp_path) == [{"b": {"d": 3}}, {} if form == "parquet" else {"b": {"d": None}}]
+
+
+def test_a_number_out_of_json(tmp_path: Path) -> None:
+    """`as: number` of JSON takes numbers and strings that are numbers, as of text; anything else is a problem."""
+    values = ["2", 3, 1.5, "+4", None, "x", "", "[1]", [1], {}, True, "true", 2**53 + 1, 0.25]
+    rows = [{"id": str(number), "n": value} for number, value in enumerate(values)]
+    (tmp_path / "a.ndjson").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    job = tmp_path / "job.yaml"
+    job.write_text(
+        "version: 1\nname: numbers\nsource: {path: a.ndjson}\n" + CALL % "{n: {column: n, as: number}}", "utf-8"
+    )
+    result = backfill("run", job, "--target", "sandbox", "--output", "json", "--keep-spool")
+    assert json.loads(result.out)["problems"] == {"BF110": 1, "BF117": 7}
+    assert sent(tmp_path) == [{"n": 2}, {"n": 3}, {"n": 1.5}, {"n": 4}, {}, {"n": 0.25}]

@@ -259,8 +259,8 @@ class Binder:
             self.check("BF132", label, expr.is_not_null(), expr)
         if value.as_ == "text":
             encoded, plain = self._as_text(column, expr, dtype)
-        elif value.as_ == "number" and kind is Kind.TEXT:
-            encoded = encode.number_from_text(expr)
+        elif value.as_ == "number" and kind in (Kind.TEXT, Kind.JSON):
+            encoded = encode.number_from_text(encode.scalar_text(expr) if kind is Kind.JSON else expr)
             plain, kind = encoded.text, Kind.NUMBER
         else:
             encoded = self.encoded(column, expr, dtype)
