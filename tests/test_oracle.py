@@ -352,3 +352,19 @@ def test_the_oracle_knows_the_calendar() -> None:
     assert localised(twice, cases.ZONE, "error", "error") == (None, {"BF205"})
     assert localised(twice, cases.ZONE, "earliest", "error") == (datetime(2024, 11, 3, 5, 30), set())  # noqa: DTZ001
     assert localised(twice, cases.ZONE, "latest", "error") == (datetime(2024, 11, 3, 6, 30), set())  # noqa: DTZ001
+
+
+@pytest.mark.parametrize("twin", [(), ("a.b",)])
+def test_a_bad_part_of_a_key_is_not_missing(folder: Path, twin: tuple[str, ...]) -> None:
+    """A value that is null only since it does not fit is told as that; one that is null or left out, as null."""
+    raw = "__bf_raw:declared"
+    rows = cases.frame_of([{"declared": None, raw: "x"}, {"declared": None}, {"declared": 1, raw: "1"}]).to_dicts()
+
+    def codes(on_bad: str) -> list[tuple[str, ...]]:
+        key = (column("declared", on_bad=on_bad), *map(column, twin))
+        made = cases.mapped(job_of([call_of(message_key=key)]), cases.snapshot_of(rows, folder), 5)
+        return [tuple(sorted(set(found.codes))) for _, _, found in made]
+
+    second = ("BF112",) if twin else ()
+    assert codes("omit") == [("BF112",), ("BF112",), second]
+    assert codes("reject") == [(*second, "BF117"), ("BF112",), second]

@@ -10,7 +10,17 @@ import polars as pl
 
 from backfill import encode
 from backfill.identity import namespace
-from backfill.job.models import Call, ColumnValue, ConstantValue, Job, ListValue, ObjectSpec, ObjectValue, Value
+from backfill.job.models import (
+    Call,
+    ColumnValue,
+    ConstantValue,
+    Job,
+    ListValue,
+    ObjectSpec,
+    ObjectValue,
+    SqlValue,
+    Value,
+)
 from backfill.limits import GROUP_ID_CHARACTERS, MESSAGE_ID_CHARACTERS
 from backfill.mapping.calls import Check, CompiledCall, IdText, Key, grouped
 from backfill.mapping.cells import Binder
@@ -18,11 +28,13 @@ from backfill.mapping.ids import check_id
 from backfill.mapping.objects import bind_object, bind_value, check_size
 from backfill.mapping.template import Cell, Node, certain, constant
 from backfill.mapping.times import bind_timestamp
-from backfill.records import FILE_COLUMN, RECORD_COLUMN, Kind, Snapshot
+from backfill.records import FILE_COLUMN, RECORD_COLUMN, Kind, Severity, Snapshot
 from backfill.rules import MONEY_PROPERTIES, severity
 from backfill.timestamps import iso_milliseconds
 
 _IDS = ("userId", "anonymousId", "groupId", "previousId")
+#: Codes of bad values: what is null by that alone is not missing.
+_BAD_VALUES = frozenset({"BF110", "BF111", "BF117", "BF130", "BF202", "BF205", "BF206", "BF207"})
 #: Boolean column that sources adds where `where` reads declared columns.
 WHERE_COLUMN = "__bf_where_bad"
 #: Boolean column that sources adds where there is a `where`: it failed on the row.
@@ -238,15 +250,29 @@ def _key(binder: Binder, call: Call) -> tuple[Key, tuple[Cell, ...]]:
     if call.message_key == "row":
         binder.reads.update((FILE_COLUMN, RECORD_COLUMN, FILE_KEY_COLUMN))
         return Key.COLUMNS, (_own(FILE_KEY_COLUMN, escapes=True), _own(RECORD_COLUMN, escapes=False))
-    cells = tuple(_part(binder, value) for value in call.message_key or ())
+    values = call.message_key or ()
+    cells = tuple(_part(binder, value) for value in values)
     empty = pl.all_horizontal([cell.plain.fill_null("") == "" for cell in cells])
-    for cell in cells:
-        binder.check("BF112", cell.column, cell.plain.is_null(), cell.plain)
+    told = [_is_bad(binder, value, cell) for value, cell in zip(values, cells, strict=True)]
+    for cell, is_bad in zip(cells, told, strict=True):
+        binder.check("BF112", cell.column, _unless(is_bad, cell.plain.is_null()), cell.plain)
     if cells:
-        binder.check(
-            "BF112", ", ".join(cell.column for cell in cells), empty & cells[0].plain.is_not_null(), pl.lit("")
-        )
+        alone = _unless([mask for masks in told for mask in masks], empty & cells[0].plain.is_not_null())
+        binder.check("BF112", ", ".join(cell.column for cell in cells), alone, pl.lit(""))
     return Key.COLUMNS, cells
+
+
+def _is_bad(binder: Binder, value: Value, cell: Cell) -> list[pl.Expr]:
+    """Where a part of a key is null only since the value is bad, by the checks that say so."""
+    columns = {cell.column}
+    if isinstance(value, SqlValue):
+        columns.update(binder.columns[binder.expressions[value.sql]].reads)
+    told = (each for each in binder.checks if each.severity is Severity.ERROR and each.code in _BAD_VALUES)
+    return [each.mask.fill_null(value=False) for each in told if each.column in columns]
+
+
+def _unless(told: list[pl.Expr], mask: pl.Expr) -> pl.Expr:
+    return mask & ~pl.any_horizontal(told) if told else mask
 
 
 def _part(binder: Binder, value: Value) -> Cell:
