@@ -23,11 +23,16 @@ from tests.summaries import KEYS_OF_JSON, identities_hold
 # ------------------------------------------------------------------------------------------------------------- help
 
 
+#: Of a terminal that nobody made wider.
+COLUMNS = 80
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_help_begins_with_an_example(verb: str) -> None:
     """After the usage line every verb's help shows a command that works, then says what it does."""
     result = backfill(verb, "--help")
     assert result.code == 0
+    assert max(map(len, result.out.splitlines())) <= COLUMNS
     usage, first = result.out.split("\n\n", 1)
     assert usage.startswith(f"Usage: backfill {verb}")
     assert first.lstrip().startswith(f"backfill {verb}")
@@ -37,6 +42,7 @@ def test_help_lists_every_verb() -> None:
     """`backfill --help` names all verbs and the exit codes."""
     result = backfill("--help")
     assert result.code == 0
+    assert max(map(len, result.out.splitlines())) <= COLUMNS
     assert all(f"  {verb} " in result.out for verb in VERBS)
     assert "130/143" in result.out
 

@@ -94,7 +94,7 @@ def test_unstated_integrations_are_told_before_a_live_run(project: Project, key:
     live = backfill("run", job, "--target", "segment", "--yes")
     assert live.code == 2
     assert "emial" in live.err
-    assert "`integrations` is not stated" in live.err
+    assert live.err.count("`integrations` is not stated") == 1
 
 
 @pytest.mark.parametrize("bad", [[], [3]])
@@ -130,3 +130,22 @@ def test_a_key_that_comes_late(project: Project) -> None:
     assert check.code == 0, check.err
     assert "not in the first " in check.err
     assert backfill("dry-run", job).code == 0
+
+
+def test_what_is_not_judged_is_said_once(project: Project) -> None:
+    """In the verdict, and not again behind it."""
+    job = project.people(5)
+    query = "  timezone: UTC\n  query: SELECT * FROM source ORDER BY id LIMIT 3\n"
+    job.write_text(job.read_text("utf-8").replace("  timezone: UTC\n", query), "utf-8")
+    check = backfill("check", job)
+    assert check.code == 0
+    assert (check.out + check.err).count("no row is judged") == 1
+    assert (check.out + check.err).count("` tells") == 1
+
+
+def test_check_of_no_record(project: Project) -> None:
+    """A header alone is nothing wrong, and nobody is told of 0 good records."""
+    check = backfill("check", project.people(0))
+    assert check.code == 0
+    assert "nothing wrong, but its source has no record" in check.out
+    assert "0 records" not in check.out + check.err

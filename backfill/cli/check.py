@@ -74,7 +74,7 @@ def tell(session: Session, job: Job, found: Checked) -> ExitCode:
     for line in sample_text(job, found):
         session.say(line, "warning")
     session.data(f"{near(job.path)}: {job.name}: {verdict(found)}")
-    for note in found.notes:
+    for note in found.notes[1:]:  # the first one is in the verdict
         session.say(f"{job.name}: {note}; `backfill dry-run JOB` tells")
     if not found.whole and not found.notes:
         session.say(f"{job.name}: of the records after them only a full read can tell: `backfill dry-run JOB`")
@@ -85,7 +85,9 @@ def tell(session: Session, job: Job, found: Checked) -> ExitCode:
 def verdict(found: Checked) -> str:
     """What is to be said of a job in a few words."""
     if found.counts is None:
-        return f"nothing wrong ({found.notes[0]})" if found.notes else "nothing wrong"
+        return f"nothing wrong ({found.notes[0]}; `backfill dry-run JOB` tells)" if found.notes else "nothing wrong"
+    if found.whole and not found.counts.read:
+        return "nothing wrong, but its source has no record"
     records = "its" if found.whole else "the first"
     judged = f"{records} {counted(found.counts.read, 'record', 'records')}"
     wrong = [f"{found.counts.unreadable:,} unreadable"] if found.counts.unreadable else []

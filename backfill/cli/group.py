@@ -23,9 +23,10 @@ VERBS = {
 }
 
 EPILOG = """\b
-Exit codes: 0 all delivered, 2 usage or job file, 3 some rows rejected, 4 gate,
-5 stopped and resumable, 6 refused (source, mapping or key changed), 7 locked,
-8 the target refused us, 9 source unreadable, 130/143 interrupted, 1 unexpected.
+Exit codes: 0 all delivered, 2 usage or job file, 3 some rows rejected,
+4 gate, 5 stopped and resumable, 6 refused (source, mapping or key changed),
+7 locked, 8 the target refused us, 9 source unreadable, 130/143 interrupted,
+1 unexpected.
 """
 
 
@@ -78,5 +79,6 @@ def backfill() -> None:
 
     \b
     backfill run jobs/01-users.yaml --target sandbox
-        stages, prepares and delivers a job to an endpoint inside this process: no account needed
+        stages, prepares and delivers a job to an endpoint inside this process:
+        no account needed
     """  # noqa: D301 (\b is click's mark for lines kept as they are)

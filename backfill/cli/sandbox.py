@@ -27,7 +27,8 @@ DEFAULT_KEEP = "10000"
 def command(session: Session, *, port: int, store: Path | None, faults: tuple[str, ...], keep: str) -> None:
     """\b
     backfill sandbox --port 8888
-    backfill run jobs/01-users.yaml --target sandbox --endpoint http://127.0.0.1:8888
+    backfill run jobs/01-users.yaml --target sandbox \\
+        --endpoint http://127.0.0.1:8888
     curl http://127.0.0.1:8888/stats
 
     Serve an endpoint that answers, dedups and drops as Segment is documented to, and keeps what Segment would hold.

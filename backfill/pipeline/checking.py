@@ -47,11 +47,13 @@ def refuse_unfit(jobs: Sequence[Job], notice: Callable[[Fault], None], *, live: 
     for job in jobs:
         try:
             faults = unstated_integrations(job) if live else []
+            told = {(fault.line, fault.column, fault.path) for fault in faults}
             if STANDARD_INPUT not in job.source.path:
                 looked = schema_of(job)
                 faults += faults_of(job, looked)
                 for slip in slips_of(job, looked):
-                    notice(slip)
+                    if (slip.line, slip.column, slip.path) not in told:
+                        notice(slip)
         except SourceError:
             continue
         except JobError as error:
