@@ -79,6 +79,13 @@ def test_all_faults_at_once(tmp_path: Path) -> None:
     assert str(found[0]) == f"{tmp_path / 'job.yaml'}:1:10: version: is the number 2; it can be 1"
 
 
+def test_a_quoted_version(tmp_path: Path) -> None:
+    """A text that looks like the number is told from it."""
+    (found,) = faults(tmp_path, job_text().replace("version: 1", 'version: "1"'))
+    assert found.message == 'is the text "1"; the number 1 is wanted'
+    assert found.hint == "write it without quotes"
+
+
 #: Codecs of Python that are of no file of text.
 NO_ENCODINGS = ("utf-7", "unicode_escape", "raw_unicode_escape", "punycode", "idna", "rot13", "hex")
 SOURCE_FAULTS = [

@@ -105,9 +105,7 @@ def in_words(item: Any, name: str, form: type[Form] | None, meant: Mapping[str, 
     if kind == "missing":
         return "is missing", ""
     if kind == "literal_error":
-        options = re.findall(r"'([^']*)'", context["expected"]) or [context["expected"]]
-        near = suggest(meant.get(value.casefold(), value), options) if isinstance(value, str) else ""
-        return f"is {described(value)}; it can be {' or '.join(options)}", near
+        return _of_several(value, context["expected"], meant)
     wanted = _WANTED.get(kind)
     if wanted:
         quote = isinstance(value, bool | int | float) and wanted == "text"
@@ -121,6 +119,15 @@ def in_words(item: Any, name: str, form: type[Form] | None, meant: Mapping[str, 
     hint = (_switch(value) if "true" in message else "") or hint
     inner = str(next(iter(value))) if isinstance(value, dict) and value else ""
     return message.replace("{found}", described(value)), hint.replace("{name}", name).replace("{inner}", inner)
+
+
+def _of_several(value: Any, expected: str, meant: Mapping[str, str]) -> tuple[str, str]:  # noqa: ANN401
+    """Message and hint for a value that is none of those that can be; pydantic quotes those that are texts."""
+    options = re.findall(r"'([^']*)'", expected) or [expected]
+    if value in options:
+        return f"is the text {described(value)}; the number {value} is wanted", "write it without quotes"
+    near = suggest(meant.get(value.casefold(), value), options) if isinstance(value, str) else ""
+    return f"is {described(value)}; it can be {' or '.join(options)}", near
 
 
 def _switch(value: Any) -> str:  # noqa: ANN401

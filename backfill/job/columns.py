@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -76,14 +78,14 @@ class ColumnCheck:
             for name in source.columns:
                 self.known(name, f"source.columns.{name}", key=True)
 
-    def known(self, name: str, path: str, *, key: bool = False, constant: bool = False) -> Column | None:
+    def known(self, name: str, path: str, *, key: bool = False, role: Role | None = None) -> Column | None:
         """The column of that name; where there is none, that is noted and None returned."""
         column = self.columns.get(name)
         if column is None and self.complete:
-            self.faults.add(path, f'the source has no column "{name}"', self.near(name, constant=constant), key=key)
+            self.faults.add(path, f'the source has no column "{name}"', self.near(name, role), key=key)
         return column
 
-    def near(self, name: str, *, constant: bool) -> str:
+    def near(self, name: str, role: Role | None) -> str:
         """What may have been meant by a name that is no column's."""
         names = self.names
         outer, _, inner = name.partition(".")
@@ -91,10 +93,12 @@ class ColumnCheck:
             return f"take it out of {outer} in SQL: {{sql: \"{outer}->>'$.{inner}'\"}}"
         alike = [one for one in names if one.casefold() == name.casefold()]
         hint = f'it is written "{alike[0]}"' if alike else suggest(name, names)
-        if constant and not hint:
-            return f"a constant is written {{value: {name}}}"
+        constant = f"a constant is written {{value: {_written(name)}}}"
+        if role is Role.NAME and not hint:
+            return constant
         more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-        return hint or f"it has: {', '.join(names[:_SHOWN])}{more}"
+        hint = hint or f"it has: {', '.join(names[:_SHOWN])}{more}"
+        return f"{hint}; {constant}" if role is Role.MEMBER else hint
 
     def reference(self, reference: Reference) -> None:
         """Note a use of a column that is not there, or that will not do for it."""
@@ -103,7 +107,7 @@ class ColumnCheck:
             shown = "the expression"
         else:
             name = reference.column or ""
-            column = self.known(name, reference.path, constant=reference.role is Role.NAME)
+            column = self.known(name, reference.path, role=reference.role)
             shown = f'column "{name}"'
         if column is None or column.kind is Kind.NULL or self.unusable(column, reference.path, shown):
             return
@@ -170,6 +174,11 @@ class ColumnCheck:
             column = self.columns[name]
             if name not in left_out and not self.unusable(column, f"{path}.*", f'column "{name}"'):
                 self.zone(column, f"{path}.*", f'column "{name}"', None)
+
+
+def _written(text: str) -> str:
+    """A text as YAML has it within a mapping of one line."""
+    return text if re.fullmatch(r"[A-Za-z_][\w .-]*", text) else json.dumps(text, ensure_ascii=False)
 
 
 def used_columns(call: Call) -> set[str]:
