@@ -72,6 +72,16 @@ def test_same_as_all_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, na
     )
 
 
+def test_sql_that_reads_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Expressions of constants alone are computed for every row."""
+    write(tmp_path / "rows.csv")
+    monkeypatch.setattr(freeze_stream, "WIDE_COLUMNS", 1)
+    monkeypatch.setattr(freeze_wide, "WIDE_COLUMNS", 2)
+    rows = staged(job_over(tmp_path / "rows.csv", where="true", sql=("1 + 1",)), tmp_path / "snapshot")
+    assert rows.column("__bf_sql_0") == [2] * len(ROWS)
+    assert rows.column("id") == [row["id"] for row in ROWS]
+
+
 def test_thousands_of_columns(tmp_path: Path) -> None:
     """Two thousand columns, in the memory that the program gives."""
     names = [f"c{number}" for number in range(2_000)]

@@ -13,9 +13,11 @@ from pathlib import Path
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
+from backfill.disk import out_of_space
 from backfill.records import FILE_COLUMN, RECORD_COLUMN
 from backfill.sources.engine import ROW_GROUP_ROWS, Engine
 from backfill.sources.layout import KEEP, Layout, SourceColumn, lay_out, sql_texts, typed_relation
+from backfill.sources.reader import close_writer
 from backfill.sources.sqltext import check_expression
 from backfill.sources.staging import Staging
 
@@ -46,7 +48,7 @@ def write_wide(
 ) -> int:
     """Write what the layout makes of the batches, which have that schema, as one part; returns its rows.
 
-    Raises what the reader raises.
+    Raises what the reader raises, and StoppedError where the disk is full.
     """
     groups = _groups(staging, columns, in_query)
     names = [*(column.name for column in layout.columns), FILE_COLUMN, RECORD_COLUMN]
@@ -54,16 +56,17 @@ def write_wide(
     try:
         for rows in _gathered(batches, len(columns), schema):
             table = _computed(staging.engine, groups, rows, names)
-            if writer is None:
-                options = {"compression": "zstd", "compression_level": 1, "store_schema": False}
-                writer = pq.ParquetWriter(path, table.schema, **options)
-            if table.num_rows:
-                writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
+            with out_of_space(path.parent):
+                if writer is None:
+                    options = {"compression": "zstd", "compression_level": 1, "store_schema": False}
+                    writer = pq.ParquetWriter(path, table.schema, **options)
+                if table.num_rows:
+                    writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
             kept += table.num_rows
             staging.progress(staging.rows, staging.bytes)
     finally:
         if writer is not None:
-            writer.close()
+            close_writer(writer, path)
     return kept
 
 
@@ -73,6 +76,8 @@ def _groups(staging: Staging, columns: Sequence[SourceColumn], in_query: Sequenc
     names = [column.name for column in columns]
     read = {name for text in sql_texts(job) for name in check_expression(engine, text, names)}
     read |= {source for source, _ in job.time_columns()}
+    if sql_texts(job) and not read:  # an expression of nothing is computed beside some column all the same
+        read = {names[0]}
     together = [column for column in columns if column.name in read]
     others = [column for column in columns if column.name not in read]
     alone = job.model_copy(update={"where": None, "calls": ()})
@@ -84,7 +89,7 @@ def _groups(staging: Staging, columns: Sequence[SourceColumn], in_query: Sequenc
             lay_out(engine, of, members, in_query=in_query).select(typed_relation(members, _ROWS), filtered=False),
         )
         for of, members in groups
-        if members or sql_texts(of)
+        if members
     ]
 
 

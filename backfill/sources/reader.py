@@ -15,6 +15,7 @@ from typing import Any, Protocol, Self
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
+from backfill.disk import out_of_space
 from backfill.records import REJECT_COLUMNS, Severity, SourceFile
 from backfill.sources.layout import SourceColumn
 from backfill.sources.rejects import ORIGINAL_CHARACTERS, VALUE_CHARACTERS
@@ -83,7 +84,7 @@ class UnreadableFile:
     _writer: pq.ParquetWriter | None = None
 
     def add(self, record: Unreadable) -> None:
-        """Note one; written when some have come together."""
+        """Note one; written when some have come together. Raises StoppedError where the disk is full."""
         self.count += 1
         self._held.append(record)
         if len(self._held) >= HELD_RECORDS:
@@ -92,9 +93,11 @@ class UnreadableFile:
     def _write(self) -> None:
         if not self._held:
             return
-        if self._writer is None:
-            self._writer = pq.ParquetWriter(self.path, _SCHEMA, compression="zstd")
-        self._writer.write_batch(pa.RecordBatch.from_pylist([self._row(one) for one in self._held], _SCHEMA))
+        rows = pa.RecordBatch.from_pylist([self._row(one) for one in self._held], _SCHEMA)
+        with out_of_space(self.path.parent):
+            if self._writer is None:
+                self._writer = pq.ParquetWriter(self.path, _SCHEMA, compression="zstd")
+            self._writer.write_batch(rows)
         self._held.clear()
 
     def _row(self, one: Unreadable) -> dict[str, Any]:
@@ -121,7 +124,16 @@ class UnreadableFile:
                 self._write()
         finally:
             if self._writer is not None:
-                self._writer.close()
+                close_writer(self._writer, self.path)
+
+
+def close_writer(writer: pq.ParquetWriter, path: Path) -> None:
+    """Close the writer of that file; raises StoppedError where the disk is full."""
+    try:
+        with out_of_space(path.parent):
+            writer.close()
+    finally:
+        writer.is_open = False  # else it closes once more when it is collected, and prints what that failed of
 
 
 class Discarding:
