@@ -52,3 +52,5 @@ SEGMENT_CALLS_PER_SECOND = 1_000
 DEDUP_WINDOW_SECONDS = 24 * 3600
 #: The first calls of a run that go alone and awaited (canary batch).
 CANARY_CALLS = 10
+#: JSON nested deeper is refused: readers of JSON, Segment's among them, have limits of their own (orjson's is 1,024).
+JSON_DEPTH = 1_000

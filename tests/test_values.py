@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
@@ -210,3 +211,29 @@ def test_a_number_out_of_json(tmp_path: Path) -> None:
     result = backfill("run", job, "--target", "sandbox", "--output", "json", "--keep-spool")
     assert json.loads(result.out)["problems"] == {"BF110": 1, "BF117": 7}
     assert sent(tmp_path) == [{"n": 2}, {"n": 3}, {"n": 1.5}, {"n": 4}, {}, {"n": 0.25}]
+
+
+@pytest.mark.parametrize("query", ["", ', query: "SELECT id, j::JSON AS j FROM source"'])
+@pytest.mark.parametrize(
+    "properties", ["{j: j}", "{column: j}", "{column: j, more: {value: 1}}", '{j: {sql: "j::JSON"}}']
+)
+def test_json_that_is_nested_too_deep(tmp_path: Path, properties: str, query: str) -> None:
+    """As in NDJSON, a thousand levels are sent and more are a problem of their row; strings have no levels."""
+
+    def nested(levels: int) -> str:
+        return '{"a":' + "[" * (levels - 1) + '"' + "[{" * 600 + '"' + "]" * (levels - 1) + "}"
+
+    cells = [nested(levels) for levels in (1_001, 999, 1_021, 1_000)]
+    cells.append('{"a":[' + ",".join(["[[1]]"] * 600) + "]}")
+    with (tmp_path / "a.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("id", "j"), *((str(number), cell) for number, cell in enumerate(cells))])
+    job = tmp_path / "job.yaml"
+    source = f"{{path: a.csv, columns: {{j: json}}{query}}}"
+    job.write_text(f"version: 1\nname: deep\nsource: {source}\n" + CALL % properties, "utf-8")
+    result = backfill("run", job, "--target", "sandbox", "--output", "json", "--keep-spool")
+    assert json.loads(result.out)["problems"] == {"BF117": 2}, result.err
+    (body,) = bodies(tmp_path)
+    assert body.count(b'"messageId"') == 3
+    for place in (1, 3, 4):
+        end = ',"more":1},' if "more" in properties else "}"
+        assert f":{cells[place].removesuffix('}')}{end}".encode() in body

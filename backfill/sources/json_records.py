@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from backfill.limits import JSON_DEPTH
 from backfill.records import INTERNAL_PREFIX, SourceFile
 from backfill.sources.checksum import plain_pieces
 from backfill.sources.json_cells import Cells, take_apart
 from backfill.sources.json_documents import records_in
 from backfill.sources.json_lines import MAX_LINE_BYTES, Line
 from backfill.sources.json_spread import Spread
-from backfill.sources.json_strict import MAX_DEPTH, REPEATED, TOO_DEEP, depth_of, fault_of
+from backfill.sources.json_strict import REPEATED, TOO_DEEP, depth_of, fault_of
 from backfill.sources.reader import Unreadable
 from backfill.sources.rejects import ORIGINAL_CHARACTERS
 
@@ -138,8 +139,8 @@ def _bad_members(cells: Cells, objects: Sequence[bytes]) -> dict[int, str]:
         fault = _bad_name(name)
         if fault is not None:
             bad |= dict.fromkeys(cells.row[cells.name == place].tolist(), fault)
-    if cells.depth > MAX_DEPTH:
-        deep = [row for row, text in enumerate(objects) if depth_of(text.decode()) > MAX_DEPTH]
+    if cells.depth > JSON_DEPTH:
+        deep = [row for row, text in enumerate(objects) if depth_of(text.decode()) > JSON_DEPTH]
         bad |= dict.fromkeys(deep, TOO_DEEP)
     return bad
 

@@ -11,15 +11,15 @@ from json.decoder import scanstring  # type: ignore[attr-defined]  # as the stan
 
 import orjson
 
-#: Deeper nesting is refused: readers of JSON, Segment's among them, have limits of their own (orjson's is 1,024).
-MAX_DEPTH = 1_000
+from backfill.limits import JSON_DEPTH
+
 #: Longer lines are not handed to orjson, which would build their values: up to 60 times a line's bytes.
 MAX_BUILT_BYTES = 2**20
 
 NOT_JSON = "not valid JSON"
 NO_OBJECT = "no JSON object"
 REPEATED = "a key stands twice in the object"
-TOO_DEEP = f"nested more than {MAX_DEPTH:,} deep"
+TOO_DEEP = f"nested more than {JSON_DEPTH:,} deep"
 HALF_PAIR = "half of a surrogate pair in a string, which is no character"
 NOT_A_NUMBER = "NaN or Infinity, which JSON does not have"
 MORE = "more than one JSON value in the line"
