@@ -8,6 +8,8 @@ BIN := $(VENV)/bin
 ARGS ?=
 # `make test COVERAGE=1` measures branch coverage and fails under the floor in pyproject.toml.
 COVERAGE ?=
+# `make fuzz TIMES=500` tries ten times more made-up files; each run makes others.
+TIMES ?= 50
 # `make torture ALL=1` leaves nothing to chance and takes half an hour; FROM=1234 goes on where it ended.
 ALL ?=
 FROM ?=
@@ -24,7 +26,7 @@ COVERED := $(if $(COVERAGE),--cov --cov-report=term)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test ranges lint format check bench scale torture powercut soak lock wheel clean
+.PHONY: help demo test ranges lint format check bench fuzz scale torture powercut soak lock wheel clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +75,10 @@ bench: $(VENV)/.dev ## speed and memory beside the SDK and a hand-written script
 
 scale: $(VENV)/.dev ## time and memory of a dry run as its source grows ten times in each way (some minutes; ARGS="--way rows")
 	$(BIN)/python -m bench.scale $(ARGS)
+
+fuzz: $(VENV)/.dev ## readers, SQL and mapping against their oracles, on TIMES=50 times as many made-up files as make test
+	BACKFILL_TEST_TIMES=$(TIMES) $(BIN)/python -m pytest $(WORKERS) $(ARGS) tests/test_csv_grammar.py tests/test_oracle.py \
+		tests/test_document.py tests/test_job_faults.py $(wildcard tests/test_sources*.py tests/test_sql*.py)
 
 torture: $(VENV)/.dev ## kill, signal, starve of disk and damage runs at random (10 minutes; ALL=1 kills at every failpoint)
 	$(BIN)/python -m tests.torture $(if $(ALL),--all) $(if $(FROM),--from $(FROM)) $(ARGS)

@@ -20,6 +20,7 @@ from backfill.sources import checksum, csv_reader, csv_scan, csv_text, locate
 from backfill.sources.layout import SourceColumn
 from backfill.sources.reader import Unreadable
 from tests.csv_oracle import Oracle, Read, Written
+from tests.examples import examples
 from tests.sourcing import job_over
 
 LIMIT = 60
@@ -137,7 +138,7 @@ def test_small_files(tmp_path: Path, columns: int, line_end: str) -> None:
             compare(tmp_path / "rows.csv", data, how, rng.choice([1, 2, 3, 5, 17, 1000]))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=examples(400), deadline=None)
 @given(
     body=st.lists(
         st.sampled_from(

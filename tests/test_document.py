@@ -12,6 +12,7 @@ from backfill.document import Faults, Positions, field_path, nearest, read_docum
 from backfill.document.nodes import DEEPEST, MOST_NODES
 from backfill.document.reader import MOST_BYTES
 from backfill.errors import Fault, JobError
+from tests.examples import examples
 
 
 def read(folder: Path, text: str | bytes) -> Positions:
@@ -219,7 +220,7 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=400)
+@settings(max_examples=examples(400))
 @given(st.lists(PIECES, max_size=40).map("".join) | st.text(alphabet=string.printable, max_size=60))
 @example("{a, b}")
 @example("a: |9\n x")

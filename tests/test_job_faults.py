@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from backfill.errors import Fault, JobError
 from backfill.job import expression_paths, fault_at
+from tests.examples import examples
 from tests.job_texts import WHOLE, faults, job_text, load
 
 
@@ -318,7 +319,7 @@ def graft(data: Any, places: list[int], what: Any) -> Any:
     return copy
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=5), WILD)
 def test_any_change_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, places: list[int], what: Any) -> None:
     """Whatever stands wherever in a job: it is a job, or it is refused with faults that have places."""

@@ -21,6 +21,7 @@ from backfill import encode, identity, prepare
 from backfill.job.models import ConstantValue, ListValue, ObjectSpec, ObjectValue, Star, TimestampSpec
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, Column, Kind, Snapshot, SnapshotPart, SourceFile
 from tests import oracle_cases as cases
+from tests.examples import examples
 from tests.oracle_cases import call_of, column, compare, expression, job_of
 from tests.oracle_made_rows import DESCRIBED, OWN, edge_rows, tables
 from tests.oracle_values import localised
@@ -39,7 +40,7 @@ def keep_only(*names: str) -> Star:
     return Star(exclude=tuple(name for name in OWN if name not in names))
 
 
-@settings(max_examples=80)
+@settings(max_examples=examples(80))
 @given(job=cases.jobs, rows=tables(), frame_rows=st.sampled_from([1, 2, 4]))
 def test_columnar_code_agrees_with_the_oracle(
     folder: Path, job: Any, rows: list[dict[str, Any]], frame_rows: int

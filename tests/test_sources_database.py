@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from backfill.errors import JobError, SourceError
 from backfill.sources import inspect, stage
+from tests.examples import examples
 from tests.sourcing import Staged, job_over, staged
 
 
@@ -358,7 +359,7 @@ def test_a_file_that_is_cut(shop: Path) -> None:
             of(shop, "SELECT * FROM t")
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(data=st.data())
 def test_damage_is_told_or_does_no_harm(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     """A file that is cut, lengthened, or in which a structure was flipped gives the rows it had, or none."""

@@ -19,6 +19,7 @@ from backfill.job.models import ColumnSpec, TimestampSpec
 from backfill.sources import checksum, csv_reader, csv_text, resolve, stage
 from backfill.sources.checksum import PIECE
 from backfill.sources.line_of import line_of
+from tests.examples import examples
 from tests.projects import JOB, Project
 from tests.sourcing import Staged, job_over, staged
 
@@ -276,7 +277,7 @@ def test_decimals_keep_their_digits(tmp_path: Path) -> None:
     assert result.kind("__bf_sql_0") == "decimal"
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(seed=st.integers(0, 10_000))
 def test_lines_are_those_of_the_csv_module(tmp_path_factory: pytest.TempPathFactory, seed: int) -> None:
     """The line of every record, looked up later, is where the csv module begins it."""

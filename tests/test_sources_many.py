@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.examples import examples
 from tests.sourcing import Staged, job_over, staged
 
 MANY = 12
@@ -57,7 +58,7 @@ def rejected(result: Staged) -> list[tuple[Any, ...]]:
     return [(Path(one["file"]).name, *(one[name] for name in names)) for one in result.rejects]
 
 
-@settings(max_examples=10, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(10), suppress_health_check=[HealthCheck.too_slow])
 @given(
     kinds=st.lists(st.integers(0, len(CONTENTS) - 1) | st.just(0), min_size=1, max_size=4),
     zipped=st.sets(st.integers(0, 40), max_size=6),

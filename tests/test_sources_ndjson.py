@@ -15,6 +15,7 @@ from backfill.errors import JobError, SourceError
 from backfill.pipeline.preparing import STAGING_MEMORY_BYTES
 from backfill.sources import inspect, resolve, stage
 from backfill.sources.line_of import line_of
+from tests.examples import examples
 from tests.sourcing import Staged, job_over, staged
 
 
@@ -260,7 +261,7 @@ JSON_VALUES = st.recursive(
 )
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(
     rows=st.lists(
         st.dictionaries(st.sampled_from(["a", "b", "c d", "é"]), JSON_VALUES, max_size=4), min_size=1, max_size=12

@@ -15,6 +15,7 @@ from backfill.sources import json_documents, json_strict, resolve
 from backfill.sources.json_documents import is_document, records_in
 from backfill.sources.line_of import line_of
 from tests import oracle_ndjson
+from tests.examples import examples
 from tests.sourcing import job_over
 from tests.test_sources_ndjson_lines import good_objects, read, values
 
@@ -112,7 +113,7 @@ def test_lines_stay_lines(text: str) -> None:
     assert not is_document(text.encode())
 
 
-@settings(max_examples=150)
+@settings(max_examples=examples(150))
 @given(
     objects=st.lists(good_objects, min_size=1, max_size=6),
     between=st.sampled_from([",", ",\n", " ,\r\n"]),
@@ -143,7 +144,7 @@ TOKENS = [*BRACKETS, '"a"', '"b\\n"', "1", "-1.5e3", "true", "null", '"a":1,', "
 wrapped = st.sampled_from(["%s", '{"k":[%s]}', "{%s}", '{"k":%s}'])
 
 
-@settings(max_examples=1500)
+@settings(max_examples=examples(1500))
 @given(text=st.lists(st.sampled_from(TOKENS), max_size=9).map("".join) | values, around=wrapped)
 def test_the_exact_look(text: str, around: str) -> None:
     """Line by line without orjson, which long lines never see: the standard library says the same."""

@@ -22,6 +22,7 @@ from backfill.sources.json_lines import Line, lines
 from backfill.sources.ndjson import NdjsonReader
 from backfill.sources.reader import Unreadable
 from tests import oracle_ndjson
+from tests.examples import examples
 from tests.oracle_ndjson import Number
 from tests.sourcing import job_over
 
@@ -146,7 +147,7 @@ def read(path: Path) -> tuple[pa.Table, Kept, dict[str, str]]:
         return table, kept, {column.name: str(column.type) for column in reader.columns}
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(data=files, size=st.integers(1, 40), cells=st.integers(1, 60))
 def test_lines_are_what_json_says(tmp_path_factory: pytest.TempPathFactory, data: bytes, size: int, cells: int) -> None:
     """Whatever bytes, cut anywhere: the same records, values, types and problems as by the standard library."""
@@ -180,7 +181,7 @@ def back(text: str | None) -> Any:
     return oracle_ndjson.parsed(text)
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(
     parts=st.lists(st.sampled_from([b"\n", b"\r", b" ", b"\t", b"x", b"yy", b"\xef", b"\xbb", b"\xbf"]), max_size=60),
     cuts=st.lists(st.integers(1, 6), max_size=30),

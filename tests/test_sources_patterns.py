@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from backfill.job.models import ColumnSpec
 from backfill.sources.casts import cast_of
+from tests.examples import examples
 
 PATTERNS = [
     "%Y-%m-%d %H:%M:%S",
@@ -69,7 +70,7 @@ MOMENTS = st.datetimes(dt.datetime(1, 1, 2), dt.datetime(9999, 12, 30))  # noqa:
 OFFSETS = st.integers(-1439, 1439).map(lambda minutes: dt.timezone(dt.timedelta(minutes=minutes)))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(
     pattern=st.sampled_from(PATTERNS),
     moment=MOMENTS | st.sampled_from([dt.datetime(2023, 12, 31), dt.datetime(2024, 12, 31)]),  # noqa: DTZ001

@@ -17,6 +17,7 @@ from backfill.job.models import Call, ColumnValue, ConstantValue, ObjectSpec, Sq
 from backfill.mapping import compile_job
 from backfill.prepare.rows import map_rows
 from backfill.prepare.schema import snapshot_schema
+from tests.examples import examples
 from tests.sourcing import job_over, staged
 
 EXPRESSIONS = [
@@ -69,7 +70,7 @@ def write(path: Path, rows: list[tuple[str | None, str | None]]) -> Path:
     return path
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(
     rows=st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=6),
     expressions=st.lists(st.sampled_from(EXPRESSIONS), min_size=1, max_size=3, unique=True),

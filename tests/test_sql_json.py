@@ -19,6 +19,7 @@ from backfill.mapping import compile_job
 from backfill.prepare.rows import map_rows
 from backfill.prepare.schema import snapshot_schema
 from backfill.sources import inspect
+from tests.examples import examples
 from tests.sourcing import job_over, staged
 
 NOW = 1_767_225_600.0
@@ -113,7 +114,7 @@ def test_types_without_an_exact_form(tmp_path: Path, kind: str) -> None:
 NUMBERS = st.floats() | st.integers(-(2**60), 2**60).map(float)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(
     values=st.lists(NUMBERS | st.text(st.characters(exclude_categories=["Cs"]), max_size=5), min_size=1, max_size=4),
     whole=st.integers(-(2**63), 2**63 - 1),

@@ -23,6 +23,7 @@ from backfill.prepare.schema import snapshot_schema
 from backfill.sources import inspect
 from backfill.sources.zones import local_instant, pieces_of
 from backfill.timestamps import to_utc
+from tests.examples import examples
 from tests.oracle_values import localised, milliseconds
 from tests.sourcing import job_over, staged
 
@@ -71,7 +72,7 @@ def walls_near_changes(draw: st.DrawFn) -> tuple[str, list[datetime]]:
     return zone, draw(st.lists(near, min_size=1, max_size=25))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(
     drawn=walls_near_changes(),
     policy=st.fixed_dictionaries(
