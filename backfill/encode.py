@@ -30,6 +30,9 @@ NO_DATE: Final = "\x05"
 #: Problem code of each mark.
 MARKS: Final = {NOT_FINITE: "BF111", TOO_LARGE: "BF110", TWICE: "BF205", NEVER: "BF206", NO_DATE: "BF202"}
 
+#: Stands for 24:00:00 in times that SQL made, which are of whole microseconds (see sources.storage).
+LAST_TIME: Final = pl.lit(86_399_999_999_999).cast(pl.Time)
+
 #: The grammar of JSON's numbers with an optional plus sign, for `as: number` and declared columns.
 NUMBER_PATTERN: Final = r"^[+-]?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?$"
 #: Without an exponent of three digits, or so many digits before the point, a number fits a double.
@@ -96,8 +99,9 @@ def encode(value: pl.Expr, kind: Kind, dtype: pl.DataType, walls: Walls) -> Enco
             return Encoded(value.cast(pl.String), (("BF110", too_large(value, dtype)),))
         case Kind.NUMBER:
             return Encoded(value.cast(pl.String), (("BF111", ~value.is_finite()),))
-        case Kind.DATE:
-            return Encoded(_simple(value, kind), (("BF202", ~value.is_between(date.min, date.max)),))
+        case Kind.DATE | Kind.TIME:
+            odd = value == LAST_TIME if kind is Kind.TIME else ~value.is_between(date.min, date.max)
+            return Encoded(_simple(value, kind), (("BF202", odd),))
         case Kind.NESTED:
             return nested(value, dtype, walls)
         case Kind.JSON | Kind.DECIMAL if isinstance(dtype, pl.String):
@@ -145,6 +149,8 @@ def shown(value: pl.Expr, kind: Kind, dtype: pl.DataType) -> pl.Expr:
             zoned = getattr(dtype, "time_zone", None) is not None
             naive = value.dt.convert_time_zone("UTC").dt.replace_time_zone(None) if zoned else value
             known = pl.when(in_calendar(naive).is_not_null()).then(value)
+        case Kind.TIME:
+            return pl.when(value == LAST_TIME).then(pl.lit("24:00:00")).otherwise(value.cast(pl.String))
         case _:
             return value.cast(pl.String)
     return pl.coalesce(known.cast(pl.String), value.to_physical().cast(pl.String))
@@ -167,6 +173,9 @@ def too_large(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
     """True where an integer is beyond what doubles tell apart; false at once for types that cannot be."""
     if isinstance(dtype, pl.Int8 | pl.Int16 | pl.Int32 | pl.UInt8 | pl.UInt16 | pl.UInt32):
         return pl.lit(value=False)
+    if isinstance(dtype, pl.String):  # of 128 bits
+        near = value.cast(pl.Int64, strict=False).is_between(-SAFE_INTEGER, SAFE_INTEGER)
+        return value.is_not_null() & ~near.fill_null(value=False)
     return ~value.is_between(-SAFE_INTEGER, SAFE_INTEGER)
 
 
@@ -290,6 +299,8 @@ def _scalar(value: pl.Expr, dtype: pl.DataType, walls: Walls) -> pl.Expr:
     if kind is Kind.TIMESTAMP:
         instant, mark = _instant(value, dtype, walls)
         return pl.when(value.is_not_null()).then(pl.coalesce(quoted(iso_milliseconds(instant)), mark))
+    if kind is Kind.TIME:
+        return pl.when(value == LAST_TIME).then(pl.lit(NO_DATE)).otherwise(quoted(plain(value, kind)))
     if kind is Kind.DATE:
         known = quoted(plain(value, kind))
         return pl.when(value.is_not_null()).then(pl.coalesce(known, pl.lit(NO_DATE)))
@@ -310,6 +321,8 @@ def _key(key: pl.Expr, dtype: pl.DataType, walls: Walls) -> tuple[pl.Expr, pl.Ex
     Instants keep the digits below the millisecond where there are any: two keys never become one.
     """
     kind = kind_of(dtype)
+    if kind is Kind.TIME:
+        key = pl.when(key != LAST_TIME).then(key)
     if kind is not Kind.TIMESTAMP:
         return plain(key, kind), pl.lit(NO_DATE)
     instant, mark = _instant(key, dtype, walls)

@@ -176,3 +176,52 @@ def test_keys_that_hold_others_in_sql(tmp_path: Path, key: str, value: str) -> N
         values_of(values, tmp_path, query=f"SELECT {made} AS x FROM source")
     with pytest.raises(JobError, match=r"(?s)cast the keys to text"):
         values_of(values, tmp_path, properties=ObjectSpec(members=((("p",), SqlValue(sql=made)),)))
+
+
+HUGE = 2**127 - 1
+
+
+@pytest.mark.parametrize(
+    ("sql", "wanted"),
+    [
+        (f"{HUGE}::HUGEINT", ["BF110"]),
+        (f"{2**128 - 1}::UHUGEINT", ["BF110"]),
+        (f"[{HUGE}::HUGEINT]", ["BF110"]),
+        (f"{{'a': -{HUGE}::HUGEINT}}", ["BF110"]),
+        ("[12345678901234567890123::HUGEINT]", ["BF110"]),
+        (f"MAP {{{HUGE}::HUGEINT: 7::HUGEINT}}", {str(HUGE): "7"}),
+        ("[5::HUGEINT, NULL, -5]", ["5", None, "-5"]),
+        (f"{2**53}::HUGEINT", str(2**53)),
+        (f"{2**53 + 1}::HUGEINT", ["BF110"]),
+        ("TIME '24:00:00'", ["BF202"]),
+        ("'24:00:00'::TIME", ["BF202"]),
+        ("[TIME '24:00:00', NULL]", ["BF202"]),
+        ("{'a': [{'b': TIME '24:00:00'}]}", ["BF202"]),
+        ("MAP {'k': TIME '24:00:00'}", ["BF202"]),
+        ("MAP {TIME '24:00:00': 1}", ["BF202"]),
+        ("MAP {TIME '23:59:59.999999': 1}", {"23:59:59.999999": "1"}),
+        ("TIME '23:59:59.999999'", "23:59:59.999999"),
+        ("[TIME '12:00:00', NULL, TIME '12:00:00.5']", ["12:00:00", None, "12:00:00.500000"]),
+        ("{'a b': TIME '00:00:00', 'c': 'x', 'd': {'e': 1}}", {"a b": "00:00:00", "c": "x", "d": {"e": "1"}}),
+        ("CASE WHEN x > 1 THEN {'a': TIME '00:00:00'} END", None),
+        ("CASE WHEN x > 1 THEN MAP {TIME '00:00:00': 1} END", None),
+        ("CASE WHEN x > 1 THEN TIME '00:00:00' END", None),
+        ("TIME_NS '24:00:00'", ["BF202"]),
+        ("TIME_NS '23:59:59.999999999'", "23:59:59.999999"),
+    ],
+)
+def test_values_that_only_sql_has(tmp_path: Path, sql: str, wanted: Any) -> None:
+    """Integers of 128 bits and 24:00:00 are problems of their rows, of an expression as of a query."""
+    (made, computed) = (tmp_path / "query", tmp_path / "sql")
+    made.mkdir()
+    computed.mkdir()
+    assert values_of(pa.array([1]), made, query=f"SELECT {sql} AS x FROM source") == [wanted]
+    members = ObjectSpec(members=((("x",), SqlValue(sql=sql)),))
+    assert values_of(pa.array([1]), computed, properties=members) == [wanted]
+
+
+@pytest.mark.parametrize(("sql", "wanted"), [("TIME '24:00:00'", ["BF202"]), (f"{HUGE}::HUGEINT", str(HUGE))])
+def test_ids_that_only_sql_has(tmp_path: Path, sql: str, wanted: Any) -> None:
+    """As an id, too, the time is a problem; integers are digits."""
+    (call,) = calls_of(pa.array([1]), tmp_path, None, userId=SqlValue(sql=sql))
+    assert call == wanted if isinstance(wanted, list) else call["userId"] == wanted

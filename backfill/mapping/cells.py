@@ -116,7 +116,8 @@ class Binder:
         values = [self.read(each.raw).cast(pl.String) if each.raw else self.display(each) for each in read]
         named = [pl.lit(f"{each.name}=") + value for each, value in zip(read, values, strict=True)]
         mask = self.read(column.failed)
-        self.check("BF130", label, mask, pl.concat_str(named, separator=", ", ignore_nulls=True), omit=omit)
+        shown = pl.concat_str(named, separator=", ", ignore_nulls=True) if named else pl.lit("")
+        self.check("BF130", label, mask, shown, omit=omit)
         return mask
 
     def display(self, column: Column) -> pl.Expr:
@@ -300,7 +301,11 @@ class Binder:
         if column.kind is Kind.INTEGER and column.raw is not None:
             long = self.read(column.raw).str.replace(_LONG_INTEGER, "$1$2")
             plain = pl.coalesce(plain, pl.when(self._long_integer(column)).then(long))
-        bad = encode.encode(expr, column.kind, dtype, self.walls).bad if column.kind in (Kind.NUMBER, Kind.DATE) else ()
+        bad = (
+            encode.encode(expr, column.kind, dtype, self.walls).bad
+            if column.kind in (Kind.NUMBER, Kind.DATE, Kind.TIME)
+            else ()
+        )
         return encode.Encoded(encode.string(plain), bad), plain
 
     def _plain(self, column: Column, expr: pl.Expr) -> pl.Expr:

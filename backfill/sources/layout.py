@@ -48,6 +48,7 @@ class SourceColumn:
     spec: ColumnSpec | None = None
     computed: bool = False  # JSON whose text SQL made
     refused: str = ""
+    made: bool = False  # its values are SQL's
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +164,7 @@ def lay_out(
     tried = []
     for text, name in job.expressions().items():
         kind = engine.connection.sql(f"SELECT {enclosed(text)} FROM {scope}").types[0]
-        value = written(enclosed(text), kind, trimmed=trimmed or not decimals.isdisjoint(reads[text]))
+        value = written(enclosed(text), kind, trimmed=trimmed or not decimals.isdisjoint(reads[text]), made=True)
         skip = floor.any_bad(reads[text]) + ([f"NOT {KEEP}"] if job.where else [])
         made, failed = quoted(TRIED + name), FAILED + name
         tried.append(f"{attempt(value, skip)} AS {made}")
@@ -204,11 +205,11 @@ def place_columns(*, file: bool) -> tuple[Column, ...]:
     return (Column(FILE_COLUMN, Kind.INTEGER), record) if file else (record,)
 
 
-def written(value: str, kind: DuckDBPyType, *, trimmed: bool) -> str:
+def written(value: str, kind: DuckDBPyType, *, trimmed: bool, made: bool) -> str:
     """SQL: the value as the snapshot keeps it; a decimal without closing zeros after the point if it is trimmed."""
     if trimmed and kind.id == "decimal" and dict(kind.children)["scale"]:
         return f"rtrim(rtrim(CAST({value} AS VARCHAR), '0'), '.')"
-    return stored(value, kind)
+    return stored(value, kind, made=made)
 
 
 def binding_scope(job: Job, columns: Sequence[SourceColumn]) -> str:
@@ -245,7 +246,7 @@ def _floor(
         name = quoted(column.name)
         if column.spec is None:
             floor.values.append(name)
-            outputs.append(f"{written(name, column.type, trimmed=trimmed)} AS {name}")
+            outputs.append(f"{written(name, column.type, trimmed=trimmed, made=column.made)} AS {name}")
             computed = column.computed or is_converted(column.type)
             kind, read_as = kind_of(column.type), zone_of(column.type)
             own.append(Column(column.name, kind, read_as, computed=computed, refused=column.refused))

@@ -153,7 +153,7 @@ def query_columns(engine: Engine, job: Job) -> tuple[SourceColumn, ...]:
             raise JobError(message, hint="cast it in the query to the type that is meant")
     computed = makes_json(parse(engine, job.source.query or ""))
     return tuple(
-        SourceColumn(name, kind, computed=computed and kind_of(kind) is Kind.JSON)
+        SourceColumn(name, kind, computed=computed and kind_of(kind) is Kind.JSON, made=True)
         for name, kind in zip(result.columns, result.types, strict=True)
     )
 

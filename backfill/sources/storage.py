@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 from duckdb.sqltypes import DuckDBPyType
 
 from backfill.records import Kind, Zone
-from backfill.sources.engine import quoted
+from backfill.sources.engine import literal, quoted
 
 #: Scalars that Parquet, as DuckDB writes it, would lose or alter, and what they are cast to instead.
 STORED_AS = {
-    "hugeint": "DECIMAL(38, 0)",  # else DOUBLE
-    "uhugeint": "DECIMAL(38, 0)",
+    "hugeint": "VARCHAR",  # else DOUBLE
+    "uhugeint": "VARCHAR",
     "uuid": "VARCHAR",  # else bytes
     "enum": "VARCHAR",
     "bit": "VARCHAR",
@@ -22,6 +22,9 @@ STORED_AS = {
     "timestamp_s": "TIMESTAMP",
     "timestamp_ms": "TIMESTAMP",
 }
+#: Types with values that Parquet or its readers have no form for; and the time that stands for 24:00:00.
+_ODD = ("time", "time_ns", "hugeint", "uhugeint")
+LAST_TIME = "23:59:59.999999999"
 _BY_KIND = {
     Kind.BOOLEAN: ("boolean",),
     Kind.INTEGER: (
@@ -83,9 +86,11 @@ def zone_of(column: DuckDBPyType) -> Zone:
     return Zone.NAIVE if naive else Zone.UTC
 
 
-def stored(value: str, column: DuckDBPyType) -> str:
-    """SQL: the value as the snapshot keeps it."""
+def stored(value: str, column: DuckDBPyType, *, made: bool = False) -> str:
+    """SQL: the value as the snapshot keeps it; `made` by SQL, which knows values that no source holds."""
     kind = kind_of(column)
+    if made and kind in (Kind.TIME, Kind.NESTED) and _is_odd(column):
+        return f"list_transform([{value}], lambda v0: {_marked('v0', column)})[1]"
     if kind is Kind.JSON:
         text = value if str(column) == "JSON" else f"to_json({value})"
         return f"CAST({text} AS VARCHAR)"
@@ -93,6 +98,57 @@ def stored(value: str, column: DuckDBPyType) -> str:
         return f"CAST({value} AS VARCHAR)"
     target = stored_type(column)
     return value if target == sql_type(column) else f"CAST({value} AS {target})"
+
+
+def _is_odd(column: DuckDBPyType) -> bool:
+    """Somewhere in the type are times, of which 24:00:00 is one in SQL, or integers of 128 bits."""
+    if column.id in _ODD:
+        return True
+    nested = column.id in ("list", "array", "struct", "map")
+    return nested and any(_is_odd(inner) for _, inner in column.children if isinstance(inner, DuckDBPyType))
+
+
+def _marked(value: str, column: DuckDBPyType, depth: int = 0, *, inside: bool = False) -> str:
+    """SQL: the value with a mark for what has no form in Parquet.
+
+    Times are of microseconds, so 24:00:00 becomes the last nanosecond of the day. Integers of 128 bits become text, or
+    inside a nested value the next that fits: all beyond 64 bits are problems.
+    """
+    inner = dict(column.children) if column.id in ("list", "array", "struct", "map") else {}
+    types = {name: kind for name, kind in inner.items() if isinstance(kind, DuckDBPyType)}
+    each = f"v{depth + 1}"
+    match column.id:
+        case "list" | "array":
+            return f"list_transform({value}, lambda {each}: {_marked(each, types['child'], depth + 1, inside=True)})"
+        case "struct":
+            members = (
+                f"{quoted(name)} := {_marked(f'struct_extract({value}, {literal(name)})', kind, depth, inside=True)}"
+                for name, kind in types.items()
+            )
+            return f"CASE WHEN {value} IS NOT NULL THEN struct_pack({', '.join(members)}) END"
+        case "map":
+            key = _marked(f"{each}.key", types["key"], depth + 1)
+            item = _marked(f"{each}.value", types["value"], depth + 1, inside=True)
+            entries = f"list_transform(map_entries({value}), lambda {each}: struct_pack(key := {key}, value := {item}))"
+            return f"CASE WHEN {value} IS NOT NULL THEN map_from_entries({entries}) END"
+        case _:
+            return _marked_scalar(value, column, inside=inside)
+
+
+def _marked_scalar(value: str, column: DuckDBPyType, *, inside: bool) -> str:
+    last = f"TIME_NS '{LAST_TIME}'"
+    match column.id:
+        case "time":
+            return f"CASE WHEN {value} = TIME '24:00:00' THEN {last} ELSE CAST({value} AS TIME_NS) END"
+        case "time_ns":  # no digits below the microsecond are sent
+            near = f"CASE WHEN {value} = {last} THEN TIME_NS '23:59:59.999999' ELSE {value} END"
+            return f"CASE WHEN {value} = TIME_NS '24:00:00' THEN {last} ELSE {near} END"
+        case "hugeint" | "uhugeint" if inside:
+            low, high = (f"CAST({sign}{2**63 - 1} AS BIGINT)" for sign in ("-", ""))
+            below = f"CASE WHEN {value} < {low} THEN {low} ELSE CAST({value} AS BIGINT) END"
+            return f"CASE WHEN {value} > {high} THEN {high} ELSE {below} END"
+        case _:
+            return stored(value, column)
 
 
 def stored_type(column: DuckDBPyType) -> str:
