@@ -150,7 +150,7 @@ def shown(value: pl.Expr, kind: Kind, dtype: pl.DataType) -> pl.Expr:
             naive = value.dt.convert_time_zone("UTC").dt.replace_time_zone(None) if zoned else value
             known = pl.when(in_calendar(naive).is_not_null()).then(value)
         case Kind.TIME:
-            return pl.when(value == LAST_TIME).then(pl.lit("24:00:00")).otherwise(value.cast(pl.String))
+            return pl.when(value == LAST_TIME).then(pl.lit("24:00:00")).otherwise(iso_time(value))
         case _:
             return value.cast(pl.String)
     return pl.coalesce(known.cast(pl.String), value.to_physical().cast(pl.String))

@@ -6,12 +6,15 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from backfill.errors import JobError
 from backfill.job.models import Call, ColumnValue, ConstantValue, Job, ObjectSpec, Source, SqlValue, Star, TimestampSpec
+from backfill.prepare.frames import Frames
+from backfill.prepare.rejects import originals
 from backfill.prepare.rows import map_rows
 from backfill.sources import stage
 from tests.parquet_oracle import sent
@@ -225,3 +228,12 @@ def test_ids_that_only_sql_has(tmp_path: Path, sql: str, wanted: Any) -> None:
     """As an id, too, the time is a problem; integers are digits."""
     (call,) = calls_of(pa.array([1]), tmp_path, None, userId=SqlValue(sql=sql))
     assert call == wanted if isinstance(wanted, list) else call["userId"] == wanted
+
+
+def test_the_original_of_a_row_shows_the_time(tmp_path: Path) -> None:
+    """People see 24:00:00, not what stands for it."""
+    pq.write_table(pa.table({"x": [1]}), tmp_path / "a.parquet")
+    query = f"SELECT TIME '24:00:00' AS x, TIME '12:00:00.5' AS y, {HUGE} AS z FROM source"
+    snapshot = stage(job_over(tmp_path / "a.parquet", None, query=query), tmp_path / "staged")
+    found = originals(pl.Series([0], dtype=pl.UInt32), 0, snapshot, Frames(snapshot))
+    assert found["original"].to_list() == [f'{{"x":"24:00:00","y":"12:00:00.500000","z":{HUGE}}}']

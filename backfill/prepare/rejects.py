@@ -125,7 +125,7 @@ def _shown(column: Column, schema: Mapping[str, pl.DataType]) -> pl.Expr:
         case Kind.NUMBER:
             finite = pl.when(value.is_finite()).then(value.cast(pl.String))
             return pl.coalesce(finite, encode.quoted(value.cast(pl.String)))
-        case Kind.TIMESTAMP | Kind.DATE:
+        case Kind.TIMESTAMP | Kind.DATE | Kind.TIME:
             return encode.quoted(encode.shown(value, column.kind, dtype))
         case Kind.NESTED:
             return _legible(encode.nested(value, dtype, encode.AS_THEY_ARE).text)
