@@ -154,10 +154,18 @@ def test_odd_keys(tmp_path: Path) -> None:
     line = json.dumps({key: key + "!" for key in keys})
     with pytest.raises(SourceError, match="without a name"):
         of(tmp_path, '{"":1}')
-    with pytest.raises(SourceError, match="any key"):
-        of(tmp_path, "{}")
     result = of(tmp_path, line + "\n")
     assert result.rows == [tuple(key + "!" for key in keys)]
+
+
+def test_no_keys_at_all(tmp_path: Path) -> None:
+    """Records without keys are rows without columns, which constants can be sent of; a query has nothing to ask."""
+    result = of(tmp_path, "{}\n{}\nx\n", where="1 = 1", sql=("1 + 1",))
+    assert result.records == [1, 2]
+    assert result.column("__bf_sql_0") == [2, 2]
+    assert [reject["record"] for reject in result.rejects] == [3]
+    with pytest.raises(SourceError, match="no record has any key"):
+        of(tmp_path, "{}", query="SELECT 1 AS x FROM source")
 
 
 def test_keys_equal_but_for_case(tmp_path: Path) -> None:

@@ -156,7 +156,7 @@ def test_lines_are_what_json_says(tmp_path_factory: pytest.TempPathFactory, data
     expected = oracle_ndjson.records(data)
     names = {name for record in expected if record.members for name in record.members}
     with sizes(size, cells):
-        if not names:
+        if not any(record.members is not None for record in expected):
             with pytest.raises(SourceError, match=r"no record|empty"):
                 read(path)
             return

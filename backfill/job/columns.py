@@ -97,7 +97,7 @@ class ColumnCheck:
         if role is Role.NAME and not hint:
             return constant
         more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-        hint = hint or f"it has: {', '.join(names[:_SHOWN])}{more}"
+        hint = hint or (f"it has: {', '.join(names[:_SHOWN])}{more}" if names else "it has none")
         return f"{hint}; {constant}" if role is Role.MEMBER else hint
 
     def reference(self, reference: Reference) -> None:

@@ -83,6 +83,10 @@ class Layout:
         return f"SELECT {', '.join(outputs)} FROM {rows}"
 
 
+#: Stands for the columns of records without keys: SQL has no relation without columns.
+_NOTHING = "0"
+
+
 @dataclass(slots=True)
 class _Floor:
     """Floor 1: its select list, and the instants that are made of it."""
@@ -98,7 +102,7 @@ class _Floor:
 
     def over(self, relation: str, extra: Sequence[str] = ()) -> str:
         """SQL: the floor as a relation."""
-        below = f"(SELECT {', '.join([*self.values, *extra])} FROM {relation})"
+        below = f"(SELECT {', '.join([*self.values, *extra]) or _NOTHING} FROM {relation})"
         return f"(SELECT *, {', '.join(self.instants)} FROM {below})" if self.instants else below
 
 
@@ -221,7 +225,7 @@ def binding_scope(job: Job, columns: Sequence[SourceColumn]) -> str:
 def empty_relation(columns: Sequence[SourceColumn]) -> str:
     """A relation of those columns without rows, to bind SQL against."""
     values = ", ".join(f"CAST(NULL AS {sql_type(column.type)}) AS {quoted(column.name)}" for column in columns)
-    return f"(SELECT {values} WHERE false)"
+    return f"(SELECT {values or _NOTHING} WHERE false)"
 
 
 def typed_relation(columns: Sequence[SourceColumn], relation: str) -> str:

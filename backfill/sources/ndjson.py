@@ -42,6 +42,7 @@ class Found:
     first: tuple[str, ...] = ()  # the keys of the first object that has any
     kinds: dict[str, int] = field(default_factory=dict)
     records: int = 0
+    empty: int = 0  # records without any key
     fault: Unreadable | None = None  # the first one
 
     def add(self, more: Records) -> None:
@@ -52,6 +53,7 @@ class Found:
         """
         cells = more.cells
         self.records += cells.objects + len(more.faults)
+        self.empty += 0 if len(cells.row) else cells.objects
         if self.fault is None and more.faults:
             self.fault = more.faults[0]
         if not len(cells.row):
@@ -174,7 +176,7 @@ class NdjsonReader:
 
     def _columns(self, found: Found) -> tuple[tuple[SourceColumn, ...], tuple[Form, ...]]:
         """The columns with their types, and the form of each."""
-        if not found.kinds:
+        if not found.kinds and (not found.empty or self.job.source.query is not None or not self.job.calls):
             raise nothing_read(self.files, self.job, found)
         names = (*found.names, *sorted(self.assumed, key=list(self.job.source.columns).index))
         check_names(names)
@@ -210,5 +212,5 @@ def nothing_read(files: Sequence[SourceFile], job: Job, found: Found) -> SourceE
         name = files[one.file].name
         return SourceError(f"no record can be read; the first, in line {one.line} of {name}: {one.message}", hint=hint)
     if found.records:
-        return SourceError("no record of the source has any key", hint=hint)
+        return SourceError("no record has any key: a query has no column to read", hint=hint)
     return nothing_in(files, job)
