@@ -58,7 +58,7 @@ class Walls:
     twice: Callable[[pl.Expr], pl.Expr]
 
 
-#: For values that are shown and never sent.
+#: For values that are shown and never sent: nothing is marked.
 AS_THEY_ARE: Final = Walls(in_calendar, lambda wall: wall.is_null(), lambda wall: wall.is_null())
 
 
@@ -293,9 +293,11 @@ def _any(values: pl.Series, walls: Walls) -> pl.Series:
 def _scalar(value: pl.Expr, dtype: pl.DataType, walls: Walls) -> pl.Expr:
     kind = kind_of(dtype)
     if kind is Kind.NUMBER:
-        return pl.when(value.is_finite()).then(value.cast(pl.String)).when(value.is_not_null()).then(pl.lit(NOT_FINITE))
+        mark = _mark(NOT_FINITE, value, dtype, walls)
+        return pl.when(value.is_finite()).then(value.cast(pl.String)).when(value.is_not_null()).then(mark)
     if kind is Kind.INTEGER:
-        return pl.when(too_large(value, dtype)).then(pl.lit(TOO_LARGE)).otherwise(value.cast(pl.String))
+        large = too_large(value, dtype) if walls is not AS_THEY_ARE else pl.lit(value=False)
+        return pl.when(large).then(pl.lit(TOO_LARGE)).otherwise(value.cast(pl.String))
     if kind is Kind.TIMESTAMP:
         instant, mark = _instant(value, dtype, walls)
         return pl.when(value.is_not_null()).then(pl.coalesce(quoted(iso_milliseconds(instant)), mark))
@@ -303,16 +305,22 @@ def _scalar(value: pl.Expr, dtype: pl.DataType, walls: Walls) -> pl.Expr:
         return pl.when(value == LAST_TIME).then(pl.lit(NO_DATE)).otherwise(quoted(plain(value, kind)))
     if kind is Kind.DATE:
         known = quoted(plain(value, kind))
-        return pl.when(value.is_not_null()).then(pl.coalesce(known, pl.lit(NO_DATE)))
+        return pl.when(value.is_not_null()).then(pl.coalesce(known, _mark(NO_DATE, value, dtype, walls)))
     return encode(value, kind, dtype, walls).text
+
+
+def _mark(mark: str, value: pl.Expr, dtype: pl.DataType, walls: Walls) -> pl.Expr:
+    """The mark of values that are not to be sent; where they are shown, the text of the value."""
+    return quoted(shown(value, kind_of(dtype), dtype)) if walls is AS_THEY_ARE else pl.lit(mark)
 
 
 def _instant(value: pl.Expr, dtype: pl.DataType, walls: Walls) -> tuple[pl.Expr, pl.Expr]:
     """The UTC instant, null where there is none, and the mark that says why."""
+    mark = _mark(NO_DATE, value, dtype, walls)
     if getattr(dtype, "time_zone", None) is not None:
-        return in_calendar(value.dt.convert_time_zone("UTC").dt.replace_time_zone(None)), pl.lit(NO_DATE)
+        return in_calendar(value.dt.convert_time_zone("UTC").dt.replace_time_zone(None)), mark
     odd = pl.when(walls.never(value)).then(pl.lit(NEVER)).when(walls.twice(value)).then(pl.lit(TWICE))
-    return walls.instant(value), odd.otherwise(pl.lit(NO_DATE))
+    return walls.instant(value), odd.otherwise(mark)
 
 
 def _key(key: pl.Expr, dtype: pl.DataType, walls: Walls) -> tuple[pl.Expr, pl.Expr]:
@@ -324,7 +332,7 @@ def _key(key: pl.Expr, dtype: pl.DataType, walls: Walls) -> tuple[pl.Expr, pl.Ex
     if kind is Kind.TIME:
         key = pl.when(key != LAST_TIME).then(key)
     if kind is not Kind.TIMESTAMP:
-        return plain(key, kind), pl.lit(NO_DATE)
+        return plain(key, kind), _mark(NO_DATE, key, dtype, walls)
     instant, mark = _instant(key, dtype, walls)
     below = None
     if isinstance(dtype, pl.Datetime) and dtype.time_unit == "ns" and dtype.time_zone is None:

@@ -90,3 +90,19 @@ def test_a_name_of_many_levels(levels: int) -> None:
             for value in values
         ]
         assert objects(node, pl.DataFrame({"v": values}, {"v": pl.String})) == wanted
+
+
+def test_what_cannot_be_sent_is_shown() -> None:
+    """Shown, a value stands where what is sent has the mark of a problem, as JSON that can be read again."""
+    instants = pl.Series("v", [[0, 2**62, None]], pl.List(pl.Int64)).cast(pl.List(pl.Datetime("us", "UTC")))
+    cases = [
+        (pl.Series("v", [[1.0, float("nan"), float("-inf"), None]]), [1.0, "NaN", "-inf", None]),
+        (pl.Series("v", [[2**53 + 1, 7, None]]), [2**53 + 1, 7, None]),
+        (pl.Series("v", [{"a": [float("inf")]}]), {"a": ["inf"]}),
+        (pl.Series("v", [[0, 2**31 - 1]], pl.List(pl.Int32)).cast(pl.List(pl.Date)), ["1970-01-01", str(2**31 - 1)]),
+        (instants, ["1970-01-01T00:00:00.000Z", str(2**62), None]),
+    ]
+    for values, wanted in cases:
+        found = encode.nested(pl.col("v"), values.dtype, encode.AS_THEY_ARE)
+        (text,) = values.to_frame().select(found.text)["v"]
+        assert json.loads(text) == wanted

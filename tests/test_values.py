@@ -237,3 +237,18 @@ def test_json_that_is_nested_too_deep(tmp_path: Path, properties: str, query: st
     for place in (1, 3, 4):
         end = ',"more":1},' if "more" in properties else "}"
         assert f":{cells[place].removesuffix('}')}{end}".encode() in body
+
+
+def test_problems_inside_nested_values_show_the_values(tmp_path: Path) -> None:
+    """A problem, and the row of a rejected call, show what stands in the column."""
+    values = {"id": ["1", "2"], "x": [[1.0, float("nan")], [2.0]], "y": [{"n": 2**53 + 1}, {"n": 1}]}
+    pq.write_table(pa.table(values), tmp_path / "a.parquet")
+    job = tmp_path / "job.yaml"
+    job.write_text("version: 1\nname: shown\nsource: {path: a.parquet}\n" + CALL % '{"*": {}}', "utf-8")
+    result = backfill("run", job, "--target", "sandbox", "--output", "json")
+    assert json.loads(result.out)["problems"] == {"BF110": 1, "BF111": 1}
+    assert backfill("rejects", "--state-dir", tmp_path / ".backfill", "--export", tmp_path / "bad.csv").code == 0
+    exported = (tmp_path / "bad.csv").read_text("utf-8").replace('""', '"')
+    for text in ('[1.0,"NaN"]', '{"n":9007199254740993}'):
+        assert text in result.err
+        assert text in exported

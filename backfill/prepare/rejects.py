@@ -127,16 +127,5 @@ def _shown(column: Column, schema: Mapping[str, pl.DataType]) -> pl.Expr:
             return pl.coalesce(finite, encode.quoted(value.cast(pl.String)))
         case Kind.TIMESTAMP | Kind.DATE | Kind.TIME:
             return encode.quoted(encode.shown(value, column.kind, dtype))
-        case Kind.NESTED:
-            return _legible(encode.nested(value, dtype, encode.AS_THEY_ARE).text)
         case _:
             return encode.encode(value, column.kind, dtype, encode.AS_THEY_ARE).text
-
-
-def _legible(nested: pl.Expr) -> pl.Expr:
-    """Nested text with the marks of unsendable values turned into JSON strings that say so."""
-    words = dict.fromkeys(encode.MARKS, '"no instant"') | {
-        encode.NOT_FINITE: '"not finite"',
-        encode.TOO_LARGE: '"too large"',
-    }
-    return nested.str.replace_many(list(words), list(words.values()))
