@@ -44,10 +44,10 @@ demo: $(VENV)/.runtime ## run every job in jobs/ against the embedded sandbox: n
 test: $(VENV)/.dev ## the whole test suite (ARGS="-k word", COVERAGE=1)
 	$(BIN)/python -m pytest $(WORKERS) $(TIMEOUT) $(COVERED) $(ARGS)
 
-# What changes most between versions of what we stand on: readers, SQL, values, the command line. Five minutes each.
-SHORT ?= tests/test_oracle.py tests/test_encode.py tests/test_timestamps.py tests/test_pipeline.py tests/test_docs.py \
-	tests/test_cli.py tests/test_cli_exit_codes.py tests/test_deliver_transport.py tests/test_samples.py \
-	$(wildcard tests/test_sources*.py tests/test_sql*.py tests/test_job*.py tests/test_sandbox*.py)
+# What changes most between versions of what we stand on: SQL, readers, values, HTTP, the command line.
+SHORT ?= tests/test_oracle.py tests/test_timestamps.py tests/test_docs.py tests/test_cli.py tests/test_samples.py \
+	tests/test_deliver_transport.py tests/test_csv_cases.py tests/test_parquet_values.py tests/test_sources_ndjson.py \
+	tests/test_sources_database.py tests/test_sources_sql.py tests/test_job_schema.py $(wildcard tests/test_sql*.py)
 
 ranges: $(VENV)/.dev ## the suite in short with the newest and with the oldest versions that pyproject.toml admits
 	@for versions in highest lowest-direct; do \
