@@ -1,5 +1,6 @@
 """What every test starts from: an environment without the developer's own settings, and hypothesis profiles."""
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,6 +29,17 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ours = name.startswith(("BACKFILL_", "SEGMENT_")) or name in ("NO_COLOR", "FORCE_COLOR")
         if ours or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_in_a_new_process() -> Iterator[None]:
+    """A test that ran the command line leaves our loggers as they were, so that the next one sees what is logged."""
+    logger = logging.getLogger("backfill")
+    before = (logger.propagate, logger.level, list(logger.handlers))
+    yield
+    logger.propagate = before[0]
+    logger.setLevel(before[1])  # which also forgets what the loggers below it have worked out
+    logger.handlers[:] = before[2]
 
 
 @pytest.fixture(autouse=True)
