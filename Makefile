@@ -45,9 +45,10 @@ test: $(VENV)/.dev ## the whole test suite (ARGS="-k word", COVERAGE=1)
 	$(BIN)/python -m pytest $(WORKERS) $(TIMEOUT) $(COVERED) $(ARGS)
 
 # What changes most between versions of what we stand on: SQL, readers, values, HTTP, the command line.
-SHORT ?= tests/test_oracle.py tests/test_timestamps.py tests/test_docs.py tests/test_cli.py tests/test_samples.py \
-	tests/test_deliver_transport.py tests/test_csv_cases.py tests/test_parquet_values.py tests/test_sources_ndjson.py \
-	tests/test_sources_database.py tests/test_sources_sql.py tests/test_job_schema.py $(wildcard tests/test_sql*.py)
+SHORT ?= tests/mapping/test_oracle.py tests/mapping/test_timestamps.py tests/project/test_docs.py tests/cli/test_cli.py \
+	tests/cli/test_samples.py tests/deliver/test_transport.py tests/job/test_schema.py tests/sources/test_csv_cases.py \
+	tests/sources/test_parquet_values.py tests/sources/test_ndjson.py tests/sources/test_database.py \
+	$(wildcard tests/sources/test_sql*.py)
 
 ranges: $(VENV)/.dev ## the suite in short with the newest and with the oldest versions that pyproject.toml admits
 	@for versions in highest lowest-direct; do \
@@ -77,8 +78,8 @@ scale: $(VENV)/.dev ## time and memory of a dry run as its source grows ten time
 	$(BIN)/python -m bench.scale $(ARGS)
 
 fuzz: $(VENV)/.dev ## readers, SQL and mapping against their oracles, on TIMES=50 times as many made-up files as make test
-	BACKFILL_TEST_TIMES=$(TIMES) $(BIN)/python -m pytest $(WORKERS) $(ARGS) tests/test_csv_grammar.py tests/test_oracle.py \
-		tests/test_document.py tests/test_job_faults.py $(wildcard tests/test_sources*.py tests/test_sql*.py)
+	BACKFILL_TEST_TIMES=$(TIMES) $(BIN)/python -m pytest $(WORKERS) $(ARGS) tests/mapping/test_oracle.py \
+		tests/job/test_document.py tests/job/test_faults.py tests/sources
 
 torture: $(VENV)/.dev ## kill, signal, starve of disk and damage runs at random (10 minutes; ALL=1 kills at every failpoint)
 	$(BIN)/python -m tests.torture $(if $(ALL),--all) $(if $(FROM),--from $(FROM)) $(ARGS)

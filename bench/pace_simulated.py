@@ -11,8 +11,20 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 
-from tests.pace_simulation import BACKOFF, NETWORK, Simulation
-from tests.pace_targets import Bucket, Changing, Flaky, Plain, Queue, Sliding, Target, Together, Window, even, lognormal
+from tests.support.pace_simulation import BACKOFF, NETWORK, Simulation
+from tests.support.pace_targets import (
+    Bucket,
+    Changing,
+    Flaky,
+    Plain,
+    Queue,
+    Sliding,
+    Target,
+    Together,
+    Window,
+    even,
+    lognormal,
+)
 
 SPAN, CHANGE = 60.0, 60.0
 MOST_REFUSED, LEAST_SHARE = 0.02, 0.9

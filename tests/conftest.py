@@ -10,10 +10,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from backfill.sandbox import Sandbox
-from tests.delivery_fakes import Endpoint
-from tests.lives import Life
-from tests.processes import all_ended
-from tests.projects import KEY, Project
+from tests.support.delivery_fakes import Endpoint
+from tests.support.lives import Life
+from tests.support.processes import all_ended
+from tests.support.projects import KEY, Project
 
 # No deadline: a shared machine makes single examples slow without making them wrong. In CI the examples are the same
 # at each run, so that a red build is red again; at a desk they differ, so that they find new things.

@@ -165,7 +165,7 @@ class _Body:
 def _said_more(http: httpcore.ConnectionPool) -> bool:
     """Whether bytes came behind an answer. httpcore keeps them, and would take them for the answer to the next request.
 
-    It has no public word for that; tests/test_endpoint_faults.py would tell if its inside had other names one day.
+    It has no public word for that; tests/deliver/test_endpoint_faults.py would tell if its inside had other names.
     """
     inner: object = next(iter(http.connections), None)
     while (below := getattr(inner, "_connection", None)) is not None:  # behind a proxy one deeper

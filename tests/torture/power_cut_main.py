@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.delivery_fakes import Step
-from tests.projects import KEY
+from tests.support.delivery_fakes import Step
+from tests.support.projects import KEY
 from tests.torture.power_cut_run import ROWS, Judge, Recording, Target, project_in, strace
 
 #: The endpoint's faults while it is recorded: retried answers, one of which leaves a batch in doubt.

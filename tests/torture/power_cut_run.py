@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from tests.delivery_fakes import Endpoint, Seen, Step
-from tests.projects import JOB, KEY, Project, Result, backfill
+from tests.support.delivery_fakes import Endpoint, Seen, Step
+from tests.support.projects import JOB, KEY, Project, Result, backfill
 from tests.torture.power_cut import Disk, Image, Survival
 from tests.torture.power_cut_replay import Replayer, Said
 from tests.torture.power_cut_trace import CALLS, Call, calls_of

@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tests.delivery_fakes import Seen
+from tests.support.delivery_fakes import Seen
 from tests.torture.power_cut_replay import Said
 
 MESSAGE = re.compile(rb'\{"type":"[a-z]+","messageId":"([^"]+)"')

@@ -6,7 +6,7 @@ import json
 import threading
 from types import TracebackType
 
-from tests.batch_server import BatchServer, batch_in
+from tests.support.batch_server import BatchServer, batch_in
 
 TAKEN, REFUSED = b'{"success":true}', b'{"success":false,"message":"poison"}'
 

@@ -26,7 +26,7 @@ import numpy as np
 import polars as pl
 
 from backfill import identity
-from tests.projects import KEY
+from tests.support.projects import KEY
 from tests.torture.soak_endpoint import BATCH, BATCHES_FILE, IDS_FILE
 
 REPOSITORY = Path(__file__).resolve().parent.parent.parent

@@ -1,0 +1,102 @@
+"""The command line: dry runs, and sources that are read once: standard input."""
+
+from __future__ import annotations
+
+import json
+
+from tests.support.projects import Project, backfill
+from tests.support.summaries import identities_hold
+
+
+def test_dry_run_sends_and_promises_nothing(project: Project) -> None:
+    """A dry run gives the run's counts, leaves nothing to resume, and says whose ids it made."""
+    job = project.people(120, bad=[5])
+    dry = backfill("dry-run", job, "--output", "json")
+    assert dry.code == 3
+    assert dry.object["state"] == "dry run"
+    assert dry.object["calls"]["pending"] == 119
+    assert dry.object["requests"] == 0
+    assert identities_hold(dry.object)
+    assert "sandbox" in dry.err
+    assert backfill("resume", "--state-dir", project.state).code == 2
+    run = backfill("run", job, "--target", "sandbox", "--output", "json").object
+    assert run["calls"]["delivered"] == 119
+    assert run["bytes"]["json"] == dry.object["bytes"]["json"]
+
+
+def test_dry_run_limit(project: Project) -> None:
+    """--limit judges the first rows only, and counts as if there were no others."""
+    result = backfill("dry-run", project.people(120, bad=[5, 50]), "--limit", "10", "--output", "json")
+    assert result.object["rows"] == {"read": 10, "filtered": 0, "unreadable": 0, "mapped": 10}
+    assert result.object["calls"]["rejected"] == 1
+    assert identities_hold(result.object)
+
+
+def test_dry_run_limit_counts_unreadable_rows(project: Project) -> None:
+    """Unreadable rows count where they stand before the last of the first N; `where` leaves out without counting."""
+    job = project.people(40)
+    source = project.folder / "people.csv"
+    lines = source.read_text(encoding="utf-8").splitlines()
+    lines[3:3], lines[30:30] = ["too,few"], ["too,few"]
+    source.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    job.write_text(job.read_text(encoding="utf-8").replace("calls:", "where: age <> 1\ncalls:"), encoding="utf-8")
+    first = backfill("dry-run", job, "--limit", "10", "--output", "json").object
+    assert first["rows"] == {"read": 11, "filtered": 0, "unreadable": 1, "mapped": 10}
+    assert first["problems"] == {"BF001": 1}
+    whole = backfill("dry-run", job, "--limit", "100", "--output", "json").object
+    assert whole["rows"] == {"read": 42, "filtered": 1, "unreadable": 2, "mapped": 39}
+
+
+def test_check_of_standard_input(project: Project) -> None:
+    """What standard input holds is not known to `check`, which says so."""
+    job = project.people(1)
+    job.write_text(job.read_text(encoding="utf-8").replace("path: people.csv", "path: '-'\n  format: csv"))
+    assert "not checked: standard input" in backfill("check", job).out
+
+
+def test_standard_input(project: Project) -> None:
+    """A source of `-` is read once, and compared at the next run: equal bytes send nothing, others are told."""
+    job = project.people(300)
+    job.write_text(
+        job.read_text(encoding="utf-8").replace("path: people.csv", 'path: "-"\n  format: csv'), encoding="utf-8"
+    )
+    source = project.folder / "people.csv"
+    words = ["run", job, "--target", "sandbox", "--output", "json"]
+
+    def piped() -> dict[str, object]:
+        with source.open("rb") as file:
+            process = project.process(*words, stdin=file)
+            out, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+        found: dict[str, object] = json.loads(out)
+        return found
+
+    assert piped()["calls"]["delivered"] == 300  # type: ignore[index]
+    assert piped()["requests"] == 0
+    project.rows(301)
+    assert piped()["calls"]["delivered"] == 301  # type: ignore[index]
+    assert not [path for path in project.state.rglob("stdin") if path.is_file()]
+
+
+def test_dry_run_of_a_folder(project: Project) -> None:
+    """A folder and several jobs are rehearsed one after the other, with their sum; as JSON an object each."""
+    for name in ("one", "two"):
+        project.people(20, bad=[3], name=name)
+    text = backfill("dry-run", project.folder)
+    assert text.code == 3
+    assert text.out.count("DRY RUN") == 2
+    assert "TOTAL of 2 jobs\n  rows      40 read, 40 mapped\n  calls     40 planned, 2 rejected, 38 pending" in text.out
+    assert text.err.count("Message ids are those of the sandbox") == 1
+    objects = backfill("dry-run", project.folder, "--output", "json").objects
+    assert [one["job"] for one in objects] == ["one", "two"]
+
+
+def test_total_of_several_runs(project: Project) -> None:
+    """Runs of several jobs end with their sum; a job that could not be run is not hidden by it."""
+    for name in ("one", "two"):
+        project.people(20, name=name)
+    (project.folder / "two.csv").unlink()
+    result = backfill("run", project.folder, "--target", "sandbox")
+    assert result.code == 9
+    assert "TOTAL of 1 of 2 jobs\n  rows      20 read, 20 mapped\n  calls     20 planned, 20 delivered" in result.out
+    assert "TOTAL" not in backfill("run", project.folder / "one.yaml", "--target", "sandbox").out

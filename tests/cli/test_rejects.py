@@ -1,0 +1,131 @@
+"""The command line: `rejects`, as a table and as a file that is mended and read again."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from tests.support.endpoints import faulty
+from tests.support.projects import Project, backfill
+from tests.support.summaries import identities_hold
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "ndjson"])
+def test_rejects_export(project: Project, suffix: str) -> None:
+    """Rejected and unreadable rows with reason, place and original columns, by the suffix of the file."""
+    job = project.people(50, bad=[7])
+    source = project.folder / "people.csv"
+    source.write_text(source.read_text(encoding="utf-8") + "u9,x\n", encoding="utf-8")
+    backfill("run", job, "--target", "sandbox")
+    file = project.folder / f"rejects.{suffix}"
+    assert backfill("rejects", "--state-dir", project.state, "--export", file).code == 0
+    read = {"csv": pl.read_csv, "parquet": pl.read_parquet, "ndjson": pl.read_ndjson}[suffix]
+    rejects = read(file)
+    assert rejects["code"].to_list() == ["BF001", "BF117"]
+    assert rejects["record"].to_list() == [51, 8]
+    assert rejects["line"].to_list() == [52, 9]
+    assert rejects["age"].to_list() == [None, "old"]
+    assert [None if text is None else text.strip() for text in rejects["original"]] == ["u9,x", None]
+
+
+def test_rejects_export_can_be_a_source(project: Project) -> None:
+    """What is exported, mended and run as a job of another name arrives; columns of the row keep their names."""
+    source, job = project.folder / "orders.csv", project.folder / "orders.yaml"
+    source.write_text("code,at,total\na1,2023-05-01,1.10\na2,2023-05-02,much\n", encoding="utf-8")
+    text = (
+        "version: 1\nname: orders\nsource: {path: orders.csv, timezone: UTC, columns: {at: date, total: decimal}}\n"
+        "calls:\n  - {type: track, message_key: [code], userId: code, event: {value: Ordered}, timestamp: at,"
+        " properties: {total: total}}\n"
+    )
+    job.write_text(text, encoding="utf-8")
+    assert backfill("run", job, "--target", "sandbox").code == 3
+    file = project.folder / "rejects.csv"
+    assert backfill("rejects", "--state-dir", project.state, "--export", file).code == 0
+    rejects = pl.read_csv(file, infer_schema=False)
+    assert rejects.select("reject_code", "call", "code", "total").rows() == [("BF117", "track", "a2", "much")]
+    rejects.with_columns(total=pl.lit("2.50")).write_csv(file)
+    mended = project.folder / "mended.yaml"
+    mended.write_text(text.replace("name: orders", "name: mended").replace("orders.csv", "rejects.csv"))
+    assert backfill("run", mended, "--target", "sandbox").code == 0
+
+
+def test_rejects_export_keeps_every_digit(project: Project) -> None:
+    """Numbers of typed sources are exported digit for digit, also inside what is nested."""
+    pl.DataFrame(
+        {"id": [1, 2], "at": ["2023-05-01", "never"], "total": ["748.30", "0.10"], "items": [[1, 2], [30, 40]]}
+    ).with_columns(pl.col("total").cast(pl.Decimal(20, 2))).write_parquet(project.folder / "orders.parquet")
+    job = project.folder / "orders.yaml"
+    job.write_text(
+        "version: 1\nname: orders\nsource: {path: orders.parquet, timezone: UTC}\ncalls:\n  - {type: track,"
+        " message_key: [id], userId: id, event: {value: Ordered}, timestamp: {column: at, format: '%Y-%m-%d'},"
+        " properties: {total: total, items: items}}\n",
+        encoding="utf-8",
+    )
+    assert backfill("run", job, "--target", "sandbox").code == 3
+    file = project.folder / "rejects.parquet"
+    assert backfill("rejects", "--state-dir", project.state, "--export", file).code == 0
+    (row,) = pl.read_parquet(file).select("id", "total", "items").rows()
+    assert row == ("2", "0.10", "[30,40]")
+    assert '"total": 748.30' in backfill("preview", job, "-n", "1").out
+
+
+def test_rejects_prefers_the_run(project: Project) -> None:
+    """The beginning of an id that a dry run and a run share means the run."""
+    job = project.people(20, bad=[7])
+    backfill("dry-run", job)
+    alone = backfill("status", "people", "--state-dir", project.state)
+    assert alone.out.startswith("DRY RUN")
+    assert "There are dry runs: people-dry" in backfill("status", "--state-dir", project.state).err
+    backfill("run", job, "--target", "sandbox")
+    assert backfill("rejects", "people", "--state-dir", project.state).out.startswith("people-sandbox")
+
+
+def test_rows_of_a_query(project: Project) -> None:
+    """With a query a rejected call is told by its row of the query, never by a line of the file."""
+    job = project.people(20, bad=[])
+    text = job.read_text(encoding="utf-8").replace(
+        "  timezone: UTC\n", "  timezone: UTC\n  query: SELECT * FROM source ORDER BY id DESC\n"
+    )
+    job.write_text(text.replace("userId: id", "userId: {sql: \"CASE WHEN id = 'u000004' THEN '' ELSE id END\"}"))
+    result = backfill("run", job, "--target", "sandbox")
+    assert result.code == 3, result.err
+    assert "    row 16 of the query: identify" in result.err
+    assert "people.csv:" not in result.err
+    file = project.folder / "rejects.parquet"
+    assert backfill("rejects", "--state-dir", project.state, "--export", file).code == 0
+    assert pl.read_parquet(file).select("file", "record", "line").row(0) == ("the query", 16, 0)
+    assert "--- row 1 of the query" in backfill("preview", job, "-n", "1").out
+
+
+def test_rejects_table(project: Project) -> None:
+    """The table names the place and the value; another suffix is refused with those there are."""
+    backfill("run", project.people(50, bad=[7]), "--target", "sandbox")
+    table = backfill("rejects", "--state-dir", project.state)
+    assert "BF117" in table.out
+    assert "old" in table.out
+    bad = backfill("rejects", "--state-dir", project.state, "--export", project.folder / "rejects.xlsx")
+    assert bad.code == 2
+    assert ".parquet" in bad.err
+
+
+def test_rejects_of_the_target(project: Project, key: str) -> None:
+    """A call that the target refuses is rejected with its answer; its row is exported like any other reject."""
+    job = project.people(3000, bad=[7])
+    with faulty("status=400,holding=234@") as sandbox:
+        options = ["--target", "segment", "--endpoint", sandbox.endpoint, "--yes", "--rate", "unlimited"]
+        result = backfill("run", job, *options, "--concurrency", "1", "--output", "json")
+        held = set(sandbox.ids())
+    assert result.code == 3
+    refused = result.object["calls"]["rejected"] - 1
+    assert refused == 3
+    assert identities_hold(result.object)
+    assert f"refused by the target: {refused:,} calls: 400" in result.err
+    file = project.folder / "rejects.parquet"
+    assert backfill("rejects", "--state-dir", project.state, "--export", file).code == 0
+    rejects = pl.read_parquet(file).filter(pl.col("code") == "HTTP400")
+    assert len(rejects) == refused
+    assert not held & set(rejects["message_id"])
+    assert len(held) + refused == 2999
+    first = rejects.row(0, named=True)
+    assert first["line"] == first["record"] + 1
+    assert first["id"] == f"u{first['record'] - 1:06}"

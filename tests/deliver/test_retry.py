@@ -1,0 +1,285 @@
+"""deliver: retries, back-off, Retry-After, pace and clock, with simulated time."""
+
+import email.utils
+import itertools
+import threading
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backfill.deliver import Clock, DeliveryOptions, EndKind
+from backfill.deliver.concurrency import Control
+from backfill.deliver.model import Attempt
+from backfill.deliver.skew import skew
+from backfill.deliver.slots import Slot, Slots
+from backfill.deliver.waiting import Gate, Pace, Paced, Pause, Waiter
+from backfill.errors import ExitCode
+from backfill.records import Batch, BatchState, Outcome
+from backfill.verdict import Action, Failure, Patience, StopReason, Verdict, backoff
+from tests.support.delivery_fakes import Endpoint, Run, Shelf, Simulated, Step, scripted
+
+
+def patient(attempts: int = 10) -> DeliveryOptions:
+    """One sender with so much patience."""
+    return DeliveryOptions(concurrency=1, first_alone=False, patience=Patience(attempts))
+
+
+@pytest.mark.parametrize("status", [408, 410, 429, 460, 500, 502, 503, 504, 508, 511, 599])
+def test_passing_statuses_are_retried(status: int) -> None:
+    """Twice refused, then delivered; the outcome of each attempt is written down as what it is."""
+    time = Simulated()
+    with Endpoint(scripted(status, status)) as endpoint:
+        run = Run(Shelf(1), endpoint.url, time.clock())
+        assert run.go().kind is EndKind.FINISHED
+    unknown = Outcome.UNKNOWN if status == 408 or status >= 500 else Outcome.REFUSED
+    assert run.shelf.outcomes() == [unknown, unknown, Outcome.ACCEPTED]
+    assert [answer.status for _, _, answer in run.shelf.answers] == [status, status, 200]
+    assert time.up == pytest.approx(0.5 + 1)
+
+
+@pytest.mark.parametrize(
+    ("how", "failure"),
+    [
+        ("reset_before", None),
+        ("reset_after", Failure.READ),
+        ("close", Failure.DISCONNECTED),
+        ("garbage", Failure.GARBLED),
+    ],
+)
+def test_broken_connections_are_retried(how: str, failure: Failure | None) -> None:
+    """A failure once the request has left is of unknown outcome; a new connection delivers the batch."""
+    with Endpoint([Step(), Step(how=how), Step(how=how)]) as endpoint:
+        run = Run(Shelf(3), endpoint.url, Simulated().clock())
+        assert run.go().kind is EndKind.FINISHED
+    assert run.shelf.outcomes()[1:3] == [Outcome.UNKNOWN] * 2
+    answer = run.shelf.answers[1][2]
+    # A reset amid the request shows as an error or as an end, by the kernel's leisure; both leave the same doubt.
+    assert (answer.status, answer.state) == (None, None)
+    assert answer.detail in ({failure} if failure else {Failure.READ, Failure.DISCONNECTED})
+    assert endpoint.connections == 3
+
+
+def test_spent_attempts_stop_the_run() -> None:
+    """Ten attempts, three minutes of growing waits, then exit 5; the batch stays to be delivered."""
+    time = Simulated(jitter=1.0)
+    with Endpoint([Step(503, body=b"down for maintenance")] * 99) as endpoint:
+        run = Run(Shelf(3), endpoint.url, time.clock(), patient())
+        end = run.go()
+    assert (end.kind, end.reason, end.exit_code) == (EndKind.STOPPED, StopReason.ATTEMPTS_SPENT, ExitCode.STOPPED)
+    assert (end.batches, end.answer) == ((1,), "down for maintenance")
+    assert "HTTP 503" in end.message
+    assert len(endpoint.seen) == 10
+    assert run.shelf.states() == {}
+    assert time.up == pytest.approx(sum(backoff(n, 1.0) for n in range(1, 10)))
+    assert end.totals.waits == {"backoff": pytest.approx(time.up)}
+
+
+def test_attempts_are_counted_for_each_batch() -> None:
+    """A batch that took two attempts leaves the next one its full number."""
+    with Endpoint(scripted(503, 200, 503, 200, 503)) as endpoint:
+        end = Run(Shelf(3), endpoint.url, Simulated().clock(), patient(attempts=2)).go()
+    assert end.kind is EndKind.FINISHED
+
+
+def test_retry_after_costs_no_attempt() -> None:
+    """More waits than attempts are allowed, each as long as asked for."""
+    time = Simulated()
+    with Endpoint([Step(429, (("Retry-After", "7"),))] * 30) as endpoint:
+        run = Run(Shelf(1), endpoint.url, time.clock(), patient(attempts=2))
+        assert run.go().kind is EndKind.FINISHED
+    assert time.up == pytest.approx(30 * 7)
+    assert [number for _, number, _ in run.shelf.marks] == list(range(1, 32))
+
+
+def test_retry_after_that_says_nothing_counts() -> None:
+    """A zero, a date gone by and garbage are no licence to ask at once and for ever."""
+    texts = ["0", "Tue, 14 Nov 2000 22:13:20 GMT", "-3", "soon"]
+    with Endpoint([Step(503, (("Retry-After", text),)) for text in texts]) as endpoint:
+        end = Run(Shelf(1), endpoint.url, Simulated().clock(), patient(attempts=4)).go()
+    assert end.reason is StopReason.ATTEMPTS_SPENT
+
+
+def test_time_without_success_stops_the_run() -> None:
+    """A target that asks to wait for ever is waited for twelve hours."""
+    time = Simulated()
+    with Endpoint([Step(), *[Step(429, (("Retry-After", "99999"),))] * 999]) as endpoint:
+        end = Run(Shelf(2), endpoint.url, time.clock(), patient()).go()
+    assert (end.reason, end.exit_code) == (StopReason.TIME_SPENT, ExitCode.STOPPED)
+    assert time.up == pytest.approx(12 * 3600)
+    assert len(endpoint.seen) == 2 + 12 * 12  # the waits are capped at five minutes
+
+
+def test_time_is_spent_however_many_attempts_there_are() -> None:
+    """Twelve hours without any success end a run that backs off by itself, too."""
+    time = Simulated()
+    with Endpoint([Step(), *[Step(429)] * 999]) as endpoint:
+        end = Run(Shelf(2), endpoint.url, time.clock(), patient(1_000_000)).go()
+    assert (end.reason, end.exit_code) == (StopReason.TIME_SPENT, ExitCode.STOPPED)
+    assert 12 * 3600 <= time.up < 12 * 3600 + 60
+
+
+def test_a_pause_holds_every_sender() -> None:
+    """While one sender waits as asked, the others send nothing."""
+    release, sleeping = threading.Event(), threading.Event()
+    up = [0.0]
+
+    def sleep(seconds: float) -> None:
+        sleeping.set()
+        if release.wait(0.01):
+            up[0] += seconds
+
+    clock = Clock(monotonic=lambda: up[0], sleep=sleep)
+    with Endpoint([Step(), Step(429, (("Retry-After", "60"),))]) as endpoint:
+        run = Run(Shelf(60), endpoint.url, clock, DeliveryOptions(concurrency=3))
+        end = run.in_background()
+        assert sleeping.wait(10)
+        while threading.Event().wait(0.2) or (seen := len(endpoint.seen)) < len(run.shelf.marks):
+            pass
+        # At most what the other two had in flight when the answer came; and then nothing.
+        assert not threading.Event().wait(0.3)
+        assert len(endpoint.seen) == seen <= 2 + 2 * 2 + 10
+        assert len(endpoint.seen) < 60
+        up[0] = 60.1
+        release.set()
+        assert end().kind is EndKind.FINISHED
+    assert run.shelf.states() == dict.fromkeys(range(1, 61), BatchState.DELIVERED)
+
+
+def test_pause_keeps_the_longest() -> None:
+    """A shorter wait does not end a longer one."""
+    up = [5.0]
+    pause = Pause(lambda: up[0])
+    assert pause.left() <= 0
+    pause.extend(10)
+    pause.extend(3)
+    assert pause.left() == 10
+    up[0] = 16
+    assert pause.left() < 0
+
+
+@given(
+    rate=st.floats(0.5, 1e5),
+    arrivals=st.lists(st.tuples(st.floats(0, 5), st.integers(1, 2500)), min_size=1, max_size=60),
+)
+def test_pace_in_any_window(rate: float, arrivals: list[tuple[float, int]]) -> None:
+    """However senders come, in any window of W seconds at most rate x W calls and one batch begin."""
+    now = [100.0]
+    pace = Pace(rate, lambda: now[0])
+    starts = []
+    for wait, calls in arrivals:
+        now[0] += wait
+        starts.append((now[0] + pace.reserve(calls), calls))
+    for first, (begin, _) in enumerate(starts):
+        total = 0
+        for end, calls in starts[first:]:
+            total += calls
+            assert total - calls <= rate * (end - begin) * (1 + 1e-6) + 1e-3
+
+
+@given(rate=st.floats(1, 1e5), calls=st.lists(st.integers(1, 2500), min_size=50, max_size=99), late=st.floats(0, 0.5))
+def test_pace_keeps_the_mean(rate: float, calls: list[int], late: float) -> None:
+    """Senders that wake up late lose nothing, as long as one of them waits for its turn at any time."""
+    now = [0.0]
+    pace = Pace(rate, lambda: now[0])
+    turns = [pace.reserve(number) for number in calls]  # all wait from the start
+    assert turns[0] == 0
+    now[0] = turns[-1] + late * calls[-1] / rate
+    assert now[0] + pace.reserve(1) == pytest.approx(sum(calls) / rate)
+
+
+def test_pace_of_a_delivery() -> None:
+    """At 100 calls a second, 50 batches of 20 take just short of ten seconds; retries are paced as well."""
+    time = Simulated()
+    with Endpoint(scripted(503)) as endpoint:
+        run = Run(Shelf(50, calls=20), endpoint.url, time.clock(), access={"rate": 100.0})
+        end = run.go()
+    assert end.kind is EndKind.FINISHED
+    starts = [at - run.shelf.marks[0][2] for _, _, at in run.shelf.marks]
+    assert starts[0] == 0
+    assert starts[1] >= 0.5 - 1e-6  # the back-off, then its turn
+    assert all(later - sooner >= 0.2 - 1e-6 for sooner, later in itertools.pairwise(starts))
+    assert starts[-1] == pytest.approx(0.5 + 49 * 0.2, abs=0.21)
+
+
+def test_a_pause_that_begins_during_the_wait_for_a_turn() -> None:
+    """The turn is lost and taken anew after the pause, so that those who waited do not leave together."""
+    time = Simulated()
+    left: list[float] = []
+    pause, pace = Pause(lambda: time.up), Pace(10.0, lambda: time.up)
+
+    def slept(reason: str, _seconds: float) -> None:
+        if reason == "pace" and time.up < 2:
+            pause.extend(5)
+
+    waiter = Waiter(time.clock(), lambda: False, slept)
+    accepted = Attempt(Verdict(Action.ACCEPTED, Outcome.ACCEPTED))
+    slots = Slots(Control(1), lambda: time.up)
+    gate, slot = Gate(pace, slots, waiter), Slot(slots, 0, lambda: False)
+
+    class Leaving:
+        def send(self, batch: Batch, counted: int) -> Attempt:
+            left.append(time.up)
+            return accepted
+
+    pace.reserve(10)  # somebody else's
+    batch = Batch(1, 0, 10, 0, 0, 0, 0)
+    assert Paced(Leaving(), gate, slot, pause, pace, waiter).send(batch, 1) is accepted
+    assert left == [pytest.approx(1 + 5)]
+
+
+def test_unlimited_pace_never_waits() -> None:
+    """Without a rate there is nothing to wait for."""
+    assert Pace(None, lambda: 0.0).reserve(10**9) == 0
+
+
+class TestSkew:
+    """The local clock against the answer's Date."""
+
+    @given(moment=st.floats(1e9, 2e9), ahead=st.floats(-1e6, 1e6), there=st.floats(0, 30), back=st.floats(0, 30))
+    def test_skew_is_never_overstated(self, moment: float, ahead: float, there: float, back: float) -> None:
+        """However long the request took on its way there and back, the skew found is at most the true one."""
+        left, arrived = moment + ahead, moment + ahead + there + back
+        found = skew(float(int(moment + there)), left, arrived)
+        assert abs(found) <= abs(ahead) + 1e-6
+        assert found * ahead >= 0
+        assert abs(ahead - found) <= there + back + 1 + 1e-6
+
+    def at(self, ahead: float, batches: int = 3) -> Run:
+        """A delivery with a clock so far ahead of the target's; its end is kept."""
+        time = Simulated(time=1_700_000_000 + ahead)
+        date = email.utils.formatdate(1_700_000_000, usegmt=True)
+        with Endpoint([Step(headers=(("Date", date),))] * 9) as endpoint:
+            run = Run(Shelf(batches), endpoint.url, time.clock(), DeliveryOptions(concurrency=1))
+            self.end = run.go()
+        return run
+
+    @pytest.mark.parametrize("ahead", [-4.9, 0, 5.9])
+    def test_a_good_clock(self, ahead: float, caplog: pytest.LogCaptureFixture) -> None:
+        """Up to five seconds, and the second that Date leaves open, nothing is said."""
+        self.at(ahead)
+        assert self.end.kind is EndKind.FINISHED
+        assert not caplog.records
+
+    @pytest.mark.parametrize(("ahead", "says"), [(-200.5, "behind"), (30, "29 s ahead of")])
+    def test_a_poor_clock_is_told_once(self, ahead: float, says: str, caplog: pytest.LogCaptureFixture) -> None:
+        """One warning, whatever the number of answers."""
+        self.at(ahead)
+        assert self.end.kind is EndKind.FINISHED
+        (record,) = caplog.records
+        assert says in record.getMessage()
+
+    @pytest.mark.parametrize(("ahead", "says"), [(-301.5, "302 s behind"), (3601, "3,600 s ahead of")])
+    def test_a_wrong_clock_stops_the_run(self, ahead: float, says: str) -> None:
+        """After the first batch, which goes alone, for that: its answer is recorded, nothing else is sent."""
+        run = self.at(ahead)
+        assert (self.end.reason, self.end.exit_code) == (StopReason.CLOCK, ExitCode.STOPPED)
+        assert says in self.end.message
+        assert run.shelf.states() == {1: BatchState.DELIVERED}
+        assert len(run.shelf.marks) == 1
+
+    @pytest.mark.parametrize("date", ["", "yesterday", "Tue, 99 Nov 2023 22:13:20 GMT"])
+    def test_no_usable_date(self, date: str) -> None:
+        """An answer without a Date says nothing about the clock."""
+        with Endpoint([Step(headers=(("Date", date),))]) as endpoint:
+            assert Run(Shelf(1), endpoint.url).go().kind is EndKind.FINISHED

@@ -1,0 +1,156 @@
+"""Repeated ids: exact over the whole job, in memory and on disk."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from backfill.disk import out_of_space
+from backfill.errors import StoppedError
+from backfill.repeats import Arbiter, Collector, Fate, Turns, among
+from tests.support.no_room import no_file_above
+
+
+def sixteen(values: list[int]) -> np.ndarray:
+    """Numbers as sixteen-byte rows."""
+    return np.array([list(value.to_bytes(16, "big")) for value in values], np.uint8).reshape(-1, 16)
+
+
+def expected(ids: list[int], contents: list[int]) -> list[Fate]:
+    """The rule, said row by row."""
+    first: dict[int, int] = {}
+    fates = []
+    for identity, content in zip(ids, contents, strict=True):
+        if identity not in first:
+            first[identity] = content
+            fates.append(Fate.FIRST)
+        else:
+            fates.append(Fate.DUPLICATE if first[identity] == content else Fate.CONFLICT)
+    return fates
+
+
+@given(
+    rows=st.lists(st.tuples(st.integers(0, 30), st.integers(0, 2)), max_size=120),
+    collide=st.integers(1, 31),
+    step=st.integers(1, 40),
+)
+@settings(max_examples=200)
+def test_fates_are_those_of_the_rule(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[int, int]], collide: int, step: int
+) -> None:
+    """Whatever hashes collide and however the rows are sliced, every call's fate is the row-wise rule's."""
+    ids = [identity for identity, _ in rows]
+    contents = [content for _, content in rows]
+    hashes = np.array([identity % collide for identity in ids], np.uint64) * np.uint64(2**58)
+    folder = tmp_path_factory.mktemp("repeats")
+    collector = Collector(folder, memory_hashes=50)
+    for start in range(0, len(rows), step):
+        collector.add(hashes[start : start + step])
+    candidates = collector.candidates()
+    values, counts = np.unique(hashes, return_counts=True)
+    assert list(candidates) == list(values[counts > 1])
+    arbiter = Arbiter(candidates, folder)
+    fates: list[int] = []
+    firsts: list[int] = []
+    for start in range(0, len(rows), step):
+        part = slice(start, start + step)
+        asked = among(hashes[part], candidates)
+        places = np.arange(len(ids), dtype=np.uint64)[part][asked]
+        found = arbiter.decide(hashes[part][asked], sixteen(ids[part])[asked], sixteen(contents[part])[asked], places)
+        decided = iter(found[0])
+        firsts.extend(found[1].tolist())
+        fates.extend(int(next(decided)) if each else Fate.FIRST for each in asked)
+    assert fates == expected(ids, contents)
+    repeated = [identity for identity, each in zip(ids, among(hashes, candidates), strict=True) if each]
+    assert firsts == [ids.index(identity) for identity in repeated]
+
+
+def test_many_candidates_live_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond its memory the arbiter keeps ids in mapped files, and answers the same."""
+    monkeypatch.setattr("backfill.repeats.MEMORY_HASHES", 64)
+    values = np.arange(1_000, dtype=np.uint64)
+    arbiter = Arbiter(values, tmp_path / "arbiter")
+    ids = sixteen(list(range(1_000)))
+    places = np.arange(5, 1_005, dtype=np.uint64)
+    for fate, asked in ((Fate.FIRST, places), (Fate.DUPLICATE, places * 2)):
+        fates, firsts = arbiter.decide(values, ids, ids, asked)
+        assert set(fates) == {fate}
+        assert firsts.tolist() == places.tolist()
+    assert (tmp_path / "arbiter" / "ids").stat().st_size == 16_000
+    assert (tmp_path / "arbiter" / "places").stat().st_size == 8_000
+
+
+def test_turns_pass_in_order() -> None:
+    """Threads that finish in any order pass their turn in the order of their numbers."""
+    turns, passed = Turns(), []
+
+    def work(number: int) -> None:
+        turns.wait(number)
+        passed.append(number)
+        turns.done(number)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in reversed(range(20))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert passed == list(range(20))
+
+
+def test_a_broken_line_wakes_all_who_wait() -> None:
+    """After break_off nobody waits for a turn that will never come."""
+    turns = Turns()
+    turns.break_off()
+    with pytest.raises(InterruptedError):
+        turns.wait(3)
+
+
+def test_hashes_beyond_memory_go_to_disk(tmp_path: Path) -> None:
+    """The candidates are those of all hashes, found again in the files they were put aside in, which are removed."""
+    hashes = np.random.default_rng(3).integers(0, 2**64, 20_000, np.uint64)
+    twice = np.sort(hashes[:70])
+    collector = Collector(tmp_path, memory_hashes=1_000)
+    for start in range(0, len(hashes), 300):
+        collector.add(hashes[start : start + 300])
+    assert len(list((tmp_path / "repeats").iterdir())) > 200
+    collector.add(twice)
+    assert np.array_equal(collector.candidates(), twice)
+    assert [path.name for path in tmp_path.iterdir()] == ["repeats.candidates"]
+
+
+def test_no_repeats_leave_no_candidates(tmp_path: Path) -> None:
+    """On disk and in memory alike."""
+    for most in (10, 10_000):
+        collector = Collector(tmp_path / str(most), memory_hashes=most)
+        collector.add(np.arange(100, dtype=np.uint64) << np.uint64(50))
+        assert len(collector.candidates()) == 0
+
+
+def test_room_on_disk_is_taken_before_it_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mapped file without it would end the process with SIGBUS on a disk that is full by then."""
+    monkeypatch.setattr("backfill.repeats.MEMORY_HASHES", 64)
+    Arbiter(np.arange(10_000, dtype=np.uint64), tmp_path)
+    for name in ("ids", "digests"):
+        assert (tmp_path / name).stat().st_blocks * 512 >= 160_000
+
+
+def test_a_disk_that_takes_no_more_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the system's own error, of which the command line knows what it means: hashes, candidates and ids."""
+    collector = Collector(tmp_path, memory_hashes=10_000)
+    same = np.full(5_000, 7, np.uint64)
+    collector.add(same)
+    with no_file_above(8_192), pytest.raises(StoppedError), out_of_space(tmp_path):
+        collector.add(same)
+    many = Collector(tmp_path / "many", memory_hashes=1_000)
+    for part in np.split(np.repeat(np.arange(20_000, dtype=np.uint64) << np.uint64(49), 2), 50):
+        many.add(part)
+    with no_file_above(8_192), pytest.raises(StoppedError), out_of_space(tmp_path):
+        many.candidates()
+    monkeypatch.setattr("backfill.repeats.MEMORY_HASHES", 64)
+    with no_file_above(8_192), pytest.raises(StoppedError), out_of_space(tmp_path):
+        Arbiter(np.arange(10_000, dtype=np.uint64), tmp_path)

@@ -1,0 +1,152 @@
+"""Every source keeps the contract of tests/support/contracts/sources.py."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import json
+import sqlite3
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, ClassVar
+
+import polars as pl
+import pytest
+import zstandard
+
+from backfill.job.models import Job
+from tests.support.contracts.sources import Row, SourceContract
+from tests.support.sourcing import job_over
+
+
+class Csv:
+    """CSV, as most tools write it."""
+
+    name, separator, line_end = "rows.csv", ",", "\n"
+    lines: ClassVar[dict[int, int]] = {1: 2, 3: 5, 4: 6}
+
+    def text(self, rows: Iterable[Row]) -> str:
+        """The file's text."""
+        lines = ["id,text".replace(",", self.separator)]
+        for key, value in rows:
+            shown = "" if value is None else '"' + value.replace('"', '""') + '"'
+            lines.append(f"{key}{self.separator}{shown}")
+        return self.line_end.join([*lines, ""])
+
+    def write(self, folder: Path, rows: Iterable[Row]) -> None:
+        """Write the rows."""
+        (folder / self.name).write_bytes(self.packed(self.text(rows)))
+
+    def packed(self, text: str) -> bytes:
+        """The file's bytes."""
+        return text.encode()
+
+    def job(self, folder: Path, **options: Any) -> Job:
+        """A job over the file."""
+        return job_over(folder / self.name, **options)
+
+
+class CrLf(Csv):
+    """CSV with Windows' line ends and a byte order mark."""
+
+    line_end = "\r\n"
+
+    def packed(self, text: str) -> bytes:
+        """With a mark."""
+        return codecs.BOM_UTF8 + text.encode()
+
+
+class CrOnly(Csv):
+    """CSV with the line ends of the old Macintosh."""
+
+    line_end = "\r"
+
+
+class Utf16(Csv):
+    """CSV as spreadsheets save "Unicode text", the high byte first."""
+
+    def packed(self, text: str) -> bytes:
+        """With its mark."""
+        return codecs.BOM_UTF16_BE + text.encode("utf-16-be")
+
+    def job(self, folder: Path, **options: Any) -> Job:
+        """The job says the encoding."""
+        return job_over(folder / self.name, csv={"encoding": "utf-16"}, **options)
+
+
+class Tsv(Csv):
+    """Tab-separated, gzip in two members."""
+
+    name, separator = "rows.tsv.gz", "\t"
+
+    def packed(self, text: str) -> bytes:
+        """In two members."""
+        data = text.encode()
+        return gzip.compress(data[: len(data) // 2], 1) + gzip.compress(data[len(data) // 2 :], 1)
+
+
+class Ndjson:
+    """NDJSON, zstd."""
+
+    name = "rows.ndjson.zst"
+    lines: ClassVar[dict[int, int]] = {1: 1, 3: 3, 4: 4}
+
+    def write(self, folder: Path, rows: Iterable[Row]) -> None:
+        """Write the rows."""
+        text = "".join(json.dumps({"id": key, "text": value}, ensure_ascii=False) + "\n" for key, value in rows)
+        (folder / self.name).write_bytes(zstandard.compress(text.encode(), 1))
+
+    def job(self, folder: Path, **options: Any) -> Job:
+        """A job over the file."""
+        return job_over(folder / self.name, **options)
+
+
+class Parquet:
+    """Parquet."""
+
+    name = "rows.parquet"
+    lines: ClassVar[dict[int, int]] = {}
+
+    def write(self, folder: Path, rows: Iterable[Row]) -> None:
+        """Write the rows."""
+        frame = pl.DataFrame(list(rows), schema={"id": pl.String, "text": pl.String}, orient="row")
+        frame.write_parquet(folder / self.name, row_group_size=10_000)
+
+    def job(self, folder: Path, **options: Any) -> Job:
+        """A job over the file."""
+        return job_over(folder / self.name, **options)
+
+
+class Sqlite:
+    """A table of an SQLite file."""
+
+    name = "rows.db"
+    lines: ClassVar[dict[int, int]] = {}
+
+    def write(self, folder: Path, rows: Iterable[Row]) -> None:
+        """Write the rows."""
+        (folder / self.name).unlink(missing_ok=True)
+        connection = sqlite3.connect(folder / self.name)
+        connection.execute("CREATE TABLE rows (place INTEGER PRIMARY KEY, id TEXT, text TEXT)")
+        connection.executemany("INSERT INTO rows (id, text) VALUES (?, ?)", rows)
+        connection.commit()
+        connection.close()
+
+    def job(self, folder: Path, **options: Any) -> Job:
+        """A job over the table."""
+        database = f"sqlite:///{folder / self.name}"
+        return job_over(database=database, query="SELECT id, text FROM rows ORDER BY place", **options)
+
+
+@pytest.mark.parametrize("kind", [Csv, CrLf, CrOnly, Utf16, Tsv, Ndjson, Parquet, Sqlite], scope="class")
+class TestSource(SourceContract):
+    """The contract, of every source."""
+
+    @pytest.fixture(autouse=True)
+    def _kind(self, kind: type) -> None:
+        self.kind = kind
+
+    @property
+    def source(self) -> Any:
+        """The format at hand."""
+        return self.kind()

@@ -1,0 +1,269 @@
+"""NDJSON against the standard library's json: every line is read the same, or both say that it cannot be read."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa  # type: ignore[import-untyped]
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from backfill.errors import SourceError
+from backfill.sources import checksum, json_cells, json_records, ndjson, resolve
+from backfill.sources.checksum import unwatched
+from backfill.sources.engine import open_engine
+from backfill.sources.json_lines import Line, lines
+from backfill.sources.ndjson import NdjsonReader
+from backfill.sources.reader import Unreadable
+from tests.support import oracle_ndjson
+from tests.support.examples import examples
+from tests.support.oracle_ndjson import Number
+from tests.support.sourcing import job_over
+
+NUMBERS = [
+    "0",
+    "-0",
+    "-0.0",
+    "1.10",
+    "0.0000001",
+    "1e400",
+    "-1E+05",
+    "1e-400",
+    "9" * 41,
+    "9" * 400,
+    "123456789.987654321",
+    "4.9e-324",
+]
+NO_NUMBERS = ["01", "1.", ".5", "-", "+1", "NaN", "-Infinity", "1e", "0x1F", "1_0", "\u0661"]
+STRINGS = [
+    '""',
+    '"a"',
+    '"\u00e9 \u2028 \U0001f980"',
+    r'"\u0000"',
+    r'"\ud83e\udd80"',
+    r'"\\"',
+    r'"\\\""',
+    r'"\\\\"',
+    r'"a\/b\n\t"',
+    r'"\\ud800"',
+    '"{[,:]}"',
+    '" a  b\t"'.replace("\t", r"\t"),
+]
+NO_STRINGS = [
+    r'"\ud800"',
+    r'"\udc00\ud800"',
+    r'"\ud800\u0041"',
+    r'"\x"',
+    r'"\u00g0"',
+    '"\t"',
+    '"\x00"',
+    '"\x1f"',
+    "'a'",
+    '"',
+]
+WORDS = ["true", "false", "null"]
+NO_WORDS = ["tru", "True", "None", "", "{", "[", "[1,]", "{'a':1}", '{"a" 1}', '{"a":1,}', "[1 2]", "]", "}", "/**/1"]
+KEYS = ['"a"', '"b"', r'"\u0061"', '"c d"', r'"\u00e9"', '"\u00e9"', r'"q\"q"', '"x.y/~"', r'"\\"']
+BAD_KEYS = ['""', r'"\u0000"', '"__bf_x"', "a", "1"]
+
+blanks = st.sampled_from(["", "", "", " ", "\t", "  "])
+scalars = st.sampled_from([*NUMBERS, *STRINGS, *WORDS])
+
+
+def joined(opening: str, parts: st.SearchStrategy[list[str]], closing: str) -> st.SearchStrategy[str]:
+    """Parts between brackets, with blanks."""
+    return st.builds(
+        lambda inner, blank: opening + blank + f"{blank},{blank}".join(inner) + blank + closing, parts, blanks
+    )
+
+
+def members(keys: st.SearchStrategy[str], values: st.SearchStrategy[str], size: int) -> st.SearchStrategy[list[str]]:
+    """Members of an object, a key seldom twice."""
+    return st.lists(st.tuples(keys, blanks, values), max_size=size, unique_by=lambda member: member[0]).map(
+        lambda some: [f"{key}{blank}:{blank}{value}" for key, blank, value in some]
+    )
+
+
+values = st.recursive(
+    scalars,
+    lambda inner: (
+        joined("[", st.lists(inner, max_size=3), "]")
+        | joined("{", members(st.sampled_from([*KEYS, '""']), inner, 3), "}")
+    ),
+    max_leaves=8,
+)
+good_objects = joined("{", members(st.sampled_from(KEYS), values, 5), "}")
+odd_objects = joined(
+    "{",
+    members(st.sampled_from([*KEYS, *BAD_KEYS]), values | st.sampled_from([*NO_NUMBERS, *NO_STRINGS, *NO_WORDS]), 3),
+    "}",
+)
+around = st.builds(
+    lambda before, text, behind: before + text + behind, blanks, good_objects | odd_objects | values, blanks
+)
+junk = st.sampled_from(["", " ", "\t ", "\x0c", "\u00a0", "{}", "{} {}", "[]", "\ufeff", "\x00"]) | st.text(max_size=6)
+texts = st.one_of(around, around, around, good_objects, junk).map(str.encode)
+broken = st.sampled_from([b'{"a":"\xff"}', b"\xff\xfe", b'{"a":"\xed\xa0\x80"}', b'{"a":"\xc3', b'{"a":\x00}'])
+ends = st.sampled_from([b"\n", b"\n", b"\n", b"\r\n", b"\r", b"\n\n", b"\r\r\n", b"\n\r"])
+files = st.builds(
+    lambda mark, parts, last: mark + b"".join(text + end for text, end in parts) + last,
+    st.sampled_from([b"", b"", b"\xef\xbb\xbf", b"\xef\xbb"]),
+    st.lists(st.tuples(texts | broken, ends), max_size=8),
+    texts,
+)
+
+
+@contextmanager
+def sizes(size: int, cells: int) -> Iterator[None]:
+    """Files read, and objects taken apart, so many bytes at a time, and batches of so many cells."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checksum, "PIECE", size)
+        patch.setattr(json_cells, "BLOCK_BYTES", size)
+        patch.setattr(json_records, "CHUNK_BYTES", size * 4)
+        patch.setattr(ndjson, "BATCH_CELLS", cells)
+        yield
+
+
+class Kept(list[Unreadable]):
+    """Unreadable records."""
+
+    def add(self, record: Unreadable) -> None:
+        """Keep it."""
+        self.append(record)
+
+
+def read(path: Path) -> tuple[pa.Table, Kept, dict[str, str]]:
+    """A file's rows, its unreadable records, and the types of its columns."""
+    job, kept = job_over(path), Kept()
+    with open_engine(None) as engine:
+        reader = NdjsonReader(engine, job, resolve(job), unwatched)
+        table = pa.Table.from_batches(reader.batches(kept))
+        return table, kept, {column.name: str(column.type) for column in reader.columns}
+
+
+@settings(max_examples=examples(200))
+@given(data=files, size=st.integers(1, 40), cells=st.integers(1, 60))
+def test_lines_are_what_json_says(tmp_path_factory: pytest.TempPathFactory, data: bytes, size: int, cells: int) -> None:
+    """Whatever bytes, cut anywhere: the same records, values, types and problems as by the standard library."""
+    path = tmp_path_factory.mktemp("lines") / "rows.ndjson"
+    path.write_bytes(data or b"\n")
+    expected = oracle_ndjson.records(data)
+    names = {name for record in expected if record.members for name in record.members}
+    with sizes(size, cells):
+        if not any(record.members is not None for record in expected):
+            with pytest.raises(SourceError, match=r"no record|empty"):
+                read(path)
+            return
+        table, kept, types = read(path)
+    assert [(one.record, one.line, one.code) for one in kept] == [
+        (one.number, one.line, one.code) for one in expected if one.code
+    ]
+    assert table["__bf_record"].to_pylist() == [one.number for one in expected if not one.code]
+    assert set(types) == names
+    for name in names:
+        kind, wanted = oracle_ndjson.column(expected, name)
+        found = table[name].to_pylist()
+        assert types[name] == kind
+        assert [back(value) for value in found] == wanted if kind == "JSON" else found == wanted
+
+
+def back(text: str | None) -> Any:
+    """The value of a JSON text, which has no blanks outside strings."""
+    if text is None:
+        return None
+    assert not re.search(r"\s", re.sub(r'"(?:[^"\\]|\\.)*"', "", text))
+    return oracle_ndjson.parsed(text)
+
+
+@settings(max_examples=examples(200))
+@given(
+    parts=st.lists(st.sampled_from([b"\n", b"\r", b" ", b"\t", b"x", b"yy", b"\xef", b"\xbb", b"\xbf"]), max_size=60),
+    cuts=st.lists(st.integers(1, 6), max_size=30),
+    limit=st.integers(1, 8),
+)
+def test_lines_wherever_they_are_cut(parts: list[bytes], cuts: list[int], limit: int) -> None:
+    """Lines, their numbers and which are too long do not depend on where the pieces end."""
+    data = b"".join(parts)
+    expected = [
+        (number, text if len(text) <= limit else None)
+        for number, text in enumerate(re.split(rb"\r\n|\r|\n", data.removeprefix(b"\xef\xbb\xbf")), 1)
+        if text.strip(b" \t")
+    ]
+    pieces, rest = [], data
+    for cut in cuts:
+        pieces.append(rest[:cut])
+        rest = rest[cut:]
+    found = list(lines([*pieces, rest], limit))
+    assert [(line.number, line.text if line.whole else None) for line in found] == expected
+
+
+def test_a_line_over_the_maximum_is_told(tmp_path: Path) -> None:
+    """It is unreadable, whatever stands in it, and what is behind it is read."""
+    path = tmp_path / "rows.ndjson"
+    long = b'{"a":"' + b"x" * (16 * 2**20) + b'"}'
+    path.write_bytes(b'{"a":"1"}\n' + long + b'\n{"a":"2"}\n' + long)
+    table, kept, _ = read(path)
+    assert table["a"].to_pylist() == ["1", "2"]
+    assert table["__bf_record"].to_pylist() == [1, 3]
+    assert [(one.record, one.line, one.code) for one in kept] == [(2, 2, "BF006"), (4, 4, "BF006")]
+    assert all(one.original.startswith('{"a":"xxx') for one in kept)
+
+
+def test_a_long_line_of_blanks_is_no_record() -> None:
+    """However long."""
+    assert list(lines([b" " * 7, b" " * 7, b"\n", b"x"], 5)) == [Line(2, b"x")]
+
+
+WORDS_OF_FAULTS = [
+    ('{"a":NaN}', "NaN"),
+    ('{"a":[-Infinity]}', "NaN or Infinity"),
+    (r'{"a":"\ud800"}', "half of a surrogate pair"),
+    (r'{"a":["\\\udfff"]}', "half of a surrogate pair"),
+    ('{"a":1} {"a":2}', "more than one"),
+    ("[1]", "no JSON object"),
+    ('{"a":1,"\\u0061":2}', "twice"),
+    ('{"":1}', "without a name"),
+    (r'{"\u0000":1}', "U+0000"),
+    ('{"__bf_file":1}', "__bf_"),
+    ('{"a":' + "[" * 1000 + "]" * 1000 + "}", "deep"),
+    ('{"a":' + "[" * 100_000, "not valid JSON"),
+    ('{"a":' + "[" * 100_000 + "]" * 100_000 + "}", "deep"),
+]
+
+
+@pytest.mark.parametrize(("line", "words"), WORDS_OF_FAULTS)
+def test_what_is_wrong_is_said(tmp_path: Path, line: str, words: str) -> None:
+    """A record that cannot be read says why, and those around it are read."""
+    path = tmp_path / "rows.ndjson"
+    path.write_text('{"a":"1"}\n' + line + '\n{"a":"2"}\n')
+    table, kept, _ = read(path)
+    assert table["a"].to_pylist() == ["1", "2"]
+    assert [one.record for one in kept] == [2]
+    assert words in kept[0].message
+
+
+def test_nothing_but_bad_lines(tmp_path: Path) -> None:
+    """The error is the first one's, with its place."""
+    path = tmp_path / "rows.ndjson"
+    path.write_text("\n{'a':1}\n{'a':2}\n")
+    with pytest.raises(SourceError, match=r"line 2 of .*rows.ndjson: not valid JSON"):
+        read(path)
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_numbers_as_they_stand(tmp_path: Path, number: str) -> None:
+    """Alone, in lists and in objects."""
+    path = tmp_path / "rows.ndjson"
+    path.write_text(f'{{"n":{number},"l":[ {number} ,{number}],"o":{{"x":{number}}}}}\n')
+    table, kept, _ = read(path)
+    assert not kept
+    assert table.select(["n", "l", "o"]).to_pylist() == [
+        {"n": number, "l": f"[{number},{number}]", "o": f'{{"x":{number}}}'}
+    ]
+    assert json.loads(f"[{number}]", parse_int=Number, parse_float=Number) == [number]
