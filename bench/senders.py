@@ -40,7 +40,8 @@ class Figures:
 def deliver_once(folder: Path, url: str, senders: str, *, gzip: bool) -> Figures:
     """Deliver the run in that folder, in this process."""
     from backfill.deliver import DeliveryOptions, TargetAccess, climb, deliver  # noqa: PLC0415 (the child alone)
-    from backfill.ledger import Ledger, RunState  # noqa: PLC0415
+    from backfill.ledger import Ledger  # noqa: PLC0415
+    from backfill.records import RunState  # noqa: PLC0415
     from backfill.spool import Spool  # noqa: PLC0415
 
     options = DeliveryOptions(first_alone=False)

@@ -19,10 +19,9 @@ from backfill.cli.session import Session
 from backfill.cli.showing import show_end
 from backfill.errors import BackfillError, ExitCode, InterruptedRunError, worst
 from backfill.job.models import Job
-from backfill.ledger import Counts, RunRecord
 from backfill.pipeline import Confirmation, Gate, Options, RunEnd, Surroundings, Work
 from backfill.pipeline.checking import refuse_unfit
-from backfill.records import Decision
+from backfill.records import Counts, Decision, RunRecord
 from backfill.report import Subject, failure_json, total_text
 from backfill.state import RunFolder, StateFolder
 from backfill.targets import Target, parse_rate

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from backfill.cli.here import near
 from backfill.cli.session import Session
 from backfill.cli.settings import TargetOptions, chosen_target, state_folder
-from backfill.ledger import LedgerReader, RunRecord
+from backfill.ledger import LedgerReader
 from backfill.pipeline.finding import is_dry, is_job_file, named_run, refuse_lost, runs_in, runs_of_job, worked_on
+from backfill.records import RunRecord
 from backfill.state import RunFolder, StateFolder
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ from backfill.cli.runs import places_of
 from backfill.cli.session import Session
 from backfill.disk import PRIVATE_FILE
 from backfill.errors import ExitCode, InterruptedRunError, counted
-from backfill.ledger import Counts, LedgerReader, RunRecord
+from backfill.ledger import LedgerReader
 from backfill.pipeline import RunEnd, refused_batches
+from backfill.records import Counts, RunRecord
 from backfill.report import (
     Summary,
     by_code,

@@ -2,41 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Self
 
 from backfill.ledger.reader import LedgerReader
+from backfill.records import Attempt, Calls
 
 _SETTLED = "b.state IN ('delivered', 'left')"
 _LEAVES = (
     f"SELECT b.id, b.shard, b.first_call, b.calls, v.standing, {_SETTLED} FROM batches b"  # noqa: S608 - a constant
     " JOIN v_batches v ON v.id = b.id WHERE b.state <> 'split'"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Calls:
-    """Some calls of a shard, one after the other in its calls file, that a leaf of the tree of batches stands for."""
-
-    batch: int
-    shard: int
-    first_call: int
-    calls: int
-    standing: str  # pending, in_doubt, delivered, rejected
-    settled: bool  # delivered, or left in doubt for good
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One request that held a call."""
-
-    batch: int  # that left: the one the call stands in, or one it was a part of before that was split
-    number: int
-    sent_at: float  # POSIX seconds
-    ended_at: float | None
-    outcome: str | None  # accepted, refused, unknown; None: no answer is recorded
-    status: int | None
-    detail: str
 
 
 class CallReader(LedgerReader):

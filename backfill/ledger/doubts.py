@@ -4,44 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from backfill.errors import counted
 from backfill.ledger.statements import note
-from backfill.records import AGE_UNKNOWN, Batch, ClockMark, Decision
+from backfill.records import AGE_UNKNOWN, Batch, ClockMark, Decision, Doubt
 
 _WORDS = {
     Decision.RESEND: "to be sent again, though calls may arrive twice, as --in-doubt resend asks",
     Decision.SKIP: "left so for good, as --in-doubt skip asks",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Doubt:
-    """A batch that may or may not have arrived."""
-
-    batch: int
-    shard: int
-    first_call: int
-    calls: int
-    attempts: int
-    since: float | None  # POSIX seconds of the first attempt of unknown outcome; None where its age is not known
-    left: bool  # for good, as somebody decided
-    status: int | None  # of the last attempt; None where no answer came
-    detail: str  # how the last attempt ended; empty where it has not
-
-
-@dataclass(frozen=True, slots=True)
-class DoubtSpan:
-    """The doubts of a run summed up: first those still to be sent, then those left for good."""
-
-    batches: int = 0
-    calls: int = 0
-    first: float | None = None  # the earliest and the latest `since`
-    last: float | None = None
-    ageless: int = 0  # batches whose age is not known
-    left_batches: int = 0
-    left_calls: int = 0
 
 
 #: Of a batch b in doubt: its first unknown attempt, what is in flight included.

@@ -7,7 +7,7 @@ from itertools import accumulate
 from backfill.errors import LedgerError
 from backfill.ledger.database import DAMAGED
 from backfill.ledger.reader import LedgerReader
-from backfill.ledger.run import plan_digest
+from backfill.records import plan_digest
 
 
 def check_plan(reader: LedgerReader) -> None:

@@ -13,9 +13,24 @@ from typing import Any
 
 from backfill.errors import LedgerError
 from backfill.ledger.database import DAMAGED, connect_to_read, told
-from backfill.ledger.doubts import DOUBTS, SPAN, Doubt, DoubtSpan, doubt_of
-from backfill.ledger.run import Counts, RefusedBatch, RunRecord, RunState, RunStatus, SnapshotRecord
-from backfill.records import Batch, ClockMark, PlannedBatch, Problem, Severity, ShardPlan, SourceFile
+from backfill.ledger.doubts import DOUBTS, SPAN, doubt_of
+from backfill.records import (
+    Batch,
+    ClockMark,
+    Counts,
+    Doubt,
+    DoubtSpan,
+    PlannedBatch,
+    Problem,
+    RefusedBatch,
+    RunRecord,
+    RunState,
+    RunStatus,
+    Severity,
+    ShardPlan,
+    SnapshotRecord,
+    SourceFile,
+)
 
 SAMPLES_PER_CODE = 5
 _SHARD = (

@@ -12,9 +12,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, astuple
 
 from backfill.errors import LedgerError
-from backfill.ledger.run import TRANSITIONS, Counts, RunRecord, RunState
 from backfill.ledger.schema import STAGING
-from backfill.records import Answer, BatchState, Outcome, PlannedBatch, Problem, ShardPlan, Snapshot
+from backfill.records import (
+    TRANSITIONS,
+    Answer,
+    BatchState,
+    Counts,
+    Outcome,
+    PlannedBatch,
+    Problem,
+    RunRecord,
+    RunState,
+    ShardPlan,
+    Snapshot,
+)
 
 _FAULT = "this is a fault of backfill: please report it"
 

@@ -18,7 +18,6 @@ from backfill.ledger.database import connect_to_write, create_database
 from backfill.ledger.parts import check_end, check_parts, retry_rejected, split_batch
 from backfill.ledger.plan import check_plan
 from backfill.ledger.reader import LedgerReader
-from backfill.ledger.run import RunRecord, RunState, plan_digest
 from backfill.records import (
     Answer,
     Batch,
@@ -26,8 +25,11 @@ from backfill.records import (
     ClockMark,
     Decision,
     Problem,
+    RunRecord,
+    RunState,
     ShardPlan,
     Snapshot,
+    plan_digest,
 )
 
 

@@ -18,8 +18,8 @@ import numpy as np
 from backfill.archive import Archive, ArchivedRun, ArchiveReader, Piece
 from backfill.archive.columns import piece_of
 from backfill.errors import LedgerError
-from backfill.ledger import CallReader, Calls, RunRecord
-from backfill.records import CALL_RECORD
+from backfill.ledger import CallReader
+from backfill.records import CALL_RECORD, Calls, RunRecord
 from backfill.spool import Spool
 from backfill.state import RunFolder, StateFolder
 

@@ -8,11 +8,11 @@ import time
 from backfill import __version__
 from backfill.archive import ArchiveReader
 from backfill.job.models import Job
-from backfill.ledger import RunRecord
 from backfill.pipeline.archiving import brought_up
 from backfill.pipeline.earlier import content_warning
 from backfill.pipeline.fingerprint import Fingerprint
 from backfill.pipeline.work import Surroundings
+from backfill.records import RunRecord
 from backfill.state import RunFolder, StateFolder
 
 #: Beside the job's own fields in a run's `job_data`: the target's envelope at that time. No job has such a field.

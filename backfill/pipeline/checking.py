@@ -9,11 +9,11 @@ from pathlib import Path
 from backfill.errors import Fault, JobError, SourceError, counted, joined
 from backfill.job import check_columns, fault_at, fingerprint, notices, positions
 from backfill.job.models import Job
-from backfill.ledger import Counts, LedgerReader
+from backfill.ledger import LedgerReader
 from backfill.pipeline.fingerprint import Fingerprint
 from backfill.pipeline.rehearsal import Rehearsal, weighed
 from backfill.pipeline.sampling import needs_all, sample, sample_folder
-from backfill.records import Problem, Snapshot, SourceFile
+from backfill.records import Counts, Problem, Snapshot, SourceFile
 from backfill.sources import AbsentColumns, Schema, inspect
 from backfill.sources.intake import STANDARD_INPUT
 from backfill.state import RunFolder

@@ -21,7 +21,7 @@ from backfill.errors import (
     TargetRefusedError,
     counted,
 )
-from backfill.ledger import Counts, Ledger, LedgerReader, RunState
+from backfill.ledger import Ledger, LedgerReader
 from backfill.limits import CANARY_CALLS
 from backfill.pipeline.beginning import prepared_envelope
 from backfill.pipeline.drift import intake_of
@@ -29,7 +29,7 @@ from backfill.pipeline.earlier import content_warning, delivered_elsewhere
 from backfill.pipeline.reaching import access, rate_of, source_in_words
 from backfill.pipeline.refused import forget_retried, list_refused, retried_left, retry_refused
 from backfill.pipeline.work import Confirmation, Options, Surroundings
-from backfill.records import Batch, Decision, DeliveryTotals
+from backfill.records import Batch, Counts, Decision, DeliveryTotals, RunState
 from backfill.spool import Spool
 from backfill.state import RunFolder, StateFolder
 from backfill.targets import Target

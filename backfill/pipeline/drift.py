@@ -12,12 +12,12 @@ from pathlib import Path
 from backfill.errors import RefusedError
 from backfill.job import fingerprint
 from backfill.job.models import Job
-from backfill.ledger import Ledger, RunState, RunStatus, SnapshotRecord
+from backfill.ledger import Ledger
 from backfill.pipeline.beginning import ENVELOPE_FIELD, prepared_envelope
 from backfill.pipeline.earlier import delivered_elsewhere, forget_rehearsal, refuse_other_scope, scope_ways, supersede
 from backfill.pipeline.fingerprint import Fingerprint, named
 from backfill.pipeline.work import Progress, Surroundings, Work
-from backfill.records import SourceFile
+from backfill.records import RunState, RunStatus, SnapshotRecord, SourceFile
 from backfill.sources import resolve
 from backfill.state import RunFolder, StateFolder
 

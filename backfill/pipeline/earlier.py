@@ -9,11 +9,11 @@ import time
 from contextlib import suppress
 
 from backfill.errors import BackfillError, LedgerError, RefusedError, counted
-from backfill.ledger import CallReader, Ledger, LedgerReader, RunRecord, RunState, RunStatus
+from backfill.ledger import CallReader, Ledger, LedgerReader
 from backfill.pipeline.archiving import archive_all, archive_of, related
 from backfill.pipeline.refused import list_refused
 from backfill.pipeline.work import Work
-from backfill.records import Decision
+from backfill.records import Decision, RunRecord, RunState, RunStatus
 from backfill.spool import Spool
 from backfill.state import RunFolder, StateFolder
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from backfill.errors import LedgerError, UsageError, counted
-from backfill.ledger import LedgerReader, RunState, RunStatus
+from backfill.ledger import LedgerReader
+from backfill.records import RunState, RunStatus
 from backfill.state import DRY_RUNS_FOLDER, RunFolder, StateFolder, holds_state
 
 #: So many runs are named where one of them has to be chosen.

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from backfill.errors import GateError, UsageError
-from backfill.ledger import Counts
+from backfill.records import Counts
 
 _FORM = re.compile(r"(\d+(?:\.\d+)?)(%?)")
 PERCENT = 100

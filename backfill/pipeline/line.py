@@ -13,7 +13,7 @@ from dataclasses import replace
 from backfill.disk import out_of_space
 from backfill.errors import BackfillError, ExitCode, InterruptedRunError, RefusedError, UsageError
 from backfill.job.models import Job
-from backfill.ledger import Ledger, RunRecord, RunState, RunStatus
+from backfill.ledger import Ledger
 from backfill.pipeline.archiving import was_archived
 from backfill.pipeline.beginning import delivered_before, new_record
 from backfill.pipeline.delivering import (
@@ -32,6 +32,7 @@ from backfill.pipeline.reaching import duplicates_held, reachable
 from backfill.pipeline.refused import NOTHING_REFUSED
 from backfill.pipeline.rehearsal import borrow_snapshot, forget_snapshot
 from backfill.pipeline.work import Options, RunEnd, Surroundings, Work
+from backfill.records import RunRecord, RunState, RunStatus
 from backfill.spool import Spool
 from backfill.state import RunFolder, StateFolder
 from backfill.targets import Target

@@ -16,7 +16,7 @@ import polars as pl
 from backfill.disk import fill_durably, fill_in_place, make_folder, sync_folder
 from backfill.errors import InterruptedRunError, LedgerError
 from backfill.job.models import Job
-from backfill.ledger import Ledger, RunState
+from backfill.ledger import Ledger
 from backfill.limits import Limits
 from backfill.pipeline.space import forecast, spool_bytes, written_below
 from backfill.pipeline.work import Surroundings
@@ -25,6 +25,7 @@ from backfill.records import (
     FILE_COLUMN,
     RECORD_COLUMN,
     Problem,
+    RunState,
     Severity,
     ShardPlan,
     ShardSink,

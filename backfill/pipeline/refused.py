@@ -15,11 +15,11 @@ import polars as pl
 
 from backfill.disk import fill_durably, sync_folder
 from backfill.errors import LedgerError, counted
-from backfill.ledger import Ledger, LedgerReader, RefusedBatch
+from backfill.ledger import Ledger, LedgerReader
 from backfill.limits import ENVELOPE_HEAD
 from backfill.prepare.frames import Frames
 from backfill.prepare.rejects import originals
-from backfill.records import REJECT_COLUMNS, Severity, Snapshot
+from backfill.records import REJECT_COLUMNS, RefusedBatch, Severity, Snapshot
 from backfill.sources import load_snapshot, unchanged
 from backfill.spool import Spool
 from backfill.state import RunFolder

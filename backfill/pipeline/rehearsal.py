@@ -22,7 +22,7 @@ from backfill.disk import PRIVATE_FOLDER, fill_in_place, make_folder, sync_folde
 from backfill.errors import ExitCode, LedgerError, LockedError
 from backfill.identity import SANDBOX_SCOPE
 from backfill.job.models import Job
-from backfill.ledger import Counts, Ledger, RunRecord
+from backfill.ledger import Ledger
 from backfill.limits import SEGMENT, Limits
 from backfill.pipeline.beginning import delivered_before, new_record
 from backfill.pipeline.drift import fingerprint_now, fingerprint_then, intake_of
@@ -30,7 +30,7 @@ from backfill.pipeline.fingerprint import Fingerprint
 from backfill.pipeline.gate import Gate
 from backfill.pipeline.preparing import prepared, staged
 from backfill.pipeline.work import RunEnd, Surroundings
-from backfill.records import PlannedBatch, ShardWriter
+from backfill.records import Counts, PlannedBatch, RunRecord, ShardWriter
 from backfill.sources import load_snapshot
 from backfill.spool import Scales, Spool
 from backfill.state import RunFolder, StateFolder

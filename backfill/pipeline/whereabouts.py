@@ -13,8 +13,8 @@ from typing import Any
 from backfill.archive import DELIVERED_FOLDER, ArchivedRun, ArchiveReader
 from backfill.errors import LedgerError, UsageError, counted
 from backfill.identity import message_id, namespace
-from backfill.ledger import Attempt, CallReader, Calls, RunRecord, RunState, RunStatus
-from backfill.records import CALL_RECORD
+from backfill.ledger import CallReader
+from backfill.records import CALL_RECORD, Attempt, Calls, RunRecord, RunState, RunStatus
 from backfill.spool import CALL_RECORD_BYTES, Spool
 from backfill.state import RunFolder, StateFolder
 

@@ -11,9 +11,8 @@ from typing import Protocol
 from backfill.deliver import Clock
 from backfill.errors import BackfillError, ExitCode
 from backfill.job.models import Job
-from backfill.ledger import RunRecord
 from backfill.pipeline.gate import Gate
-from backfill.records import Decision, DeliveryTotals
+from backfill.records import Decision, DeliveryTotals, RunRecord
 from backfill.state import RunFolder
 from backfill.targets import Target
 

@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from backfill.errors import counted
-from backfill.ledger import Doubt, DoubtSpan, LedgerReader
+from backfill.ledger import LedgerReader
 from backfill.limits import DEDUP_WINDOW_SECONDS
+from backfill.records import Doubt, DoubtSpan
 from backfill.report.summary import moment
 
 #: So many batches in doubt are listed as text, and as JSON; `v_in_doubt` has them all.

@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 from backfill.errors import JobError
 from backfill.job import fingerprint, load_job
 from backfill.job.models import Job
-from backfill.ledger import RunRecord
-from backfill.records import Problem, SourceFile
+from backfill.records import Problem, RunRecord, SourceFile
 from backfill.report.samples import QUERY
 
 if TYPE_CHECKING:

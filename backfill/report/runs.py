@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from backfill.ledger import Counts, LedgerReader, RunState, RunStatus
-from backfill.records import DeliveryTotals
+from backfill.ledger import LedgerReader
+from backfill.records import Counts, DeliveryTotals, RunState, RunStatus
 from backfill.report.doubts import Doubts, doubt_json, doubt_lines, read_doubts
 from backfill.report.summary import CALLS, ROWS, Summary, by_code, counts_text, moment, summary_text
 

@@ -8,8 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from backfill.errors import BackfillError, InterruptedRunError, counted
-from backfill.ledger import Counts, RunState, RunStatus
-from backfill.records import DeliveryTotals
+from backfill.records import Counts, DeliveryTotals, RunState, RunStatus
 
 SCHEMA_VERSION = 1
 KILOBYTE = 1_000

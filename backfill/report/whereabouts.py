@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from backfill.errors import counted
-from backfill.ledger import Attempt, Calls, RunRecord
+from backfill.records import Attempt, Calls, RunRecord
 from backfill.report.summary import moment
 
 _WORDS = {

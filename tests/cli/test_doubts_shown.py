@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from backfill.ledger import Doubt, DoubtSpan
+from backfill.records import Doubt, DoubtSpan
 from backfill.report import doubts_kept_back
 from backfill.report.doubts import SHOWN_AS_JSON
 

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from backfill.escape import ESCAPING, escaped
-from backfill.ledger import LedgerReader, RunState
+from backfill.ledger import LedgerReader
+from backfill.records import RunState
 from backfill.state import StateFolder
 from tests.support.projects import Project
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from backfill.ledger import Counts, Ledger, LedgerReader
+from backfill.ledger import Ledger, LedgerReader
+from backfill.records import Counts
 from backfill.sandbox import FaultScript, Sandbox
 from backfill.state import RunFolder, StateFolder
 from tests.support.projects import KEY, Project, Result, backfill

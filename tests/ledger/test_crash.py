@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from backfill.ledger import Ledger, LedgerReader, RunState
+from backfill.ledger import Ledger, LedgerReader
+from backfill.records import RunState
 from tests.support.ledgers import delivering, shard_plan
 
 # Eight senders, as in deliver; each line is printed only after the ledger has acknowledged what it says.

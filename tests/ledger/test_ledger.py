@@ -11,8 +11,19 @@ from pathlib import Path
 import pytest
 
 from backfill.errors import ExitCode, LedgerError, StoppedError
-from backfill.ledger import Counts, Ledger, LedgerReader, RunState, plan_digest
-from backfill.records import Answer, Batch, BatchState, Decision, Problem, Severity, ShardPlan
+from backfill.ledger import Ledger, LedgerReader
+from backfill.records import (
+    Answer,
+    Batch,
+    BatchState,
+    Counts,
+    Decision,
+    Problem,
+    RunState,
+    Severity,
+    ShardPlan,
+    plan_digest,
+)
 from tests.support.ledgers import (
     ACCEPTED,
     FILE,

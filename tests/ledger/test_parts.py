@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from backfill.errors import LedgerError
-from backfill.ledger import Ledger, RunState
-from backfill.records import Answer, BatchState, Outcome
+from backfill.ledger import Ledger
+from backfill.records import Answer, BatchState, Outcome, RunState
 from tests.support.ledgers import ACCEPTED, REFUSED, REJECTED, SPLIT, UNKNOWN, answer, delivering, parts_of, shard_plan
 
 PLANNED, DELIVERED = BatchState.PLANNED, BatchState.DELIVERED

@@ -11,14 +11,16 @@ from pathlib import Path
 import pytest
 
 from backfill.errors import LedgerError
-from backfill.ledger import Ledger, LedgerReader, RefusedBatch, RunState
+from backfill.ledger import Ledger, LedgerReader
+from backfill.records import RefusedBatch, RunState
 from tests.support.ledgers import ACCEPTED, RECORD, REFUSED, REJECTED, delivering, shard_plan
 
 # A run from its first moment to its last, closed and opened again every few batches: a kill may strike anywhere.
 RUN = """
 import os, sys
 from pathlib import Path
-from backfill.ledger import Ledger, RunState
+from backfill.ledger import Ledger
+from backfill.records import RunState
 from tests.support.ledgers import ACCEPTED, RECORD, REJECTED, shard_plan, snapshot_of
 
 path = Path(sys.argv[1])

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from backfill.errors import LedgerError
-from backfill.ledger import TRANSITIONS, Ledger, RunState
-from backfill.records import Batch, BatchState, Decision, Outcome
+from backfill.ledger import Ledger
+from backfill.records import TRANSITIONS, Batch, BatchState, Decision, Outcome, RunState
 from tests.support.ledgers import (
     ACCEPTED,
     RECORD,

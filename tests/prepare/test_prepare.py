@@ -17,7 +17,6 @@ import pytest
 
 from backfill.encode import kind_of
 from backfill.job.models import Call, ColumnValue, ConstantValue, Job, ObjectSpec, Source, TimestampSpec
-from backfill.ledger import plan_digest
 from backfill.limits import CANARY_CALLS, ENVELOPE_BYTES, SEGMENT, Limits
 from backfill.prepare import prepare
 from backfill.prepare.frames import FRAME_BYTES, SHARD_ROWS, Frames
@@ -32,6 +31,7 @@ from backfill.records import (
     Snapshot,
     SnapshotPart,
     SourceFile,
+    plan_digest,
 )
 from backfill.spool import Scales, Spool
 from tests.support.plans import Plan, summed

@@ -16,7 +16,8 @@ import pytest
 
 from backfill import identity
 from backfill.errors import LedgerError
-from backfill.ledger import LedgerReader, RunState
+from backfill.ledger import LedgerReader
+from backfill.records import RunState
 from backfill.state import RunFolder, StateFolder
 from tests.support.projects import KEY, Project
 from tests.support.wiretap import Fingerprint, Heard, Wiretap

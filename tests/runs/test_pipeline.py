@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 
 from backfill.errors import ExitCode, GateError, InterruptedRunError, SourceError, StoppedError, UsageError
 from backfill.job import load_job
-from backfill.ledger import Counts, LedgerReader, RunState
+from backfill.ledger import LedgerReader
 from backfill.pipeline import Confirmation, Gate, Options, Rehearsal, RunEnd, Surroundings, Work, dry_run, run_job
 from backfill.pipeline.fingerprint import Fingerprint, field_differences, named
 from backfill.pipeline.space import RESERVE_BYTES, Forecast, forecast, spool_bytes
-from backfill.records import SourceFile
+from backfill.records import Counts, RunState, SourceFile
 from backfill.sandbox import FaultScript, Sandbox
 from backfill.targets import Target, load_target
 from tests.support.projects import Project, backfill

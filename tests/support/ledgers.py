@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from backfill.ledger import Ledger, RunRecord, RunState
+from backfill.ledger import Ledger
 from backfill.limits import ENVELOPE_HEAD
 from backfill.records import (
     Answer,
@@ -12,6 +12,8 @@ from backfill.records import (
     BatchState,
     Outcome,
     PlannedBatch,
+    RunRecord,
+    RunState,
     ShardPlan,
     Snapshot,
     SnapshotPart,

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from backfill.deliver import Clock, DeliveryEnd, DeliveryOptions, TargetAccess, deliver
-from backfill.ledger import Ledger, RunState
-from backfill.records import Decision, PlannedBatch
+from backfill.ledger import Ledger
+from backfill.records import Decision, PlannedBatch, RunState
 from backfill.verdict import Patience, StopReason
 from tests.support.delivery_fakes import KEY, Endpoint, Seen, Shelf, Step
 from tests.support.ledgers import RECORD, shard_plan, snapshot_of

@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
-from backfill.records import Batch, ShardPlan, SourceFile
+from backfill.records.plan import ShardPlan
+from backfill.records.snapshot import SourceFile
 
 
 class RunState(StrEnum):
@@ -84,15 +85,6 @@ class SnapshotRecord:
     calls_per_row: int
     in_place: bool
     files: tuple[SourceFile, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class RefusedBatch:
-    """A batch that the target refused, and its answer."""
-
-    batch: Batch
-    status: int
-    detail: str  # the answer, shortened
 
 
 @dataclass(frozen=True, slots=True)
