@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 
 from backfill.limits import JSON_DEPTH, SAFE_INTEGER
-from backfill.records import Kind
+from backfill.records import LONG_INTEGER_MEMBER, Kind
 from backfill.timestamps import date_in_calendar, in_calendar, iso_key, iso_milliseconds, iso_time
 
 #: Stands inside nested text for a value that must not be sent; escaped strings never hold these bytes.
@@ -269,6 +269,11 @@ def _leaves(dtype: pl.DataType) -> Iterator[pl.DataType]:
         yield dtype
 
 
+def is_long_integer(dtype: pl.DataType) -> bool:
+    """The type is what an integer of 128 bits has inside a nested value."""
+    return isinstance(dtype, pl.Struct) and [field.name for field in dtype.fields] == [LONG_INTEGER_MEMBER]
+
+
 def field(struct: pl.Expr, dtype: pl.Struct, place: int) -> pl.Expr:
     """A field of a struct by its place: polars takes names such as `*` and `^a$` for patterns."""
     return struct.struct.rename_fields([f"f{at}" for at in range(len(dtype.fields))]).struct.field(f"f{place}")
@@ -280,6 +285,9 @@ def _any(values: pl.Series, walls: Walls) -> pl.Series:
     Expressions would name each level twice, and be worked out twice at each level.
     """
     dtype = values.dtype
+    if is_long_integer(dtype):
+        values = values.struct.field(LONG_INTEGER_MEMBER)
+        return values.to_frame("v").select(_integer(pl.col("v"), values.dtype, walls)).to_series()
     if isinstance(dtype, pl.Struct | pl.Map):
         inner = _members(values, walls)
         return inner.to_frame("t").select(pl.when(pl.col("t") != "").then(braced(pl.col("t")))).to_series()
@@ -296,8 +304,7 @@ def _scalar(value: pl.Expr, dtype: pl.DataType, walls: Walls) -> pl.Expr:
         mark = _mark(NOT_FINITE, value, dtype, walls)
         return pl.when(value.is_finite()).then(value.cast(pl.String)).when(value.is_not_null()).then(mark)
     if kind is Kind.INTEGER:
-        large = too_large(value, dtype) if walls is not AS_THEY_ARE else pl.lit(value=False)
-        return pl.when(large).then(pl.lit(TOO_LARGE)).otherwise(value.cast(pl.String))
+        return _integer(value, dtype, walls)
     if kind is Kind.TIMESTAMP:
         instant, mark = _instant(value, dtype, walls)
         return pl.when(value.is_not_null()).then(pl.coalesce(quoted(iso_milliseconds(instant)), mark))
@@ -307,6 +314,11 @@ def _scalar(value: pl.Expr, dtype: pl.DataType, walls: Walls) -> pl.Expr:
         known = quoted(plain(value, kind))
         return pl.when(value.is_not_null()).then(pl.coalesce(known, _mark(NO_DATE, value, dtype, walls)))
     return encode(value, kind, dtype, walls).text
+
+
+def _integer(value: pl.Expr, dtype: pl.DataType, walls: Walls) -> pl.Expr:
+    large = too_large(value, dtype) if walls is not AS_THEY_ARE else pl.lit(value=False)
+    return pl.when(large).then(pl.lit(TOO_LARGE)).otherwise(value.cast(pl.String))
 
 
 def _mark(mark: str, value: pl.Expr, dtype: pl.DataType, walls: Walls) -> pl.Expr:
@@ -344,7 +356,9 @@ def _list(values: pl.Series, walls: Walls) -> pl.Series:
     """Arrays of the elements, which are encoded as one column whatever list they are in."""
     sizes = values.list.len()
     flat = values.filter((sizes > 0).fill_null(value=False)).explode()
-    if isinstance(flat.dtype, pl.Struct | pl.Map):  # an element stays, also where all its members are null
+    if isinstance(flat.dtype, pl.Struct | pl.Map) and not is_long_integer(
+        flat.dtype
+    ):  # an element stays, also where all its members are null
         texts = _members(flat, walls).to_frame("t").select(braced(pl.col("t"))).to_series()
     else:
         texts = _any(flat, walls)

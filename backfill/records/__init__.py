@@ -9,6 +9,7 @@ from backfill.records.runs import TRANSITIONS, Counts, RunRecord, RunState, RunS
 from backfill.records.snapshot import (
     FILE_COLUMN,
     INTERNAL_PREFIX,
+    LONG_INTEGER_MEMBER,
     RECORD_COLUMN,
     Column,
     Kind,
@@ -24,6 +25,7 @@ __all__ = [
     "CALL_RECORD",
     "FILE_COLUMN",
     "INTERNAL_PREFIX",
+    "LONG_INTEGER_MEMBER",
     "RECORD_COLUMN",
     "REJECT_COLUMNS",
     "TRANSITIONS",

@@ -39,6 +39,8 @@ INTERNAL_PREFIX = "__bf_"
 FILE_COLUMN = "__bf_file"
 #: UInt64 record number in the file, from 1; absent where it is the row's place in its part, from 1.
 RECORD_COLUMN = "__bf_record"
+#: The one member, its digits as text, of a struct that stands for an integer of 128 bits inside a nested value.
+LONG_INTEGER_MEMBER = "__bf_integer"
 
 
 def frame_name(name: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from duckdb.sqltypes import DuckDBPyType
 
-from backfill.records import Kind, Zone
+from backfill.records import LONG_INTEGER_MEMBER, Kind, Zone
 from backfill.sources.engine import literal, quoted
 
 #: Scalars that Parquet, as DuckDB writes it, would lose or alter, and what they are cast to instead.
@@ -111,8 +111,8 @@ def _is_odd(column: DuckDBPyType) -> bool:
 def _marked(value: str, column: DuckDBPyType, depth: int = 0, *, inside: bool = False) -> str:
     """SQL: the value with a mark for what has no form in Parquet.
 
-    Times are of microseconds, so 24:00:00 becomes the last nanosecond of the day. Integers of 128 bits become text, or
-    inside a nested value the next that fits: all beyond 64 bits are problems.
+    Times are of microseconds, so 24:00:00 becomes the last nanosecond of the day. Integers of 128 bits become text, which
+    inside a nested value is put into a struct of its own: its type tells it from text.
     """
     inner = dict(column.children) if column.id in ("list", "array", "struct", "map") else {}
     types = {name: kind for name, kind in inner.items() if isinstance(kind, DuckDBPyType)}
@@ -144,9 +144,8 @@ def _marked_scalar(value: str, column: DuckDBPyType, *, inside: bool) -> str:
             near = f"CASE WHEN {value} = {last} THEN TIME_NS '23:59:59.999999' ELSE {value} END"
             return f"CASE WHEN {value} = TIME_NS '24:00:00' THEN {last} ELSE {near} END"
         case "hugeint" | "uhugeint" if inside:
-            low, high = (f"CAST({sign}{2**63 - 1} AS BIGINT)" for sign in ("-", ""))
-            below = f"CASE WHEN {value} < {low} THEN {low} ELSE CAST({value} AS BIGINT) END"
-            return f"CASE WHEN {value} > {high} THEN {high} ELSE {below} END"
+            digits = f"struct_pack({LONG_INTEGER_MEMBER} := CAST({value} AS VARCHAR))"
+            return f"CASE WHEN {value} IS NOT NULL THEN {digits} END"
         case _:
             return stored(value, column)
 

@@ -194,6 +194,8 @@ HUGE = 2**127 - 1
         ("[12345678901234567890123::HUGEINT]", ["BF110"]),
         (f"MAP {{{HUGE}::HUGEINT: 7::HUGEINT}}", {str(HUGE): "7"}),
         ("[5::HUGEINT, NULL, -5]", ["5", None, "-5"]),
+        ("{'a': NULL::HUGEINT, 'b': {'c': [-5::HUGEINT]}}", {"b": {"c": ["-5"]}}),
+        ("{'a': NULL::HUGEINT}", None),
         (f"{2**53}::HUGEINT", str(2**53)),
         (f"{2**53 + 1}::HUGEINT", ["BF110"]),
         ("TIME '24:00:00'", ["BF202"]),
@@ -233,7 +235,11 @@ def test_ids_that_only_sql_has(tmp_path: Path, sql: str, wanted: Any) -> None:
 def test_the_original_of_a_row_shows_the_time(tmp_path: Path) -> None:
     """People see 24:00:00, not what stands for it."""
     pq.write_table(pa.table({"x": [1]}), tmp_path / "a.parquet")
-    query = f"SELECT TIME '24:00:00' AS x, TIME '12:00:00.5' AS y, {HUGE} AS z FROM source"
+    query = (
+        f"SELECT TIME '24:00:00' AS x, TIME '12:00:00.5' AS y, {HUGE} AS z, {{'n': [{HUGE}, NULL]}} AS n FROM source"
+    )
     snapshot = stage(job_over(tmp_path / "a.parquet", None, query=query), tmp_path / "staged")
     found = originals(pl.Series([0], dtype=pl.UInt32), 0, snapshot, Frames(snapshot))
-    assert found["original"].to_list() == [f'{{"x":"24:00:00","y":"12:00:00.500000","z":{HUGE}}}']
+    assert found["original"].to_list() == [
+        f'{{"x":"24:00:00","y":"12:00:00.500000","z":{HUGE},"n":{{"n":[{HUGE},null]}}}}'
+    ]

@@ -13,7 +13,7 @@ import pytest
 from backfill.job.models import Call, ColumnValue, ConstantValue, Job, ObjectSpec, Source, Star, TimestampSpec
 from backfill.limits import SEGMENT
 from backfill.prepare.rows import map_rows, preview
-from backfill.records import frame_name
+from backfill.records import LONG_INTEGER_MEMBER, frame_name
 from backfill.sources import stage
 from tests.support.sourcing import job_over as sourcing_job
 from tests.support.sourcing import staged
@@ -104,8 +104,8 @@ def test_keywords_in_sql(tmp_path: Path, source: dict[str, str]) -> None:
         "x": value,
         "l": [{"order": value, "Group": 1}],
         "g": {"group": value},
-        "m": {"a": {"end": value, "big": 1}},
-        "__bf_sql_0": {"table": value, "column": 1},
+        "m": {"a": {"end": value, "big": {LONG_INTEGER_MEMBER: "1"}}},
+        "__bf_sql_0": {"table": value, "column": {LONG_INTEGER_MEMBER: "1"}},
     }
     made = [name for name in wanted if name in rows.frame.columns]
     assert made
