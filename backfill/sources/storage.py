@@ -111,8 +111,8 @@ def _is_odd(column: DuckDBPyType) -> bool:
 def _marked(value: str, column: DuckDBPyType, depth: int = 0, *, inside: bool = False) -> str:
     """SQL: the value with a mark for what has no form in Parquet.
 
-    Times are of microseconds, so 24:00:00 becomes the last nanosecond of the day. Integers of 128 bits become text, which
-    inside a nested value is put into a struct of its own: its type tells it from text.
+    Times are of microseconds, so 24:00:00 becomes the last nanosecond of the day. Integers of 128 bits become text,
+    inside a nested value in a struct of its own: its type tells it from text.
     """
     inner = dict(column.children) if column.id in ("list", "array", "struct", "map") else {}
     types = {name: kind for name, kind in inner.items() if isinstance(kind, DuckDBPyType)}
