@@ -9,11 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: The part of a body around its calls: `{"batch":[` ... `],"sentAt":"YYYY-MM-DDTHH:MM:SS.mmmZ"}`.
-ENVELOPE_HEAD = b'{"batch":['
-ENVELOPE_TAIL_BYTES = len(b'],"sentAt":"2000-01-01T00:00:00.000Z"}')
-ENVELOPE_BYTES = len(ENVELOPE_HEAD) + ENVELOPE_TAIL_BYTES
-
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -23,11 +18,6 @@ class Limits:
     call_bytes: int = 32_000
     batch_calls: int = 2_500
     envelope_bytes: int = 0  # of a body: what a target's profile adds to its envelope
-
-    @property
-    def calls_bytes(self) -> int:
-        """The bytes of a body that its calls may take, with the commas between them."""
-        return self.body_bytes - ENVELOPE_BYTES - self.envelope_bytes
 
 
 SEGMENT = Limits()

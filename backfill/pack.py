@@ -5,27 +5,23 @@ A batch is closed only where the next call does not fit: by bytes (envelope incl
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
 import numpy.typing as npt
 
 from backfill.limits import Limits
-
-#: Every call stands in the stream with one comma behind it; the last one of a batch is not sent.
-COMMA: Final = 1
+from backfill.wire import COMMA, room_for_calls
 
 
 class Packer:
     """Cuts a stream of calls into batches.
 
-    Feed it with `push`: the sizes of some calls, commas included; it returns where batches end. The open batch is
-    carried over to the next push, so that the cuts do not depend on how the stream is sliced. `first` limits the very
-    first batch to that many calls (the canary).
+    Feed it with `push`: the sizes of some calls, each with the comma behind it; it returns where batches end. The open
+    batch is carried over to the next push, so that the cuts do not depend on how the stream is sliced. `first` limits
+    the very first batch to that many calls (the canary).
     """
 
     def __init__(self, limits: Limits, *, first: int | None = None) -> None:
-        self._room = limits.calls_bytes + COMMA
+        self._room = room_for_calls(limits) + COMMA
         self._most = limits.batch_calls
         self._first = first
         self._bytes = 0  # of the open batch

@@ -3,7 +3,7 @@
 Files of one shard, all in one folder and named by its number:
 
 - `000000.segment`: the batches one after the other, each a raw deflate stream that ends with a sync flush (RFC 1951),
-  so that each can be read, inflated and wrapped into a gzip body (`gzip_body`) alone. Removed once delivered.
+  so that each can be read, inflated and wrapped into a gzip body (`wire.gzip_body`) alone. Removed once delivered.
 - `000000.calls`: one record of `records.CALL_RECORD` for each call, in the order of the batches. Kept.
 - `000000.rejects.parquet`: the problems of the shard with the rows' original columns; absent where it has none. Kept.
 
@@ -29,8 +29,8 @@ from isal import isal_zlib
 
 from backfill.disk import PRIVATE_FILE, aside, fill_durably, make_folder, out_of_space, sync_folder, write_durably
 from backfill.errors import LedgerError
-from backfill.limits import ENVELOPE_HEAD
 from backfill.records import CALL_RECORD, Batch, PlannedBatch, ShardPlan
+from backfill.wire import cut_part, last_call_end, plain_bytes
 
 CALL_RECORD_BYTES = 25
 SHA256_OF_NOTHING = hashlib.sha256().hexdigest()
@@ -94,13 +94,13 @@ class Spool:
         """
         stream = self._stream(batch)
         # One byte more than there should be is enough to see that there is more; of a part nothing behind it is needed.
-        most = batch.bytes + 1 if batch.start is None else batch.start + batch.bytes - len(ENVELOPE_HEAD)
+        most = batch.bytes + 1 if batch.start is None else last_call_end(batch)
         try:
             plain = isal_zlib.decompressobj(wbits=_RAW_DEFLATE).decompress(stream, most)
         except isal_zlib.IsalError:  # type: ignore[misc] # its stub takes the class for an instance
             plain = b""
         if batch.start is not None:
-            plain = ENVELOPE_HEAD + plain[batch.start :]
+            plain = cut_part(plain, batch)
         if len(plain) != batch.bytes or isal_zlib.crc32(plain) != batch.crc32:
             path = self.segment_path(batch.shard)
             raise LedgerError(f"{path}: batch {batch.id} is not what was prepared", hint=_PREPARE_AGAIN)
@@ -126,8 +126,7 @@ class Spool:
             records = np.fromfile(path, CALL_RECORD, batch.calls, offset=CALL_RECORD_BYTES * batch.first_call)
         except FileNotFoundError:
             raise LedgerError(f"{path} is missing", hint=_PREPARE_AGAIN) from None
-        commas = len(records) - 1
-        if len(records) != batch.calls or len(ENVELOPE_HEAD) + int(records["bytes"].sum()) + commas != batch.bytes:
+        if len(records) != batch.calls or plain_bytes(batch.calls, int(records["bytes"].sum())) != batch.bytes:
             raise LedgerError(f"{path} does not fit batch {batch.id}", hint=_PREPARE_AGAIN)
         return records
 

@@ -14,8 +14,8 @@ import zlib
 from dataclasses import dataclass
 
 from backfill.deliver import DeliveryOptions, TargetAccess, deliver
-from backfill.limits import ENVELOPE_HEAD
 from backfill.records import Batch
+from backfill.wire import HEAD
 from bench.standin import SAVED, Running
 
 DELAY = 0.05
@@ -29,7 +29,7 @@ class Batches:
 
     def __init__(self, most: int = sys.maxsize) -> None:
         """So many batches."""
-        self.content = ENVELOPE_HEAD + CALL
+        self.content = HEAD + CALL
         self.left = most
 
     def next_batches(self, limit: int) -> list[Batch]:

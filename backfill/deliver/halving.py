@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import threading
-import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from backfill.deliver.feed import Lot
 from backfill.deliver.model import Attempt
 from backfill.deliver.retried import Retried
-from backfill.limits import CANARY_CALLS, ENVELOPE_HEAD
-from backfill.records import Batch, BatchPart, BatchState
+from backfill.limits import CANARY_CALLS
+from backfill.records import Batch
 from backfill.verdict import Action, StopReason
 
 #: A planned batch of which so many calls stand alone and refused, and none is accepted, is not taken apart any further
@@ -19,27 +17,6 @@ from backfill.verdict import Action, StopReason
 BARREN_CALLS = CANARY_CALLS
 #: So many planned batches in a row without one accepted call are no poison, but a wrong shape: the run stops.
 FRUITLESS_BATCHES = 3
-
-
-def halves(batch: Batch, plain: bytes, sizes: Sequence[int]) -> list[BatchPart]:
-    """The two halves of a batch of at least two calls, by calls, the first the smaller one where they are odd.
-
-    `plain` are its bytes, `sizes` those of its calls without commas. Both halves are still to be delivered.
-    """
-    middle = len(sizes) // 2
-    begins = len(ENVELOPE_HEAD) if batch.start is None else batch.start
-    cut = len(ENVELOPE_HEAD) + sum(sizes[:middle]) + middle  # where the second half's first call begins
-    places = ((middle, len(ENVELOPE_HEAD), cut - 1), (len(sizes) - middle, cut, len(plain)))
-    return [
-        BatchPart(
-            calls=calls,
-            start=begins + start - len(ENVELOPE_HEAD),
-            bytes=len(ENVELOPE_HEAD) + end - start,
-            crc32=zlib.crc32(plain[start:end], zlib.crc32(ENVELOPE_HEAD)),
-            state=BatchState.PLANNED,
-        )
-        for calls, start, end in places
-    ]
 
 
 class Fruitless:

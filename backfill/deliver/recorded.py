@@ -5,28 +5,23 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Protocol
 
 from backfill.deliver.answers import Success, read_success
 from backfill.deliver.doubts import window_open
-from backfill.deliver.halving import halves
 from backfill.deliver.model import Attempt, Errand, HaltedError, Sender, TargetAccess
-from backfill.deliver.refusals import message_ids, refused_parts
 from backfill.deliver.skew import SkewWatch
 from backfill.deliver.tally import Tally
 from backfill.deliver.transport import Reply, basic_authorization, key_header
 from backfill.errors import ExitCode, LedgerError, RefusedError
-from backfill.gzip_body import gzip_body
 from backfill.records import Answer, Batch, BatchPart, BatchState, Outcome
 from backfill.verdict import BEFORE_LEAVING, Action, Failure, StopReason, Verdict, verdict
+from backfill.wire import REPEATED, gzip_body, halves, message_ids, refused_parts, tail
 
 #: Of an answer's body this many characters are kept.
 DETAIL_CHARACTERS = 200
 #: A header's value that is shorter is no secret.
 SHORTEST_SECRET = 8
-#: Where an answer begins to repeat calls, also as text within JSON: nothing from there on is kept.
-ECHO = re.compile(r"""\{\s*\\*"(?:batch\\*"\s*:\s*\[|type\\*"\s*:\s*\\*"[a-z]+\\*"\s*,\s*\\*"messageId).*""", re.DOTALL)
 
 STATES = {Action.ACCEPTED: BatchState.DELIVERED, Action.REJECTED: BatchState.REJECTED}
 
@@ -36,15 +31,6 @@ class Post(Protocol):
 
     def post(self, body: bytes, retries: int, tail: bytes = b"") -> Reply:
         """Send it, and the tail behind it, as the retry of that number, 0 for none."""
-
-
-def envelope_tail(now: float, members: str = "") -> bytes:
-    """What follows the calls in a body: `],"sentAt":"..."}` with that time in UTC, milliseconds cut.
-
-    `members`, JSON without the braces around it, come before `sentAt`.
-    """
-    text = datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds")
-    return f'],{members}{"," if members else ""}"sentAt":"{text.removesuffix("+00:00")}Z"}}'.encode()
 
 
 class Recorded:
@@ -84,7 +70,7 @@ class Recorded:
             LedgerError: the spool does not hold what the ledger says, or the mark cannot be made.
             RefusedError: the batch is larger than this target takes.
         """
-        size = batch.bytes + len(envelope_tail(0.0, self._target.envelope))
+        size = batch.bytes + len(tail(0.0, self._target.envelope))
         if size > self._target.body_limit:
             raise RefusedError(
                 f"batch {batch.id} makes a body of {size:,} bytes, the target takes {self._target.body_limit:,}",
@@ -97,8 +83,8 @@ class Recorded:
         number = self._ledger.mark_sent(batch, marked_at)
         self._leave(batch)
         sent_at = self._clock.now()  # taken anew: making the mark durable took its time, and sentAt must be true
-        body, tail = self._body(batch, content, sent_at)
-        reply = self._post.post(body, number - 1, tail)
+        body, end = self._body(batch, content, sent_at)
+        reply = self._post.post(body, number - 1, end)
         if self._abandoned():
             raise HaltedError  # nobody waits for this answer any more, and the ledger may be closed by now
         ended = verdict(
@@ -118,7 +104,7 @@ class Recorded:
             detail=detail_of(reply, self._secrets),
             at=self._now(),
             seconds=reply.seconds,
-            wire_bytes=0 if reply.end in BEFORE_LEAVING else len(body) + len(tail),
+            wire_bytes=0 if reply.end in BEFORE_LEAVING else len(body) + len(end),
         )
         parts, planned = self._parts(batch, ended, reply), []
         if parts:
@@ -172,8 +158,8 @@ class Recorded:
         return content
 
     def _body(self, batch: Batch, content: bytes, sent_at: float) -> tuple[bytes, bytes]:
-        tail = envelope_tail(sent_at, self._target.envelope)
-        return (gzip_body(content, batch.bytes, batch.crc32, tail), b"") if self._target.gzip else (content, tail)
+        end = tail(sent_at, self._target.envelope)
+        return (gzip_body(content, batch.bytes, batch.crc32, end), b"") if self._target.gzip else (content, end)
 
 
 def _calls(state: BatchState, batch: Batch, answer: Answer, parts: Sequence[BatchPart]) -> int:
@@ -241,6 +227,6 @@ def cleaned(text: str, secrets: tuple[str, ...], end: str = "") -> str:
     text = text[: 8 * DETAIL_CHARACTERS]
     for secret in secrets:
         text = text.replace(secret, "[write key]")
-    text = ECHO.sub("[calls]", text)
+    text = REPEATED.sub("[calls]", text)
     text = " ".join(re.sub(r"[^\S ]|[\x00-\x1f\x7f-\x9f]", " ", text).split()) + end
     return text if len(text) <= DETAIL_CHARACTERS else text[: DETAIL_CHARACTERS - 1] + "…"

@@ -6,8 +6,8 @@ import sqlite3
 from collections.abc import Sequence
 
 from backfill.ledger.statements import end_attempt, reopen_run
-from backfill.limits import ENVELOPE_HEAD
 from backfill.records import Answer, Batch, BatchPart, BatchState, Outcome
+from backfill.wire import check_places
 
 #: What a part may be from its beginning.
 STATES = frozenset({BatchState.PLANNED, BatchState.DELIVERED, BatchState.REJECTED})
@@ -32,22 +32,9 @@ def check_parts(batch: Batch, answer: Answer, parts: Sequence[BatchPart]) -> Non
     """Raise ValueError where these parts are not the calls of the batch, all of them and in their order."""
     if answer.state is not BatchState.SPLIT or answer.outcome is Outcome.UNKNOWN:
         raise ValueError(f"an attempt that was {answer.outcome} and makes its batch {answer.state} leaves no parts")
-    if sum(part.calls for part in parts) != batch.calls or any(part.calls < 1 for part in parts):
-        raise ValueError(f"parts of {[part.calls for part in parts]} calls are not the {batch.calls} of the batch")
     if wrong := {part.state for part in parts} - STATES:
         raise ValueError(f"no part begins as {', '.join(sorted(wrong))}")
-    start = begins(batch)
-    for part in parts:
-        if part.start != start:
-            raise ValueError(f"a part begins at byte {part.start}, where the one before ends is {start}")
-        start += part.bytes - len(ENVELOPE_HEAD) + 1  # and the comma
-    if start != begins(batch) + batch.bytes - len(ENVELOPE_HEAD) + 1:
-        raise ValueError(f"the parts end at byte {start - 1} of the planned batch, which is not where the batch ends")
-
-
-def begins(batch: Batch) -> int:
-    """Where the first call of a batch begins in the plain bytes of its planned batch."""
-    return len(ENVELOPE_HEAD) if batch.start is None else batch.start
+    check_places(batch, parts)
 
 
 def split_batch(

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from backfill.disk import fill_durably, sync_folder
 from backfill.errors import LedgerError, counted
 from backfill.ledger import Ledger, LedgerReader
-from backfill.limits import ENVELOPE_HEAD
 from backfill.prepare.frames import Frames
 from backfill.prepare.rejects import originals
 from backfill.records import REJECT_COLUMNS, RefusedBatch, Severity, Snapshot
 from backfill.sources import load_snapshot, unchanged
 from backfill.spool import Spool
 from backfill.state import RunFolder
+from backfill.wire import message_ids
 
 __all__ = [
     "NOTHING_REFUSED",
@@ -40,8 +38,6 @@ NOTHING_REFUSED = "The target has refused no call: there is nothing to try again
 SUFFIX = ".refused.parquet"
 #: Of the file of rows whose calls were refused, and are tried again now that their snapshot is gone.
 RETRIED = ".retried.parquet"
-#: How every call begins, see prepare.
-MESSAGE_ID = re.compile(rb'\{"type":"[a-z]+","messageId":("(?:[^"\\]|\\.)*")')
 
 
 def refused_batches(ledger: Path) -> list[RefusedBatch]:
@@ -167,7 +163,7 @@ def refused_calls(refused: Sequence[RefusedBatch], spool: Spool, scopes: Sequenc
         records = spool.call_records(one.batch)
         columns["row"] += records["row"].tolist()
         columns["call"] += [scopes[index] for index in records["call"]]
-        columns["message_id"] += message_ids(spool.plain(one.batch), records["bytes"])
+        columns["message_id"] += message_ids(spool.plain(one.batch), records["bytes"].tolist())
         columns["code"] += [f"HTTP{one.status}"] * one.batch.calls
         columns["message"] += [f"refused by the target: {one.detail}"] * one.batch.calls
     return pl.DataFrame(columns, schema_overrides={"row": pl.UInt32}).with_columns(
@@ -176,13 +172,3 @@ def refused_calls(refused: Sequence[RefusedBatch], spool: Spool, scopes: Sequenc
         pl.lit("").alias("column"),
         pl.lit("").alias("value"),
     )
-
-
-def message_ids(plain: bytes, sizes: np.ndarray) -> list[str]:
-    """The message id of each call of a batch; read without parsing the calls, as a target may refuse them for that."""
-    ids, start = [], len(ENVELOPE_HEAD)
-    for size in sizes.tolist():
-        found = MESSAGE_ID.match(plain, start)
-        ids.append(json.loads(found[1]) if found else "")
-        start += size + 1  # and the comma
-    return ids

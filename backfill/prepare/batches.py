@@ -12,9 +12,9 @@ import polars as pl
 import polars_hash  # noqa: F401  registers the expression namespace `chash`
 
 from backfill.errors import BackfillError
-from backfill.limits import ENVELOPE_HEAD
-from backfill.pack import COMMA, Packer
+from backfill.pack import Packer
 from backfill.records import CALL_RECORD, ShardWriter
+from backfill.wire import COMMA, HEAD
 
 _RECORD: Final = np.dtype(CALL_RECORD)
 _UUID_CHARACTERS: Final = 36
@@ -67,7 +67,7 @@ class Batches:
         return b"".join(records.tobytes() for records in self._records)
 
     def _close(self, pieces: list[memoryview], calls: int) -> None:
-        parts: list[bytes | memoryview] = [ENVELOPE_HEAD, *self._open, *pieces]
+        parts: list[bytes | memoryview] = [HEAD, *self._open, *pieces]
         plain = memoryview(b"".join(parts))[:-COMMA]
         if self._parsed:
             _refuse_no_json(plain)

@@ -16,6 +16,7 @@ from backfill.mapping.calls import Key, Suspect
 from backfill.mapping.template import Cell, Facts, array, escapes_in, joined
 from backfill.prepare.frames import ROW_COLUMN
 from backfill.records import Severity
+from backfill.wire import call_start
 
 #: Problems of a frame: one row each.
 PROBLEM_SCHEMA: Final = {
@@ -103,7 +104,7 @@ def _encode(call: CompiledCall, good: pl.DataFrame, repeat: pl.Expr | None) -> p
     )
     name = pl.col(ID_COLUMN)
     id_parts = (encode.string(name),) if call.key is Key.GIVEN else ('"', name, '"')
-    parts = [f'{{"type":"{call.type}","messageId":', *id_parts, *call.members.parts(facts), "},"]
+    parts = [call_start(call.type), *id_parts, *call.members.parts(facts), "},"]
     text = good.hstack([identity["id"].alias(ID_COLUMN)]).select(joined(parts, skip_nulls=True).alias("json"))
     return identity.hstack(text)
 

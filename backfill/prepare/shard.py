@@ -23,6 +23,7 @@ from backfill.prepare.frames import ROW_COLUMN, Frames
 from backfill.prepare.rejects import SAMPLES, describe
 from backfill.records import Kind, Severity, ShardPlan, ShardSink, Snapshot
 from backfill.repeats import Arbiter, DeliveredIds, Fate, Hashes, Places, Turns, among
+from backfill.wire import room_for_calls
 
 
 class Canary:
@@ -73,7 +74,7 @@ class Line:
     @property
     def call_bytes(self) -> int:
         """The largest call that may be sent: by its own limit, and so that it fits a body."""
-        return min(self.limits.call_bytes, self.limits.calls_bytes)
+        return min(self.limits.call_bytes, room_for_calls(self.limits))
 
 
 @dataclass(slots=True)

@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any, Final
+
+from backfill.wire import members_json
 
 #: What backfill itself writes into a body, or must not be there: case aside, as some services read it.
 RESERVED: Final = {"batch", "sentat", "writekey", "messageid"}
 #: Of all fields as JSON: they are sent with every request.
 MOST_BYTES: Final = 8_000
-
-
-def envelope_members(fields: Mapping[str, Any]) -> str:
-    """The fields as JSON without the braces around them; empty where there are none.
-
-    Raises:
-        ValueError: a value is none of JSON: a number that is not finite, a text with half a surrogate pair.
-    """
-    text = json.dumps(fields, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    text.encode()
-    return text[1:-1]
-
-
-def envelope_bytes(members: str) -> int:
-    """What they take of a body, with the comma behind them."""
-    return len(members.encode()) + 1 if members else 0
 
 
 def envelope_fault(fields: Mapping[str, Any]) -> tuple[str, str, str] | None:
@@ -38,7 +23,7 @@ def envelope_fault(fields: Mapping[str, Any]) -> tuple[str, str, str] | None:
                 "backfill writes the batch, its ids and times; keys go in headers",
             )
     try:
-        text = envelope_members(fields)
+        text = members_json(fields)
     except (ValueError, TypeError):
         return (
             "",

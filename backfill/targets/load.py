@@ -11,13 +11,13 @@ from backfill.document import Faults, read_document, suggest, validate
 from backfill.errors import UsageError
 from backfill.targets.duration import parse_duration
 from backfill.targets.endpoint import SEGMENT_REGIONS, Endpoint, EndpointError, parse_endpoint, region_of
-from backfill.targets.envelope import envelope_bytes, envelope_members
 from backfill.targets.file import ProfileForm, TargetsForm
 from backfill.targets.profile import check_profile, without_keys
 from backfill.targets.rate import REQUESTS_HINT, parse_rate
 from backfill.targets.secret import Secret, checked_key, key_of_file
 from backfill.targets.target import DEFAULTS, AnswerForm, AuthForm, Target, TargetKind, default_scope
 from backfill.targets.variables import filled_in, variables_in
+from backfill.wire import members_bytes, members_json
 
 TARGETS_FILE: Final = "targets.yaml"
 KEY_VARIABLE: Final = "SEGMENT_WRITE_KEY"
@@ -101,7 +101,7 @@ class Making:
             )
         written = {name: value for name, value in profile.limits.model_dump().items() if value is not None}
         usual, window = DEFAULTS[kind], profile.dedup_window
-        envelope = envelope_members(profile.envelope)
+        envelope = members_json(profile.envelope)
         if key is not None and key.reveal() in envelope:
             raise UsageError(f"{self.whose} envelope holds the write key", hint="it is stored and shown in the clear")
         return Target(
@@ -112,7 +112,7 @@ class Making:
             region=region_of(endpoint.url) if endpoint else "",
             write_key=key,
             id_scope=scope or default_scope(kind, key),
-            limits=replace(usual.limits, **written, envelope_bytes=envelope_bytes(envelope)),
+            limits=replace(usual.limits, **written, envelope_bytes=members_bytes(envelope)),
             rate=usual.rate if profile.rate is None else parse_rate(self.text(str(profile.rate))),
             requests=None if profile.requests is None else parse_rate(self.text(str(profile.requests)), REQUESTS_HINT),
             gzip=usual.gzip if profile.gzip is None else profile.gzip,

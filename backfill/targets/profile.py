@@ -12,11 +12,12 @@ from backfill.errors import Fault, UsageError
 from backfill.limits import SEGMENT
 from backfill.targets import duration
 from backfill.targets.endpoint import Endpoint, EndpointError, parse_endpoint
-from backfill.targets.envelope import envelope_bytes, envelope_fault, envelope_members
+from backfill.targets.envelope import envelope_fault
 from backfill.targets.file import ProfileForm
 from backfill.targets.rate import HINT, REQUESTS_HINT, parse_rate
 from backfill.targets.target import DEFAULTS, TargetKind
 from backfill.targets.variables import is_one_variable, is_torn, variables_in
+from backfill.wire import members_bytes, members_json
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 #: Field names of HTTP (RFC 9110, section 5.1) that a profile may set.
@@ -122,7 +123,7 @@ def check_limits(faults: Faults, profile: ProfileForm, path: str) -> None:
     usual = DEFAULTS[TargetKind(profile.kind)].limits
     room = profile.limits.body_bytes or usual.body_bytes
     if envelope_fault(profile.envelope) is None:
-        room -= envelope_bytes(envelope_members(profile.envelope))
+        room -= members_bytes(members_json(profile.envelope))
     if (profile.limits.call_bytes or usual.call_bytes) > room:
         faults.add(f"{path}.limits", "a call may be larger than a body", "raise `body_bytes` or lower `call_bytes`")
 

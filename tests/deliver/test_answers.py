@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import zlib
-from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from backfill.deliver.answers import Success, read_success
-from backfill.deliver.refusals import message_ids, refused_parts
-from backfill.ledger.parts import check_parts
-from backfill.limits import ENVELOPE_HEAD
-from backfill.records import Answer, Batch, BatchState, Outcome
 from backfill.targets import AnswerForm
 
 IDS = [f"0b1c{number:04}-0000-5000-8000-000000000000" for number in range(3)]
@@ -145,38 +139,3 @@ def test_any_body_is_read(form: AnswerForm, body: bytes, cut: bool) -> None:
     success = read(form, body, cut=cut)
     assert success.refused.keys() <= {0, 1, 2}
     assert success.refused == {} or form.by_call
-
-
-@given(st.data())
-def test_parts_are_the_batch(data: st.DataObject) -> None:
-    """Refused calls stand alone, taken neighbours together; the ledger takes them, and their bytes are the batch's."""
-    calls = data.draw(st.lists(st.binary(min_size=1, max_size=9), min_size=1, max_size=12))
-    refused = data.draw(st.dictionaries(st.integers(0, len(calls) - 1), words))
-    before = data.draw(st.sampled_from([None, 500]))  # where it begins, if it is a part itself
-    plain = ENVELOPE_HEAD + b",".join(calls)
-    batch = Batch(7, 0, len(calls), len(plain), 0, 0, zlib.crc32(plain), start=before, root=before and 3)
-    parts = refused_parts(batch, plain, [len(call) for call in calls], refused, 200)
-    ended = Answer(Outcome.ACCEPTED, BatchState.SPLIT, 200, "", 0.0, 0.0, 0)
-    check_parts(batch, ended, parts)
-    shift = (before or len(ENVELOPE_HEAD)) - len(ENVELOPE_HEAD)
-    first = 0
-    for part in parts:
-        inside = range(first, first + part.calls)
-        own = ENVELOPE_HEAD + b",".join(calls[index] for index in inside)
-        assert (part.bytes, part.crc32) == (len(own), zlib.crc32(own))
-        assert plain[part.start - shift :].startswith(own[len(ENVELOPE_HEAD) :])
-        if part.state is BatchState.REJECTED:
-            assert (part.calls, part.status, part.detail) == (1, 200, refused[first])
-        else:
-            assert not refused.keys() & set(inside)
-        first += part.calls
-    assert sum(part.state is BatchState.REJECTED for part in parts) == len(refused)
-    runs = [part.state for part in parts]
-    assert (BatchState.DELIVERED,) * 2 not in list(pairwise(runs))
-
-
-def test_message_ids() -> None:
-    """As they stand in the calls, escapes read; a call that begins otherwise has none."""
-    calls = [b'{"type":"track","messageId":"a\\"b","x":1}', b'{"messageId":"c"}', b'{"type":"page","messageId":"d"}']
-    plain = ENVELOPE_HEAD + b",".join(calls)
-    assert message_ids(plain, [len(call) for call in calls]) == ['a"b', "", "d"]

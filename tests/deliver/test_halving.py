@@ -2,7 +2,6 @@
 
 import json
 import math
-import zlib
 from collections.abc import Collection
 from itertools import groupby
 
@@ -11,10 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backfill.deliver import DeliveryOptions, EndKind
-from backfill.deliver.halving import BARREN_CALLS, halves
+from backfill.deliver.halving import BARREN_CALLS
 from backfill.errors import ExitCode
-from backfill.limits import ENVELOPE_HEAD
-from backfill.records import Answer, Batch, BatchState, Outcome
+from backfill.records import BatchState, Outcome
 from backfill.targets import AnswerForm
 from backfill.verdict import StopReason
 from tests.support.delivery_fakes import Endpoint, Run, Seen, Shelf, Simulated, Step, scripted
@@ -82,30 +80,6 @@ def test_parts_go_in_the_order_of_the_plan() -> None:
     sent = [(int(ids[0].split("-")[2]), int(ids[0].split("-")[3]), len(ids)) for ids in map(ids_in, endpoint.seen)]
     whole = [(1, 0, 8), (1, 0, 4), (1, 0, 2), (1, 2, 2), (1, 2, 1), (1, 3, 1)]
     assert sent == [*whole, (1, 4, 4), (1, 4, 2), (1, 6, 2), (1, 6, 1), (1, 7, 1), (2, 0, 8)]
-
-
-@given(sizes=st.lists(st.integers(0, 30), min_size=2, max_size=40))
-def test_halves_are_the_batch(sizes: list[int]) -> None:
-    """Halved down to single calls, the parts are the same bytes, one comma apart, with their own checksums."""
-    shelf = Shelf(0)
-    shelf.add(1, len(sizes), 5)
-    pieces: list[tuple[int, bytes]] = []
-
-    def halve(batch: Batch) -> None:
-        plain = shelf.plain(batch)
-        assert (len(plain), zlib.crc32(plain)) == (batch.bytes, batch.crc32)
-        if batch.calls == 1:
-            pieces.append((batch.first_call, plain.removeprefix(ENVELOPE_HEAD)))
-            return
-        parts = halves(batch, plain, shelf.call_sizes(batch))
-        assert abs(parts[0].calls - parts[1].calls) <= 1
-        answer = Answer(Outcome.REFUSED, BatchState.SPLIT, 400, "", 0.0, 0.0, 0)
-        for part in shelf.record_parts(batch, 1, answer, parts):
-            halve(part)
-
-    halve(shelf.batches[0])
-    assert [place for place, _ in pieces] == list(range(len(sizes)))
-    assert ENVELOPE_HEAD + b",".join(piece for _, piece in pieces) == shelf.contents[1]
 
 
 class TestWrongShape:

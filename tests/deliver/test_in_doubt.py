@@ -9,11 +9,10 @@ from pathlib import Path
 import pytest
 
 from backfill.deliver import EndKind
-from backfill.deliver.halving import halves
 from backfill.ledger import Ledger, LedgerReader
-from backfill.limits import ENVELOPE_HEAD
 from backfill.records import Answer, BatchState, Decision, Outcome
 from backfill.verdict import StopReason
+from backfill.wire import HEAD, halves
 from tests.support.delivery_fakes import Endpoint, Seen, Step
 from tests.support.lives import HOUR, WINDOW, Life
 
@@ -81,7 +80,7 @@ def test_parts_inherit_the_doubt_of_their_batch(life: Life) -> None:
     with Ledger.open(life.path) as ledger:
         batch = ledger.next_batches(1)[0]
         plain = life.shelf.contents[2]
-        first, second = (len(call) for call in plain.removeprefix(ENVELOPE_HEAD).split(b",{"))
+        first, second = (len(call) for call in plain.removeprefix(HEAD).split(b",{"))
         refused = Answer(Outcome.REFUSED, BatchState.SPLIT, 413, "too large", life.world.truth, 0.1, 100)
         parts = halves(batch, plain, [first, second + 1])
         planned = ledger.record_parts(batch, ledger.mark_sent(batch, life.world.truth), refused, parts)

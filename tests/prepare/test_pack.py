@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backfill.limits import ENVELOPE_BYTES, SEGMENT, Limits
-from backfill.pack import COMMA, Packer
+from backfill.limits import SEGMENT, Limits
+from backfill.pack import Packer
+from backfill.wire import COMMA, ENVELOPE_BYTES
 
 
 def batches(sizes: list[int], limits: Limits, *, first: int | None = None, step: int | None = None) -> list[list[int]]:

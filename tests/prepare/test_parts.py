@@ -12,12 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backfill.errors import BackfillError
-from backfill.limits import ENVELOPE_HEAD, Limits
+from backfill.limits import Limits
 from backfill.mapping.calls import grouped
 from backfill.mapping.template import Escapes, escapes_in, joined, string_parts
 from backfill.pack import Packer
 from backfill.prepare.batches import Batches, sixteen
 from backfill.records import CALL_RECORD
+from backfill.wire import HEAD
 
 TEXTS = st.lists(st.none() | st.text(st.characters(exclude_categories=["Cs"])) | st.text('a"\\\n\x1f é'))
 
@@ -79,7 +80,7 @@ def test_batches_hold_the_calls_wherever_they_lie(every: int, frame_rows: int) -
     assert [call for plain, _ in shelf.batches for call in json.loads(plain + b"]}")["batch"]] == list(
         map(json.loads, taken)
     )
-    assert b",".join(plain.removeprefix(ENVELOPE_HEAD) for plain, _ in shelf.batches) == ",".join(taken).encode()
+    assert b",".join(plain.removeprefix(HEAD) for plain, _ in shelf.batches) == ",".join(taken).encode()
     assert sum(calls for _, calls in shelf.batches) == len(taken) == batches.calls
     assert records["bytes"].tolist() == [len(text.encode()) for text in taken]
 

@@ -17,7 +17,7 @@ import pytest
 
 from backfill.encode import kind_of
 from backfill.job.models import Call, ColumnValue, ConstantValue, Job, ObjectSpec, Source, TimestampSpec
-from backfill.limits import CANARY_CALLS, ENVELOPE_BYTES, SEGMENT, Limits
+from backfill.limits import CANARY_CALLS, SEGMENT, Limits
 from backfill.prepare import prepare
 from backfill.prepare.frames import FRAME_BYTES, SHARD_ROWS, Frames
 from backfill.records import (
@@ -34,6 +34,7 @@ from backfill.records import (
     plan_digest,
 )
 from backfill.spool import Scales, Spool
+from backfill.wire import ENVELOPE_BYTES
 from tests.support.plans import Plan, summed
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC).timestamp()

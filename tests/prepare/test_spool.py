@@ -16,10 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backfill.errors import LedgerError, StoppedError
-from backfill.gzip_body import gzip_body
-from backfill.limits import ENVELOPE_HEAD
 from backfill.records import CALL_RECORD, REJECT_COLUMNS, Batch, PlannedBatch, ShardPlan
 from backfill.spool import CALL_RECORD_BYTES, Scales, Spool
+from backfill.wire import HEAD, gzip_body
 from tests.support.ledgers import shard_plan
 
 REJECTS = pl.DataFrame({name: ["x"] for name in REJECT_COLUMNS})
@@ -166,16 +165,16 @@ def a_shard_of(spool: Spool, calls: list[bytes]) -> Batch:
     records = np.zeros(len(calls) + 1, CALL_RECORD)
     records["bytes"] = [1, *map(len, calls)]
     writer = spool.open(0)
-    writer.add(memoryview(ENVELOPE_HEAD + b"x"), 1)
-    writer.add(memoryview(ENVELOPE_HEAD + b",".join(calls)), len(calls))
+    writer.add(memoryview(HEAD + b"x"), 1)
+    writer.add(memoryview(HEAD + b",".join(calls)), len(calls))
     (_, planned), *_ = writer.finish(records.tobytes(), None)
     return replace(as_batch(planned), first_call=1)
 
 
 def part_of(batch: Batch, calls: list[bytes], first: int, count: int) -> Batch:
     """Some of its calls as a batch of their own."""
-    plain = ENVELOPE_HEAD + b",".join(calls[first : first + count])
-    start = len(ENVELOPE_HEAD) + sum(map(len, calls[:first])) + first
+    plain = HEAD + b",".join(calls[first : first + count])
+    start = len(HEAD) + sum(map(len, calls[:first])) + first
     return replace(
         batch,
         id=99,
@@ -198,7 +197,7 @@ def test_a_part_is_read_from_its_planned_batch(
     first = data.draw(st.integers(0, len(calls) - 1))
     count = data.draw(st.integers(1, len(calls) - first))
     part = part_of(batch, calls, first, count)
-    assert spool.plain(part) == ENVELOPE_HEAD + b",".join(calls[first : first + count])
+    assert spool.plain(part) == HEAD + b",".join(calls[first : first + count])
     body = gzip_body(spool.deflated(part), part.bytes, part.crc32, b"tail")
     assert gzip.decompress(body) == spool.plain(part) + b"tail"
     assert spool.call_sizes(part) == [len(call) for call in calls[first : first + count]]

@@ -14,7 +14,6 @@ from typing import BinaryIO, Self, TypedDict, Unpack
 
 from backfill.deliver import Clock, DeliveryEnd, DeliveryOptions, TargetAccess, deliver
 from backfill.ledger.parts import check_end, check_parts
-from backfill.limits import ENVELOPE_HEAD
 from backfill.records import (
     AGE_UNKNOWN,
     Answer,
@@ -27,6 +26,7 @@ from backfill.records import (
     Outcome,
 )
 from backfill.targets import AnswerForm
+from backfill.wire import HEAD
 
 KEY = "wk_do_not_show_me"
 SUCCESS = b'{"success":true}'
@@ -237,7 +237,7 @@ class Shelf:
     def add(self, number: int, calls: int, size: int, **fields: Unpack[InDoubt]) -> None:
         """One more batch of that many calls, each of about `size` bytes more than it needs."""
         texts = [json.dumps({"messageId": f"secret-call-{number}-{call}", "x": "y" * size}) for call in range(calls)]
-        plain = ENVELOPE_HEAD + ",".join(texts).encode()
+        plain = HEAD + ",".join(texts).encode()
         self.contents[number] = plain
         self.sizes[number] = [len(text) for text in texts]
         self.streams[number] = deflated(plain)
@@ -331,8 +331,8 @@ class Shelf:
         """The spool's part."""
         if batch.start is None:
             return self.contents[batch.id]
-        end = batch.start + batch.bytes - len(ENVELOPE_HEAD)
-        return ENVELOPE_HEAD + self.contents[batch.root or 0][batch.start : end]
+        end = batch.start + batch.bytes - len(HEAD)
+        return HEAD + self.contents[batch.root or 0][batch.start : end]
 
     def states(self) -> dict[int, BatchState]:
         """The last state that each batch was given."""

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from backfill.ledger import Ledger
-from backfill.limits import ENVELOPE_HEAD
 from backfill.records import (
     Answer,
     Batch,
@@ -19,6 +18,7 @@ from backfill.records import (
     SnapshotPart,
     SourceFile,
 )
+from backfill.wire import HEAD
 
 RECORD = RunRecord(
     run_id="orders-sandbox-g1-0a1b2c3d",
@@ -90,13 +90,13 @@ def answer(outcome: Outcome, state: BatchState | None = None, *, at: float = 1_0
 
 def parts_of(batch: Batch, parts: Sequence[tuple[int, BatchState]]) -> list[BatchPart]:
     """Parts of so many calls in these states, the batch's bytes shared out among them; the last one has the rest."""
-    start = len(ENVELOPE_HEAD) if batch.start is None else batch.start
-    end = start + batch.bytes - len(ENVELOPE_HEAD)
+    start = len(HEAD) if batch.start is None else batch.start
+    end = start + batch.bytes - len(HEAD)
     made = []
     for place, (calls, state) in enumerate(parts):
         size = end - start if place == len(parts) - 1 else 7 * calls
         said = (422, f"no {place}") if state is BatchState.REJECTED else (None, "")
-        made.append(BatchPart(calls, start, len(ENVELOPE_HEAD) + size, 1000 + place, state, *said))
+        made.append(BatchPart(calls, start, len(HEAD) + size, 1000 + place, state, *said))
         start += size + 1
     return made
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from backfill.deliver import EndKind
-from backfill.limits import ENVELOPE_BYTES, SEGMENT
+from backfill.limits import SEGMENT
 from backfill.targets import TargetKind
+from backfill.wire import ENVELOPE_BYTES, room_for_calls
 from tests.support.delivery_fakes import Endpoint, Run, Shelf
 from tests.support.projects import KEY, Project, backfill
 from tests.support.target_files import faults, load
@@ -28,7 +29,7 @@ def test_in_a_target(tmp_path: Path) -> None:
         "origin": {"of": "é", "at": [1, 2.5, None]},
     }
     added = len(f"{target.envelope},".encode())
-    assert target.limits.calls_bytes == SEGMENT.body_bytes - ENVELOPE_BYTES - added
+    assert room_for_calls(target.limits) == SEGMENT.body_bytes - ENVELOPE_BYTES - added
     assert load(tmp_path, "prod: {kind: sandbox, envelope: {a: b}}").kind is TargetKind.SANDBOX
     for nothing in ("", ", envelope: {}"):
         plain = load(tmp_path, f"prod: {{{PLACE}{nothing}}}")

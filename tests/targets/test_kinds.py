@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from backfill.ledger import LedgerReader
-from backfill.limits import ENVELOPE_HEAD, RUDDERSTACK
+from backfill.limits import RUDDERSTACK
+from backfill.wire import HEAD
 from tests.support.projects import KEY, Project, Result, backfill
 from tests.support.stand_ins.server import Asked, Said, StandIn
 from tests.support.stand_ins.services import CustomerIo, Indexed, Jitsu, RudderStack, Segment, Service
@@ -283,7 +284,7 @@ class TestRequest:
             assert field(profile).run(there).code == 0
         assert {asked.headers["x-strict-mode"] for asked in there.asked} == {"1"}
         assert max(len(json.loads(asked.wire)["batch"]) for asked in there.asked) == 7
-        assert all(asked.wire.startswith(ENVELOPE_HEAD) for asked in there.asked)
+        assert all(asked.wire.startswith(HEAD) for asked in there.asked)
 
     @pytest.mark.parametrize(
         ("auth", "name", "value"),
