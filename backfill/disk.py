@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from backfill.errors import StoppedError
 
@@ -104,6 +105,15 @@ def fill_beside(path: Path, fill: Callable[[Path], object]) -> None:
             with suppress(OSError):
                 Path(name).unlink()
             raise
+
+
+def close_writer(writer: Any, path: Path) -> None:  # noqa: ANN401 (pyarrow's, which tells no types)
+    """Close the Parquet writer of that file; raises StoppedError where the disk is full."""
+    try:
+        with out_of_space(path.parent):
+            writer.close()
+    finally:
+        writer.is_open = False  # else it closes once more when it is collected, and prints what that failed of
 
 
 @contextmanager

@@ -27,7 +27,16 @@ import numpy.typing as npt
 import polars as pl
 from isal import isal_zlib
 
-from backfill.disk import PRIVATE_FILE, aside, fill_durably, make_folder, out_of_space, sync_folder, write_durably
+from backfill.disk import (
+    PRIVATE_FILE,
+    aside,
+    close_writer,
+    fill_durably,
+    make_folder,
+    out_of_space,
+    sync_folder,
+    write_durably,
+)
 from backfill.errors import LedgerError
 from backfill.records import CALL_RECORD, Batch, PlannedBatch, ShardPlan
 from backfill.wire import cut_part, last_call_end, plain_bytes
@@ -234,8 +243,10 @@ class SegmentWriter:
         self._offset += len(stream)
         self._calls += calls
 
-    def finish(self, calls: bytes, rejects: object) -> tuple[tuple[PlannedBatch, ...], int, str, str]:
-        """Make segment, calls file and rejects (a polars frame or None) durable; see `records.ShardWriter`.
+    def finish(
+        self, calls: bytes, rejects: Iterable[pl.DataFrame] | None
+    ) -> tuple[tuple[PlannedBatch, ...], int, str, str]:
+        """Make segment, calls file and rejects durable; see `records.ShardWriter`.
 
         Raises:
             StoppedError: The disk is full.
@@ -246,18 +257,27 @@ class SegmentWriter:
         self._close()
         self._aside.replace(self._path)
         write_durably(self._spool.calls_path(self._shard), calls)
-        self._write_rejects(rejects)
+        if rejects is None:
+            self._spool.rejects_path(self._shard).unlink(missing_ok=True)  # an interrupted attempt saw another rule
+        else:
+            fill_durably(self._spool.rejects_path(self._shard), partial(fill_rejects, rejects))
         sync_folder(self._spool.folder)
         return tuple(self._batches), self._offset, self._digest.hexdigest(), hashlib.sha256(calls).hexdigest()
 
-    def _write_rejects(self, rejects: object) -> None:
-        path = self._spool.rejects_path(self._shard)
-        if rejects is None:
-            path.unlink(missing_ok=True)  # of an interrupted attempt that saw another rule
-            return
-        if not isinstance(rejects, pl.DataFrame):
-            raise TypeError(f"rejects are a polars DataFrame or None, not {type(rejects).__name__}")
-        fill_durably(path, partial(rejects.write_parquet, compression="zstd"))
+
+def fill_rejects(pages: Iterable[pl.DataFrame], path: Path) -> None:
+    """Write frames of rejects (one at least) to a Parquet file, one after the other, so that one is held at a time."""
+    import pyarrow.parquet as pq  # type: ignore[import-untyped]  # noqa: PLC0415 (most runs have no rejects)
+
+    writer = None
+    try:
+        for page in pages:
+            table = page.to_arrow(compat_level=pl.CompatLevel.oldest())
+            writer = writer or pq.ParquetWriter(path, table.schema, compression="zstd")
+            writer.write_table(table)
+    finally:
+        if writer is not None:
+            close_writer(writer, path)
 
 
 class Scales:
@@ -285,7 +305,11 @@ class ScalesWriter:
         self._batches.append(PlannedBatch(ordinal, calls, plain.nbytes, 0, 0, crc32, first_call=self._calls))
         self._calls += calls
 
-    def finish(self, calls: bytes, rejects: object) -> tuple[tuple[PlannedBatch, ...], int, str, str]:  # noqa: ARG002
+    def finish(
+        self,
+        calls: bytes,
+        rejects: Iterable[pl.DataFrame] | None,  # noqa: ARG002
+    ) -> tuple[tuple[PlannedBatch, ...], int, str, str]:
         """The batches, no segment bytes, the digest of no bytes, and that of the calls file a run would write."""
         _check_calls(calls, self._calls)
         return tuple(self._batches), 0, SHA256_OF_NOTHING, hashlib.sha256(calls).hexdigest()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,10 @@ from backfill.disk import fill_durably, sync_folder
 from backfill.errors import LedgerError, counted
 from backfill.ledger import Ledger, LedgerReader
 from backfill.prepare.frames import Frames
-from backfill.prepare.rejects import originals
+from backfill.prepare.rejects import with_originals
 from backfill.records import REJECT_COLUMNS, RefusedBatch, Severity, Snapshot
 from backfill.sources import load_snapshot, unchanged
-from backfill.spool import Spool
+from backfill.spool import Spool, fill_rejects
 from backfill.state import RunFolder
 from backfill.wire import message_ids
 
@@ -106,13 +107,13 @@ def keep_refused(
     for shard, batches in groupby(refused, key=lambda one: one.batch.shard):
         calls = refused_calls(list(batches), spool, scopes)
         if snapshot is None or frames is None:
-            calls = calls.drop("row").join(kept_rows(spool, shard), on=["call", "message_id"], how="left")
+            kept = kept_rows(spool, shard)
+            calls = calls.drop("row").join(kept, on=["call", "message_id"], how="left", maintain_order="left")
+            pages = iter([calls.with_columns(pl.col("file").fill_null(""), pl.col("record").fill_null(0))])
         else:
-            rows = originals(calls["row"].unique(), shard, snapshot, frames)
-            calls = calls.join(rows, on="row", how="left", maintain_order="left")
+            pages = with_originals(calls, shard, snapshot, frames)
         path = spool.folder / f"{shard:06d}{SUFFIX}"
-        calls = calls.with_columns(pl.col("file").fill_null(""), pl.col("record").fill_null(0))
-        fill_durably(path, calls.select(REJECT_COLUMNS).write_parquet)
+        fill_durably(path, partial(fill_rejects, (page.select(REJECT_COLUMNS) for page in pages)))
         written.add(path)
     for path in spool.folder.glob(f"*{SUFFIX}"):
         if path not in written:

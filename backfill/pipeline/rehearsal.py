@@ -10,9 +10,10 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import polars as pl
@@ -32,7 +33,7 @@ from backfill.pipeline.preparing import prepared, staged
 from backfill.pipeline.work import RunEnd, Surroundings
 from backfill.records import Counts, PlannedBatch, RunRecord, ShardWriter
 from backfill.sources import load_snapshot
-from backfill.spool import Scales, Spool
+from backfill.spool import Scales, Spool, fill_rejects
 from backfill.state import RunFolder, StateFolder
 
 #: What stands in place of a target's kind and identity: a dry run is the same whatever the target.
@@ -124,11 +125,13 @@ class WeighingWriter:
         """Weigh one batch."""
         self.scales.add(plain, calls)
 
-    def finish(self, calls: bytes, rejects: object) -> tuple[tuple[PlannedBatch, ...], int, str, str]:
+    def finish(
+        self, calls: bytes, rejects: Iterable[pl.DataFrame] | None
+    ) -> tuple[tuple[PlannedBatch, ...], int, str, str]:
         """Keep the rejects; returns what the scales say. What a dry run leaves need not survive a power cut."""
-        if isinstance(rejects, pl.DataFrame):
-            fill_in_place(self.rejects, rejects.write_parquet)
-        return self.scales.finish(calls, rejects)
+        if rejects is not None:
+            fill_in_place(self.rejects, partial(fill_rejects, rejects))
+        return self.scales.finish(calls, None)
 
 
 @contextmanager

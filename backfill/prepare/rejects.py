@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 import polars as pl
@@ -26,6 +26,8 @@ from backfill.rules import CODES
 
 #: At most so many samples of each code are kept of a shard.
 SAMPLES: Final = 5
+#: Rejected rows are described and written so many bytes of them at a time: their text is held several times over.
+PAGE_BYTES: Final = 4_000_000
 
 #: Columns and types of the problems frame of a shard, as records.REJECT_COLUMNS names them.
 _TYPES: Final = {
@@ -45,31 +47,29 @@ _TYPES: Final = {
 
 def describe(
     problems: pl.DataFrame, shard: int, snapshot: Snapshot, frames: Frames, calls: Sequence[CompiledCall]
-) -> tuple[pl.DataFrame | None, tuple[Problem, ...]]:
-    """The rejected calls of a shard with their originals (None where there are none), and samples of every code.
+) -> tuple[Iterator[pl.DataFrame] | None, tuple[Problem, ...]]:
+    """The rejected calls of a shard with their originals, page by page (None where there are none), and samples.
 
-    `problems` has conflicts.SCHEMA.
+    `problems` has conflicts.SCHEMA. The samples are of every code; the pages are read as they are taken.
     """
     if not len(problems):
         return None, ()
-    rows = originals(problems["row"].unique(), shard, snapshot, frames)
     scopes = {call.index: call.scope for call in calls}
     titles = {code: rule.title for code, rule in CODES.items()}
-    described = (
-        problems.join(rows, on="row", how="left", maintain_order="left")
-        .sort("row", "call", "code", "column", maintain_order=True)
-        .with_columns(
-            pl.lit(0, pl.UInt64).alias("line"),
-            pl.col("call").replace_strict(scopes, return_dtype=pl.String),
-            pl.concat_str(
-                pl.col("code").replace_strict(titles, return_dtype=pl.String),
-                pl.format(": {}", pl.col("detail")).fill_null(""),
-            ).alias("message"),
-        )
+    described = problems.sort("row", "call", "code", "column", maintain_order=True).with_columns(
+        pl.lit(0, pl.UInt64).alias("line"),
+        pl.col("call").replace_strict(scopes, return_dtype=pl.String),
+        pl.concat_str(
+            pl.col("code").replace_strict(titles, return_dtype=pl.String),
+            pl.format(": {}", pl.col("detail")).fill_null(""),
+        ).alias("message"),
     )
-    samples = described.group_by("code", maintain_order=True).head(SAMPLES)
-    errors = described.filter(pl.col("severity") == Severity.ERROR.value).select(list(_TYPES)).cast(_TYPES)  # type: ignore[arg-type]
-    return (errors if len(errors) else None), tuple(_problem(row) for row in samples.iter_rows(named=True))
+    shown = described.group_by("code", maintain_order=True).head(SAMPLES)
+    places = pl.concat(_rows(shown["row"], shard, snapshot, frames, []))
+    samples = shown.join(places, on="row", how="left", maintain_order="left")
+    errors = described.filter(pl.col("severity") == Severity.ERROR.value)
+    pages = (page.select(list(_TYPES)).cast(_TYPES) for page in with_originals(errors, shard, snapshot, frames))  # type: ignore[arg-type]
+    return (pages if len(errors) else None), tuple(_problem(row) for row in samples.iter_rows(named=True))
 
 
 def _problem(row: Mapping[str, object]) -> Problem:
@@ -87,25 +87,34 @@ def _problem(row: Mapping[str, object]) -> Problem:
     )
 
 
-def originals(rows: pl.Series, shard: int, snapshot: Snapshot, frames: Frames) -> pl.DataFrame:
-    """Some rows of a shard with where they stood: row, file (its name), record, original (see `original`)."""
-    files = {index: file.name for index, file in enumerate(snapshot.files)}
+def with_originals(calls: pl.DataFrame, shard: int, snapshot: Snapshot, frames: Frames) -> Iterator[pl.DataFrame]:
+    """Calls of a shard (`row`) with where their rows stood, page by page in the order of the rows.
+
+    Added are file (its name), record and original, see `original`. A page holds about PAGE_BYTES of rows.
+    """
     # polars panics on Parquet's INTERVAL, and DuckDB never hands one over: a job has to cast it
     own = [c for c in snapshot.columns if not c.name.startswith(INTERNAL_PREFIX) and c.kind is not Kind.INTERVAL]
+    for rows in _rows(calls["row"], shard, snapshot, frames, own):
+        yield calls.join(rows, on="row", how="inner", maintain_order="left")
+
+
+def _rows(
+    wanted: pl.Series, shard: int, snapshot: Snapshot, frames: Frames, own: Sequence[Column]
+) -> Iterator[pl.DataFrame]:
+    """Those rows of a shard, page by page: row, file, record, and the text of their `own` columns as `original`."""
+    files = {index: file.name for index, file in enumerate(snapshot.files)}
     names = [column.raw or column.name for column in own]
-    found = []
+    rows = wanted.unique().implode()
     for frame in frames.walk(shard, [*names, FILE_COLUMN, RECORD_COLUMN]):
-        wanted = frame.filter(pl.col(ROW_COLUMN).is_in(rows.implode()))
-        if len(wanted):
-            found.append(
-                wanted.select(
-                    pl.col(ROW_COLUMN).alias("row"),
-                    pl.col(FILE_COLUMN).cast(pl.UInt32).replace_strict(files, return_dtype=pl.String).alias("file"),
-                    pl.col(RECORD_COLUMN).cast(pl.UInt64).alias("record"),
-                    original(own, dict(wanted.schema)).alias("original"),
-                )
+        found = frame.filter(pl.col(ROW_COLUMN).is_in(rows))
+        length = max(1, int(len(found) * PAGE_BYTES / max(1, found.estimated_size())))
+        for page in found.iter_slices(length):
+            yield page.select(
+                pl.col(ROW_COLUMN).alias("row"),
+                pl.col(FILE_COLUMN).cast(pl.UInt32).replace_strict(files, return_dtype=pl.String).alias("file"),
+                pl.col(RECORD_COLUMN).cast(pl.UInt64).alias("record"),
+                original(own, dict(page.schema)).alias("original"),
             )
-    return pl.concat(found)
 
 
 def original(columns: Sequence[Column], schema: Mapping[str, pl.DataType]) -> pl.Expr:

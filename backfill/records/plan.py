@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from backfill.records.problems import Problem
 
@@ -65,8 +65,8 @@ class ShardWriter(Protocol):
     def add(self, plain: memoryview, calls: int) -> None:
         """Append one batch: its plain bytes (see PlannedBatch), and how many calls they hold."""
 
-    def finish(self, calls: bytes, rejects: object) -> tuple[tuple[PlannedBatch, ...], int, str, str]:
-        """Make segment, calls file (CALL_RECORD records) and rejects (a polars frame or None) durable.
+    def finish(self, calls: bytes, rejects: Iterable[Any] | None) -> tuple[tuple[PlannedBatch, ...], int, str, str]:
+        """Make segment, calls file (CALL_RECORD records) and rejects (polars frames, one after the other) durable.
 
         Returns the batches, the segment's size in bytes, its SHA-256 and that of the calls file.
         """

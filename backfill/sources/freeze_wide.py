@@ -13,11 +13,10 @@ from pathlib import Path
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-from backfill.disk import out_of_space
+from backfill.disk import close_writer, out_of_space
 from backfill.records import FILE_COLUMN, RECORD_COLUMN
 from backfill.sources.engine import ROW_GROUP_ROWS, Engine
 from backfill.sources.layout import KEEP, Layout, SourceColumn, lay_out, sql_texts, typed_relation
-from backfill.sources.reader import close_writer
 from backfill.sources.sqltext import check_expression
 from backfill.sources.staging import Staging
 

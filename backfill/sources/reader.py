@@ -15,7 +15,7 @@ from typing import Any, Protocol, Self
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-from backfill.disk import out_of_space
+from backfill.disk import close_writer, out_of_space
 from backfill.records import REJECT_COLUMNS, Severity, SourceFile
 from backfill.sources.layout import SourceColumn
 from backfill.sources.rejects import ORIGINAL_CHARACTERS, VALUE_CHARACTERS
@@ -125,15 +125,6 @@ class UnreadableFile:
         finally:
             if self._writer is not None:
                 close_writer(self._writer, self.path)
-
-
-def close_writer(writer: pq.ParquetWriter, path: Path) -> None:
-    """Close the writer of that file; raises StoppedError where the disk is full."""
-    try:
-        with out_of_space(path.parent):
-            writer.close()
-    finally:
-        writer.is_open = False  # else it closes once more when it is collected, and prints what that failed of
 
 
 class Discarding:

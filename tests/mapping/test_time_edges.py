@@ -14,7 +14,7 @@ import pytest
 from backfill.errors import JobError
 from backfill.job.models import Call, ColumnValue, ConstantValue, Job, ObjectSpec, Source, SqlValue, Star, TimestampSpec
 from backfill.prepare.frames import Frames
-from backfill.prepare.rejects import originals
+from backfill.prepare.rejects import with_originals
 from backfill.prepare.rows import map_rows
 from backfill.sources import stage
 from tests.support.parquet_oracle import sent
@@ -239,7 +239,7 @@ def test_the_original_of_a_row_shows_the_time(tmp_path: Path) -> None:
         f"SELECT TIME '24:00:00' AS x, TIME '12:00:00.5' AS y, {HUGE} AS z, {{'n': [{HUGE}, NULL]}} AS n FROM source"
     )
     snapshot = stage(job_over(tmp_path / "a.parquet", None, query=query), tmp_path / "staged")
-    found = originals(pl.Series([0], dtype=pl.UInt32), 0, snapshot, Frames(snapshot))
+    (found,) = with_originals(pl.DataFrame({"row": [0]}, schema={"row": pl.UInt32}), 0, snapshot, Frames(snapshot))
     assert found["original"].to_list() == [
         f'{{"x":"24:00:00","y":"12:00:00.500000","z":{HUGE},"n":{{"n":[{HUGE},null]}}}}'
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Iterable
 
 import numpy as np
 import polars as pl
@@ -54,7 +55,7 @@ class Shelf:
         """Copy the batch: its memory is not ours."""
         self.batches.append((bytes(plain), calls))
 
-    def finish(self, calls: bytes, rejects: object) -> tuple[tuple[()], int, str, str]:
+    def finish(self, calls: bytes, rejects: Iterable[pl.DataFrame] | None) -> tuple[tuple[()], int, str, str]:
         """Nothing."""
         return (), 0, "", ""
 
