@@ -53,20 +53,20 @@ def freeze_rows(staging: Staging, in_query: Sequence[str] = ()) -> Snapshot:
     kind = one_format(staging.job, staging.files)
     match kind:
         case "csv" | "tsv":
-            from backfill.sources.csv_reader import open_csv
+            from backfill.sources.csv.reader import open_csv
 
             reader = open_csv(staging.engine, staging.job, staging.files, kind, staging.count)
             return freeze_stream(staging, reader, in_query)
         case "parquet":
-            from backfill.sources.stage_parquet import freeze_parquet
+            from backfill.sources.parquet.reader import freeze_parquet
 
             return freeze_parquet(staging, in_query)
         case "ndjson":
-            from backfill.sources.stage_ndjson import freeze_ndjson
+            from backfill.sources.ndjson.reader import freeze_ndjson
 
             return freeze_ndjson(staging, in_query)
         case "sqlite":
-            from backfill.sources.stage_database import freeze_database
+            from backfill.sources.sqlite.reader import freeze_database
 
             return freeze_database(staging)
         case _:

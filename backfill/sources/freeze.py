@@ -11,7 +11,7 @@ from backfill.job.models import Job
 from backfill.records import Snapshot, SourceFile
 from backfill.sources.checksum import ignore_progress, never, until
 from backfill.sources.files import resolve
-from backfill.sources.in_place import in_place, is_sound
+from backfill.sources.parquet.in_place import in_place, is_sound
 from backfill.sources.snapshot import save_snapshot
 from backfill.sources.stamps import while_unchanged
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from backfill.job.models import Job
 from backfill.sources.files import extra_files, locate, look_through
-from backfill.sources.in_place import in_place
+from backfill.sources.parquet.in_place import in_place
 from backfill.sources.schema import Schema
 
 

@@ -9,7 +9,7 @@ from backfill.job.models import Job
 from backfill.records import SourceFile
 from backfill.sources.checksum import plain_pieces
 from backfill.sources.formats import format_of
-from backfill.sources.json_documents import records_in
+from backfill.sources.ndjson.lines import records_in
 from backfill.sources.stamps import unchanged
 
 
@@ -25,7 +25,7 @@ def line_of(file: SourceFile, job: Job, records: Sequence[int]) -> dict[int, int
     wanted = sorted(set(records))
     if kind == "ndjson":
         return _ndjson_lines(file, wanted)
-    from backfill.sources.csv_reader import lines_of  # pyarrow
+    from backfill.sources.csv.reader import lines_of  # pyarrow
 
     return lines_of(file, job, kind, wanted)
 

@@ -91,25 +91,25 @@ def _source_columns(engine: Engine, job: Job, kind: str, files: Sequence[SourceF
     Each format's reader is imported here.
     """
     if kind == "parquet":
-        from backfill.sources import parquet
+        from backfill.sources.parquet.reader import parquet_reader
 
-        return _Seen(parquet.parquet_reader(engine, job, files).columns)
+        return _Seen(parquet_reader(engine, job, files).columns)
     if kind == "sqlite":
-        from backfill.sources import database
-        from backfill.sources.stage_database import database_columns, own_query
+        from backfill.sources.sqlite.query import describe, sample_classes
+        from backfill.sources.sqlite.reader import database_columns, own_query
 
-        names = database.describe(files[0], own_query(job))
-        result, complete = database.sample_classes(files[0], own_query(job), names)
+        names = describe(files[0], own_query(job))
+        result, complete = sample_classes(files[0], own_query(job), names)
         columns = database_columns(engine, job, result)
         if not complete:  # of what is all NULL so far nothing is known
             held = dict(result.columns)
             columns = tuple(column for column in columns if held[column.name] != "null")
         return _Seen(columns, complete)
     if kind == "ndjson":
-        from backfill.sources.ndjson import NdjsonReader
+        from backfill.sources.ndjson.reader import NdjsonReader
 
         reader = NdjsonReader(engine, job, files, unwatched, sampled=True)
         return _Seen(reader.columns, reader.complete, reader.seen, reader.assumed)
-    from backfill.sources.csv_reader import header_names
+    from backfill.sources.csv.reader import header_names
 
     return _Seen(text_columns(engine, job, header_names(files, job, kind)))

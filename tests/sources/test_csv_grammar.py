@@ -16,7 +16,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from backfill.errors import BackfillError
-from backfill.sources import checksum, csv_reader, csv_scan, csv_text, locate
+from backfill.sources import checksum, locate
+from backfill.sources.csv import reader as csv_reader
+from backfill.sources.csv import scan as csv_scan
+from backfill.sources.csv import text as csv_text
 from backfill.sources.layout import SourceColumn
 from backfill.sources.reader import Unreadable
 from tests.support.csv_oracle import Oracle, Read, Written

@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 
 from backfill.errors import InterruptedRunError, JobError, SourceError
 from backfill.job.models import ColumnSpec, TimestampSpec
-from backfill.sources import checksum, csv_reader, csv_text, resolve, stage
+from backfill.sources import checksum, resolve, stage
 from backfill.sources.checksum import PIECE
+from backfill.sources.csv import reader as csv_reader
+from backfill.sources.csv import text as csv_text
 from backfill.sources.line_of import line_of
 from tests.support.examples import examples
 from tests.support.projects import JOB, Project

@@ -20,8 +20,8 @@ from backfill.job.models import Job, TimestampSpec
 from backfill.records import Snapshot, SourceFile
 from backfill.sources import inspect, resolve, stage
 from backfill.sources.computed import computed
-from backfill.sources.in_place import MANY_FILES, InPlace, in_place
 from backfill.sources.looking import look
+from backfill.sources.parquet.in_place import MANY_FILES, InPlace, in_place
 from tests.support.sourcing import job_over, staged
 
 USUAL = {

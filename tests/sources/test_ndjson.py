@@ -217,9 +217,9 @@ LATE = ['{"b":1}', '{"a":2}', '{"a":true}', '{"a":"\\u00e9","a2":null}']
 @pytest.mark.parametrize("late", LATE)
 def test_what_comes_after_the_beginning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late: str) -> None:
     """Columns and types are by all records, wherever they stand, and every record is read once."""
-    monkeypatch.setattr("backfill.sources.json_records.HEAD_BYTES", 100)
-    monkeypatch.setattr("backfill.sources.json_records.HEAD_BYTES_OF_ALL", 100)
-    monkeypatch.setattr("backfill.sources.json_records.CHUNK_BYTES", 300)
+    monkeypatch.setattr("backfill.sources.ndjson.records.HEAD_BYTES", 100)
+    monkeypatch.setattr("backfill.sources.ndjson.records.HEAD_BYTES_OF_ALL", 100)
+    monkeypatch.setattr("backfill.sources.ndjson.records.CHUNK_BYTES", 300)
     monkeypatch.setattr("backfill.sources.checksum.PIECE", 64)
     lines = [*['{"a":"x"}'] * 40, "{bad}", late, *['{"a":"y"}'] * 40]
     alone = of(tmp_path, "\n".join([late, *lines]), columns={})

@@ -11,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backfill.errors import SourceError
-from backfill.sources import json_documents, json_strict, resolve
-from backfill.sources.json_documents import is_document, records_in
+from backfill.sources import resolve
 from backfill.sources.line_of import line_of
+from backfill.sources.ndjson import lines as ndjson_lines
+from backfill.sources.ndjson import records as ndjson_records
+from backfill.sources.ndjson.lines import is_document, records_in
 from tests.sources.test_ndjson_lines import good_objects, read, values
 from tests.support import oracle_ndjson
 from tests.support.examples import examples
@@ -123,7 +125,7 @@ def test_arrays_wherever_they_are_cut(objects: list[str], between: str, size: in
     """Every element comes out as it stands, however few bytes are read at once."""
     data = f"[{between.join(objects)}]\n".encode()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_documents, "_READ_CHARACTERS", size)
+        patch.setattr(ndjson_lines, "_READ_CHARACTERS", size)
         found = list(records_in((data[at : at + size] for at in range(0, len(data), size)), "x"))
     assert [line.text.decode() for line in found] == [text.strip(" \t") for text in objects]
     ends = between.count("\n")
@@ -150,12 +152,12 @@ def test_the_exact_look(text: str, around: str) -> None:
     """Line by line without orjson, which long lines never see: the standard library says the same."""
     line = around % text
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(json_strict, "MAX_BUILT_BYTES", 0)
-        found = json_strict.fault_of(line.encode())
+        patch.setattr(ndjson_records, "MAX_BUILT_BYTES", 0)
+        found = ndjson_records.fault_of(line.encode())
     fault: Any = None if found is None else found[1]
     good = is_valid(line)
-    assert (fault in (None, json_strict.NO_OBJECT, json_strict.HALF_PAIR)) == good
-    if good and fault is not json_strict.HALF_PAIR:
+    assert (fault in (None, ndjson_records.NO_OBJECT, ndjson_records.HALF_PAIR)) == good
+    if good and fault is not ndjson_records.HALF_PAIR:
         assert (fault is None) == line.lstrip().startswith("{")
 
 

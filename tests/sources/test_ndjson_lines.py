@@ -15,11 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backfill.errors import SourceError
-from backfill.sources import checksum, json_cells, json_records, ndjson, resolve
+from backfill.sources import checksum, resolve
 from backfill.sources.checksum import unwatched
 from backfill.sources.engine import open_engine
-from backfill.sources.json_lines import Line, lines
-from backfill.sources.ndjson import NdjsonReader
+from backfill.sources.ndjson import members as ndjson_members
+from backfill.sources.ndjson import reader as ndjson_reader
+from backfill.sources.ndjson import records as ndjson_records
+from backfill.sources.ndjson.lines import Line, lines
+from backfill.sources.ndjson.reader import NdjsonReader
 from backfill.sources.reader import Unreadable
 from tests.support import oracle_ndjson
 from tests.support.examples import examples
@@ -124,9 +127,9 @@ def sizes(size: int, cells: int) -> Iterator[None]:
     """Files read, and objects taken apart, so many bytes at a time, and batches of so many cells."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(checksum, "PIECE", size)
-        patch.setattr(json_cells, "BLOCK_BYTES", size)
-        patch.setattr(json_records, "CHUNK_BYTES", size * 4)
-        patch.setattr(ndjson, "BATCH_CELLS", cells)
+        patch.setattr(ndjson_members, "BLOCK_BYTES", size)
+        patch.setattr(ndjson_records, "CHUNK_BYTES", size * 4)
+        patch.setattr(ndjson_reader, "BATCH_CELLS", cells)
         yield
 
 

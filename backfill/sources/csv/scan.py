@@ -1,8 +1,8 @@
 """Where the records of a CSV text begin and end, how many fields each has, and which are broken; in bounded memory.
 
-The text comes in pieces that may end anywhere. Most of it is settled by arithmetic on whole pieces (csv_marks); a
-record with an irregular quote is gone through by itself (csv_walk), and so is one that is longer than the maximum, of
-which only the beginning is kept.
+The text comes in pieces that may end anywhere. Most of it is settled by arithmetic on whole pieces; a record with an
+irregular quote is gone through by itself, and so is one that is longer than the maximum, of which only the beginning
+is kept (see structure for both).
 """
 
 from __future__ import annotations
@@ -13,10 +13,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from backfill.sources.csv_dialect import CR, LF, Dialect
-from backfill.sources.csv_marks import Marks
-from backfill.sources.csv_shape import Places, Shape, shape_of
-from backfill.sources.csv_walk import Fault, State, Walk, Walker
+from backfill.sources.csv.structure import Fault, Marks, Places, Shape, State, Walk, Walker, shape_of
+from backfill.sources.csv.text import CR, LF, Dialect
 
 #: A record longer than this is rejected as too long.
 MAX_RECORD_BYTES = 4 * 2**20

@@ -1,7 +1,7 @@
 """CSV and TSV, read exactly: every record of all files is a row or unreadable (the grammar is in docs/sources.md).
 
-The scanner tells where records are, and which are sound; those go to the parser, many at once, also of several small
-files. What the two say of their number is compared.
+The scanner tells where records are, and which are sound. Those go to pyarrow's parser, many at once, also of several
+small files, with nothing left for it to guess. What the two say of the number of records is compared.
 """
 
 from __future__ import annotations
@@ -12,22 +12,73 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
+from numpy.typing import NDArray
 
+from backfill.errors import counted
 from backfill.job.models import Job
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, SourceFile
 from backfill.sources.checksum import PIECE, Watch, unwatched
-from backfill.sources.csv_dialect import Dialect
-from backfill.sources.csv_faults import faults_of, unreadable
-from backfill.sources.csv_header import open_records
-from backfill.sources.csv_marks import Flags
-from backfill.sources.csv_parse import Parser
-from backfill.sources.csv_scan import Records
-from backfill.sources.csv_shape import Places
+from backfill.sources.csv.records import Parser, open_records
+from backfill.sources.csv.scan import MAX_RECORD_BYTES, Records
+from backfill.sources.csv.structure import Fault, Flags, Places
+from backfill.sources.csv.text import Dialect
 from backfill.sources.engine import Engine
 from backfill.sources.files import nothing_in
 from backfill.sources.layout import SourceColumn, text_columns
-from backfill.sources.reader import UnreadableSink
+from backfill.sources.reader import Unreadable, UnreadableSink
+from backfill.sources.rejects import ORIGINAL_CHARACTERS
 from backfill.sources.union import united
+from backfill.sources.utf8 import invalid_utf8
+
+FEW, MANY, ENCODING = 20, 21, 22
+_ORIGINAL_BYTES = 4 * ORIGINAL_CHARACTERS
+_WORDS = {
+    Fault.ESCAPE: ("BF003", "broken escape: it stands before a sign that needs none"),
+    Fault.BLANK: ("BF003", "broken quotes: a blank before an opening quote"),
+    Fault.BEHIND: ("BF003", "broken quotes: text behind a closing quote"),
+    Fault.UNCLOSED: ("BF003", "broken quotes: one is never closed"),
+    Fault.TOO_LONG: ("BF006", f"the record is too long: more than {MAX_RECORD_BYTES >> 20} MB"),
+    FEW: ("BF001", "too few fields"),
+    MANY: ("BF002", "too many fields"),
+    ENCODING: ("BF004", "bytes that are not in the file's encoding"),
+}
+
+
+def faults_of(records: Records, fields: int) -> NDArray[np.uint8]:
+    """Each record's fault, by the scanner, its encoding or its number of fields, in this order; 0 where it is sound."""
+    found = np.where(records.fields < fields, np.uint8(FEW), np.uint8(MANY))
+    found[records.fields == fields] = 0
+    if not records.text.isascii():
+        wrong = invalid_utf8(np.frombuffer(records.text, np.uint8))
+        owners = records.nexts.searchsorted(wrong, side="right")
+        inside = owners < len(records)
+        owners = owners[inside]
+        found[owners[records.starts[owners] <= wrong[inside]]] = ENCODING
+    return np.where(records.faults > 0, records.faults, found)
+
+
+def unreadable(
+    records: Records, faults: NDArray[np.uint8], bad: Places, file: int, first: int, fields: int, dialect: Dialect
+) -> Iterator[Unreadable]:
+    """The records of those indices as unreadable ones; `first` is the number of the first record of all."""
+    places = zip(
+        bad.tolist(),
+        faults[bad].tolist(),
+        records.lines(bad).tolist(),
+        records.starts[bad].tolist(),
+        records.ends[bad].tolist(),
+        records.fields[bad].tolist(),
+        strict=True,
+    )
+    for index, fault, line, start, end, found in places:
+        code, message = _WORDS[fault]
+        if fault in (FEW, MANY):
+            message += f": {found} where {fields} are expected"
+        elif fault == Fault.UNCLOSED and records.taken_lines:
+            message += f", and takes {counted(records.taken_lines, 'line', 'lines')} up to the end of the file"
+        original = dialect.swap(records.text[start : min(end, start + _ORIGINAL_BYTES)]).decode("utf-8", "replace")
+        yield Unreadable(file, first + index, code, message, original, line)
+
 
 #: A batch of very many columns has at least so many bytes of each, as a column costs something by itself.
 _COLUMN_BYTES = 1_024

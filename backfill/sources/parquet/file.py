@@ -12,7 +12,7 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from backfill.errors import SourceError, counted
 from backfill.records import SourceFile
-from backfill.sources.held import DEEPEST
+from backfill.sources.arrow_types import DEEPEST
 
 #: About as many bytes are read at once, by what the footer says of them.
 _BATCH_BYTES: Final = 4 * 2**20

@@ -1,4 +1,4 @@
-"""The rows of a SQLite query as Arrow batches, through ADBC (see backfill.sources.reader).
+"""The rows of a SQLite query as Arrow batches, through ADBC, and their staging.
 
 The driver takes a column's type from its first rows. So NULL is replaced by a value of the column's class, and whether
 it was one stands in further columns, one bit for each, so that no first row misleads.
@@ -16,12 +16,16 @@ import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
 
-from backfill.errors import SourceError, counted
-from backfill.records import FILE_COLUMN, RECORD_COLUMN, SourceFile
-from backfill.sources.database import FILLING, Result, as_table
-from backfill.sources.layout import SourceColumn
+from backfill.errors import JobError, SourceError, counted
+from backfill.job.models import Job
+from backfill.records import FILE_COLUMN, RECORD_COLUMN, Snapshot, SourceFile
+from backfill.sources.engine import Engine
+from backfill.sources.freeze_stream import freeze_stream
+from backfill.sources.layout import SourceColumn, declared, refuse_absent
 from backfill.sources.reader import BATCH_BYTES, Unreadable, UnreadableSink
-from backfill.sources.sqlite_file import uri
+from backfill.sources.sqlite.query import FILLING, TYPES, Result, as_table, ask_classes, describe, refuse_damaged
+from backfill.sources.sqlite.session import uri
+from backfill.sources.staging import Staging
 from backfill.sources.utf8 import invalid_utf8
 
 #: Bits of an integer that tell which columns are NULL.
@@ -168,3 +172,42 @@ def _stream(file: SourceFile, sql: str, rows: int) -> Iterator[pa.RecordBatchRea
                 yield reader
     except (manager.Error, pa.ArrowException) as error:
         raise SourceError(f"{file.name} cannot be read: {str(error).partition(chr(10))[0]}") from error
+
+
+def freeze_database(staging: Staging) -> Snapshot:
+    """One part, of the query's rows in the query's order; a row's record number is its place in the result."""
+    job, engine, file = staging.job, staging.engine, staging.files[0]
+    names = describe(file, own_query(job))
+    refuse_damaged(file, own_query(job), engine.cancelled)
+    result = ask_classes(file, own_query(job), names, engine.cancelled, staging.sample)
+    columns = database_columns(engine, job, result)
+    return freeze_stream(staging, SqliteReader(file, result, columns, staging.count, most=staging.sample))
+
+
+def own_query(job: Job) -> str:
+    """The job's query; raises JobError where there is none."""
+    if job.source.query is None:
+        raise JobError("source.query is missing", hint="say which rows: `query: SELECT * FROM orders ORDER BY id`")
+    return job.source.query
+
+
+def database_columns(engine: Engine, job: Job, result: Result) -> tuple[SourceColumn, ...]:
+    """The result's columns; declared ones as the text of their values.
+
+    Raises:
+        JobError: a declared column is none, or holds floating-point numbers, whose text is not the database's.
+    """
+    names = [name for name, _ in result.columns]
+    refuse_absent(job, names)
+    specs = declared(job, names)
+    columns = []
+    for name, kind in result.columns:
+        spec = specs.get(name)
+        if spec is not None and kind in ("real", "blob"):
+            raise JobError(
+                f"source.columns.{name}: the query gives {kind} values, so it cannot be declared as {spec.type}",
+                hint=f'cast it in the query, for example CAST("{name}" AS TEXT) AS "{name}"',
+            )
+        types = engine.connection.sql(f"SELECT CAST(NULL AS {'VARCHAR' if spec else TYPES[kind]})").types
+        columns.append(SourceColumn(name, types[0], spec))
+    return tuple(columns)

@@ -1,7 +1,7 @@
-"""NDJSON: one JSON object a line. Its keys become columns; every value keeps the text that it is written with.
+"""NDJSON as batches of columns: the keys of the objects become columns, every value keeps the text it is written with.
 
 Rules
-1) A line is an object of RFC 8259 without repeated keys, or unreadable. Lines of blanks are no records.
+1) A record is an object of RFC 8259 without repeated keys, or unreadable.
 2) The columns are all keys of all files: those of the first object that has any, in its order, then the others in byte
    order.
 3) A column of strings (and nulls) is text, one of booleans is boolean, anything else is JSON text as it stands. A
@@ -14,21 +14,51 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from backfill.errors import JobError, SourceError
 from backfill.job.models import ColumnSpec, Job
-from backfill.records import FILE_COLUMN, RECORD_COLUMN, SourceFile
+from backfill.job.references import references
+from backfill.records import FILE_COLUMN, RECORD_COLUMN, Snapshot, SourceFile
 from backfill.sources.engine import Engine
 from backfill.sources.files import nothing_in
-from backfill.sources.json_cells import BOOLEAN, OTHER, STRING, Cells
-from backfill.sources.json_columns import Form, column
-from backfill.sources.json_records import Head, Records, records
+from backfill.sources.freeze_stream import freeze_stream
 from backfill.sources.layout import SourceColumn, check_names, declared
+from backfill.sources.ndjson.members import BOOLEAN, OTHER, STRING, Cells, Form, column
+from backfill.sources.ndjson.records import Head, Records, records
 from backfill.sources.partitioned import with_partition_columns
 from backfill.sources.reader import Unreadable, UnreadableSink
+from backfill.sources.staging import Staging
+
+
+def freeze_ndjson(staging: Staging, in_query: Sequence[str] = ()) -> Snapshot:
+    """One part of all records; see freeze_stream for what is raised."""
+    open_reader = partial(NdjsonReader, staging.engine, staging.job, staging.files, staging.count)
+    reader = open_reader(sampled=staging.sample is not None)
+    if staging.sample is not None and reader.seen < staging.sample and not reader.complete:
+        reader = open_reader()
+    read = staging.rows
+    found = None if reader.complete or not _lacks(reader, staging) else all_found(staging.files, staging.count)
+    try:
+        return freeze_stream(staging, reader if found is None else open_reader(found=found), in_query)
+    except WidenedError as widened:
+        found = widened.found
+    except JobError:
+        if reader.complete or found is not None:
+            raise
+        found = all_found(staging.files, staging.count)  # what the job names may come after the beginnings
+    staging.rows = read
+    return freeze_stream(staging, open_reader(found=found), in_query)
+
+
+def _lacks(reader: NdjsonReader, staging: Staging) -> bool:
+    """Whether the job takes values from a column that the beginnings do not have."""
+    known = {column.name for column in with_partition_columns(reader.columns, staging.job, staging.files)}
+    return any(each.column is not None and each.column not in known for each in references(staging.job))
+
 
 MAX_KEYS = 5_000
 #: Cells of a batch, filled or not: many columns cost memory even where they hold nothing.

@@ -3,7 +3,7 @@
 A copy costs time and disk, and to load and open DuckDB takes longer than to prepare a small file. What polars, which
 prepares, reads as pyarrow does is known here: flat columns of the usual types. It is read by pyarrow all the same
 before anything is made of it, for pyarrow verifies the pages' checksums, and tells what is damaged where polars may
-panic. All else is staged (see parquet), which knows every type and can tell what is wrong.
+panic. All else is staged by the reader, which knows every type and can tell what is wrong.
 """
 
 from __future__ import annotations
@@ -90,8 +90,8 @@ def is_sound(found: InPlace, files: Sequence[SourceFile], watch: Watch, sample: 
     Raises:
         SourceError: a file is damaged or gone.
     """
-    from backfill.sources.held import unfit
-    from backfill.sources.parquet_file import check_rows, raw_batches
+    from backfill.sources.arrow_types import unfit
+    from backfill.sources.parquet.file import check_rows, raw_batches
 
     seen = 0
     for file, stated in zip(files, found.rows, strict=True):
@@ -189,7 +189,7 @@ def _footers(files: Sequence[SourceFile]) -> _Footers | None:
     Raises:
         SourceError: one is damaged or gone.
     """
-    from backfill.sources.parquet_file import (  # pyarrow, of no use to other sources
+    from backfill.sources.parquet.file import (  # pyarrow, of no use to other sources
         batch_rows,
         in_turn,
         opened,

@@ -2,7 +2,7 @@
 
 Rules
 1) Types belong to values in SQLite, and the ADBC driver takes a column's from its first rows and alters or refuses what
-   comes later. So the storage classes of each column are asked for first (see sqlite_reader for what that is good for).
+   comes later. So the storage classes of each column are asked for before the rows are read.
 2) A column of integers and reals is a number where every integer fits a double exactly. Any other mixture of storage
    classes is an error of the source: which of them is meant, the query has to say.
 3) The query is one SELECT, reaches no other file, and reads no clock.
@@ -20,8 +20,7 @@ from backfill.errors import JobError, SourceError
 from backfill.records import SourceFile
 from backfill.sources.checksum import never, until
 from backfill.sources.sql_end import without_end
-from backfill.sources.sqlite_file import refuse_unsettled
-from backfill.sources.sqlite_session import Session, session
+from backfill.sources.sqlite.session import Session, refuse_unsettled, session
 
 #: What a column of each storage class holds in place of NULL, so that its type is plain from the first row on.
 FILLING = {"integer": "0", "real": "0.0", "text": "''", "blob": "x''"}

@@ -13,13 +13,26 @@ import pyarrow as pa  # type: ignore[import-untyped]
 
 from backfill.errors import JobError, SourceError
 from backfill.job.models import ColumnSpec, Job
-from backfill.records import FILE_COLUMN, RECORD_COLUMN, SourceFile
+from backfill.records import FILE_COLUMN, RECORD_COLUMN, Snapshot, SourceFile
+from backfill.sources.arrow_types import Unheld, cast, common_type, held, intervals, is_json, unfit
 from backfill.sources.engine import Engine
-from backfill.sources.held import Unheld, cast, common_type, held, intervals, is_json, unfit
+from backfill.sources.freeze_stream import freeze_stream
 from backfill.sources.layout import SourceColumn, check_names, declared
-from backfill.sources.parquet_file import batch_rows, check_rows, in_turn, opened, raw_batches, stated_rows
+from backfill.sources.parquet.file import batch_rows, check_rows, in_turn, opened, raw_batches, stated_rows
 from backfill.sources.reader import Unreadable, UnreadableSink
+from backfill.sources.staging import Staging
 from backfill.sources.union import aligned, united
+
+
+def freeze_parquet(staging: Staging, in_query: Sequence[str] = ()) -> Snapshot:
+    """One part of the rows of all files; raises as freeze_stream and parquet_reader do."""
+
+    def advance(size: int) -> None:
+        staging.bytes += size
+
+    reader = parquet_reader(staging.engine, staging.job, staging.files, advance)
+    return freeze_stream(staging, reader, in_query)
+
 
 #: Batches of less than both are put together.
 _FEW_ROWS, _FEW_BYTES = 2_048, 2**20

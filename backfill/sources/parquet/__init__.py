@@ -1,0 +1,1 @@
+"""Parquet: read where it lies when nothing is to be computed (in_place), else streamed like any format (reader)."""
