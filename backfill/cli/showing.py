@@ -19,12 +19,10 @@ from backfill.report import (
     Summary,
     by_code,
     doubts_kept_back,
-    job_of,
-    of_query,
-    queried,
+    look_up_lines,
     sample_lines,
     summary_text,
-    with_lines,
+    with_places,
 )
 from backfill.rules import CODES
 from backfill.targets import TargetKind
@@ -115,12 +113,9 @@ def problem_lines(end: RunEnd, problems: Mapping[str, int]) -> list[str]:
     if not problems:
         return []
     with LedgerReader(end.folder.ledger) as reader:
-        samples, snapshot = reader.samples(), reader.snapshot()
-    if queried(end.record):
-        samples = [of_query(problem) for problem in samples]
-    job = job_of(end.record)
-    if job is not None and snapshot is not None:
-        samples = with_lines(samples, job, snapshot.files)
+        samples = reader.samples()
+    look_up_lines(end.folder)
+    samples = with_places(samples, end.folder)
     places = places_of(end.folder)
     samples = [replace(problem, file=places.get(problem.file, problem.file)) for problem in samples]
     titles = {code: (rule.title, rule.hint) for code, rule in CODES.items()}

@@ -11,8 +11,8 @@ from backfill.lazy import lazily
 
 if TYPE_CHECKING:
     from backfill.report.doubts import doubts_kept_back
-    from backfill.report.lines import job_of, of_query, queried, with_line_column, with_lines, with_query
-    from backfill.report.listing import list_rejects, reject_lines
+    from backfill.report.lines import with_lines, with_places
+    from backfill.report.listing import list_rejects, look_up_lines, reject_lines
     from backfill.report.preview import preview_text
     from backfill.report.rejects import export_rejects
     from backfill.report.runs import (
@@ -38,12 +38,10 @@ __all__ = [
     "duration_text",
     "export_rejects",
     "failure_json",
-    "job_of",
     "list_rejects",
-    "of_query",
+    "look_up_lines",
     "preview_text",
     "problem_line",
-    "queried",
     "read_standing",
     "reject_lines",
     "run_summary",
@@ -55,18 +53,17 @@ __all__ = [
     "total_text",
     "whereabouts_json",
     "whereabouts_text",
-    "with_line_column",
     "with_lines",
-    "with_query",
+    "with_places",
 ]
 
 __getattr__ = lazily(
     __name__,
     {
         "doubts": ("doubts_kept_back",),
-        "lines": ("job_of", "of_query", "queried", "with_line_column", "with_lines", "with_query"),
+        "lines": ("with_lines", "with_places"),
         "preview": ("preview_text",),
-        "listing": ("list_rejects", "reject_lines"),
+        "listing": ("list_rejects", "look_up_lines", "reject_lines"),
         "rejects": ("export_rejects",),
         "runs": (
             "Standing",

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from backfill.errors import LedgerError
-from backfill.ledger import LedgerReader
 from backfill.records import Problem, Severity
+from backfill.report.lines import source_of, with_places
 from backfill.report.samples import problem_line
 from backfill.state import RunFolder
 
 #: So many rows of a run are listed; an export has all.
 LISTED = 100
+#: As many records of a file are read again at the end of a run to tell lines; later ones when they are listed.
+NEAR_RECORDS = 100_000
 _SHOWN = ("file", "record", "line", "call", "code", "severity", "column", "value", "message")
 
 
@@ -39,7 +41,7 @@ def reject_files(spool: Path) -> list[Path]:
 
 
 def list_rejects(folder: RunFolder, limit: int = LISTED) -> Listing:
-    """The first rejects of a run, with their lines as far as its job file and source are still what they were.
+    """The first rejects of a run, with their places as far as they can be told (see `lines.with_places`).
 
     Raises:
         LedgerError: A file of rejects is damaged, or the ledger is.
@@ -48,49 +50,50 @@ def list_rejects(folder: RunFolder, limit: int = LISTED) -> Listing:
     if not files:
         return Listing(0, ())
     total, problems = read_problems(files, limit)
-    with LedgerReader(folder.ledger) as reader:
-        record, snapshot = reader.status().record, reader.snapshot()
-    from backfill.report.lines import job_of, of_query, queried, with_lines  # noqa: PLC0415 (the job's models)
+    return Listing(total, tuple(with_places(problems, folder)))
 
-    if queried(record):
-        problems = [of_query(problem) for problem in problems]
-    job = job_of(record) if any(problem.record and not problem.line for problem in problems) else None
-    if job is not None and snapshot is not None:
-        problems = with_lines(problems, job, snapshot.files)
-    return Listing(total, tuple(problems))
+
+def look_up_lines(folder: RunFolder) -> None:
+    """Have the lines of the first rejects kept, as far as they are near the beginning of their files.
+
+    For the process that made the rejects: it has loaded what reads the source, which costs `rejects` most of its time.
+    """
+    if not source_of(folder)[1]:
+        return
+    with suppress(LedgerError):  # damaged: `rejects` tells it
+        _, problems = read_problems(reject_files(folder.spool), LISTED)
+        with_places([problem for problem in problems if problem.record <= NEAR_RECORDS], folder)
 
 
 def read_problems(files: Sequence[Path], limit: int) -> tuple[int, list[Problem]]:
     """How many problems the files hold, and the first of them.
 
+    DuckDB is the reader of Parquet that loads fastest.
+
     Raises:
         LedgerError: One of them is damaged.
     """
-    import pyarrow.parquet as pq  # type: ignore[import-untyped]  # noqa: PLC0415 (most runs have no rejects)
+    if not files:
+        return 0, []
+    import duckdb  # noqa: PLC0415 (most runs have no rejects)
 
-    total, problems = 0, list[Problem]()
-    for path in files:
-        with damage_told(path), pq.ParquetFile(path) as file:
-            total += file.metadata.num_rows
-            for batch in file.iter_batches(columns=list(_SHOWN)) if len(problems) < limit else ():
-                problems += [_problem(row) for row in batch.slice(0, limit - len(problems)).to_pylist()]
-                if len(problems) >= limit:
-                    break
-    return total, problems
+    from backfill.sources.engine import own_parquet, quoted  # noqa: PLC0415
 
-
-@contextmanager
-def damage_told(path: Path) -> Iterator[None]:
-    """Tell a file of rejects that cannot be read as what it is: damage (or another run's file)."""
-    import pyarrow as pa  # noqa: PLC0415
-
-    try:
-        yield
-    except (pa.ArrowException, OSError, ValueError) as error:
-        raise LedgerError(
-            f"a file of rejects is damaged: {path}",
-            hint="`backfill rejects` with another run shows that; the runs themselves are not hurt",
-        ) from error
+    rows, columns = own_parquet(files), ", ".join(map(quoted, _SHOWN))
+    count, first = f"SELECT count(*) FROM {rows}", f"SELECT {columns} FROM {rows} LIMIT {limit}"  # noqa: S608 (ours)
+    with duckdb.connect(config={"threads": 1}) as connection:
+        try:
+            total = connection.execute(count).fetchall()[0][0]
+            found = connection.execute(first).fetchall()
+            return total, [_problem(dict(zip(_SHOWN, row, strict=True))) for row in found]
+        except (duckdb.Error, ValueError) as error:
+            if len(files) > 1:  # which one?
+                for path in files:
+                    read_problems([path], 1)
+            raise LedgerError(
+                f"a file of rejects is damaged: {files[0] if len(files) == 1 else files[0].parent}",
+                hint="`backfill rejects` with another run shows that; the runs themselves are not hurt",
+            ) from error
 
 
 def _problem(row: Mapping[str, object]) -> Problem:

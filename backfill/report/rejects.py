@@ -11,10 +11,9 @@ import polars as pl
 from backfill import encode
 from backfill.disk import fill_beside
 from backfill.errors import LedgerError
-from backfill.ledger import LedgerReader
 from backfill.records import INTERNAL_PREFIX, REJECT_COLUMNS
 from backfill.report.digits import compact, read
-from backfill.report.lines import job_of, queried, with_line_column, with_query
+from backfill.report.lines import with_line_column
 from backfill.report.listing import reject_files
 from backfill.state import RunFolder
 
@@ -33,12 +32,7 @@ def rejects_frame(folder: RunFolder) -> pl.LazyFrame:
         for path in reject_files(folder.spool)
     ]
     rejects = pl.concat(frames) if frames else pl.LazyFrame(schema=schema)
-    with LedgerReader(folder.ledger) as reader:
-        record, snapshot = reader.status().record, reader.snapshot()
-    if queried(record):
-        rejects = with_query(rejects)
-    job = job_of(record)
-    return rejects if job is None or snapshot is None else with_line_column(rejects, job, snapshot.files)
+    return with_line_column(rejects, folder)
 
 
 def export_rejects(folders: Sequence[RunFolder], path: Path) -> int:

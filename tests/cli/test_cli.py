@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
@@ -251,16 +252,28 @@ def test_a_mistyped_verb(word: str, told: str) -> None:
     assert told in result.err
 
 
-HEAVY = {"polars", "duckdb", "pyarrow", "numpy", "pydantic", "httpx", "uvicorn"}
+HEAVY = {"polars", "duckdb", "pyarrow", "numpy", "pydantic", "ruamel", "httpx", "uvicorn"}
+
+
+def loaded(project: Project, words: list[str], among: set[str]) -> set[str]:
+    """Which modules a verb loads in a process of its own, where the project is."""
+    code = f"import sys; from backfill.cli import main; main({words!r}); print(sorted({among!r} & set(sys.modules)))"
+    environ = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    end = subprocess.run(
+        [sys.executable, "-c", code], cwd=project.folder, env=environ, capture_output=True, text=True, check=True
+    )
+    return set(ast.literal_eval(end.stdout.splitlines()[-1]))
 
 
 @pytest.mark.parametrize("words", [["status"], ["status", "people"], ["rejects"], ["--help"], ["run", "--help"]])
 def test_verbs_that_only_look_load_nothing_heavy(project: Project, words: list[str]) -> None:
     """What is known from the ledger alone is shown without a library for data."""
     backfill("run", project.people(5), "--target", "sandbox")
-    code = f"import sys; from backfill.cli import main; main({words!r}); print(sorted({HEAVY!r} & set(sys.modules)))"
-    environ = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
-    end = subprocess.run(
-        [sys.executable, "-c", code], cwd=project.folder, env=environ, capture_output=True, text=True, check=True
-    )
-    assert end.stdout.splitlines()[-1] == "[]"
+    assert loaded(project, words, HEAVY) == set()
+
+
+@pytest.mark.parametrize("words", [["rejects"], ["rejects", "people"], ["rejects", "people.yaml"]])
+def test_rejects_are_listed_by_one_library(project: Project, words: list[str]) -> None:
+    """A list of rejects needs a reader of Parquet alone: neither the job's models nor a reader of its source."""
+    backfill("run", project.people(30, bad=[7, 9]), "--target", "sandbox")
+    assert loaded(project, words, HEAVY) == {"duckdb"}

@@ -28,6 +28,26 @@ def test_rejects_export(project: Project, suffix: str) -> None:
     assert [None if text is None else text.strip() for text in rejects["original"]] == ["u9,x", None]
 
 
+def test_rejects_know_their_lines_without_the_source(project: Project) -> None:
+    """Lines that were told once are told again, when the source is gone and the job another; an export, too."""
+    job = project.people(30, bad=[7])
+    backfill("run", job, "--target", "sandbox")
+    (project.folder / "people.csv").unlink()
+    job.unlink()
+    assert "people.csv:9 (record 8)" in backfill("rejects", "--state-dir", project.state).out
+    file = project.folder / "rejects.parquet"
+    assert backfill("rejects", "--state-dir", project.state, "--export", file).code == 0
+    assert pl.read_parquet(file)["line"].to_list() == [9]
+
+
+def test_rejects_behind_the_first_records(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines of records far from the beginning of their file are looked up when they are listed."""
+    monkeypatch.setattr("backfill.report.listing.NEAR_RECORDS", 1)
+    backfill("run", project.people(30, bad=range(10, 20)), "--target", "sandbox")
+    lines = backfill("rejects", "--state-dir", project.state).out.splitlines()[1:]
+    assert [line.split()[1].rpartition(":")[2] for line in lines] == [str(line) for line in range(12, 22)]
+
+
 def test_rejects_export_can_be_a_source(project: Project) -> None:
     """What is exported, mended and run as a job of another name arrives; columns of the row keep their names."""
     source, job = project.folder / "orders.csv", project.folder / "orders.yaml"
