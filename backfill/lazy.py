@@ -15,8 +15,9 @@ def lazily(package: str, homes: Mapping[str, tuple[str, ...]]) -> Callable[[str]
     def get(name: str) -> Any:  # noqa: ANN401 (whatever the module has)
         if name not in home_of:
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
-        value = getattr(import_module(f"{package}.{home_of[name]}"), name)
-        setattr(sys.modules[package], name, value)  # also where the module has the same name, and has just taken it
-        return value
+        home = import_module(f"{package}.{home_of[name]}")
+        for given in homes[home_of[name]]:  # all of them: the module may have the name of one, and has just taken it
+            setattr(sys.modules[package], given, getattr(home, given))
+        return getattr(home, name)
 
     return get

@@ -15,7 +15,7 @@ from backfill.pipeline.rehearsal import Rehearsal, weighed
 from backfill.pipeline.sampling import needs_all, sample, sample_folder
 from backfill.records import Counts, Problem, Snapshot, SourceFile
 from backfill.sources import AbsentColumns, Schema, inspect
-from backfill.sources.intake import STANDARD_INPUT
+from backfill.sources.origins.standard_input import STANDARD_INPUT
 from backfill.state import RunFolder
 
 #: So many records are judged before a full read judges them all.

@@ -21,7 +21,7 @@ from backfill.prepare import preview
 from backfill.prepare.rows import PreviewRow
 from backfill.records import Problem, Snapshot, SourceFile
 from backfill.sources import locate, resolve, stage
-from backfill.sources.intake import STANDARD_INPUT
+from backfill.sources.origins.standard_input import STANDARD_INPUT
 
 #: Where `where` lets too few rows through, so many times as many are read.
 MORE = 16

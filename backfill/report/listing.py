@@ -77,7 +77,7 @@ def read_problems(files: Sequence[Path], limit: int) -> tuple[int, list[Problem]
         return 0, []
     import duckdb  # noqa: PLC0415 (most runs have no rejects)
 
-    from backfill.sources.engine import own_parquet, quoted  # noqa: PLC0415
+    from backfill.sources.sql.engine import own_parquet, quoted  # noqa: PLC0415
 
     rows, columns = own_parquet(files), ", ".join(map(quoted, _SHOWN))
     count, first = f"SELECT count(*) FROM {rows}", f"SELECT {columns} FROM {rows} LIMIT {limit}"  # noqa: S608 (ours)

@@ -11,11 +11,10 @@ from backfill.lazy import lazily
 
 if TYPE_CHECKING:
     from backfill.sources.files import locate, resolve
-    from backfill.sources.freeze import stage
-    from backfill.sources.inspect import inspect
-    from backfill.sources.schema import AbsentColumns, Schema, SqlFault
+    from backfill.sources.inspect import AbsentColumns, Schema, SqlFault, inspect
+    from backfill.sources.origins.stamps import unchanged, while_unchanged
     from backfill.sources.snapshot import load_snapshot
-    from backfill.sources.stamps import unchanged, while_unchanged
+    from backfill.sources.stage import stage
 
 __all__ = [
     "AbsentColumns",
@@ -34,10 +33,9 @@ __getattr__ = lazily(
     __name__,
     {
         "files": ("locate", "resolve"),
-        "freeze": ("stage",),
-        "inspect": ("inspect",),
-        "schema": ("AbsentColumns", "Schema", "SqlFault"),
+        "stage": ("stage",),
+        "inspect": ("AbsentColumns", "Schema", "SqlFault", "inspect"),
         "snapshot": ("load_snapshot",),
-        "stamps": ("unchanged", "while_unchanged"),
+        "origins.stamps": ("unchanged", "while_unchanged"),
     },
 )

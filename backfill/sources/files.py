@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 from backfill.errors import JobError, SourceError
 from backfill.job.models import Job
 from backfill.records import SourceFile
-from backfill.sources.checksum import (
+from backfill.sources.formats import format_by_suffix, format_of, refuse_foreign
+from backfill.sources.origins.content import (
     Watch,
     cannot_be_read,
     compression_of,
@@ -25,10 +26,9 @@ from backfill.sources.checksum import (
     until,
     unwatched,
 )
-from backfill.sources.finding import Finding, leads_nowhere
-from backfill.sources.formats import format_by_suffix, format_of, refuse_foreign
-from backfill.sources.intake import STANDARD_INPUT, keep_standard_input
-from backfill.sources.stamps import Stamp, stamp_of, stamp_of_file
+from backfill.sources.origins.listing import Finding, leads_nowhere
+from backfill.sources.origins.stamps import Stamp, stamp_of, stamp_of_file
+from backfill.sources.origins.standard_input import STANDARD_INPUT, keep_standard_input
 
 REMOTE = ("s3://", "gs://", "gcs://", "az://", "azure://", "abfss://", "http://", "https://")
 HASHING_THREADS = 4

@@ -8,8 +8,8 @@ from pathlib import Path
 from backfill.errors import JobError, SourceError
 from backfill.job.models import Job
 from backfill.records import SourceFile
-from backfill.sources.checksum import HEAD_BYTES, first_bytes, plain_pieces
-from backfill.sources.unpacking import is_cut, packing_of
+from backfill.sources.origins.compression import is_cut, packing_of
+from backfill.sources.origins.content import HEAD_BYTES, first_bytes, plain_pieces
 
 SUFFIXES = {
     ".csv": "csv",

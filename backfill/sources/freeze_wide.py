@@ -15,9 +15,9 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from backfill.disk import close_writer, out_of_space
 from backfill.records import FILE_COLUMN, RECORD_COLUMN
-from backfill.sources.engine import ROW_GROUP_ROWS, Engine
-from backfill.sources.layout import KEEP, Layout, SourceColumn, lay_out, sql_texts, typed_relation
-from backfill.sources.sqltext import check_expression
+from backfill.sources.sql.engine import ROW_GROUP_ROWS, Engine
+from backfill.sources.sql.layout import KEEP, Layout, SourceColumn, lay_out, sql_texts, typed_relation
+from backfill.sources.sql.rules import check_expression
 from backfill.sources.staging import Staging
 
 #: Sources of more columns are frozen this way.

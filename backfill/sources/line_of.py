@@ -7,10 +7,10 @@ from pathlib import Path
 
 from backfill.job.models import Job
 from backfill.records import SourceFile
-from backfill.sources.checksum import plain_pieces
 from backfill.sources.formats import format_of
 from backfill.sources.ndjson.lines import records_in
-from backfill.sources.stamps import unchanged
+from backfill.sources.origins.content import plain_pieces
+from backfill.sources.origins.stamps import unchanged
 
 
 def line_of(file: SourceFile, job: Job, records: Sequence[int]) -> dict[int, int]:

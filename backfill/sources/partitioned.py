@@ -12,9 +12,9 @@ from duckdb.sqltypes import VARCHAR
 from backfill.job.models import Job
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, SourceFile
 from backfill.sources.files import base_folder
-from backfill.sources.layout import SourceColumn
 from backfill.sources.partitions import Partitions, partitions_of
 from backfill.sources.reader import Reader, UnreadableSink
+from backfill.sources.sql.layout import SourceColumn
 
 _PLACES = (FILE_COLUMN, RECORD_COLUMN)
 

@@ -19,7 +19,7 @@ from urllib.parse import unquote_to_bytes
 from backfill.errors import SourceError
 from backfill.job.models import Job
 from backfill.records import SourceFile
-from backfill.sources.intake import STANDARD_INPUT
+from backfill.sources.origins.standard_input import STANDARD_INPUT
 
 #: What Hive calls the folder of rows whose value is null or empty.
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"

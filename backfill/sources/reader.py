@@ -17,13 +17,14 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from backfill.disk import close_writer, out_of_space
 from backfill.records import REJECT_COLUMNS, Severity, SourceFile
-from backfill.sources.layout import SourceColumn
-from backfill.sources.rejects import ORIGINAL_CHARACTERS, VALUE_CHARACTERS
+from backfill.sources.sql.layout import SourceColumn
 
 #: About as many bytes of raw columns a batch holds, so that memory does not depend on the source.
 BATCH_BYTES = 4 * 2**20
 #: Unreadable records held before they are written.
 HELD_RECORDS = 4_096
+#: Characters kept of an unreadable record, and of the value at fault.
+ORIGINAL_CHARACTERS, VALUE_CHARACTERS = 2_000, 80
 _COUNTS = ("record", "line")
 _SCHEMA = pa.schema([(name, pa.uint64() if name in _COUNTS else pa.string()) for name in REJECT_COLUMNS])
 

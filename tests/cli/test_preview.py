@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from backfill.sources import freeze
+from backfill.sources import stage
 from tests.support.projects import Project, backfill
 
 
@@ -53,7 +53,7 @@ def test_preview_looks_on_until_where_lets_rows_through(project: Project) -> Non
 def test_preview_asks_for_few_rows(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """Staging is told how many rows are wanted; with a query it is not, which is said."""
     asked: list[object] = []
-    whole = freeze.stage
+    whole = stage
 
     def noting(*words: object, **named: object) -> object:
         asked.append(named["sample"])

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backfill.job.models import ColumnSpec
-from backfill.sources.casts import cast_of
+from backfill.sources.sql.casts import cast_of
 
 TEXTS = st.one_of(
     st.text(alphabet="0123456789+-.eE xZT:_", max_size=12),

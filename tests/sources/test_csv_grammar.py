@@ -16,12 +16,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from backfill.errors import BackfillError
-from backfill.sources import checksum, locate
+from backfill.sources import locate
 from backfill.sources.csv import reader as csv_reader
 from backfill.sources.csv import scan as csv_scan
 from backfill.sources.csv import text as csv_text
-from backfill.sources.layout import SourceColumn
+from backfill.sources.origins import content
 from backfill.sources.reader import Unreadable
+from backfill.sources.sql.layout import SourceColumn
 from tests.support.csv_oracle import Oracle, Read, Written
 from tests.support.examples import examples
 from tests.support.sourcing import job_over
@@ -44,7 +45,7 @@ class Kept:
 def pieces_of(size: int, limit: int = LIMIT) -> Iterator[None]:
     """Files are read in pieces of so many bytes, records are too long beyond a limit."""
     with (
-        mock.patch.object(checksum, "PIECE", size),
+        mock.patch.object(content, "PIECE", size),
         mock.patch.object(csv_text, "PIECE", size),
         mock.patch.object(csv_reader, "PIECE", size),
         mock.patch.object(csv_scan, "_LONG", 3 * size % 40),

@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 
 from backfill.errors import InterruptedRunError, JobError, SourceError
 from backfill.job.models import ColumnSpec, TimestampSpec
-from backfill.sources import checksum, resolve, stage
-from backfill.sources.checksum import PIECE
+from backfill.sources import resolve, stage
 from backfill.sources.csv import reader as csv_reader
 from backfill.sources.csv import text as csv_text
 from backfill.sources.line_of import line_of
+from backfill.sources.origins import content
+from backfill.sources.origins.content import PIECE
 from tests.support.examples import examples
 from tests.support.projects import JOB, Project
 from tests.support.sourcing import Staged, job_over, staged
@@ -77,7 +78,7 @@ def by_python(data: bytes) -> tuple[list[tuple[int, list[str]]], list[tuple[int,
 @pytest.mark.parametrize("seed", range(48))
 def test_agrees_with_the_csv_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     """Rows, record numbers and lines are those of Python's csv module, with pieces small enough to cut the file."""
-    for module in (checksum, csv_reader, csv_text):
+    for module in (content, csv_reader, csv_text):
         monkeypatch.setattr(module, "PIECE", 4096)
     path = tmp_path / "rows.csv"
     path.write_bytes(nasty_file(seed))

@@ -47,7 +47,7 @@ def full(*_: Any, **__: Any) -> None:
 def test_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str) -> None:
     """The parts of sources of many columns, and the lists of unreadable records."""
     monkeypatch.setattr(freeze_wide, "WIDE_COLUMNS", 1)
-    monkeypatch.setattr("backfill.sources.freeze_stream.WIDE_COLUMNS", 1)
+    monkeypatch.setattr("backfill.sources.freeze.WIDE_COLUMNS", 1)
     (tmp_path / "a.csv").write_text("a,b\n1,2\n1,2,3\n")
     monkeypatch.setattr(pq.ParquetWriter, at, full)
     with pytest.raises(StoppedError, match=FULL):
@@ -58,7 +58,7 @@ def test_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: str) -> None:
 def test_parts_of_many_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
     """A part that may not grow, whether at its end or before."""
     monkeypatch.setattr(freeze_wide, "WIDE_COLUMNS", 1)
-    monkeypatch.setattr("backfill.sources.freeze_stream.WIDE_COLUMNS", 1)
+    monkeypatch.setattr("backfill.sources.freeze.WIDE_COLUMNS", 1)
     pq.write_table(
         pa.table({"a": range(rows), "b": [secrets.token_hex(9) for _ in range(rows)]}), tmp_path / "a.parquet"
     )

@@ -17,7 +17,7 @@ import zstandard
 from backfill.errors import InterruptedRunError, JobError, LedgerError, SourceError
 from backfill.job.models import Job
 from backfill.sources import load_snapshot, locate, resolve, stage, unchanged
-from backfill.sources.checksum import PIECE, plain_pieces
+from backfill.sources.origins.content import PIECE, plain_pieces
 from tests.support.projects import JOB, Project
 from tests.support.sourcing import job_over, staged
 

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from backfill.sources import locate
-from backfill.sources.gathering import ENOUGH_BYTES, ENOUGH_ROWS, gathered
+from backfill.sources.freeze import ENOUGH_BYTES, ENOUGH_ROWS, gathered
 from backfill.sources.parquet.file import in_turn
 from backfill.sources.parquet.reader import read_footer
 from tests.support.sourcing import job_over

@@ -19,8 +19,8 @@ from backfill.errors import JobError, SourceError
 from backfill.job.models import Job, TimestampSpec
 from backfill.records import Snapshot, SourceFile
 from backfill.sources import inspect, resolve, stage
-from backfill.sources.computed import computed
-from backfill.sources.looking import look
+from backfill.sources.freeze import computed
+from backfill.sources.look import look
 from backfill.sources.parquet.in_place import MANY_FILES, InPlace, in_place
 from tests.support.sourcing import job_over, staged
 

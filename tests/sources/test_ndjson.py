@@ -220,7 +220,7 @@ def test_what_comes_after_the_beginning(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr("backfill.sources.ndjson.records.HEAD_BYTES", 100)
     monkeypatch.setattr("backfill.sources.ndjson.records.HEAD_BYTES_OF_ALL", 100)
     monkeypatch.setattr("backfill.sources.ndjson.records.CHUNK_BYTES", 300)
-    monkeypatch.setattr("backfill.sources.checksum.PIECE", 64)
+    monkeypatch.setattr("backfill.sources.origins.content.PIECE", 64)
     lines = [*['{"a":"x"}'] * 40, "{bad}", late, *['{"a":"y"}'] * 40]
     alone = of(tmp_path, "\n".join([late, *lines]), columns={})
     (tmp_path / "state").rename(tmp_path / "state-1")

@@ -15,15 +15,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backfill.errors import SourceError
-from backfill.sources import checksum, resolve
-from backfill.sources.checksum import unwatched
-from backfill.sources.engine import open_engine
+from backfill.sources import resolve
 from backfill.sources.ndjson import members as ndjson_members
 from backfill.sources.ndjson import reader as ndjson_reader
 from backfill.sources.ndjson import records as ndjson_records
 from backfill.sources.ndjson.lines import Line, lines
 from backfill.sources.ndjson.reader import NdjsonReader
+from backfill.sources.origins import content
+from backfill.sources.origins.content import unwatched
 from backfill.sources.reader import Unreadable
+from backfill.sources.sql.engine import open_engine
 from tests.support import oracle_ndjson
 from tests.support.examples import examples
 from tests.support.oracle_ndjson import Number
@@ -126,7 +127,7 @@ files = st.builds(
 def sizes(size: int, cells: int) -> Iterator[None]:
     """Files read, and objects taken apart, so many bytes at a time, and batches of so many cells."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(checksum, "PIECE", size)
+        patch.setattr(content, "PIECE", size)
         patch.setattr(ndjson_members, "BLOCK_BYTES", size)
         patch.setattr(ndjson_records, "CHUNK_BYTES", size * 4)
         patch.setattr(ndjson_reader, "BATCH_CELLS", cells)

@@ -27,8 +27,8 @@ import zstandard
 import backfill as package
 from backfill.errors import BackfillError, InterruptedRunError, JobError, SourceError
 from backfill.sources import inspect, locate, resolve, stage, while_unchanged
-from backfill.sources.checksum import plain_pieces
-from backfill.sources.unpacking import PIECE
+from backfill.sources.origins.compression import PIECE
+from backfill.sources.origins.content import plain_pieces
 from tests.support.projects import JOB, Project
 from tests.support.projects import backfill as run_program
 from tests.support.sourcing import job_over, staged

@@ -15,11 +15,11 @@ from backfill.errors import JobError, SourceError
 from backfill.job.models import Job
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, SourceFile
 from backfill.sources import inspect, locate, stage
-from backfill.sources.engine import open_engine
-from backfill.sources.freeze_stream import freeze_stream
-from backfill.sources.layout import SourceColumn
+from backfill.sources.freeze import freeze_stream
 from backfill.sources.partitions import partitions_of
 from backfill.sources.reader import UnreadableSink
+from backfill.sources.sql.engine import open_engine
+from backfill.sources.sql.layout import SourceColumn
 from backfill.sources.staging import Staging
 from backfill.sources.union import aligned, united
 from tests.support.sourcing import Staged, job_over, read, staged

@@ -12,7 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from backfill.job.models import ColumnSpec
-from backfill.sources.casts import cast_of
+from backfill.sources.sql.casts import cast_of
 from tests.support.examples import examples
 
 PATTERNS = [

@@ -11,10 +11,10 @@ import pytest
 from backfill.errors import JobError
 from backfill.job.models import ColumnSpec
 from backfill.sources import inspect, stage
-from backfill.sources.engine import Engine, open_engine
-from backfill.sources.sql_end import without_end
-from backfill.sources.sqltext import AGGREGATES, CLOCKS, MACROS, SESSION, check_expression, check_query, is_steady
-from backfill.sources.syntax import SqlRefusal, aggregates
+from backfill.sources.sql.engine import Engine, open_engine
+from backfill.sources.sql.rules import AGGREGATES, CLOCKS, MACROS, SESSION, check_expression, check_query, is_steady
+from backfill.sources.sql.syntax import SqlRefusal, aggregates, without_end
+from backfill.sources.sqlite.query import bare
 from tests.support.sourcing import Staged, job_over, staged
 
 COLUMNS = ["total", "Discount", "tags", "status"]
@@ -190,7 +190,7 @@ def test_what_a_text_ends_with(text: str, left: str) -> None:
 )
 def test_what_a_text_of_sqlite_ends_with(text: str, left: str) -> None:
     """SQLite has names in square brackets and backticks, no escapes, and comments that need no end."""
-    assert without_end(text, sqlite=True) == left
+    assert bare(text) == left
 
 
 def test_closing_comments(orders: Path, tmp_path: Path) -> None:

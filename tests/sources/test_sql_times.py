@@ -21,7 +21,7 @@ from backfill.mapping import compile_job
 from backfill.prepare.rows import map_rows
 from backfill.prepare.schema import snapshot_schema
 from backfill.sources import inspect
-from backfill.sources.zones import local_instant, pieces_of
+from backfill.sources.sql.local_time import local_instant, pieces_of
 from backfill.timestamps import to_utc
 from tests.support.examples import examples
 from tests.support.oracle_values import localised, milliseconds

@@ -13,10 +13,10 @@ import pytest
 from backfill.errors import BackfillError, InterruptedRunError, SourceError
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, REJECT_COLUMNS, SourceFile
 from backfill.sources import stage
-from backfill.sources.engine import Engine, open_engine, parquet_for
-from backfill.sources.freeze_stream import freeze_stream
-from backfill.sources.layout import SourceColumn
+from backfill.sources.freeze import freeze_stream
 from backfill.sources.reader import HELD_RECORDS, Unreadable, UnreadableFile, UnreadableSink
+from backfill.sources.sql.engine import Engine, open_engine, parquet_for
+from backfill.sources.sql.layout import SourceColumn
 from backfill.sources.staging import Staging
 from tests.support.sourcing import job_over
 
@@ -130,9 +130,7 @@ def test_rows_that_an_expression_fails_on_are_kept(tmp_path: Path, engine: Engin
 
 def test_a_row_that_gets_lost_is_an_error(tmp_path: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is sent of a snapshot that lacks rows."""
-    monkeypatch.setattr(
-        "backfill.sources.freeze_stream.typed_relation", lambda *_: "(SELECT * FROM __bf_stream LIMIT 9)"
-    )
+    monkeypatch.setattr("backfill.sources.freeze.typed_relation", lambda *_: "(SELECT * FROM __bf_stream LIMIT 9)")
     with pytest.raises(BackfillError, match="rows came of"):
         freeze_stream(staging_of(tmp_path, engine), Made(engine))
 

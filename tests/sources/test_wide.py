@@ -11,7 +11,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from backfill.job.models import ColumnSpec, TimestampSpec
-from backfill.sources import freeze_stream, freeze_wide
+from backfill.sources import freeze, freeze_wide
 from tests.support.sourcing import job_over, staged
 
 COLUMNS: dict[str, Any] = {
@@ -59,7 +59,7 @@ def test_same_as_all_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, na
         timestamp=TimestampSpec(column="at", format="iso8601"),
     )
     together = staged(job, tmp_path / "together")
-    monkeypatch.setattr(freeze_stream, "WIDE_COLUMNS", 1)
+    monkeypatch.setattr(freeze, "WIDE_COLUMNS", 1)
     monkeypatch.setattr(freeze_wide, "WIDE_COLUMNS", 2)
     monkeypatch.setattr(freeze_wide, "_CELLS", 50)
     apart = staged(job, tmp_path / "apart")
@@ -75,7 +75,7 @@ def test_same_as_all_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, na
 def test_sql_that_reads_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Expressions of constants alone are computed for every row."""
     write(tmp_path / "rows.csv")
-    monkeypatch.setattr(freeze_stream, "WIDE_COLUMNS", 1)
+    monkeypatch.setattr(freeze, "WIDE_COLUMNS", 1)
     monkeypatch.setattr(freeze_wide, "WIDE_COLUMNS", 2)
     rows = staged(job_over(tmp_path / "rows.csv", where="true", sql=("1 + 1",)), tmp_path / "snapshot")
     assert rows.column("__bf_sql_0") == [2] * len(ROWS)

@@ -17,16 +17,15 @@ from numpy.typing import NDArray
 from backfill.errors import counted
 from backfill.job.models import Job
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, SourceFile
-from backfill.sources.checksum import PIECE, Watch, unwatched
 from backfill.sources.csv.records import Parser, open_records
 from backfill.sources.csv.scan import MAX_RECORD_BYTES, Records
 from backfill.sources.csv.structure import Fault, Flags, Places
 from backfill.sources.csv.text import Dialect
-from backfill.sources.engine import Engine
 from backfill.sources.files import nothing_in
-from backfill.sources.layout import SourceColumn, text_columns
-from backfill.sources.reader import Unreadable, UnreadableSink
-from backfill.sources.rejects import ORIGINAL_CHARACTERS
+from backfill.sources.origins.content import PIECE, Watch, unwatched
+from backfill.sources.reader import ORIGINAL_CHARACTERS, Unreadable, UnreadableSink
+from backfill.sources.sql.engine import Engine
+from backfill.sources.sql.layout import SourceColumn, text_columns
 from backfill.sources.union import united
 from backfill.sources.utf8 import invalid_utf8
 

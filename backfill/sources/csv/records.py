@@ -17,11 +17,11 @@ from backfill.errors import BackfillError, JobError, SourceError, counted
 from backfill.job.models import Job
 from backfill.job.references import references
 from backfill.records import SourceFile
-from backfill.sources.checksum import Watch, unwatched
 from backfill.sources.csv.scan import Records, Scanner
 from backfill.sources.csv.structure import Fault, effective, null_fields, shape_of
 from backfill.sources.csv.text import C_ESCAPES, CR, LF, CsvText, Dialect, open_text
-from backfill.sources.layout import check_names
+from backfill.sources.origins.content import Watch, unwatched
+from backfill.sources.sql.layout import check_names
 from backfill.sources.utf8 import invalid_utf8
 
 _NEVER = b"\xff"  # no text in UTF-8 has this byte

@@ -12,7 +12,7 @@ from pathlib import Path
 from backfill.errors import JobError, SourceError
 from backfill.job.models import CsvSpec, Job
 from backfill.records import SourceFile
-from backfill.sources.checksum import PIECE, Watch, plain_pieces, unwatched
+from backfill.sources.origins.content import PIECE, Watch, plain_pieces, unwatched
 
 LF, CR, BLANKS = b"\n"[0], b"\r"[0], b" \t"
 #: What a letter behind the escape stands for in PostgreSQL's COPY text and MySQL's files.

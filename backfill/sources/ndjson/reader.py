@@ -23,14 +23,14 @@ from backfill.errors import JobError, SourceError
 from backfill.job.models import ColumnSpec, Job
 from backfill.job.references import references
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, Snapshot, SourceFile
-from backfill.sources.engine import Engine
 from backfill.sources.files import nothing_in
-from backfill.sources.freeze_stream import freeze_stream
-from backfill.sources.layout import SourceColumn, check_names, declared
+from backfill.sources.freeze import freeze_stream
 from backfill.sources.ndjson.members import BOOLEAN, OTHER, STRING, Cells, Form, column
 from backfill.sources.ndjson.records import Head, Records, records
 from backfill.sources.partitioned import with_partition_columns
 from backfill.sources.reader import Unreadable, UnreadableSink
+from backfill.sources.sql.engine import Engine
+from backfill.sources.sql.layout import SourceColumn, check_names, declared
 from backfill.sources.staging import Staging
 
 

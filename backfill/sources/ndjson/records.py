@@ -19,11 +19,10 @@ import orjson
 
 from backfill.limits import JSON_DEPTH
 from backfill.records import INTERNAL_PREFIX, SourceFile
-from backfill.sources.checksum import plain_pieces
 from backfill.sources.ndjson.lines import MAX_LINE_BYTES, Line, Spread, records_in
 from backfill.sources.ndjson.members import Cells, take_apart
-from backfill.sources.reader import Unreadable
-from backfill.sources.rejects import ORIGINAL_CHARACTERS
+from backfill.sources.origins.content import plain_pieces
+from backfill.sources.reader import ORIGINAL_CHARACTERS, Unreadable
 
 #: Longer lines are not handed to orjson, which would build their values: up to 60 times a line's bytes.
 MAX_BUILT_BYTES = 2**20

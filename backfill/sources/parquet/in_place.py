@@ -20,9 +20,9 @@ from backfill.encode import kind_of
 from backfill.errors import JobError
 from backfill.job.models import Job
 from backfill.records import INTERNAL_PREFIX, Column, Kind, Snapshot, SnapshotPart, SourceFile, Zone
-from backfill.sources.checksum import Watch
 from backfill.sources.files import base_folder
 from backfill.sources.formats import one_format
+from backfill.sources.origins.content import Watch
 from backfill.sources.partitions import partitions_of
 
 #: A larger row group costs too much memory to be walked in slices.

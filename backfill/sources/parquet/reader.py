@@ -15,11 +15,11 @@ from backfill.errors import JobError, SourceError
 from backfill.job.models import ColumnSpec, Job
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, Snapshot, SourceFile
 from backfill.sources.arrow_types import Unheld, cast, common_type, held, intervals, is_json, unfit
-from backfill.sources.engine import Engine
-from backfill.sources.freeze_stream import freeze_stream
-from backfill.sources.layout import SourceColumn, check_names, declared
+from backfill.sources.freeze import freeze_stream
 from backfill.sources.parquet.file import batch_rows, check_rows, in_turn, opened, raw_batches, stated_rows
 from backfill.sources.reader import Unreadable, UnreadableSink
+from backfill.sources.sql.engine import Engine
+from backfill.sources.sql.layout import SourceColumn, check_names, declared
 from backfill.sources.staging import Staging
 from backfill.sources.union import aligned, united
 

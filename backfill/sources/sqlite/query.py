@@ -18,8 +18,8 @@ from dataclasses import dataclass
 
 from backfill.errors import JobError, SourceError
 from backfill.records import SourceFile
-from backfill.sources.checksum import never, until
-from backfill.sources.sql_end import without_end
+from backfill.sources.origins.content import never, until
+from backfill.sources.sql.syntax import NAME, TEXT, tokens, without_end
 from backfill.sources.sqlite.session import Session, refuse_unsettled, session
 
 #: What a column of each storage class holds in place of NULL, so that its type is plain from the first row on.
@@ -34,6 +34,8 @@ _SAMPLE_LOOKS = 200
 MOST_COLUMNS = 1_900
 #: Columns whose classes are asked for at once, five questions each.
 _ASKED_COLUMNS = 300
+#: https://www.sqlite.org/lang_keywords.html, https://www.sqlite.org/lang_comment.html
+_TOKENS = tokens(TEXT, NAME, r"\[[^\]]*\]", r"`(?:[^`]|``)*`", end=r"(?:\*/|\Z)")
 #: How SQLite renames columns where a query stands in another: repeated names, and those like true.
 _RENAMED = re.compile(r"(?P<name>.*):\d+|column\d+", re.IGNORECASE | re.DOTALL)
 
@@ -220,4 +222,4 @@ def as_table(query: str, names: Sequence[str], most: int | None = None) -> str:
 
 def bare(query: str) -> str:
     """The query without what it ends with and means nothing."""
-    return without_end(query, sqlite=True)
+    return without_end(query, _TOKENS)

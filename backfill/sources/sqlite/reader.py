@@ -19,10 +19,10 @@ import pyarrow.compute as pc  # type: ignore[import-untyped]
 from backfill.errors import JobError, SourceError, counted
 from backfill.job.models import Job
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, Snapshot, SourceFile
-from backfill.sources.engine import Engine
-from backfill.sources.freeze_stream import freeze_stream
-from backfill.sources.layout import SourceColumn, declared, refuse_absent
+from backfill.sources.freeze import freeze_stream
 from backfill.sources.reader import BATCH_BYTES, Unreadable, UnreadableSink
+from backfill.sources.sql.engine import Engine
+from backfill.sources.sql.layout import SourceColumn, declared, refuse_absent
 from backfill.sources.sqlite.query import FILLING, TYPES, Result, as_table, ask_classes, describe, refuse_damaged
 from backfill.sources.sqlite.session import uri
 from backfill.sources.staging import Staging

@@ -10,13 +10,20 @@ from pathlib import Path
 from backfill.errors import JobError
 from backfill.job.models import Job
 from backfill.records import SourceFile
-from backfill.sources.binding import sql_faults
-from backfill.sources.checksum import unwatched
-from backfill.sources.engine import Engine, open_engine, quoted
 from backfill.sources.formats import one_format
-from backfill.sources.layout import SourceColumn, binding_scope, empty_relation, lay_out, refuse_absent, text_columns
+from backfill.sources.inspect import Schema, SqlFault
+from backfill.sources.origins.content import unwatched
 from backfill.sources.partitioned import with_partition_columns
-from backfill.sources.schema import Schema, SqlFault
+from backfill.sources.sql.check import sql_faults
+from backfill.sources.sql.engine import Engine, open_engine, quoted
+from backfill.sources.sql.layout import (
+    SourceColumn,
+    binding_scope,
+    empty_relation,
+    lay_out,
+    refuse_absent,
+    text_columns,
+)
 
 
 def look(job: Job, files: Sequence[SourceFile], further: Mapping[str, SourceFile]) -> Schema:
@@ -46,7 +53,7 @@ class _Seen:
 
 
 def _look_at_query(engine: Engine, job: Job, seen: _Seen, further: Mapping[str, SourceFile]) -> Schema:
-    from backfill.sources.stage_query import has_decimals, input_job, query_columns, query_reads, undeclared
+    from backfill.sources.query import has_decimals, input_job, query_columns, query_reads, undeclared
 
     names = ", ".join(quoted(column.name) for column in seen.columns)
     engine.run(f"CREATE VIEW source AS SELECT {names} FROM {binding_scope(job, seen.columns)}")

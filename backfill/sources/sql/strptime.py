@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from backfill.sources.engine import literal
+from backfill.sources.sql.engine import literal
 
 #: What DuckDB's short forms stand for.
 _SHORT_FORMS = {"%c": "%Y-%m-%d %H:%M:%S", "%x": "%Y-%m-%d", "%X": "%H:%M:%S"}

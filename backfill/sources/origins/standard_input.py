@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from backfill.sources.checksum import PIECE, POLL_SECONDS, Watch
+from backfill.sources.origins.content import PIECE, POLL_SECONDS, Watch
 
 #: How a job file writes the standard input, and what it is called.
 STANDARD_INPUT = "-"

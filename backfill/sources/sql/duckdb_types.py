@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from duckdb.sqltypes import DuckDBPyType
 
 from backfill.records import LONG_INTEGER_MEMBER, Kind, Zone
-from backfill.sources.engine import literal, quoted
+from backfill.sources.sql.engine import literal, quoted
 
 #: Scalars that Parquet, as DuckDB writes it, would lose or alter, and what they are cast to instead.
 STORED_AS = {

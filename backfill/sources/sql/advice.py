@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 
-from backfill.sources.sql_end import NOT_BARE
+from backfill.sources.sql.syntax import NOT_BARE
 
 #: A text that begins like a path and is none.
 _NO_PATH = re.compile(r"'\$(?P<key>[^.\[\"'$*][^'\"]*)'")

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from backfill.errors import InterruptedRunError, SourceError
-from backfill.sources import unpacking
-from backfill.sources.unpacking import Damage, packing_of, unpacked
+from backfill.sources.origins import compression
+from backfill.sources.origins.compression import Damage, packing_of, unpacked
 
-PIECE = unpacking.PIECE
+PIECE = compression.PIECE
 #: Seconds between two looks at whether to go on, while there is nothing to read or a statement runs.
 POLL_SECONDS = 0.1
 #: Told the bytes of each piece of a file as it is read; may raise, which ends the reading.

@@ -14,13 +14,13 @@ from backfill.job.columns import REFUSED_HINT
 from backfill.job.models import Job
 from backfill.job.references import Role, references
 from backfill.records import INTERNAL_PREFIX
-from backfill.sources.engine import Engine, reason
-from backfill.sources.layout import Layout, SourceColumn, binding_scope, lay_out, refuse_absent
-from backfill.sources.schema import SqlFault
-from backfill.sources.sql_advice import advise
-from backfill.sources.sqltext import PREFIX, check_expression
-from backfill.sources.storage import without_form
-from backfill.sources.syntax import SqlRefusal, called, column_path, enclosed, parse, place, walk
+from backfill.sources.inspect import SqlFault
+from backfill.sources.sql.advice import advise
+from backfill.sources.sql.duckdb_types import without_form
+from backfill.sources.sql.engine import Engine, reason
+from backfill.sources.sql.layout import Layout, SourceColumn, binding_scope, lay_out, refuse_absent
+from backfill.sources.sql.rules import PREFIX, check_expression
+from backfill.sources.sql.syntax import SqlRefusal, called, column_path, enclosed, parse, place, walk
 
 _CANDIDATES = re.compile(r"Candidate bindings: (.*)|Did you mean (.*)")
 _QUOTED = re.compile(r'"([^"]+)"')

@@ -17,13 +17,12 @@ from duckdb.sqltypes import DuckDBPyType
 from backfill.errors import JobError
 from backfill.job.models import ColumnSpec, Job
 from backfill.records import FILE_COLUMN, INTERNAL_PREFIX, RECORD_COLUMN, Column, Kind, Zone
-from backfill.sources.attempts import attempt
-from backfill.sources.casts import cast_of, seen_by_sql
-from backfill.sources.engine import Engine, quoted
-from backfill.sources.schema import AbsentColumns
-from backfill.sources.sqltext import PREFIX, check_expression
-from backfill.sources.storage import is_converted, kind_of, sql_type, stored, zone_of
-from backfill.sources.syntax import enclosed, makes_json, parse
+from backfill.sources.inspect import AbsentColumns
+from backfill.sources.sql.casts import cast_of, seen_by_sql
+from backfill.sources.sql.duckdb_types import is_converted, kind_of, sql_type, stored, zone_of
+from backfill.sources.sql.engine import Engine, attempt, quoted
+from backfill.sources.sql.rules import PREFIX, check_expression
+from backfill.sources.sql.syntax import enclosed, makes_json, parse
 
 RAW = "__bf_raw:"
 TEXT = "__bf_text:"  # the value as the snapshot has it, where SQL sees another

@@ -17,8 +17,7 @@ from typing import Any, Self
 import duckdb
 
 from backfill.errors import InterruptedRunError, JobError, SourceError, StoppedError
-from backfill.sources.attempts import UNSAFE_OPTIMIZERS
-from backfill.sources.checksum import POLL_SECONDS, never
+from backfill.sources.origins.content import POLL_SECONDS, never
 
 #: Rows of a Parquet row group in a snapshot: what prepare reads at once.
 ROW_GROUP_ROWS = 32_768
@@ -195,3 +194,19 @@ def reason(error: duckdb.Error) -> str:
 def unreadable_source(name: str, error: duckdb.Error) -> SourceError:
     """A SourceError that names the file and gives DuckDB's reason."""
     return SourceError(f"{name} cannot be read: {reason(error)}")
+
+
+#: Never true, and DuckDB cannot know that. It works out what expressions have in common beforehand, out of reach of
+#: TRY, but leaves the branches of a CASE alone; and a CASE whose condition is constant is no CASE.
+_NEVER = "random() > 2"
+#: A pass of DuckDB's optimizer that takes long IN lists out of their expressions, and so out of reach of TRY.
+UNSAFE_OPTIMIZERS = "in_clause"
+
+
+def attempt(value: str, skip: Sequence[str] = ()) -> str:
+    """SQL: a struct of the `value` and whether it `failed`; neither where any of `skip` holds, which cannot fail."""
+    return (
+        f"CASE WHEN {' OR '.join([*skip, _NEVER])} THEN struct_pack(value := NULL, failed := false) "
+        f"ELSE coalesce(TRY(struct_pack(value := {value}, failed := false)), "
+        "struct_pack(value := NULL, failed := true)) END"
+    )

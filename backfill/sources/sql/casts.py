@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 from backfill.job.models import ColumnSpec
 from backfill.records import Kind, Zone
-from backfill.sources import patterns
-from backfill.sources.engine import literal
-from backfill.sources.zones import local_instant
+from backfill.sources.sql import strptime
+from backfill.sources.sql.engine import literal
+from backfill.sources.sql.local_time import local_instant
 
 INTEGER = "[+-]?[0-9]+"
 #: RFC 8259, section 6, with an optional plus.
@@ -93,8 +93,8 @@ def timestamp_cast(text: str, pattern: str) -> Cast:
         return iso8601_cast(text)
     if pattern.startswith("epoch_"):
         return epoch_cast(text, pattern)
-    has_offset = patterns.has_offset(pattern)
-    value = patterns.parsed(text, pattern)
+    has_offset = strptime.has_offset(pattern)
+    value = strptime.parsed(text, pattern)
     return Cast(Kind.TIMESTAMP, Zone.UTC if has_offset else Zone.NAIVE, value, value)
 
 
@@ -106,7 +106,7 @@ def seen_by_sql(value: str, spec: ColumnSpec, zone: str | None, *, utc_flag: str
     the rows. So a time without offset is NULL where no zone is stated.
     """
     pattern = spec.format or "iso8601"
-    if pattern.startswith("epoch_") or patterns.has_offset(pattern):
+    if pattern.startswith("epoch_") or strptime.has_offset(pattern):
         return None
     own = spec.timezone or zone
     if own is None:

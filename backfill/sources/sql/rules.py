@@ -14,9 +14,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 
 from backfill.records import INTERNAL_PREFIX
-from backfill.sources import syntax
-from backfill.sources.engine import Engine
-from backfill.sources.syntax import Node, SqlRefusal
+from backfill.sources.sql import syntax
+from backfill.sources.sql.engine import Engine
+from backfill.sources.sql.syntax import Node, SqlRefusal
 
 #: Functions that read the clock.
 CLOCKS = frozenset({

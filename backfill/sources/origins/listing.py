@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backfill.errors import SourceError
-from backfill.sources.checksum import cannot_be_read
+from backfill.sources.origins.content import cannot_be_read
 
 WILDCARD = re.compile(r"[*?\[]")
 _ANY_DEPTH = "**"

@@ -6,6 +6,7 @@ import logging
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import duckdb
 
@@ -22,22 +23,34 @@ from backfill.records import (
     SourceFile,
     Zone,
 )
-from backfill.sources.binding import binder_fault, bound_layout, faults_error, refusal_fault, refused_message
-from backfill.sources.casts import SQL_DECIMAL_TYPE, seen_by_sql
-from backfill.sources.engine import Engine, literal, own_parquet, quoted, reason, storage_failure
 from backfill.sources.files import extra_files
-from backfill.sources.layout import Layout, SourceColumn, check_names, place_columns
-from backfill.sources.rejects import save_rejects, unreadable_row
-from backfill.sources.schema import SqlFault
-from backfill.sources.settled import settled
-from backfill.sources.sql_end import without_end
-from backfill.sources.sqltext import check_query
-from backfill.sources.staging import Staging
-from backfill.sources.storage import kind_of, without_form
-from backfill.sources.syntax import SqlRefusal, enclosed, makes_json, parse
+from backfill.sources.inspect import SqlFault
+from backfill.sources.reader import ORIGINAL_CHARACTERS, VALUE_CHARACTERS
+from backfill.sources.sql.casts import SQL_DECIMAL_TYPE, seen_by_sql
+from backfill.sources.sql.check import binder_fault, bound_layout, faults_error, refusal_fault, refused_message
+from backfill.sources.sql.duckdb_types import kind_of, without_form
+from backfill.sources.sql.engine import PARQUET, Engine, literal, own_parquet, quoted, reason, storage_failure
+from backfill.sources.sql.layout import Layout, SourceColumn, check_names, place_columns
+from backfill.sources.sql.rules import check_query
+from backfill.sources.sql.syntax import SqlRefusal, enclosed, makes_json, parse, without_end
+from backfill.sources.staging import Staging, settled
 
 LOG = logging.getLogger(__name__)
 SOURCE = "source"
+#: The columns of records.REJECT_COLUMNS with their types.
+_REJECT_COLUMNS = {
+    "file": "VARCHAR",
+    "record": "UBIGINT",
+    "line": "UBIGINT",
+    "call": "VARCHAR",
+    "code": "VARCHAR",
+    "severity": "VARCHAR",
+    "column": "VARCHAR",
+    "value": "VARCHAR",
+    "message": "VARCHAR",
+    "message_id": "VARCHAR",
+    "original": "VARCHAR",
+}
 #: Stages rows without a query; the columns are those that a query is to read.
 FreezeRows = Callable[[Staging, Sequence[str]], Snapshot]
 
@@ -222,7 +235,7 @@ def _save_unreadable(staging: Staging, rows: Snapshot, bad: dict[str, str]) -> i
         if left_out:
             selects.append(_left_out(rows, bad, asked))
     if selects:
-        save_rejects(staging.engine, selects, staging.unreadable_file)
+        _save_rejects(staging.engine, selects, staging.unreadable_file)
     return count
 
 
@@ -239,7 +252,7 @@ def _left_out(rows: Snapshot, bad: dict[str, str], asked: str) -> str:
     members = ", ".join(
         f"{quoted(own.name)} := {quoted(own.raw) if own.raw else quoted(own.name)}" for own in _own(rows)
     )
-    row = unreadable_row(
+    row = _unreadable_row(
         file,
         RECORD_COLUMN,
         "0",
@@ -265,3 +278,21 @@ def _failure(staging: Staging, layout: Layout, error: duckdb.Error) -> BackfillE
         hint = "guard it, for example with TRY_CAST, nullif or CASE WHEN"
         return storage_failure(inner) or JobError(f"source.query fails: {reason(inner)}", hint=hint)
     return staging.failure(layout, error, query_relation(staging.job), "the query's result")
+
+
+def _unreadable_row(
+    file: str, record: str, line: str, code: str, message: str, original: str, *, column: str = "''", value: str = ""
+) -> str:
+    """SQL: the select list of one unreadable record, in the order of records.REJECT_COLUMNS, of SQL values."""
+    shown = value or original
+    values = (
+        *(file, record, line, "''", code, "'error'", column, f"left({shown}, {VALUE_CHARACTERS})", message, "NULL"),
+        f"left({original}, {ORIGINAL_CHARACTERS})",
+    )
+    pairs = zip(_REJECT_COLUMNS.items(), values, strict=True)
+    return ", ".join(f"CAST({text} AS {kind}) AS {quoted(name)}" for (name, kind), text in pairs)
+
+
+def _save_rejects(engine: Engine, selects: Sequence[str], path: Path) -> None:
+    """Write the file of unreadable records, in the order given."""
+    engine.run(f"COPY ({' UNION ALL '.join(f'({select})' for select in selects)}) TO {literal(str(path))} ({PARQUET})")

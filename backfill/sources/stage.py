@@ -1,0 +1,76 @@
+"""Staging: whatever the source is becomes a frozen snapshot, durable before anybody is told of it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from backfill.disk import make_folder
+from backfill.job.models import Job
+from backfill.records import Snapshot, SourceFile
+from backfill.sources.files import resolve
+from backfill.sources.origins.content import ignore_progress, never, until
+from backfill.sources.origins.stamps import while_unchanged
+from backfill.sources.parquet.in_place import in_place, is_sound
+from backfill.sources.snapshot import save_snapshot
+
+
+def stage(
+    job: Job,
+    folder: Path,
+    *,
+    files: Sequence[SourceFile] | None = None,
+    memory_bytes: int | None = None,
+    threads: int | None = None,
+    sample: int | None = None,
+    progress: Callable[[int, int], None] = ignore_progress,
+    cancelled: Callable[[], bool] = never,
+) -> Snapshot:
+    """Freeze the source in `folder`, which is the snapshot's own, and return the snapshot once it is durable.
+
+    `files` are what `resolve` gave, where that was done before. `progress` is told rows so far and the
+    bytes of all passes over the source, from this thread. An unfinished snapshot in the folder is started afresh.
+    With `sample` only about the first so many rows are wanted: readers look no further than they must for those.
+
+    Raises:
+        SourceError: the source is missing, corrupt, truncated, or changed while it was read.
+        JobError: the job's SQL or columns do not fit the source.
+        InterruptedRunError: `cancelled` became true.
+        StoppedError: the disk or the memory given is full.
+    """
+    make_folder(folder)
+    resolved = tuple(files) if files is not None else resolve(job, folder=folder, cancelled=cancelled)
+    with while_unchanged(resolved, "run again once nothing writes to it"):
+        found = in_place(job, resolved)
+        if found is not None and is_sound(found, resolved, until(cancelled, _passed(progress)), sample):
+            snapshot = found.snapshot(resolved)
+            progress(snapshot.rows, sum(file.bytes for file in resolved))
+        else:
+            from backfill.sources.freeze import computed  # DuckDB
+
+            snapshot = computed(
+                job,
+                folder,
+                resolved,
+                memory_bytes=memory_bytes,
+                threads=threads,
+                sample=sample,
+                progress=progress,
+                cancelled=cancelled,
+            )
+    save_snapshot(snapshot, folder)
+    shutil.rmtree(folder / "spill", ignore_errors=True)
+    return snapshot
+
+
+def _passed(progress: Callable[[int, int], None]) -> Callable[[int], None]:
+    """A watch that tells the progress of the bytes of a pass."""
+    done = 0
+
+    def tell(size: int) -> None:
+        nonlocal done
+        done += size
+        progress(0, done)
+
+    return tell
