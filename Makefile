@@ -13,6 +13,8 @@ TIMES ?= 50
 # `make torture ALL=1` leaves nothing to chance and takes half an hour; FROM=1234 goes on where it ended.
 ALL ?=
 FROM ?=
+# `make differential OLD=../before/.venv/bin/python`: the interpreter of the version to compare with.
+OLD ?=
 # `make lock UPGRADE=--upgrade` moves every pin; without it only what pyproject.toml asks for moves.
 UPGRADE ?=
 
@@ -26,10 +28,10 @@ COVERED := $(if $(COVERAGE),--cov --cov-report=term)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test ranges lint format check bench fuzz scale torture powercut soak lock wheel clean
+.PHONY: help demo test ranges lint format check bench fuzz scale torture differential powercut soak lock wheel clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.runtime ## run every job in jobs/ against the embedded sandbox: no account, nothing leaves this machine
 	@$(BIN)/backfill run jobs --target sandbox || test $$? -eq 3
@@ -83,6 +85,9 @@ fuzz: $(VENV)/.dev ## readers, SQL and mapping against their oracles, on TIMES=5
 
 torture: $(VENV)/.dev ## kill, signal, starve of disk and damage runs at random (10 minutes; ALL=1 kills at every failpoint)
 	$(BIN)/python -m tests.torture $(if $(ALL),--all) $(if $(FROM),--from $(FROM)) $(ARGS)
+
+differential: $(VENV)/.dev ## compare with another version, call by call, on 300 made-up jobs (OLD=../before/.venv/bin/python)
+	$(BIN)/python -m tests.differential $(OLD) $(BIN)/python $(ARGS)
 
 powercut: $(VENV)/.dev ## cut the power of a recorded run at 200 random instants (needs strace; 4 minutes; ARGS="--cuts 50 --seed 7")
 	$(BIN)/python -m tests.torture.power_cut_main $(ARGS)
