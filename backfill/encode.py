@@ -8,7 +8,7 @@ null: flat values come with a mask, nested ones carry a control character that n
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
 from functools import partial
@@ -18,7 +18,7 @@ import numpy as np
 import polars as pl
 
 from backfill.limits import JSON_DEPTH, SAFE_INTEGER
-from backfill.records import LONG_INTEGER_MEMBER, Kind
+from backfill.records import JSON_MEMBER, LONG_INTEGER_MEMBER, Kind
 from backfill.timestamps import date_in_calendar, in_calendar, iso_key, iso_milliseconds, iso_time
 
 #: Stands inside nested text for a value that must not be sent; escaped strings never hold these bytes.
@@ -27,8 +27,11 @@ TOO_LARGE: Final = "\x02"
 TWICE: Final = "\x03"
 NEVER: Final = "\x04"
 NO_DATE: Final = "\x05"
+NO_JSON: Final = "\x06"
 #: Problem code of each mark.
-MARKS: Final = {NOT_FINITE: "BF111", TOO_LARGE: "BF110", TWICE: "BF205", NEVER: "BF206", NO_DATE: "BF202"}
+MARKS: Final = {
+    NOT_FINITE: "BF111", TOO_LARGE: "BF110", TWICE: "BF205", NEVER: "BF206", NO_DATE: "BF202", NO_JSON: "BF117",
+}  # fmt: skip
 
 #: Stands for 24:00:00 in times that SQL made, which are of whole microseconds (see sources.storage).
 LAST_TIME: Final = pl.lit(86_399_999_999_999).cast(pl.Time)
@@ -232,6 +235,31 @@ def computed_json(text: pl.Expr) -> tuple[tuple[str, pl.Expr], ...]:
     return (("BF110", rounded), ("BF131", text.str.contains(_SQL_TIME).fill_null(value=False)))
 
 
+def rounded(result: pl.Expr, sources: Sequence[pl.Expr]) -> pl.Expr:
+    """True where text that SQL made has a number that was another, with more digits, in the JSON it was made of."""
+    before = [_printed(source.str.replace_all(_STRING_PATTERN, '""'), as_written=False) for source in sources]
+    lost = pl.concat_list([each.fill_null([]) for each in before])
+    some = pl.when(lost.list.len() > 0).then(result)
+    return _printed(some, as_written=True).list.set_intersection(lost).list.len().fill_null(0) > 0
+
+
+def _printed(text: pl.Expr, *, as_written: bool) -> pl.Expr:
+    """The numbers of some JSON text as doubles are printed: those that are written so, or those that are not."""
+    if not as_written:  # integers are never printed anew
+        text = pl.when(text.str.contains("[0-9.]{17}")).then(text)
+    number = pl.element()
+    printed = number.cast(pl.Float64, strict=False).cast(pl.String)
+    same = _digits(number) == _digits(printed)
+    wanted = same if as_written else ~same & number.str.contains("[.eE]")
+    return text.str.extract_all(_NUMBER_SPAN).list.eval(pl.when(wanted).then(printed).drop_nulls())
+
+
+def _digits(number: pl.Expr) -> pl.Expr:
+    """The digits that count, whatever the exponent and wherever the point is."""
+    mantissa = number.str.replace("[eE].*", "").str.replace_all("[-.]", "")
+    return mantissa.str.strip_chars_start("0").str.strip_chars_end("0")
+
+
 def number_from_text(text: pl.Expr) -> Encoded:
     """`as: number` of text: the digits as written, a plus sign aside; anything else is bad."""
     good = text.str.contains(NUMBER_PATTERN)
@@ -269,9 +297,10 @@ def _leaves(dtype: pl.DataType) -> Iterator[pl.DataType]:
         yield dtype
 
 
-def is_long_integer(dtype: pl.DataType) -> bool:
-    """The type is what an integer of 128 bits has inside a nested value."""
-    return isinstance(dtype, pl.Struct) and [field.name for field in dtype.fields] == [LONG_INTEGER_MEMBER]
+def tag_of(dtype: pl.DataType) -> str | None:
+    """The one member of a struct that stands for a long integer or for JSON; None for any other type."""
+    name = dtype.fields[0].name if isinstance(dtype, pl.Struct) and len(dtype.fields) == 1 else None
+    return name if name in (LONG_INTEGER_MEMBER, JSON_MEMBER) else None
 
 
 def field(struct: pl.Expr, dtype: pl.Struct, place: int) -> pl.Expr:
@@ -285,9 +314,10 @@ def _any(values: pl.Series, walls: Walls) -> pl.Series:
     Expressions would name each level twice, and be worked out twice at each level.
     """
     dtype = values.dtype
-    if is_long_integer(dtype):
-        values = values.struct.field(LONG_INTEGER_MEMBER)
-        return values.to_frame("v").select(_integer(pl.col("v"), values.dtype, walls)).to_series()
+    if (member := tag_of(dtype)) is not None:
+        text = pl.col("v")
+        found = _json(text, walls) if member == JSON_MEMBER else _integer(text, pl.String(), walls)
+        return values.struct.field(member).to_frame("v").select(found).to_series()
     if isinstance(dtype, pl.Struct | pl.Map):
         inner = _members(values, walls)
         return inner.to_frame("t").select(pl.when(pl.col("t") != "").then(braced(pl.col("t")))).to_series()
@@ -319,6 +349,14 @@ def _scalar(value: pl.Expr, dtype: pl.DataType, walls: Walls) -> pl.Expr:
 def _integer(value: pl.Expr, dtype: pl.DataType, walls: Walls) -> pl.Expr:
     large = too_large(value, dtype) if walls is not AS_THEY_ARE else pl.lit(value=False)
     return pl.when(large).then(pl.lit(TOO_LARGE)).otherwise(value.cast(pl.String))
+
+
+def _json(text: pl.Expr, walls: Walls) -> pl.Expr:
+    if walls is AS_THEY_ARE:
+        return text
+    (_, infinite), (_, unfit) = _not_json(text)
+    marks = pl.when(infinite).then(pl.lit(NOT_FINITE)).when(unfit).then(pl.lit(NO_JSON))
+    return marks.otherwise(json_plain(text))
 
 
 def _mark(mark: str, value: pl.Expr, dtype: pl.DataType, walls: Walls) -> pl.Expr:
@@ -356,8 +394,8 @@ def _list(values: pl.Series, walls: Walls) -> pl.Series:
     """Arrays of the elements, which are encoded as one column whatever list they are in."""
     sizes = values.list.len()
     flat = values.filter((sizes > 0).fill_null(value=False)).explode()
-    if isinstance(flat.dtype, pl.Struct | pl.Map) and not is_long_integer(
-        flat.dtype
+    if (
+        isinstance(flat.dtype, pl.Struct | pl.Map) and tag_of(flat.dtype) is None
     ):  # an element stays, also where all its members are null
         texts = _members(flat, walls).to_frame("t").select(braced(pl.col("t"))).to_series()
     else:

@@ -79,6 +79,8 @@ _TABLE: Final = (
      "write it as ISO 8601: strftime(t, '%Y-%m-%dT%H:%M:%S.%gZ')"),
     ("BF132", "JSON sent as text: every value of the column is an object or array", _W, True,
      "declare the column as json, or say `as: text`"),
+    ("BF133", "number out of JSON whose last digits SQL rounded away", _E, True,
+     "take the member without SQL, or by from_json as DECIMAL; where doubles will do: `rules: {BF133: ignore}`"),
     ("BF201", "no timestamp", _E, False,  # [S]
      "map a column that is never null, or a constant, or both by coalesce(...) in SQL: undated is dated now"),
     ("BF202", "unparsable timestamp", _E, False, "mend the value, or state its `format`"),

@@ -327,7 +327,8 @@ class Binder:
         """Where the value is bad in any way, with a check for each; None where it cannot be."""
         omit, shown = value.on_bad == "omit", self.shown(column)
         found = list(encoded.bad)
-        found += encode.computed_json(expr) if column.computed else ()
+        found += encode.computed_json(expr if column.kind is Kind.JSON else encoded.text) if column.computed else ()
+        found += [("BF133", mask) for mask in self._rounded(column, encoded)]
         misfit = self.misfit(column)
         if misfit is not None and column.kind is Kind.INTEGER and column.raw is not None:
             long = self._long_integer(column)
@@ -345,6 +346,16 @@ class Binder:
             if mask is not None
         ]
         return pl.any_horizontal(masks).fill_null(value=False) if masks else None
+
+    def _rounded(self, column: Column, encoded: encode.Encoded) -> list[pl.Expr]:
+        """Where a number lost digits on its way out of JSON; nothing where it cannot have."""
+        if not column.takes_json or severity("BF133", dict(self.job.rules)) is None:
+            return []
+        if column.kind not in (Kind.TEXT, Kind.JSON, Kind.DECIMAL, Kind.NESTED):
+            return []
+        read = [self.columns[name] for name in column.reads if name in self.columns]
+        sources = [self.read(each.name) for each in read if each.kind in (Kind.JSON, Kind.TEXT)]
+        return [encode.rounded(encoded.text, sources)] if sources else []
 
     @property
     def walls(self) -> encode.Walls:

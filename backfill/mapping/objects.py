@@ -83,7 +83,7 @@ def _spread(
     found: list[Spread] = []
     for place, (name, inner) in enumerate(_fields(dtype).items()):
         field = encode.field(struct, dtype, place)
-        if isinstance(inner, pl.Struct) and not encode.is_long_integer(inner):
+        if isinstance(inner, pl.Struct) and encode.tag_of(inner) is None:
             below = Node()
             node.members[name] = below
             found += _spread(binder, field, inner, below, column, (*above, place))

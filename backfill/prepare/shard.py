@@ -69,7 +69,9 @@ class Line:
     def reads_json(self) -> bool:
         """Whether the calls hold JSON text that others wrote."""
         read = set(self.columns)
-        return any(column.kind is Kind.JSON and column.name in read for column in self.snapshot.columns)
+        return any(
+            (column.kind is Kind.JSON or column.computed) and column.name in read for column in self.snapshot.columns
+        )
 
     @property
     def call_bytes(self) -> int:

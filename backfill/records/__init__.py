@@ -9,6 +9,7 @@ from backfill.records.runs import TRANSITIONS, Counts, RunRecord, RunState, RunS
 from backfill.records.snapshot import (
     FILE_COLUMN,
     INTERNAL_PREFIX,
+    JSON_MEMBER,
     LONG_INTEGER_MEMBER,
     RECORD_COLUMN,
     Column,
@@ -25,6 +26,7 @@ __all__ = [
     "CALL_RECORD",
     "FILE_COLUMN",
     "INTERNAL_PREFIX",
+    "JSON_MEMBER",
     "LONG_INTEGER_MEMBER",
     "RECORD_COLUMN",
     "REJECT_COLUMNS",

@@ -41,6 +41,8 @@ FILE_COLUMN = "__bf_file"
 RECORD_COLUMN = "__bf_record"
 #: The one member, its digits as text, of a struct that stands for an integer of 128 bits inside a nested value.
 LONG_INTEGER_MEMBER = "__bf_integer"
+#: The one member, its text, of a struct that stands for JSON inside a nested value.
+JSON_MEMBER = "__bf_json"
 
 
 def frame_name(name: str) -> str:
@@ -56,7 +58,9 @@ class Column:
     `raw` names the column that holds the text as read, where this one was cast from text: a value is bad where the
     raw text is not null and the cast one is. `reads` are the source columns an SQL expression reads: a bad value in
     one of them makes this value bad too. `failed` names the boolean column that is true where the expression failed;
-    None: it failed on no row. `computed` says of JSON that SQL made its text, so that its numbers and times are SQL's.
+    None: it failed on no row. `computed` says of JSON, or of what has
+    JSON in it, that SQL made its text, so that its numbers and times are SQL's.
+    `takes_json` says of an SQL expression that it takes JSON apart, where numbers can lose digits.
     `json_text` says of text that it is JSON objects or arrays throughout.
     `refused` says what the source holds there, where no snapshot can hold it: the column is all null, and a job must
     not read it.
@@ -70,6 +74,7 @@ class Column:
     reads: tuple[str, ...] = ()
     failed: str | None = None
     computed: bool = False
+    takes_json: bool = False
     json_text: bool = False
     refused: str = ""
 

@@ -21,7 +21,7 @@ _COUNTS = ("record", "line")
 #: Before the name of a column that says why, where the row has a column of that name itself.
 PREFIX = "reject_"
 #: Unreadable for the query that reads it, but a row with columns.
-QUERY_MISFIT = "BF007"
+QUERY_MISFITS = ("BF007", "BF133")
 
 
 def rejects_frame(folder: RunFolder) -> pl.LazyFrame:
@@ -70,7 +70,7 @@ def with_own_columns(frames: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
     can be a source again: a reason's column of the same name is called reject_NAME. `original` stays for records that
     could not be read as a row, as the text that they are.
     """
-    readable = (pl.col("call") != "") | (pl.col("code") == QUERY_MISFIT)
+    readable = (pl.col("call") != "") | pl.col("code").is_in(QUERY_MISFITS)
     names = list(dict.fromkeys(name for frame in frames for name in own_names(frame.filter(readable))))
     rejects = pl.concat(frames).select("run", *REJECT_COLUMNS)
     if not names:

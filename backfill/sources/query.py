@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import duckdb
@@ -18,21 +18,23 @@ from backfill.records import (
     RECORD_COLUMN,
     Column,
     Kind,
+    Severity,
     Snapshot,
     SnapshotPart,
     SourceFile,
     Zone,
 )
+from backfill.rules import severity
 from backfill.sources.files import extra_files
 from backfill.sources.inspect import SqlFault
 from backfill.sources.reader import ORIGINAL_CHARACTERS, VALUE_CHARACTERS
-from backfill.sources.sql.casts import SQL_DECIMAL_TYPE, seen_by_sql
+from backfill.sources.sql.casts import SQL_DECIMAL_TYPE, json_loses_digits, seen_by_sql
 from backfill.sources.sql.check import binder_fault, bound_layout, faults_error, refusal_fault, refused_message
-from backfill.sources.sql.duckdb_types import kind_of, without_form
+from backfill.sources.sql.duckdb_types import has_json, without_form
 from backfill.sources.sql.engine import PARQUET, Engine, literal, own_parquet, quoted, reason, storage_failure
 from backfill.sources.sql.layout import Layout, SourceColumn, check_names, place_columns
 from backfill.sources.sql.rules import check_query
-from backfill.sources.sql.syntax import SqlRefusal, enclosed, makes_json, parse, without_end
+from backfill.sources.sql.syntax import SqlRefusal, enclosed, makes_json, parse, takes_json, without_end
 from backfill.sources.staging import Staging, settled
 
 LOG = logging.getLogger(__name__)
@@ -68,10 +70,10 @@ def freeze_query(staging: Staging, freeze_rows: FreezeRows) -> Snapshot:
     reads = query_reads(engine, job, _own(rows))
     read = [column for column in _own(rows) if column.raw and column.name in reads]
     _refuse_zoneless(read, job)
-    bad = {
-        column.name: f"({quoted(column.raw or '')} IS NOT NULL AND {_in_sql(column, job)} IS NULL)" for column in read
-    }
-    keep = f" WHERE NOT ({' OR '.join(bad.values())})" if bad else ""
+    bad = [_misfit(column, job) for column in read]
+    if takes_json(parse(engine, job.source.query or "")) and severity("BF133", dict(job.rules)) is Severity.ERROR:
+        bad += [_rounded(column) for column in _own(rows) if column.name in reads and column.kind is Kind.JSON]
+    keep = f" WHERE NOT ({' OR '.join(each.test for each in bad)})" if bad else ""
     engine.run(f"CREATE VIEW {SOURCE} AS SELECT {_values(rows, job)} FROM {_relation(rows)}{keep}")
     unreadable = _save_unreadable(staging, rows, bad)
     layout = query_layout(engine, job)
@@ -166,7 +168,7 @@ def query_columns(engine: Engine, job: Job) -> tuple[SourceColumn, ...]:
             raise JobError(message, hint="cast it in the query to the type that is meant")
     computed = makes_json(parse(engine, job.source.query or ""))
     return tuple(
-        SourceColumn(name, kind, computed=computed and kind_of(kind) is Kind.JSON, made=True)
+        SourceColumn(name, kind, computed=computed and has_json(kind), made=True)
         for name, kind in zip(result.columns, result.types, strict=True)
     )
 
@@ -224,12 +226,39 @@ def _refuse_zoneless(read: Sequence[Column], job: Job) -> None:
             raise JobError(message, hint="state `timezone:` on the source or the column")
 
 
-def _save_unreadable(staging: Staging, rows: Snapshot, bad: dict[str, str]) -> int:
+@dataclass(frozen=True, slots=True)
+class _Bad:
+    """What keeps a row from a query: a test in SQL, and what is said of it; `why` is SQL too."""
+
+    test: str
+    code: str
+    column: str
+    value: str
+    why: str
+
+
+def _misfit(column: Column, job: Job) -> _Bad:
+    """A value that does not fit its declared type, or is a local time that is no one instant."""
+    raw = quoted(column.raw or "")
+    why = (
+        f"CASE WHEN {quoted(column.name)} IS NULL THEN 'a value that does not fit its declared type' "
+        "ELSE 'a local time that occurs twice or never, or has no zone' END"
+    )
+    return _Bad(f"({raw} IS NOT NULL AND {_in_sql(column, job)} IS NULL)", "BF007", column.name, raw, why)
+
+
+def _rounded(column: Column) -> _Bad:
+    """A number in JSON that would be rounded."""
+    name = quoted(column.name)
+    return _Bad(json_loses_digits(name), "BF133", column.name, name, "'a number with more digits than SQL keeps'")
+
+
+def _save_unreadable(staging: Staging, rows: Snapshot, bad: Sequence[_Bad]) -> int:
     """Write what was unreadable before and what the query cannot read; returns how many that is."""
     selects = [f"SELECT * FROM {own_parquet([rows.unreadable_file])}"] if rows.unreadable_file else []
     count = rows.unreadable
     if bad:
-        asked = " OR ".join(bad.values())
+        asked = " OR ".join(each.test for each in bad)
         left_out = int(staging.engine.run(f"SELECT count(*) FROM {_relation(rows)} WHERE {asked}")[0][0])
         count += left_out
         if left_out:
@@ -239,16 +268,13 @@ def _save_unreadable(staging: Staging, rows: Snapshot, bad: dict[str, str]) -> i
     return count
 
 
-def _left_out(rows: Snapshot, bad: dict[str, str], asked: str) -> str:
+def _left_out(rows: Snapshot, bad: Sequence[_Bad], asked: str) -> str:
     """SQL: the rows with a bad value that the query would have read, as unreadable records."""
     file = f"{literal([file.name for file in rows.files])}[{FILE_COLUMN} + 1]"
-    column = " ".join(f"WHEN {test} THEN {literal(name)}" for name, test in bad.items())
-    value = " ".join(f"WHEN {test} THEN {quoted(rows.column(name).raw)}" for name, test in bad.items())  # type: ignore[union-attr,arg-type]
-    why = " ".join(
-        f"WHEN {test} THEN CASE WHEN {quoted(name)} IS NULL THEN 'a value that does not fit its declared type' "
-        "ELSE 'a local time that occurs twice or never, or has no zone' END"
-        for name, test in bad.items()
-    )
+
+    def first(said: Iterable[str]) -> str:
+        return f"CASE {' '.join(f'WHEN {each.test} THEN {one}' for each, one in zip(bad, said, strict=True))} END"
+
     members = ", ".join(
         f"{quoted(own.name)} := {quoted(own.raw) if own.raw else quoted(own.name)}" for own in _own(rows)
     )
@@ -256,11 +282,11 @@ def _left_out(rows: Snapshot, bad: dict[str, str], asked: str) -> str:
         file,
         RECORD_COLUMN,
         "0",
-        "'BF007'",
-        f"CASE {why} END || ', in a column that the query reads'",
+        first(literal(each.code) for each in bad),
+        f"{first(each.why for each in bad)} || ', in a column that the query reads'",
         f"CAST(to_json(struct_pack({members})) AS VARCHAR)",
-        column=f"CASE {column} END",
-        value=f"CASE {value} END",
+        column=first(literal(each.column) for each in bad),
+        value=first(each.value for each in bad),
     )
     return f"SELECT {row} FROM {_relation(rows)} WHERE {asked}"
 

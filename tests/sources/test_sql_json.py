@@ -81,6 +81,15 @@ CASES = [
     ("to_json(strftime(TIMESTAMP '2024-01-01 10:00:00', '%Y-%m-%dT%H:%M:%S.%gZ'))", "2024-01-01T10:00:00.000Z"),
     ("CAST('{\"a\": 123456789012345678901234567890.10}' AS JSON)", {"a": "123456789012345678901234567890.10"}),
     ("json_extract('{\"a\": 9007199254740993}', '$.a')", "9007199254740993"),
+    ("{'j': CAST('{\"a\": 1.10, \"b\": null}' AS JSON), 'x': NULL, 'y': [NULL]}",
+     {"j": {"a": "1.10", "b": None}, "y": [None]}),
+    ("[CAST('0.12345678901234567890' AS JSON), CAST('null' AS JSON), NULL]", ["0.12345678901234567890", None, None]),
+    ("MAP {'k': CAST('[1,]' AS JSON)}", ["BF117"]),
+    ("[CAST('1e400' AS JSON)]", ["BF111"]),
+    ("[CAST('' || repeat('[', 1001) || repeat(']', 1001) AS JSON)]", ["BF117"]),
+    ("{'j': CAST('{}' AS JSON), 't': TIMESTAMPTZ '2024-01-01 10:00:00+00'}",
+     {"j": {}, "t": "2024-01-01T10:00:00.000Z"}),
+    ("{'j': json_object('t', TIMESTAMP '2024-01-01 10:00:00')}", ["BF131"]),
 ]  # fmt: skip
 
 
@@ -137,6 +146,54 @@ def test_whatever_is_sent_is_json(tmp_path_factory: pytest.TempPathFactory, valu
         assert int(found["w"]) == whole
         for index, value in enumerate(values):
             assert (float(found[f"c{index}"]) if isinstance(value, float) else found[f"c{index}"]) == value
+
+
+LONG = '{"a": 1.10, "b": 0.12345678901234567890123, "c": 12345678901234567890123, "s": "0.12345678901234567890"}'
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ("j", {"a": "1.10", "b": "0.12345678901234567890123", "c": "12345678901234567890123",
+               "s": "0.12345678901234567890"}),
+        ("j->'b'", ["BF133"]),
+        ("j->>'b'", ["BF133"]),
+        ("j.b", ["BF133"]),
+        ("j['b']", ["BF133"]),
+        ("json_merge_patch(j, '{\"x\": 1}')", ["BF133"]),
+        ("to_json({'x': j})", ["BF110", "BF133"]),
+        ("(j->>'b')::DECIMAL(38, 20)", ["BF133"]),
+        ("[j->'b']", ["BF133"]),
+        ("CAST(j AS MAP(VARCHAR, VARCHAR))", ["BF133"]),
+        ("CAST(j::VARCHAR AS JSON)->'b'", ["BF133"]),
+        ("json_transform(j, '{\"b\": \"DECIMAL(38, 23)\"}')", {"b": "0.12345678901234567890123"}),
+        ("CAST(j->'b' AS DOUBLE)", "0.12345678901234568"),
+        ("j->'a'", "1.1"),
+        ("j->>'a'", "1.1"),
+        ("j->'c'", "12345678901234567890123"),
+        ("j->>'s'", "0.12345678901234567890"),
+        ("{'x': j->'a', 'y': j}", {"x": "1.1", "y": {"a": "1.10", "b": "0.12345678901234567890123",
+                                   "c": "12345678901234567890123", "s": "0.12345678901234567890"}}),
+    ],
+)  # fmt: skip
+def test_digits_that_sql_rounds(tmp_path: Path, expression: str, expected: Any) -> None:
+    """A number out of JSON that SQL rounded is a problem of its row; one that it did not touch is none."""
+    path = tmp_path / "rows.ndjson"
+    path.write_text(f'{{"n": 1, "j": {LONG}}}\n')
+    assert sent(job_over(path), tmp_path / "state", SqlValue(sql=expression)) == expected
+
+
+@pytest.mark.parametrize(("level", "codes"), [({}, ["BF133"]), ({"BF133": "warn"}, []), ({"BF133": "ignore"}, [])])
+def test_digits_that_a_query_rounds(tmp_path: Path, level: dict[str, str], codes: list[str]) -> None:
+    """Rows that a query would round are left out of it and told, unless the job says that doubles will do."""
+    path = tmp_path / "rows.ndjson"
+    path.write_text(f'{{"n": 1, "j": {LONG}}}\n{{"n": 2, "j": {{"b": 0.5}}}}\n')
+    job = job_over(path, query="SELECT n, j->'b' AS b FROM source").model_copy(update={"rules": level})
+    result = staged(job, tmp_path / "state")
+    assert [(row["code"], row["record"], row["column"]) for row in result.rejects] == [(code, 1, "j") for code in codes]
+    assert len(result.rows) == 2 - len(codes)
+    untouched = job_over(path, query="SELECT n, j FROM source")
+    assert staged(untouched, tmp_path / "other").snapshot.rows == 2
 
 
 def test_a_query_with_such_a_type(tmp_path: Path) -> None:

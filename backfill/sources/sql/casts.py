@@ -83,6 +83,19 @@ def strict_json(text: str) -> str:
     )
 
 
+def json_loses_digits(text: str) -> str:
+    """SQL: JSON text has a number with a point or an exponent and more digits than a double keeps."""
+    numbers = f"regexp_extract_all(regexp_replace({text}, {literal(JSON_STRING)}, '\"\"', 'g'), '-?[0-9][0-9.eE+-]*')"
+    printed = _digits("CAST(TRY_CAST(n AS DOUBLE) AS VARCHAR)")
+    lost = f"list_filter({numbers}, lambda n: regexp_matches(n, '[.eE]') AND {_digits('n')} <> {printed})"
+    return f"(CASE WHEN regexp_matches({text}, '[0-9.]{{17}}') THEN len({lost}) > 0 ELSE false END)"
+
+
+def _digits(number: str) -> str:
+    """SQL: the digits of a number's text that count, whatever the exponent and wherever the point is."""
+    return f"trim(regexp_replace(regexp_replace({number}, '[eE].*', ''), '[-.]', '', 'g'), '0')"
+
+
 def timestamp_cast(text: str, pattern: str) -> Cast:
     """The cast of text to TIMESTAMP by `iso8601` or a strptime pattern.
 

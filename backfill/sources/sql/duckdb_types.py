@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 from duckdb.sqltypes import DuckDBPyType
 
-from backfill.records import LONG_INTEGER_MEMBER, Kind, Zone
+from backfill.records import JSON_MEMBER, LONG_INTEGER_MEMBER, Kind, Zone
 from backfill.sources.sql.engine import literal, quoted
 
 #: Scalars that Parquet, as DuckDB writes it, would lose or alter, and what they are cast to instead.
@@ -52,11 +52,11 @@ _BY_KIND = {
 }
 KINDS = {name: kind for kind, names in _BY_KIND.items() for name in names}
 #: Inside a nested value these decide the kind of the whole, the first that is found.
-_DECISIVE = (Kind.BINARY, Kind.INTERVAL, Kind.JSON)
+_DECISIVE = (Kind.BINARY, Kind.INTERVAL)
 
 
 def kind_of(column: DuckDBPyType) -> Kind:
-    """The kind of a column of that type. A nested value with JSON in it is JSON as a whole."""
+    """The kind of a column of that type."""
     inner = set(_scalar_kinds(column))
     if _own_kind(column) is Kind.NESTED:
         return next((kind for kind in _DECISIVE if kind in inner), Kind.NESTED)
@@ -75,9 +75,9 @@ def without_form(column: DuckDBPyType) -> str:
     return ""
 
 
-def is_converted(column: DuckDBPyType) -> bool:
-    """The column becomes JSON text although it is none: a nested value with JSON somewhere in it."""
-    return kind_of(column) is Kind.JSON and str(column) != "JSON"
+def has_json(column: DuckDBPyType) -> bool:
+    """The type is JSON, or a nested one with JSON somewhere in it."""
+    return _own_kind(column) is Kind.JSON or Kind.JSON in _scalar_kinds(column)
 
 
 def zone_of(column: DuckDBPyType) -> Zone:
@@ -91,18 +91,15 @@ def stored(value: str, column: DuckDBPyType, *, made: bool = False) -> str:
     kind = kind_of(column)
     if made and kind in (Kind.TIME, Kind.NESTED) and _is_odd(column):
         return f"list_transform([{value}], lambda v0: {_marked('v0', column)})[1]"
-    if kind is Kind.JSON:
-        text = value if str(column) == "JSON" else f"to_json({value})"
-        return f"CAST({text} AS VARCHAR)"
-    if kind is Kind.INTERVAL:
+    if kind in (Kind.JSON, Kind.INTERVAL):
         return f"CAST({value} AS VARCHAR)"
     target = stored_type(column)
     return value if target == sql_type(column) else f"CAST({value} AS {target})"
 
 
 def _is_odd(column: DuckDBPyType) -> bool:
-    """Somewhere in the type are times, of which 24:00:00 is one in SQL, or integers of 128 bits."""
-    if column.id in _ODD:
+    """Somewhere in the type are times, of which 24:00:00 is one in SQL, integers of 128 bits, or JSON."""
+    if column.id in _ODD or str(column) == "JSON":
         return True
     nested = column.id in ("list", "array", "struct", "map")
     return nested and any(_is_odd(inner) for _, inner in column.children if isinstance(inner, DuckDBPyType))
@@ -111,8 +108,8 @@ def _is_odd(column: DuckDBPyType) -> bool:
 def _marked(value: str, column: DuckDBPyType, depth: int = 0, *, inside: bool = False) -> str:
     """SQL: the value with a mark for what has no form in Parquet.
 
-    Times are of microseconds, so 24:00:00 becomes the last nanosecond of the day. Integers of 128 bits become text,
-    inside a nested value in a struct of its own: its type tells it from text.
+    Times are of microseconds, so 24:00:00 becomes the last nanosecond of the day. Integers of 128 bits and JSON
+    become text, inside a nested value in structs of their own: their types tell them from text.
     """
     inner = dict(column.children) if column.id in ("list", "array", "struct", "map") else {}
     types = {name: kind for name, kind in inner.items() if isinstance(kind, DuckDBPyType)}
@@ -137,6 +134,8 @@ def _marked(value: str, column: DuckDBPyType, depth: int = 0, *, inside: bool = 
 
 def _marked_scalar(value: str, column: DuckDBPyType, *, inside: bool) -> str:
     last = f"TIME_NS '{LAST_TIME}'"
+    if inside and str(column) == "JSON":
+        return _tagged(JSON_MEMBER, value)
     match column.id:
         case "time":
             return f"CASE WHEN {value} = TIME '24:00:00' THEN {last} ELSE CAST({value} AS TIME_NS) END"
@@ -144,10 +143,14 @@ def _marked_scalar(value: str, column: DuckDBPyType, *, inside: bool) -> str:
             near = f"CASE WHEN {value} = {last} THEN TIME_NS '23:59:59.999999' ELSE {value} END"
             return f"CASE WHEN {value} = TIME_NS '24:00:00' THEN {last} ELSE {near} END"
         case "hugeint" | "uhugeint" if inside:
-            digits = f"struct_pack({LONG_INTEGER_MEMBER} := CAST({value} AS VARCHAR))"
-            return f"CASE WHEN {value} IS NOT NULL THEN {digits} END"
+            return _tagged(LONG_INTEGER_MEMBER, value)
         case _:
             return stored(value, column)
+
+
+def _tagged(member: str, value: str) -> str:
+    """SQL: the value's text in a struct of that one member; null where it is."""
+    return f"CASE WHEN {value} IS NOT NULL THEN struct_pack({member} := CAST({value} AS VARCHAR)) END"
 
 
 def stored_type(column: DuckDBPyType) -> str:

@@ -19,10 +19,10 @@ from backfill.job.models import ColumnSpec, Job
 from backfill.records import FILE_COLUMN, INTERNAL_PREFIX, RECORD_COLUMN, Column, Kind, Zone
 from backfill.sources.inspect import AbsentColumns
 from backfill.sources.sql.casts import cast_of, seen_by_sql
-from backfill.sources.sql.duckdb_types import is_converted, kind_of, sql_type, stored, zone_of
+from backfill.sources.sql.duckdb_types import has_json, kind_of, sql_type, stored, zone_of
 from backfill.sources.sql.engine import Engine, attempt, quoted
 from backfill.sources.sql.rules import PREFIX, check_expression
-from backfill.sources.sql.syntax import enclosed, makes_json, parse
+from backfill.sources.sql.syntax import enclosed, makes_json, parse, takes_json
 
 RAW = "__bf_raw:"
 TEXT = "__bf_text:"  # the value as the snapshot has it, where SQL sees another
@@ -45,7 +45,7 @@ class SourceColumn:
     name: str
     type: DuckDBPyType
     spec: ColumnSpec | None = None
-    computed: bool = False  # JSON whose text SQL made
+    computed: bool = False  # JSON whose text SQL made, or a nested value with such JSON in it
     refused: str = ""
     made: bool = False  # its values are SQL's
 
@@ -172,9 +172,17 @@ def lay_out(
         made, failed = quoted(TRIED + name), FAILED + name
         tried.append(f"{attempt(value, skip)} AS {made}")
         outputs += [f"{made}.value AS {quoted(name)}", f"{made}.failed AS {quoted(failed)}"]
-        computed = is_converted(kind) or (kind_of(kind) is Kind.JSON and makes_json(parse(engine, PREFIX + text)))
+        tree = parse(engine, PREFIX + text)
         described.append(
-            Column(name, kind_of(kind), zone_of(kind), reads=reads[text], failed=failed, computed=computed)
+            Column(
+                name,
+                kind_of(kind),
+                zone_of(kind),
+                reads=reads[text],
+                failed=failed,
+                computed=has_json(kind) and makes_json(tree),
+                takes_json=takes_json(tree),
+            )
         )
         described.append(Column(failed, Kind.BOOLEAN))
     _add_times(job, columns, outputs, described)
@@ -250,9 +258,8 @@ def _floor(
         if column.spec is None:
             floor.values.append(name)
             outputs.append(f"{written(name, column.type, trimmed=trimmed, made=column.made)} AS {name}")
-            computed = column.computed or is_converted(column.type)
             kind, read_as = kind_of(column.type), zone_of(column.type)
-            own.append(Column(column.name, kind, read_as, computed=computed, refused=column.refused))
+            own.append(Column(column.name, kind, read_as, computed=column.computed, refused=column.refused))
             continue
         cast = cast_of(name, column.spec, read_by_sql=column.name in by_sql)
         raw, text, flag = RAW + column.name, TEXT + column.name, UTC_FLAG + column.name

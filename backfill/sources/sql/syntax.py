@@ -171,6 +171,16 @@ def _casts_to_json(node: Node) -> bool:
     return kind(node) == "CAST" and "json" in (word.lower() for word in words(node.get("type_expr", node)))
 
 
+def takes_json(root: Node) -> bool:
+    """Whether something in the tree may take JSON apart: DuckDB prints the numbers anew then."""
+    return any(
+        called(node).endswith("json") or called(node).startswith(("json", "->", "from_json"))
+        or node.get("type") in ("ARRAY_EXTRACT", "STRUCT_EXTRACT", "LAMBDA")
+        or kind(node) == "CAST" or len(column_path(node)) > 1
+        for node in walk(root)
+    )  # fmt: skip
+
+
 def named_subqueries(node: Node) -> list[str]:
     """The names that the node's WITH gives, in lower case."""
     return [entry["key"].lower() for entry in (node.get("cte_map") or {}).get("map", ())]
