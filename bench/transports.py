@@ -1,7 +1,8 @@
 """What a request costs: `python -m bench.transports`. One thread, one kept connection to nginx on loopback.
 
 Bodies as they leave: 95 KB (a full batch, compressed) and 480 KB (plain). `http.client` is the floor: it knows neither
-proxies nor the deadline of a whole attempt. The last is what delivery uses. The rounds alternate; medians.
+proxies nor the deadline of a whole attempt. The last is what delivery uses, the transport of httpx. The rounds
+alternate; medians.
 """
 
 import argparse
@@ -19,6 +20,7 @@ import httpcore
 import httpx
 
 from backfill.deliver import Clock, DeliveryOptions, TargetAccess
+from backfill.deliver.environment import tls_context
 from backfill.deliver.model import Errand
 from backfill.deliver.transport import Transport
 from bench.endpoint import Endpoint
@@ -63,11 +65,11 @@ def of_httpcore(url: httpx.URL, body: bytes) -> Callable[[], object]:
 
 
 def of_backfill(url: httpx.URL, body: bytes) -> Callable[[], object]:
-    """httpcore, with a deadline for the whole attempt, and the answer read within bounds."""
+    """httpx.HTTPTransport, with a deadline for the whole attempt, and the answer read within bounds."""
     nothing: object = None
     target = TargetAccess(str(url), "key", gzip=False)
     errand = Errand(nothing, nothing, target, DeliveryOptions(), Clock())  # type: ignore[arg-type] # it looks at neither
-    transport = Transport(errand, None)
+    transport = Transport(errand, tls_context(target))
     return lambda: transport.post(body, 0)
 
 

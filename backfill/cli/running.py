@@ -16,6 +16,7 @@ from backfill.cli.interrupts import Interrupts
 from backfill.cli.options import DeliveryOptions
 from backfill.cli.progress import Bars
 from backfill.cli.session import Session
+from backfill.cli.showing import show_end
 from backfill.errors import BackfillError, ExitCode, InterruptedRunError, worst
 from backfill.job.models import Job
 from backfill.pipeline import Confirmation, Gate, Options, RunEnd, Surroundings, Work
@@ -160,8 +161,6 @@ def told(
     dry: bool = False,
 ) -> ExitCode:
     """Do the work with progress bars, then show how it ended or why it could not; returns its exit code."""
-    from backfill.cli.showing import show_end
-
     session = delivery.session
     session.here.run_id = subject.run_id
     with Bars(session, shown=delivery.progress, name=delivery.several.name(subject.job)) as bars:
@@ -182,10 +181,7 @@ def surroundings(delivery: Delivery, state: Path, interrupts: Interrupts, bars: 
     """Where the run's state is, who hears it and what stops it."""
 
     def confirm(asked: Confirmation) -> bool:
-        from backfill.cli.showing import show_problems
-
         bars.end()
-        show_problems(delivery.session, StateFolder(state).run(delivery.session.here.run_id))
         return ask(delivery.session, asked, yes=delivery.yes, stop=interrupts.stop)
 
     return Surroundings(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 
@@ -24,11 +25,10 @@ from backfill.report import (
     with_places,
 )
 from backfill.rules import CODES
-from backfill.state import RunFolder
 from backfill.targets import TargetKind
 
 #: In a run's folder: its problems were shown.
-SHOWN_FILE = "problems_shown"
+TOLD_FILE = "told"
 #: A target may name the call in its answer, so that no two answers are alike.
 SHOWN_ANSWERS = 5
 #: What received means, for people.
@@ -59,9 +59,10 @@ def show_end(
             *(reader.status(), counts, problems, reader.dates(), end.totals, end.seconds, dry, end.sandbox_duplicates),
             look=look_for(end.record) if counts.delivered and not dry else "",
         )
-    show_problems(session, end.folder)
-    for line in [*refusal_lines(end), *doubts]:
+    news = [] if told_before(end) else problem_lines(end, problems)
+    for line in [*news, *refusal_lines(end), *doubts]:
         session.say(line, "warning")
+    note_told(end)
     if end.error is not None:
         explain(session, end.error)
     if end.repeated:
@@ -87,24 +88,38 @@ def look_for(record: RunRecord) -> str:
     return LOOK_SEGMENT if record.target_kind == TargetKind.SEGMENT else LOOK_ELSEWHERE
 
 
-def show_problems(session: Session, folder: RunFolder) -> None:
-    """Show up to five samples of each problem of a run's plan, unless a process has done so before."""
-    with LedgerReader(folder.ledger) as reader:
-        record, problems, samples = reader.status().record, by_code(reader.problems()), reader.samples()
-    shown, plan = folder.path / SHOWN_FILE, repr(record.created_at)  # which a run that takes its place has not
+def told_before(end: RunEnd) -> bool:
+    """Whether an earlier process has shown the problems of this very plan; one that was killed has not."""
+    try:
+        return not end.prepared and (end.folder.path / TOLD_FILE).read_text(encoding="ascii") == _stamp(end)
+    except OSError:
+        return False
+
+
+def note_told(end: RunEnd) -> None:
+    """Note that the problems were shown. Where that cannot be written they are shown once more."""
     with suppress(OSError):
-        if shown.read_text(encoding="ascii") == plan:
-            return
-    if problems:
-        look_up_lines(folder)
-        places = places_of(folder)
-        samples = [replace(one, file=places.get(one.file, one.file)) for one in with_places(samples, folder)]
-        titles = {code: (rule.title, rule.hint) for code, rule in CODES.items()}
-        for line in sample_lines(samples, problems, titles, folder.run_id):
-            session.say(line, "warning")
-    with suppress(OSError):  # where it cannot be written, they are shown once more
-        shown.touch(PRIVATE_FILE)
-        shown.write_text(plan, encoding="ascii")
+        (end.folder.path / TOLD_FILE).write_text(_stamp(end), encoding="ascii")
+        (end.folder.path / TOLD_FILE).chmod(PRIVATE_FILE)
+
+
+def _stamp(end: RunEnd) -> str:
+    """What tells a run from one that takes its place."""
+    return repr(end.record.created_at)
+
+
+def problem_lines(end: RunEnd, problems: Mapping[str, int]) -> list[str]:
+    """Up to five samples of each problem, with their lines."""
+    if not problems:
+        return []
+    with LedgerReader(end.folder.ledger) as reader:
+        samples = reader.samples()
+    look_up_lines(end.folder)
+    samples = with_places(samples, end.folder)
+    places = places_of(end.folder)
+    samples = [replace(problem, file=places.get(problem.file, problem.file)) for problem in samples]
+    titles = {code: (rule.title, rule.hint) for code, rule in CODES.items()}
+    return sample_lines(samples, problems, titles, end.record.run_id)
 
 
 def refusal_lines(end: RunEnd) -> list[str]:

@@ -24,7 +24,7 @@ __all__ = ["Clock", "DeliveryEnd", "DeliveryOptions", "EndKind", "TargetAccess",
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562
     if name == "deliver":
-        from backfill.deliver.course import deliver as asked_for  # noqa: PLC0415 (httpcore)
+        from backfill.deliver.course import deliver as asked_for  # noqa: PLC0415 (httpx)
 
         return asked_for
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,106 +1,82 @@
 """The end of an attempt, whatever the other side does.
 
 A timeout of a socket counts from the last byte: a header that comes byte by byte, or one `100 Continue` after another,
-would keep an attempt alive for days. Here every wait of a connection is also cut to what is left of the attempt.
+would keep an attempt alive for days. So a thread shuts the socket of an attempt down that takes too long; whoever
+reads or writes there then sees a connection that broke.
 """
 
 from __future__ import annotations
 
+import socket
+import threading
 import time
-from collections.abc import Callable, Iterable
-from ssl import SSLContext
-from typing import Any, Final
+from contextlib import suppress
+from typing import Final
 
-import httpcore
-
-#: Written at once, in bytes. A timeout counts for each of these: TLS counts it for all that it is given.
-WRITE_BYTES: Final = 128 * 1024
+NEVER: Final = float("inf")
 
 
 class Deadline:
-    """When the attempt under way ends. Real seconds, as the sockets have them. Used by one thread."""
+    """When the attempt under way ends, in real seconds, as the sockets have them. Used by one thread besides its own.
 
-    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._monotonic = monotonic
-        self._end = 0.0
+    The thread sleeps until the earliest end that it was told of. Most attempts end long before theirs, and the next
+    one's is later: then there is nothing to wake it for.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._socket: socket.socket | None = None
+        self._end = NEVER
+        self._wakes = NEVER  # when the thread looks next
+        self._closed = False
+        self._passed = False
+        threading.Thread(target=self._watch, name="deadline", daemon=True).start()
+
+    @property
+    def passed(self) -> bool:
+        """Whether the attempt begun last took too long, and its connection was ended for that."""
+        return self._passed
 
     def begin(self, seconds: float) -> None:
-        """From now on there are so many seconds."""
-        self._end = self._monotonic() + seconds
+        """Allow so many seconds from now on."""
+        with self._changed:
+            self._passed = False
+            self._end = time.monotonic() + seconds
+            if self._end < self._wakes:
+                self._changed.notify()
 
-    def within(self, timeout: float | None, late: type[httpcore.TimeoutException]) -> float:
-        """A timeout cut to what is left; raises `late` where nothing is."""
-        left = self._end - self._monotonic()
-        if left <= 0:
-            raise late("the attempt took too long")
-        return left if timeout is None else min(timeout, left)
+    def end(self) -> None:
+        """There is nothing to wait for any more."""
+        with self._changed:
+            self._end = NEVER
 
-
-class BoundedBackend(httpcore.NetworkBackend):
-    """Makes connections that keep to a deadline."""
-
-    def __init__(self, inner: httpcore.NetworkBackend, deadline: Deadline) -> None:
-        self._inner = inner
-        self._deadline = deadline
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Iterable[Any] | None = None,
-    ) -> httpcore.NetworkStream:
-        """A connection; the timeout is for each address of the host."""
-        allowed = self._deadline.within(timeout, httpcore.ConnectTimeout)
-        stream = self._inner.connect_tcp(host, port, allowed, local_address, socket_options)
-        return BoundedStream(stream, self._deadline)
-
-
-class BoundedStream(httpcore.NetworkStream):
-    """A connection that keeps to a deadline."""
-
-    def __init__(self, inner: httpcore.NetworkStream, deadline: Deadline) -> None:
-        self._inner = inner
-        self._deadline = deadline
-        self._held: bytes | None = None  # the first that was written since something was read: the head of a request
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """What has come."""
-        if self._held:  # a request without a body, such as CONNECT
-            self._send(self._held, timeout)
-        self._held = None
-        return self._inner.read(max_bytes, self._deadline.within(timeout, httpcore.ReadTimeout))
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Send it all by the next `read`: the head of a request leaves with its body, in one packet where both fit."""
-        if self._held is None:
-            self._held = buffer
-            return
-        if not buffer:
-            return
-        view = memoryview(buffer)
-        if self._held:  # not joined with all of a body: to copy half a megabyte costs more than to send it
-            self._send(self._held + buffer[:WRITE_BYTES], timeout)
-            self._held, view = b"", view[WRITE_BYTES:]
-        for start in range(0, len(view), WRITE_BYTES):
-            self._send(view[start : start + WRITE_BYTES], timeout)
-
-    def _send(self, content: bytes | memoryview, timeout: float | None) -> None:
-        allowed = self._deadline.within(timeout, httpcore.WriteTimeout)
-        self._inner.write(content, allowed)  # type: ignore[arg-type] # goes to send()
+    def watch(self, connected: socket.socket) -> None:
+        """This is the socket of the attempt, from now on and for those that follow."""
+        with self._changed:
+            self._socket = connected
+            if self._passed:
+                self._shut_down()
 
     def close(self) -> None:
-        """Close it."""
-        self._inner.close()
+        """End the thread."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
 
-    def start_tls(
-        self, ssl_context: SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore.NetworkStream:
-        """The same with TLS; Python counts the timeout for the whole handshake."""
-        allowed = self._deadline.within(timeout, httpcore.ConnectTimeout)
-        return BoundedStream(self._inner.start_tls(ssl_context, server_hostname, allowed), self._deadline)
+    def _watch(self) -> None:
+        with self._changed:
+            while not self._closed:
+                left = self._end - time.monotonic()
+                if left <= 0:
+                    self._passed = True
+                    self._end = NEVER
+                    self._shut_down()
+                else:
+                    self._wakes = self._end
+                    self._changed.wait(None if left == NEVER else left)
 
-    def get_extra_info(self, info: str) -> Any:  # noqa: ANN401 - as httpcore has it
-        """What httpcore wants to know of the socket."""
-        return self._inner.get_extra_info(info)
+    def _shut_down(self) -> None:
+        if self._socket is not None:
+            with suppress(OSError):  # it was closed meanwhile
+                # Not what SSLSocket makes of it, which would forget that there is TLS: closing alone wakes no reader.
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)

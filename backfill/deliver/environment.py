@@ -1,24 +1,50 @@
-"""What a connection takes from the environment, as httpx would: proxies and CA bundles.
+"""What a connection takes from the environment: proxies and CA bundles.
 
 Proxies are HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY, never for loopback; bundles SSL_CERT_FILE and SSL_CERT_DIR.
+NO_PROXY is read as curl, requests and Go read it between them:
+
+    entry                  matches
+    ---------------------  ------------------------------------------------------------
+    *                      every host
+    example.com            example.com and what is below it
+    .example.com           the same
+    *.example.com          what is below it only
+    example.com:8443       the same as without the port, at that port only
+    10.1.2.3, [::1]:8443   that address, where the URL has an address
+    10.0.0.0/8, fd00::/8   every address in that network, where the URL has an address
+
+Entries stand between commas or blanks. Names are never looked up.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import ssl
 import urllib.request
+from dataclasses import dataclass, field
+from ipaddress import ip_address, ip_network
+from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import certifi
-import httpcore
 
 from backfill.deliver.model import TargetAccess
-from backfill.deliver.no_proxy import is_bypassed
 from backfill.errors import UsageError
 from backfill.targets.endpoint import is_loopback
 
-_PROXIES = "HTTPS_PROXY or ALL_PROXY names it; http:// and https:// proxies are supported"
+PORTS: Final = {"http": 80, "https": 443}
+_WITH_PORT: Final = re.compile(r"(?:\[([^\]]*)\]|([^:]*)):(\d+)")
+_PROXIES: Final = "HTTPS_PROXY or ALL_PROXY names it; http:// and https:// proxies are supported"
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """An HTTP proxy."""
+
+    url: str  # scheme, host and port
+    auth: tuple[str, str] | None = field(default=None, repr=False)  # user and password
+    context: ssl.SSLContext | None = None  # of the connection to itself, where that is https
 
 
 def proxy_for(url: str) -> str | None:
@@ -34,8 +60,8 @@ def proxy_for(url: str) -> str | None:
     return proxy if not proxy or "://" in proxy else f"http://{proxy}"
 
 
-def named_proxy(url: str) -> httpcore.Proxy | None:
-    """The same as httpcore takes it, with the name and password that may stand in it.
+def named_proxy(url: str) -> Proxy | None:
+    """The same, taken apart.
 
     Raises:
         UsageError: it is none that can be used.
@@ -47,16 +73,19 @@ def named_proxy(url: str) -> httpcore.Proxy | None:
         parts = urlsplit(named)
     except ValueError:  # what it says may hold a password
         raise UsageError("the proxy that the environment names is no URL", hint=_PROXIES) from None
+    if parts.scheme not in PORTS:
+        raise _unusable(parts, f"{parts.scheme}:// is not the scheme of a proxy")
     try:
-        place = httpcore.URL(scheme=parts.scheme, host=parts.hostname or "", port=parts.port, target="/")
+        port = parts.port or PORTS[parts.scheme]
     except ValueError as error:
         raise _unusable(parts, str(error)) from error
-    if parts.scheme not in ("http", "https"):
-        raise _unusable(parts, f"{parts.scheme}:// is not the scheme of a proxy")
-    return httpcore.Proxy(
-        place,
+    host = parts.hostname or ""
+    if not host or not host.isascii():
+        raise _unusable(parts, "it names no host that is written in ASCII")
+    return Proxy(
+        f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{port}",
         auth=(unquote(parts.username), unquote(parts.password or "")) if parts.username else None,
-        ssl_context=_trusting() if parts.scheme == "https" else None,
+        context=_trusting() if parts.scheme == "https" else None,
     )
 
 
@@ -68,15 +97,17 @@ def _unusable(parts: SplitResult, why: str) -> UsageError:
     )
 
 
-def tls_context(target: TargetAccess) -> ssl.SSLContext | None:
+def tls_context(target: TargetAccess) -> ssl.SSLContext:
     """The TLS context for a target, to be shared by its transports: making one reads the whole CA bundle.
 
-    None where there is no TLS.
+    Where there is no TLS it trusts nobody.
 
     Raises:
         UsageError: the bundle that the environment names cannot be read, or holds no certificates.
     """
-    return _trusting() if target.batch_url.lower().startswith("https:") else None
+    if target.batch_url.lower().startswith("https:"):
+        return _trusting()
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def _trusting() -> ssl.SSLContext:
@@ -90,3 +121,35 @@ def _trusting() -> ssl.SSLContext:
             f"the CA bundle {file or folder} cannot be used: {error.strerror or error}",
             hint="SSL_CERT_FILE names a file of certificates in PEM form; without it the usual authorities are trusted",
         ) from error
+
+
+def is_bypassed(scheme: str, host: str, port: int | None, listed: str) -> bool:
+    """Whether a list says that a host is to be reached directly; `port` None is the scheme's own."""
+    place = host.strip("[]").rstrip(".").casefold()
+    number = port or PORTS.get(scheme)
+    return any(_matches(entry.casefold(), place, number) for entry in re.split(r"[,\s]+", listed) if entry)
+
+
+def _matches(entry: str, host: str, port: int | None) -> bool:
+    if at_port := _WITH_PORT.fullmatch(entry):
+        if int(at_port[3]) != port:
+            return False
+        entry = at_port[1] or at_port[2]
+    entry = entry.strip("[]").rstrip(".")
+    if entry == "*":
+        return True
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return _names(entry, host)
+    try:
+        return address in ip_network(entry, strict=False)
+    except ValueError:
+        return False
+
+
+def _names(entry: str, host: str) -> bool:
+    if entry.startswith("*."):
+        return host.endswith(entry[1:])
+    name = entry.lstrip(".")
+    return bool(name) and (host == name or host.endswith(f".{name}"))

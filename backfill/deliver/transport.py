@@ -1,38 +1,58 @@
-"""One HTTP request and what came back.
+"""One HTTP request and what came back. The only module that knows which HTTP client is used: httpx.
 
-httpcore, the engine of httpx, is used without httpx around it. It has no redirects, cookies or decoding to switch off,
-costs 40% less CPU a request (`python -m bench.transports`), and has a place for the backend that the deadline needs.
+Its transport is used, without the client around it, which would follow redirects, keep cookies and decode answers. Two
+things that httpx has no word for are seen through its `trace` extension, which tells each step of a request and shows
+each new connection (https://www.python-httpx.org/advanced/extensions/):
+
+- the socket, which `Deadline` shuts down when the attempt takes too long;
+- whether an answer was read from the socket after the request had left. httpx keeps what came behind an answer, and
+  would take it for the answer to the next request.
 """
 
 from __future__ import annotations
 
 import logging
+import socket
 import ssl
 from base64 import b64encode
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from typing import Any, Final
 from urllib.parse import urlsplit
 
-import httpcore
+import httpx as client
 
 from backfill import __version__
-from backfill.deliver.deadline import BoundedBackend, Deadline
+from backfill.deliver.deadline import Deadline
 from backfill.deliver.environment import named_proxy
-from backfill.deliver.failures import FAILURES, cause_in_words, failure_of
 from backfill.deliver.model import Errand, TargetAccess
 from backfill.errors import UsageError
 from backfill.targets import AuthForm
-from backfill.verdict import BEFORE_LEAVING, Failure
+from backfill.verdict import BEFORE_LEAVING, PROXY_REFUSED, Failure
 
 #: Of an answer's body no more is read, in bytes, nor for longer than this, in seconds.
-ANSWER_BYTES = 64 * 1024
+ANSWER_BYTES: Final = 64 * 1024
 #: Where it names the calls that were refused: room for 2,500 of them with 400 bytes each.
-ANSWER_BYTES_BY_CALL = 1024 * 1024
+ANSWER_BYTES_BY_CALL: Final = 1024 * 1024
 ANSWER_SECONDS = 10.0
 #: An idle connection is given up before the usual peers do (nginx 75 s, load balancers 60 s): a request that meets a
 #: connection just closed is a batch in doubt.
-IDLE_SECONDS = 20.0
+IDLE_SECONDS: Final = 20.0
+#: Written at once, in bytes. A timeout counts for each of these: TLS counts it for all that it is given.
+WRITE_BYTES: Final = 128 * 1024
+#: A socket's timeout that no read leaves behind, in seconds.
+_UNREAD: Final = 86_400.0
+
+#: All that an attempt may end with, but for a request that cannot be made at all.
+FAILURES: Final = (client.TimeoutException, client.NetworkError, client.ProxyError, client.RemoteProtocolError)
+_MEANINGS: Final[tuple[tuple[type[Exception], Failure], ...]] = (
+    (client.ConnectTimeout, Failure.CONNECT_TIMEOUT),
+    (client.PoolTimeout, Failure.CONNECT_TIMEOUT),
+    (client.WriteTimeout, Failure.WRITE_TIMEOUT),
+    (client.ReadTimeout, Failure.READ_TIMEOUT),
+    (client.WriteError, Failure.WRITE),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +82,15 @@ def key_header(target: TargetAccess) -> str:
 class Transport:
     """One connection to the target, kept alive and renewed after `renew_seconds`. Used by one thread."""
 
-    def __init__(self, errand: Errand, context: ssl.SSLContext | None) -> None:
+    def __init__(self, errand: Errand, context: ssl.SSLContext) -> None:
         target, options = errand.target, errand.options
-        # httpcore writes every header of an answer to its debug log: not ours to show.
+        # Every header of an answer is written to its debug log: not ours to show.
         logging.getLogger("httpcore").setLevel(logging.WARNING)
-        self._url = httpcore.URL(target.batch_url)
+        self._url = client.URL(target.batch_url)
         self._headers = _headers(target)
+        longest = options.attempt_seconds
         timeouts = {"connect": options.connect_seconds, "read": options.read_seconds, "write": options.read_seconds}
-        self._extensions = {"timeout": timeouts}
+        self._timeouts = {name: min(seconds, longest) for name, seconds in timeouts.items()}
         self._monotonic = errand.clock.monotonic
         self._renew_seconds = options.renew_seconds
         self._attempt_seconds = options.attempt_seconds
@@ -77,16 +98,16 @@ class Transport:
         self._answer_bytes = ANSWER_BYTES_BY_CALL if target.answers.by_call else ANSWER_BYTES
         self._context = context
         self._proxy = named_proxy(target.batch_url)
+        self._socket: socket.socket  # that of the connection, once there is one
         self._open()
 
     def _open(self) -> None:
-        self._http = httpcore.ConnectionPool(
-            ssl_context=self._context,
-            proxy=self._proxy,
-            max_connections=1,
-            max_keepalive_connections=1,
-            keepalive_expiry=IDLE_SECONDS,
-            network_backend=BoundedBackend(httpcore.SyncBackend(), self._deadline),
+        proxy = self._proxy
+        self._http = client.HTTPTransport(
+            verify=self._context,
+            trust_env=False,
+            limits=client.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=IDLE_SECONDS),
+            proxy=client.Proxy(proxy.url, auth=proxy.auth, ssl_context=proxy.context) if proxy else None,
         )
         self._opened = self._monotonic()
 
@@ -99,36 +120,67 @@ class Transport:
             UsageError: the URL or a header of the target cannot be sent at all.
         """
         if self._monotonic() - self._opened > self._renew_seconds:
-            self.close()
+            self._http.close()
             self._open()
         headers = [*self._headers, (b"Content-Length", str(len(body) + len(tail)).encode("ascii"))]
         if retries:
             headers.append((b"X-Retry-Count", str(retries).encode("ascii")))
         sending = _Body(body, tail)
-        request = httpcore.Request("POST", self._url, headers=headers, content=sending, extensions=self._extensions)
+        extensions = {"timeout": self._timeouts, "trace": self._trace}
+        request = client.Request("POST", self._url, headers=headers, stream=sending, extensions=extensions)
         left = self._monotonic()
         self._deadline.begin(self._attempt_seconds)
         try:
             response = self._http.handle_request(request)
-        except (httpcore.LocalProtocolError, httpcore.UnsupportedProtocol) as error:
+        except (client.LocalProtocolError, client.UnsupportedProtocol) as error:
             raise UsageError(f"no request can be made for this target: {error}") from error
         except FAILURES as error:
-            failure = failure_of(error, begun=sending.begun)
+            failure = failure_of(error, begun=sending.begun, left=sending.left, late=self._deadline.passed)
             return Reply(failure, self._monotonic() - left, why=self._why(failure, error))
-        self._deadline.begin(ANSWER_SECONDS)
-        body, cut = _read(response, self._answer_bytes, self._monotonic)
-        if _said_more(self._http):
-            self.close()
-            self._open()
-        if HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES and not sending.left:
+        finally:
+            self._deadline.end()
+        answer, cut = self._read(response)
+        if HTTPStatus.OK <= response.status_code < HTTPStatus.MULTIPLE_CHOICES and not sending.left:
             return Reply(Failure.WRITE, self._monotonic() - left)  # it cannot be the answer to what never came
         return Reply(
-            end=response.status,
+            end=response.status_code,
             seconds=self._monotonic() - left,
-            headers={name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers},
-            body=body,
+            headers={name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers.raw},
+            body=answer,
             cut=cut,
         )
+
+    def _trace(self, event: str, info: Mapping[str, Any]) -> None:
+        """Look at a step of a request: what it begins with, or, once it is complete, what it returned."""
+        step = event.partition(".")[2]
+        if step in ("connect_tcp.complete", "start_tls.complete"):
+            self._socket = info["return_value"].get_extra_info("socket")
+            self._deadline.watch(self._socket)
+        elif step == "receive_response_headers.started":
+            self._socket.settimeout(_UNREAD)  # each read sets its own
+        elif step == "receive_response_headers.complete" and self._socket.gettimeout() == _UNREAD:
+            raise client.RemoteProtocolError("the answer was there before the request")
+
+    def _read(self, response: client.Response) -> tuple[bytes, bool]:
+        """So many bytes of the answer's body at most, and whether it was cut. A broken body changes no status."""
+        parts: list[bytes] = []
+        size = 0
+        end = self._monotonic() + ANSWER_SECONDS
+        cut = False
+        self._deadline.begin(ANSWER_SECONDS)
+        try:
+            for part in response.iter_raw():  # no compressed answer was asked for, and none shall grow in memory
+                parts.append(part)
+                size += len(part)
+                if size > self._answer_bytes or self._monotonic() > end:
+                    cut = True
+                    break
+        except FAILURES:
+            cut = True
+        finally:
+            self._deadline.end()
+            response.close()
+        return b"".join(parts)[: self._answer_bytes], cut
 
     def _why(self, failure: Failure, error: Exception) -> str:
         """What was said of a failure before anything left, and which proxy was on the way, where one was."""
@@ -137,19 +189,28 @@ class Transport:
         words = cause_in_words(error)
         if self._proxy is None or failure is Failure.CERTIFICATE:
             return words
-        place = self._proxy.url.origin
-        proxy = f"through the proxy {place.scheme.decode()}://{place.host.decode()}:{place.port}"
+        proxy = f"through the proxy {self._proxy.url}"
         return f"{words}, {proxy}" if words else proxy
 
     def close(self) -> None:
-        """Close the connection."""
+        """Close the connection, for good."""
+        self._deadline.close()
         self._http.close()
 
 
-class _Body:
+def get(url: str, seconds: float) -> Reply:
+    """Ask for a page, without key or proxy, as of a sandbox on this machine; each wait takes `seconds` at most."""
+    try:
+        answer = client.get(url, timeout=seconds, trust_env=False)
+    except FAILURES as error:
+        return Reply(_kind_of(error), seconds=0.0, why=cause_in_words(error))
+    return Reply(answer.status_code, answer.elapsed.total_seconds(), answer.headers, answer.content)
+
+
+class _Body(client.SyncByteStream):
     """A request's body, which knows whether any and whether all of it was handed to the system.
 
-    httpcore reads the answer also where sending broke off: a target may refuse early. It cannot accept early.
+    The answer is read also where sending broke off: a target may refuse early. It cannot accept early.
     """
 
     def __init__(self, *pieces: bytes) -> None:
@@ -158,20 +219,10 @@ class _Body:
 
     def __iter__(self) -> Iterator[bytes]:
         self.begun = True
-        yield from self._pieces
+        for piece in self._pieces:
+            for start in range(0, len(piece), WRITE_BYTES):
+                yield piece[start : start + WRITE_BYTES]
         self.left = True
-
-
-def _said_more(http: httpcore.ConnectionPool) -> bool:
-    """Whether bytes came behind an answer. httpcore keeps them, and would take them for the answer to the next request.
-
-    It has no public word for that; tests/deliver/test_endpoint_faults.py would tell if its inside had other names.
-    """
-    inner: object = next(iter(http.connections), None)
-    while (below := getattr(inner, "_connection", None)) is not None:  # behind a proxy one deeper
-        inner = below
-    state = getattr(inner, "_h11_state", None)
-    return state is not None and bool(state.trailing_data[0])
 
 
 def _headers(target: TargetAccess) -> list[tuple[bytes, bytes]]:
@@ -191,22 +242,65 @@ def _headers(target: TargetAccess) -> list[tuple[bytes, bytes]]:
     return [(name.encode("ascii"), value.encode("latin-1")) for name, value in {**kept, **target.headers}.items()]
 
 
-def _read(response: httpcore.Response, most: int, monotonic: Callable[[], float]) -> tuple[bytes, bool]:
-    """So many bytes of the answer's body at most, and whether it was cut. A broken body changes no status."""
-    parts: list[bytes] = []
-    size = 0
-    end = monotonic() + ANSWER_SECONDS
-    cut = False
-    try:
-        assert isinstance(response.stream, Iterable)
-        for part in response.stream:  # as it came: no compressed answer was asked for, and none shall grow in memory
-            parts.append(part)
-            size += len(part)
-            if size > most or monotonic() > end:
-                cut = True
-                break
-    except FAILURES:
-        cut = True
-    finally:
-        response.close()
-    return b"".join(parts)[:most], cut
+def failure_of(error: Exception, *, begun: bool = True, left: bool = True, late: bool = False) -> Failure:
+    """Which failure one of FAILURES stands for; READ, which leaves the outcome unknown, where nothing else fits.
+
+    Args:
+        error: how the request ended.
+        begun: whether a byte of the body was handed to the system. Where none was, the target cannot hold the calls,
+            whatever it was: a proxy that goes silent before there is a tunnel, a kept connection that was closed.
+        left: whether the whole body was.
+        late: whether the attempt took too long, and its connection was ended for that.
+    """
+    failure = _kind_of(error)
+    if not begun:
+        return failure if failure in BEFORE_LEAVING else Failure.UNSENT
+    if late:
+        return Failure.READ_TIMEOUT if left else Failure.WRITE_TIMEOUT
+    return failure
+
+
+def _kind_of(error: Exception) -> Failure:
+    if isinstance(error, client.ProxyError):  # it begins with the status that answered CONNECT
+        return Failure.PROXY_REFUSED if str(error).startswith(str(PROXY_REFUSED)) else Failure.PROXY
+    for kind, failure in _MEANINGS:
+        if isinstance(error, kind):
+            return failure
+    if isinstance(error, client.ConnectError):
+        return _failed_to_connect(error)
+    if isinstance(error, client.RemoteProtocolError):
+        # The client's words; without them the same failure is GARBLED, of the same meaning.
+        return Failure.DISCONNECTED if "disconnected" in str(error) else Failure.GARBLED
+    return Failure.READ
+
+
+def cause_in_words(error: BaseException) -> str:
+    """What the system, OpenSSL or the proxy said of a failure before anything left; empty where they said nothing."""
+    if isinstance(error, client.ProxyError):
+        return str(error)
+    for cause in _causes(error):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return cause.verify_message
+        if isinstance(cause, OSError):
+            return (cause.reason if isinstance(cause, ssl.SSLError) else cause.strerror) or ""
+    return ""
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An exception, and what it came from."""
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
+
+
+def _failed_to_connect(error: BaseException) -> Failure:
+    """Look down the causes of a ConnectError for what the system said."""
+    for cause in _causes(error):
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return Failure.CERTIFICATE
+        if isinstance(cause, ssl.SSLError):
+            return Failure.TLS
+        if isinstance(cause, socket.gaierror):
+            return Failure.NAME
+    return Failure.CONNECT

@@ -69,7 +69,8 @@ def run_job(work: Work) -> RunEnd:
             if status is None:
                 begin(state, folder, record_of(work, state, folder, now), work.job, now)
             with Ledger.open(folder.ledger, clock=around.clock.now) as ledger:
-                if ledger.reader.status().state not in PLANNED:
+                news = ledger.reader.status().state not in PLANNED
+                if news:
                     snapshot = staged(job, ledger, folder, now.files, around)
                     prepared(
                         job,
@@ -82,7 +83,7 @@ def run_job(work: Work) -> RunEnd:
                         limits=target.limits,
                         delivered=delivered_before(state, ledger.reader.status().record, around),
                     )
-                end = send(ledger, folder, there, work.options, around, began)
+                end = replace(send(ledger, folder, there, work.options, around, began), prepared=news)
         if end.error is None:
             forget_snapshot(state, job)
         return end

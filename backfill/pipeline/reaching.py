@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 
-import httpx
-
 from backfill.deliver import TargetAccess
+from backfill.deliver.transport import get
 from backfill.errors import UsageError
 from backfill.pipeline.work import Options
 from backfill.targets import Target, TargetKind
+from backfill.verdict import Failure
 
 SANDBOX_FOLDER = "sandbox"
 HEALTH_SECONDS = 5.0
@@ -82,12 +84,12 @@ def duplicates_held(target: Target) -> int | None:
     """
     if target.live:
         return None
+    answer = get(f"{target.batch_url.rpartition('/v1/')[0]}/stats", HEALTH_SECONDS)
+    if answer.end != HTTPStatus.OK:
+        return None
     try:
-        answer = httpx.get(
-            f"{target.batch_url.rpartition('/v1/')[0]}/stats", timeout=HEALTH_SECONDS, trust_env=False
-        ).raise_for_status()
-        return int(answer.json()["duplicate"])
-    except (httpx.HTTPError, ValueError, KeyError):
+        return int(json.loads(answer.body)["duplicate"])
+    except (ValueError, KeyError, TypeError):
         return None
 
 
@@ -101,13 +103,13 @@ def refuse_stranger(target: Target) -> None:
     from backfill.sandbox import SERVER_NAME  # noqa: PLC0415 (as above)
 
     endpoint = target.endpoint
-    try:
-        answer = httpx.get(f"{endpoint}/health", timeout=HEALTH_SECONDS, trust_env=False)
-    except httpx.HTTPError as error:
+    answer = get(f"{endpoint}/health", HEALTH_SECONDS)
+    if isinstance(answer.end, Failure):
         raise UsageError(
-            f"no sandbox answers at {endpoint}: {error}", hint="`backfill sandbox` starts one; or leave --endpoint out"
-        ) from error
-    if not answer.headers.get("Server", "").startswith(SERVER_NAME):
+            f"no sandbox answers at {endpoint}: {answer.why or answer.end}",
+            hint="`backfill sandbox` starts one; or leave --endpoint out",
+        )
+    if not answer.headers.get("server", "").startswith(SERVER_NAME):
         raise UsageError(
             f"what answers at {endpoint} is no sandbox of backfill",
             hint="for a real target say --target segment or a profile's name",

@@ -2,8 +2,7 @@
 
 import pytest
 
-from backfill.deliver.environment import proxy_for
-from backfill.deliver.no_proxy import is_bypassed
+from backfill.deliver.environment import is_bypassed, proxy_for
 
 URL = "https://api.segment.io/v1/batch"
 

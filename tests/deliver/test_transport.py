@@ -12,19 +12,18 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-import httpcore
+import httpx
 import pytest
 
 from backfill.deliver import Clock, DeliveryOptions, EndKind, TargetAccess
-from backfill.deliver.deadline import BoundedStream, Deadline
 from backfill.deliver.environment import proxy_for, tls_context
-from backfill.deliver.failures import failure_of
 from backfill.deliver.model import Errand
 from backfill.deliver.recorded import DETAIL_CHARACTERS
 from backfill.deliver.transport import (
     ANSWER_BYTES,
     ANSWER_SECONDS,
     Transport,
+    failure_of,
 )
 from backfill.errors import ExitCode, UsageError
 from backfill.limits import SEGMENT
@@ -142,35 +141,6 @@ def test_a_target_that_does_not_read() -> None:
         url = f"http://127.0.0.1:{deaf.getsockname()[1]}/v1/batch"
         run = Run(Shelf(1, size=10_000_000), url, options=options, access={"gzip": False, "body_limit": 10**9})
         assert failed(run) == (Failure.WRITE_TIMEOUT.value, Outcome.UNKNOWN)
-
-
-class Kept(httpcore.NetworkStream):
-    """A connection that keeps what is written, piece by piece, and always has something to read."""
-
-    def __init__(self) -> None:
-        self.pieces: list[bytes] = []
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        """Keep it."""
-        assert timeout is not None
-        self.pieces.append(bytes(buffer))
-
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        """Something."""
-        assert timeout is not None
-        return b"."[:max_bytes]
-
-
-def test_head_and_body_leave_together() -> None:
-    """One system call and, where it is small, one packet for both; a request without a body leaves as well."""
-    kept, deadline = Kept(), Deadline()
-    deadline.begin(60)
-    stream = BoundedStream(kept, deadline)
-    for pieces in ([b"head", b"body", b""], [b"CONNECT", b""], [b"head", b"first", b"second", b""]):
-        for piece in pieces:
-            stream.write(piece)
-        stream.read(1)
-    assert kept.pieces == [b"headbody", b"CONNECT", b"headfirst", b"second"]
 
 
 class TestDeadline:
@@ -333,6 +303,39 @@ class TestConnection:
             run = Run(Shelf(2), endpoint.url)
             run.go()
         assert run.shelf.outcomes() == [Outcome.ACCEPTED] * 2
+
+
+class TestJunk:
+    """Bytes that nobody asked for, and that came with an answer, are not taken for the next one."""
+
+    @pytest.mark.parametrize("encrypted", [False, True], ids=["plain", "tls"])
+    @pytest.mark.parametrize("junk", [OK_HEAD, OK_HEAD[:-4] + b"1\r\n\r\nx", b"}"], ids=["200", "with a body", "rest"])
+    def test_behind_an_answer(
+        self, tls: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch, junk: bytes, encrypted: bool
+    ) -> None:
+        """The request that meets them has an unknown outcome, and the one after it goes over a new connection."""
+        monkeypatch.setenv("SSL_CERT_FILE", str(CERTIFICATE))
+        listener = socket.create_server(("127.0.0.1", 0))
+        answers = [OK_HEAD + junk, b"HTTP/1.1 500 Oh" + NO_BODY, OK_HEAD]
+
+        def serve() -> None:
+            with listener:
+                for said in (answers[:2], answers[2:]):
+                    with listener.accept()[0] as plain, served(plain, tls if encrypted else None) as connection:
+                        for answer in said:
+                            request = b""
+                            while not request.endswith(b"{}"):
+                                request += connection.recv(65536)
+                            connection.sendall(answer)
+                        with suppress(ConnectionResetError):
+                            connection.recv(65536)
+
+        threading.Thread(target=serve, daemon=True).start()
+        url = f"http{'s' * encrypted}://localhost:{listener.getsockname()[1]}/v1/batch"
+        target = TargetAccess(url, KEY)
+        transport = Transport(Errand(Shelf(), Shelf(), target, DeliveryOptions(), Clock()), tls_context(target))
+        assert [transport.post(b"{}", retries).end for retries in range(3)] == [200, Failure.GARBLED, 200]
+        transport.close()
 
 
 class TestAnswer:
@@ -501,21 +504,21 @@ class TestProxy:
 @pytest.mark.parametrize(
     ("error", "failure"),
     [
-        (httpcore.ConnectTimeout(""), Failure.CONNECT_TIMEOUT),
-        (httpcore.PoolTimeout(""), Failure.CONNECT_TIMEOUT),
-        (httpcore.ProxyError(""), Failure.PROXY),
-        (httpcore.WriteTimeout(""), Failure.WRITE_TIMEOUT),
-        (httpcore.WriteError(""), Failure.WRITE),
-        (httpcore.ReadTimeout(""), Failure.READ_TIMEOUT),
-        (httpcore.ReadError(""), Failure.READ),
-        (httpcore.ConnectError(""), Failure.CONNECT),
-        (httpcore.RemoteProtocolError("Server disconnected without sending a response."), Failure.DISCONNECTED),
-        (httpcore.RemoteProtocolError("illegal status line"), Failure.GARBLED),
-        (httpcore.NetworkError(""), Failure.READ),
+        (httpx.ConnectTimeout(""), Failure.CONNECT_TIMEOUT),
+        (httpx.PoolTimeout(""), Failure.CONNECT_TIMEOUT),
+        (httpx.ProxyError(""), Failure.PROXY),
+        (httpx.WriteTimeout(""), Failure.WRITE_TIMEOUT),
+        (httpx.WriteError(""), Failure.WRITE),
+        (httpx.ReadTimeout(""), Failure.READ_TIMEOUT),
+        (httpx.ReadError(""), Failure.READ),
+        (httpx.ConnectError(""), Failure.CONNECT),
+        (httpx.RemoteProtocolError("Server disconnected without sending a response."), Failure.DISCONNECTED),
+        (httpx.RemoteProtocolError("illegal status line"), Failure.GARBLED),
+        (httpx.NetworkError(""), Failure.READ),
     ],
 )
 def test_failures(error: Exception, failure: Failure) -> None:
-    """Each exception of httpcore has its failure; what is not known leaves the outcome unknown."""
+    """Each exception of httpx has its failure; what is not known leaves the outcome unknown."""
     assert failure_of(error) is failure
 
 
