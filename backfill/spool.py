@@ -8,7 +8,7 @@ Files of one shard, all in one folder and named by its number:
 - `000000.rejects.parquet`: the problems of the shard with the rows' original columns; absent where it has none. Kept.
 
 All three are written aside, forced to the disk and renamed; the caller then records the shard in the ledger. Files
-that the ledger does not know are leftovers of a crash and are overwritten. `Scales` is the same sink without the disk.
+that the ledger does not know are leftovers of a crash and are overwritten. `CountingSink` is the sink of a dry run.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ from backfill.disk import (
     aside,
     close_writer,
     fill_durably,
+    fill_in_place,
     make_folder,
     out_of_space,
     sync_folder,
     write_durably,
 )
 from backfill.errors import LedgerError
-from backfill.records import CALL_RECORD, Batch, PlannedBatch, ShardPlan
+from backfill.records import CALL_RECORD, CALL_RECORD_BYTES, Batch, PlannedBatch, ShardPlan
 from backfill.wire import cut_part, last_call_end, plain_bytes
 
-CALL_RECORD_BYTES = 25
 SHA256_OF_NOTHING = hashlib.sha256().hexdigest()
 #: Hashing lets other threads run: so many share the reading of what was prepared.
 VERIFYING_THREADS = 4
@@ -139,23 +139,50 @@ class Spool:
             raise LedgerError(f"{path} does not fit batch {batch.id}", hint=_PREPARE_AGAIN)
         return records
 
-    def verify(self, shards: Iterable[ShardPlan], *, full: bool) -> None:
-        """Compare the files of these shards with what the ledger recorded: sizes, and where `full` their SHA-256.
+    def calls_of(self, shard: int, sha256: str | None = None) -> bytes:
+        """The CALL_RECORD records of a shard, one behind the other.
+
+        Raises:
+            LedgerError: The calls file is missing, or its SHA-256 is another than the one given.
+        """
+        path = self.calls_path(shard)
+        try:
+            records = path.read_bytes()
+        except FileNotFoundError:
+            records = None
+        if records is None or (sha256 is not None and hashlib.sha256(records).hexdigest() != sha256):
+            raise LedgerError(
+                f"{path} is missing or damaged: it tells which ids were delivered",
+                hint="put it back from a copy; a new run needs a higher generation, and sends all again",
+            )
+        return records
+
+    def call_of(self, shard: int, call: int) -> bytes:
+        """One CALL_RECORD of a shard, by its place; empty where there is none."""
+        try:
+            with self.calls_path(shard).open("rb") as file:
+                file.seek(call * CALL_RECORD_BYTES)
+                return file.read(CALL_RECORD_BYTES)
+        except FileNotFoundError:
+            return b""
+
+    def verify(self, shards: Iterable[ShardPlan]) -> None:
+        """Compare the files of these shards with what the ledger recorded: sizes and SHA-256.
 
         Raises:
             LedgerError: One is missing or differs; the message names it.
         """
         with ThreadPoolExecutor(VERIFYING_THREADS, thread_name_prefix="verify") as pool:
-            for _ in pool.map(partial(self._verify_shard, full=full), shards):
+            for _ in pool.map(self._verify_shard, shards):
                 pass  # the first error is raised here
 
-    def _verify_shard(self, plan: ShardPlan, *, full: bool) -> None:
+    def _verify_shard(self, plan: ShardPlan) -> None:
         calls_bytes = CALL_RECORD_BYTES * sum(batch.calls for batch in plan.batches)
         for path, size, digest in (
             (self.segment_path(plan.shard), plan.segment_bytes, plan.segment_sha256),
             (self.calls_path(plan.shard), calls_bytes, plan.calls_sha256),
         ):
-            _verify_file(path, size, digest if full else None)
+            _verify_file(path, size, digest)
         ends = [0, *accumulate(batch.length for batch in plan.batches)]
         if ends[:-1] != [batch.offset for batch in plan.batches] or ends[-1] != plan.segment_bytes:
             raise LedgerError(
@@ -280,21 +307,27 @@ def fill_rejects(pages: Iterable[pl.DataFrame], path: Path) -> None:
             close_writer(writer, path)
 
 
-class Scales:
-    """The dry run's sink: weighs what the spool would store, and keeps nothing.
+class CountingSink:
+    """The dry run's sink: counts what the spool would store, and keeps no more than the rejects, where it has a folder.
 
     The batches are those of a run, crc32 included; only offset and length, which are of the compressed bytes, are 0.
+    What it keeps need not survive a power cut.
     """
 
-    def open(self, shard: int) -> ScalesWriter:  # noqa: ARG002 - a sink like the spool, whose files have numbers
+    def __init__(self, folder: Path | None = None) -> None:
+        """`folder` takes the rejects; None: they are read by nobody."""
+        self._spool = None if folder is None else Spool(folder)
+
+    def open(self, shard: int) -> CountingWriter:
         """A writer for one shard; used by one thread."""
-        return ScalesWriter()
+        return CountingWriter(None if self._spool is None else self._spool.rejects_path(shard))
 
 
-class ScalesWriter:
+class CountingWriter:
     """Counts the batches of one shard. Used by one thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, rejects: Path | None) -> None:
+        self._rejects = rejects
         self._batches: list[PlannedBatch] = []
         self._calls = 0
 
@@ -306,12 +339,12 @@ class ScalesWriter:
         self._calls += calls
 
     def finish(
-        self,
-        calls: bytes,
-        rejects: Iterable[pl.DataFrame] | None,  # noqa: ARG002
+        self, calls: bytes, rejects: Iterable[pl.DataFrame] | None
     ) -> tuple[tuple[PlannedBatch, ...], int, str, str]:
         """The batches, no segment bytes, the digest of no bytes, and that of the calls file a run would write."""
         _check_calls(calls, self._calls)
+        if rejects is not None and self._rejects is not None:
+            fill_in_place(self._rejects, partial(fill_rejects, rejects))
         return tuple(self._batches), 0, SHA256_OF_NOTHING, hashlib.sha256(calls).hexdigest()
 
 
@@ -328,12 +361,12 @@ def _write_all(descriptor: int, content: bytes) -> None:
         rest = rest[os.write(descriptor, rest) :]
 
 
-def _verify_file(path: Path, size: int, sha256: str | None) -> None:
-    """Raise LedgerError where a spool file is missing or has another size or (unless None) another digest."""
+def _verify_file(path: Path, size: int, sha256: str) -> None:
+    """Raise LedgerError where a spool file is missing or has another size or digest."""
     try:
         with path.open("rb") as file:
             found = os.fstat(file.fileno()).st_size
-            digest = None if sha256 is None else hashlib.file_digest(file, "sha256").hexdigest()
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError:
         raise LedgerError(f"{path} is missing", hint=_PREPARE_AGAIN) from None
     if found != size:

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
-from backfill.archive import Archive, ArchivedRun, ArchiveReader, Piece
-from backfill.archive.columns import piece_of
+from backfill.archive import Archive, ArchiveReader
+from backfill.records import ArchivedRun, DeliveredCalls
 
 SHARD = 32_768
 RUNS = 10
@@ -57,12 +57,12 @@ def archived(folder: Path, shards: int) -> ArchiveReader:
     """An archive of so many shards' ids, from RUNS runs."""
     archive = Archive(folder, "bench", "segment https://api.segment.io", "scope")
 
-    def pieces(number: int) -> Iterator[Piece]:
+    def delivered(number: int) -> Iterator[DeliveredCalls]:
         for shard in range(number, shards, RUNS):
-            yield piece_of(shard_ids(shard), run=number, shard=shard, calls=np.arange(SHARD))
+            yield DeliveredCalls(shard, shard_ids(shard), np.arange(SHARD))
 
     for run in range(RUNS):
-        archive.add(ArchivedRun(f"bench-g{run}", float(run), len(range(run, shards, RUNS)) * SHARD), pieces)
+        archive.add(ArchivedRun(f"bench-g{run}", float(run), len(range(run, shards, RUNS)) * SHARD), delivered(run))
     reader = archive.open()
     assert reader is not None
     return reader

@@ -5,8 +5,7 @@ calls files of all runs, so it can be made again from those; but it outlives the
 """
 
 from backfill.archive.columns import Piece
-from backfill.archive.manifest import ArchivedRun
-from backfill.archive.reader import ArchiveReader, Place
+from backfill.archive.reader import ArchiveReader
 from backfill.archive.store import DELIVERED_FOLDER, Archive, archive_folder
 
-__all__ = ["DELIVERED_FOLDER", "Archive", "ArchiveReader", "ArchivedRun", "Piece", "Place", "archive_folder"]
+__all__ = ["DELIVERED_FOLDER", "Archive", "ArchiveReader", "Piece", "archive_folder"]

@@ -10,18 +10,10 @@ from typing import Final
 
 from backfill.disk import sync_folder, write_durably
 from backfill.errors import LedgerError
+from backfill.records import ArchivedRun
 
 MANIFEST_FILE: Final = "manifest.json"
 VERSION: Final = 1
-
-
-@dataclass(frozen=True, slots=True)
-class ArchivedRun:
-    """A run whose delivered ids are in the archive, as far as they were then."""
-
-    run_id: str
-    created_at: float  # POSIX seconds; with the id it tells the run from those of the same id before and after it
-    calls: int  # whose ids were archived; a run that has delivered more since is archived again
 
 
 @dataclass(frozen=True, slots=True)

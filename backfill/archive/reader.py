@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from backfill.archive.columns import Piece, Sixteen, first_at_least, halves, mapped
-from backfill.archive.manifest import ArchivedRun, Manifest, read_manifest
+from backfill.archive.manifest import Manifest, read_manifest
 from backfill.errors import LedgerError
+from backfill.records import ArchivedRun, DeliveredPlace
 
 #: A reader that comes between two manifests finds the files of the second.
 _TRIES = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where a delivered call went."""
-
-    run: ArchivedRun
-    shard: int
-    call: int  # its index in the shard's calls file
 
 
 class ArchiveReader:
@@ -56,6 +47,11 @@ class ArchiveReader:
                     ) from error
         return None
 
+    @property
+    def runs(self) -> tuple[ArchivedRun, ...]:
+        """The runs whose ids these are."""
+        return self.manifest.runs
+
     def __len__(self) -> int:
         return self.manifest.records
 
@@ -71,16 +67,16 @@ class ArchiveReader:
             found[order] |= first_at_least(piece, high, low)[1]
         return found
 
-    def find(self, identity: bytes) -> list[Place]:
+    def find(self, identity: bytes) -> list[DeliveredPlace]:
         """Every place to which the id (its sixteen bytes) was delivered, the latest archived first."""
         high, low = halves(np.frombuffer(identity, np.uint8).reshape(1, 16))
-        places: list[Place] = []
+        places: list[DeliveredPlace] = []
         for piece in reversed(self._pieces):
             at, here = first_at_least(piece, high, low)
             place = int(at[0])
             while here[0] and place < len(piece) and piece.high[place] == high[0] and piece.low[place] == low[0]:
                 run, shard, call = piece.places[place].item()
                 if run < len(self.manifest.runs):  # else a damaged column: whoever asks looks elsewhere, too
-                    places.append(Place(self.manifest.runs[run], shard, call))
+                    places.append(DeliveredPlace(self.manifest.runs[run], shard, call))
                 place += 1
         return list(dict.fromkeys(places))

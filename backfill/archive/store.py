@@ -17,11 +17,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from backfill.archive.columns import COLUMNS, ColumnWriter, Piece, checksum, mapped
+from backfill.archive.columns import COLUMNS, ColumnWriter, checksum, mapped, piece_of
 from backfill.archive.manifest import (
     MANIFEST_FILE,
     ArchivedFile,
-    ArchivedRun,
     Manifest,
     read_manifest,
     to_merge,
@@ -31,6 +30,7 @@ from backfill.archive.merge import MEMORY_RECORDS, merge, write_sorted
 from backfill.archive.reader import ArchiveReader
 from backfill.disk import PRIVATE_FILE, make_folder, sync_folder
 from backfill.errors import InterruptedRunError, LedgerError
+from backfill.records import ArchivedRun, DeliveredCalls
 
 DELIVERED_FOLDER: Final = "delivered"
 _HASH_CHARACTERS: Final = 16
@@ -71,10 +71,12 @@ class Archive:
         """
         return read_manifest(self.folder) or self._empty
 
-    def add(self, run: ArchivedRun, pieces: Callable[[int], Iterable[Piece]]) -> None:
-        """Archive a run's delivered ids; nothing where they are archived already.
+    def runs(self) -> tuple[ArchivedRun, ...]:
+        """The runs whose ids are in it; raises as `manifest` does."""
+        return self.manifest().runs
 
-        `pieces` gets the run's number, which its places are to bear, and gives the ids in any order.
+    def add(self, run: ArchivedRun, delivered: Iterable[DeliveredCalls]) -> None:
+        """Archive a run's delivered ids; nothing, and none is asked for, where they are archived already.
 
         Raises:
             LedgerError: The archive is damaged.
@@ -85,7 +87,7 @@ class Archive:
             manifest = self.manifest()
             self._sweep(manifest)  # of what a process left that was killed
             if not manifest.covers(run):
-                self._append(manifest, run, pieces)
+                self._append(manifest, run, delivered)
             self._compact()
 
     def open(self) -> ArchiveReader | None:
@@ -112,11 +114,12 @@ class Archive:
                 sync_folder(self.folder)
                 self._sweep(self._empty)
 
-    def _append(self, manifest: Manifest, run: ArchivedRun, pieces: Callable[[int], Iterable[Piece]]) -> None:
+    def _append(self, manifest: Manifest, run: ArchivedRun, delivered: Iterable[DeliveredCalls]) -> None:
         manifest, number = manifest.with_run(run)
         writer = ColumnWriter(self.folder / manifest.next_name(), self._cancelled)
         try:
-            write_sorted(pieces(number), writer, self.folder / "work", memory_records=self._memory)
+            pieces = (piece_of(one.ids, run=number, shard=one.shard, calls=one.calls) for one in delivered)
+            write_sorted(pieces, writer, self.folder / "work", memory_records=self._memory)
             writer.finish()
         finally:
             writer.close()

@@ -104,13 +104,14 @@ def rehearse(
     from backfill.cli.running import told
     from backfill.pipeline import Surroundings, dry_run
     from backfill.report import Subject
+    from backfill.state import open_store
 
     return told(
         delivery,
         interrupts,
         lambda around: dry_run(plan(job, around)),
         state,
-        Subject("", job.name, plan(job, Surroundings(state)).target_name, live=False),
+        Subject("", job.name, plan(job, Surroundings(open_store(state))).target_name, live=False),
         dry=True,
     )
 

@@ -13,7 +13,7 @@ from backfill.cli.session import Session
 from backfill.errors import BackfillError, ExitCode, counted, worst
 
 if TYPE_CHECKING:
-    from backfill.state import RunFolder, StateFolder
+    from backfill.records import RunStore, StoredRun
 
 
 @click.command("rejects", short_help="Rows that were not sent, each with its reason.")
@@ -46,22 +46,22 @@ def command(
         return ExitCode.DELIVERED
     if not folders:
         tell_none(session, state, dry=dry_run)
-    return worst([show_rejects(session, state, folder) for folder in folders])
+    return worst([show_rejects(session, folder) for folder in folders])
 
 
-def tell_none(session: Session, state: StateFolder, *, dry: bool) -> None:
+def tell_none(session: Session, state: RunStore, *, dry: bool) -> None:
     """Say that there are no runs, where they were looked for, and what there is instead."""
     from backfill.pipeline.finding import ids, others_hint
 
     session.say(f"There are no {'dry runs' if dry else 'runs'} in {near(state.path)}.")
-    other = ids(state.runs() if dry else state.rehearsals.runs())
+    other = ids(state.runs() if dry else state.dry_runs.runs())
     if other:
         session.say(f"There are {f'runs: {other}' if dry else f'dry runs: {other} (--dry-run shows them)'}.")
     else:
         session.say(f"Hint: {others_hint(state, [])}")
 
 
-def write_export(session: Session, state: StateFolder, folders: list[RunFolder], export: Path, *, force: bool) -> None:
+def write_export(session: Session, state: RunStore, folders: list[StoredRun], export: Path, *, force: bool) -> None:
     """Write the rejects of the runs to a file.
 
     Raises:
@@ -80,15 +80,15 @@ def write_export(session: Session, state: StateFolder, folders: list[RunFolder],
     session.say(f"{counted(count, 'reject', 'rejects')} written to {near(place)}")
 
 
-def show_rejects(session: Session, state: StateFolder, folder: RunFolder) -> ExitCode:
+def show_rejects(session: Session, folder: StoredRun) -> ExitCode:
     """List the rejects of one run and say what became of its other rows; returns the exit code."""
     from backfill.cli.handler import explain
-    from backfill.cli.runs import places_of, standing_of
-    from backfill.report import accounts_text, list_rejects, reject_lines
+    from backfill.cli.runs import places_of
+    from backfill.report import accounts_text, list_rejects, read_standing, reject_lines
 
     session.here.run_id = folder.run_id
     try:
-        standing = standing_of(state, folder)
+        standing = read_standing(folder)
         listing = list_rejects(folder)
         lines = reject_lines(listing, places_of(folder), more="`backfill rejects RUN --export FILE` writes them all")
     except BackfillError as error:

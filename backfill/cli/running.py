@@ -21,9 +21,9 @@ from backfill.errors import BackfillError, ExitCode, InterruptedRunError, worst
 from backfill.job.models import Job
 from backfill.pipeline import Confirmation, Gate, Options, RunEnd, Surroundings, Work
 from backfill.pipeline.checking import refuse_unfit
-from backfill.records import Counts, Decision, RunRecord
+from backfill.records import Counts, Decision, RunRecord, RunStore, StoredRun
 from backfill.report import Subject, failure_json, total_text
-from backfill.state import RunFolder, StateFolder
+from backfill.state import open_store
 from backfill.targets import Target, parse_rate
 
 
@@ -126,7 +126,7 @@ def deliver_one(delivery: Delivery, job: Job, target: Target, state: Path, inter
     """Run one job, show how it ended, and return its exit code."""
     from backfill.pipeline import run_job
 
-    folder = StateFolder(state).find(job.name, target.kind, target.identity, job.generation)
+    folder = open_store(state).find(job.name, target.kind, target.identity, job.generation)
     return told(
         delivery,
         interrupts,
@@ -137,7 +137,7 @@ def deliver_one(delivery: Delivery, job: Job, target: Target, state: Path, inter
 
 
 def resume_one(
-    delivery: Delivery, state: StateFolder, folder: RunFolder, target: Target, record: RunRecord, interrupts: Interrupts
+    delivery: Delivery, state: RunStore, folder: StoredRun, target: Target, record: RunRecord, interrupts: Interrupts
 ) -> ExitCode:
     """Send what a run has prepared, show how it ended, and return its exit code."""
     from backfill.pipeline import resume_run
@@ -185,7 +185,7 @@ def surroundings(delivery: Delivery, state: Path, interrupts: Interrupts, bars: 
         return ask(delivery.session, asked, yes=delivery.yes, stop=interrupts.stop)
 
     return Surroundings(
-        state_folder=state,
+        store=open_store(state),
         stop=interrupts.stop,
         abort=interrupts.abort,
         staging=interrupts.staging,
@@ -200,7 +200,7 @@ def surroundings(delivery: Delivery, state: Path, interrupts: Interrupts, bars: 
 def staging_around(session: Session, interrupts: Interrupts, *, shown: bool) -> Surroundings:
     """The surroundings of work that keeps nothing: it has no state directory."""
     return Surroundings(
-        state_folder=Path(os.devnull),
+        store=open_store(Path(os.devnull)),
         stop=interrupts.stop,
         abort=interrupts.abort,
         staging=interrupts.staging,

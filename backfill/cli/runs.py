@@ -8,25 +8,23 @@ from typing import TYPE_CHECKING
 from backfill.cli.here import near
 from backfill.cli.session import Session
 from backfill.cli.settings import TargetOptions, chosen_target, state_folder
-from backfill.ledger import LedgerReader
-from backfill.pipeline.finding import is_dry, is_job_file, named_run, refuse_lost, runs_in, runs_of_job, worked_on
-from backfill.records import RunRecord
-from backfill.state import RunFolder, StateFolder
+from backfill.pipeline.finding import is_job_file, named_run, runs_in, runs_of_job
+from backfill.records import RunRecord, RunStore, StoredRun
+from backfill.state import open_store
 
 if TYPE_CHECKING:
-    from backfill.report import Standing
     from backfill.targets import Target
 
 
-def state_and_job(session: Session, run: str | None, option: Path | None) -> tuple[StateFolder, Path | None]:
+def state_and_job(session: Session, run: str | None, option: Path | None) -> tuple[RunStore, Path | None]:
     """The state directory in which RUN is looked for, and the job file where RUN is one."""
     job = Path(run) if run and is_job_file(run) else None
-    return StateFolder(state_folder(session, option, job)), job
+    return open_store(state_folder(session, option, job)), job
 
 
 def meant_runs(
     session: Session, run: str | None, option: Path | None, *, dry: bool = False
-) -> tuple[StateFolder, list[RunFolder]]:
+) -> tuple[RunStore, list[StoredRun]]:
     """The state directory, and the runs in it that RUN means: all where it is not said, dry runs with --dry-run.
 
     Raises:
@@ -40,30 +38,18 @@ def meant_runs(
     return state, runs_in(state, dry=dry)
 
 
-def standing_of(state: StateFolder, folder: RunFolder) -> Standing:
-    """Everything that is shown about a run, a dry run or not.
-
-    Raises:
-        LedgerError: Its ledger is gone or cannot be read.
-    """
-    from backfill.report import read_standing
-
-    refuse_lost(folder)
-    return read_standing(folder.ledger, dry=is_dry(folder), worked_on=worked_on(state, folder))
-
-
-def places_of(folder: RunFolder) -> dict[str, str]:
+def places_of(folder: StoredRun) -> dict[str, str]:
     """The files of a run's source, by their names in problems, as they can be opened from where the user stands.
 
     Raises:
         LedgerError: The ledger cannot be read.
     """
-    with LedgerReader(folder.ledger) as reader:
+    with folder.read() as reader:
         snapshot = reader.snapshot()
     return {file.name: near(file.path) for file in snapshot.files if file.name != "-"} if snapshot else {}
 
 
-def target_of(state: StateFolder, record: RunRecord, options: TargetOptions) -> Target:
+def target_of(state: RunStore, record: RunRecord, options: TargetOptions) -> Target:
     """The target of a run that is there: its own, unless the options, whose name may be empty, say another.
 
     Raises:
@@ -85,7 +71,7 @@ def run_endpoint(record: RunRecord) -> str | None:
     return record.target_identity.partition(" ")[2] or None
 
 
-def targets_places(record: RunRecord, state: StateFolder) -> list[Path]:
+def targets_places(record: RunRecord, state: RunStore) -> list[Path]:
     """The folders from which the targets.yaml of a run is looked for upward, the likeliest first.
 
     The job file's, as the ledger has it; where that is not on this machine, the state directory's and the current one.

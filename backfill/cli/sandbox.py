@@ -36,10 +36,10 @@ def command(session: Session, *, port: int, store: Path | None, faults: tuple[st
     if keep != "all" and not keep.isdigit():
         raise UsageError(f"--keep {keep}: say a number of calls, or all")
     from backfill.sandbox import FaultScript, serve
-    from backfill.state import StateFolder, state_folder_from
+    from backfill.state import open_store, state_folder_from
 
     if store is None:
-        state = StateFolder(state_folder_from(Path.cwd()))
+        state = open_store(state_folder_from(Path.cwd()))
         if state.prepare():
             session.tell_made(state.path)
         store = state.path / "sandbox"

@@ -12,7 +12,6 @@ from backfill.cli.runs import places_of
 from backfill.cli.session import Session
 from backfill.disk import PRIVATE_FILE
 from backfill.errors import ExitCode, InterruptedRunError, counted
-from backfill.ledger import LedgerReader
 from backfill.pipeline import RunEnd, refused_batches
 from backfill.records import Counts, RunRecord
 from backfill.report import (
@@ -51,7 +50,7 @@ def show_end(
         interrupted: The exit code of a run that a signal interrupted: the signal's.
         dry: It was a dry run.
     """
-    with LedgerReader(end.folder.ledger) as reader:
+    with end.run.read() as reader:
         problems = by_code(reader.problems())
         doubts = doubts_kept_back(reader) if end.exit_code is ExitCode.STOPPED else []
         counts = reader.counts()
@@ -91,7 +90,7 @@ def look_for(record: RunRecord) -> str:
 def told_before(end: RunEnd) -> bool:
     """Whether an earlier process has shown the problems of this very plan; one that was killed has not."""
     try:
-        return not end.prepared and (end.folder.path / TOLD_FILE).read_text(encoding="ascii") == _stamp(end)
+        return not end.prepared and (end.run.path / TOLD_FILE).read_text(encoding="ascii") == _stamp(end)
     except OSError:
         return False
 
@@ -99,8 +98,8 @@ def told_before(end: RunEnd) -> bool:
 def note_told(end: RunEnd) -> None:
     """Note that the problems were shown. Where that cannot be written they are shown once more."""
     with suppress(OSError):
-        (end.folder.path / TOLD_FILE).write_text(_stamp(end), encoding="ascii")
-        (end.folder.path / TOLD_FILE).chmod(PRIVATE_FILE)
+        (end.run.path / TOLD_FILE).write_text(_stamp(end), encoding="ascii")
+        (end.run.path / TOLD_FILE).chmod(PRIVATE_FILE)
 
 
 def _stamp(end: RunEnd) -> str:
@@ -112,11 +111,11 @@ def problem_lines(end: RunEnd, problems: Mapping[str, int]) -> list[str]:
     """Up to five samples of each problem, with their lines."""
     if not problems:
         return []
-    with LedgerReader(end.folder.ledger) as reader:
+    with end.run.read() as reader:
         samples = reader.samples()
-    look_up_lines(end.folder)
-    samples = with_places(samples, end.folder)
-    places = places_of(end.folder)
+    look_up_lines(end.run)
+    samples = with_places(samples, end.run)
+    places = places_of(end.run)
     samples = [replace(problem, file=places.get(problem.file, problem.file)) for problem in samples]
     titles = {code: (rule.title, rule.hint) for code, rule in CODES.items()}
     return sample_lines(samples, problems, titles, end.record.run_id)
@@ -125,7 +124,7 @@ def problem_lines(end: RunEnd, problems: Mapping[str, int]) -> list[str]:
 def refusal_lines(end: RunEnd) -> list[str]:
     """What the target refused, by its answer."""
     answers: Counter[str] = Counter()
-    for refused in refused_batches(end.folder.ledger) if not end.repeated else ():
+    for refused in refused_batches(end.run) if not end.repeated else ():
         answers[f"{refused.status} {refused.detail}".strip()] += refused.batch.calls
     shown = answers.most_common(SHOWN_ANSWERS)
     lines = [f"refused by the target: {counted(calls, 'call', 'calls')}: {answer}" for answer, calls in shown]

@@ -13,8 +13,8 @@ from backfill.cli.session import Session
 from backfill.errors import BackfillError, ExitCode, worst
 
 if TYPE_CHECKING:
+    from backfill.records import RunStore, StoredRun
     from backfill.report import Standing
-    from backfill.state import RunFolder, StateFolder
 
 
 @click.command("status", short_help="Runs, progress, counts, in-doubt batches.")
@@ -63,17 +63,16 @@ def command(
     return show_runs(session, state, runs, output, dry=dry_run)
 
 
-def show_run(session: Session, state: StateFolder, folder: RunFolder, output: str) -> int:
+def show_run(session: Session, state: RunStore, folder: StoredRun, output: str) -> int:
     """Show one run in full; returns the exit code.
 
     Raises:
         LedgerError: Its ledger cannot be read.
     """
-    from backfill.cli.runs import standing_of
-    from backfill.report import standing_json, standing_text
+    from backfill.report import read_standing, standing_json, standing_text
 
     session.here.run_id = folder.run_id
-    standing = standing_of(state, folder)
+    standing = read_standing(folder)
     if output == "json":
         session.record(standing_json(standing, listed=True))
         return ExitCode.DELIVERED
@@ -84,18 +83,17 @@ def show_run(session: Session, state: StateFolder, folder: RunFolder, output: st
     return ExitCode.DELIVERED
 
 
-def show_runs(session: Session, state: StateFolder, runs: list[RunFolder], output: str, *, dry: bool) -> int:
+def show_runs(session: Session, state: RunStore, runs: list[StoredRun], output: str, *, dry: bool) -> int:
     """Show every run that can be read, then say of each other why it cannot; returns the exit code, of these if any."""
     from backfill.cli.handler import explain
     from backfill.cli.rejects import tell_none
-    from backfill.cli.runs import standing_of
-    from backfill.report import runs_table, standing_json
+    from backfill.report import read_standing, runs_table, standing_json
 
     found: list[Standing] = []
     broken: list[BackfillError] = []
     for folder in runs:
         try:
-            found.append(standing_of(state, folder))
+            found.append(read_standing(folder))
         except BackfillError as error:
             broken.append(error)
     if output == "json":

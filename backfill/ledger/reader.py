@@ -7,6 +7,7 @@ import sqlite3
 from collections import defaultdict
 from contextlib import AbstractContextManager
 from dataclasses import fields, replace
+from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,7 +16,9 @@ from backfill.errors import LedgerError
 from backfill.ledger.database import DAMAGED, connect_to_read, told
 from backfill.ledger.doubts import DOUBTS, SPAN, doubt_of
 from backfill.records import (
+    Attempt,
     Batch,
+    Calls,
     ClockMark,
     Counts,
     Doubt,
@@ -30,6 +33,7 @@ from backfill.records import (
     ShardPlan,
     SnapshotRecord,
     SourceFile,
+    plan_digest,
 )
 
 SAMPLES_PER_CODE = 5
@@ -40,6 +44,12 @@ _SHARD = (
 _BATCH = (
     "b.id, b.shard, b.calls, b.bytes, b.offset, b.length, b.crc32, b.attempts, b.first_unknown_at, b.first_call,"
     " b.root, b.start"
+)
+
+_SETTLED = "b.state IN ('delivered', 'left')"
+_LEAVES = (
+    f"SELECT b.id, b.shard, b.first_call, b.calls, v.standing, {_SETTLED} FROM batches b"  # noqa: S608 - a constant
+    " JOIN v_batches v ON v.id = b.id WHERE b.state <> 'split'"
 )
 
 
@@ -231,6 +241,42 @@ class LedgerReader(AbstractContextManager["LedgerReader"]):
             for row in self._rows(f"SELECT {_SHARD} FROM shards ORDER BY shard")  # noqa: S608 - a constant
         }
 
+    def leaves(self) -> list[Calls]:
+        """All calls that were planned, by the batches that stand for them now, in plan order."""
+        return [Calls(*row) for row in self._rows(f"{_LEAVES} ORDER BY b.shard, b.first_call")]
+
+    def settled(self) -> list[Calls]:
+        """The calls that are not to be sent by any later run, in plan order.
+
+        Those delivered, and those in doubt of which somebody has decided that they are not sent again.
+        """
+        return [Calls(*row) for row in self._rows(f"{_LEAVES} AND {_SETTLED} ORDER BY b.shard, b.first_call")]
+
+    def calls_digests(self) -> dict[int, str]:
+        """SHA-256 of the calls file of each shard that has calls."""
+        rows = self._rows(
+            "SELECT shard, calls_sha256 FROM shards WHERE shard IN (SELECT shard FROM batches) ORDER BY shard"
+        )
+        return {row["shard"]: row["calls_sha256"] for row in rows}
+
+    def standing(self, shard: int, call: int) -> Calls | None:
+        """The leaf that stands for a call, by its index in the shard's calls file; None where there is no such call."""
+        rows = self._rows(
+            f"{_LEAVES} AND b.shard = ? AND b.first_call <= ? AND b.first_call + b.calls > ?", shard, call, call
+        )
+        return Calls(*rows[0]) if rows else None
+
+    def attempts(self, batch: int) -> list[Attempt]:
+        """Every attempt at a batch and at those it was a part of, the first one first."""
+        rows = self._rows(
+            "WITH RECURSIVE line (id, parent) AS (SELECT id, parent FROM batches WHERE id = ?"
+            " UNION ALL SELECT b.id, b.parent FROM batches b JOIN line ON b.id = line.parent)"
+            " SELECT a.batch, a.number, a.sent_at, a.ended_at, a.outcome, a.status, a.detail"
+            " FROM attempts a JOIN line ON line.id = a.batch ORDER BY a.sent_at, a.batch, a.number",
+            batch,
+        )
+        return [Attempt(*row) for row in rows]
+
     def _rows(self, query: str, *values: object) -> list[sqlite3.Row]:
         with told(self.path):
             return self._connection.execute(query, values).fetchall()
@@ -239,3 +285,32 @@ class LedgerReader(AbstractContextManager["LedgerReader"]):
 def _problem(text: str) -> Problem:
     values = json.loads(text)
     return Problem(**{**values, "severity": Severity(values["severity"])})
+
+
+def check_plan(reader: LedgerReader) -> None:
+    """Raise LedgerError where the plan is recorded, and batches or counts are not those that it was made of.
+
+    SQLite has no checksum of a page: a flipped digit is a number, too.
+
+    It takes some 10 ms for a million calls.
+    """
+    try:
+        fault = _plan_fault(reader)
+    except (ValueError, TypeError, LookupError) as error:  # of values that nobody has written
+        fault = f"{type(error).__name__}: {error}"
+    if fault:
+        raise LedgerError(f"{reader.path} is damaged: {fault}", hint=DAMAGED)
+
+
+def _plan_fault(reader: LedgerReader) -> str:
+    recorded = reader.status().plan_digest
+    if recorded is None:
+        return ""
+    shards = reader.shards().values()
+    if plan_digest(shards) != recorded:
+        return "the batches are not those that were planned"
+    for plan in shards:
+        begins = [0, *accumulate(batch.calls for batch in plan.batches)][:-1]
+        if begins != [batch.first_call for batch in plan.batches]:
+            return f"the batches of shard {plan.shard} do not follow each other"
+    return next(iter(reader.counts().faults()), "")

@@ -16,8 +16,7 @@ from backfill.ledger import doubts, statements
 from backfill.ledger.commits import GroupCommits
 from backfill.ledger.database import connect_to_write, create_database
 from backfill.ledger.parts import check_end, check_parts, retry_rejected, split_batch
-from backfill.ledger.plan import check_plan
-from backfill.ledger.reader import LedgerReader
+from backfill.ledger.reader import LedgerReader, check_plan
 from backfill.records import (
     Answer,
     Batch,

@@ -6,14 +6,12 @@ import json
 import time
 
 from backfill import __version__
-from backfill.archive import ArchiveReader
 from backfill.job.models import Job
 from backfill.pipeline.archiving import brought_up
 from backfill.pipeline.earlier import content_warning
 from backfill.pipeline.fingerprint import Fingerprint
 from backfill.pipeline.work import Surroundings
-from backfill.records import RunRecord
-from backfill.state import RunFolder, StateFolder
+from backfill.records import ArchivedIds, RunRecord, RunStore, StoredRun
 
 #: Beside the job's own fields in a run's `job_data`: the target's envelope at that time. No job has such a field.
 ENVELOPE_FIELD = "target.envelope"
@@ -26,7 +24,7 @@ def prepared_envelope(record: RunRecord) -> str:
 
 def new_record(
     job: Job,
-    folder: RunFolder,
+    folder: StoredRun,
     now: Fingerprint,
     *,
     target_name: str,
@@ -58,7 +56,7 @@ def new_record(
     )
 
 
-def delivered_before(state: StateFolder, record: RunRecord, around: Surroundings) -> ArchiveReader | None:
+def delivered_before(state: RunStore, record: RunRecord, around: Surroundings) -> ArchivedIds | None:
     """The ids that a run is to leave out; None where it leaves out none. What is in doubt counts as new.
 
     Raises:

@@ -9,14 +9,13 @@ from pathlib import Path
 from backfill.errors import Fault, JobError, SourceError, counted, joined
 from backfill.job import check_columns, fault_at, fingerprint, notices, positions
 from backfill.job.models import Job
-from backfill.ledger import LedgerReader
 from backfill.pipeline.fingerprint import Fingerprint
 from backfill.pipeline.rehearsal import Rehearsal, weighed
 from backfill.pipeline.sampling import needs_all, sample, sample_folder
 from backfill.records import Counts, Problem, Snapshot, SourceFile
 from backfill.sources import AbsentColumns, Schema, inspect
 from backfill.sources.origins.standard_input import STANDARD_INPUT
-from backfill.state import RunFolder
+from backfill.state import open_store
 
 #: So many records are judged before a full read judges them all.
 SAMPLE_ROWS = 1_000
@@ -197,14 +196,14 @@ def judged(rehearsal: Rehearsal, looked: Looked, folder: Path) -> Checked:
 def weigh(rehearsal: Rehearsal, snapshot: Snapshot, folder: Path) -> Checked:
     """What a dry run makes of a sample that was staged."""
     job = rehearsal.job
-    run = RunFolder(folder / "run")
+    run = open_store(folder).run("sample")
     run.make()
     place = snapshot.parts[0].path.parent if snapshot.parts and not snapshot.in_place else None
     staged = place or next(folder.glob("snapshot-*"))
     staged.rename(run.snapshot)
     now = Fingerprint(fingerprint(job), job.raw, snapshot.files)
     counts = weighed(replace(rehearsal, limit=SAMPLE_ROWS), run, now)
-    with LedgerReader(run.ledger) as reader:
+    with run.read() as reader:
         problems: dict[str, int] = {}
         for (code, _), count in reader.problems().items():
             problems[code] = problems.get(code, 0) + count

@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 
 from backfill.deliver import DeliveryEnd, DeliveryOptions, EndKind, TargetAccess, deliver, undecided
 from backfill.errors import (
@@ -21,17 +20,13 @@ from backfill.errors import (
     TargetRefusedError,
     counted,
 )
-from backfill.ledger import Ledger, LedgerReader
 from backfill.limits import CANARY_CALLS
 from backfill.pipeline.beginning import prepared_envelope
-from backfill.pipeline.drift import intake_of
 from backfill.pipeline.earlier import content_warning, delivered_elsewhere
 from backfill.pipeline.reaching import access, rate_of, source_in_words
-from backfill.pipeline.refused import forget_retried, list_refused, retried_left, retry_refused
+from backfill.pipeline.refused import list_refused, retry_refused
 from backfill.pipeline.work import Confirmation, Options, Surroundings
-from backfill.records import Batch, Counts, Decision, DeliveryTotals, RunState
-from backfill.spool import Spool
-from backfill.state import RunFolder, StateFolder
+from backfill.records import Batch, Counts, Decision, DeliveryTotals, RunSpool, RunState, RunWriter, StoredRun
 from backfill.targets import Target
 from backfill.verdict import Patience, StopReason
 
@@ -39,7 +34,7 @@ LOG = logging.getLogger(__name__)
 
 
 def delivered(
-    ledger: Ledger, folder: RunFolder, there: Target, options: Options, around: Surroundings
+    ledger: RunWriter, folder: StoredRun, there: Target, options: Options, around: Surroundings
 ) -> tuple[ExitCode, DeliveryTotals, BackfillError | None]:
     """Send what is planned; returns the exit code, what this process sent, and why it ended early where it did.
 
@@ -51,16 +46,16 @@ def delivered(
     Raises:
         LedgerError: A segment is not what was prepared.
     """
-    spool = Spool(folder.spool)
+    spool = folder.spool()
     before = ledger.reader.counts()
     if not finished_already(before) or options.retry_rejected:
         needed = ledger.reader.shards_in_use()
         plans = [plan for shard, plan in ledger.reader.shards().items() if shard in needed]
         # All of it, each time: bytes that went bad since they were prepared would be sent as they are where the body is
         # gzip. A second for each gigabyte, and a run just prepared has it in memory.
-        spool.verify(plans, full=True)
+        spool.verify(plans)
     if options.retry_rejected:
-        retry_refused(ledger, spool, around.say)
+        retry_refused(ledger, folder.rejects(), around.say)
         before = ledger.reader.counts()
     if ledger.reader.status().state is not RunState.DELIVERING:
         ledger.set_state(RunState.DELIVERING)
@@ -68,39 +63,39 @@ def delivered(
     end = sent(ledger, spool, reached, options, around, before, there.dedup_window)
     code, error = judged(ledger, end, folder.run_id, around.signal_code())
     if end.kind is EndKind.FINISHED:
-        list_refused(ledger, folder, spool)
+        list_refused(ledger, folder)
         ledger.finish(code, detail=error.message if error else "")
-        tidy(folder, options, around.state_folder)
+        tidy(folder, options)
     else:
         ledger.set_state(RunState.STOPPED, exit_code=code, detail=end.message)
         if not around.abort.is_set():
             with suppress(LedgerError):  # what made it stop is the news
-                list_refused(ledger, folder, spool)
+                list_refused(ledger, folder)
     return code, end.totals, error
 
 
-def tidy(folder: RunFolder, options: Options, state_folder: Path) -> None:
+def tidy(folder: StoredRun, options: Options) -> None:
     """Remove what a finished run needs no more.
 
     The bytes of shards that hold refused calls stay, so that these can be tried again. The snapshot goes last, and when
     refused calls were tried again there is none, but rows set aside, which go after the bytes: see `untidy`.
     """
     if not options.keep_spool:
-        with LedgerReader(folder.ledger) as reader:
-            Spool(folder.spool).remove_segments(keep=reader.shards_in_use())
-    forget_retried(Spool(folder.spool))
-    shutil.rmtree(intake_of(state_folder, folder), ignore_errors=True)
+        with folder.read() as reader:
+            folder.spool().remove_segments(keep=reader.shards_in_use())
+    folder.rejects().forget_aside()
+    shutil.rmtree(folder.intake, ignore_errors=True)
     shutil.rmtree(folder.snapshot, ignore_errors=True)
 
 
-def untidy(folder: RunFolder) -> bool:
+def untidy(folder: StoredRun) -> bool:
     """Whether the process that finished this run was killed in `tidy`."""
-    return folder.snapshot.exists() or retried_left(Spool(folder.spool))
+    return folder.snapshot.exists() or folder.rejects().has_aside()
 
 
 def sent(
-    ledger: Ledger,
-    spool: Spool,
+    ledger: RunWriter,
+    spool: RunSpool,
     target: TargetAccess,
     options: Options,
     around: Surroundings,
@@ -140,7 +135,7 @@ def sent(
 
 
 def judged(
-    ledger: Ledger, end: DeliveryEnd, run_id: str, signal_code: ExitCode
+    ledger: RunWriter, end: DeliveryEnd, run_id: str, signal_code: ExitCode
 ) -> tuple[ExitCode, BackfillError | None]:
     """The exit code of an end, and the error that tells it where it is not the good one."""
     if end.kind is EndKind.FINISHED:
@@ -211,16 +206,15 @@ def doubt_text(old: Sequence[Batch], decision: Decision | None, window: float) -
     return f"{counted(calls, 'call', 'calls')}, {how}, {becomes[decision]}"
 
 
-def confirmation(ledger: Ledger, target: Target, options: Options, around: Surroundings) -> Confirmation:
+def confirmation(ledger: RunWriter, target: Target, options: Options, around: Surroundings) -> Confirmation:
     """What a live delivery is about to do, from the plan in the ledger."""
-    state_folder = around.state_folder
     old = undecided(ledger.in_doubt(), ledger.clock_mark(), around.clock, target.dedup_window)
     held = 0 if options.in_doubt is Decision.RESEND else sum(batch.calls for batch in old)
     counts, days = ledger.reader.counts(), sorted(day for _, day in ledger.reader.days())
     again = counts.refused if options.retry_rejected else 0
     calls = open_calls(counts) - held + again
     rate = rate_of(target, options)
-    record, state = ledger.reader.status().record, StateFolder(state_folder)
+    record, store = ledger.reader.status().record, around.store
     return Confirmation(
         job=record.job_name,
         target=target.name,
@@ -231,8 +225,8 @@ def confirmation(ledger: Ledger, target: Target, options: Options, around: Surro
         envelope=prepared_envelope(record),
         calls=calls,
         delivered_before=counts.already_delivered,
-        earlier=delivered_elsewhere(state, record),
-        warning=content_warning(state, record),
+        earlier=delivered_elsewhere(store, record),
+        warning=content_warning(store, record),
         now=min(calls, CANARY_CALLS) if options.canary else calls,
         rejected=counts.rejected - counts.refused,
         refused=counts.refused - again,
@@ -241,6 +235,6 @@ def confirmation(ledger: Ledger, target: Target, options: Options, around: Surro
         last_day=days[-1] if days else "",
         rate=rate,
         seconds=calls / rate if rate else None,
-        state_folder=state_folder,
+        state_folder=store.path,
         doubt=doubt_text(old, options.in_doubt, target.dedup_window),
     )

@@ -12,25 +12,17 @@ from pathlib import Path
 from backfill.errors import RefusedError
 from backfill.job import fingerprint
 from backfill.job.models import Job
-from backfill.ledger import Ledger
 from backfill.pipeline.beginning import ENVELOPE_FIELD, prepared_envelope
 from backfill.pipeline.earlier import delivered_elsewhere, forget_rehearsal, refuse_other_scope, scope_ways, supersede
 from backfill.pipeline.fingerprint import Fingerprint, named
 from backfill.pipeline.work import Progress, Surroundings, Work
-from backfill.records import RunState, RunStatus, SnapshotRecord, SourceFile
+from backfill.records import RunState, RunStatus, RunStore, SnapshotRecord, SourceFile, StoredRun
 from backfill.sources import resolve
-from backfill.state import RunFolder, StateFolder
 
 #: Nothing is prepared yet: such a run holds nothing that starting afresh could lose.
 BEGINNING = frozenset({RunState.STAGING, RunState.PREPARING})
-INTAKE_FOLDER = "intake"
 #: Hashing fewer bytes is over before anybody could read how far it is.
 TOLD_BYTES = 250_000_000
-
-
-def intake_of(state_folder: Path, folder: RunFolder) -> Path:
-    """Where the copy of standard input is kept for a run, which may not have a folder yet."""
-    return state_folder / INTAKE_FOLDER / folder.run_id
 
 
 class _Hashing:
@@ -71,7 +63,7 @@ def fingerprint_now(job: Job, intake: Path, around: Surroundings, known: Sequenc
     return Fingerprint(fingerprint(job), job.raw, files)
 
 
-def settled(work: Work, state: StateFolder, folder: RunFolder) -> tuple[Fingerprint, RunStatus | None]:
+def settled(work: Work, state: RunStore, folder: StoredRun) -> tuple[Fingerprint, RunStatus | None]:
     """What the job and source are now, and the run to go on with; None where it is to begin (again).
 
     Called with the run's lock held. A run that is to begin again is out of the way then: thrown away where nothing of
@@ -82,13 +74,13 @@ def settled(work: Work, state: StateFolder, folder: RunFolder) -> tuple[Fingerpr
         SourceError: The source cannot be read.
         InterruptedRunError: A signal came.
     """
-    intake = intake_of(state.path, folder)
-    if not folder.begun:
+    intake = folder.intake
+    if not folder.begun():
         refuse_other_scope(state, folder, work.target.id_scope)
         state.discard(folder)  # what a process left that died before its ledger was made
         return fingerprint_now(work.job, intake, work.around), None
     # Opened as its writer: a process that was killed may have left work of recovery, which SQLite's readers cannot do.
-    with Ledger.open(folder.ledger) as ledger:
+    with folder.open() as ledger:
         status, snapshot = ledger.reader.status(), ledger.reader.snapshot()
         counts = ledger.reader.counts()
     arrived, follows = counts.delivered + counts.in_doubt > 0, bool(state.earlier(folder.run_id))

@@ -9,18 +9,15 @@ import time
 from contextlib import suppress
 
 from backfill.errors import BackfillError, LedgerError, RefusedError, counted
-from backfill.ledger import CallReader, Ledger, LedgerReader
-from backfill.pipeline.archiving import archive_all, archive_of, related
+from backfill.pipeline.archiving import archive_all, related
 from backfill.pipeline.refused import list_refused
 from backfill.pipeline.work import Work
-from backfill.records import Decision, RunRecord, RunState, RunStatus
-from backfill.spool import Spool
-from backfill.state import RunFolder, StateFolder
+from backfill.records import Decision, RunRecord, RunState, RunStatus, RunStore, RunWriter, StoredRun
 
 LOG = logging.getLogger(__name__)
 
 
-def supersede(work: Work, state: StateFolder, folder: RunFolder) -> None:
+def supersede(work: Work, state: RunStore, folder: StoredRun) -> None:
     """Make room for a run that leaves out what this one has delivered; hold its lock.
 
     What was not sent is given up. Ledger, calls and rejects are kept under another name, prepared bytes and snapshot
@@ -32,24 +29,24 @@ def supersede(work: Work, state: StateFolder, folder: RunFolder) -> None:
         LedgerError: The ledger or a calls file is damaged.
         StoppedError: The disk is full.
     """
-    with Ledger.open(folder.ledger) as ledger:
+    with folder.open() as ledger:
         status = ledger.reader.status()
         settle_doubts(ledger, status, work.options.in_doubt)
         if not status.over:
             with suppress(
                 LedgerError
             ):  # rows of calls that the target refused: of a killed process they are not listed
-                list_refused(ledger, folder, Spool(folder.spool))
+                list_refused(ledger, folder)
             ledger.set_state(RunState.ABANDONED, detail="given up for a run that leaves out what was delivered")
     archive_all(state, status.record, work.around.stop.is_set)
-    Spool(folder.spool).remove_segments()
+    folder.spool().remove_segments()
     shutil.rmtree(folder.snapshot, ignore_errors=True)
-    shutil.rmtree(folder.path / "work", ignore_errors=True)
+    shutil.rmtree(folder.work, ignore_errors=True)
     place = state.put_away(folder)
     LOG.info("%s is kept as %s", status.record.run_id, place.run_id)
 
 
-def settle_doubts(ledger: Ledger, status: RunStatus, decision: Decision | None) -> None:
+def settle_doubts(ledger: RunWriter, status: RunStatus, decision: Decision | None) -> None:
     """Record what becomes of the calls in doubt.
 
     Raises:
@@ -71,21 +68,21 @@ def settle_doubts(ledger: Ledger, status: RunStatus, decision: Decision | None) 
         ledger.decide(doubtful, decision, time.time())
 
 
-def forget_rehearsal(state: StateFolder, folder: RunFolder, record: RunRecord) -> None:
+def forget_rehearsal(state: RunStore, folder: StoredRun, record: RunRecord) -> None:
     """Throw a rehearsal away that begins afresh, and its earlier ones: as if none of them had been; hold its lock.
 
     The archive is made again, when it is wanted, from the ledgers of the runs that stay.
     """
-    archive_of(state, record).forget()
+    state.archive(record).forget()
     for earlier in state.earlier(folder.run_id):
         state.discard(earlier)
     state.discard(folder)
 
 
-def refuse_other_scope(state: StateFolder, folder: RunFolder, id_scope: str) -> None:
+def refuse_other_scope(state: RunStore, folder: StoredRun, id_scope: str) -> None:
     """Raise RefusedError where earlier runs of that id delivered under another scope: all would be sent again."""
     for earlier in state.earlier(folder.run_id)[-1:]:
-        with LedgerReader(earlier.ledger) as reader:
+        with earlier.read() as reader:
             record = reader.status().record
         if record.id_scope != id_scope:
             raise RefusedError(
@@ -102,15 +99,15 @@ def scope_ways(record: RunRecord) -> str:
     )
 
 
-def delivered_elsewhere(state: StateFolder, record: RunRecord) -> int:
+def delivered_elsewhere(state: RunStore, record: RunRecord) -> int:
     """How many calls other runs of the job have delivered to the target under its scope of ids.
 
     Those of other generations and earlier ones of the same. 0 where that cannot be read: it is for people.
     """
     try:
-        delivered = {(run.run_id, run.created_at): run.calls for run in archive_of(state, record).manifest().runs}
+        delivered = {(run.run_id, run.created_at): run.calls for run in state.archive(record).runs()}
         for other, folder in related(state, record):
-            with CallReader(folder.ledger) as reader:
+            with folder.read() as reader:
                 delivered[other.run_id, other.created_at] = sum(calls.calls for calls in reader.settled())
         delivered.pop((record.run_id, record.created_at), None)
         return sum(delivered.values())
@@ -119,7 +116,7 @@ def delivered_elsewhere(state: StateFolder, record: RunRecord) -> int:
         return 0
 
 
-def content_warning(state: StateFolder, record: RunRecord) -> str:
+def content_warning(state: RunStore, record: RunRecord) -> str:
     """What to mind where a mapping was edited whose calls are known by their content; empty where there is nothing."""
     if not record.only_new:
         return ""

@@ -8,17 +8,17 @@ from pathlib import Path
 
 from backfill.errors import BackfillError, UsageError
 from backfill.job import load_job
-from backfill.ledger import LedgerReader
 from backfill.pipeline.finding import states_below
+from backfill.records import RunStore, StoredRun
 from backfill.sources.files import locate
-from backfill.state import RunFolder, StateFolder, holds_state, state_folder_from
+from backfill.state import holds_state, open_store, state_folder_from
 from backfill.targets import find_targets
 
 #: Suffixes of an export, which say how it is written.
 FORMATS = (".csv", ".parquet", ".ndjson")
 
 
-def export_place(file: Path, state: StateFolder, *, force: bool) -> Path:
+def export_place(file: Path, state: RunStore, *, force: bool) -> Path:
     """The file to write where `file` was asked for: links resolved, so that what they lead to is what is judged.
 
     Raises:
@@ -46,7 +46,7 @@ def export_place(file: Path, state: StateFolder, *, force: bool) -> Path:
     return place
 
 
-def files_in_use(state: StateFolder, place: Path) -> Iterator[tuple[Path, str]]:
+def files_in_use(state: RunStore, place: Path) -> Iterator[tuple[Path, str]]:
     """Every file that runs and job files near by read, and what it is.
 
     Those of the state directory, of those below the current directory, and of the one that the place would have.
@@ -57,16 +57,16 @@ def files_in_use(state: StateFolder, place: Path) -> Iterator[tuple[Path, str]]:
             yield targets, "a targets file"
     states = [state.path, state_folder_from(place.parent), *(here / other for other in states_below(here, state.path))]
     for folder in {path.resolve() for path in states}:
-        yield from files_of_state(StateFolder(folder))
+        yield from files_of_state(open_store(folder))
     for job_file in {
         path for above in (here, place.parent) for path in (*above.glob("*.y*ml"), *above.glob("*/*.y*ml"))
     }:
         yield from files_of_job(job_file)
 
 
-def files_of_state(state: StateFolder) -> Iterator[tuple[Path, str]]:
+def files_of_state(state: RunStore) -> Iterator[tuple[Path, str]]:
     """Every file that a run or dry run in the state directory was made from, and what it is."""
-    for folder in [*state.runs(), *state.earlier(), *state.rehearsals.runs()]:
+    for folder in [*state.runs(), *state.earlier(), *state.dry_runs.runs()]:
         yield from files_of_run(folder)
 
 
@@ -79,10 +79,10 @@ def files_of_job(job_file: Path) -> Iterator[tuple[Path, str]]:
             yield Path(file.path), f"a source of {job.name}"
 
 
-def files_of_run(folder: RunFolder) -> Iterator[tuple[Path, str]]:
+def files_of_run(folder: StoredRun) -> Iterator[tuple[Path, str]]:
     """The job file, targets file and sources of a run, as its ledger has them and as its job file has them today."""
     try:
-        with LedgerReader(folder.ledger) as reader:
+        with folder.read() as reader:
             record, snapshot = reader.status().record, reader.snapshot()
     except BackfillError:  # which its own verbs tell
         return

@@ -7,29 +7,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from backfill.errors import LedgerError, UsageError, counted
-from backfill.ledger import LedgerReader
-from backfill.records import RunState, RunStatus
-from backfill.state import DRY_RUNS_FOLDER, RunFolder, StateFolder, holds_state
+from backfill.records import RunState, RunStatus, RunStore, StoredRun
+from backfill.state import holds_state, open_store
 
 #: So many runs are named where one of them has to be chosen.
 NAMED = 5
 JOB_SUFFIXES = (".yaml", ".yml")
 
 
-def status_of(folder: RunFolder) -> RunStatus:
+def status_of(folder: StoredRun) -> RunStatus:
     """Where a run stands.
 
     Raises:
         LedgerError: Its ledger is gone or cannot be read.
     """
-    refuse_lost(folder)
-    with LedgerReader(folder.ledger) as reader:
+    with folder.read() as reader:
         return reader.status()
-
-
-def refuse_lost(folder: RunFolder) -> None:
-    """Raise LedgerError where the ledger of the run is gone."""
-    _ = folder.begun
 
 
 def is_job_file(name: str) -> bool:
@@ -37,12 +30,12 @@ def is_job_file(name: str) -> bool:
     return name.endswith(JOB_SUFFIXES)
 
 
-def runs_in(state: StateFolder, *, dry: bool) -> list[RunFolder]:
+def runs_in(state: RunStore, *, dry: bool) -> list[StoredRun]:
     """Every run, the latest first, those included whose ledger is lost; `dry`: every dry run instead."""
-    return state.rehearsals.runs() if dry else state.runs(lost=True)
+    return state.dry_runs.runs() if dry else state.runs(lost=True)
 
 
-def runs_of_job(state: StateFolder, job_file: Path, *, dry: bool = False) -> list[RunFolder]:
+def runs_of_job(state: RunStore, job_file: Path, *, dry: bool = False) -> list[StoredRun]:
     """The runs that were made of a job file, the latest first.
 
     Raises:
@@ -58,7 +51,7 @@ def runs_of_job(state: StateFolder, job_file: Path, *, dry: bool = False) -> lis
     return found
 
 
-def made_of(run: RunFolder, job_file: Path) -> bool:
+def made_of(run: StoredRun, job_file: Path) -> bool:
     """Whether a run was made of that very file, as its ledger has it."""
     try:
         return Path(status_of(run).record.job_file).resolve() == job_file.resolve()
@@ -66,7 +59,7 @@ def made_of(run: RunFolder, job_file: Path) -> bool:
         return False
 
 
-def of_that_name(runs: Sequence[RunFolder], job_file: Path) -> list[RunFolder]:
+def of_that_name(runs: Sequence[StoredRun], job_file: Path) -> list[StoredRun]:
     """The runs of the job that a file holds, wherever the file was when they were made."""
     from backfill.job import load_job  # noqa: PLC0415 (pydantic, for the case that a file was moved)
 
@@ -83,7 +76,7 @@ def of_that_name(runs: Sequence[RunFolder], job_file: Path) -> list[RunFolder]:
     return found
 
 
-def named_run(state: StateFolder, name: str, *, dry: bool = False) -> tuple[RunFolder, RunStatus]:
+def named_run(state: RunStore, name: str, *, dry: bool = False) -> tuple[StoredRun, RunStatus]:
     """The run of that id, or the only one whose id begins so.
 
     `dry` looks among the dry runs, too, and among the earlier ones (RUN~1), where no run is meant.
@@ -91,7 +84,7 @@ def named_run(state: StateFolder, name: str, *, dry: bool = False) -> tuple[RunF
     Raises:
         UsageError: There is none, or more than one.
     """
-    sets = [state.runs(lost=True), *([state.rehearsals.runs(), state.earlier()] if dry else [])]
+    sets = [state.runs(lost=True), *([state.dry_runs.runs(), state.earlier()] if dry else [])]
     begun = [run for runs in sets for run in runs]
     found = [run for run in begun if run.run_id == name]
     for runs in sets:
@@ -101,19 +94,19 @@ def named_run(state: StateFolder, name: str, *, dry: bool = False) -> tuple[RunF
     return only(found, name), status_of(found[0])
 
 
-def only(found: Sequence[RunFolder], name: str) -> RunFolder:
+def only(found: Sequence[StoredRun], name: str) -> StoredRun:
     """The one run that was found; raises UsageError where there are more."""
     if len(found) > 1:
         raise UsageError(f"{name} matches {len(found)} runs: name one", hint=ids(found))
     return found[0]
 
 
-def ids(runs: Sequence[RunFolder]) -> str:
+def ids(runs: Sequence[StoredRun]) -> str:
     """The ids of the first of these runs."""
     return ", ".join(run.run_id for run in runs[:NAMED])
 
 
-def others_hint(state: StateFolder, runs: Sequence[RunFolder]) -> str:
+def others_hint(state: RunStore, runs: Sequence[StoredRun]) -> str:
     """What there is instead: other runs here, or other state directories nearby."""
     if runs:
         return f"there are {ids(runs)}"
@@ -127,15 +120,13 @@ def states_below(folder: Path, known: Path) -> list[str]:
     """The state directories with runs in the folder and in those right below it, but for the known one."""
     found = [above for above in sorted([*folder.glob(".*"), *folder.glob("*/.*")]) if holds_state(above)]
     return [
-        os.path.relpath(path, folder)
-        for path in found
-        if path.resolve() != known.resolve() and StateFolder(path).runs()
+        os.path.relpath(path, folder) for path in found if path.resolve() != known.resolve() and open_store(path).runs()
     ]
 
 
 def unfinished_run(
-    state: StateFolder, *, among: Sequence[RunFolder] | None = None, refused: bool = False
-) -> tuple[RunFolder, RunStatus]:
+    state: RunStore, *, among: Sequence[StoredRun] | None = None, refused: bool = False
+) -> tuple[StoredRun, RunStatus]:
     """The only run that is not over, of all or of those `among` which it has to be.
 
     Where `refused` and there is none, the only finished one of which the target refused calls.
@@ -161,9 +152,7 @@ def unfinished_run(
     return unfinished[0]
 
 
-def run_to_resume(
-    runs: Sequence[RunFolder], state: StateFolder, *, refused: bool = False
-) -> tuple[RunFolder, RunStatus]:
+def run_to_resume(runs: Sequence[StoredRun], state: RunStore, *, refused: bool = False) -> tuple[StoredRun, RunStatus]:
     """Of the runs of a job the one to go on with: the only one, else the only unfinished one; see `unfinished_run`.
 
     Raises:
@@ -172,27 +161,7 @@ def run_to_resume(
     return (runs[0], status_of(runs[0])) if len(runs) == 1 else unfinished_run(state, among=runs, refused=refused)
 
 
-def has_refused(run: RunFolder, status: RunStatus) -> bool:
+def has_refused(run: StoredRun, status: RunStatus) -> bool:
     """Whether a run is finished, and the target has refused calls of it."""
-    with LedgerReader(run.ledger) as reader:
+    with run.read() as reader:
         return status.state is RunState.FINISHED and reader.counts().refused > 0
-
-
-def worked_on(state: StateFolder, folder: RunFolder) -> bool:
-    """Whether the process that took the run's lock last is there still.
-
-    Told by the process id in the lock's file, which a process that ends by itself takes out: to try the lock would
-    keep a process from it that begins at this moment.
-    """
-    home = state.rehearsals if is_dry(folder) else state
-    try:
-        holder = (home.path / "locks" / f"{folder.run_id}.lock").read_text(encoding="ascii").strip()
-        os.kill(int(holder), 0)
-    except (OSError, ValueError) as error:
-        return isinstance(error, PermissionError)  # of another user
-    return True
-
-
-def is_dry(folder: RunFolder) -> bool:
-    """Whether it is the folder of a dry run."""
-    return folder.path.parent.parent.name == DRY_RUNS_FOLDER

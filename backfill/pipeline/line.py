@@ -13,7 +13,6 @@ from dataclasses import replace
 from backfill.disk import out_of_space
 from backfill.errors import BackfillError, ExitCode, InterruptedRunError, RefusedError, UsageError
 from backfill.job.models import Job
-from backfill.ledger import Ledger
 from backfill.pipeline.archiving import was_archived
 from backfill.pipeline.beginning import delivered_before, new_record
 from backfill.pipeline.delivering import (
@@ -32,9 +31,7 @@ from backfill.pipeline.reaching import duplicates_held, reachable
 from backfill.pipeline.refused import NOTHING_REFUSED
 from backfill.pipeline.rehearsal import borrow_snapshot, forget_snapshot
 from backfill.pipeline.work import Options, RunEnd, Surroundings, Work
-from backfill.records import RunRecord, RunState, RunStatus
-from backfill.spool import Spool
-from backfill.state import RunFolder, StateFolder
+from backfill.records import RunRecord, RunState, RunStatus, RunStore, RunWriter, StoredRun
 from backfill.targets import Target
 
 #: States in which a run has its whole plan.
@@ -57,18 +54,18 @@ def run_job(work: Work) -> RunEnd:
     """
     began = time.monotonic()
     job, target, around = work.job, work.target, work.around
-    state = StateFolder(around.state_folder)
+    state = around.store
     if state.prepare():
         around.made(state.path)
     folder = state.find(job.name, target.kind, target.identity, job.generation)
     with state.lock(folder.run_id), out_of_space(state.path):
         now, status = settled(work, state, folder)
         if status is not None and status.state is RunState.FINISHED:
-            return finished_before(state, folder, status, work.options, began)
+            return finished_before(folder, status, work.options, began)
         with reachable(target, state.path) as there:  # before the work of preparing, which would be in vain
             if status is None:
                 begin(state, folder, record_of(work, state, folder, now), work.job, now)
-            with Ledger.open(folder.ledger, clock=around.clock.now) as ledger:
+            with folder.open(clock=around.clock.now) as ledger:
                 news = ledger.reader.status().state not in PLANNED
                 if news:
                     snapshot = staged(job, ledger, folder, now.files, around)
@@ -76,7 +73,7 @@ def run_job(work: Work) -> RunEnd:
                         job,
                         snapshot,
                         ledger,
-                        Spool(folder.spool),
+                        folder.spool(),
                         folder,
                         around,
                         id_scope=target.id_scope,
@@ -90,7 +87,7 @@ def run_job(work: Work) -> RunEnd:
 
 
 def send(
-    ledger: Ledger, folder: RunFolder, target: Target, options: Options, around: Surroundings, began: float
+    ledger: RunWriter, folder: StoredRun, target: Target, options: Options, around: Surroundings, began: float
 ) -> RunEnd:
     """Deliver a prepared run once the gate is passed and, where it is live, somebody has confirmed.
 
@@ -111,7 +108,7 @@ def send(
 
 
 def kept_back(
-    ledger: Ledger, folder: RunFolder, target: Target, options: Options, around: Surroundings
+    ledger: RunWriter, folder: StoredRun, target: Target, options: Options, around: Surroundings
 ) -> BackfillError | None:
     """Why the prepared run is not to be sent: a canary that was, a gate, nobody who confirms, a signal; else None."""
     gate, counts = options.max_rejects, ledger.reader.counts()
@@ -130,7 +127,7 @@ def kept_back(
     return InterruptedRunError("nothing was sent, as the answer was no", hint=hint)
 
 
-def record_of(work: Work, state: StateFolder, folder: RunFolder, now: Fingerprint) -> RunRecord:
+def record_of(work: Work, state: RunStore, folder: StoredRun, now: Fingerprint) -> RunRecord:
     """What the ledger is to know of a run that begins now.
 
     One that comes after another of its id leaves out what was delivered, whether that is asked for or not: else a
@@ -153,23 +150,23 @@ def record_of(work: Work, state: StateFolder, folder: RunFolder, now: Fingerprin
     return replace(record, only_new=True) if follows else record
 
 
-def begin(state: StateFolder, folder: RunFolder, record: RunRecord, job: Job, now: Fingerprint) -> None:
+def begin(state: RunStore, folder: StoredRun, record: RunRecord, job: Job, now: Fingerprint) -> None:
     """Make the ledger of a new run; a dry run's snapshot of the same job and source is used again."""
     folder.make()
     borrow_snapshot(state, job, now, folder.snapshot)
-    Ledger.create(folder.ledger, record).close()
+    folder.create(record).close()
 
 
-def finished_before(state: StateFolder, folder: RunFolder, status: RunStatus, options: Options, began: float) -> RunEnd:
+def finished_before(folder: StoredRun, status: RunStatus, options: Options, began: float) -> RunEnd:
     """The end of a run that was finished before: its first exit code, nothing sent."""
     if untidy(folder):
-        tidy(folder, options, state.path)
+        tidy(folder, options)
     code = ExitCode(status.exit_code or 0)
     error = left_in_doubt(status.detail, folder.run_id) if code is ExitCode.STOPPED else None
     return RunEnd(status.record, folder, code, time.monotonic() - began, error=error, repeated=True)
 
 
-def resume_run(state: StateFolder, folder: RunFolder, target: Target, options: Options, around: Surroundings) -> RunEnd:
+def resume_run(state: RunStore, folder: StoredRun, target: Target, options: Options, around: Surroundings) -> RunEnd:
     """Send what a run has prepared and not sent; neither its job file nor its source is looked at.
 
     Raises:
@@ -179,11 +176,11 @@ def resume_run(state: StateFolder, folder: RunFolder, target: Target, options: O
     """
     began = time.monotonic()
     clock = around.clock.now
-    with state.lock(folder.run_id), out_of_space(state.path), Ledger.open(folder.ledger, clock=clock) as ledger:
+    with state.lock(folder.run_id), out_of_space(state.path), folder.open(clock=clock) as ledger:
         status = ledger.reader.status()
         refuse_other_target(status.record, target)
         if status.state is RunState.FINISHED and not tried_again(ledger, folder, options, around):
-            return finished_before(state, folder, status, options, began)
+            return finished_before(folder, status, options, began)
         if status.state not in PLANNED | {RunState.FINISHED}:
             raise UsageError(
                 f"{folder.run_id} is {status.state}: there is no complete plan to send",
@@ -193,12 +190,12 @@ def resume_run(state: StateFolder, folder: RunFolder, target: Target, options: O
             return send(ledger, folder, there, options, around, began)
 
 
-def tried_again(ledger: Ledger, folder: RunFolder, options: Options, around: Surroundings) -> bool:
+def tried_again(ledger: RunWriter, folder: StoredRun, options: Options, around: Surroundings) -> bool:
     """Whether a finished run is to be delivered once more: for the calls that the target refused, as it was asked."""
     if not options.retry_rejected:
         return False
     if untidy(folder):
-        tidy(folder, options, around.state_folder)
+        tidy(folder, options)
     if not ledger.reader.counts().refused:
         around.say(NOTHING_REFUSED)
         return False

@@ -8,15 +8,13 @@ import shutil
 import time
 from collections.abc import Iterable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import polars as pl
 
-from backfill.disk import fill_durably, fill_in_place, make_folder, sync_folder
+from backfill.disk import fill_in_place
 from backfill.errors import InterruptedRunError, LedgerError
 from backfill.job.models import Job
-from backfill.ledger import Ledger
 from backfill.limits import Limits
 from backfill.pipeline.space import forecast, spool_bytes, written_below
 from backfill.pipeline.work import Surroundings
@@ -25,17 +23,20 @@ from backfill.records import (
     FILE_COLUMN,
     RECORD_COLUMN,
     Problem,
+    RunRejects,
     RunState,
+    RunWriter,
     Severity,
     ShardPlan,
     ShardSink,
     Snapshot,
     SnapshotPart,
     SourceFile,
+    StoredRun,
 )
 from backfill.repeats import DeliveredIds
 from backfill.sources import load_snapshot, stage, while_unchanged
-from backfill.state import RunFolder, ensure_space
+from backfill.state import ensure_space
 
 LOG = logging.getLogger(__name__)
 #: What DuckDB may hold while staging: 8 M rows take 14 s with 300 MB, 6 s without bound (750 MB).
@@ -46,8 +47,6 @@ SPACE_SECONDS = 0.5
 MAX_WORKERS = 4
 #: So many problems of each code are kept as samples.
 SAMPLES = 5
-#: Unreadable records with their original text; kept for good, beside the shards' rejects.
-UNREADABLE_FILE = "unreadable.parquet"
 #: The unreadable records among the first rows, where only those are judged.
 LIMITED_FILE = "limited.parquet"
 GO_ON = "the same command goes on where it stopped"
@@ -55,8 +54,8 @@ GO_ON = "the same command goes on where it stopped"
 
 def staged(
     job: Job,
-    ledger: Ledger,
-    folder: RunFolder,
+    ledger: RunWriter,
+    folder: StoredRun,
     files: tuple[SourceFile, ...],
     around: Surroundings,
     *,
@@ -81,7 +80,7 @@ def staged(
     if limit is not None:
         snapshot = limited(job, snapshot, limit, folder.path / LIMITED_FILE)
     snapshot = replace(snapshot, files=files)
-    problems, samples = unreadable_problems(snapshot, folder.spool)
+    problems, samples = unreadable_problems(snapshot, folder.rejects())
     LOG.info(
         "%s: %s rows staged, %s filtered, %s unreadable%s",
         job.name,
@@ -94,7 +93,7 @@ def staged(
     return snapshot
 
 
-def stage_now(job: Job, folder: RunFolder, files: tuple[SourceFile, ...], around: Surroundings) -> Snapshot:
+def stage_now(job: Job, folder: StoredRun, files: tuple[SourceFile, ...], around: Surroundings) -> Snapshot:
     """Stage the source; raises as `staged` does."""
     need = forecast(job, files)
     ensure_space(folder.path, need.bytes)
@@ -134,13 +133,11 @@ def found_snapshot(folder: Path) -> Snapshot | None:
         return None
 
 
-def unreadable_problems(snapshot: Snapshot, spool: Path) -> tuple[dict[tuple[str, str], int], list[Problem]]:
-    """How many unreadable records of each (code, severity), and samples; their file is kept in the spool's folder."""
+def unreadable_problems(snapshot: Snapshot, rejects: RunRejects) -> tuple[dict[tuple[str, str], int], list[Problem]]:
+    """How many unreadable records of each (code, severity), and samples; their file is kept."""
     if snapshot.unreadable_file is None:
         return {}, []
-    make_folder(spool)
-    fill_durably(spool / UNREADABLE_FILE, partial(shutil.copyfile, snapshot.unreadable_file))
-    sync_folder(spool)
+    rejects.keep_unreadable(snapshot.unreadable_file)
     frame = pl.scan_parquet(snapshot.unreadable_file, glob=False)
     counts = frame.group_by("code", "severity").len().collect()
     return {(code, severity): count for code, severity, count in counts.iter_rows()}, unreadable_samples(snapshot)
@@ -170,9 +167,9 @@ def unreadable_samples(snapshot: Snapshot) -> list[Problem]:
 def prepared(
     job: Job,
     snapshot: Snapshot,
-    ledger: Ledger,
+    ledger: RunWriter,
     sink: ShardSink,
-    folder: RunFolder,
+    folder: StoredRun,
     around: Surroundings,
     *,
     id_scope: str,
@@ -211,7 +208,7 @@ def prepared(
                 library_version=record.library_version,
                 now=record.created_at,
                 workers=min(MAX_WORKERS, os.cpu_count() or 1),
-                work_folder=folder.path / "work",
+                work_folder=folder.work,
                 done=done,
                 on_shard=on_shard,
                 cancelled=around.stop.is_set,
@@ -221,7 +218,7 @@ def prepared(
         raise InterruptedRunError("interrupted while preparing: nothing was sent", hint=GO_ON) from None
     around.progress.end()
     LOG.info("%s: the plan is complete, its digest is %s", job.name, ledger.record_plan())
-    shutil.rmtree(folder.path / "work", ignore_errors=True)
+    shutil.rmtree(folder.work, ignore_errors=True)
 
 
 class Tally:

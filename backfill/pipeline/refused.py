@@ -4,63 +4,61 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from backfill.disk import fill_durably, sync_folder
 from backfill.errors import LedgerError, counted
-from backfill.ledger import Ledger, LedgerReader
 from backfill.prepare.frames import Frames
 from backfill.prepare.rejects import with_originals
-from backfill.records import REJECT_COLUMNS, RefusedBatch, Severity, Snapshot
+from backfill.records import (
+    REJECT_COLUMNS,
+    RefusedBatch,
+    RunRejects,
+    RunSpool,
+    RunWriter,
+    Severity,
+    Snapshot,
+    StoredRun,
+)
 from backfill.sources import load_snapshot, unchanged
-from backfill.spool import Spool, fill_rejects
-from backfill.state import RunFolder
 from backfill.wire import message_ids
 
 __all__ = [
     "NOTHING_REFUSED",
     "RefusedBatch",
-    "forget_retried",
     "keep_refused",
     "list_refused",
     "refused_batches",
-    "retried_left",
     "retry_refused",
 ]
 
 LOG = logging.getLogger(__name__)
 NOTHING_REFUSED = "The target has refused no call: there is nothing to try again."
-SUFFIX = ".refused.parquet"
-#: Of the file of rows whose calls were refused, and are tried again now that their snapshot is gone.
-RETRIED = ".retried.parquet"
 
 
-def refused_batches(ledger: Path) -> list[RefusedBatch]:
+def refused_batches(run: StoredRun) -> list[RefusedBatch]:
     """Every batch that the target refused, in plan order.
 
     Raises:
         LedgerError: The ledger cannot be read.
     """
-    with LedgerReader(ledger) as reader:
+    with run.read() as reader:
         return reader.refused()
 
 
-def retry_refused(ledger: Ledger, spool: Spool, say: Callable[[str], None]) -> None:
+def retry_refused(ledger: RunWriter, rejects: RunRejects, say: Callable[[str], None]) -> None:
     """Plan again what the target refused, also in a finished run, and take it off the rejects."""
     calls = ledger.retry_rejected()
     if calls:
-        set_aside(spool)
+        rejects.set_aside()
     again = "call that the target refused is", "calls that the target refused are"
     say(f"{counted(calls, *again)} tried again." if calls else NOTHING_REFUSED)
 
 
-def list_refused(ledger: Ledger, folder: RunFolder, spool: Spool) -> None:
+def list_refused(ledger: RunWriter, folder: StoredRun) -> None:
     """List what the target has refused so far among the rejects, and nothing that was delivered after all.
 
     Where the rows are no longer there (a source read in place was changed since), the calls are listed without them.
@@ -79,82 +77,59 @@ def list_refused(ledger: Ledger, folder: RunFolder, spool: Spool) -> None:
         if snapshot is not None and snapshot.in_place and not all(map(unchanged, snapshot.files)):
             snapshot = None
             LOG.warning("the rows of refused calls cannot be kept: the source was changed since")
-    keep_refused(refused, snapshot, spool, call_scopes(ledger))
+    keep_refused(refused, snapshot, folder.spool(), folder.rejects(), call_scopes(ledger))
 
 
-def call_scopes(ledger: Ledger) -> list[str]:
+def call_scopes(ledger: RunWriter) -> list[str]:
     """The label or type of each of the job's calls, as the ledger has the job."""
     data = json.loads(ledger.reader.status().record.job_data)
     return [str(call.get("label") or call["type"]) for call in data["calls"]]
 
 
 def keep_refused(
-    refused: Sequence[RefusedBatch], snapshot: Snapshot | None, spool: Spool, scopes: Sequence[str]
+    refused: Sequence[RefusedBatch],
+    snapshot: Snapshot | None,
+    spool: RunSpool,
+    rejects: RunRejects,
+    scopes: Sequence[str],
 ) -> None:
-    """Write the refused calls of each shard beside its other rejects, with their rows' original columns, and no others.
+    """Keep the refused calls of each shard with its other rejects, with their rows' original columns, and no others.
 
     `scopes` are the labels or types of the job's calls. Writing them again gives the same. Without a snapshot the rows
-    are those kept when the calls were refused before (`set_aside`), as far as there are.
+    are those set aside when the calls were refused before, as far as there are.
 
     Raises:
         LedgerError: A batch is no longer what was prepared.
         StoppedError: The disk is full.
     """
     if snapshot is None:
-        set_aside(spool)
+        rejects.set_aside()
     frames = None if snapshot is None else Frames(snapshot)
-    written = set()
-    for shard, batches in groupby(refused, key=lambda one: one.batch.shard):
-        calls = refused_calls(list(batches), spool, scopes)
+
+    def pages_of(shard: int, batches: Sequence[RefusedBatch]) -> Iterator[pl.DataFrame]:
+        calls = refused_calls(batches, spool, scopes)
         if snapshot is None or frames is None:
-            kept = kept_rows(spool, shard)
+            kept = kept_rows(rejects, shard)
             calls = calls.drop("row").join(kept, on=["call", "message_id"], how="left", maintain_order="left")
             pages = iter([calls.with_columns(pl.col("file").fill_null(""), pl.col("record").fill_null(0))])
         else:
             pages = with_originals(calls, shard, snapshot, frames)
-        path = spool.folder / f"{shard:06d}{SUFFIX}"
-        fill_durably(path, partial(fill_rejects, (page.select(REJECT_COLUMNS) for page in pages)))
-        written.add(path)
-    for path in spool.folder.glob(f"*{SUFFIX}"):
-        if path not in written:
-            path.unlink()
-    sync_folder(spool.folder)
+        return (page.select(REJECT_COLUMNS) for page in pages)
+
+    shards = groupby(refused, key=lambda one: one.batch.shard)
+    rejects.write_refused((shard, pages_of(shard, list(batches))) for shard, batches in shards)
 
 
-def set_aside(spool: Spool) -> None:
-    """Take what was refused off the list of rejects, and keep the rows: its calls are tried again.
-
-    What is set aside already stays as it is: it holds the rows of every later refusal.
-    """
-    for path in spool.folder.glob(f"*{SUFFIX}"):
-        kept = path.with_name(path.name.removesuffix(SUFFIX) + RETRIED)
-        if kept.exists():
-            path.unlink()
-        else:
-            path.rename(kept)
-
-
-def forget_retried(spool: Spool) -> None:
-    """Remove the rows set aside: the run is finished, and what is refused still is listed again."""
-    for path in spool.folder.glob(f"*{RETRIED}"):
-        path.unlink()
-
-
-def retried_left(spool: Spool) -> bool:
-    """Whether there are rows set aside."""
-    return any(spool.folder.glob(f"*{RETRIED}"))
-
-
-def kept_rows(spool: Spool, shard: int) -> pl.DataFrame:
+def kept_rows(rejects: RunRejects, shard: int) -> pl.DataFrame:
     """The rows of a shard's calls that were refused before: call, message_id, file, record, original."""
-    path = spool.folder / f"{shard:06d}{RETRIED}"
-    if path.exists():
+    path = rejects.aside_of(shard)
+    if path is not None:
         return pl.read_parquet(path, glob=False, columns=["call", "message_id", "file", "record", "original"])
     texts = dict.fromkeys(("call", "message_id", "file", "original"), pl.String)
     return pl.DataFrame(schema={**texts, "record": pl.UInt64})
 
 
-def refused_calls(refused: Sequence[RefusedBatch], spool: Spool, scopes: Sequence[str]) -> pl.DataFrame:
+def refused_calls(refused: Sequence[RefusedBatch], spool: RunSpool, scopes: Sequence[str]) -> pl.DataFrame:
     """The calls of some batches of one shard, each with what the target said: REJECT_COLUMNS without those of its row.
 
     `row` is the number of the row in the shard.

@@ -10,31 +10,24 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
-import polars as pl
-
-from backfill.archive import ArchiveReader
-from backfill.disk import PRIVATE_FOLDER, fill_in_place, make_folder, sync_folder
+from backfill.disk import PRIVATE_FOLDER, make_folder, sync_folder
 from backfill.errors import ExitCode, LedgerError, LockedError
 from backfill.identity import SANDBOX_SCOPE
 from backfill.job.models import Job
-from backfill.ledger import Ledger
 from backfill.limits import SEGMENT, Limits
 from backfill.pipeline.beginning import delivered_before, new_record
-from backfill.pipeline.drift import fingerprint_now, fingerprint_then, intake_of
+from backfill.pipeline.drift import fingerprint_now, fingerprint_then
 from backfill.pipeline.fingerprint import Fingerprint
 from backfill.pipeline.gate import Gate
 from backfill.pipeline.preparing import prepared, staged
 from backfill.pipeline.work import RunEnd, Surroundings
-from backfill.records import Counts, PlannedBatch, RunRecord, ShardWriter
+from backfill.records import ArchivedIds, Counts, RunRecord, RunStore, StoredRun
 from backfill.sources import load_snapshot
-from backfill.spool import Scales, Spool, fill_rejects
-from backfill.state import RunFolder, StateFolder
 
 #: What stands in place of a target's kind and identity: a dry run is the same whatever the target.
 DRY = "dry"
@@ -74,17 +67,17 @@ def dry_run(rehearsal: Rehearsal) -> RunEnd:
         return RunEnd(record, folder, ExitCode(error.exit_code) if error else code, seconds, error=error, prepared=True)
 
 
-def weighed(rehearsal: Rehearsal, folder: RunFolder, now: Fingerprint) -> Counts:
+def weighed(rehearsal: Rehearsal, folder: StoredRun, now: Fingerprint) -> Counts:
     """Stage the source, unless a snapshot is there, and prepare it, only weighing; raises as `dry_run` does."""
     job, around = rehearsal.job, rehearsal.around
     record = rehearsal_record(rehearsal, folder, now)
-    with Ledger.create(folder.ledger, record) as ledger:
+    with folder.create(record) as ledger:
         snapshot = staged(job, ledger, folder, now.files, around, limit=rehearsal.limit)
         prepared(
             job,
             snapshot,
             ledger,
-            Weighing(folder.spool),
+            folder.counting_sink(),
             folder,
             around,
             id_scope=rehearsal.id_scope,
@@ -94,55 +87,23 @@ def weighed(rehearsal: Rehearsal, folder: RunFolder, now: Fingerprint) -> Counts
         return ledger.reader.counts()
 
 
-def delivered_by_runs(rehearsal: Rehearsal, record: RunRecord) -> ArchiveReader | None:
+def delivered_by_runs(rehearsal: Rehearsal, record: RunRecord) -> ArchivedIds | None:
     """What runs of the job have delivered, where that is to be left out."""
     if rehearsal.left_out is None:
         return None
     run = replace(record, target_identity=rehearsal.left_out, only_new=True)
-    return delivered_before(StateFolder(rehearsal.around.state_folder), run, rehearsal.around)
-
-
-class Weighing:
-    """The dry run's sink: weighs the batches as `Scales` does, and keeps the rejected rows, which `rejects` lists."""
-
-    def __init__(self, folder: Path) -> None:
-        self.scales = Scales()
-        self.spool = Spool(folder)
-
-    def open(self, shard: int) -> WeighingWriter:
-        """A writer for one shard; used by one thread."""
-        return WeighingWriter(self.scales.open(shard), self.spool.rejects_path(shard))
-
-
-@dataclass(frozen=True, slots=True)
-class WeighingWriter:
-    """Weighs the batches of one shard."""
-
-    scales: ShardWriter
-    rejects: Path
-
-    def add(self, plain: memoryview, calls: int) -> None:
-        """Weigh one batch."""
-        self.scales.add(plain, calls)
-
-    def finish(
-        self, calls: bytes, rejects: Iterable[pl.DataFrame] | None
-    ) -> tuple[tuple[PlannedBatch, ...], int, str, str]:
-        """Keep the rejects; returns what the scales say. What a dry run leaves need not survive a power cut."""
-        if rejects is not None:
-            fill_in_place(self.rejects, partial(fill_rejects, rejects))
-        return self.scales.finish(calls, None)
+    return delivered_before(rehearsal.around.store, run, rehearsal.around)
 
 
 @contextmanager
-def rehearsing(rehearsal: Rehearsal) -> Iterator[tuple[RunFolder, Fingerprint]]:
+def rehearsing(rehearsal: Rehearsal) -> Iterator[tuple[StoredRun, Fingerprint]]:
     """The folder of the job's dry run, locked and cleared for another, and today's fingerprint of job and source.
 
     Raises:
         SourceError: The source cannot be read.
         LockedError: Another dry run of the job is under way.
     """
-    outer = StateFolder(rehearsal.around.state_folder)
+    outer = rehearsal.around.store
     if outer.prepare():
         rehearsal.around.made(outer.path)
     state, folder = dry_folder(outer, rehearsal.job)
@@ -151,34 +112,34 @@ def rehearsing(rehearsal: Rehearsal) -> Iterator[tuple[RunFolder, Fingerprint]]:
         yield folder, rehearsed(rehearsal, state, folder)
 
 
-def rehearsed(rehearsal: Rehearsal, state: StateFolder, folder: RunFolder) -> Fingerprint:
+def rehearsed(rehearsal: Rehearsal, state: RunStore, folder: StoredRun) -> Fingerprint:
     """Today's fingerprint, and the folder cleared of the last dry run but for a snapshot that is still of use."""
     then = last_fingerprint(folder)
     known = then.files if then else ()
-    now = fingerprint_now(rehearsal.job, intake_of(state.path, folder), rehearsal.around, known)
+    now = fingerprint_now(rehearsal.job, folder.intake, rehearsal.around, known)
     keep_snapshot_only(state, folder, keep=then is not None and not then.differences(now))
     return now
 
 
-def dry_folder(state: StateFolder, job: Job) -> tuple[StateFolder, RunFolder]:
+def dry_folder(state: RunStore, job: Job) -> tuple[RunStore, StoredRun]:
     """The state folder of dry runs, and the folder of this job's."""
-    dry = state.rehearsals
+    dry = state.dry_runs
     return dry, dry.find(job.name, DRY, DRY, job.generation)
 
 
-def last_fingerprint(folder: RunFolder) -> Fingerprint | None:
+def last_fingerprint(folder: StoredRun) -> Fingerprint | None:
     """What the last dry run was made from; None where there is none whose snapshot could be used."""
-    if not folder.begun:
+    if not folder.begun():
         return None
     try:
-        with Ledger.open(folder.ledger) as ledger:  # as its writer, which recovers what a killed process left
+        with folder.open() as ledger:  # as its writer, which recovers what a killed process left
             status, snapshot = ledger.reader.status(), ledger.reader.snapshot()
     except LedgerError:
         return None
     return fingerprint_then(status, snapshot) if snapshot else None
 
 
-def keep_snapshot_only(state: StateFolder, folder: RunFolder, *, keep: bool) -> None:
+def keep_snapshot_only(state: RunStore, folder: StoredRun, *, keep: bool) -> None:
     """Make room for a dry run: of the last one the snapshot stays, and that only where it is still of use."""
     if not keep:
         state.discard(folder)
@@ -192,7 +153,7 @@ def keep_snapshot_only(state: StateFolder, folder: RunFolder, *, keep: bool) -> 
             path.unlink()
 
 
-def rehearsal_record(rehearsal: Rehearsal, folder: RunFolder, now: Fingerprint) -> RunRecord:
+def rehearsal_record(rehearsal: Rehearsal, folder: StoredRun, now: Fingerprint) -> RunRecord:
     """What the ledger of a dry run is to know."""
     return new_record(
         rehearsal.job,
@@ -206,13 +167,13 @@ def rehearsal_record(rehearsal: Rehearsal, folder: RunFolder, now: Fingerprint) 
     )
 
 
-def borrow_snapshot(state: StateFolder, job: Job, now: Fingerprint, place: Path) -> None:
+def borrow_snapshot(state: RunStore, job: Job, now: Fingerprint, place: Path) -> None:
     """Make the snapshot of the last dry run of the same job and source appear in `place`; nothing where there is none.
 
     It is linked, not copied: its files are frozen, so that both may have the same bytes.
     """
     dry, folder = dry_folder(state, job)
-    if not folder.begun:
+    if not folder.begun():
         return
     try:
         with dry.lock(folder.run_id):
@@ -226,13 +187,13 @@ def borrow_snapshot(state: StateFolder, job: Job, now: Fingerprint, place: Path)
         shutil.rmtree(place, ignore_errors=True)
 
 
-def forget_snapshot(state: StateFolder, job: Job) -> None:
+def forget_snapshot(state: RunStore, job: Job) -> None:
     """Remove the snapshot of the job's last dry run: its run is finished. One under way keeps it."""
     dry, folder = dry_folder(state, job)
     if folder.snapshot.exists():
         with suppress(LockedError), dry.lock(folder.run_id):
             shutil.rmtree(folder.snapshot, ignore_errors=True)
-            shutil.rmtree(intake_of(dry.path, folder), ignore_errors=True)
+            shutil.rmtree(folder.intake, ignore_errors=True)
 
 
 def _link(source: str, place: str) -> None:

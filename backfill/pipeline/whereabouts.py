@@ -10,13 +10,21 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from backfill.archive import DELIVERED_FOLDER, ArchivedRun, ArchiveReader
-from backfill.errors import LedgerError, UsageError, counted
+from backfill.errors import UsageError, counted
 from backfill.identity import message_id, namespace
-from backfill.ledger import CallReader
-from backfill.records import CALL_RECORD, Attempt, Calls, RunRecord, RunState, RunStatus
-from backfill.spool import CALL_RECORD_BYTES, Spool
-from backfill.state import RunFolder, StateFolder
+from backfill.records import (
+    CALL_RECORD,
+    CALL_RECORD_BYTES,
+    ArchivedRun,
+    Attempt,
+    Calls,
+    RunReader,
+    RunRecord,
+    RunState,
+    RunStatus,
+    RunStore,
+    StoredRun,
+)
 
 _UUID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _CALL_NUMBER = CALL_RECORD_BYTES - 1  # the last byte of a record of a calls file
@@ -83,7 +91,7 @@ def key_size(call: Mapping[str, Any], defaults: Mapping[str, Any]) -> tuple[int,
     return (len(key) if isinstance(key, list) else 1), False
 
 
-def find_call(state: StateFolder, identity: str, run_id: str | None = None) -> list[Whereabouts]:
+def find_call(state: RunStore, identity: str, run_id: str | None = None) -> list[Whereabouts]:
     """Every call of that message id that a run has planned (a run of that id, where given), the latest run first.
 
     Answers from the archive where that covers a run, else from the run's own files; runs under way included. That
@@ -94,8 +102,8 @@ def find_call(state: StateFolder, identity: str, run_id: str | None = None) -> l
     """
     wanted = sixteen_of(identity)
     known: dict[Incarnation, Archived] = {}
-    for archive in archives(state):
-        for run in archive.manifest.runs:
+    for archive in state.archives():
+        for run in archive.runs:
             known.setdefault((run.run_id, run.created_at), Archived(run, set()))
         for place in archive.find(wanted):
             known[place.run.run_id, place.run.created_at].places.add((place.shard, place.call))
@@ -115,12 +123,12 @@ class Archived:
 
 
 def _found(
-    state: StateFolder, identity: bytes, run_id: str | None, archived: Mapping[Incarnation, Archived]
+    state: RunStore, identity: bytes, run_id: str | None, archived: Mapping[Incarnation, Archived]
 ) -> list[Whereabouts]:
     found: list[tuple[float, Whereabouts]] = []
     gone = dict(archived)
     for folder in [*state.runs(), *state.earlier()]:
-        with CallReader(folder.ledger) as reader:
+        with folder.read() as reader:
             status = reader.status()
             known = gone.pop((status.record.run_id, status.record.created_at), None)
             if run_id in (None, status.record.run_id):
@@ -133,7 +141,7 @@ def _found(
 
 
 def _told(
-    reader: CallReader, folder: RunFolder, status: RunStatus, identity: bytes, archived: Archived | None
+    reader: RunReader, folder: StoredRun, status: RunStatus, identity: bytes, archived: Archived | None
 ) -> list[Whereabouts]:
     """What a run tells of an id; where the archive is wrong about it (it is damaged), by the run's own files."""
     places = set(places_in(reader, folder, identity, archived.run if archived else None))
@@ -144,32 +152,14 @@ def _told(
     return [one for one in told if one is not None]
 
 
-def archives(state: StateFolder) -> Iterator[ArchiveReader]:
-    """Every archive that can be read; of one that cannot, the runs' own files are read instead."""
-    folder = state.path / DELIVERED_FOLDER
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        try:
-            reader = ArchiveReader.open(path)
-        except LedgerError:
-            continue
-        if reader is not None:
-            yield reader
-
-
 def places_in(
-    reader: CallReader, folder: RunFolder, identity: bytes, archived: ArchivedRun | None
+    reader: RunReader, folder: StoredRun, identity: bytes, archived: ArchivedRun | None
 ) -> Iterator[tuple[int, int]]:
     """Where a run has the id: (shard, call) of those calls that the archive does not cover."""
     leaves = reader.leaves()
     covered = archived is not None and archived.calls == sum(leaf.calls for leaf in leaves if leaf.settled)
-    spool = Spool(folder.spool) if leaves else None
     for shard in sorted({leaf.shard for leaf in leaves if not (covered and leaf.settled)}):
-        assert spool is not None  # there are leaves
-        try:
-            plain = spool.calls_path(shard).read_bytes()
-        except FileNotFoundError as error:
-            raise LedgerError(f"{error.filename} is missing", hint="put it back from a copy") from error
-        yield from ((shard, call) for call in calls_with(plain, identity))
+        yield from ((shard, call) for call in calls_with(folder.spool().calls_of(shard), identity))
 
 
 def calls_with(records: bytes, identity: bytes) -> Iterable[int]:
@@ -183,18 +173,13 @@ def calls_with(records: bytes, identity: bytes) -> Iterable[int]:
 
 
 def told_of(
-    reader: CallReader, folder: RunFolder, status: RunStatus, place: tuple[int, int], identity: bytes
+    reader: RunReader, folder: StoredRun, status: RunStatus, place: tuple[int, int], identity: bytes
 ) -> Whereabouts | None:
     """What the ledger tells of a call; None where the place is not the id's, as a damaged archive may say."""
     shard, call = place
-    path = Spool(folder.spool).calls_path(shard)
     calls = reader.standing(shard, call)
-    if calls is None or not path.is_file():
-        return None
-    with path.open("rb") as file:
-        file.seek(call * CALL_RECORD_BYTES)
-        entry = file.read(CALL_RECORD_BYTES)
-    if not entry.startswith(identity):
+    entry = b"" if calls is None else folder.spool().call_of(shard, call)
+    if calls is None or not entry.startswith(identity):
         return None
     made = json.loads(status.record.job_data)["calls"][entry[_CALL_NUMBER]]
     scope = str(made.get("label") or made["type"])

@@ -12,8 +12,7 @@ from backfill.deliver import Clock
 from backfill.errors import BackfillError, ExitCode
 from backfill.job.models import Job
 from backfill.pipeline.gate import Gate
-from backfill.records import Decision, DeliveryTotals, RunRecord
-from backfill.state import RunFolder
+from backfill.records import Decision, DeliveryTotals, RunRecord, RunStore, StoredRun
 from backfill.targets import Target
 
 
@@ -92,7 +91,7 @@ class Options:
 class Surroundings:
     """What a run works in: where its state is, who hears it, what may stop it."""
 
-    state_folder: Path
+    store: RunStore
     stop: threading.Event = field(default_factory=threading.Event)  # finish what is in flight, then end
     abort: threading.Event = field(default_factory=threading.Event)  # end at once
     #: Set while staging: nothing is in flight, and a statement that does not heed `stop` may be ended with the process.
@@ -122,7 +121,7 @@ class RunEnd:
     """How a run stands at the end of this process; its counts are in its ledger."""
 
     record: RunRecord
-    folder: RunFolder
+    run: StoredRun
     exit_code: ExitCode
     seconds: float
     totals: DeliveryTotals = field(default_factory=DeliveryTotals)  # of this process

@@ -3,7 +3,8 @@
 from backfill.records.batches import AGE_UNKNOWN, Answer, Batch, BatchPart, BatchState, ClockMark, Decision, Outcome
 from backfill.records.calls import Attempt, Calls, Doubt, DoubtSpan, RefusedBatch
 from backfill.records.delivery import BatchBytes, DeliveryLedger, DeliveryTotals
-from backfill.records.plan import CALL_RECORD, PlannedBatch, ShardPlan, ShardSink, ShardWriter
+from backfill.records.ledgers import RunReader, RunWriter
+from backfill.records.plan import CALL_RECORD, CALL_RECORD_BYTES, PlannedBatch, ShardPlan, ShardSink, ShardWriter
 from backfill.records.problems import REJECT_COLUMNS, Problem, Severity
 from backfill.records.runs import TRANSITIONS, Counts, RunRecord, RunState, RunStatus, SnapshotRecord, plan_digest
 from backfill.records.snapshot import (
@@ -20,10 +21,22 @@ from backfill.records.snapshot import (
     Zone,
     frame_name,
 )
+from backfill.records.store import (
+    ArchivedIds,
+    ArchivedRun,
+    DeliveredArchive,
+    DeliveredCalls,
+    DeliveredPlace,
+    RunRejects,
+    RunSpool,
+    RunStore,
+    StoredRun,
+)
 
 __all__ = [
     "AGE_UNKNOWN",
     "CALL_RECORD",
+    "CALL_RECORD_BYTES",
     "FILE_COLUMN",
     "INTERNAL_PREFIX",
     "JSON_MEMBER",
@@ -32,6 +45,8 @@ __all__ = [
     "REJECT_COLUMNS",
     "TRANSITIONS",
     "Answer",
+    "ArchivedIds",
+    "ArchivedRun",
     "Attempt",
     "Batch",
     "BatchBytes",
@@ -42,6 +57,9 @@ __all__ = [
     "Column",
     "Counts",
     "Decision",
+    "DeliveredArchive",
+    "DeliveredCalls",
+    "DeliveredPlace",
     "DeliveryLedger",
     "DeliveryTotals",
     "Doubt",
@@ -51,9 +69,14 @@ __all__ = [
     "PlannedBatch",
     "Problem",
     "RefusedBatch",
+    "RunReader",
     "RunRecord",
+    "RunRejects",
+    "RunSpool",
     "RunState",
     "RunStatus",
+    "RunStore",
+    "RunWriter",
     "Severity",
     "ShardPlan",
     "ShardSink",
@@ -62,6 +85,7 @@ __all__ = [
     "SnapshotPart",
     "SnapshotRecord",
     "SourceFile",
+    "StoredRun",
     "Zone",
     "frame_name",
     "plan_digest",

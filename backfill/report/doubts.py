@@ -8,9 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from backfill.errors import counted
-from backfill.ledger import LedgerReader
 from backfill.limits import DEDUP_WINDOW_SECONDS
-from backfill.records import Doubt, DoubtSpan
+from backfill.records import Doubt, DoubtSpan, RunReader
 from backfill.report.summary import moment
 
 #: So many batches in doubt are listed as text, and as JSON; `v_in_doubt` has them all.
@@ -50,7 +49,7 @@ class Doubts:
         return since is None or self.now - since > self.window
 
 
-def read_doubts(reader: LedgerReader, now: float | None = None) -> Doubts:
+def read_doubts(reader: RunReader, now: float | None = None) -> Doubts:
     """Everything that is shown of a run's doubts; `now` is the system's time where it is left out.
 
     The window is the one that the last process to deliver had from its target.
@@ -81,7 +80,7 @@ def doubt_lines(doubts: Doubts) -> list[str]:
     return lines + _listed([doubt_line(one, doubts) for one in doubts.first], span.batches + span.left_batches)
 
 
-def doubts_kept_back(reader: LedgerReader) -> list[str]:
+def doubts_kept_back(reader: RunReader) -> list[str]:
     """One line for each of the first batches that are not sent again by themselves, and how many more there are."""
     doubts = read_doubts(reader)
     kept = [one for one in doubts.first if one.left or doubts.closed(one.since)]

@@ -18,10 +18,8 @@ from typing import TYPE_CHECKING
 
 from backfill.disk import PRIVATE_FILE
 from backfill.errors import JobError
-from backfill.ledger import LedgerReader
-from backfill.records import Problem, RunRecord, SourceFile
+from backfill.records import Problem, RunRecord, SourceFile, StoredRun
 from backfill.report.samples import QUERY
-from backfill.state import RunFolder
 
 if TYPE_CHECKING:
     import polars as pl
@@ -36,7 +34,7 @@ MOST_KEPT = 10_000
 Lines = dict[str, dict[int, int]]
 
 
-def with_places(problems: Sequence[Problem], folder: RunFolder) -> list[Problem]:
+def with_places(problems: Sequence[Problem], folder: StoredRun) -> list[Problem]:
     """Problems of a run with their lines as far as they are known or can be told, or said to be rows of its query.
 
     Raises:
@@ -48,9 +46,9 @@ def with_places(problems: Sequence[Problem], folder: RunFolder) -> list[Problem]
     return [with_line(problem, lines) for problem in found]
 
 
-def source_of(folder: RunFolder) -> tuple[RunRecord, Sequence[SourceFile]]:
+def source_of(folder: StoredRun) -> tuple[RunRecord, Sequence[SourceFile]]:
     """What a run was made from, and the files of it that may have lines: one that is read in place is Parquet."""
-    with LedgerReader(folder.ledger) as reader:
+    with folder.read() as reader:
         record, snapshot = reader.status().record, reader.snapshot()
     return record, () if snapshot is None or snapshot.in_place else snapshot.files
 
@@ -71,7 +69,7 @@ def with_line(problem: Problem, lines: Mapping[str, Mapping[int, int]]) -> Probl
 
 
 def lines_of(
-    folder: RunFolder, record: RunRecord, files: Sequence[SourceFile], wanted: Mapping[str, set[int]]
+    folder: StoredRun, record: RunRecord, files: Sequence[SourceFile], wanted: Mapping[str, set[int]]
 ) -> Lines:
     """The lines of those records of a run; of one that is not there no line can be told any more."""
     lines = kept_lines(folder)
@@ -94,7 +92,7 @@ def find_lines(file: SourceFile, job: Job, records: Iterable[int]) -> dict[int, 
     return dict.fromkeys(wanted, 0) | line_of(file, job, wanted) if unchanged(file) else {}
 
 
-def kept_lines(folder: RunFolder) -> Lines:
+def kept_lines(folder: StoredRun) -> Lines:
     """The lines that were looked up before."""
     try:
         kept = json.loads((folder.path / LINES_FILE).read_text(encoding="utf-8"))
@@ -103,7 +101,7 @@ def kept_lines(folder: RunFolder) -> Lines:
         return {}
 
 
-def keep_lines(folder: RunFolder, lines: Lines) -> None:
+def keep_lines(folder: StoredRun, lines: Lines) -> None:
     """Keep these lines unless they are very many; where that cannot be written they are looked up again."""
     if sum(map(len, lines.values())) > MOST_KEPT:
         return
@@ -141,7 +139,7 @@ def with_lines(problems: Sequence[Problem], job: Job, files: Sequence[SourceFile
     return [with_line(problem, lines) for problem in problems]
 
 
-def with_line_column(rejects: pl.LazyFrame, folder: RunFolder) -> pl.LazyFrame:
+def with_line_column(rejects: pl.LazyFrame, folder: StoredRun) -> pl.LazyFrame:
     """The same as `with_places` for a frame of REJECT_COLUMNS, however long."""
     import polars as pl  # noqa: PLC0415 (only an export has frames)
 

@@ -8,10 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from backfill.errors import LedgerError
-from backfill.records import Problem, Severity
+from backfill.records import Problem, Severity, StoredRun
 from backfill.report.lines import source_of, with_places
 from backfill.report.samples import problem_line
-from backfill.state import RunFolder
 
 #: So many rows of a run are listed; an export has all.
 LISTED = 100
@@ -28,32 +27,20 @@ class Listing:
     problems: tuple[Problem, ...]  # the first of them
 
 
-def reject_files(spool: Path) -> list[Path]:
-    """The files of a run that hold its rejects: the unreadable records, then each shard's, by our rules or the target.
-
-    Of a shard what the rules refused stands before what the target refused.
-    """
-    files = [
-        spool / "unreadable.parquet",
-        *sorted([*spool.glob("*.rejects.parquet"), *spool.glob("*.refused.parquet")]),
-    ]
-    return [path for path in files if path.exists()]
-
-
-def list_rejects(folder: RunFolder, limit: int = LISTED) -> Listing:
+def list_rejects(folder: StoredRun, limit: int = LISTED) -> Listing:
     """The first rejects of a run, with their places as far as they can be told (see `lines.with_places`).
 
     Raises:
         LedgerError: A file of rejects is damaged, or the ledger is.
     """
-    files = reject_files(folder.spool)
+    files = folder.rejects().files()
     if not files:
         return Listing(0, ())
     total, problems = read_problems(files, limit)
     return Listing(total, tuple(with_places(problems, folder)))
 
 
-def look_up_lines(folder: RunFolder) -> None:
+def look_up_lines(folder: StoredRun) -> None:
     """Have the lines of the first rejects kept, as far as they are near the beginning of their files.
 
     For the process that made the rejects: it has loaded what reads the source, which costs `rejects` most of its time.
@@ -61,7 +48,7 @@ def look_up_lines(folder: RunFolder) -> None:
     if not source_of(folder)[1]:
         return
     with suppress(LedgerError):  # damaged: `rejects` tells it
-        _, problems = read_problems(reject_files(folder.spool), LISTED)
+        _, problems = read_problems(folder.rejects().files(), LISTED)
         with_places([problem for problem in problems if problem.record <= NEAR_RECORDS], folder)
 
 

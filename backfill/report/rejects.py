@@ -11,11 +11,9 @@ import polars as pl
 from backfill import encode
 from backfill.disk import fill_beside
 from backfill.errors import LedgerError
-from backfill.records import INTERNAL_PREFIX, REJECT_COLUMNS
+from backfill.records import INTERNAL_PREFIX, REJECT_COLUMNS, StoredRun
 from backfill.report.digits import compact, read
 from backfill.report.lines import with_line_column
-from backfill.report.listing import reject_files
-from backfill.state import RunFolder
 
 _COUNTS = ("record", "line")
 #: Before the name of a column that says why, where the row has a column of that name itself.
@@ -24,18 +22,18 @@ PREFIX = "reject_"
 QUERY_MISFITS = ("BF007", "BF133")
 
 
-def rejects_frame(folder: RunFolder) -> pl.LazyFrame:
+def rejects_frame(folder: StoredRun) -> pl.LazyFrame:
     """Every reject of a run, with its line as far as job file and source are still what they were."""
     schema = {name: pl.UInt64 if name in _COUNTS else pl.String for name in REJECT_COLUMNS}
     frames = [
         pl.scan_parquet(path, glob=False).select(pl.col(name).cast(kind) for name, kind in schema.items())
-        for path in reject_files(folder.spool)
+        for path in folder.rejects().files()
     ]
     rejects = pl.concat(frames) if frames else pl.LazyFrame(schema=schema)
     return with_line_column(rejects, folder)
 
 
-def export_rejects(folders: Sequence[RunFolder], path: Path) -> int:
+def export_rejects(folders: Sequence[StoredRun], path: Path) -> int:
     """Write the rejects of these runs to a file, whole or not at all, as its suffix says; returns how many there are.
 
     The row's own columns stand beside the reason, see `with_own_columns`. A file that is there is replaced.

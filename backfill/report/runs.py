@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from backfill.ledger import LedgerReader
-from backfill.records import Counts, DeliveryTotals, RunState, RunStatus
+from backfill.records import Counts, DeliveryTotals, RunState, RunStatus, StoredRun
 from backfill.report.doubts import Doubts, doubt_json, doubt_lines, read_doubts
 from backfill.report.summary import CALLS, ROWS, Summary, by_code, counts_text, moment, summary_text
 
@@ -36,16 +34,15 @@ class Standing:
 UNDER_WAY = frozenset({RunState.STAGING, RunState.PREPARING, RunState.DELIVERING})
 
 
-def read_standing(ledger: Path, *, dry: bool = False, worked_on: bool = True, now: float | None = None) -> Standing:
+def read_standing(run: StoredRun, *, now: float | None = None) -> Standing:
     """Read a run's ledger, also while another process writes it.
 
-    `dry`: the run is a dry run; `worked_on`: a process holds its lock; `now` in POSIX seconds, the system's where left
-    out, tells which batches in doubt are past the window.
+    `now` in POSIX seconds, the system's where left out, tells which batches in doubt are past the window.
 
     Raises:
-        LedgerError: It cannot be read.
+        LedgerError: It is gone or cannot be read.
     """
-    with LedgerReader(ledger) as reader:
+    with run.read() as reader:
         return Standing(
             reader.status(),
             reader.counts(),
@@ -53,8 +50,8 @@ def read_standing(ledger: Path, *, dry: bool = False, worked_on: bool = True, no
             read_doubts(reader, now),
             tuple(reader.history()),
             dates=reader.dates(),
-            dry=dry,
-            left=not (dry or worked_on) and reader.status().state in UNDER_WAY,
+            dry=run.is_dry,
+            left=not run.is_dry and reader.status().state in UNDER_WAY and not run.worked_on(),
         )
 
 

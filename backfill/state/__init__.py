@@ -1,6 +1,11 @@
-"""The state folder: where runs keep what must outlive the process."""
+"""The state folder: where runs keep what must outlive the process, as a `RunStore` on this machine's disk."""
 
-from backfill.state.folder import DRY_RUNS_FOLDER, LEDGER_FILE, RunFolder, StateFolder, run_id
+from __future__ import annotations
+
+from pathlib import Path
+
+from backfill.records import RunStore
+from backfill.state.folder import StateFolder, run_id
 from backfill.state.lock import RunLock
 from backfill.state.place import (
     ensure_space,
@@ -12,16 +17,18 @@ from backfill.state.place import (
 )
 
 __all__ = [
-    "DRY_RUNS_FOLDER",
-    "LEDGER_FILE",
-    "RunFolder",
     "RunLock",
-    "StateFolder",
     "ensure_space",
     "file_system_type",
     "holds_state",
+    "open_store",
     "refuse_network",
     "run_id",
     "state_folder_from",
     "state_folder_of_job",
 ]
+
+
+def open_store(place: Path) -> RunStore:
+    """The runs that are kept there; touches nothing. The one place that knows which implementation keeps them."""
+    return StateFolder(place)

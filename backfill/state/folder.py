@@ -21,73 +21,29 @@ import re
 import shutil
 import unicodedata
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from backfill.disk import NO_PERMISSION, NO_ROOM, PRIVATE_FOLDER, disk_stop, make_folder, sync_folder, write_durably
 from backfill.errors import LedgerError, StoppedError, UsageError
+from backfill.records import RunRecord, StoredRun
 from backfill.state.lock import RunLock
-from backfill.state.place import FOLDER_NAME, LOCKS_FOLDER, RUNS_FOLDER, refuse_network
+from backfill.state.place import DRY_RUNS_FOLDER, FOLDER_NAME, LOCKS_FOLDER, RUNS_FOLDER, refuse_network
+from backfill.state.run import RunFolder
 
-LEDGER_FILE = "ledger.sqlite3"
-DRY_RUNS_FOLDER = "dry-runs"
+if TYPE_CHECKING:
+    from backfill.archive import Archive, ArchiveReader
+
 #: Stands between the id of an earlier run and its number; no run id has it.
 EARLIER_MARK = "~"
 _SLUG_CHARACTERS = 40
 _HASH_CHARACTERS = 8
 
 
-@dataclass(frozen=True, slots=True)
-class RunFolder:
-    """The folder of one run; it need not exist."""
-
-    path: Path
-
-    @property
-    def run_id(self) -> str:
-        """The run's id, which is the folder's name."""
-        return self.path.name
-
-    @property
-    def ledger(self) -> Path:
-        """The ledger's file."""
-        return self.path / LEDGER_FILE
-
-    @property
-    def spool(self) -> Path:
-        """The folder of segments, calls and rejects."""
-        return self.path / "spool"
-
-    @property
-    def snapshot(self) -> Path:
-        """The folder of the frozen source."""
-        return self.path / "snapshot"
-
-    @property
-    def lost(self) -> bool:
-        """Whether there was a run whose ledger is gone: it holds prepared batches."""
-        return not self.ledger.is_file() and self.spool.is_dir() and any(self.spool.iterdir())
-
-    @property
-    def begun(self) -> bool:
-        """Whether there is a run: its ledger is the first thing made, whole or not at all."""
-        if self.lost:
-            # What was sent stands in the ledger alone: to begin afresh would send it again.
-            raise LedgerError(
-                f"{self.path} holds prepared batches, but its ledger {LEDGER_FILE} is gone",
-                hint="put it back; or, if nothing was sent or 24 hours of doubled calls do no harm, remove the folder",
-            )
-        return self.ledger.is_file()
-
-    def make(self) -> None:
-        """Make the folder (mode 0700) where it is not there, durably."""
-        make_folder(self.path)
-
-
 class StateFolder:
-    """A state folder. Making the object touches nothing; `prepare` makes the folder."""
+    """A `RunStore` in a folder on this machine. Making the object touches nothing; `prepare` makes the folder."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -145,21 +101,22 @@ class StateFolder:
         """The folder of the run of that job to that target, there or not."""
         return self.run(run_id(job_name, target_kind, target_identity, generation))
 
-    def runs(self, *, lost: bool = False) -> list[RunFolder]:
+    def runs(self, *, lost: bool = False) -> list[StoredRun]:
         """Every run that has begun, the latest first by when its ledger was last written.
 
         With `lost` also those whose ledger is gone, behind all others; without it such a one is a LedgerError.
         """
         if not self._runs.is_dir():
             return []
-        begun = [run for run in map(RunFolder, self._runs.iterdir()) if (lost and run.lost) or run.begun]
+        found = map(RunFolder, self._runs.iterdir())
+        begun: list[StoredRun] = [run for run in found if (lost and run.lost) or run.begun()]
         return sorted(begun, key=lambda run: (-_written_ns(run), run.run_id))
 
     def lock(self, run_id: str) -> RunLock:
         """The lock of that run, not taken yet."""
         return RunLock(self._locks / f"{run_id}.lock", run_id)
 
-    def discard(self, run: RunFolder) -> None:
+    def discard(self, run: StoredRun) -> None:
         """Throw a run away, all of it or nothing: after this returns the run has never been. Hold its lock.
 
         Only for runs of which nothing was delivered, and for rehearsals: delivered ids are lost with the ledger.
@@ -171,19 +128,19 @@ class StateFolder:
             shutil.rmtree(gone, ignore_errors=True)  # what is left of it, `prepare` removes another time
 
     @property
-    def rehearsals(self) -> StateFolder:
+    def dry_runs(self) -> StateFolder:
         """The state folder of dry runs, which is inside this one."""
         return StateFolder(self.path / DRY_RUNS_FOLDER)
 
-    def earlier(self, run_id: str | None = None) -> list[RunFolder]:
+    def earlier(self, run_id: str | None = None) -> list[StoredRun]:
         """The runs in whose place a later one came (of that id, where given), the oldest first."""
         if not self._earlier.is_dir():
             return []
-        found = [RunFolder(path) for path in self._earlier.iterdir() if EARLIER_MARK in path.name]
+        found: list[StoredRun] = [RunFolder(path) for path in self._earlier.iterdir() if EARLIER_MARK in path.name]
         found = [run for run in found if run_id is None or run.path.name.rpartition(EARLIER_MARK)[0] == run_id]
         return sorted(found, key=lambda run: (run.run_id.rpartition(EARLIER_MARK)[0], _number(run)))
 
-    def put_away(self, run: RunFolder) -> RunFolder:
+    def put_away(self, run: StoredRun) -> RunFolder:
         """Make room for a later run of the same id; returns where this one is from now on, for good. Hold its lock."""
         make_folder(self._earlier)
         number = max((_number(one) for one in self.earlier(run.run_id)), default=0) + 1
@@ -192,6 +149,25 @@ class StateFolder:
         sync_folder(self._earlier)
         sync_folder(self._runs)
         return place
+
+    def archive(self, record: RunRecord, *, cancelled: Callable[[], bool] = lambda: False) -> Archive:
+        """The archive to which the delivered ids of such a run belong."""
+        from backfill.archive import Archive  # noqa: PLC0415 (numpy, for runs that leave something out)
+
+        return Archive(self.path, record.job_name, record.target_identity, record.id_scope, cancelled=cancelled)
+
+    def archives(self) -> Iterator[ArchiveReader]:
+        """Every archive that can be read; of one that cannot, the runs' own files are read instead."""
+        from backfill.archive import DELIVERED_FOLDER, ArchiveReader  # noqa: PLC0415 (as above)
+
+        folder = self.path / DELIVERED_FOLDER
+        for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+            try:
+                reader = ArchiveReader.open(path)
+            except LedgerError:
+                continue
+            if reader is not None:
+                yield reader
 
     @property
     def _earlier(self) -> Path:
@@ -210,7 +186,7 @@ class StateFolder:
         return self.path / "discarded"
 
 
-def _written_ns(run: RunFolder) -> int:
+def _written_ns(run: StoredRun) -> int:
     """When its ledger was last written; 0 where there is none any more."""
     try:
         return run.ledger.stat().st_mtime_ns
@@ -218,7 +194,7 @@ def _written_ns(run: RunFolder) -> int:
         return 0
 
 
-def _number(earlier: RunFolder) -> int:
+def _number(earlier: StoredRun) -> int:
     """Which of the earlier runs of its id it is, from 1."""
     number = earlier.run_id.rpartition(EARLIER_MARK)[2]
     return int(number) if number.isdigit() else 0

@@ -12,6 +12,8 @@ FOLDER_NAME = ".backfill"
 TARGETS_FILE = "targets.yaml"
 #: What every state folder has in it.
 RUNS_FOLDER, LOCKS_FOLDER = "runs", "locks"
+#: A state folder of their own for dry runs, inside of another.
+DRY_RUNS_FOLDER = "dry-runs"
 #: File systems on which locks, shared memory or fsync do not reach other machines, or do not hold
 #: (https://www.sqlite.org/wal.html: WAL does not work over a network file system).
 NETWORK_FILE_SYSTEMS = frozenset(

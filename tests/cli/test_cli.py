@@ -17,7 +17,7 @@ from backfill.cli.group import backfill as cli
 from backfill.cli.handler import handled
 from backfill.cli.here import Here
 from backfill.cli.session import Session
-from backfill.state import StateFolder
+from backfill.state.folder import StateFolder
 from tests.support.projects import Project, backfill
 from tests.support.summaries import KEYS_OF_JSON, identities_hold
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from backfill.sandbox import Sandbox
-from backfill.state import StateFolder
+from backfill.state.folder import StateFolder
 from tests.support.endpoints import faulty
 from tests.support.projects import Project, backfill
 from tests.support.summaries import KEYS_OF_JSON, identities_hold

@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from backfill.state import StateFolder
+from backfill.state.folder import StateFolder
 from tests.support.projects import Project, backfill
 
 
@@ -49,7 +49,7 @@ def by_link(project: Project) -> Path:
 def rejects_of_run(project: Project) -> Path:
     """The run's own file of rejects."""
     (run,) = StateFolder(project.state).runs()
-    return next(run.spool.glob("*.rejects.parquet"))
+    return next(run.spool_folder.glob("*.rejects.parquet"))
 
 
 def soft(there: Path, link: Path) -> None:

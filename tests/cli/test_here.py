@@ -10,7 +10,7 @@ import pytest
 
 from backfill.cli.here import COMMAND, Here, near
 from backfill.sandbox import Sandbox
-from backfill.state import StateFolder
+from backfill.state.folder import StateFolder
 from tests.support.projects import Project, Result, backfill
 
 

@@ -6,7 +6,7 @@ import re
 import zlib
 
 from backfill.sandbox import Sandbox
-from backfill.state import StateFolder
+from backfill.state.folder import StateFolder
 from tests.support.endpoints import wait_for_request
 from tests.support.projects import Project, backfill
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from backfill.state import RunFolder, StateFolder
+from backfill.state.folder import StateFolder
+from backfill.state.run import RunFolder
 from tests.support.projects import KEY, Project, backfill
 
 

@@ -16,7 +16,7 @@ import pytest
 from backfill.escape import ESCAPING, escaped
 from backfill.ledger import LedgerReader
 from backfill.records import RunState
-from backfill.state import StateFolder
+from backfill.state.folder import StateFolder
 from tests.support.projects import Project
 
 #: Verb -> words and exit codes where nothing is wrong with the streams. Each leaves what the next reads.

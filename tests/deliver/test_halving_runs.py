@@ -15,7 +15,8 @@ import pytest
 from backfill.ledger import Ledger, LedgerReader
 from backfill.records import Counts
 from backfill.sandbox import FaultScript, Sandbox
-from backfill.state import RunFolder, StateFolder
+from backfill.state.folder import StateFolder
+from backfill.state.run import RunFolder
 from tests.support.projects import KEY, Project, Result, backfill
 from tests.support.wiretap import Wiretap
 
@@ -61,7 +62,7 @@ class Stage:
 
     def segments(self) -> list[str]:
         """The segments there are."""
-        return sorted(path.name for path in self.folder.spool.glob("*.segment"))
+        return sorted(path.name for path in self.folder.spool_folder.glob("*.segment"))
 
 
 @pytest.fixture

@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backfill.archive import Archive, ArchivedRun, ArchiveReader, Piece
-from backfill.archive.columns import piece_of
+from backfill.archive import Archive, ArchiveReader
 from backfill.archive.manifest import read_manifest, to_merge
 from backfill.errors import InterruptedRunError, LedgerError
+from backfill.records import ArchivedRun, DeliveredCalls
 
 #: Few different halves, so that ids share one; and arbitrary ones.
 HALF = st.sampled_from([bytes(8), b"\xff" * 8, b"\0" * 7 + b"\1", b"\x80" + bytes(7)]) | st.binary(
@@ -39,14 +39,10 @@ def sixteen(ids: Iterable[bytes]) -> np.ndarray:
     return np.frombuffer(b"".join(ids), np.uint8).reshape(-1, 16)
 
 
-def pieces_of(shards: list[list[bytes]]) -> Callable[[int], Iterator[Piece]]:
-    """The pieces of a run."""
-
-    def pieces(run: int) -> Iterator[Piece]:
-        for shard, ids in enumerate(shards):
-            yield piece_of(sixteen(ids), run=run, shard=shard, calls=np.arange(len(ids)))
-
-    return pieces
+def delivered(shards: list[list[bytes]]) -> Iterator[DeliveredCalls]:
+    """The calls of a run."""
+    for shard, ids in enumerate(shards):
+        yield DeliveredCalls(shard, sixteen(ids), np.arange(len(ids)))
 
 
 def run_of(name: str, shards: list[list[bytes]]) -> ArchivedRun:
@@ -56,7 +52,7 @@ def run_of(name: str, shards: list[list[bytes]]) -> ArchivedRun:
 
 def add(archive: Archive, name: str, shards: list[list[bytes]]) -> None:
     """Archive a run."""
-    archive.add(run_of(name, shards), pieces_of(shards))
+    archive.add(run_of(name, shards), delivered(shards))
 
 
 def random_ids(seed: int, count: int) -> list[bytes]:
@@ -169,10 +165,11 @@ def test_again_changes_nothing(tmp_path: Path) -> None:
     add(archive, "run", shards)
     before = archive.manifest()
 
-    def unread(_run: int) -> Iterator[Piece]:
+    def unread() -> Iterator[DeliveredCalls]:
+        yield from ()
         raise AssertionError
 
-    archive.add(run_of("run", shards), unread)
+    archive.add(run_of("run", shards), unread())
     assert archive.manifest() == before
 
 
@@ -194,8 +191,8 @@ def test_runs_of_one_id(tmp_path: Path) -> None:
     """Two runs of the same id, begun at different times, are two."""
     archive = archive_in(tmp_path)
     one, two = random_ids(9, 2)
-    archive.add(ArchivedRun("run", 1.0, 1), pieces_of([[one]]))
-    archive.add(ArchivedRun("run", 2.0, 1), pieces_of([[two]]))
+    archive.add(ArchivedRun("run", 1.0, 1), delivered([[one]]))
+    archive.add(ArchivedRun("run", 2.0, 1), delivered([[two]]))
     reader = archive.open()
     assert reader is not None
     assert [reader.find(identity)[0].run.created_at for identity in (one, two)] == [1.0, 2.0]
@@ -241,12 +238,12 @@ def test_waiting_can_be_given_up(tmp_path: Path) -> None:
     """A signal ends the wait for another process."""
     begun, go_on = threading.Event(), threading.Event()
 
-    def slow(run: int) -> Iterator[Piece]:
+    def slow() -> Iterator[DeliveredCalls]:
         begun.set()
         go_on.wait(30)
-        yield from pieces_of([random_ids(12, 1)])(run)
+        yield from delivered([random_ids(12, 1)])
 
-    thread = threading.Thread(target=archive_in(tmp_path).add, args=(ArchivedRun("slow", 0.0, 1), slow))
+    thread = threading.Thread(target=archive_in(tmp_path).add, args=(ArchivedRun("slow", 0.0, 1), slow()))
     thread.start()
     assert begun.wait(30)
     try:

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backfill.archive import Archive, ArchivedRun, Piece
-from backfill.archive.columns import piece_of
+from backfill.archive import Archive
 from backfill.errors import StoppedError
+from backfill.records import ArchivedRun, DeliveredCalls
 from tests.support.no_room import no_file_above
 from tests.torture.kinds import small_disk
 
@@ -26,14 +26,14 @@ def archive_in(folder: Path, memory_records: int) -> Archive:
     return Archive(folder, "job", "segment https://example.org", "scope", memory_records=memory_records)
 
 
-def pieces(number: int) -> Iterator[Piece]:
+def delivered() -> Iterator[DeliveredCalls]:
     """All ids, in order of their calls."""
-    yield piece_of(IDS, run=number, shard=0, calls=np.arange(RECORDS))
+    yield DeliveredCalls(0, IDS, np.arange(RECORDS))
 
 
 def add_at_last(archive: Archive) -> None:
     """With room again, all ids are archived."""
-    archive.add(RUN, pieces)
+    archive.add(RUN, delivered())
     reader = archive.open()
     assert reader is not None
     assert reader.delivered(IDS).all()
@@ -45,7 +45,7 @@ def test_no_file_may_grow(tmp_path: Path, memory_records: int, size: int) -> Non
     """What is written at once, and what waits in a buffer until its file is closed."""
     archive = archive_in(tmp_path, memory_records)
     with no_file_above(size), pytest.raises(StoppedError, match="File too large"):
-        archive.add(RUN, pieces)
+        archive.add(RUN, delivered())
     add_at_last(archive)
 
 
@@ -62,7 +62,7 @@ def test_a_full_disk(tmp_path: Path, memory_records: int) -> None:
             fill(filler, pages)
             archive = archive_in(folder, memory_records)
             with pytest.raises(StoppedError, match="no space left"):
-                archive.add(RUN, pieces)
+                archive.add(RUN, delivered())
             filler.unlink()
             add_at_last(archive)
 

@@ -58,6 +58,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from backfill.ledger import LedgerReader
 from backfill.report.runs import read_standing
+from backfill.state.run import RunFolder
 
 path = Path(sys.argv[1])
 
@@ -77,7 +78,7 @@ with ExitStack() as stack:
             if polls % 20 == 0:
                 stack.close()
                 staying = stack.enter_context(LedgerReader(path)) if polls % 40 else None
-            standing = read_standing(path)
+            standing = read_standing(RunFolder(path.parent))
             seen = check(seen, progress(standing.counts, standing.history))
             if staying is not None:
                 seen = check(seen, progress(staying.counts(), staying.history()))

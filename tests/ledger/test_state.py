@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 
 from backfill.errors import LedgerError, LockedError, StoppedError, UsageError
 from backfill.state import (
-    RunFolder,
     RunLock,
-    StateFolder,
     ensure_space,
     file_system_type,
     run_id,
     state_folder_from,
     state_folder_of_job,
 )
+from backfill.state.folder import StateFolder
+from backfill.state.run import RunFolder
 from tests.torture.kinds import small_disk
 
 MOUNTINFO = r"""
@@ -171,13 +171,13 @@ def test_runs_are_found_by_what_they_are(tmp_path: Path) -> None:
     state.prepare()
     run = state.find("Orders 2019–2024", "segment", "segment https://api.segment.io", 1)
     assert run.run_id.startswith("orders-20192024-segment-g1-")
-    assert not run.begun
+    assert not run.begun()
     run.make()
     assert state.runs() == []
     run.ledger.touch()
     assert run == state.find("Orders 2019–2024", "segment", "segment https://api.segment.io", 1)
     assert state.runs() == [run]
-    assert (run.spool.parent, run.snapshot.parent) == (run.path, run.path)
+    assert (run.spool_folder.parent, run.snapshot.parent) == (run.path, run.path)
     others = [
         state.find("orders 2019-2024", "segment", "segment https://api.segment.io", 1),
         state.find("Orders 2019–2024", "segment", "segment https://events.eu1.segmentapis.com", 1),
@@ -289,8 +289,8 @@ def test_sizes_are_told_in_decimal_units(tmp_path: Path, monkeypatch: pytest.Mon
 def test_batches_without_their_ledger_are_no_new_run(tmp_path: Path) -> None:
     """What was sent stood in the ledger alone: to begin afresh beside its spool would send everything again."""
     folder = RunFolder(tmp_path / "run")
-    folder.spool.mkdir(parents=True)
-    assert not folder.begun
-    (folder.spool / "000000.segment").touch()
+    folder.spool_folder.mkdir(parents=True)
+    assert not folder.begun()
+    (folder.spool_folder / "000000.segment").touch()
     with pytest.raises(LedgerError, match="its ledger"):
-        _ = folder.begun
+        folder.begun()

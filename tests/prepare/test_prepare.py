@@ -33,7 +33,7 @@ from backfill.records import (
     SourceFile,
     plan_digest,
 )
-from backfill.spool import Scales, Spool
+from backfill.spool import CountingSink, Spool
 from backfill.wire import ENVELOPE_BYTES
 from tests.support.plans import Plan, summed
 
@@ -125,7 +125,7 @@ def run(job: Job, snapshot: Snapshot, folder: Path | None, **options: Any) -> Pr
     prepare(
         job,
         snapshot,
-        spool or Scales(),
+        spool or CountingSink(),
         id_scope="test",
         library_version="0.0",
         now=NOW,

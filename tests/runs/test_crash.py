@@ -18,7 +18,8 @@ from backfill import identity
 from backfill.errors import LedgerError
 from backfill.ledger import LedgerReader
 from backfill.records import RunState
-from backfill.state import RunFolder, StateFolder
+from backfill.state.folder import StateFolder
+from backfill.state.run import RunFolder
 from tests.support.projects import KEY, Project
 from tests.support.wiretap import Fingerprint, Heard, Wiretap
 
@@ -112,7 +113,7 @@ def kill_in(step: str, process: subprocess.Popen[str], folder: RunFolder, tap: W
     assert process.poll() is None, process.communicate()
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=20)
-    if not folder.begun:
+    if not folder.begun():
         return "staging"
     with left_behind(folder.ledger) as connection:
         return str(connection.execute("SELECT state FROM run").fetchone()[0])
@@ -146,7 +147,7 @@ def test_killed_and_run_again(tmp_path: Path, seed: int, chain: str) -> None:
             died.append(kill_in(step, process, folder, tap, moment))
             resent.append(judge(before, tap.heard[len(before) :], delivered, in_flight))
             before = list(tap.heard)
-            if not folder.begun:
+            if not folder.begun():
                 continue
             delivered, in_flight = batches_in(folder.ledger, "delivered"), batches_in(folder.ledger, "sent")
             assert len(in_flight) <= CONCURRENCY

@@ -235,7 +235,7 @@ def test_calls_file_that_is_gone(tmp_path: Path) -> None:
     with reruns(tmp_path) as bench:
         bench.members(people(30))
         bench.run("--canary")
-        (path,) = bench.state.runs()[0].spool.glob("*.calls")
+        (path,) = bench.state.runs()[0].spool_folder.glob("*.calls")
         path.unlink()
         bench.members(people(40))
         start = bench.requests

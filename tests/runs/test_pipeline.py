@@ -22,6 +22,7 @@ from backfill.pipeline.fingerprint import Fingerprint, field_differences, named
 from backfill.pipeline.space import RESERVE_BYTES, Forecast, forecast, spool_bytes
 from backfill.records import Counts, RunState, SourceFile
 from backfill.sandbox import FaultScript, Sandbox
+from backfill.state import open_store
 from backfill.targets import Target, load_target
 from tests.support.projects import Project, backfill
 from tests.support.sourcing import job_over
@@ -63,14 +64,17 @@ def sandbox_target() -> Target:
 def run(project: Project, job: Path, watch: Watch | None = None, stop: threading.Event | None = None) -> RunEnd:
     """Run a job to the embedded sandbox."""
     around = Surroundings(
-        state_folder=project.state, stop=stop or threading.Event(), progress=watch or Watch(), say=lambda _text: None
+        store=open_store(project.state),
+        stop=stop or threading.Event(),
+        progress=watch or Watch(),
+        say=lambda _text: None,
     )
     return run_job(Work(load_job(job), sandbox_target(), Options(), around))
 
 
 def counts_of(end: RunEnd) -> Counts:
     """The run's counts."""
-    with LedgerReader(end.folder.ledger) as reader:
+    with LedgerReader(end.run.ledger) as reader:
         return reader.counts()
 
 
@@ -84,8 +88,8 @@ def test_all_steps_then_none(project: Project) -> None:
     end = run(project, job, first)
     assert first.steps == ["stage", "prepare", "deliver"]
     assert end.exit_code is ExitCode.DELIVERED
-    assert not end.folder.snapshot.exists()
-    assert not list(end.folder.spool.glob("*.segment"))
+    assert not end.run.snapshot.exists()
+    assert not list(end.run.spool_folder.glob("*.segment"))
     again = run(project, job, second)
     assert second.steps == []
     assert again.repeated
@@ -95,12 +99,12 @@ def test_all_steps_then_none(project: Project) -> None:
 def test_dry_run_stages_for_the_run(project: Project) -> None:
     """A run uses the snapshot of a dry run of the same job and source, and stages anew where the source changed."""
     job = project.people(200)
-    dry_run(Rehearsal(load_job(job), Surroundings(project.state)))
+    dry_run(Rehearsal(load_job(job), Surroundings(open_store(project.state))))
     watch = Watch()
     end = run(project, job, watch)
     assert watch.steps == ["prepare", "deliver"]
     assert counts_of(end).delivered == 200
-    dry_run(Rehearsal(load_job(job), Surroundings(project.state)))
+    dry_run(Rehearsal(load_job(job), Surroundings(open_store(project.state))))
     project.rows(201)
     changed = Watch()
     assert counts_of(run(project, job, changed)).delivered == 201
@@ -110,10 +114,10 @@ def test_dry_run_stages_for_the_run(project: Project) -> None:
 def test_dry_run_plans_what_a_run_sends(project: Project) -> None:
     """The plan's digest, which covers every byte of every batch, is the same for a dry run and a run."""
     job = project.people(5_000, bad=range(100, 110))
-    dry = dry_run(Rehearsal(load_job(job), Surroundings(project.state)))
+    dry = dry_run(Rehearsal(load_job(job), Surroundings(open_store(project.state))))
     end = run(project, job)
     digests = set()
-    for folder in (dry.folder, end.folder):
+    for folder in (dry.run, end.run):
         with LedgerReader(folder.ledger) as reader:
             digests.add(reader.status().plan_digest)
     assert len(digests) == 1
@@ -137,8 +141,8 @@ def test_interrupted_prepare_goes_on(project: Project) -> None:
     end = run(project, job, Watch(lambda step, done: seen.append(done) if step == "prepare" else None))
     assert seen[:2] == [0, SHARD_ROWS]
     assert counts_of(end).delivered == rows
-    whole = dry_run(Rehearsal(load_job(job), Surroundings(project.state)))
-    with LedgerReader(end.folder.ledger) as one, LedgerReader(whole.folder.ledger) as other:
+    whole = dry_run(Rehearsal(load_job(job), Surroundings(open_store(project.state))))
+    with LedgerReader(end.run.ledger) as one, LedgerReader(whole.run.ledger) as other:
         assert one.status().plan_digest == other.status().plan_digest
 
 
@@ -240,7 +244,7 @@ def test_a_disk_that_fills_while_staging(project: Project) -> None:
 def test_states_of_a_run(project: Project) -> None:
     """The ledger's history tells every step in its order."""
     end = run(project, project.people(50))
-    with LedgerReader(end.folder.ledger) as reader:
+    with LedgerReader(end.run.ledger) as reader:
         states = [state for _, state, _, _ in reader.history()]
     expected = [RunState.STAGING, RunState.PREPARING, RunState.PREPARED, RunState.DELIVERING, RunState.FINISHED]
     assert states == expected
@@ -349,7 +353,7 @@ def test_seconds_leave_out_the_thinking(project: Project, monkeypatch: pytest.Mo
         target = load_target(
             "segment", targets_file=None, endpoint=sandbox.endpoint, environ={"SEGMENT_WRITE_KEY": key}
         )
-        around = Surroundings(state_folder=project.state, confirm=confirm)
+        around = Surroundings(store=open_store(project.state), confirm=confirm)
         end = run_job(Work(load_job(project.people(20)), target, Options(), around))
     assert (end.exit_code, end.seconds) == (ExitCode.DELIVERED, 0.0)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from backfill import identity
 from backfill.ledger import LedgerReader
 from backfill.sandbox import FaultScript, Sandbox
-from backfill.state import StateFolder
+from backfill.state.folder import StateFolder
 from tests.support.projects import Project, Result, backfill
 from tests.support.wiretap import Wiretap
 

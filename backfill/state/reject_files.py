@@ -1,0 +1,79 @@
+"""The rows of a run that are not sent, as files beside its spool; named by shard, kept for good.
+
+unreadable.parquet        records that are no rows
+000000.rejects.parquet    what the rules refused (written with the shard: `spool`)
+000000.refused.parquet    what the target refused
+000000.retried.parquet    what it refused before, while that is tried again
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from backfill.disk import fill_durably, make_folder, sync_folder
+
+UNREADABLE_FILE = "unreadable.parquet"
+REJECTS, REFUSED, ASIDE = ".rejects.parquet", ".refused.parquet", ".retried.parquet"
+
+
+class RejectFiles:
+    """A `RunRejects` in a folder, which need not exist."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def files(self) -> list[Path]:
+        """The unreadable records, then each shard's rejects, by our rules before those by the target."""
+        shards = sorted([*self.folder.glob(f"*{REJECTS}"), *self.folder.glob(f"*{REFUSED}")])
+        unreadable = self.folder / UNREADABLE_FILE
+        return [unreadable, *shards] if unreadable.exists() else shards
+
+    def keep_unreadable(self, file: Path) -> None:
+        """Copy the file of unreadable records, durably."""
+        make_folder(self.folder)
+        fill_durably(self.folder / UNREADABLE_FILE, partial(shutil.copyfile, file))
+        sync_folder(self.folder)
+
+    def write_refused(self, shards: Iterable[tuple[int, Iterable[Any]]]) -> None:
+        """Write what the target refused of these shards, and remove what it refused of others; durable after."""
+        from backfill.spool import fill_rejects  # noqa: PLC0415 (polars, where there is something to write)
+
+        written = set()
+        for shard, pages in shards:
+            path = self._path(shard, REFUSED)
+            fill_durably(path, partial(fill_rejects, pages))
+            written.add(path)
+        for path in self.folder.glob(f"*{REFUSED}"):
+            if path not in written:
+                path.unlink()
+        sync_folder(self.folder)
+
+    def set_aside(self) -> None:
+        """Rename what the target refused, but where its shard has something aside already: that holds all of it."""
+        for path in self.folder.glob(f"*{REFUSED}"):
+            kept = path.with_name(path.name.removesuffix(REFUSED) + ASIDE)
+            if kept.exists():
+                path.unlink()
+            else:
+                path.rename(kept)
+
+    def aside_of(self, shard: int) -> Path | None:
+        """The file set aside of a shard; None where there is none."""
+        path = self._path(shard, ASIDE)
+        return path if path.exists() else None
+
+    def has_aside(self) -> bool:
+        """Whether anything is set aside."""
+        return any(self.folder.glob(f"*{ASIDE}"))
+
+    def forget_aside(self) -> None:
+        """Remove what is set aside."""
+        for path in self.folder.glob(f"*{ASIDE}"):
+            path.unlink()
+
+    def _path(self, shard: int, suffix: str) -> Path:
+        return self.folder / f"{shard:06d}{suffix}"
