@@ -72,7 +72,7 @@ def named_proxy(url: str) -> Proxy | None:
     try:
         parts = urlsplit(named)
     except ValueError:  # what it says may hold a password
-        raise UsageError("the proxy that the environment names is no URL", hint=_PROXIES) from None
+        raise UsageError("the proxy that the environment names is not a valid URL", hint=_PROXIES) from None
     if parts.scheme not in PORTS:
         raise _unusable(parts, f"{parts.scheme}:// is not the scheme of a proxy")
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from backfill.targets.load import find_targets, load_target
-from backfill.targets.rate import parse_rate
+from backfill.targets.notation import parse_rate
 from backfill.targets.secret import Secret
 from backfill.targets.target import AnswerForm, AuthForm, Target, TargetKind
 

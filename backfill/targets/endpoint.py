@@ -16,7 +16,7 @@ _PATH: Final = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 
 
 class EndpointError(ValueError):
-    """A text is no endpoint; carries a hint and never the text's user and password."""
+    """A text does not name an endpoint that may be used; carries a hint and never the text's user and password."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -66,7 +66,7 @@ def split(text: str) -> SplitResult:
     try:
         parts = urlsplit(text if "://" in text else f"//{text}")
     except ValueError:
-        raise EndpointError("is no URL", "such as https://api.segment.io") from None
+        raise EndpointError("is not a valid URL", "such as https://api.segment.io") from None
     if "@" in parts.netloc:
         raise EndpointError("has a user in it", "the write key comes from the environment, never in a URL")
     if parts.scheme not in ("", "http", "https"):
@@ -81,17 +81,17 @@ def host_and_port(parts: SplitResult) -> tuple[str, int | None]:
     try:
         host, port = parts.hostname or "", parts.port
     except ValueError:
-        raise EndpointError("has no good port", "a port is 1 to 65535") from None
+        raise EndpointError("has no valid port", "a port is 1 to 65535") from None
     if port == 0:
-        raise EndpointError("has no good port", "a port is 1 to 65535")
+        raise EndpointError("has no valid port", "a port is 1 to 65535")
     if ":" in host:
         try:
             return str(ip_address(host)), port
         except ValueError:
-            raise EndpointError("has no good address in [ ]") from None
+            raise EndpointError("has no valid address in [ ]") from None
     if not _HOST.fullmatch(host):
         hint = "write an international name in its xn-- form" if not host.isascii() else "such as api.segment.io"
-        raise EndpointError("has no good host", hint)
+        raise EndpointError("has no valid host", hint)
     return host.rstrip("."), port
 
 

@@ -1,4 +1,4 @@
-"""Finding `targets.yaml`, judging it whole, and making one target of it and the environment."""
+"""Find `targets.yaml`, check all of it, and build one target of it and the environment."""
 
 from __future__ import annotations
 
@@ -9,14 +9,12 @@ from typing import Any, Final
 
 from backfill.document import Faults, read_document, suggest, validate
 from backfill.errors import UsageError
-from backfill.targets.duration import parse_duration
-from backfill.targets.endpoint import SEGMENT_REGIONS, Endpoint, EndpointError, parse_endpoint, region_of
-from backfill.targets.file import ProfileForm, TargetsForm
-from backfill.targets.profile import check_profile, without_keys
-from backfill.targets.rate import REQUESTS_HINT, parse_rate
+from backfill.targets.checks import allowed_endpoint, check_profile, without_keys
+from backfill.targets.endpoint import SEGMENT_REGIONS, Endpoint, EndpointError, region_of
+from backfill.targets.forms import ProfileForm, TargetsForm
+from backfill.targets.notation import REQUESTS_HINT, fill_in, parse_duration, parse_rate, variables_in
 from backfill.targets.secret import Secret, checked_key, key_of_file
 from backfill.targets.target import DEFAULTS, AnswerForm, AuthForm, Target, TargetKind, default_scope
-from backfill.targets.variables import filled_in, variables_in
 from backfill.wire import members_bytes, members_json
 
 TARGETS_FILE: Final = "targets.yaml"
@@ -28,6 +26,7 @@ BUILT_IN: Final = {
     "segment": ProfileForm(kind="segment", region="us"),
     "segment-eu": ProfileForm(kind="segment", region="eu"),
 }
+#: What stands for parts of the file that cannot be read, so that the rest is checked.
 _STAND_INS: dict[str, Any] = {"version": 1, "targets": {}}
 
 
@@ -65,7 +64,7 @@ def load_target(
     if name not in profiles:
         known = f"there are: {', '.join(sorted(profiles))}"
         raise UsageError(f"there is no target {name!r}", hint=suggest(name, profiles) or known)
-    return Making(name, profiles[name], targets_file, environ).target(endpoint, need_key=need_key)
+    return TargetBuilder(name, profiles[name], targets_file, environ).build(endpoint, need_key=need_key)
 
 
 def load_profiles(path: Path) -> dict[str, ProfileForm]:
@@ -81,16 +80,20 @@ def load_profiles(path: Path) -> dict[str, ProfileForm]:
 
 
 @dataclass(frozen=True, slots=True)
-class Making:
-    """One target in the making: messages name it and, where it came from a file, that file."""
+class TargetBuilder:
+    """Builds one target: fills variables in, finds its write key, and takes what is not stated from its kind."""
 
     name: str
     profile: ProfileForm
     file: Path | None
     environ: Mapping[str, str]
 
-    def target(self, override: str | None, *, need_key: bool) -> Target:
-        """The finished target."""
+    def build(self, override: str | None, *, need_key: bool) -> Target:
+        """The target; `override` is the endpoint that the command line names.
+
+        Raises:
+            UsageError: a variable or the key is missing, or the endpoint is not allowed.
+        """
         profile, kind = self.profile, TargetKind(self.profile.kind)
         endpoint = self.endpoint(override)
         key = self.key(need_key=need_key)
@@ -132,19 +135,12 @@ class Making:
         text = override if override is not None else self.text(profile.endpoint or "")
         if not text and override is None:
             if profile.kind != "segment":
-                return None  # check_profile lets only the sandbox go without
+                return None  # only a sandbox has none: see check_endpoint
             text = SEGMENT_REGIONS[profile.region or "us"]
         try:
-            endpoint = parse_endpoint(text)
+            return allowed_endpoint(profile, text)
         except EndpointError as error:
             raise UsageError(f"{self.whose} endpoint {error.message}", hint=error.hint) from None
-        if profile.kind == "sandbox" and not endpoint.loopback:
-            hint = "use a live target to send calls elsewhere"
-            raise UsageError(f"{self.whose} endpoint is not on loopback, where a sandbox is", hint=hint)
-        if endpoint.plain and not endpoint.loopback and not profile.insecure:
-            hint = "use https; or say `insecure: true` in the target's profile: the write key and all data go in clear"
-            raise UsageError(f"{self.whose} endpoint is plain http beyond this machine", hint=hint)
-        return endpoint
 
     def key(self, *, need_key: bool) -> Secret | None:
         """The write key; None where none is needed and none is there."""
@@ -168,7 +164,7 @@ class Making:
         if missing:
             hint = f"export {missing[0]}=..., or write the value into {self.file}"
             raise UsageError(f"the target {self.name} needs the variable {missing[0]}, which is not set", hint=hint)
-        return filled_in(value, self.environ)
+        return fill_in(value, self.environ)
 
     @property
     def key_file(self) -> Path:

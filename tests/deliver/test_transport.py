@@ -496,7 +496,7 @@ class TestProxy:
     def test_one_that_is_no_url(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """It was a crash, whose report would have had the password."""
         monkeypatch.setenv("https_proxy", "http://user:hunter2@[proxy:70")
-        with pytest.raises(UsageError, match="is no URL") as error:
+        with pytest.raises(UsageError, match="is not a valid URL") as error:
             Run(Shelf(1), "https://events.example/v1/batch").go()
         assert "hunter2" not in str(error.value)
 

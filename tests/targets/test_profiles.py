@@ -14,7 +14,7 @@ from backfill.targets import (
     find_targets,
     load_target,
 )
-from backfill.targets.duration import parse_duration
+from backfill.targets.notation import parse_duration
 from tests.support.target_files import ENVIRON, KEY, faults, load, written
 
 
@@ -125,16 +125,16 @@ PROFILE_FAULTS = [
     ("{kind: compatible, endpoint: 'x y', write_key: '${K}'}", "endpoint", "spaces"),
     ("{kind: compatible, endpoint: 'http://x.example', write_key: '${K}'}", "endpoint", "plain http"),
     ("{kind: sandbox, endpoint: x.example}", "endpoint", "not on loopback"),
-    (f"{{kind: segment, write_key: {KEY}}}", "write_key", "is no ${VAR}"),
-    ("{kind: segment, write_key: 12345}", "write_key", "is no ${VAR}"),
-    ("{kind: segment, write_key: 00123}", "write_key", "is no ${VAR}"),
-    (f"{{kind: segment, write_key: '{KEY}${{K}}'}}", "write_key", "is no ${VAR}"),
+    (f"{{kind: segment, write_key: {KEY}}}", "write_key", "is not a ${NAME}"),
+    ("{kind: segment, write_key: 12345}", "write_key", "is not a ${NAME}"),
+    ("{kind: segment, write_key: 00123}", "write_key", "is not a ${NAME}"),
+    (f"{{kind: segment, write_key: '{KEY}${{K}}'}}", "write_key", "is not a ${NAME}"),
     ("{kind: segment, write_key: '${K}', write_key_file: x}", "write_key_file", "instead of"),
-    ("{kind: segment, rate: fast}", "rate", "no rate"),
-    ("{kind: segment, rate: 0}", "rate", "no rate"),
-    ("{kind: segment, rate: true}", "rate", "no rate"),
-    ("{kind: segment, requests: 0/s}", "requests", "no rate"),
-    ("{kind: segment, requests: [5]}", "requests", "no rate"),
+    ("{kind: segment, rate: fast}", "rate", "not a valid rate"),
+    ("{kind: segment, rate: 0}", "rate", "not a valid rate"),
+    ("{kind: segment, rate: true}", "rate", "not a valid rate"),
+    ("{kind: segment, requests: 0/s}", "requests", "not a valid rate"),
+    ("{kind: segment, requests: [5]}", "requests", "not a valid rate"),
     ("{kind: segment, id_scope: '  '}", "id_scope", "is empty"),
     ("{kind: segment, id_scope: '${A:-b}'}", "id_scope", "no variable"),
     ("{kind: segment, limits: {batch_calls: 2501}}", "limits.batch_calls", "above Segment's own 2,500"),
@@ -144,7 +144,11 @@ PROFILE_FAULTS = [
     ("{kind: segment, auth: bearer}", "auth", "not to be chosen"),
     ("{kind: segment, auth_header: X-Write-Key}", "auth_header", "not to be chosen"),
     ("{kind: compatible, endpoint: x.example, write_key: '${K}', auth: digest}", "auth", "basic or bearer or plain"),
-    ("{kind: compatible, endpoint: x.example, write_key: '${K}', auth_header: 'a b'}", "auth_header", "no header"),
+    (
+        "{kind: compatible, endpoint: x.example, write_key: '${K}', auth_header: 'a b'}",
+        "auth_header",
+        "not a valid header",
+    ),
     ("{kind: compatible, endpoint: x.example, write_key: '${K}', auth_header: Host}", "auth_header", "set by backfill"),
     (
         "{kind: compatible, endpoint: x.example, write_key: '${K}', auth_header: X-K, headers: {x-k: '1'}}",
@@ -152,14 +156,14 @@ PROFILE_FAULTS = [
         "carries the write key",
     ),
     ("{kind: segment, dedup_window: 25h}", "dedup_window", "longer than the 24 h"),
-    ("{kind: segment, dedup_window: 24}", "dedup_window", "no duration"),
-    ("{kind: segment, dedup_window: soon}", "dedup_window", "no duration"),
+    ("{kind: segment, dedup_window: 24}", "dedup_window", "not a valid duration"),
+    ("{kind: segment, dedup_window: soon}", "dedup_window", "not a valid duration"),
     ("{kind: segment, dedup_window: '${A:-1}h'}", "dedup_window", "no variable"),
     ("{kind: segment, answers: jitsu}", "answers", "no single calls"),
     ("{kind: compatible, endpoint: x.example, write_key: '${K}', answers: xml}", "answers", "jitsu"),
     ("{kind: segment, headers: {Authorization: x}}", "headers.Authorization", "set by backfill"),
-    ("{kind: segment, headers: {'a b': x}}", "headers.a b", "no header"),
-    ('{kind: segment, headers: {A: "x\\ny"}}', "headers.A", "no header"),
+    ("{kind: segment, headers: {'a b': x}}", "headers.a b", "not a valid header"),
+    ('{kind: segment, headers: {A: "x\\ny"}}', "headers.A", "not a valid header"),
 ]
 
 
@@ -195,7 +199,7 @@ def test_values_of_variables_are_judged(tmp_path: Path) -> None:
     text = "prod: {kind: segment, endpoint: '${E}', rate: '${R}'}"
     with pytest.raises(UsageError, match="plain http"):
         load(tmp_path, text, environ=ENVIRON | {"E": "http://x.example", "R": "5"})
-    with pytest.raises(UsageError, match="no rate"):
+    with pytest.raises(UsageError, match="not a valid rate"):
         load(tmp_path, text, environ=ENVIRON | {"E": "x.example", "R": "soon"})
     insecure = text.replace("}'}", "}', insecure: true}")
     assert load(tmp_path, insecure, environ=ENVIRON | {"E": "http://x.example", "R": "5"}).insecure

@@ -15,7 +15,7 @@ from backfill.targets import (
     load_target,
     parse_rate,
 )
-from backfill.targets.file import ProfileForm
+from backfill.targets.forms import ProfileForm
 from tests.support.target_files import ENVIRON, KEY, KEY_SHA256, faults, load
 
 # -- built in --------------------------------------------------------------------------------------------------------
@@ -152,7 +152,7 @@ def test_a_key_hides(tmp_path: Path) -> None:
 def test_rates(text: str, rate: float | None) -> None:
     """Calls a second, or none; anything else is refused."""
     if rate == 0:
-        with pytest.raises(UsageError, match="no rate"):
+        with pytest.raises(UsageError, match="not a valid rate"):
             parse_rate(text)
     else:
         assert parse_rate(text) == rate

@@ -1,28 +1,39 @@
-"""What a profile's values mean together, judged without the environment: every profile, also those not asked for."""
+"""Checks of a profile that need no environment. Every profile of the file is checked, also those not asked for."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
 from backfill.document import Faults
 from backfill.errors import Fault, UsageError
 from backfill.limits import SEGMENT
-from backfill.targets import duration
 from backfill.targets.endpoint import Endpoint, EndpointError, parse_endpoint
-from backfill.targets.envelope import envelope_fault
-from backfill.targets.file import ProfileForm
-from backfill.targets.rate import HINT, REQUESTS_HINT, parse_rate
+from backfill.targets.forms import ProfileForm
+from backfill.targets.notation import (
+    DURATION_HINT,
+    RATE_HINT,
+    REQUESTS_HINT,
+    has_broken_variable,
+    is_one_variable,
+    parse_duration,
+    parse_rate,
+    variables_in,
+)
 from backfill.targets.target import DEFAULTS, TargetKind
-from backfill.targets.variables import is_one_variable, is_torn, variables_in
 from backfill.wire import members_bytes, members_json
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 #: Field names of HTTP (RFC 9110, section 5.1) that a profile may set.
 _HEADER: Final = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _OWN_HEADERS: Final = {"authorization", "host", "connection", "transfer-encoding", "user-agent", "x-retry-count"}
+#: Members of a body that a profile cannot state: case aside, as some services read them.
+_OWN_MEMBERS: Final = {"batch", "sentat", "writekey", "messageid"}
+#: The most that the stated members may take as JSON: they are sent with every request.
+_MEMBERS_BYTES: Final = 8_000
 _KEY_HINT: Final = "write_key: ${SEGMENT_WRITE_KEY} names a variable; write_key_file: names a file of mode 0600"
 
 
@@ -30,7 +41,9 @@ def check_profile(faults: Faults, profile: ProfileForm, name: str, built_in: Pro
     """Note everything that is wrong with one profile."""
     path = f"targets.{name}"
     if not _NAME.fullmatch(name):
-        faults.add(path, f'"{name[:60]}" is no name of a target', "letters, digits, . _ and - are taken", key=True)
+        faults.add(
+            path, f'"{name[:60]}" is not a valid name of a target', "letters, digits, . _ and - are taken", key=True
+        )
     if built_in is not None and built_in.kind != profile.kind:
         faults.add(f"{path}.kind", f'the name "{name}" belongs to the kind {built_in.kind}', "choose another name")
     check_variables(faults, profile, path)
@@ -49,15 +62,17 @@ def check_profile(faults: Faults, profile: ProfileForm, name: str, built_in: Pro
 
 
 def check_variables(faults: Faults, profile: ProfileForm, path: str) -> None:
-    """Note every `${` that is no `${VAR}`."""
+    """Note every `${` that does not begin a `${NAME}`."""
     texts = {
         name: getattr(profile, name)
         for name in ("endpoint", "write_key_file", "id_scope", "rate", "requests", "dedup_window")
     }
     texts |= {f"headers.{name}": value for name, value in profile.headers.items()}
     for name, text in texts.items():
-        if isinstance(text, str) and is_torn(text):
-            faults.add(f"{path}.{name}", "has a `${` that is no variable", "a variable is ${NAME}: no default, no dash")
+        if isinstance(text, str) and has_broken_variable(text):
+            faults.add(
+                f"{path}.{name}", "has a `${` that begins no variable", "a variable is ${NAME}: no default, no dash"
+            )
 
 
 def check_key(faults: Faults, profile: ProfileForm, path: str) -> None:
@@ -75,7 +90,7 @@ def check_key(faults: Faults, profile: ProfileForm, path: str) -> None:
 
 
 def check_endpoint(faults: Faults, profile: ProfileForm, path: str) -> None:
-    """Note endpoints that are none, are missing, or that this kind may not have."""
+    """Note endpoints that are not valid, are missing, or that this kind may not have."""
     inside = f"{path}.endpoint"
     if profile.region is not None and profile.kind != "segment":
         faults.add(f"{path}.region", "only Segment has regions here", "state the `endpoint`", key=True)
@@ -88,30 +103,36 @@ def check_endpoint(faults: Faults, profile: ProfileForm, path: str) -> None:
     if variables_in(profile.endpoint):
         return  # judged once its variables are filled in
     try:
-        check_place(faults, profile, parse_endpoint(profile.endpoint), inside)
+        allowed_endpoint(profile, profile.endpoint)
     except EndpointError as error:
         faults.add(inside, error.message, error.hint)
 
 
-def check_place(faults: Faults, profile: ProfileForm, endpoint: Endpoint, path: str) -> None:
-    """Note a sandbox beyond loopback and plain http beyond it."""
+def allowed_endpoint(profile: ProfileForm, text: str) -> Endpoint:
+    """The endpoint that a text names, if this profile may have it.
+
+    Raises:
+        EndpointError: It names none, a sandbox beyond loopback, or plain http beyond loopback that was not asked for.
+    """
+    endpoint = parse_endpoint(text)
     if profile.kind == "sandbox" and not endpoint.loopback:
-        faults.add(path, "is not on loopback, where a sandbox is", "another kind sends calls elsewhere")
-    elif endpoint.plain and not endpoint.loopback and not profile.insecure:
-        hint = "use https, or say `insecure: true`: the write key and all data then go in clear"
-        faults.add(path, "is plain http beyond this machine", hint)
+        raise EndpointError("is not on loopback, where a sandbox is", "use a target of another kind to send elsewhere")
+    if endpoint.plain and not endpoint.loopback and not profile.insecure:
+        hint = "use https; or say `insecure: true` in the target's profile: the write key and all data go in clear"
+        raise EndpointError("is plain http beyond this machine", hint)
+    return endpoint
 
 
 def check_rate(faults: Faults, profile: ProfileForm, path: str) -> None:
-    """Note rates that are none."""
-    for name, hint in (("rate", HINT), ("requests", REQUESTS_HINT)):
+    """Note rates that are not valid."""
+    for name, hint in (("rate", RATE_HINT), ("requests", REQUESTS_HINT)):
         rate = getattr(profile, name)
         if rate is None or (isinstance(rate, str) and variables_in(rate)):
             continue
         try:
             parse_rate(str(rate) if isinstance(rate, str | int | float) and not isinstance(rate, bool) else "")
         except UsageError:
-            faults.add(f"{path}.{name}", "is no rate", hint)
+            faults.add(f"{path}.{name}", "is not a valid rate", hint)
 
 
 def check_limits(faults: Faults, profile: ProfileForm, path: str) -> None:
@@ -122,7 +143,7 @@ def check_limits(faults: Faults, profile: ProfileForm, path: str) -> None:
             faults.add(f"{path}.limits.{name}", f"is above Segment's own {most:,}: more is refused or dropped")
     usual = DEFAULTS[TargetKind(profile.kind)].limits
     room = profile.limits.body_bytes or usual.body_bytes
-    if envelope_fault(profile.envelope) is None:
+    with suppress(ValueError, TypeError):  # noted by check_envelope
         room -= members_bytes(members_json(profile.envelope))
     if (profile.limits.call_bytes or usual.call_bytes) > room:
         faults.add(f"{path}.limits", "a call may be larger than a body", "raise `body_bytes` or lower `call_bytes`")
@@ -133,16 +154,30 @@ def check_headers(faults: Faults, profile: ProfileForm, path: str) -> None:
     for name, value in profile.headers.items():
         inside = f"{path}.headers.{name}"
         if not _HEADER.fullmatch(name) or not value.isprintable() or not value.isascii():
-            faults.add(inside, "is no header", "one line of ASCII", key=True)
+            faults.add(inside, "is not a valid header", "one line of ASCII", key=True)
         elif _is_ours(name):
             faults.add(inside, "is set by backfill", "remove it", key=True)
 
 
 def check_envelope(faults: Faults, profile: ProfileForm, path: str) -> None:
-    """Note fields of the envelope that backfill writes itself or that JSON does not have."""
-    if fault := envelope_fault(profile.envelope):
-        name, message, hint = fault
-        faults.add(f"{path}.envelope" + (f".{name}" if name else ""), message, hint, key=bool(name))
+    """Note members of a body that backfill writes itself, that JSON does not have, or that are too large."""
+    inside = f"{path}.envelope"
+    for name in profile.envelope:
+        if name.casefold() in _OWN_MEMBERS:
+            hint = "backfill writes the batch, its ids and times; keys go in headers"
+            faults.add(f"{inside}.{name}", "is not for a profile to say", hint, key=True)
+            return
+    try:
+        text = members_json(profile.envelope)
+    except (ValueError, TypeError):
+        hint = "texts, finite numbers, true, false, null, lists and objects"
+        faults.add(inside, "holds a value that JSON does not have", hint)
+        return
+    if "${" in text:
+        hint = "it is a constant, and shown before a live run"
+        faults.add(inside, "holds a ${...}: variables are not filled in here", hint)
+    elif len(text.encode()) > _MEMBERS_BYTES:
+        faults.add(inside, f"is larger than {_MEMBERS_BYTES:,} bytes", "it is sent with every request")
 
 
 def check_auth(faults: Faults, profile: ProfileForm, path: str) -> None:
@@ -154,7 +189,7 @@ def check_auth(faults: Faults, profile: ProfileForm, path: str) -> None:
         return
     inside = f"{path}.auth_header"
     if not _HEADER.fullmatch(name):
-        faults.add(inside, "is no header", "such as Authorization or X-Write-Key")
+        faults.add(inside, "is not a valid header", "such as Authorization or X-Write-Key")
     elif _is_ours(name):
         if name.casefold() != "authorization":
             faults.add(inside, "is set by backfill", "such as Authorization or X-Write-Key")
@@ -163,14 +198,14 @@ def check_auth(faults: Faults, profile: ProfileForm, path: str) -> None:
 
 
 def check_window(faults: Faults, profile: ProfileForm, path: str) -> None:
-    """Note windows that are none, and any longer than Segment's own where it is Segment."""
+    """Note windows that are not valid, and any longer than Segment's own where it is Segment."""
     window = profile.dedup_window
     if window is None or (isinstance(window, str) and "${" in window):
         return
     try:
-        seconds = duration.parse_duration(window if isinstance(window, str) else "")
+        seconds = parse_duration(window if isinstance(window, str) else "")
     except UsageError:
-        faults.add(f"{path}.dedup_window", "is no duration", duration.HINT)
+        faults.add(f"{path}.dedup_window", "is not a valid duration", DURATION_HINT)
         return
     usual = DEFAULTS[TargetKind(profile.kind)].dedup_window
     if profile.kind in ("segment", "sandbox") and seconds > usual:
@@ -190,6 +225,6 @@ def _is_ours(name: str) -> bool:
 def without_keys(faults: Sequence[Fault]) -> list[Fault]:
     """The faults with nothing in them that may have been a write key."""
     return [
-        replace(fault, message="is no ${VAR}", hint=_KEY_HINT) if fault.path.endswith(".write_key") else fault
+        replace(fault, message="is not a ${NAME}", hint=_KEY_HINT) if fault.path.endswith(".write_key") else fault
         for fault in faults
     ]
