@@ -50,15 +50,13 @@ def check_all(session: Session, jobs: list[Job], interrupts: Interrupts) -> Exit
     from backfill.cli.handler import tell_notice
     from backfill.cli.running import staging_around
     from backfill.pipeline.checking import check_job
-    from backfill.pipeline.rehearsal import Rehearsal
 
     errors: list[JobError] = []
     codes = [ExitCode.DELIVERED]
     for job in jobs:
         try:
-            found = check_job(
-                Rehearsal(job, staging_around(session, interrupts, shown=False)), partial(tell_notice, session)
-            )
+            around = staging_around(session, interrupts, shown=False)
+            found = check_job(job, around, partial(tell_notice, session))
         except JobError as error:
             errors.append(error)
             continue

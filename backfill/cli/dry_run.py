@@ -69,7 +69,7 @@ def command(
     from backfill.cli.interrupts import interruptible
     from backfill.cli.running import Delivery, one_by_one
     from backfill.cli.settings import TargetOptions, job_paths, load_jobs, rehearsal_target
-    from backfill.pipeline import Gate, Options, Rehearsal
+    from backfill.pipeline import Gate, Options
     from backfill.pipeline.checking import refuse_unfit
 
     loaded = load_jobs(job_paths(jobs))
@@ -79,6 +79,7 @@ def command(
     left_out = {folder: told_apart(target, one) if only_new else None for folder, one in chosen.items()}
     delivery = Delivery(session, Options(), yes=True, output=output, progress=not no_progress)
     refuse_unfit(loaded, partial(tell_notice, session))
+    from backfill.pipeline import Rehearsal  # polars: not for jobs that do not fit their sources
 
     def plan(job: Job, around: Surroundings) -> Rehearsal:
         folder = Path(job.path).parent

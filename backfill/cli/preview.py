@@ -43,16 +43,16 @@ def command(
     from backfill.cli.interrupts import interruptible
     from backfill.cli.running import staging_around
     from backfill.cli.settings import TargetOptions, job_paths, load_jobs, rehearsal_target
-    from backfill.pipeline import preview_job
-    from backfill.pipeline.checking import refuse_unfit
-    from backfill.pipeline.sampling import needs_all
-    from backfill.report import preview_text
+    from backfill.pipeline.checking import needs_all, refuse_unfit
 
     (loaded,) = load_jobs(job_paths([job]))
     chosen = rehearsal_target(session, TargetOptions(target or "", targets, endpoint), job.parent)
     refuse_unfit([loaded], partial(tell_notice, session))
     if needs_all(loaded):
         session.say("The source is read whole: its query may need all of it.")
+    from backfill.pipeline import preview_job  # polars: not for a job that does not fit its source
+    from backfill.report import preview_text
+
     found = interruptible(
         session,
         lambda interrupts: preview_job(

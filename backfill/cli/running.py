@@ -16,7 +16,6 @@ from backfill.cli.interrupts import Interrupts
 from backfill.cli.options import DeliveryOptions
 from backfill.cli.progress import Bars
 from backfill.cli.session import Session
-from backfill.cli.showing import show_end
 from backfill.errors import BackfillError, ExitCode, InterruptedRunError, worst
 from backfill.job.models import Job
 from backfill.pipeline import Confirmation, Gate, Options, RunEnd, Surroundings, Work
@@ -161,6 +160,8 @@ def told(
     dry: bool = False,
 ) -> ExitCode:
     """Do the work with progress bars, then show how it ended or why it could not; returns its exit code."""
+    from backfill.cli.showing import show_end
+
     session = delivery.session
     session.here.run_id = subject.run_id
     with Bars(session, shown=delivery.progress, name=delivery.several.name(subject.job)) as bars:

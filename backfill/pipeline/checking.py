@@ -10,8 +10,7 @@ from backfill.errors import Fault, JobError, SourceError, counted, joined
 from backfill.job import check_columns, fault_at, fingerprint, notices, positions
 from backfill.job.models import Job
 from backfill.pipeline.fingerprint import Fingerprint
-from backfill.pipeline.rehearsal import Rehearsal, weighed
-from backfill.pipeline.sampling import needs_all, sample, sample_folder
+from backfill.pipeline.work import Surroundings
 from backfill.records import Counts, Problem, Snapshot, SourceFile
 from backfill.sources import AbsentColumns, Schema, inspect
 from backfill.sources.origins.standard_input import STANDARD_INPUT
@@ -152,7 +151,12 @@ def unstated_integrations(job: Job) -> list[Fault]:
     ]
 
 
-def check_job(rehearsal: Rehearsal, notice: Callable[[Fault], None]) -> Checked:
+def needs_all(job: Job) -> bool:
+    """Whether the first rows cannot be had without reading all: a query over files may order, join and sum."""
+    return job.source.query is not None and job.source.database is None
+
+
+def check_job(job: Job, around: Surroundings, notice: Callable[[Fault], None]) -> Checked:
     """Judge a job by its source's schema, then its first records by the code of a dry run; nothing of it is kept.
 
     Raises:
@@ -160,7 +164,6 @@ def check_job(rehearsal: Rehearsal, notice: Callable[[Fault], None]) -> Checked:
         SourceError: The source cannot be read.
         InterruptedRunError: A signal came.
     """
-    job = rehearsal.job
     if STANDARD_INPUT in job.source.path:
         return Checked(notes=("columns and SQL are not checked: standard input",))
     looked = schema_of(job)
@@ -171,18 +174,21 @@ def check_job(rehearsal: Rehearsal, notice: Callable[[Fault], None]) -> Checked:
         raise unfit(job, faults)
     if needs_all(job):
         return Checked(notes=("no row is judged, as its query may need all of them",))
-    with sample_folder() as folder:
-        return judged(rehearsal, looked, folder)
-
-
-def judged(rehearsal: Rehearsal, looked: Looked, folder: Path) -> Checked:
-    """The first records judged; raises as `check_job` does."""
-    job = rehearsal.job
     if unseen(job, looked.schema):
         return Checked(notes=("no row is judged, as what the first ones lack may come later",))
+    from backfill.pipeline.sampling import sample_folder  # noqa: PLC0415 (polars, which no look at a schema needs)
+
+    with sample_folder() as folder:
+        return judge_sample(job, around, looked, folder)
+
+
+def judge_sample(job: Job, around: Surroundings, looked: Looked, folder: Path) -> Checked:
+    """The first records judged; raises as `check_job` does."""
+    from backfill.pipeline.sampling import sample  # noqa: PLC0415
+
     late = [] if looked.schema.complete else faults_of(job, looked, complete=True)
     try:
-        snapshot = sample(job, folder, SAMPLE_ROWS, rehearsal.around)
+        snapshot = sample(job, folder, SAMPLE_ROWS, around)
     except JobError as error:
         if not late:
             raise
@@ -190,19 +196,20 @@ def judged(rehearsal: Rehearsal, looked: Looked, folder: Path) -> Checked:
     whole = looked.schema.complete and snapshot.read < SAMPLE_ROWS
     if late:
         return Checked(notes=tuple(f"not among the first records: {fault.path}: {fault.message}" for fault in late))
-    return replace(weigh(rehearsal, snapshot, folder), whole=whole)
+    return replace(weigh_sample(job, around, snapshot, folder), whole=whole)
 
 
-def weigh(rehearsal: Rehearsal, snapshot: Snapshot, folder: Path) -> Checked:
+def weigh_sample(job: Job, around: Surroundings, snapshot: Snapshot, folder: Path) -> Checked:
     """What a dry run makes of a sample that was staged."""
-    job = rehearsal.job
+    from backfill.pipeline.rehearsal import Rehearsal, weighed  # noqa: PLC0415
+
     run = open_store(folder).run("sample")
     run.make()
     place = snapshot.parts[0].path.parent if snapshot.parts and not snapshot.in_place else None
     staged = place or next(folder.glob("snapshot-*"))
     staged.rename(run.snapshot)
     now = Fingerprint(fingerprint(job), job.raw, snapshot.files)
-    counts = weighed(replace(rehearsal, limit=SAMPLE_ROWS), run, now)
+    counts = weighed(Rehearsal(job, around, limit=SAMPLE_ROWS), run, now)
     with run.read() as reader:
         problems: dict[str, int] = {}
         for (code, _), count in reader.problems().items():

@@ -15,6 +15,7 @@ from pathlib import Path
 from backfill import __version__
 from backfill.job.models import Job
 from backfill.limits import Limits
+from backfill.pipeline.checking import needs_all
 from backfill.pipeline.preparing import STAGING_MEMORY_BYTES, unreadable_samples
 from backfill.pipeline.work import Surroundings
 from backfill.prepare import preview
@@ -42,11 +43,6 @@ def sample_folder() -> Iterator[Path]:
     """A folder of the owner's alone, outside of any state directory; gone with all in it afterwards."""
     with tempfile.TemporaryDirectory(prefix="backfill-") as folder:
         yield Path(folder)
-
-
-def needs_all(job: Job) -> bool:
-    """Whether the first rows cannot be had without reading all: a query over files may order, join and sum."""
-    return job.source.query is not None and job.source.database is None
 
 
 def sample(job: Job, folder: Path, rows: int, around: Surroundings) -> Snapshot:

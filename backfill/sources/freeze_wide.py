@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa  # type: ignore[import-untyped]
-import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from backfill.disk import close_writer, out_of_space
 from backfill.records import FILE_COLUMN, RECORD_COLUMN
@@ -49,6 +48,8 @@ def write_wide(
 
     Raises what the reader raises, and StoppedError where the disk is full.
     """
+    import pyarrow.parquet as pq  # type: ignore[import-untyped]
+
     groups = _groups(staging, columns, in_query)
     names = [*(column.name for column in layout.columns), FILE_COLUMN, RECORD_COLUMN]
     writer, kept = None, 0

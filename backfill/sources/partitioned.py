@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa  # type: ignore[import-untyped]
-import pyarrow.compute as pc  # type: ignore[import-untyped]
 from duckdb.sqltypes import VARCHAR
 
 from backfill.job.models import Job
@@ -64,7 +63,7 @@ class PartitionedReader:
         for batch in self.reader.batches(unreadable):
             places = {name: batch.column(batch.schema.get_field_index(name)) for name in _PLACES}
             rows = batch.drop_columns(_PLACES)
-            columns = [*rows.columns, *(pc.take(texts, places[FILE_COLUMN]) for texts in values.values())]
+            columns = [*rows.columns, *(texts.take(places[FILE_COLUMN]) for texts in values.values())]
             yield pa.RecordBatch.from_arrays([*columns, *places.values()], [*rows.schema.names, *values, *places])
 
 

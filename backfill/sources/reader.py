@@ -10,14 +10,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import pyarrow as pa  # type: ignore[import-untyped]
-import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from backfill.disk import close_writer, out_of_space
 from backfill.records import REJECT_COLUMNS, Severity, SourceFile
 from backfill.sources.sql.layout import SourceColumn
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 #: About as many bytes of raw columns a batch holds, so that memory does not depend on the source.
 BATCH_BYTES = 4 * 2**20
@@ -94,6 +96,8 @@ class UnreadableFile:
     def _write(self) -> None:
         if not self._held:
             return
+        import pyarrow.parquet as pq
+
         rows = pa.RecordBatch.from_pylist([self._row(one) for one in self._held], _SCHEMA)
         with out_of_space(self.path.parent):
             if self._writer is None:

@@ -272,6 +272,27 @@ def test_verbs_that_only_look_load_nothing_heavy(project: Project, words: list[s
     assert loaded(project, words, HEAVY) == set()
 
 
+SENDS = {"httpx", "httpcore", "tqdm", "uvicorn", "adbc_driver_sqlite", "adbc_driver_manager"}
+
+
+@pytest.mark.parametrize("verb", ["check", "preview", "dry-run"])
+def test_verbs_that_send_nothing_load_no_sender(project: Project, verb: str) -> None:
+    """What only judges rows loads no client, no bars and no driver; and no writer where no row is rejected."""
+    project.people(5)
+    assert loaded(project, [verb, "people.yaml"], SENDS | {"pyarrow.parquet"}) == set()
+
+
+@pytest.mark.parametrize("verb", ["check", "preview", "dry-run"])
+def test_a_job_that_does_not_fit_is_told_early(project: Project, verb: str) -> None:
+    """A fault of the job file is found without any library for data, one against the header without polars."""
+    job = project.people(5)
+    text = job.read_text(encoding="utf-8")
+    job.write_text(text.replace("userId: id", "userId: ids"), encoding="utf-8")
+    assert loaded(project, [verb, "people.yaml"], HEAVY | SENDS) == {"ruamel", "pydantic", "numpy", "pyarrow", "duckdb"}
+    job.write_text(text.replace("userId:", "user_id:"), encoding="utf-8")
+    assert loaded(project, [verb, "people.yaml"], HEAVY | SENDS) == {"ruamel", "pydantic"}
+
+
 @pytest.mark.parametrize("words", [["rejects"], ["rejects", "people"], ["rejects", "people.yaml"]])
 def test_rejects_are_listed_by_one_library(project: Project, words: list[str]) -> None:
     """A list of rejects needs a reader of Parquet alone: neither the job's models nor a reader of its source."""

@@ -10,7 +10,6 @@ from itertools import chain
 
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
-import pyarrow.compute as pc  # type: ignore[import-untyped]
 from pyarrow import csv
 
 from backfill.errors import BackfillError, JobError, SourceError, counted
@@ -85,6 +84,10 @@ def _one(column: pa.ChunkedArray) -> pa.Array:
 
 def _swapped(column: pa.Array, swaps: Sequence[tuple[bytes, bytes]]) -> pa.Array:
     """The column with swapped signs put back."""
+    if not swaps:
+        return column
+    import pyarrow.compute as pc  # type: ignore[import-untyped]
+
     for sign, spare in swaps:
         raw = column.cast(pa.binary())
         for pattern, replacement in ((sign, _NEVER), (spare, sign), (_NEVER, spare)):

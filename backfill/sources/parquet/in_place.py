@@ -12,11 +12,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import polars as pl
-
-from backfill.encode import kind_of
 from backfill.errors import JobError
 from backfill.job.models import Job
 from backfill.records import INTERNAL_PREFIX, Column, Kind, Snapshot, SnapshotPart, SourceFile, Zone
@@ -24,6 +21,9 @@ from backfill.sources.files import base_folder
 from backfill.sources.formats import one_format
 from backfill.sources.origins.content import Watch
 from backfill.sources.partitions import partitions_of
+
+if TYPE_CHECKING:
+    import polars as pl
 
 #: A larger row group costs too much memory to be walked in slices.
 LARGEST_ROW_GROUP_ROWS = 2**18
@@ -129,6 +129,8 @@ def read_alike(files: Sequence[SourceFile], columns: Sequence[Column]) -> bool:
 
     A file may hold an Arrow schema that has its own word: another zone or unit, a duration where Parquet has integers.
     """
+    import polars as pl  # of no use to other sources
+
     first: dict[str, pl.DataType] = {}
     for file in files:
         try:
@@ -144,6 +146,8 @@ def read_alike(files: Sequence[SourceFile], columns: Sequence[Column]) -> bool:
 
 def _is_known(dtype: pl.DataType) -> bool:
     """Prepare has a word for it, and it is no duration, of which the footer knows nothing."""
+    from backfill.encode import kind_of
+
     try:
         return kind_of(dtype) is not Kind.INTERVAL
     except KeyError:

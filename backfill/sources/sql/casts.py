@@ -16,7 +16,6 @@ from backfill.job.models import ColumnSpec
 from backfill.records import Kind, Zone
 from backfill.sources.sql import strptime
 from backfill.sources.sql.engine import literal
-from backfill.sources.sql.local_time import local_instant
 
 INTEGER = "[+-]?[0-9]+"
 #: RFC 8259, section 6, with an optional plus.
@@ -125,6 +124,8 @@ def seen_by_sql(value: str, spec: ColumnSpec, zone: str | None, *, utc_flag: str
     if own is None:
         local = None if pattern != "iso8601" else "CAST(NULL AS TIMESTAMPTZ)"
     else:
+        from backfill.sources.sql.local_time import local_instant  # polars, which tells the changes of a zone's clocks
+
         local = local_instant(value, own, spec.ambiguous, spec.nonexistent)
     if pattern != "iso8601" or local is None:
         return local
