@@ -182,7 +182,10 @@ def surroundings(delivery: Delivery, state: Path, interrupts: Interrupts, bars: 
     """Where the run's state is, who hears it and what stops it."""
 
     def confirm(asked: Confirmation) -> bool:
+        from backfill.cli.showing import show_problems
+
         bars.end()
+        show_problems(delivery.session, open_store(state).run(delivery.session.here.run_id))
         return ask(delivery.session, asked, yes=delivery.yes, stop=interrupts.stop)
 
     return Surroundings(

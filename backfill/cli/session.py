@@ -143,14 +143,12 @@ def set_up_logs(session: Session, *, verbose: int, quiet: bool, log_format: str)
     its kin stay silent at any level: they print headers, and a header holds the write key.
     """
     session.json_logs = log_format == "json"
-    session.level = logging.WARNING if quiet else logging.INFO
-    if verbose > 1:
-        session.level = logging.DEBUG
+    session.level = logging.WARNING if quiet else logging.DEBUG if verbose > 1 else logging.INFO
     logger = logging.getLogger("backfill")
     for handler in [one for one in logger.handlers if isinstance(one, SessionLogs)]:
         logger.removeHandler(handler)
     logger.addHandler(SessionLogs(session))
     logger.propagate = False
-    logger.setLevel([logging.WARNING, logging.INFO, logging.DEBUG][min(verbose, 2)] if not quiet else logging.ERROR)
+    logger.setLevel(logging.WARNING if quiet else [logging.WARNING, logging.INFO, logging.DEBUG][min(verbose, 2)])
     for name in ("httpx", "httpcore", "uvicorn", "asyncio"):
         logging.getLogger(name).setLevel(logging.CRITICAL)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 
@@ -13,7 +12,7 @@ from backfill.cli.session import Session
 from backfill.disk import PRIVATE_FILE
 from backfill.errors import ExitCode, InterruptedRunError, counted
 from backfill.pipeline import RunEnd, refused_batches
-from backfill.records import Counts, RunRecord
+from backfill.records import Counts, RunRecord, StoredRun
 from backfill.report import (
     Summary,
     by_code,
@@ -27,7 +26,7 @@ from backfill.rules import CODES
 from backfill.targets import TargetKind
 
 #: In a run's folder: its problems were shown.
-TOLD_FILE = "told"
+SHOWN_FILE = "problems_shown"
 #: A target may name the call in its answer, so that no two answers are alike.
 SHOWN_ANSWERS = 5
 #: What received means, for people.
@@ -58,10 +57,9 @@ def show_end(
             *(reader.status(), counts, problems, reader.dates(), end.totals, end.seconds, dry, end.sandbox_duplicates),
             look=look_for(end.record) if counts.delivered and not dry else "",
         )
-    news = [] if told_before(end) else problem_lines(end, problems)
-    for line in [*news, *refusal_lines(end), *doubts]:
+    show_problems(session, end.run)
+    for line in [*refusal_lines(end), *doubts]:
         session.say(line, "warning")
-    note_told(end)
     if end.error is not None:
         explain(session, end.error)
     if end.repeated:
@@ -87,38 +85,24 @@ def look_for(record: RunRecord) -> str:
     return LOOK_SEGMENT if record.target_kind == TargetKind.SEGMENT else LOOK_ELSEWHERE
 
 
-def told_before(end: RunEnd) -> bool:
-    """Whether an earlier process has shown the problems of this very plan; one that was killed has not."""
-    try:
-        return not end.prepared and (end.run.path / TOLD_FILE).read_text(encoding="ascii") == _stamp(end)
-    except OSError:
-        return False
-
-
-def note_told(end: RunEnd) -> None:
-    """Note that the problems were shown. Where that cannot be written they are shown once more."""
+def show_problems(session: Session, run: StoredRun) -> None:
+    """Show up to five samples of each problem of a run's plan, unless a process has done so before."""
+    with run.read() as reader:
+        record, problems, samples = reader.status().record, by_code(reader.problems()), reader.samples()
+    shown, plan = run.path / SHOWN_FILE, repr(record.created_at)  # which a run that takes its place has not
     with suppress(OSError):
-        (end.run.path / TOLD_FILE).write_text(_stamp(end), encoding="ascii")
-        (end.run.path / TOLD_FILE).chmod(PRIVATE_FILE)
-
-
-def _stamp(end: RunEnd) -> str:
-    """What tells a run from one that takes its place."""
-    return repr(end.record.created_at)
-
-
-def problem_lines(end: RunEnd, problems: Mapping[str, int]) -> list[str]:
-    """Up to five samples of each problem, with their lines."""
-    if not problems:
-        return []
-    with end.run.read() as reader:
-        samples = reader.samples()
-    look_up_lines(end.run)
-    samples = with_places(samples, end.run)
-    places = places_of(end.run)
-    samples = [replace(problem, file=places.get(problem.file, problem.file)) for problem in samples]
-    titles = {code: (rule.title, rule.hint) for code, rule in CODES.items()}
-    return sample_lines(samples, problems, titles, end.record.run_id)
+        if shown.read_text(encoding="ascii") == plan:
+            return
+    if problems:
+        look_up_lines(run)
+        places = places_of(run)
+        samples = [replace(one, file=places.get(one.file, one.file)) for one in with_places(samples, run)]
+        titles = {code: (rule.title, rule.hint) for code, rule in CODES.items()}
+        for line in sample_lines(samples, problems, titles, run.run_id):
+            session.say(line, "warning")
+    with suppress(OSError):  # where it cannot be written, they are shown once more
+        shown.touch(PRIVATE_FILE)
+        shown.write_text(plan, encoding="ascii")
 
 
 def refusal_lines(end: RunEnd) -> list[str]:

@@ -66,8 +66,7 @@ def run_job(work: Work) -> RunEnd:
             if status is None:
                 begin(state, folder, record_of(work, state, folder, now), work.job, now)
             with folder.open(clock=around.clock.now) as ledger:
-                news = ledger.reader.status().state not in PLANNED
-                if news:
+                if ledger.reader.status().state not in PLANNED:
                     snapshot = staged(job, ledger, folder, now.files, around)
                     prepared(
                         job,
@@ -80,7 +79,7 @@ def run_job(work: Work) -> RunEnd:
                         limits=target.limits,
                         delivered=delivered_before(state, ledger.reader.status().record, around),
                     )
-                end = replace(send(ledger, folder, there, work.options, around, began), prepared=news)
+                end = send(ledger, folder, there, work.options, around, began)
         if end.error is None:
             forget_snapshot(state, job)
         return end

@@ -64,7 +64,7 @@ def dry_run(rehearsal: Rehearsal) -> RunEnd:
         error = gate.error(counts, folder.run_id, dry=True) if gate else None
         code = ExitCode.REJECTS if counts.rejected + counts.unreadable else ExitCode.DELIVERED
         seconds = time.monotonic() - began
-        return RunEnd(record, folder, ExitCode(error.exit_code) if error else code, seconds, error=error, prepared=True)
+        return RunEnd(record, folder, ExitCode(error.exit_code) if error else code, seconds, error=error)
 
 
 def weighed(rehearsal: Rehearsal, folder: StoredRun, now: Fingerprint) -> Counts:

@@ -127,5 +127,4 @@ class RunEnd:
     totals: DeliveryTotals = field(default_factory=DeliveryTotals)  # of this process
     error: BackfillError | None = None  # why it ended early, where it did
     repeated: bool = False  # it had been finished before: nothing was done
-    prepared: bool = False  # this process has made the plan, so that its problems are news
     sandbox_duplicates: int | None = None  # calls sent that a sandbox had already; None where none was asked

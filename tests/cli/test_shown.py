@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import socket
 
 import pytest
 
+from backfill.cli.session import Session, set_up_logs
 from backfill.sandbox import Sandbox
 from tests.support.endpoints import faulty, wait_for_request
 from tests.support.projects import KEY, Project, backfill
@@ -19,6 +21,8 @@ def test_live_confirmation_shows_everything(project: Project, endpoint: str, key
     assert result.code == 3
     for text in ("segment", endpoint, "599", "2023-05-01 to 2023-05-28", "2,000 calls/s", str(project.state), "0.3 s"):
         assert text in result.err
+    assert result.err.index("people.csv:5 (record 4)") < result.err.index("LIVE: this leaves your machine")
+    assert result.err.count("people.csv:5 (record 4)") == 1
     assert KEY not in result.err + result.out
     assert "received" in result.out
     assert "Delivery Overview" in result.out
@@ -129,6 +133,16 @@ def test_verbose_and_quiet(project: Project) -> None:
     assert backfill("run", quiet, "--target", "sandbox", "-q").err == ""
 
 
+def test_quiet_keeps_the_warnings_of_libraries(capsys: pytest.CaptureFixture[str]) -> None:
+    """-q is about progress: that something is wrong is said, whoever says it."""
+    session = Session()
+    for verbose in (0, 2):
+        set_up_logs(session, verbose=verbose, quiet=True, log_format="text")
+        logging.getLogger("backfill.pipeline.line").info("a step")
+        logging.getLogger("backfill.pipeline.line").warning("an archive is made again")
+        assert capsys.readouterr().err == "an archive is made again\n"
+
+
 def test_more_warnings_are_not_said_to_be_listed(project: Project) -> None:
     """`rejects` lists what was not sent: it is no place to look for warnings."""
     job = project.people(20, bad=range(9))
@@ -160,17 +174,16 @@ def test_samples_of_a_killed_process(project: Project, verb: str) -> None:
     text = job.read_text(encoding="utf-8").replace("age: age", "age: {column: age, on_bad: omit}")
     job.write_text(text, encoding="utf-8")
     with Sandbox() as sandbox:
-        options = ["--target", "segment", "--endpoint", sandbox.endpoint, "--yes"]
-        live = Project(project.folder, {"SEGMENT_WRITE_KEY": KEY})
-        process = live.process("run", job, *options, "--rate", "100/s")
+        options = ["--target", "sandbox", "--endpoint", sandbox.endpoint]
+        process = project.process("run", job, *options, "--rate", "100/s")
         wait_for_request(sandbox, process)
         process.kill()
         process.communicate(timeout=30)
-        words = ["run", job, *options] if verb == "run" else ["resume", "--yes", "--state-dir", project.state]
-        second = live.process(*words)
+        words = ["run", job, *options] if verb == "run" else ["resume", "--state-dir", project.state]
+        second = project.process(*words)
         _, told = second.communicate(timeout=60)
         assert second.returncode == 0, told
-        _, again = live.process("run", job, *options).communicate(timeout=60)
+        _, again = project.process("run", job, *options).communicate(timeout=60)
     assert "people.csv:5 (record 4): identify" in told
     assert "record 4" not in again
 
