@@ -18,7 +18,7 @@ def rows(tmp_path: Path) -> Path:
     path = tmp_path / "rows.parquet"
     duckdb.connect().execute(
         "COPY (SELECT 1 AS id, 2 AS \"when\", TIMESTAMP '2024-01-01' AS \"at\", 'a' AS \"order\", '5' AS total, "
-        "'x' AS \"$insert_id\", {'$insert_id': 'x'}::JSON AS payload) "
+        "'x' AS \"$insert_id\", {'$insert_id': 'x'}::JSON AS payload, 1 AS \"Net Amount\", 2 AS \"user-id\") "
         f"TO '{path}' (FORMAT parquet)"
     )
     return path
@@ -38,6 +38,12 @@ CASES = [
     ("totl = 'x'", ["did you mean", "total"], ["double quotes"]),
     ("total + 1 > 2", ['column "total" is text', "`columns`"], []),
     ("total", ["true or false is wanted"], []),
+    ("Net Amount > 1", ['column "Net Amount"', "not one word", '"Net Amount" > 1'], ["word of SQL"]),
+    ("Net Amount", ["put it in double quotes", '"Net Amount"'], ["did you mean"]),
+    ("user-id > 1", ['column "user-id"', '"user-id" > 1'], []),
+    ('"Net Amount" > 1 AND zip > 1', ["zip"], ['"Net Amount" > 1']),
+    ("NetAmount > 1", ['did you mean "Net Amount"'], []),
+    ("whe > 1", ['did you mean "when"'], []),
 ]
 
 

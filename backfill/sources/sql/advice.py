@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from backfill.sources.sql.syntax import NOT_BARE
 
+#: A name that SQL takes without quotes, unless it is one of its words.
+PLAIN_NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 #: A text that begins like a path and is none.
 _NO_PATH = re.compile(r"'\$(?P<key>[^.\[\"'$*][^'\"]*)'")
 _PARAMETER = re.compile(r"\$(?P<key>\w+)")
 _DOUBLE_QUOTED = re.compile(r'"(?P<name>[^"]+)"')
+_UNKNOWN = re.compile(r'column "(?P<name>[^"]+)" not found')
 _ARROW = re.compile(r"->>?\s*(?P<path>'[^']*'|\w+)\s*(?:=|<|>|!|\b(?:is|in|like)\b)", re.IGNORECASE)
 
 
@@ -20,8 +23,13 @@ def advise(text: str, said: str, types: Mapping[str, str], parses: Callable[[str
 
 
 def _advice(text: str, said: str, types: Mapping[str, str], parses: Callable[[str], bool]) -> Iterator[str]:
+    several = [name for name in types if not PLAIN_NAME.fullmatch(name)]
     if "syntax error" in said:
-        yield _reserved(text, types, parses)
+        yield _unquoted(text, types, parses)
+    elif unknown := _UNKNOWN.search(said):
+        yield _unquoted(text, [name for name in several if unknown["name"].lower() in name.lower()], parses)
+    else:  # `order total` is a column with an alias, `user-id` takes something from the name of the database's user
+        yield _unquoted(text, several, parses)
     yield _path(text, said)
     if "parameter" in said:
         yield _parameter(text, types)
@@ -31,12 +39,13 @@ def _advice(text: str, said: str, types: Mapping[str, str], parses: Callable[[st
         yield _arrow(text, said) or _text(text, types)
 
 
-def _reserved(text: str, types: Mapping[str, str], parses: Callable[[str], bool]) -> str:
-    """A column's name that is a word of SQL, by trying."""
-    for name in types:
+def _unquoted(text: str, names: Iterable[str], parses: Callable[[str], bool]) -> str:
+    """A column's name that is a word of SQL, or not one word, by trying; a name that holds another one first."""
+    for name in sorted(names, key=len, reverse=True):
         quoted = _bare_words(text, name)
         if quoted != text and parses(quoted):
-            return f'the column "{name}" has a name that is a word of SQL: put it in double quotes, as in {quoted}'
+            what = "is a word of SQL" if PLAIN_NAME.fullmatch(name) else "is not one word of letters"
+            return f'the column "{name}" has a name that {what}: put it in double quotes, as in {quoted}'
     return ""
 
 

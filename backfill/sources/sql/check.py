@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import duckdb
@@ -15,9 +15,9 @@ from backfill.job.models import Job
 from backfill.job.references import Role, references
 from backfill.records import INTERNAL_PREFIX
 from backfill.sources.inspect import SqlFault
-from backfill.sources.sql.advice import advise
+from backfill.sources.sql.advice import PLAIN_NAME, advise
 from backfill.sources.sql.duckdb_types import without_form
-from backfill.sources.sql.engine import Engine, reason
+from backfill.sources.sql.engine import Engine, quoted, reason
 from backfill.sources.sql.layout import Layout, SourceColumn, binding_scope, lay_out, refuse_absent
 from backfill.sources.sql.rules import PREFIX, check_expression
 from backfill.sources.sql.syntax import SqlRefusal, called, column_path, enclosed, parse, place, walk
@@ -97,7 +97,7 @@ def refusal_fault(
 ) -> SqlFault:
     """The fault for SQL that is refused; `types` are those of the columns that it may read."""
     advice = advise(text, refusal.message, types, lambda other: _parses(engine, prefix + other))
-    return SqlFault(path, text, refusal.offset, refusal.message, refusal.candidates, advice)
+    return SqlFault(path, text, refusal.offset, refusal.message, _as_sql(engine, refusal.candidates), advice)
 
 
 def binder_fault(
@@ -112,7 +112,14 @@ def binder_fault(
         name = next(filter(None, unknown.groups())).lower()
         offset = _place(engine, prefix + text, name, len(prefix))
     advice = advise(text, reason(error), types, lambda other: _parses(engine, prefix + other))
-    return SqlFault(path, text, offset, reason(error), tuple(candidates), advice)
+    return SqlFault(path, text, offset, reason(error), _as_sql(engine, candidates), advice)
+
+
+def _as_sql(engine: Engine, names: Iterable[str]) -> tuple[str, ...]:
+    """The names as SQL takes them: in double quotes where they are not one word, or a word of SQL."""
+    return tuple(
+        name if PLAIN_NAME.fullmatch(name) and _parses(engine, PREFIX + name) else quoted(name) for name in names
+    )
 
 
 def _parses(engine: Engine, text: str) -> bool:
