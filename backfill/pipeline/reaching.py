@@ -111,6 +111,6 @@ def refuse_stranger(target: Target) -> None:
         )
     if not answer.headers.get("server", "").startswith(SERVER_NAME):
         raise UsageError(
-            f"what answers at {endpoint} is no sandbox of backfill",
+            f"what answers at {endpoint} is not a sandbox of backfill",
             hint="for a real target say --target segment or a profile's name",
         )

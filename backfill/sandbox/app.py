@@ -21,10 +21,10 @@ from backfill import __version__
 from backfill.limits import Limits
 from backfill.sandbox.bodies import Refusal, decode_body, too_large
 from backfill.sandbox.drops import KINDS, REASONS
-from backfill.sandbox.faults import Fault, FaultScript
-from backfill.sandbox.ingest import BATCH_PATHS, Arrival, understand
+from backfill.sandbox.faults import FaultScript, ScriptedFault
+from backfill.sandbox.ingest import BATCH_PATHS, ReceivedRequest, read_request
 from backfill.sandbox.moments import iso_moment
-from backfill.sandbox.store import Store, StoreError, Visit
+from backfill.sandbox.store import RequestRecord, Store, StoreError
 
 SERVER_NAME = "backfill-sandbox"
 #: The Server header of every answer: `backfill-sandbox/` and the version.
@@ -38,7 +38,7 @@ _NO_LINGER = struct.pack("ii", 1, 0)
 _ACCEPTED = b'{"success":true}'
 
 
-class Endpoint:
+class SandboxApi:
     """The answers of one sandbox."""
 
     def __init__(self, store: Store, *, faults: FaultScript, limits: Limits, clock: Callable[[], float]) -> None:
@@ -79,12 +79,12 @@ class Endpoint:
             if fault.cut != "before" and not self._faults.reads_bodies:
                 wire = await _read_body(request, self._limits.body_bytes)
             if fault.cut in {"before", "after"} or (fault.status is not None and not fault.stored):
-                await self._write(Visit(None, counts))
+                await self._write(RequestRecord(None, counts))
                 return await self._faulty(request, fault)
-            outcome = self._understand(request, wire)
-            await self._write(_visit(outcome, counts, wire))
+            outcome = self._read_request(request, wire)
+            await self._write(_record_of(outcome, counts, wire))
         except ClientDisconnect:
-            await self._write(Visit(None, counts | {"refused/disconnected": 1}))
+            await self._write(RequestRecord(None, counts | {"refused/disconnected": 1}))
             return Response()
         except StoreError as error:
             return _refusal(503, "store_failed", str(error))
@@ -101,7 +101,7 @@ class Endpoint:
         body = decode_body(wire, encoding, self._limits.body_bytes) if wire and isinstance(wire, bytes) else wire
         return body if isinstance(body, bytes) else b""
 
-    def _understand(self, request: Request, wire: bytes | Refusal) -> Arrival | Refusal:
+    def _read_request(self, request: Request, wire: bytes | Refusal) -> ReceivedRequest | Refusal:
         path = request.url.path.removeprefix("/v1/").rstrip("/")
         # A single call's limit is that of its whole request (HTTP API page).
         most = self._limits.body_bytes if path in BATCH_PATHS else self._limits.call_bytes
@@ -109,7 +109,7 @@ class Endpoint:
         body = decode_body(wire, encoding, most) if isinstance(wire, bytes) else wire
         if isinstance(body, Refusal):
             return body
-        return understand(
+        return read_request(
             body,
             path=path,
             key_in_header=_has_basic_user(request.headers.get("authorization", "")),
@@ -118,10 +118,10 @@ class Endpoint:
             keep=self._store.room,
         )
 
-    async def _write(self, visit: Visit) -> None:
-        await asyncio.wrap_future(self._store.submit(visit))
+    async def _write(self, record: RequestRecord) -> None:
+        await asyncio.wrap_future(self._store.submit(record))
 
-    async def _faulty(self, request: Request, fault: Fault) -> Response:
+    async def _faulty(self, request: Request, fault: ScriptedFault) -> Response:
         """The end that the script wants: an answer, or a reset and a response for nobody."""
         await _wait(fault.delay)
         if fault.status is not None:
@@ -186,13 +186,13 @@ def statistics(counts: dict[str, int]) -> dict[str, Any]:
     return stats
 
 
-def _visit(outcome: Arrival | Refusal, counts: dict[str, int], wire: bytes | Refusal) -> Visit:
+def _record_of(outcome: ReceivedRequest | Refusal, counts: dict[str, int], wire: bytes | Refusal) -> RequestRecord:
     if isinstance(outcome, Refusal):
-        return Visit(None, counts | {f"refused/{outcome.reason}": 1})
+        return RequestRecord(None, counts | {f"refused/{outcome.reason}": 1})
     sizes = {"bytes/json": outcome.body_bytes, "bytes/wire": len(wire) if isinstance(wire, bytes) else 0}
     # Segment's code for it; still answered 200.
     empty = {} if outcome.calls else {"refused/empty_batch": 1}
-    return Visit(outcome, counts | sizes | empty)
+    return RequestRecord(outcome, counts | sizes | empty)
 
 
 async def _read_body(request: Request, most: int) -> bytes | Refusal:

@@ -51,7 +51,7 @@ class RetryAfter:
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class ScriptedFault:
     """What goes wrong with one request; the default is nothing."""
 
     delay: float = 0.0  # seconds before the answer, or before the cut
@@ -79,7 +79,7 @@ class Fault:
 class FaultRule:
     """One effect and the triggers that must all hold."""
 
-    fault: Fault = field(default_factory=Fault)
+    fault: ScriptedFault = field(default_factory=ScriptedFault)
     after: int = 0
     first: int | None = None
     every: int = 1
@@ -113,12 +113,12 @@ class FaultScript:
         """Whether a rule depends on what a request holds."""
         return any(rule.holding for rule in self.rules)
 
-    def decide(self, number: int, body: bytes = b"") -> Fault:
+    def decide(self, number: int, body: bytes = b"") -> ScriptedFault:
         """What goes wrong with the request of this number (from 1) and uncompressed body.
 
         Always the same for the same script, number and body.
         """
-        end, delay = Fault(), 0.0
+        end, delay = ScriptedFault(), 0.0
         for place, rule in enumerate(self.rules):
             if rule.holds(number, body, place=place):
                 delay += rule.fault.delay
@@ -135,7 +135,7 @@ def _rule(text: str) -> FaultRule:
         if key in seen:
             raise _wrong(text, f"{key!r} stands there twice")
         if key not in _ITEMS:
-            raise _wrong(text, f"{key!r} is none of {', '.join(_ITEMS)}")
+            raise _wrong(text, f"{key!r} is not one of {', '.join(_ITEMS)}")
         seen.add(key)
         try:
             rule = _ITEMS[key](rule, value.strip())

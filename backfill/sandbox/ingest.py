@@ -13,10 +13,9 @@ from typing import Any
 import orjson
 
 from backfill.limits import Limits
-from backfill.sandbox.bodies import Refusal
+from backfill.sandbox.bodies import Refusal, call_texts
 from backfill.sandbox.drops import Call, drop_reason
-from backfill.sandbox.moments import held_moment, iso_moment, parse_moment
-from backfill.sandbox.slices import call_slices
+from backfill.sandbox.moments import iso_moment, parse_moment, stored_moment
 
 #: Paths below /v1 that take a batch; import is the older name of the same (a maintainer, analytics-ruby issue 142).
 BATCH_PATHS = ("batch", "import")
@@ -42,7 +41,7 @@ class Drop:
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
+class ReceivedRequest:
     """One understood request. Its calls are `ids` and `drops` together; an id stands in `ids` once."""
 
     received_ms: int
@@ -67,7 +66,7 @@ class _Envelope:
     received_ms: int
 
 
-def understand(
+def read_request(
     body: bytes,
     *,
     path: str,
@@ -76,7 +75,7 @@ def understand(
     limits: Limits,
     keep: int,
     new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
-) -> Arrival | Refusal:
+) -> ReceivedRequest | Refusal:
     """The request of this uncompressed body, posted to /v1/`path`; a Refusal where Segment answers 400.
 
     The first `keep` calls fit to be held come with their JSON. `new_id` makes the id of a call without one, as the API
@@ -104,7 +103,7 @@ def understand(
         envelope = _envelope_of(document, received_ms, batch=batch)
         texts = _texts(body, calls, places, batch=batch)
         held = [_hold(calls[place], text, envelope) for place, text in zip(places, texts, strict=True)]
-    return Arrival(received_ms, sorter.ids, sorter.kinds, held, sorter.drops, len(body))
+    return ReceivedRequest(received_ms, sorter.ids, sorter.kinds, held, sorter.drops, len(body))
 
 
 def _batch_of(document: dict[str, Any]) -> list[Any]:
@@ -185,7 +184,7 @@ def _texts(body: bytes, calls: list[Any], places: list[int], *, batch: bool) -> 
     if not batch:
         return [text.strip()]
     try:
-        texts = call_slices(text, calls)
+        texts = call_texts(text, calls)
     except RecursionError:  # a call that was dropped for it
         return [orjson.dumps(calls[place]).decode() for place in places]
     return [texts[place] for place in places]
@@ -214,6 +213,6 @@ def _hold(call: Call, text: str, envelope: _Envelope) -> HeldCall:
 
 def _timestamp(original: object, sent: object, received_ms: int) -> str:
     try:
-        return iso_moment(held_moment(parse_moment(original), parse_moment(sent), received_ms))
+        return iso_moment(stored_moment(parse_moment(original), parse_moment(sent), received_ms))
     except OverflowError:  # the formula left the calendar: taken like an unreadable timestamp
         return iso_moment(received_ms)

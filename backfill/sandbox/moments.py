@@ -33,7 +33,7 @@ def iso_moment(milliseconds: int) -> str:
     return f"{moment.replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
 
 
-def held_moment(original: int | None, sent: int | None, received: int) -> int:
+def stored_moment(original: int | None, sent: int | None, received: int) -> int:
     """The stored timestamp, all in milliseconds since 1970.
 
     No original: the time of receipt, as documented. An unreadable one comes here as None too: libraries' users report

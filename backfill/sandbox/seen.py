@@ -1,7 +1,7 @@
 """Which message ids were held before, in 12 bytes a slot: a hash table of numbers, probed for a whole request at once.
 
 A B-tree of random ids costs 23 µs a call at 3 million ids, most of it in writing pages again and again; a Python dict
-200 bytes an id. Here the ids lie on disk in their order of arrival, and memory holds only where each one is.
+200 bytes an id. Here the ids lie on disk in their order of received, and memory holds only where each one is.
 """
 
 from __future__ import annotations

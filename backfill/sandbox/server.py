@@ -18,7 +18,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from backfill.errors import StoppedError, UsageError
 from backfill.limits import DEDUP_WINDOW_SECONDS, SEGMENT, Limits
-from backfill.sandbox.app import SERVER_HEADER, Endpoint, statistics
+from backfill.sandbox.app import SERVER_HEADER, SandboxApi, statistics
 from backfill.sandbox.faults import FaultScript
 from backfill.sandbox.store import Store
 
@@ -75,7 +75,7 @@ class Sandbox:
             raise
         host, port = listener.getsockname()[:2]
         self.endpoint = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-        endpoint = Endpoint(self._store, faults=self._faults, limits=self._limits, clock=self._clock)
+        endpoint = SandboxApi(self._store, faults=self._faults, limits=self._limits, clock=self._clock)
         self._server = _Server(
             uvicorn.Config(
                 endpoint.app(),
@@ -183,7 +183,7 @@ def _loopback(host: str) -> str:
     try:
         address = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
     except ValueError as error:
-        raise UsageError(f"{host!r} is no address to listen on", hint="use 127.0.0.1 or ::1") from error
+        raise UsageError(f"{host!r} is not an address to listen on", hint="use 127.0.0.1 or ::1") from error
     if not address.is_loopback:
         raise UsageError(f"the sandbox listens on loopback only, not on {host}", hint="use 127.0.0.1 or ::1")
     return str(address)

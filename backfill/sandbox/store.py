@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from backfill.disk import NO_ROOM, NO_WRITING, PRIVATE_FILE, disk_stop, make_folder, sync_folder
 from backfill.errors import BackfillError, LockedError, UsageError
-from backfill.sandbox.ingest import Arrival, Drop
+from backfill.sandbox.ingest import Drop, ReceivedRequest
 from backfill.sandbox.seen import SeenIds
 from backfill.sandbox.tables import Tables, opening_failure
 
@@ -33,16 +33,16 @@ class StoreError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
+class RequestRecord:
     """One request to write down: its calls, if it was understood, and what else is counted of it."""
 
-    arrival: Arrival | None
+    received: ReceivedRequest | None
     counts: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class _Write:
-    visit: Visit
+    record: RequestRecord
     future: Future[None]
 
 
@@ -53,11 +53,11 @@ class _Read:
 
 
 class Store:
-    """The sandbox's memory, in a folder (continued where it exists) or, without one, for as long as it is open.
+    """What the sandbox holds, in a folder (continued where it exists) or, without one, for as long as it is open.
 
     Methods may be called from any thread. Raises on opening: LockedError where another process holds the folder,
-    LedgerError where the file in it is not ours, UsageError where the folder cannot be had, StoppedError where the disk
-    takes nothing.
+    LedgerError where the file in it is not ours, UsageError where the folder cannot be used, StoppedError where nothing
+    can be written to the disk.
     """
 
     def __init__(self, folder: Path | None, *, keep_calls: int | None, window_seconds: float) -> None:
@@ -84,10 +84,10 @@ class Store:
         """How many more calls would be kept with their JSON, as of the last commit."""
         return 1 << 62 if self._keep_calls is None else max(0, self._keep_calls - self._kept)
 
-    def submit(self, visit: Visit) -> Future[None]:
+    def submit(self, record: RequestRecord) -> Future[None]:
         """Write this request down. The future is done once it is durable; StoreError where it could not be."""
         future: Future[None] = Future()
-        self._put(_Write(visit, future))
+        self._put(_Write(record, future))
         return future
 
     def ask(self, read: Callable[[Tables], _Answer]) -> Future[_Answer]:
@@ -171,43 +171,43 @@ class Store:
         tables.begin()
         counts: Counter[str] = Counter()
         for write in writes:
-            counts.update(write.visit.counts)
-            if write.visit.arrival is not None:
-                self._hold(tables, write.visit.arrival, counts)
+            counts.update(write.record.counts)
+            if write.record.received is not None:
+                self._hold(tables, write.record.received, counts)
         tables.add_counts(counts.items())
         tables.commit()
         for write in writes:
             write.future.set_result(None)
 
-    def _hold(self, tables: Tables, arrival: Arrival, counts: Counter[str]) -> None:
+    def _hold(self, tables: Tables, received: ReceivedRequest, counts: Counter[str]) -> None:
         """Put one request's calls where they belong."""
-        repeated, returning = self._known(tables, arrival)
-        fresh = [place for place, message_id in enumerate(arrival.ids) if message_id not in repeated]
-        new = [arrival.ids[place] for place in fresh if arrival.ids[place] not in returning]
-        received_ms = arrival.received_ms
+        repeated, returning = self._known(tables, received)
+        fresh = [place for place, message_id in enumerate(received.ids) if message_id not in repeated]
+        new = [received.ids[place] for place in fresh if received.ids[place] not in returning]
+        received_ms = received.received_ms
         tables.insert("ids", [(self._last_id + n, new_id, received_ms) for n, new_id in enumerate(new, 1)])
         if new:
             self._seen.add(new, self._last_id + 1)
             self._last_id += len(new)
         if returning:
             tables.receive_again(list(returning.values()), received_ms)
-        self._keep(tables, arrival, fresh)
-        drops = arrival.drops
+        self._keep(tables, received, fresh)
+        drops = received.drops
         if repeated:
-            again = zip(arrival.ids, arrival.kinds, strict=True)
+            again = zip(received.ids, received.kinds, strict=True)
             drops = [*drops, *(Drop("duplicate", an_id, kind) for an_id, kind in again if an_id in repeated)]
         rows = [(self._last_drop + n, d.reason, d.message_id, d.kind, received_ms) for n, d in enumerate(drops, 1)]
         tables.insert("drops", rows)
         self._last_drop += len(rows)
-        counts.update(_tally(arrival, fresh, drops, new_ids=len(new)))
+        counts.update(_counts_of(received, fresh, drops, new_ids=len(new)))
 
-    def _known(self, tables: Tables, arrival: Arrival) -> tuple[set[str], dict[str, int]]:
+    def _known(self, tables: Tables, received: ReceivedRequest) -> tuple[set[str], dict[str, int]]:
         """The ids that came before: those within the window, and those whose window is over with their rows.
 
         The window runs from the receipt of the call that was accepted; a duplicate does not prolong it (unconfirmed).
         """
-        candidates = self._seen.find(arrival.ids)
-        rows = {arrival.ids[place]: int(candidates[place]) for place in candidates.nonzero()[0].tolist()}
+        candidates = self._seen.find(received.ids)
+        rows = {received.ids[place]: int(candidates[place]) for place in candidates.nonzero()[0].tolist()}
         if not rows:
             return set(), {}
         found = {number: (an_id, ms) for number, an_id, ms in tables.ids_at(list(rows.values()))}
@@ -220,18 +220,18 @@ class Store:
         if strangers:
             found |= {number: (an_id, ms) for number, an_id, ms in tables.ids_at(list(strangers.values()))}
             rows |= strangers
-        closed = arrival.received_ms - self._window_ms
+        closed = received.received_ms - self._window_ms
         repeated = {an_id for an_id, number in rows.items() if found[number][1] > closed}
         return repeated, {an_id: number for an_id, number in rows.items() if an_id not in repeated}
 
-    def _keep(self, tables: Tables, arrival: Arrival, fresh: list[int]) -> None:
-        kept = [(place, arrival.held[place]) for place in fresh if place < len(arrival.held)][: self.room]
+    def _keep(self, tables: Tables, received: ReceivedRequest, fresh: list[int]) -> None:
+        kept = [(place, received.held[place]) for place in fresh if place < len(received.held)][: self.room]
         rows = [
             (
                 self._kept + n,
-                arrival.ids[place],
-                arrival.kinds[place],
-                arrival.received_ms,
+                received.ids[place],
+                received.kinds[place],
+                received.received_ms,
                 held.timestamp,
                 held.original_timestamp,
                 held.sent_at,
@@ -249,15 +249,15 @@ def _fail(items: list[_Write | _Read | None], why: str) -> None:
             item.future.set_exception(StoreError(why))
 
 
-def _tally(arrival: Arrival, fresh: list[int], drops: list[Drop], *, new_ids: int) -> Counter[str]:
+def _counts_of(received: ReceivedRequest, fresh: list[int], drops: list[Drop], *, new_ids: int) -> Counter[str]:
     counts: Counter[str] = Counter()
-    counts["received"] = arrival.calls
+    counts["received"] = received.calls
     counts["accepted"] = len(fresh)
     counts["distinct_ids"] = new_ids
-    if len(fresh) == len(arrival.kinds):
-        kinds = Counter(arrival.kinds)
+    if len(fresh) == len(received.kinds):
+        kinds = Counter(received.kinds)
     else:
-        kinds = Counter(arrival.kinds[place] for place in fresh)
+        kinds = Counter(received.kinds[place] for place in fresh)
     counts.update({f"by_type/{kind}": n for kind, n in kinds.items()})
     reasons = Counter(drop.reason for drop in drops)
     counts["duplicate"] = reasons.pop("duplicate", 0)
@@ -269,7 +269,7 @@ def _lock(folder: Path) -> int:
     """The folder made, held against others, and the database's file in it: all of it durable."""
     there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     if there - {LOCK_NAME} and FILE_NAME not in there:  # a project or home folder, given by mistake
-        raise UsageError(f"{folder} holds other things and is no store of a sandbox", hint="name another --store")
+        raise UsageError(f"{folder} holds other things and is not a sandbox's store", hint="name another --store")
     try:
         make_folder(folder)
         handle = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
@@ -295,5 +295,5 @@ def _lock(folder: Path) -> int:
 
 def _unusable(folder: Path, error: OSError) -> BackfillError:
     stopped = disk_stop(error, folder) if error.errno in NO_ROOM | NO_WRITING else None
-    why = f"the sandbox's store {folder} cannot be had: {error}"
+    why = f"the sandbox's store {folder} cannot be used: {error}"
     return stopped or UsageError(why, hint="name another --store")

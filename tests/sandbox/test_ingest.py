@@ -10,11 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backfill.limits import Limits
-from backfill.sandbox.bodies import Refusal, decode_body
-from backfill.sandbox.ingest import Arrival, understand
-from backfill.sandbox.moments import held_moment, iso_moment, parse_moment
+from backfill.sandbox.bodies import Refusal, call_texts, decode_body
+from backfill.sandbox.ingest import ReceivedRequest, read_request
+from backfill.sandbox.moments import iso_moment, parse_moment, stored_moment
 from backfill.sandbox.server import LENIENT
-from backfill.sandbox.slices import call_slices
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MOMENTS = st.datetimes(min_value=datetime(1, 1, 2), max_value=datetime(9999, 12, 30)).map(  # noqa: DTZ001 made aware here
@@ -31,9 +30,9 @@ JSON = st.recursive(
 )
 
 
-def take(document: object, *, keep: int = 100, limits: Limits = LENIENT, body: bytes | None = None) -> Arrival:
+def take(document: object, *, keep: int = 100, limits: Limits = LENIENT, body: bytes | None = None) -> ReceivedRequest:
     """What is understood of a batch."""
-    arrival = understand(
+    received = read_request(
         body or json.dumps(document).encode(),
         path="batch",
         key_in_header=True,
@@ -41,8 +40,8 @@ def take(document: object, *, keep: int = 100, limits: Limits = LENIENT, body: b
         limits=limits,
         keep=keep,
     )
-    assert isinstance(arrival, Arrival)
-    return arrival
+    assert isinstance(received, ReceivedRequest)
+    return received
 
 
 # ------------------------------------------------------------------------------------------------------------- moments
@@ -62,7 +61,7 @@ def test_the_formula_is_the_documented_one(original: datetime, sent: datetime, r
     whole = [moment.replace(microsecond=moment.microsecond // 1000 * 1000) for moment in (original, sent, received)]
     numbers = [(moment - EPOCH) // timedelta(milliseconds=1) for moment in whole]
     expected = (whole[2] - EPOCH) - (whole[1] - whole[0])
-    assert held_moment(*numbers) == expected // timedelta(milliseconds=1)
+    assert stored_moment(*numbers) == expected // timedelta(milliseconds=1)
 
 
 @pytest.mark.parametrize(
@@ -124,13 +123,13 @@ def test_slices_are_the_texts(
     around = [f"{json.dumps(key)}{separators[1]}{json.dumps(value)}" for key, value in before.items()]
     members = [*around, f'"batch"{separators[1]}[{separators[0].join(texts)}]', '"sentAt":"x"']
     text = f" {{{separators[0].join(members)}}} "
-    assert call_slices(text, json.loads(text)["batch"]) == texts
+    assert call_texts(text, json.loads(text)["batch"]) == texts
 
 
 def test_of_two_batches_the_last_counts() -> None:
     """A repeated key is read as every JSON reader in use reads it."""
     text = '{"batch":[{"a":1},{"a":2}],"batch":[{"a":3}]}'
-    assert call_slices(text, json.loads(text)["batch"]) == ['{"a":3}']
+    assert call_texts(text, json.loads(text)["batch"]) == ['{"a":3}']
 
 
 def track(properties: str, message_id: str) -> str:
@@ -146,9 +145,9 @@ def test_the_deepest_calls_are_dropped_alone(levels: int) -> None:
         track("[" * 245 + "]" * 245, "fair"),
         track("1", "good"),
     )
-    arrival = take(None, body=f'{{"batch":[{deep}, {fair}, {good}]}}'.encode())
-    assert [drop.reason for drop in arrival.drops] == ["nested_too_deep"]
-    assert [held.json for held in arrival.held] == [fair, good]
+    received = take(None, body=f'{{"batch":[{deep}, {fair}, {good}]}}'.encode())
+    assert [drop.reason for drop in received.drops] == ["nested_too_deep"]
+    assert [held.json for held in received.held] == [fair, good]
 
 
 def test_a_batch_context_too_deep_to_write_is_left_out() -> None:
@@ -168,9 +167,9 @@ def test_a_call_is_measured_compact() -> None:
     call = {"type": "track", "userId": "u", "event": "E", "messageId": "m", "properties": {"é": "x"}}
     size = len(json.dumps(call, separators=(",", ":"), ensure_ascii=False).encode())
     for most, fits in ((size, True), (size - 1, False)):
-        arrival = take({"batch": [call, {**call, "messageId": "n"}]}, limits=Limits(call_bytes=most))
-        assert (arrival.ids == ["m", "n"]) is fits
-        assert [drop.reason for drop in arrival.drops] == ([] if fits else ["oversize_call"] * 2)
+        received = take({"batch": [call, {**call, "messageId": "n"}]}, limits=Limits(call_bytes=most))
+        assert (received.ids == ["m", "n"]) is fits
+        assert [drop.reason for drop in received.drops] == ([] if fits else ["oversize_call"] * 2)
 
 
 @given(keep=st.integers(0, 6))
@@ -185,11 +184,11 @@ def test_the_first_fit_calls_are_kept(keep: int) -> None:
         {**good, "messageId": "b"},
         good,
     ]
-    arrival = take({"batch": calls}, keep=keep)
-    assert arrival.ids[:2] == ["a", "b"]
-    assert [drop.reason for drop in arrival.drops] == ["no_user_anon_id", "call_not_object", "duplicate"]
-    assert [json.loads(held.json).get("messageId") for held in arrival.held] == ["a", "b", None][:keep]
-    assert arrival.calls == 6
+    received = take({"batch": calls}, keep=keep)
+    assert received.ids[:2] == ["a", "b"]
+    assert [drop.reason for drop in received.drops] == ["no_user_anon_id", "call_not_object", "duplicate"]
+    assert [json.loads(held.json).get("messageId") for held in received.held] == ["a", "b", None][:keep]
+    assert received.calls == 6
 
 
 # -------------------------------------------------------------------------------------------------------------- bodies

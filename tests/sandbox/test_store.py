@@ -12,19 +12,19 @@ from hypothesis import strategies as st
 
 from backfill.errors import LedgerError, StoppedError, UsageError
 from backfill.sandbox import store as store_module
-from backfill.sandbox.ingest import Arrival, HeldCall
+from backfill.sandbox.ingest import HeldCall, ReceivedRequest
 from backfill.sandbox.seen import SeenIds
-from backfill.sandbox.store import Store, StoreError, Visit
+from backfill.sandbox.store import RequestRecord, Store, StoreError
 from backfill.sandbox.tables import Tables, opening_failure
 from tests.support.no_room import no_file_above
 
 WINDOW = 100.0
 
 
-def arrival(ids: list[str], received_ms: int = 0) -> Arrival:
+def received(ids: list[str], received_ms: int = 0) -> ReceivedRequest:
     """A request of track calls of these ids."""
     held = [HeldCall("2020-01-01T00:00:00.000Z", None, None, f'{{"messageId":"{one}"}}') for one in ids]
-    return Arrival(received_ms, ids, ["track"] * len(ids), held, [], 0)
+    return ReceivedRequest(received_ms, ids, ["track"] * len(ids), held, [], 0)
 
 
 def counts(store: Store) -> dict[str, int]:
@@ -52,7 +52,7 @@ def test_duplicates_agree_with_a_model(requests: list[tuple[list[str], int]], ke
         store = Store(None, keep_calls=keep, window_seconds=WINDOW)
         for ids, step in requests:
             now += step
-            store.submit(Visit(arrival(ids, now)))
+            store.submit(RequestRecord(received(ids, now)))
             for one in ids:
                 if one in accepted and accepted[one] > now - WINDOW * 1000:
                     duplicates += 1
@@ -88,7 +88,7 @@ def test_restarts_remember_everything(tmp_path: Path) -> None:
     """Opened again and again, a store counts on and knows every id."""
     for turn in range(3):
         store = Store(tmp_path, keep_calls=None, window_seconds=WINDOW)
-        store.submit(Visit(arrival(["every", f"m{turn}"]), {"requests": 1})).result()
+        store.submit(RequestRecord(received(["every", f"m{turn}"]), {"requests": 1})).result()
         found = counts(store)
         store.close()
         assert (found["requests"], found["duplicate"], found["distinct_ids"]) == (turn + 1, turn, turn + 2)
@@ -98,7 +98,7 @@ def test_a_damaged_store_is_refused(tmp_path: Path) -> None:
     """A file whose middle is overwritten is named, and nobody waits for it."""
     store = Store(tmp_path, keep_calls=None, window_seconds=WINDOW)
     for turn in range(20):
-        store.submit(Visit(arrival([f"{turn}-{n}" for n in range(1000)]))).result()
+        store.submit(RequestRecord(received([f"{turn}-{n}" for n in range(1000)]))).result()
     store.close()
     with (tmp_path / "sandbox.sqlite3").open("r+b") as file:
         file.seek(4096)
@@ -110,12 +110,12 @@ def test_a_damaged_store_is_refused(tmp_path: Path) -> None:
 def test_a_failed_commit_is_told_and_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the disk fails nothing of that group is held, the sender is told, and the next one works."""
     store = Store(None, keep_calls=None, window_seconds=WINDOW)
-    store.submit(Visit(arrival(["a"]))).result()
+    store.submit(RequestRecord(received(["a"]))).result()
     with monkeypatch.context() as patch:
         patch.setattr(Tables, "commit", _full)
         with pytest.raises(StoreError, match="full"):
-            store.submit(Visit(arrival(["b", "c"]))).result()
-    store.submit(Visit(arrival(["a", "b"]))).result()
+            store.submit(RequestRecord(received(["b", "c"]))).result()
+    store.submit(RequestRecord(received(["a", "b"]))).result()
     found = counts(store)
     assert (found["accepted"], found["duplicate"], found["distinct_ids"]) == (2, 1, 2)
     assert store.ask(lambda tables: tables.ids(after=0, limit=9)).result() == ["a", "b"]
@@ -172,7 +172,7 @@ def test_a_failed_read_is_told() -> None:
     store = Store(None, keep_calls=None, window_seconds=WINDOW)
     with pytest.raises(StoreError):
         store.ask(lambda tables: tables.last_number("nothing")).result()
-    store.submit(Visit(arrival(["a"]))).result()
+    store.submit(RequestRecord(received(["a"]))).result()
     store.close()
 
 
@@ -181,4 +181,4 @@ def test_a_closed_store_answers_nobody_for_ever() -> None:
     store = Store(None, keep_calls=None, window_seconds=WINDOW)
     store.close()
     with pytest.raises(StoreError, match="closed"):
-        store.submit(Visit(None)).result(timeout=20)
+        store.submit(RequestRecord(None)).result(timeout=20)
