@@ -16,14 +16,12 @@ class Packer:
     """Cuts a stream of calls into batches.
 
     Feed it with `push`: the sizes of some calls, each with the comma behind it; it returns where batches end. The open
-    batch is carried over to the next push, so that the cuts do not depend on how the stream is sliced. `first` limits
-    the very first batch to that many calls (the canary).
+    batch is carried over to the next push, so that the cuts do not depend on how the stream is sliced.
     """
 
-    def __init__(self, limits: Limits, *, first: int | None = None) -> None:
+    def __init__(self, limits: Limits) -> None:
         self._room = room_for_calls(limits) + COMMA
         self._most = limits.batch_calls
-        self._first = first
         self._bytes = 0  # of the open batch
         self._calls = 0
 
@@ -35,16 +33,12 @@ class Packer:
         while start < len(sizes):
             before = int(ends[start - 1]) if start else 0
             by_bytes = int(np.searchsorted(ends, before + self._room - self._bytes, side="right"))
-            stop = min(by_bytes, start + self._most_now() - self._calls)
+            stop = min(by_bytes, start + self._most - self._calls)
             self._bytes += (int(ends[stop - 1]) if stop else 0) - before
             self._calls += stop - start
             if stop == len(sizes):
                 break
             cuts.append(stop)
             self._bytes = self._calls = 0
-            self._first = None
             start = stop
         return cuts
-
-    def _most_now(self) -> int:
-        return self._most if self._first is None else min(self._first, self._most)

@@ -142,9 +142,13 @@ def halves(batch: Batch, plain: bytes, sizes: Sequence[int]) -> list[BatchPart]:
         plain: its plain bytes.
         sizes: of its calls, without commas.
     """
-    middle = len(sizes) // 2
+    return cut_in_two(batch, plain, sizes, len(sizes) // 2)
+
+
+def cut_in_two(batch: Batch, plain: bytes, sizes: Sequence[int], calls: int) -> list[BatchPart]:
+    """The first `calls` calls of a batch that has more, and the rest of them; both still to be delivered."""
     places = list(_places(sizes))
-    return [_part(batch, plain, run) for run in (places[:middle], places[middle:])]
+    return [_part(batch, plain, run) for run in (places[:calls], places[calls:])]
 
 
 def refused_parts(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from backfill.deliver.concurrency import Control
 from backfill.deliver.doubts import settle, window_open
@@ -21,8 +21,10 @@ from backfill.deliver.slots import Slot, Slots
 from backfill.deliver.tally import Tally
 from backfill.deliver.transport import Transport
 from backfill.deliver.waiting import Gate, Pace, Paced, Pause, Waiter
+from backfill.limits import CANARY_CALLS
 from backfill.records import Batch, BatchBytes, Decision, DeliveryLedger, DeliveryTotals
 from backfill.verdict import StopReason
+from backfill.wire import cut_in_two
 
 #: The main thread looks this often at its signals, and tells the progress, in seconds.
 TICK_SECONDS = 0.1
@@ -187,17 +189,25 @@ class _Course:
         retried = Retried(paced, self._pause, self._waiter, clock, self._outage, guarded.allows)
         return Halved(retried, ordered=self._errand.options.ordered)
 
-    def _take(self, slot: Slot) -> Lot | None:
+    def _take(self, slot: Slot, *, alone: bool) -> Lot | None:
         """The next lot, once there is a slot for its first request: what nobody may send yet stays in the ledger."""
         slot.take(begun=False)
-        lot = self._feed.take()
+        lot = self._feed.take_first(self._cut) if alone else self._feed.take()
         if lot is None:
             slot.give_back()
         return lot
 
+    def _cut(self, batch: Batch) -> Sequence[Batch]:
+        """The batch, or its first calls and the rest of it where it has more and nothing of it was ever sent."""
+        if batch.calls <= CANARY_CALLS or batch.attempts or batch.first_unknown_at is not None:
+            return (batch,)
+        spool, ledger = self._errand.spool, self._errand.ledger
+        parts = cut_in_two(batch, spool.plain(batch), spool.call_sizes(batch), CANARY_CALLS)
+        return ledger.record_cut(batch, parts)
+
     def _send_lots(self, sender: Halved, slot: Slot, most: int | None) -> None:
         settled = 0
-        while settled != most and not self._halted() and (lot := self._take(slot)) is not None:
+        while settled != most and not self._halted() and (lot := self._take(slot, alone=most is not None)) is not None:
             end = sender.send(lot, thorough=lot.put_aside or self._errand.options.ordered)
             self._feed.pass_over(end.doubtful)
             if end.stopped is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from backfill.records import Batch, DeliveryLedger
@@ -62,6 +62,16 @@ class Feed:
             while root is not None and self._fill() and self._waiting[0].root == root:
                 batches.append(self._waiting.popleft())
             return Lot(tuple(batches))
+
+    def take_first(self, cut: Callable[[Batch], Sequence[Batch]]) -> Lot | None:
+        """The next batch, or the first of the parts that `cut` makes of it; the other parts are handed out next."""
+        with self._lock:
+            if not self._fill():
+                return None
+            first, *others = cut(self._waiting.popleft())
+            self._waiting.extendleft(reversed(others))
+            self._taken += 1
+            return Lot((first,))
 
     def settle(self) -> None:
         """A lot taken is delivered or rejected, all of it."""

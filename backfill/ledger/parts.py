@@ -5,7 +5,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 
-from backfill.ledger.statements import end_attempt, reopen_run
+from backfill.errors import LedgerError
+from backfill.ledger.statements import FAULT, end_attempt, reopen_run
 from backfill.records import Answer, Batch, BatchPart, BatchState, Outcome
 from backfill.wire import check_places
 
@@ -37,6 +38,29 @@ def check_parts(batch: Batch, answer: Answer, parts: Sequence[BatchPart]) -> Non
     check_places(batch, parts)
 
 
+def check_cut(batch: Batch, parts: Sequence[BatchPart]) -> None:
+    """Raise ValueError where these are not parts still to be delivered that hold the calls of the batch."""
+    if wrong := {part.state for part in parts} - {BatchState.PLANNED}:
+        raise ValueError(f"no part of a batch that was not sent begins as {', '.join(sorted(wrong))}")
+    check_places(batch, parts)
+
+
+def cut_batch(connection: sqlite3.Connection, batch: Batch, parts: Sequence[BatchPart]) -> list[Batch]:
+    """Put the parts in the place of a batch of which nothing was ever sent; returns them as batches.
+
+    Raises:
+        LedgerError: Something of it was sent.
+    """
+    row = connection.execute(
+        "UPDATE batches SET state = 'split' WHERE id = ? AND state = 'planned' AND attempts = 0"
+        " AND first_unknown_at IS NULL RETURNING id",
+        (batch.id,),
+    ).fetchone()
+    if row is None:
+        raise LedgerError(f"batch {batch.id} was sent: it is not cut any more", hint=FAULT)
+    return _insert_parts(connection, batch, parts)
+
+
 def split_batch(
     connection: sqlite3.Connection, batch: Batch, number: int, answer: Answer, parts: Sequence[BatchPart]
 ) -> list[Batch]:
@@ -49,6 +73,10 @@ def split_batch(
         LedgerError: There is no such attempt without an end.
     """
     end_attempt(connection, batch.id, number, answer)
+    return _insert_parts(connection, batch, parts)
+
+
+def _insert_parts(connection: sqlite3.Connection, batch: Batch, parts: Sequence[BatchPart]) -> list[Batch]:
     doubt, offset, length = connection.execute(
         "SELECT first_unknown_at, offset, length FROM batches WHERE id = ?", (batch.id,)
     ).fetchone()

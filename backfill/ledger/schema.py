@@ -227,8 +227,9 @@ WITH leaves AS (
         coalesce(sum(calls) FILTER (WHERE state = 'left'), 0) AS left_in_doubt
     FROM v_batches WHERE state <> 'split'
 ), roots AS (
-    SELECT count(*) AS batches, coalesce(sum(bytes), 0) AS json_bytes, coalesce(sum(state = 'split'), 0) AS split
-    FROM batches WHERE parent IS NULL
+    SELECT count(*) AS batches, coalesce(sum(bytes), 0) AS json_bytes FROM batches WHERE parent IS NULL
+), refused AS (  -- the first batch of a run is cut in two before anything of it is sent
+    SELECT count(DISTINCT coalesce(root, id)) AS split FROM batches WHERE state = 'split' AND attempts > 0
 ), sent AS (
     SELECT count(*) AS requests, coalesce(sum(number > 1), 0) AS retries, coalesce(sum(wire_bytes), 0) AS wire_bytes,
         min(sent_at) AS first_sent_at, max(coalesce(ended_at, sent_at)) AS last_ended_at
@@ -243,8 +244,8 @@ SELECT coalesce(s.read, 0) AS read, coalesce(s.filtered, 0) AS filtered, coalesc
     plan.mapped, coalesce(s.calls_per_row, 0) AS calls_per_row, plan.planned, plan.skipped, leaves.delivered,
     plan.rejected + leaves.refused AS rejected, plan.duplicate, plan.already_delivered, leaves.in_doubt,
     leaves.pending, roots.batches, sent.requests, sent.retries, roots.json_bytes, sent.wire_bytes,
-    sent.first_sent_at, sent.last_ended_at, roots.split, leaves.refused, leaves.left_in_doubt
-FROM leaves, roots, sent, plan LEFT JOIN snapshot s ON s.id = 1;
+    sent.first_sent_at, sent.last_ended_at, refused.split, leaves.refused, leaves.left_in_doubt
+FROM leaves, roots, refused, sent, plan LEFT JOIN snapshot s ON s.id = 1;
 
 CREATE VIEW v_accounting AS
 SELECT 'read = filtered + unreadable + mapped' AS identity, read AS whole, filtered + unreadable + mapped AS parts,

@@ -27,7 +27,7 @@ from backfill.records import (
     Snapshot,
 )
 
-_FAULT = "this is a fault of backfill: please report it"
+FAULT = "this is a fault of backfill: please report it"
 
 
 def insert_run(connection: sqlite3.Connection, record: RunRecord) -> None:
@@ -67,7 +67,7 @@ def finish_run(connection: sqlite3.Connection, *, at: float, exit_code: int, det
     _check_move(connection, RunState.FINISHED)
     waiting = _one(connection, "SELECT count(*) FROM batches WHERE state IN ('planned', 'sent')")
     if waiting:
-        raise LedgerError(f"{waiting} batches are still to be delivered: the run is not finished", hint=_FAULT)
+        raise LedgerError(f"{waiting} batches are still to be delivered: the run is not finished", hint=FAULT)
     move_run(connection, RunState.FINISHED, at=at, exit_code=exit_code, detail=detail)
 
 
@@ -104,9 +104,9 @@ def insert_snapshot(  # the counts and both kinds of problems belong to one mome
         LedgerError: It is recorded already, its counts do not add up, or the run is past that.
     """
     if _one(connection, "SELECT count(*) FROM snapshot"):
-        raise LedgerError("the snapshot is recorded already", hint=_FAULT)
+        raise LedgerError("the snapshot is recorded already", hint=FAULT)
     if fault := staging_fault(snapshot):
-        raise LedgerError(f"the rows of the source do not add up: {fault}; nothing was sent", hint=_FAULT)
+        raise LedgerError(f"the rows of the source do not add up: {fault}; nothing was sent", hint=FAULT)
     move_run(connection, RunState.PREPARING, at=at)
     connection.execute(
         "INSERT INTO snapshot (id, read, filtered, unreadable, rows, calls_per_row, in_place, recorded_at)"
@@ -137,9 +137,9 @@ def insert_shard(connection: sqlite3.Connection, plan: ShardPlan) -> None:
     """
     state = _one(connection, "SELECT state FROM run")
     if state != RunState.PREPARING:
-        raise LedgerError(f"a run that is {state} takes no more shards", hint=_FAULT)
+        raise LedgerError(f"a run that is {state} takes no more shards", hint=FAULT)
     if _one(connection, "SELECT count(*) FROM shards WHERE shard = ?", plan.shard):
-        raise LedgerError(f"shard {plan.shard} is recorded already", hint=_FAULT)
+        raise LedgerError(f"shard {plan.shard} is recorded already", hint=FAULT)
     connection.execute(
         "INSERT INTO shards (shard, rows, planned, skipped, rejected, duplicate, already_delivered, days, json_bytes,"
         " segment_bytes, segment_sha256, calls_sha256) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -198,14 +198,14 @@ def finish_plan(connection: sqlite3.Connection, *, digest: str, at: float) -> No
         "SELECT count(*), coalesce(max(shard), -1), coalesce(sum(rows), 0) FROM shards"
     ).fetchone()
     if shards != last + 1:
-        raise LedgerError(f"{shards} shards are recorded, but the last is number {last}", hint=_FAULT)
+        raise LedgerError(f"{shards} shards are recorded, but the last is number {last}", hint=FAULT)
     staged = _one(connection, "SELECT rows FROM snapshot")
     if mapped != staged:
-        raise LedgerError(f"{staged} rows were staged, {mapped} are in the plan", hint=_FAULT)
+        raise LedgerError(f"{staged} rows were staged, {mapped} are in the plan", hint=FAULT)
     cursor = connection.execute("SELECT * FROM v_counts")
     names = [column[0] for column in cursor.description]
     for fault in Counts(**dict(zip(names, cursor.fetchone(), strict=True))).faults():
-        raise LedgerError(f"the plan does not add up: {fault}; nothing was sent", hint=_FAULT)
+        raise LedgerError(f"the plan does not add up: {fault}; nothing was sent", hint=FAULT)
     move_run(connection, RunState.PREPARED, at=at)
     connection.execute("UPDATE run SET plan_digest = ?", (digest,))
     _sum_days(connection)
@@ -223,7 +223,7 @@ def insert_attempt(connection: sqlite3.Connection, batch: int, at: float) -> int
         (batch,),
     ).fetchone()
     if row is None:
-        raise LedgerError(f"batch {batch} is not to be sent (any more)", hint=_FAULT)
+        raise LedgerError(f"batch {batch} is not to be sent (any more)", hint=FAULT)
     number: int = row[0]
     connection.execute("INSERT INTO attempts (batch, number, sent_at) VALUES (?, ?, ?)", (batch, number, at))
     return number
@@ -250,7 +250,7 @@ def end_attempt(connection: sqlite3.Connection, batch: int, number: int, answer:
         ),
     ).fetchone()
     if row is None:
-        raise LedgerError(f"attempt {number} of batch {batch} is unknown or has ended", hint=_FAULT)
+        raise LedgerError(f"attempt {number} of batch {batch} is unknown or has ended", hint=FAULT)
     # The target may hold the calls since any moment after the request left: the window counts from the first of them.
     doubt = row[0] if answer.outcome is Outcome.UNKNOWN else None
     if answer.state is not None or doubt is not None:
@@ -268,7 +268,7 @@ def end_attempt(connection: sqlite3.Connection, batch: int, number: int, answer:
 def _check_move(connection: sqlite3.Connection, state: RunState) -> None:
     present = RunState(str(_one(connection, "SELECT state FROM run")))
     if state is not present and state not in TRANSITIONS[present]:
-        raise LedgerError(f"a run that is {present} cannot become {state}", hint=_FAULT)
+        raise LedgerError(f"a run that is {present} cannot become {state}", hint=FAULT)
 
 
 def _batch_values(shard: int, batch: PlannedBatch) -> tuple[int, ...]:

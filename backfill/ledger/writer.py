@@ -15,7 +15,7 @@ from backfill.errors import BackfillError
 from backfill.ledger import doubts, statements
 from backfill.ledger.commits import GroupCommits
 from backfill.ledger.database import connect_to_write, create_database
-from backfill.ledger.parts import check_end, check_parts, retry_rejected, split_batch
+from backfill.ledger.parts import check_cut, check_end, check_parts, cut_batch, retry_rejected, split_batch
 from backfill.ledger.reader import LedgerReader, check_plan
 from backfill.records import (
     Answer,
@@ -195,6 +195,18 @@ class Ledger(AbstractContextManager["Ledger"]):
         return self._commits.submit(
             partial(split_batch, batch=batch, number=attempt, answer=answer, parts=tuple(parts))
         )
+
+    def record_cut(self, batch: Batch, parts: Sequence[BatchPart]) -> list[Batch]:
+        """Record, durably, that these parts stand for a batch of which nothing was ever sent.
+
+        They hold all its calls, in their order, and are all still to be delivered: returned as of `record_parts`.
+
+        Raises:
+            ValueError: The parts are not the batch.
+            LedgerError: Something of it was sent.
+        """
+        check_cut(batch, parts)
+        return self._commits.submit(partial(cut_batch, batch=batch, parts=tuple(parts)))
 
     def retry_rejected(self) -> int:
         """Plan again every call that the target refused; returns how many. A finished run is `delivering` then.

@@ -16,7 +16,7 @@ from backfill.mapping import compile_job
 from backfill.mapping.calls import Key
 from backfill.prepare.frames import SHARD_ROWS, Frames
 from backfill.prepare.schema import snapshot_schema
-from backfill.prepare.shard import Canary, Line, id_texts, key_hashes, prepare_shard, replay_shard
+from backfill.prepare.shard import Line, id_texts, key_hashes, prepare_shard, replay_shard
 from backfill.prepare.spellings import Spellings, with_spellings
 from backfill.records import ShardPlan, ShardSink, Snapshot
 from backfill.repeats import Arbiter, Collector, DeliveredIds, Turns
@@ -66,7 +66,6 @@ def prepare(
         sink=sink,
         limits=limits,
         by_id=given and len(calls) > 1,
-        canary=Canary(taken=any(plan.batches for plan in done.values())),
         turns=Turns(),
         arbiter=None,
         cancelled=cancelled,
@@ -134,11 +133,9 @@ def _in_order(
                 return prepare_shard(line, shard)
             line.turns.wait(shard)
             replay_shard(line, shard)
-            line.canary.turns.done(shard)
             return done[shard]
         except BaseException:
             line.turns.break_off()
-            line.canary.turns.break_off()
             raise
 
     running: deque[Future[ShardPlan]] = deque()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from backfill.limits import CANARY_CALLS, Limits
+from backfill.limits import Limits
 from backfill.mapping import CompiledCall
 from backfill.mapping.calls import Key, grouped
 from backfill.pack import Packer
@@ -26,24 +25,6 @@ from backfill.repeats import Arbiter, DeliveredIds, Fate, Hashes, Places, Turns,
 from backfill.wire import room_for_calls
 
 
-class Canary:
-    """Tells the one shard that holds the run's first batch, so that it cuts that batch short (promise 7)."""
-
-    def __init__(self, *, taken: bool) -> None:
-        self._taken = taken
-        self._lock = threading.Lock()
-        self.turns = Turns()
-
-    def claim(self, shard: int) -> bool:
-        """Whether this shard, which has a call to send, is the first that has. Waits for lower shards to say."""
-        if not self._taken:
-            self.turns.wait(shard)
-        with self._lock:
-            mine, self._taken = not self._taken, True
-        self.turns.done(shard)
-        return mine
-
-
 @dataclass(frozen=True, slots=True)
 class Line:
     """All that preparing a shard needs; shared by the threads."""
@@ -54,7 +35,6 @@ class Line:
     sink: ShardSink
     limits: Limits
     by_id: bool
-    canary: Canary
     turns: Turns
     arbiter: Arbiter | None
     cancelled: Callable[[], bool]
@@ -148,13 +128,11 @@ def prepare_shard(line: Line, shard: int) -> ShardPlan:
         if line.delivered is not None:
             calls = without(line.delivered, line, calls, tally)
         if len(calls) and batches is None:
-            first = CANARY_CALLS if line.canary.claim(shard) else None
-            batches = Batches(writer, Packer(line.limits, first=first), parsed=line.reads_json)
+            batches = Batches(writer, Packer(line.limits), parsed=line.reads_json)
         if batches is not None:
             _count_days(line, calls, tally)
             batches.push(calls, _ids(line, calls))
     line.turns.done(shard)
-    line.canary.turns.done(shard)
     return _finish(line, shard, tally, batches, writer)
 
 

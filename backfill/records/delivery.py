@@ -28,6 +28,12 @@ class DeliveryLedger(Protocol):
         that order, once it is durable; `next_batches` of this process does not hand them out.
         """
 
+    def record_cut(self, batch: Batch, parts: Sequence[BatchPart]) -> list[Batch]:
+        """Record, durably, that these parts stand for a batch of which nothing was ever sent.
+
+        They hold all its calls, in their order, and are all still to be delivered: returned as of `record_parts`.
+        """
+
     def clock_mark(self) -> ClockMark | None:
         """The clock as last recorded; None where it never was."""
 

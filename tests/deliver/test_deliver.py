@@ -4,6 +4,7 @@ import gzip
 import json
 import random
 import threading
+import time
 import zlib
 from datetime import UTC, datetime
 
@@ -16,6 +17,7 @@ from backfill.deliver import DeliveryOptions, EndKind
 from backfill.errors import ExitCode, LedgerError, RefusedError, UsageError
 from backfill.records import Batch, BatchState, Outcome
 from backfill.verdict import Patience, StopReason
+from backfill.wire import HEAD
 from tests.support.delivery_fakes import KEY, Endpoint, Run, Seen, Shelf, Simulated, Step, scripted
 
 
@@ -137,6 +139,30 @@ class TestFirstBatch:
             assert end().kind is EndKind.FINISHED
         assert endpoint.seen[0].calls == run.shelf.contents[1]
         assert endpoint.at_once > 1
+
+    def test_a_large_first_batch_is_cut(self) -> None:
+        """Its first ten calls go alone, the rest of them follows at once, with the same bytes of each call."""
+        shelf = Shelf(2, calls=25)
+        with Endpoint() as endpoint:
+            end = Run(shelf, endpoint.url, options=DeliveryOptions(concurrency=1)).go()
+        assert (end.kind, end.totals.calls, end.totals.requests) == (EndKind.FINISHED, 50, 3)
+        assert [len(json.loads(seen.plain)["batch"]) for seen in endpoint.seen] == [10, 15, 25]
+        first, rest, _ = (seen.calls for seen in endpoint.seen)
+        assert first + b"," + rest.removeprefix(HEAD) == shelf.contents[1]
+
+    def test_what_was_begun_is_not_cut(self) -> None:
+        """Of a batch that an earlier process has sent the same bytes go again: the target may hold its calls."""
+        shelf = Shelf(0)
+        shelf.add(1, 25, 0, attempts=1, first_unknown_at=time.time())
+        with Endpoint() as endpoint:
+            assert Run(shelf, endpoint.url, options=DeliveryOptions()).go().kind is EndKind.FINISHED
+        assert [seen.calls for seen in endpoint.seen] == [shelf.contents[1]]
+
+    def test_canary_sends_ten_calls(self) -> None:
+        """However large the first planned batch is."""
+        with Endpoint() as endpoint:
+            end = Run(Shelf(3, calls=25), endpoint.url, options=DeliveryOptions(canary=True)).go()
+        assert (end.reason, end.totals.calls, len(endpoint.seen)) == (StopReason.CANARY, 10, 1)
 
     def test_a_first_batch_that_stops_the_run_is_all_that_was_sent(self) -> None:
         """A wrong key is found out by the first batch."""

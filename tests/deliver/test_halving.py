@@ -150,7 +150,7 @@ class TestWrongShape:
         """Ten single calls refused at its beginning put a batch aside, no more: the rest of it is delivered."""
         shelf = Shelf(2, calls=100)
         with Picky({id_of(1, call) for call in range(30)}) as endpoint:
-            end = Run(shelf, endpoint.url, options=DeliveryOptions()).go()
+            end = Run(shelf, endpoint.url, options=DeliveryOptions(first_alone=False)).go()
         assert (end.kind, end.totals.calls) == (EndKind.FINISHED, 170)
         assert len(endpoint.held) == len(set(endpoint.held)) == 170
 

@@ -67,7 +67,7 @@ def test_5_past_the_window(doubtful: Doubtful) -> None:
     assert stopped.object["state"] == "stopped"
     assert (stopped.object["calls"]["in_doubt"], stopped.object["calls"]["delivered"]) == (10, 2)
     assert re.search(
-        r"batch 1: 10 calls in doubt since \S+ \S+; 1 attempt, the last was answered HTTP 503", stopped.err
+        r"batch 2: 10 calls in doubt since \S+ \S+; 1 attempt, the last was answered HTTP 503", stopped.err
     )
     assert "--in-doubt resend" in stopped.err
     again = doubtful.go()
@@ -129,7 +129,7 @@ def test_status_shows_doubts(doubtful: Doubtful) -> None:
     found = doubtful.status("--output", "json").object["in_doubt"]
     (one,) = found.pop("listed")
     assert (found["batches"], found["calls"], found["age_unknown"], found["left_batches"]) == (1, 10, 0, 0)
-    assert (one["batch"], one["calls"], one["attempts"], one["last_status"]) == (1, 10, 1, 503)
+    assert (one["batch"], one["calls"], one["attempts"], one["last_status"]) == (2, 10, 1, 503)
     since, until = (datetime.fromisoformat(found[name]) for name in ("since", "sent_again_until"))
     assert (until - since).total_seconds() == WINDOW
     (whole,) = backfill("status", "--state-dir", doubtful.project.state, "--output", "json").objects

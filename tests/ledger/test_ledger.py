@@ -382,7 +382,7 @@ def test_counts_are_over_leaves(path: Path) -> None:
     with delivering(path, PLANS) as ledger:
         before = ledger.reader.counts()
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        connection.execute("UPDATE batches SET state = 'split' WHERE id = 3")
+        connection.execute("UPDATE batches SET state = 'split', attempts = 1 WHERE id = 3")
         for state, calls, first in (("delivered", 1, 0), ("planned", 3, 1)):
             connection.execute(
                 "INSERT INTO batches (parent, shard, ordinal, state, calls, bytes, offset, length, crc32, first_call)"

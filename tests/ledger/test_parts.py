@@ -61,6 +61,27 @@ def test_parts_stand_for_their_batch(path: Path) -> None:
             ledger.mark_sent(first, 11.0)
 
 
+def test_a_batch_that_was_not_sent_is_cut(path: Path) -> None:
+    """Its parts stand for it without an attempt, also for the next process; it is not counted as refused."""
+    with delivering(path, PLANS) as ledger:
+        first, second, _ = ledger.next_batches(9)
+        left = ledger.record_cut(first, parts_of(first, [(2, PLANNED), (4, PLANNED)]))
+        assert [(part.calls, part.first_call, part.root) for part in left] == [(2, 0, first.id), (4, 2, first.id)]
+        ledger.mark_sent(second, 1.0)
+        with pytest.raises(LedgerError, match="was sent"):
+            ledger.record_cut(second, parts_of(second, [(1, PLANNED), (1, PLANNED)]))
+        with pytest.raises(ValueError, match="begins as delivered"):
+            ledger.record_cut(left[0], parts_of(left[0], [(1, PLANNED), (1, DELIVERED)]))
+    with Ledger.open(path) as ledger:
+        counts = ledger.reader.counts()
+        assert (counts.batches, counts.split, counts.requests, counts.faults()) == (3, 0, 1, [])
+        assert [batch.id for batch in ledger.next_batches(9)][:2] == [part.id for part in left]
+        ledger.record_parts(
+            left[0], ledger.mark_sent(left[0], 1.0), SPLIT, parts_of(left[0], [(1, PLANNED), (1, PLANNED)])
+        )
+        assert ledger.reader.counts().split == 1
+
+
 def test_parts_are_handed_out_once(path: Path) -> None:
     """The parts of the last batch come behind everything, and yet are not handed out: whoever split it has them."""
     with delivering(path, PLANS) as ledger:

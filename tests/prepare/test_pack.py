@@ -14,9 +14,9 @@ from backfill.pack import Packer
 from backfill.wire import COMMA, ENVELOPE_BYTES
 
 
-def batches(sizes: list[int], limits: Limits, *, first: int | None = None, step: int | None = None) -> list[list[int]]:
+def batches(sizes: list[int], limits: Limits, *, step: int | None = None) -> list[list[int]]:
     """The sizes grouped into batches, fed in slices of `step`."""
-    packer = Packer(limits, first=first)
+    packer = Packer(limits)
     groups: list[list[int]] = [[]]
     for start in range(0, len(sizes), step or max(1, len(sizes))):
         part = sizes[start : start + (step or len(sizes))]
@@ -43,24 +43,20 @@ def test_the_envelope_is_what_is_sent() -> None:
     sizes=st.lists(st.integers(min_value=2, max_value=60), max_size=200),
     room=st.integers(min_value=60, max_value=300),
     most=st.integers(min_value=1, max_value=12),
-    first=st.none() | st.integers(min_value=1, max_value=10),
     step=st.integers(min_value=1, max_value=50),
 )
-def test_batches_are_full_and_never_too_full(
-    sizes: list[int], room: int, most: int, first: int | None, step: int
-) -> None:
+def test_batches_are_full_and_never_too_full(sizes: list[int], room: int, most: int, step: int) -> None:
     """Nothing is lost or moved; no batch breaks a limit; none closes while the next call fits; slices are nothing."""
     limits = Limits(body_bytes=room + ENVELOPE_BYTES, call_bytes=60, batch_calls=most)
-    groups = batches(sizes, limits, first=first, step=step)
+    groups = batches(sizes, limits, step=step)
     assert [size for group in groups for size in group] == sizes
-    assert groups == batches(sizes, limits, first=first)
+    assert groups == batches(sizes, limits)
     for number, group in enumerate(groups):
-        cap = min(most, first) if number == 0 and first is not None else most
         assert body_bytes(group) <= limits.body_bytes
-        assert len(group) <= cap
+        assert len(group) <= most
         if number + 1 < len(groups):
             following = [*group, groups[number + 1][0]]
-            assert body_bytes(following) > limits.body_bytes or len(group) == cap
+            assert body_bytes(following) > limits.body_bytes or len(group) == most
 
 
 @pytest.mark.parametrize(("over", "expected"), [(0, 1), (1, 2)])

@@ -17,7 +17,7 @@ import pytest
 
 from backfill.encode import kind_of
 from backfill.job.models import Call, ColumnValue, ConstantValue, Job, ObjectSpec, Source, TimestampSpec
-from backfill.limits import CANARY_CALLS, SEGMENT, Limits
+from backfill.limits import SEGMENT, Limits
 from backfill.prepare import prepare
 from backfill.prepare.frames import FRAME_BYTES, SHARD_ROWS, Frames
 from backfill.records import (
@@ -169,15 +169,14 @@ def test_everything_is_sent_once_and_in_order(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("row_group_size", [1_000, 100_000])
 def test_every_body_holds_the_limits_and_is_full(tmp_path: Path, row_group_size: int) -> None:
-    """Bodies never pass 500,000 bytes; all but each shard's last and the canary are at least 97% full."""
+    """Bodies never pass 500,000 bytes; all but each shard's last are at least 97% full."""
     frame = rows(SHARD_ROWS + 20_000, pad=lambda n: 100 + (n * 7919) % 700)
     prepared = run(job_of(track(properties=PROPERTIES)), write(frame, tmp_path / "a.parquet", row_group_size), tmp_path)
     sizes = [len(body) - len('{"batch":[') + ENVELOPE_BYTES for body in prepared.bodies]
     assert max(sizes) <= SEGMENT.body_bytes
     lasts = {sum(len(shard.batches) for shard in prepared.shards[: n + 1]) - 1 for n in range(len(prepared.shards))}
-    full = [size for index, size in enumerate(sizes) if index not in lasts and index != 0]
+    full = [size for index, size in enumerate(sizes) if index not in lasts]
     assert sum(full) / len(full) >= 0.97 * SEGMENT.body_bytes
-    assert prepared.shards[0].batches[0].calls == CANARY_CALLS
 
 
 @pytest.mark.parametrize(("pad", "most"), [(0, 2_240), (30_000, 17)])
@@ -186,9 +185,8 @@ def test_small_and_large_calls(tmp_path: Path, pad: int, most: int) -> None:
     frame = rows(6_000 if not pad else 60, pad=lambda _: pad)
     prepared = run(job_of(track(properties=PROPERTIES)), write(frame, tmp_path / "a.parquet"), tmp_path)
     counts = [batch.calls for shard in prepared.shards for batch in shard.batches]
-    assert counts[0] == CANARY_CALLS
     assert max(counts) <= most
-    assert counts[1] >= most - 20
+    assert counts[0] >= most - 20
     assert len(prepared.calls) == len(frame)
 
 
@@ -267,17 +265,6 @@ def test_cancelled_is_answered(tmp_path: Path) -> None:
     snapshot = write(rows(SHARD_ROWS * 2), tmp_path / "a.parquet")
     with pytest.raises(InterruptedError):
         run(job_of(track(properties=PROPERTIES)), snapshot, tmp_path, cancelled=lambda: True)
-
-
-def test_the_first_batch_is_the_canary_wherever_it_is(tmp_path: Path) -> None:
-    """Where a whole shard is rejected, the first shard with calls cuts its first batch short, and no other does."""
-    frame = rows(SHARD_ROWS * 2 + 5_000)
-    number = pl.int_range(pl.len())
-    frame = frame.with_columns(user=pl.when(number < SHARD_ROWS).then(pl.lit("n/a")).otherwise("user"))
-    prepared = run(job_of(track(properties=PROPERTIES)), write(frame, tmp_path / "a.parquet"), tmp_path)
-    assert prepared.shards[0].batches == ()
-    assert prepared.shards[1].batches[0].calls == CANARY_CALLS
-    assert prepared.shards[2].batches[0].calls > CANARY_CALLS
 
 
 def test_oversize_calls_are_rejected_by_their_bytes(tmp_path: Path) -> None:

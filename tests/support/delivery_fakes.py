@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import BinaryIO, Self, TypedDict, Unpack
 
 from backfill.deliver import Clock, DeliveryEnd, DeliveryOptions, TargetAccess, deliver
-from backfill.ledger.parts import check_end, check_parts
+from backfill.ledger.parts import check_cut, check_end, check_parts
 from backfill.records import (
     AGE_UNKNOWN,
     Answer,
@@ -269,6 +269,15 @@ class Shelf:
         check_parts(batch, answer, parts)
         with self._lock:
             self.answers.append((batch.id, attempt, answer))
+        return self._planned(batch, parts)
+
+    def record_cut(self, batch: Batch, parts: Sequence[BatchPart]) -> list[Batch]:
+        """The ledger's part: these stand for a batch of which nothing was sent."""
+        check_cut(batch, parts)
+        return self._planned(batch, parts)
+
+    def _planned(self, batch: Batch, parts: Sequence[BatchPart]) -> list[Batch]:
+        with self._lock:
             planned, first = [], batch.first_call
             for part in parts:
                 number = self._next
