@@ -205,11 +205,8 @@ def weigh_sample(job: Job, around: Surroundings, snapshot: Snapshot, folder: Pat
 
     run = open_store(folder).run("sample")
     run.make()
-    place = snapshot.parts[0].path.parent if snapshot.parts and not snapshot.in_place else None
-    staged = place or next(folder.glob("snapshot-*"))
-    staged.rename(run.snapshot)
     now = Fingerprint(fingerprint(job), job.raw, snapshot.files)
-    counts = weighed(Rehearsal(job, around, limit=SAMPLE_ROWS), run, now)
+    counts = weighed(Rehearsal(job, around, limit=SAMPLE_ROWS), run, now, snapshot)
     with run.read() as reader:
         problems: dict[str, int] = {}
         for (code, _), count in reader.problems().items():

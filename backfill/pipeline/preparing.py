@@ -60,11 +60,13 @@ def staged(
     around: Surroundings,
     *,
     limit: int | None = None,
+    snapshot: Snapshot | None = None,
 ) -> Snapshot:
     """The frozen source of the run, made now unless it was before; recorded in the ledger, which is then `preparing`.
 
     `files` are what the fingerprint was made of: equal bytes may stand in a file that was touched since the snapshot
     was made, and it is today's stamp that must not change from here on. `limit` leaves its first rows, see `limited`.
+    `snapshot` is one that was made elsewhere.
 
     Raises:
         SourceError: The source cannot be read.
@@ -74,9 +76,7 @@ def staged(
     """
     if ledger.reader.status().state is not RunState.STAGING:
         return replace(load_snapshot(folder.snapshot), files=files)
-    snapshot = found_snapshot(folder.snapshot)
-    if snapshot is None:
-        snapshot = stage_now(job, folder, files, around)
+    snapshot = snapshot or found_snapshot(folder.snapshot) or stage_now(job, folder, files, around)
     if limit is not None:
         snapshot = limited(job, snapshot, limit, folder.path / LIMITED_FILE)
     snapshot = replace(snapshot, files=files)

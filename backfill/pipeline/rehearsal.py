@@ -16,18 +16,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from backfill.disk import PRIVATE_FOLDER, make_folder, sync_folder
-from backfill.errors import ExitCode, LedgerError, LockedError
+from backfill.errors import ExitCode, LedgerError, LockedError, counted
 from backfill.identity import SANDBOX_SCOPE
+from backfill.job import fingerprint
 from backfill.job.models import Job
 from backfill.limits import SEGMENT, Limits
 from backfill.pipeline.beginning import delivered_before, new_record
+from backfill.pipeline.checking import needs_all
 from backfill.pipeline.drift import fingerprint_now, fingerprint_then
 from backfill.pipeline.fingerprint import Fingerprint
 from backfill.pipeline.gate import Gate
 from backfill.pipeline.preparing import prepared, staged
+from backfill.pipeline.sampling import sample
 from backfill.pipeline.work import RunEnd, Surroundings
-from backfill.records import ArchivedIds, Counts, RunRecord, RunStore, StoredRun
-from backfill.sources import load_snapshot
+from backfill.records import ArchivedIds, Counts, RunRecord, RunStore, Snapshot, StoredRun
+from backfill.sources import load_snapshot, locate, unchanged
+from backfill.sources.origins.standard_input import STANDARD_INPUT
 
 #: What stands in place of a target's kind and identity: a dry run is the same whatever the target.
 DRY = "dry"
@@ -57,8 +61,8 @@ def dry_run(rehearsal: Rehearsal) -> RunEnd:
         InterruptedRunError: A signal came.
     """
     began = time.monotonic()
-    with rehearsing(rehearsal) as (folder, now):
-        counts = weighed(rehearsal, folder, now)
+    with rehearsing(rehearsal) as (folder, now, first_rows):
+        counts = weighed(rehearsal, folder, now, first_rows)
         record = rehearsal_record(rehearsal, folder, now)
         gate = rehearsal.max_rejects
         error = gate.error(counts, folder.run_id, dry=True) if gate else None
@@ -67,12 +71,12 @@ def dry_run(rehearsal: Rehearsal) -> RunEnd:
         return RunEnd(record, folder, ExitCode(error.exit_code) if error else code, seconds, error=error)
 
 
-def weighed(rehearsal: Rehearsal, folder: StoredRun, now: Fingerprint) -> Counts:
+def weighed(rehearsal: Rehearsal, folder: StoredRun, now: Fingerprint, snapshot: Snapshot | None = None) -> Counts:
     """Stage the source, unless a snapshot is there, and prepare it, only weighing; raises as `dry_run` does."""
     job, around = rehearsal.job, rehearsal.around
     record = rehearsal_record(rehearsal, folder, now)
     with folder.create(record) as ledger:
-        snapshot = staged(job, ledger, folder, now.files, around, limit=rehearsal.limit)
+        snapshot = staged(job, ledger, folder, now.files, around, limit=rehearsal.limit, snapshot=snapshot)
         prepared(
             job,
             snapshot,
@@ -96,8 +100,10 @@ def delivered_by_runs(rehearsal: Rehearsal, record: RunRecord) -> ArchivedIds | 
 
 
 @contextmanager
-def rehearsing(rehearsal: Rehearsal) -> Iterator[tuple[StoredRun, Fingerprint]]:
+def rehearsing(rehearsal: Rehearsal) -> Iterator[tuple[StoredRun, Fingerprint, Snapshot | None]]:
     """The folder of the job's dry run, locked and cleared for another, and today's fingerprint of job and source.
+
+    Where a limit says that the first rows are enough they are staged, for as long as the context lasts.
 
     Raises:
         SourceError: The source cannot be read.
@@ -109,7 +115,37 @@ def rehearsing(rehearsal: Rehearsal) -> Iterator[tuple[StoredRun, Fingerprint]]:
     state, folder = dry_folder(outer, rehearsal.job)
     state.prepare()
     with state.lock(folder.run_id):
-        yield folder, rehearsed(rehearsal, state, folder)
+        if not first_rows_do(rehearsal, folder):
+            yield folder, rehearsed(rehearsal, state, folder), None
+            return
+        state.discard(folder)
+        folder.make()
+        place = folder.path / "first-rows"  # not where a run or another dry run would look for the whole source
+        try:
+            # One more than is asked for tells whether there are more.
+            rows = sample(rehearsal.job, place, (rehearsal.limit or 0) + 1, rehearsal.around)
+            rehearsal.around.say(f"Of the source {counted(rows.read, 'record was', 'records were')} read, for --limit.")
+            yield folder, Fingerprint(fingerprint(rehearsal.job), rehearsal.job.raw, rows.files), rows
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def first_rows_do(rehearsal: Rehearsal, folder: StoredRun) -> bool:
+    """Whether the first rows of the source are enough; not where the last dry run's snapshot has them already."""
+    job = rehearsal.job
+    if rehearsal.limit is None:
+        return False
+    if needs_all(job) or STANDARD_INPUT in job.source.path:
+        why = "its query may need all of it" if needs_all(job) else "it is standard input"
+        rehearsal.around.say(f"The source is read whole, --limit or not: {why}.")
+        return False
+    then = last_fingerprint(folder) if folder.snapshot.is_dir() else None
+    return (
+        then is None
+        or then.job != fingerprint(job)
+        or [file.path for file in locate(job)] != [file.path for file in then.files]
+        or not all(map(unchanged, then.files))
+    )
 
 
 def rehearsed(rehearsal: Rehearsal, state: RunStore, folder: StoredRun) -> Fingerprint:

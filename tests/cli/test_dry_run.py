@@ -47,6 +47,40 @@ def test_dry_run_limit_counts_unreadable_rows(project: Project) -> None:
     assert whole["rows"] == {"read": 42, "filtered": 1, "unreadable": 2, "mapped": 39}
 
 
+def test_dry_run_limit_reads_no_more_than_it_takes(project: Project) -> None:
+    """The first rows are staged alone, which is said, and never taken for the source by a run or another dry run."""
+    job = project.people(3000, bad=[5])
+    first = backfill("dry-run", job, "--limit", "10", "--output", "json")
+    assert first.object["rows"]["read"] == 10
+    assert "Of the source 11 records were read, for --limit." in first.err
+    assert not list(project.state.glob("dry-runs/runs/*/first-rows"))
+    assert not list(project.state.glob("dry-runs/runs/*/snapshot"))
+    assert "record 6" in backfill("rejects", job, "--dry-run").out
+    assert backfill("dry-run", job, "--output", "json").object["rows"]["read"] == 3000
+    again = backfill("dry-run", job, "--limit", "10", "--output", "json")
+    assert again.object == first.object | {"seconds": again.object["seconds"]}
+    assert "for --limit" not in again.err
+    assert list(project.state.glob("dry-runs/runs/*/snapshot"))
+
+
+def test_a_run_after_a_limited_dry_run_reads_all(project: Project) -> None:
+    """What was staged for --limit is not the source."""
+    job = project.people(3000)
+    backfill("dry-run", job, "--limit", "10")
+    run = backfill("run", job, "--target", "sandbox", "--output", "json").object
+    assert run["calls"]["delivered"] == 3000
+
+
+def test_dry_run_limit_of_a_query(project: Project) -> None:
+    """A query over files may order, join and sum: it gets all rows, and that is said."""
+    job = project.people(50)
+    query = "\n  query: SELECT * FROM source ORDER BY id DESC"
+    job.write_text(job.read_text(encoding="utf-8").replace("path: people.csv", "path: people.csv" + query))
+    first = backfill("dry-run", job, "--limit", "10", "--output", "json")
+    assert first.object["rows"]["mapped"] == 10
+    assert "The source is read whole, --limit or not: its query may need all of it." in first.err
+
+
 def test_check_of_standard_input(project: Project) -> None:
     """What standard input holds is not known to `check`, which says so."""
     job = project.people(1)
