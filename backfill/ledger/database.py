@@ -14,7 +14,8 @@ from urllib.parse import quote
 from backfill.disk import PRIVATE_FILE, aside, sync_file, sync_folder
 from backfill.errors import BackfillError, LedgerError, StoppedError
 from backfill.ledger.mark import check_newest
-from backfill.ledger.schema import APPLICATION_ID, SCHEMA_VERSION, TABLES, VIEWS
+from backfill.ledger.migrations import migrate
+from backfill.ledger.schema import APPLICATION_ID, JOB_CALLS, SCHEMA_VERSION, TABLES, VIEWS
 
 #: What to do about a damaged one.
 DAMAGED = "restore the file from a copy if there is one; a new run needs a higher generation, and sends all again"
@@ -48,7 +49,7 @@ def create_database(path: Path, fill: Callable[[sqlite3.Connection], None]) -> N
         with closing(sqlite3.connect(temporary, isolation_level=None)) as connection:
             connection.executescript(
                 f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"
-                f"BEGIN; {TABLES} {VIEWS}"
+                f"BEGIN; {TABLES} {JOB_CALLS} {VIEWS}"
             )
             connection.execute("UPDATE mark SET schema = ?", (_schema_sum(connection),))
             fill(connection)
@@ -78,6 +79,7 @@ def connect_to_write(path: Path) -> sqlite3.Connection:
         _use_wal(connection, path)  # it is, but for a copy that another program made
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
+        _upgrade(connection)
 
     with told(path):
         _look(path)
@@ -147,6 +149,16 @@ def close_to_write(connection: sqlite3.Connection) -> None:
     connection.close()
 
 
+def _upgrade(connection: sqlite3.Connection) -> None:
+    """Bring a ledger of an earlier version to this one, in one commit; a reader beside it sees the one or the other."""
+    if connection.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    migrate(connection)
+    connection.execute("UPDATE mark SET schema = ?, commits = commits + 1", (_schema_sum(connection),))
+    connection.execute("COMMIT")
+
+
 def _use_wal(connection: sqlite3.Connection, path: Path) -> None:
     (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
     if mode != "wal":
@@ -201,17 +213,19 @@ def _missing(path: Path) -> LedgerError:
 
 def check_version(connection: sqlite3.Connection, path: Path) -> None:
     """Raise LedgerError where this is no ledger, one of a version this program does not know, or of damaged tables."""
+    connection.execute("BEGIN")  # a process may bring it to another version meanwhile
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if application != APPLICATION_ID:
         raise LedgerError(f"{path} is not a ledger of backfill", hint=DAMAGED)
-    if version != SCHEMA_VERSION:
+    if not 1 <= version <= SCHEMA_VERSION:
         raise LedgerError(
             f"{path} has version {version}; this backfill knows version {SCHEMA_VERSION}",
             hint="use the version of backfill that made it, or a later one",
         )
     if connection.execute("SELECT schema FROM mark").fetchone()[0] != _schema_sum(connection):
         raise LedgerError(f"{path} is damaged: its tables are not those it was made with", hint=DAMAGED)
+    connection.execute("COMMIT")
 
 
 def _schema_sum(connection: sqlite3.Connection) -> int:

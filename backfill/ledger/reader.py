@@ -15,14 +15,17 @@ from typing import Any
 from backfill.errors import LedgerError
 from backfill.ledger.database import DAMAGED, connect_to_read, told
 from backfill.ledger.doubts import DOUBTS, SPAN, doubt_of
+from backfill.ledger.migrations import split_job_data
 from backfill.records import (
     Attempt,
     Batch,
+    CallFacts,
     Calls,
     ClockMark,
     Counts,
     Doubt,
     DoubtSpan,
+    JobFacts,
     PlannedBatch,
     Problem,
     RefusedBatch,
@@ -80,13 +83,31 @@ class LedgerReader(AbstractContextManager["LedgerReader"]):
     def status(self) -> RunStatus:
         """The run and where it stands."""
         (row,) = self._rows("SELECT * FROM run")
-        values: dict[str, Any] = {field.name: row[field.name] for field in fields(RunRecord)}
-        record = RunRecord(**{**values, "live": bool(values["live"]), "only_new": bool(values["only_new"])})
         if row["state"] not in set(RunState):
             raise LedgerError(f"{self.path} is damaged: there is no state {row['state']!r}", hint=DAMAGED)
         return RunStatus(
-            record, RunState(row["state"]), row["state_at"], row["exit_code"], row["detail"], row["plan_digest"]
+            self._record(row),
+            RunState(row["state"]),
+            row["state_at"],
+            row["exit_code"],
+            row["detail"],
+            row["plan_digest"],
         )
+
+    def _record(self, row: sqlite3.Row) -> RunRecord:
+        names = [field.name for field in fields(RunRecord) if field.name not in ("facts", "envelope")]
+        values: dict[str, Any] = {name: row[name] for name in names}
+        values |= {name: bool(values[name]) for name in ("live", "only_new")}
+        if "envelope" not in row.keys():  # noqa: SIM118 - of version 1, not opened to be written since
+            data, envelope, facts = split_job_data(values["job_data"])
+            return RunRecord(**{**values, "job_data": data}, facts=facts, envelope=envelope)
+        calls = self._rows("SELECT scope, key_size, given_id, by_content FROM job_calls ORDER BY position")
+        facts = JobFacts(
+            tuple(CallFacts(scope, size, bool(given), bool(content)) for scope, size, given, content in calls),
+            ordered=bool(row["ordered"]),
+            has_query=bool(row["has_query"]),
+        )
+        return RunRecord(**values, facts=facts, envelope=row["envelope"])
 
     def snapshot(self) -> SnapshotRecord | None:
         """What staging gave; None before it is recorded."""

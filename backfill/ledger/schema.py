@@ -11,10 +11,19 @@ from __future__ import annotations
 
 #: SQLite's application_id of every ledger: the bytes of "bkfl".
 APPLICATION_ID = 0x626B666C
-#: SQLite's user_version. A ledger of a later one is refused, never guessed at.
-SCHEMA_VERSION = 1
+#: SQLite's user_version. A ledger of a later one is refused, never guessed at; of an earlier one see `migrations`.
+SCHEMA_VERSION = 2
 #: Shard number of the problems found while staging, before there are shards.
 STAGING = -1
+
+#: What runs need to know of each call of their job.
+JOB_CALLS = """CREATE TABLE job_calls (
+    position    INTEGER PRIMARY KEY,
+    scope       TEXT NOT NULL,
+    key_size    INTEGER NOT NULL,
+    given_id    INTEGER NOT NULL,
+    by_content  INTEGER NOT NULL
+) STRICT;"""
 
 TABLES = """
 CREATE TABLE run (
@@ -38,7 +47,10 @@ CREATE TABLE run (
     state_at          REAL NOT NULL,
     exit_code         INTEGER,
     detail            TEXT NOT NULL DEFAULT '',
-    plan_digest       TEXT
+    plan_digest       TEXT,
+    envelope          TEXT NOT NULL DEFAULT '',
+    ordered           INTEGER NOT NULL DEFAULT 0,
+    has_query         INTEGER NOT NULL DEFAULT 0
 ) STRICT;
 
 -- How many transactions were committed: compared with the mark beside the file (`mark`). The CRC-32 of this schema.

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, astuple
 
 from backfill.errors import LedgerError
+from backfill.ledger.migrations import insert_facts
 from backfill.ledger.schema import STAGING
 from backfill.records import (
     TRANSITIONS,
@@ -33,8 +34,10 @@ FAULT = "this is a fault of backfill: please report it"
 def insert_run(connection: sqlite3.Connection, record: RunRecord) -> None:
     """The first thing written; the run is `staging`."""
     values = {**asdict(record), "id": 1, "state": RunState.STAGING, "state_at": record.created_at}
+    del values["facts"]
     columns, slots = ", ".join(values), ", ".join(f":{name}" for name in values)
     connection.execute(f"INSERT INTO run ({columns}) VALUES ({slots})", values)  # noqa: S608 - a dataclass's own names
+    insert_facts(connection, record.facts)
     _remember(connection, RunState.STAGING, record.created_at, None, "")
 
 

@@ -6,20 +6,12 @@ import json
 import time
 
 from backfill import __version__
-from backfill.job.models import Job
+from backfill.job.models import Call, Job
 from backfill.pipeline.archiving import brought_up
 from backfill.pipeline.earlier import content_warning
 from backfill.pipeline.fingerprint import Fingerprint
 from backfill.pipeline.work import Surroundings
-from backfill.records import ArchivedIds, RunRecord, RunStore, StoredRun
-
-#: Beside the job's own fields in a run's `job_data`: the target's envelope at that time. No job has such a field.
-ENVELOPE_FIELD = "target.envelope"
-
-
-def prepared_envelope(record: RunRecord) -> str:
-    """What the target's profile added to every body when the run was prepared, and so is sent, whatever it says now."""
-    return str(json.loads(record.job_data).get(ENVELOPE_FIELD, ""))
+from backfill.records import ArchivedIds, CallFacts, JobFacts, RunRecord, RunStore, StoredRun
 
 
 def new_record(
@@ -36,7 +28,6 @@ def new_record(
     only_new: bool = False,
 ) -> RunRecord:
     """What the ledger is to know of a run that begins now, from this job and source, for that target."""
-    data = {**now.data, ENVELOPE_FIELD: envelope} if envelope else now.data
     return RunRecord(
         run_id=folder.run_id,
         job_name=job.name,
@@ -48,12 +39,28 @@ def new_record(
         live=live,
         id_scope=id_scope,
         job_fingerprint=now.job,
-        job_data=json.dumps(data, ensure_ascii=False),
+        job_data=json.dumps(now.data, ensure_ascii=False),
+        facts=facts_of(job),
         backfill_version=__version__,
         library_version=__version__,
         created_at=time.time(),
         only_new=only_new,
+        envelope=envelope,
     )
+
+
+def facts_of(job: Job) -> JobFacts:
+    """What runs need to know of this job."""
+    return JobFacts(tuple(map(call_facts, job.calls)), ordered=job.ordered, has_query=job.source.query is not None)
+
+
+def call_facts(call: Call) -> CallFacts:
+    """What runs need to know of this call."""
+    key = call.message_key
+    if isinstance(key, tuple):
+        return CallFacts(call.scope, len(key))
+    # `row` has two values: the file and the record's number. Without a key the id is given.
+    return CallFacts(call.scope, 2 if key == "row" else 1, given_id=key is None, by_content=key == "content")
 
 
 def delivered_before(state: RunStore, record: RunRecord, around: Surroundings) -> ArchivedIds | None:

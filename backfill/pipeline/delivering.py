@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 from collections.abc import Sequence
@@ -21,7 +20,6 @@ from backfill.errors import (
     counted,
 )
 from backfill.limits import CANARY_CALLS
-from backfill.pipeline.beginning import prepared_envelope
 from backfill.pipeline.earlier import content_warning, delivered_elsewhere
 from backfill.pipeline.reaching import access, rate_of, source_in_words
 from backfill.pipeline.refused import list_refused, retry_refused
@@ -59,7 +57,7 @@ def delivered(
         before = ledger.reader.counts()
     if ledger.reader.status().state is not RunState.DELIVERING:
         ledger.set_state(RunState.DELIVERING)
-    reached = access(there, options, prepared_envelope(ledger.reader.status().record))
+    reached = access(there, options, ledger.reader.status().record.envelope)
     end = sent(ledger, spool, reached, options, around, before, there.dedup_window)
     code, error = judged(ledger, end, folder.run_id, around.signal_code())
     if end.kind is EndKind.FINISHED:
@@ -115,7 +113,7 @@ def sent(
         in_doubt=options.in_doubt,
         patience=Patience() if options.attempts is None else Patience(attempts=options.attempts),
     )
-    if json.loads(ledger.reader.status().record.job_data).get("ordered"):
+    if ledger.reader.status().record.facts.ordered:
         settings = replace(settings, concurrency=1, ordered=True)  # one request at a time keeps the order of the source
     elif options.concurrency is not None:
         settings = replace(settings, concurrency=options.concurrency)
@@ -222,7 +220,7 @@ def confirmation(ledger: RunWriter, target: Target, options: Options, around: Su
         region=target.region,
         endpoint=target.batch_url,
         key_digest=target.key_digest,
-        envelope=prepared_envelope(record),
+        envelope=record.envelope,
         calls=calls,
         delivered_before=counts.already_delivered,
         earlier=delivered_elsewhere(store, record),

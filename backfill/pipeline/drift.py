@@ -12,7 +12,6 @@ from pathlib import Path
 from backfill.errors import RefusedError
 from backfill.job import fingerprint
 from backfill.job.models import Job
-from backfill.pipeline.beginning import ENVELOPE_FIELD, prepared_envelope
 from backfill.pipeline.earlier import delivered_elsewhere, forget_rehearsal, refuse_other_scope, scope_ways, supersede
 from backfill.pipeline.fingerprint import Fingerprint, named
 from backfill.pipeline.work import Progress, Surroundings, Work
@@ -137,7 +136,7 @@ def fate_of(work: Work, found: Found, now: Fingerprint, *, alone: Callable[[], b
         differences.insert(0, f"the scope of its message ids was {record.id_scope}, now it is {work.target.id_scope}")
         if status.state not in BEGINNING and (record.live or leaving_out):
             raise refusal(found, differences)
-    if (envelope := prepared_envelope(record)) != work.target.envelope:
+    if (envelope := record.envelope) != work.target.envelope:
         differences.append(f"the target's envelope was {{{envelope}}}, now it is {{{work.target.envelope}}}")
     if giving_up:
         return out
@@ -155,9 +154,7 @@ def fate_of(work: Work, found: Found, now: Fingerprint, *, alone: Callable[[], b
 
 def fingerprint_then(status: RunStatus, snapshot: SnapshotRecord) -> Fingerprint:
     """The fingerprint that a run was prepared from, as its ledger has it."""
-    data = json.loads(status.record.job_data)
-    data.pop(ENVELOPE_FIELD, None)
-    return Fingerprint(status.record.job_fingerprint, data, snapshot.files)
+    return Fingerprint(status.record.job_fingerprint, json.loads(status.record.job_data), snapshot.files)
 
 
 def refusal(found: Found, differences: Sequence[str]) -> RefusedError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 import time
@@ -120,9 +119,7 @@ def content_warning(state: RunStore, record: RunRecord) -> str:
     """What to mind where a mapping was edited whose calls are known by their content; empty where there is nothing."""
     if not record.only_new:
         return ""
-    job = json.loads(record.job_data)
-    common = (job.get("defaults") or {}).get("message_key")
-    if "content" not in [call.get("message_key", common) for call in job["calls"]]:
+    if not any(call.by_content for call in record.facts.calls):
         return ""
     others = [other for other, _ in related(state, record) if other.generation == record.generation]
     if all(other.job_fingerprint == record.job_fingerprint for other in others):

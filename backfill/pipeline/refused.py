@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
@@ -82,8 +81,7 @@ def list_refused(ledger: RunWriter, folder: StoredRun) -> None:
 
 def call_scopes(ledger: RunWriter) -> list[str]:
     """The label or type of each of the job's calls, as the ledger has the job."""
-    data = json.loads(ledger.reader.status().record.job_data)
-    return [str(call.get("label") or call["type"]) for call in data["calls"]]
+    return [call.scope for call in ledger.reader.status().record.facts.calls]
 
 
 def keep_refused(

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from backfill.errors import UsageError, counted
 from backfill.identity import message_id, namespace
@@ -62,33 +60,18 @@ def ids_of_key(record: RunRecord, key: Sequence[str]) -> dict[str, str]:
     Raises:
         UsageError: None has.
     """
-    job = json.loads(record.job_data)
-    defaults = job.get("defaults") or {}
-    found, wanted = {}, []
-    for call in job["calls"]:
-        scope = str(call.get("label") or call["type"])
-        size, given = key_size(call, defaults)
-        wanted.append(f"{scope}: {size}")
-        if size == len(key):
-            space = namespace(record.id_scope, record.job_name, scope, record.generation)
-            found[scope] = key[0] if given else message_id(space, key)
+    found, calls = {}, record.facts.calls
+    for call in calls:
+        if call.key_size == len(key):
+            space = namespace(record.id_scope, record.job_name, call.scope, record.generation)
+            found[call.scope] = key[0] if call.given_id else message_id(space, key)
+    wanted = [f"{call.scope}: {call.key_size}" for call in calls]
     if not found:
         raise UsageError(
             f"no call of {record.job_name} has a key of {counted(len(key), 'value', 'values')} ({', '.join(wanted)})",
             hint="give --key once for each value, in the order of the job's message_key",
         )
     return found
-
-
-def key_size(call: Mapping[str, Any], defaults: Mapping[str, Any]) -> tuple[int, bool]:
-    """How many values the key of a call has, and whether it is the message id itself; the job's data as written."""
-    own = next((one for one in (call, defaults) if "message_key" in one or "message_id" in one), {})
-    if "message_id" in own:
-        return 1, True
-    key = own.get("message_key")
-    if key == "row":
-        return 2, False  # the file and the record's number
-    return (len(key) if isinstance(key, list) else 1), False
 
 
 def find_call(state: RunStore, identity: str, run_id: str | None = None) -> list[Whereabouts]:
@@ -181,8 +164,7 @@ def told_of(
     entry = b"" if calls is None else folder.spool().call_of(shard, call)
     if calls is None or not entry.startswith(identity):
         return None
-    made = json.loads(status.record.job_data)["calls"][entry[_CALL_NUMBER]]
-    scope = str(made.get("label") or made["type"])
+    scope = status.record.facts.calls[entry[_CALL_NUMBER]].scope
     attempts = tuple(reader.attempts(calls.batch))
     given_up = status.state is RunState.ABANDONED
     return Whereabouts(folder.run_id, status.record, scope, calls, attempts, given_up)

@@ -6,7 +6,17 @@ from backfill.records.delivery import BatchBytes, DeliveryLedger, DeliveryTotals
 from backfill.records.ledgers import RunReader, RunWriter
 from backfill.records.plan import CALL_RECORD, CALL_RECORD_BYTES, PlannedBatch, ShardPlan, ShardSink, ShardWriter
 from backfill.records.problems import REJECT_COLUMNS, Problem, Severity
-from backfill.records.runs import TRANSITIONS, Counts, RunRecord, RunState, RunStatus, SnapshotRecord, plan_digest
+from backfill.records.runs import (
+    TRANSITIONS,
+    CallFacts,
+    Counts,
+    JobFacts,
+    RunRecord,
+    RunState,
+    RunStatus,
+    SnapshotRecord,
+    plan_digest,
+)
 from backfill.records.snapshot import (
     FILE_COLUMN,
     INTERNAL_PREFIX,
@@ -52,6 +62,7 @@ __all__ = [
     "BatchBytes",
     "BatchPart",
     "BatchState",
+    "CallFacts",
     "Calls",
     "ClockMark",
     "Column",
@@ -64,6 +75,7 @@ __all__ = [
     "DeliveryTotals",
     "Doubt",
     "DoubtSpan",
+    "JobFacts",
     "Kind",
     "Outcome",
     "PlannedBatch",

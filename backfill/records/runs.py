@@ -37,6 +37,25 @@ TRANSITIONS: dict[RunState, frozenset[RunState]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class CallFacts:
+    """What runs need to know of one of their job's calls."""
+
+    scope: str  # its label or type, which no other call of the job has
+    key_size: int  # how many values its message key has; 1 where the id is given, 2 for `row`: the file and the record
+    given_id: bool = False  # its key is the message id itself
+    by_content: bool = False  # its key is its content
+
+
+@dataclass(frozen=True, slots=True)
+class JobFacts:
+    """What runs need to know of their job, whatever its file says by now."""
+
+    calls: tuple[CallFacts, ...]  # in the order of the job, which is that of CALL_RECORD's `call`
+    ordered: bool = False  # one request at a time, in the order of the source
+    has_query: bool = False  # its rows are those of a query, not of a file
+
+
+@dataclass(frozen=True, slots=True)
 class RunRecord:
     """What a run was started with; never changes."""
 
@@ -50,11 +69,15 @@ class RunRecord:
     live: bool
     id_scope: str
     job_fingerprint: str  # SHA-256 of the job file's data
-    job_data: str  # the job file's data as JSON, comments aside: tells which field differs
+    job_data: str  # the job file's data as JSON, comments aside: only to tell which field differs
+    facts: JobFacts
     backfill_version: str
     library_version: str  # context.library.version of every call prepared
     created_at: float  # POSIX seconds
     only_new: bool = False  # ids that other runs of the job have delivered to the target are left out of the plan
+    envelope: str = (
+        ""  # what the target's profile added to every body, as JSON without the braces; sent whatever it says now
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,7 +124,7 @@ def job_of(record: RunRecord) -> Job | None:
 
 def queried(record: RunRecord) -> bool:
     """Whether the run's rows are those of a query, not of a file."""
-    return json.loads(record.job_data)["source"].get("query") is not None
+    return record.facts.has_query
 
 
 def of_query(problem: Problem) -> Problem:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from backfill.ledger.schema import SCHEMA_VERSION
 from tests.torture.cases import PARQUET, TWO
 from tests.torture.kinds import DAMAGES, Damage, damaged, delete, files_of, flip, survived
 from tests.torture.trial import Bench, benches
@@ -78,7 +79,7 @@ def test_another_version(bench: Bench) -> None:
     assert ended.code == 1, ended
     assert "version 99" in ended.err, ended
     with closing(sqlite3.connect(ledger)) as connection:
-        connection.execute("PRAGMA user_version = 1")
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
     trial.finish()
 
 

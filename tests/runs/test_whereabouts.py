@@ -133,5 +133,5 @@ def test_earlier_runs_are_kept(tmp_path: Path) -> None:
         assert names >= {"ledger.sqlite3", "spool/000000.calls", "spool/000000.rejects.parquet"}
         assert not {name for name in names if "snapshot" in name or "segment" in name}
         assert "abandoned" in bench.ask("status", earlier.run_id).out
-        assert "members.csv (record 5): identify" in bench.ask("rejects", earlier.run_id).out
+        assert "members.csv:6 (record 5): identify" in bench.ask("rejects", earlier.run_id).out
         assert bench.ask("resume", earlier.run_id, "--yes").code == 2

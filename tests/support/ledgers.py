@@ -1,14 +1,21 @@
 """What tests of ledger and spool build again and again."""
 
+import json
+import sqlite3
+import zlib
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from backfill.ledger import Ledger
+from backfill.ledger.migrations import ENVELOPE_FIELD
 from backfill.records import (
     Answer,
     Batch,
     BatchPart,
     BatchState,
+    CallFacts,
+    JobFacts,
     Outcome,
     PlannedBatch,
     RunRecord,
@@ -32,6 +39,7 @@ RECORD = RunRecord(
     id_scope="sandbox",
     job_fingerprint="f" * 64,
     job_data='{"name": "orders"}',
+    facts=JobFacts((CallFacts("order", 1),)),
     backfill_version="0.1.0",
     library_version="0.1.0",
     created_at=1_700_000_000.0,
@@ -80,6 +88,21 @@ def delivering(path: Path, plans: list[ShardPlan]) -> Ledger:
     ledger.record_plan()
     ledger.set_state(RunState.DELIVERING)
     return ledger
+
+
+def as_version_1(path: Path) -> None:
+    """Make a ledger at rest the one that the first version would have written."""
+    with closing(sqlite3.connect(path)) as connection:
+        data, envelope = connection.execute("SELECT job_data, envelope FROM run").fetchone()
+        job = json.loads(data) | ({ENVELOPE_FIELD: envelope} if envelope else {})
+        connection.execute("UPDATE run SET job_data = ?", (json.dumps(job, ensure_ascii=False),))
+        for column in ("envelope", "ordered", "has_query"):
+            connection.execute(f"ALTER TABLE run DROP COLUMN {column}")
+        connection.execute("DROP TABLE job_calls")
+        connection.execute("PRAGMA user_version = 1")
+        tables = connection.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY type, name")
+        connection.execute("UPDATE mark SET schema = ?", (zlib.crc32("\n".join(sql for (sql,) in tables).encode()),))
+        connection.commit()
 
 
 def answer(outcome: Outcome, state: BatchState | None = None, *, at: float = 1_000.0) -> Answer:

@@ -13,6 +13,7 @@ from backfill.limits import SEGMENT
 from backfill.targets import TargetKind
 from backfill.wire import ENVELOPE_BYTES, room_for_calls
 from tests.support.delivery_fakes import Endpoint, Run, Shelf
+from tests.support.ledgers import as_version_1
 from tests.support.projects import KEY, Project, backfill
 from tests.support.target_files import faults, load
 
@@ -116,6 +117,17 @@ def test_confirmed(profiled: Profiled) -> None:
     """It is shown before a live run, and in no way where there is none."""
     assert 'envelope  {"a":1} in every request' in profiled.run("{a: 1}", "--canary")[1]
     assert profiled.sent() == [1]
+
+
+def test_of_a_run_begun_by_the_first_version(profiled: Profiled) -> None:
+    """It is in the ledger of that version, is compared, and is sent with what is left when the run goes on."""
+    profiled.run("{a: 1}", "--canary")
+    (ledger,) = profiled.project.state.glob("runs/*/ledger.sqlite3")
+    as_version_1(ledger)
+    assert profiled.run("{a: 2}")[0] == 6
+    as_version_1(ledger)
+    assert profiled.run("{a: 1}")[0] == 0
+    assert set(profiled.sent()) == {1}
 
 
 def test_compared(profiled: Profiled) -> None:
