@@ -300,8 +300,13 @@ def fill_rejects(pages: Iterable[pl.DataFrame], path: Path) -> None:
     try:
         for page in pages:
             table = page.to_arrow(compat_level=pl.CompatLevel.oldest())
-            writer = writer or pq.ParquetWriter(path, table.schema, compression="zstd")
+            del page
+            if writer is None:
+                names = [name for name in table.schema.names if name != "original"]
+                options = {"use_dictionary": names, "write_statistics": False}  # either would copy the longest texts
+                writer = pq.ParquetWriter(path, table.schema, compression="zstd", **options)
             writer.write_table(table)
+            del table  # one is held at a time
     finally:
         if writer is not None:
             close_writer(writer, path)

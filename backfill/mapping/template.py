@@ -22,6 +22,8 @@ from backfill.records import Kind
 #: Stands for a null inside a merge patch, where null itself means: take out. No other text holds this character so.
 KEPT_NULL: Final = '"\\u0001backfill:null\\u0001"'
 
+#: Bytes that are compared at a time.
+_AT_ONCE: Final = 2**20
 _FIRST_PRINTED, _QUOTE, _BACKSLASH = ord(" "), ord('"'), ord("\\")
 
 #: Something to join: constant text, or an expression.
@@ -90,10 +92,14 @@ def escapes_in(texts: pl.Series) -> Escapes:
     content = texts.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest()).buffers()[2]
     if not content:
         return Escapes.NONE
-    characters = np.frombuffer(content, np.uint8)
-    if characters.min() < _FIRST_PRINTED or (characters == _BACKSLASH).any():
-        return Escapes.ANY
-    return Escapes.QUOTES if (characters == _QUOTE).any() else Escapes.NONE
+    everything, found = np.frombuffer(content, np.uint8), Escapes.NONE
+    for start in range(0, len(everything), _AT_ONCE):  # which takes no memory to speak of
+        characters = everything[start : start + _AT_ONCE]
+        if characters.min() < _FIRST_PRINTED or (characters == _BACKSLASH).any():
+            return Escapes.ANY
+        if (characters == _QUOTE).any():
+            found = Escapes.QUOTES
+    return found
 
 
 def string_parts(text: pl.Expr, escapes: Escapes) -> tuple[Part, ...]:

@@ -8,6 +8,7 @@ from itertools import accumulate, pairwise
 from pathlib import Path
 
 import polars as pl
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from backfill.errors import counted
 from backfill.mapping.compile import FILE_KEY_COLUMN
@@ -34,6 +35,7 @@ class Frames:
         self._starts = list(accumulate((part.rows for part in self._parts), initial=0))
         self._fixed = frame_rows
         self._row_bytes: dict[tuple[str, ...], float] = {}  # of the frame last read of the same columns
+        self._weights: dict[int, tuple[list[int], list[float]]] = {}  # of each part, once read
         self.rows = min(self._starts[-1], limit if limit is not None else self._starts[-1])
         self._stored = {frame_name(column.name): column.name for column in snapshot.columns}
 
@@ -57,11 +59,11 @@ class Frames:
         """The rows from `start` to before `stop`, in frames as of `walk`; ROW_COLUMN counts from 0 at `start`."""
         position, names = start, tuple(columns)
         while position < stop:
-            rows = self._next_rows(stop - position, names)
-            frame = self.read(position, position + rows, columns)
+            rows = self._next_rows(position, stop - position, names)
+            pieces = self._split(self.read(position, position + rows, columns), names)
             position += rows
-            for piece in self._split(frame, names):
-                yield piece.with_columns((pl.col(ROW_COLUMN) - start).cast(pl.UInt32))
+            # Nothing here keeps a frame while the next one is read.
+            yield from (piece.with_columns((pl.col(ROW_COLUMN) - start).cast(pl.UInt32)) for piece in pieces)
 
     def read(self, start: int, stop: int, columns: Sequence[str]) -> pl.DataFrame:
         """Rows by position in the snapshot; ROW_COLUMN is that position, record and file columns are filled in."""
@@ -112,11 +114,45 @@ class Frames:
             return pl.lit(pl.Series(self._keys, dtype=pl.String)).gather(pl.col(FILE_COLUMN)).alias(name)
         raise KeyError(name)
 
-    def _next_rows(self, left: int, names: tuple[str, ...]) -> int:
+    def _next_rows(self, position: int, left: int, names: tuple[str, ...]) -> int:
+        """How many rows to read from there: those of the last frame tell what they weigh, and so do the footers."""
         if self._fixed is not None:
             return min(self._fixed, left)
         known = self._row_bytes.get(names)
-        return min(left, _FIRST_ROWS if known is None else max(1, int(FRAME_BYTES / known)))
+        return self._stored_in_budget(
+            position, min(left, _FIRST_ROWS if known is None else max(1, int(FRAME_BYTES / known)))
+        )
+
+    def _stored_in_budget(self, position: int, wanted: int) -> int:
+        """As many of the wanted rows from there, one at least, as the budget holds in the form they are stored in.
+
+        Of the columns that are not read as well, and of what dictionaries fold up only a part: an upper bound for rows
+        that weigh more than those before them.
+        """
+        first, budget, end = bisect_right(self._starts, position) - 1, float(FRAME_BYTES), position
+        for index in range(first, len(self._parts)):
+            stops, weights = self._stored_weights(index)
+            for place in range(bisect_right(stops, end), len(stops)):
+                fitting = end + int(budget / weights[place])
+                if min(fitting, stops[place]) >= position + wanted:
+                    return wanted
+                if fitting < stops[place]:
+                    return max(1, fitting - position)
+                budget -= (stops[place] - end) * weights[place]
+                end = stops[place]
+        return wanted
+
+    def _stored_weights(self, index: int) -> tuple[list[int], list[float]]:
+        """Where the row groups of a part end, by position in the snapshot, and what a row of each weighs, from 1."""
+        known = self._weights.get(index)
+        if known is None:
+            with naming(self._snapshot, self._parts[index]):
+                footer = pq.read_metadata(self._parts[index].path)
+            groups = [footer.row_group(place) for place in range(footer.num_row_groups)]
+            stops = list(accumulate((group.num_rows for group in groups), initial=self._starts[index]))[1:]
+            known = stops, [max(1.0, group.total_byte_size / max(1, group.num_rows)) for group in groups]
+            self._weights[index] = known
+        return known
 
     def _split(self, frame: pl.DataFrame, names: tuple[str, ...]) -> Iterator[pl.DataFrame]:
         """Cut a frame where it came out heavier than the budget (dictionaries unfold, rows differ)."""

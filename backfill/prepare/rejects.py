@@ -94,8 +94,8 @@ def with_originals(calls: pl.DataFrame, shard: int, snapshot: Snapshot, frames: 
     """
     # polars panics on Parquet's INTERVAL, and DuckDB never hands one over: a job has to cast it
     own = [c for c in snapshot.columns if not c.name.startswith(INTERNAL_PREFIX) and c.kind is not Kind.INTERVAL]
-    for rows in _rows(calls["row"], shard, snapshot, frames, own):
-        yield calls.join(rows, on="row", how="inner", maintain_order="left")
+    pages = _rows(calls["row"], shard, snapshot, frames, own)
+    yield from (calls.join(page, on="row", how="inner", maintain_order="left") for page in pages)
 
 
 def _rows(
@@ -108,13 +108,14 @@ def _rows(
     for frame in frames.walk(shard, [*names, FILE_COLUMN, RECORD_COLUMN]):
         found = frame.filter(pl.col(ROW_COLUMN).is_in(rows))
         length = max(1, int(len(found) * PAGE_BYTES / max(1, found.estimated_size())))
-        for page in found.iter_slices(length):
-            yield page.select(
-                pl.col(ROW_COLUMN).alias("row"),
-                pl.col(FILE_COLUMN).cast(pl.UInt32).replace_strict(files, return_dtype=pl.String).alias("file"),
-                pl.col(RECORD_COLUMN).cast(pl.UInt64).alias("record"),
-                original(own, dict(page.schema)).alias("original"),
-            )
+        described = (
+            pl.col(ROW_COLUMN).alias("row"),
+            pl.col(FILE_COLUMN).cast(pl.UInt32).replace_strict(files, return_dtype=pl.String).alias("file"),
+            pl.col(RECORD_COLUMN).cast(pl.UInt64).alias("record"),
+            original(own, dict(found.schema)).alias("original"),
+        )
+        yield from (page.select(described) for page in found.iter_slices(length))
+        del frame, found  # before the next one is read
 
 
 def original(columns: Sequence[Column], schema: Mapping[str, pl.DataType]) -> pl.Expr:

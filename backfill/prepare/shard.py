@@ -132,6 +132,7 @@ def prepare_shard(line: Line, shard: int) -> ShardPlan:
         if batches is not None:
             _count_days(line, calls, tally)
             batches.push(calls, _ids(line, calls))
+        del frame, calls  # before the next ones are read and made
     line.turns.done(shard)
     return _finish(line, shard, tally, batches, writer)
 
