@@ -119,6 +119,10 @@ class RunWriter(DeliveryLedger, AbstractContextManager["RunWriter"], Protocol):
     def reader(self) -> RunReader:
         """Reads what is committed; closed with this."""
 
+    @property
+    def orphans(self) -> int:
+        """How many attempts of earlier processes had no end when it was opened."""
+
     def __enter__(self) -> Self:
         """Itself."""
         return self

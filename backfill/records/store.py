@@ -67,7 +67,7 @@ class RunRejects(Protocol):
     def files(self) -> list[Path]:
         """The files as they can be read on this machine: unreadable records, then shard by shard.
 
-        Of a shard, what the rules refused stands before what the target refused.
+        Of a shard, what the target refused stands before what the rules refused.
         """
 
     def keep_unreadable(self, file: Path) -> None:

@@ -27,7 +27,7 @@ class RejectFiles:
         self.folder = folder
 
     def files(self) -> list[Path]:
-        """The unreadable records, then each shard's rejects, by our rules before those by the target."""
+        """The unreadable records, then each shard's rejects, those by the target before those by our rules."""
         shards = sorted([*self.folder.glob(f"*{REJECTS}"), *self.folder.glob(f"*{REFUSED}")])
         unreadable = self.folder / UNREADABLE_FILE
         return [unreadable, *shards] if unreadable.exists() else shards
@@ -42,6 +42,7 @@ class RejectFiles:
         """Write what the target refused of these shards, and remove what it refused of others; durable after."""
         from backfill.spool import fill_rejects  # noqa: PLC0415 (polars, where there is something to write)
 
+        make_folder(self.folder)
         written = set()
         for shard, pages in shards:
             path = self._path(shard, REFUSED)

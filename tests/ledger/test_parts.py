@@ -9,20 +9,20 @@ from pathlib import Path
 import pytest
 
 from backfill.errors import LedgerError
-from backfill.ledger import Ledger
-from backfill.records import Answer, BatchState, Outcome, RunState
-from tests.support.ledgers import ACCEPTED, REFUSED, REJECTED, SPLIT, UNKNOWN, answer, delivering, parts_of, shard_plan
+from backfill.records import Answer, BatchState, Outcome, RunState, StoredRun
+from tests.support.ledgers import ACCEPTED, REFUSED, REJECTED, SPLIT, UNKNOWN, answer, parts_of, shard_plan
+from tests.support.stores import delivering_run
 
 PLANNED, DELIVERED = BatchState.PLANNED, BatchState.DELIVERED
 PLANS = [shard_plan(0, (6, 2)), shard_plan(1, (4,))]
 SPLITTER = """
 import os, signal, sys
 from pathlib import Path
-from backfill.ledger import Ledger
 from backfill.records import BatchState
 from tests.support.ledgers import SPLIT, parts_of
+from tests.support.stores import run_in
 
-ledger = Ledger.open(Path(sys.argv[1]))
+ledger = run_in(sys.argv[1], Path(sys.argv[2])).open()
 first, *_ = ledger.next_batches(9)
 parts = parts_of(first, [(1, BatchState.DELIVERED), (5, BatchState.PLANNED)])
 ledger.record_parts(first, ledger.mark_sent(first, 1.0), SPLIT, parts)
@@ -31,15 +31,9 @@ os.kill(os.getpid(), signal.SIGKILL)
 OURS = sum(plan.rejected for plan in PLANS)
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """Where a ledger may be."""
-    return tmp_path / "ledger.sqlite3"
-
-
-def test_parts_stand_for_their_batch(path: Path) -> None:
+def test_parts_stand_for_their_batch(run: StoredRun) -> None:
     """Its calls are counted as those of the parts, at once; the planned ones are the caller's, in order."""
-    with delivering(path, PLANS) as ledger:
+    with delivering_run(run, PLANS) as ledger:
         first, *_ = ledger.next_batches(9)
         parts = parts_of(first, [(1, DELIVERED), (2, PLANNED), (1, BatchState.REJECTED), (2, PLANNED)])
         left = ledger.record_parts(first, ledger.mark_sent(first, 10.0), SPLIT, parts)
@@ -61,9 +55,9 @@ def test_parts_stand_for_their_batch(path: Path) -> None:
             ledger.mark_sent(first, 11.0)
 
 
-def test_a_batch_that_was_not_sent_is_cut(path: Path) -> None:
+def test_a_batch_that_was_not_sent_is_cut(run: StoredRun) -> None:
     """Its parts stand for it without an attempt, also for the next process; it is not counted as refused."""
-    with delivering(path, PLANS) as ledger:
+    with delivering_run(run, PLANS) as ledger:
         first, second, _ = ledger.next_batches(9)
         left = ledger.record_cut(first, parts_of(first, [(2, PLANNED), (4, PLANNED)]))
         assert [(part.calls, part.first_call, part.root) for part in left] == [(2, 0, first.id), (4, 2, first.id)]
@@ -72,7 +66,7 @@ def test_a_batch_that_was_not_sent_is_cut(path: Path) -> None:
             ledger.record_cut(second, parts_of(second, [(1, PLANNED), (1, PLANNED)]))
         with pytest.raises(ValueError, match="begins as delivered"):
             ledger.record_cut(left[0], parts_of(left[0], [(1, PLANNED), (1, DELIVERED)]))
-    with Ledger.open(path) as ledger:
+    with run.open() as ledger:
         counts = ledger.reader.counts()
         assert (counts.batches, counts.split, counts.requests, counts.faults()) == (3, 0, 1, [])
         assert [batch.id for batch in ledger.next_batches(9)][:2] == [part.id for part in left]
@@ -82,18 +76,18 @@ def test_a_batch_that_was_not_sent_is_cut(path: Path) -> None:
         assert ledger.reader.counts().split == 1
 
 
-def test_parts_are_handed_out_once(path: Path) -> None:
+def test_parts_are_handed_out_once(run: StoredRun) -> None:
     """The parts of the last batch come behind everything, and yet are not handed out: whoever split it has them."""
-    with delivering(path, PLANS) as ledger:
+    with delivering_run(run, PLANS) as ledger:
         last = ledger.next_batches(9)[-1]
         parts = parts_of(last, [(2, PLANNED), (2, PLANNED)])
         assert len(ledger.record_parts(last, ledger.mark_sent(last, 1.0), SPLIT, parts)) == 2
         assert ledger.next_batches(9) == []
 
 
-def test_parts_of_parts_outlive_the_process(path: Path) -> None:
+def test_parts_of_parts_outlive_the_process(run: StoredRun) -> None:
     """The next process is given the open leaves, in plan order, with their places in the planned batch's bytes."""
-    with delivering(path, PLANS) as ledger:
+    with delivering_run(run, PLANS) as ledger:
         first, second, third = ledger.next_batches(9)
         one, two = ledger.record_parts(
             first, ledger.mark_sent(first, 1.0), SPLIT, parts_of(first, [(3, PLANNED), (3, PLANNED)])
@@ -104,7 +98,7 @@ def test_parts_of_parts_outlive_the_process(path: Path) -> None:
         ledger.record_answer(three, ledger.mark_sent(three, 3.0), ACCEPTED)
         ledger.record_answer(two, ledger.mark_sent(two, 4.0), REFUSED)
         digest = ledger.reader.status().plan_digest
-    with Ledger.open(path) as ledger:
+    with run.open() as ledger:
         found = ledger.next_batches(9)
         assert [batch.id for batch in found] == [four.id, two.id, second.id, third.id]
         assert found[0] == replace(four, fruitful=True)
@@ -115,9 +109,9 @@ def test_parts_of_parts_outlive_the_process(path: Path) -> None:
         assert ledger.reader.status().plan_digest == digest
 
 
-def test_a_part_shares_its_parents_doubt(path: Path) -> None:
+def test_a_part_shares_its_parents_doubt(run: StoredRun) -> None:
     """What may have arrived with the whole batch may not be sent again later than the batch might have been."""
-    with delivering(path, PLANS) as ledger:
+    with delivering_run(run, PLANS) as ledger:
         first, *_ = ledger.next_batches(9)
         ledger.record_answer(first, ledger.mark_sent(first, 50.0), UNKNOWN)
         parts = parts_of(first, [(3, PLANNED), (3, DELIVERED)])
@@ -130,9 +124,9 @@ def test_a_part_shares_its_parents_doubt(path: Path) -> None:
         assert ledger.reader.counts().in_doubt == 0
 
 
-def test_a_refused_part_keeps_the_doubt(path: Path) -> None:
+def test_a_refused_part_keeps_the_doubt(run: StoredRun) -> None:
     """It may have arrived with the whole batch as well: tried again, its age counts from that."""
-    with delivering(path, [shard_plan(0, (6,))]) as ledger:
+    with delivering_run(run, [shard_plan(0, (6,))]) as ledger:
         (first,) = ledger.next_batches(9)
         ledger.record_answer(first, ledger.mark_sent(first, 50.0), UNKNOWN)
         parts = parts_of(first, [(4, DELIVERED), (2, BatchState.REJECTED)])
@@ -155,9 +149,9 @@ def test_a_refused_part_keeps_the_doubt(path: Path) -> None:
         ([(3, PLANNED), (3, PLANNED)], answer(Outcome.UNKNOWN, BatchState.SPLIT)),
     ],
 )
-def test_parts_that_are_not_the_batch(path: Path, drawn: list[tuple[int, BatchState]], end: Answer) -> None:
+def test_parts_that_are_not_the_batch(run: StoredRun, drawn: list[tuple[int, BatchState]], end: Answer) -> None:
     """Too few calls, a state that none begins in, an answer that does not split: refused, and nothing is written."""
-    with delivering(path, PLANS) as ledger:
+    with delivering_run(run, PLANS) as ledger:
         first, *_ = ledger.next_batches(9)
         number = ledger.mark_sent(first, 1.0)
         with pytest.raises(ValueError, match="part"):
@@ -173,20 +167,22 @@ def test_parts_that_are_not_the_batch(path: Path, drawn: list[tuple[int, BatchSt
         ledger.record_answer(first, number, ACCEPTED)
 
 
-def test_parts_are_durable_when_they_are_returned(path: Path, repository: Path) -> None:
+def test_parts_are_durable_when_they_are_returned(run: StoredRun, kind: str, tmp_path: Path, repository: Path) -> None:
     """Killed right after: the next process finds the parts, and no attempt without an end."""
-    delivering(path, PLANS).close()
-    process = subprocess.run([sys.executable, "-c", SPLITTER, str(path)], cwd=repository, check=False)
+    delivering_run(run, PLANS).close()
+    process = subprocess.run(
+        [sys.executable, "-c", SPLITTER, kind, str(tmp_path / ".backfill")], cwd=repository, check=False
+    )
     assert process.returncode == -signal.SIGKILL
-    with Ledger.open(path) as ledger:
+    with run.open() as ledger:
         assert ledger.orphans == 0
         assert [batch.calls for batch in ledger.next_batches(9)] == [5, 2, 4]
         assert ledger.reader.counts().delivered == 1
 
 
-def test_refused_calls_are_tried_again(path: Path) -> None:
+def test_refused_calls_are_tried_again(run: StoredRun) -> None:
     """Of a finished run those that the target refused are planned again, and it is delivering; attempts count on."""
-    with delivering(path, PLANS) as ledger:
+    with delivering_run(run, PLANS) as ledger:
         first, second, third = ledger.next_batches(9)
         ledger.record_answer(first, ledger.mark_sent(first, 1.0), ACCEPTED)
         ledger.record_answer(second, ledger.mark_sent(second, 2.0), REJECTED)
@@ -199,7 +195,7 @@ def test_refused_calls_are_tried_again(path: Path) -> None:
         assert ledger.reader.refused() == []
         counts = ledger.reader.counts()
         assert (counts.delivered, counts.rejected, counts.pending, counts.faults()) == (9, OURS, 3, [])
-    with Ledger.open(path) as ledger:
+    with run.open() as ledger:
         again, part = ledger.next_batches(9)
         assert (again.id, again.attempts, again.fruitful) == (second.id, 1, False)
         assert (part.root, part.attempts, part.fruitful) == (third.id, 0, True)
@@ -213,9 +209,9 @@ def test_refused_calls_are_tried_again(path: Path) -> None:
         assert [one.detail for one in ledger.reader.refused()] == ["said the target"]
 
 
-def test_nothing_to_try_again(path: Path) -> None:
+def test_nothing_to_try_again(run: StoredRun) -> None:
     """Where the target refused nothing a finished run stays finished."""
-    with delivering(path, [shard_plan(0, ())]) as ledger:
+    with delivering_run(run, [shard_plan(0, ())]) as ledger:
         ledger.finish(3)
         history = ledger.reader.history()
         assert ledger.retry_rejected() == 0

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from backfill.errors import LedgerError
-from backfill.ledger import Ledger
-from backfill.records import TRANSITIONS, Batch, BatchState, Decision, Outcome, RunState
+from backfill.records import TRANSITIONS, Batch, BatchState, Decision, Outcome, RunState, RunWriter, StoredRun
 from tests.support.ledgers import (
     ACCEPTED,
     RECORD,
@@ -20,11 +19,11 @@ from tests.support.ledgers import (
     REJECTED,
     SPLIT,
     UNKNOWN,
-    delivering,
     parts_of,
     shard_plan,
     snapshot_of,
 )
+from tests.support.stores import delivering_run, run_in
 
 PLANS = [shard_plan(0, (3, 2, 1)), shard_plan(1, (2, 2))]
 ANSWERS = st.sampled_from([ACCEPTED, REJECTED, REFUSED, UNKNOWN])
@@ -44,15 +43,18 @@ def test_every_state_is_reached_and_two_are_ends() -> None:
 class LedgerMachine(RuleBasedStateMachine):
     """One run delivered, interrupted and resumed in any order of events."""
 
+    kind = "folder"  # of the store
+
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(prefix="ledger-"))
+        self.run = run_in(self.kind, self.folder / ".backfill")
         self.now = 1_000.0
 
     @initialize()
     def begin(self) -> None:
         """A run about to send."""
-        self.ledger = delivering(self.folder / "ledger.sqlite3", PLANS)
+        self.ledger = delivering_run(self.run, PLANS)
         self.states = {place + 1: BatchState.PLANNED for place in range(5)}
         self.calls = dict(zip(self.states, (3, 2, 1, 2, 2), strict=True))
         places = ((0, 0), (0, 3), (0, 5), (1, 0), (1, 2))
@@ -168,7 +170,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def restart(self) -> None:
         """The process ends, with requests in flight or without; another takes over."""
         self.ledger.close()
-        self.ledger = Ledger.open(self.folder / "ledger.sqlite3")
+        self.ledger = self.run.open()
         assert self.ledger.orphans == len(self.in_flight)
         for key, (_, sent_at) in self.in_flight.items():
             self.unknown_since.setdefault(key, sent_at)
@@ -239,7 +241,7 @@ TestLedgerMachine = LedgerMachine.TestCase
 TestLedgerMachine.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
 
 
-def move(ledger: Ledger, state: RunState) -> None:
+def move(ledger: RunWriter, state: RunState) -> None:
     """Take a run without a batch to send to that state, by the method that does."""
     empty = shard_plan(0, ())
     match state:
@@ -272,9 +274,9 @@ REPEATABLE = frozenset(RunState) - {RunState.STAGING, RunState.PREPARING}
 
 @pytest.mark.parametrize("before", RunState)
 @pytest.mark.parametrize("after", RunState)
-def test_transitions_are_the_table(tmp_path: Path, before: RunState, after: RunState) -> None:
+def test_transitions_are_the_table(run: StoredRun, before: RunState, after: RunState) -> None:
     """From each state exactly those of the table follow, and itself; a refused one changes nothing."""
-    with Ledger.create(tmp_path / "ledger.sqlite3", RECORD) as ledger:
+    with run.create(RECORD) as ledger:
         for state in ROUTES[before]:
             move(ledger, state)
         assert ledger.reader.status().state is before
@@ -291,7 +293,7 @@ def test_transitions_are_the_table(tmp_path: Path, before: RunState, after: RunS
 
 
 @pytest.mark.parametrize("state", [RunState.STAGING, RunState.PREPARING, RunState.PREPARED, RunState.FINISHED])
-def test_states_that_facts_bring_about(tmp_path: Path, state: RunState) -> None:
+def test_states_that_facts_bring_about(run: StoredRun, state: RunState) -> None:
     """Prepared and finished are not said but shown: there is a method that checks."""
-    with Ledger.create(tmp_path / "ledger.sqlite3", RECORD) as ledger, pytest.raises(ValueError, match=f"{state} is"):
+    with run.create(RECORD) as ledger, pytest.raises(ValueError, match=f"{state} is"):
         ledger.set_state(state)
