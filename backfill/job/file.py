@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag
 
 from backfill.document import Form
+from backfill.job.formats import FILE_FORMATS
 from backfill.job.models import Ambiguous, CallType, ColumnType, Nonexistent, Union
 from backfill.job.value_forms import (
     IntegrationForm,
@@ -131,7 +132,9 @@ class SourceForm(Form):
     """Where the rows come from; exactly one of `path` and `database`."""
 
     path: PathForm | None = Field(None, description='Relative to the job file: a file, glob, folder, list, or "-".')
-    format: str | None = Field(None, description="csv, tsv, parquet or ndjson; by the suffix where left out.")
+    format: str | None = Field(
+        None, description=f"{', '.join(FILE_FORMATS[:-1])} or {FILE_FORMATS[-1]}; by the suffix where left out."
+    )
     csv: CsvForm | None = Field(None, description="How a CSV or TSV file is written.")
     timezone: str | None = Field(None, description="The zone of timestamps that carry none.")
     columns: dict[str, DeclaredForm] = Field({}, description="Types of columns; what is not named stays text.")

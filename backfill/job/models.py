@@ -126,7 +126,7 @@ class Source(Model):
     """Where the rows come from. Exactly one of `path` and `database`."""
 
     path: tuple[str, ...] = ()  # as written; globs, folders, URLs, "-"
-    format: str | None = None  # csv, tsv, parquet, ndjson; None: by the suffix
+    format: str | None = None  # of job.formats; None: by the suffix
     csv: CsvSpec = CsvSpec()
     timezone: str | None = None
     columns: dict[str, ColumnSpec] = {}

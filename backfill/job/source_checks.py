@@ -7,6 +7,7 @@ from itertools import combinations
 
 from backfill.document import Faults, suggest
 from backfill.job.file import ColumnTypeForm, CsvForm, SourceForm
+from backfill.job.formats import DATABASES, FILE_FORMATS, FORMATS
 from backfill.job.times import check_format
 from backfill.job.zones import check_zone
 from backfill.records import INTERNAL_PREFIX
@@ -23,7 +24,6 @@ _LATER_DATABASES = (
     "mssql",
     "duckdb",
 )
-_FORMATS = ("csv", "tsv", "parquet", "ndjson")
 #: Codecs of Python that no file of text is in.
 _NO_ENCODINGS = (
     "utf-7",
@@ -50,8 +50,12 @@ def check_source(faults: Faults, source: SourceForm) -> None:
     if not settled and not faults.is_broken("source.path", "source.database"):
         found = "both `path` and `database`" if source.path is not None else "neither `path` nor `database`"
         faults.add("source", f"has {found}; exactly one is wanted")
-    if source.format is not None and source.format not in _FORMATS:
-        hint = _format_hint(source.format) or suggest(source.format, _FORMATS) or f"there are: {', '.join(_FORMATS)}"
+    if source.format is not None and source.format not in FILE_FORMATS:
+        hint = (
+            _format_hint(source.format)
+            or suggest(source.format, FILE_FORMATS)
+            or f"there are: {', '.join(FILE_FORMATS)}"
+        )
         faults.add("source.format", f'there is no format "{source.format}"', hint)
     check_zone(faults, source.timezone, "source.timezone")
     if source.query is not None and not source.query.strip():
@@ -71,7 +75,7 @@ def _format_hint(name: str) -> str:
     """What to do about a format of another name, or of another program."""
     bare = name.casefold().lstrip(".")
     inner = bare.removesuffix(".gz").removesuffix(".zst")
-    if inner != bare and inner in _FORMATS:
+    if inner != bare and inner in FILE_FORMATS:
         return f"write {inner}: that a file is compressed shows by itself"
     if bare == "json":
         return "a file of one JSON object a line is ndjson; `jq -c '.[]' FILE` makes such lines of one array"
@@ -130,7 +134,8 @@ def check_csv(faults: Faults, source: SourceForm) -> None:
     csv = source.csv
     if csv is None:
         return
-    if source.format in ("parquet", "ndjson") or source.database is not None:
+    entry = FORMATS.get(source.format or "")
+    if source.database is not None or (entry is not None and not entry.takes_csv):
         faults.add("source.csv", "is for csv and tsv files only", key=True)
     check_signs(faults, csv)
     if not is_encoding(csv.encoding):
@@ -192,9 +197,11 @@ def check_database(faults: Faults, source: SourceForm) -> None:
     elif scheme in _LATER_DATABASES:
         hint = "export the table to Parquet or CSV; this version reads sqlite:///..."
         faults.add("source.database", f"{scheme} cannot be read by this version", hint)
-    elif scheme != "sqlite":
+    elif scheme not in DATABASES:
         faults.add(
-            "source.database", f'there is no database "{scheme}"', suggest(scheme, ("sqlite",)) or "there is: sqlite"
+            "source.database",
+            f'there is no database "{scheme}"',
+            suggest(scheme, DATABASES) or f"there is: {', '.join(DATABASES)}",
         )
     elif not rest.startswith("/"):
         faults.add("source.database", "has a host, SQLite has none", "write three slashes: sqlite:///shop.db")

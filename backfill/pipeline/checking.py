@@ -12,7 +12,7 @@ from backfill.job.models import Job
 from backfill.pipeline.fingerprint import Fingerprint
 from backfill.pipeline.work import Surroundings
 from backfill.records import Counts, Problem, Snapshot, SourceFile
-from backfill.sources import AbsentColumns, Schema, inspect
+from backfill.sources import Schema, inspect
 from backfill.sources.origins.standard_input import STANDARD_INPUT
 from backfill.state import open_store
 
@@ -47,9 +47,9 @@ def refuse_unfit(jobs: Sequence[Job], notice: Callable[[Fault], None], *, live: 
             faults = unstated_integrations(job) if live else []
             told = {(fault.line, fault.column, fault.path) for fault in faults}
             if STANDARD_INPUT not in job.source.path:
-                looked = schema_of(job)
-                faults += faults_of(job, looked)
-                for slip in slips_of(job, looked):
+                schema = inspect(job)
+                faults += faults_of(job, schema)
+                for slip in slips_of(job, schema):
                     if (slip.line, slip.column, slip.path) not in told:
                         notice(slip)
         except SourceError:
@@ -70,52 +70,25 @@ def unfit(job: Job, faults: Sequence[Fault]) -> JobError:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Looked:
-    """A source's schema, and the declared columns that it does not have."""
-
-    schema: Schema
-    absent: tuple[tuple[str, str, str], ...]  # path, message, hint
-
-
-def schema_of(job: Job) -> Looked:
-    """The source's columns.
-
-    A declared column that is not there must not hide every other fault: the source is looked at again without it.
-
-    Raises:
-        SourceError: The source cannot be read.
-        JobError: The job does not fit it otherwise.
-    """
-    absent: list[tuple[str, str, str]] = []
-    while True:
-        try:
-            return Looked(inspect(job), tuple(absent))
-        except AbsentColumns as error:
-            message = error.message.partition(": ")[2]
-            absent += [(f"source.columns.{name}", message, error.hint) for name in error.absent]
-            columns = {key: spec for key, spec in job.source.columns.items() if key not in error.absent}
-            job = job.model_copy(update={"source": job.source.model_copy(update={"columns": columns})})
-
-
-def faults_of(job: Job, looked: Looked, *, complete: bool | None = None) -> list[Fault]:
+def faults_of(job: Job, schema: Schema, *, complete: bool | None = None) -> list[Fault]:
     """Every fault of the job against its source's schema, in the order of the file; `complete` overrides the schema's.
 
     Raises:
         JobError: The job file cannot be read any more.
     """
     where = positions(Path(job.path))
-    schema = looked.schema
     faults = check_columns(job, schema.columns, where, complete=schema.complete if complete is None else complete)
     known = {fault.path for fault in faults}
-    faults += [where.fault(path, message, hint) for path, message, hint in looked.absent if path not in known]
+    absent = [f"source.columns.{name}" for name in schema.absent]
+    there = f"it has {', '.join(schema.present)}"
+    faults += [where.fault(path, "the source has no such column", there) for path in absent if path not in known]
     faults += [where.fault(fault.path, fault.message, fault.hint, offset=fault.offset) for fault in schema.faults]
     return sorted(dict.fromkeys(faults), key=lambda fault: (fault.line, fault.column))
 
 
-def slips_of(job: Job, looked: Looked) -> list[Fault]:
+def slips_of(job: Job, schema: Schema) -> list[Fault]:
     """What is no fault of the job, but looks like a slip."""
-    return [*notices(job, looked.schema.columns, positions(Path(job.path))), *unseen(job, looked.schema)]
+    return [*notices(job, schema.columns, positions(Path(job.path))), *unseen(job, schema)]
 
 
 def unseen(job: Job, schema: Schema) -> list[Fault]:
@@ -166,34 +139,34 @@ def check_job(job: Job, around: Surroundings, notice: Callable[[Fault], None]) -
     """
     if STANDARD_INPUT in job.source.path:
         return Checked(notes=("columns and SQL are not checked: standard input",))
-    looked = schema_of(job)
-    faults = faults_of(job, looked)
-    for slip in slips_of(job, looked):
+    schema = inspect(job)
+    faults = faults_of(job, schema)
+    for slip in slips_of(job, schema):
         notice(slip)
     if faults:
         raise unfit(job, faults)
     if needs_all(job):
         return Checked(notes=("no row is judged, as its query may need all of them",))
-    if unseen(job, looked.schema):
+    if unseen(job, schema):
         return Checked(notes=("no row is judged, as what the first ones lack may come later",))
     from backfill.pipeline.sampling import sample_folder  # noqa: PLC0415 (polars, which no look at a schema needs)
 
     with sample_folder() as folder:
-        return judge_sample(job, around, looked, folder)
+        return judge_sample(job, around, schema, folder)
 
 
-def judge_sample(job: Job, around: Surroundings, looked: Looked, folder: Path) -> Checked:
+def judge_sample(job: Job, around: Surroundings, schema: Schema, folder: Path) -> Checked:
     """The first records judged; raises as `check_job` does."""
     from backfill.pipeline.sampling import sample  # noqa: PLC0415
 
-    late = [] if looked.schema.complete else faults_of(job, looked, complete=True)
+    late = [] if schema.complete else faults_of(job, schema, complete=True)
     try:
         snapshot = sample(job, folder, SAMPLE_ROWS, around)
     except JobError as error:
         if not late:
             raise
         return Checked(notes=(f"of the first records: {error.message}",))
-    whole = looked.schema.complete and snapshot.read < SAMPLE_ROWS
+    whole = schema.complete and snapshot.read < SAMPLE_ROWS
     if late:
         return Checked(notes=tuple(f"not among the first records: {fault.path}: {fault.message}" for fault in late))
     return replace(weigh_sample(job, around, snapshot, folder), whole=whole)

@@ -9,14 +9,12 @@ from pathlib import Path
 from backfill.errors import JobError
 from backfill.job.models import Job
 from backfill.records import SourceFile
-from backfill.sources.formats import format_of
+from backfill.sources.formats import format_named, format_of
+from backfill.sources.reader import Format
 
 # Measured on 1 M rows of 13 columns: 106 MB as CSV, 25 to 40 MB as CSV.gz, 289 MB as NDJSON, 31 MB as Parquet. The
-# snapshot is then 31 MB, 45 MB where columns are declared (their text is kept beside them), the spool 84 MB.
-#: Bytes of snapshot for each plain byte of source.
-SNAPSHOT_PER_BYTE = {"csv": 0.3, "tsv": 0.3, "ndjson": 0.12, "parquet": 1.0, "sqlite": 0.5}
-#: The same of the spool.
-SPOOL_PER_BYTE = {"csv": 0.8, "tsv": 0.8, "ndjson": 0.3, "parquet": 2.7, "sqlite": 1.0}
+# snapshot is then 31 MB, 45 MB where columns are declared (their text is kept beside them), the spool 84 MB. What that
+# makes for each byte of source is said by the formats.
 #: Plain bytes in one that is compressed.
 PLAIN_PER_COMPRESSED_BYTE = 4.6
 COMPRESSED = (".gz", ".zst", ".bz2", ".xz")
@@ -48,32 +46,30 @@ def forecast(job: Job, files: Sequence[SourceFile]) -> Forecast:
     """The forecast for these files, by their size and format and by what the job has done with them."""
     snapshot = spool = 0.0
     for file in files:
-        kind = _kind(job, file)
+        kind = _format(job, file)
         plain = file.bytes * (PLAIN_PER_COMPRESSED_BYTE if file.path.endswith(COMPRESSED) else 1.0)
         snapshot += plain * _snapshot_factor(job, kind)
-        spool += plain * SPOOL_PER_BYTE[kind]
+        spool += plain * kind.spool_per_byte
     return Forecast(int(snapshot), int(spool))
 
 
-def _kind(job: Job, file: SourceFile) -> str:
+def _format(job: Job, file: SourceFile) -> Format:
     try:
         return format_of(job, file.path)
     except JobError:  # which staging will raise
-        return "csv"
+        return format_named("csv")
 
 
-def _snapshot_factor(job: Job, kind: str) -> float:
-    """Bytes that staging writes for each plain byte of a file of that kind, at the most at one time."""
+def _snapshot_factor(job: Job, kind: Format) -> float:
+    """Bytes that staging writes for each plain byte of a file of that format, at the most at one time."""
     source = job.source
     declared = any(spec.type != "text" for spec in source.columns.values()) or bool(job.time_columns())
     computed = job.where is not None or source.query is not None or bool(job.expressions())
-    if kind == "parquet" and not (declared or computed):
+    if kind.may_stay and not (declared or computed):
         return 0.0  # read where it is
-    factor = SNAPSHOT_PER_BYTE[kind] * (WITH_RAW_TEXT if declared else 1.0)
-    if job.where is not None or source.query is not None:
-        factor *= 2  # a part and the same without what `where` leaves out
-    recoded = kind in ("csv", "tsv") and source.csv.encoding.lower().replace("_", "-") not in ("utf-8", "utf8", "ascii")
-    return factor + (1.0 if recoded else 0.0)
+    factor = kind.snapshot_per_byte * (WITH_RAW_TEXT if declared else 1.0)
+    # With both, rows are written, and written again without what is left out.
+    return factor * 2 if job.where is not None or source.query is not None else factor
 
 
 def written_below(folder: Path) -> int:

@@ -11,13 +11,13 @@ from backfill.lazy import lazily
 
 if TYPE_CHECKING:
     from backfill.sources.files import locate, resolve
-    from backfill.sources.inspect import AbsentColumns, Schema, SqlFault, inspect
+    from backfill.sources.inspect import inspect
     from backfill.sources.origins.stamps import unchanged, while_unchanged
+    from backfill.sources.schema import Schema, SqlFault
     from backfill.sources.snapshot import load_snapshot
     from backfill.sources.stage import stage
 
 __all__ = [
-    "AbsentColumns",
     "Schema",
     "SqlFault",
     "inspect",
@@ -34,7 +34,8 @@ __getattr__ = lazily(
     {
         "files": ("locate", "resolve"),
         "stage": ("stage",),
-        "inspect": ("AbsentColumns", "Schema", "SqlFault", "inspect"),
+        "inspect": ("inspect",),
+        "schema": ("Schema", "SqlFault"),
         "snapshot": ("load_snapshot",),
         "origins.stamps": ("unchanged", "while_unchanged"),
     },

@@ -12,16 +12,20 @@ from threading import Lock
 from urllib.parse import urlsplit
 
 from backfill.errors import JobError, SourceError
+from backfill.job.formats import DATABASES
 from backfill.job.models import Job
 from backfill.records import SourceFile
 from backfill.sources.formats import format_by_suffix, format_of, refuse_foreign
 from backfill.sources.origins.content import (
+    LocalFile,
+    Origin,
     Watch,
     cannot_be_read,
     compression_of,
     digest,
     ignore_progress,
     never,
+    origin_of,
     plain_pieces,
     until,
     unwatched,
@@ -106,8 +110,9 @@ def look_through(files: Sequence[SourceFile]) -> None:
     for file in files:
         if left <= 0:
             return
-        if compression_of(Path(file.path)) is not None:
-            for piece in plain_pieces(Path(file.path), file.name):
+        origin = origin_of(file)
+        if compression_of(origin) is not None:
+            for piece in plain_pieces(origin):
                 left -= len(piece)
                 if left <= 0:
                     return
@@ -145,8 +150,7 @@ def nothing_in(files: Sequence[SourceFile], job: Job) -> SourceError:
     name = "the standard input" if files[0].name == STANDARD_INPUT else files[0].name
     if len(files) > 1:
         return SourceError(f"{name} is empty, as is every file of the source")
-    headed = job.source.csv.header and format_of(job, files[0].path) in ("csv", "tsv")
-    return SourceError(f"{name} is empty" + (": not even a header is in it" if headed else ""))
+    return SourceError(f"{name} is empty{format_of(job, files[0].path).emptiness(job)}")
 
 
 def base_folder(job: Job) -> Path:
@@ -181,7 +185,7 @@ def database_path(job: Job) -> Path:
     scheme, separator, rest = url.partition("://")
     if not separator:
         return local_path(job, url)
-    if scheme != "sqlite" or urlsplit(url).netloc:
+    if scheme not in DATABASES or urlsplit(url).netloc:
         raise JobError(
             f"source.database: {scheme}:// is not read yet; sqlite:///file.db is",
             hint="sqlite:///shop.db is a file beside the job file, sqlite:////data/shop.db one by its full path",
@@ -268,9 +272,9 @@ def _source_file(job: Job, known: Mapping[Stamp, str] | None, watch: Watch, entr
     stamp = stamp_of(path, status)
     sha256 = known.get(stamp, "") if known is not None else ""
     if not sha256:
-        said = "the standard input" if key == STANDARD_INPUT else name
-        _refuse_foreign(job, path, said, key)
-        sha256 = "" if known is None else digest(path, said, watch)
+        origin = LocalFile(str(path), "the standard input" if key == STANDARD_INPUT else name)
+        _refuse_foreign(job, origin, key)
+        sha256 = "" if known is None else digest(origin, watch)
     return SourceFile(
         path=str(path), name=name, key=key, bytes=stamp[1], sha256=sha256,
         mtime_ns=stamp[2], ctime_ns=stamp[3], inode=stamp[4],
@@ -295,12 +299,11 @@ def _is_utf8(name: str) -> bool:
     return True
 
 
-def _refuse_foreign(job: Job, path: Path, name: str, key: str) -> None:
+def _refuse_foreign(job: Job, origin: Origin, key: str) -> None:
     """Raise SourceError where the file is not what its format says; one that is not known is refused elsewhere."""
     further = key.startswith(_FURTHER)
     try:
-        kind = format_by_suffix(path) if further else format_of(job, str(path))
+        expected = format_by_suffix(Path(origin.path)) if further else format_of(job, origin.path)
     except JobError:
         return
-    if kind != "sqlite":
-        refuse_foreign(path, name, kind)
+    refuse_foreign(origin, expected)

@@ -1,26 +1,19 @@
-"""Which format a file has: by the job, by its name, and whether its first bytes agree."""
+"""The registry of formats: which one a file has by the job or its name, and whether its first bytes agree."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from importlib import import_module
 from pathlib import Path
 
 from backfill.errors import JobError, SourceError
+from backfill.job.formats import DATABASES, FILE_FORMATS, FORMATS, SUFFIXES
 from backfill.job.models import Job
 from backfill.records import SourceFile
 from backfill.sources.origins.compression import is_cut, packing_of
-from backfill.sources.origins.content import HEAD_BYTES, first_bytes, plain_pieces
+from backfill.sources.origins.content import HEAD_BYTES, Origin, first_bytes, plain_pieces
+from backfill.sources.reader import Format
 
-SUFFIXES = {
-    ".csv": "csv",
-    ".tsv": "tsv",
-    ".tab": "tsv",
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".ndjson": "ndjson",
-    ".jsonl": "ndjson",
-    ".json": "ndjson",
-}
 COMPRESSED = {".gz": "gzip", ".zst": "zstd", ".bz2": "bzip2", ".xz": "xz"}
 
 _WORKBOOK = ("a workbook", "save the sheet as CSV (UTF-8), and name that file")
@@ -54,73 +47,87 @@ _SIGNS = (
     (b"Obj\x01", _TABLE),
     (b"%PDF-", _DOCUMENT),
 )
-_PARQUET = b"PAR1"
 #: Where the head of a tar archive says so (POSIX, ustar).
 _TAR_PLACE, _TAR = 257, b"ustar"
 
 
-def format_of(job: Job, path: str) -> str:
-    """csv, tsv, parquet, ndjson or sqlite, as the job says or the file's suffix tells.
+def format_named(name: str) -> Format:
+    """The format of that name, one of backfill.job.formats."""
+    module, _, attribute = FORMATS[name].home.partition(":")
+    found: Format = getattr(import_module(f"backfill.sources.{module}"), attribute)
+    return found
+
+
+def format_of(job: Job, path: str) -> Format:
+    """The format of a file, as the job says or the file's suffix tells.
 
     Raises:
         JobError: neither does, or the suffix is of something that is not read.
     """
     if job.source.database is not None:
-        return "sqlite"
+        return format_named(DATABASES.get(job.source.database.partition("://")[0], "sqlite"))
     if job.source.format is not None:
-        return job.source.format
+        return format_named(job.source.format)
     return format_by_suffix(Path(path))
 
 
-def format_by_suffix(name: Path) -> str:
+def format_by_suffix(name: Path) -> Format:
     """What a file's suffix tells; raises JobError as `format_of` does."""
     suffix = name.suffix.lower()
     inner = Path(name.stem).suffix.lower() if suffix in COMPRESSED else suffix
     found = SUFFIXES.get(inner)
     if found is not None:
-        return found
+        return format_named(found)
     if inner in _KNOWN:
         what, hint = _KNOWN[inner]
         raise JobError(f"source.path: {name.name} is {what}, by its suffix", hint=hint)
     raise JobError(
         f"source.format: what {name.name or 'the standard input'} holds cannot be told by its name",
-        hint=f"say it in the job file, for example `format: csv` ({', '.join(sorted(set(SUFFIXES.values())))})",
+        hint=f"say it in the job file, for example `format: csv` ({', '.join(sorted(FILE_FORMATS))})",
     )
 
 
-def one_format(job: Job, files: Iterable[SourceFile]) -> str:
+def one_format(job: Job, files: Iterable[SourceFile]) -> Format:
     """The format that all the files have; raises JobError where they differ."""
-    kinds = {format_of(job, file.path): file for file in files}
-    if len(kinds) > 1:
-        these = ", ".join(f"{kinds[kind].name} is {kind}" for kind in sorted(kinds))
+    found = {format_of(job, file.path).name: file for file in files}
+    if len(found) > 1:
+        these = ", ".join(f"{found[name].name} is {name}" for name in sorted(found))
         raise JobError(f"source.path: files of several formats: {these}", hint="make a job of each format")
-    return next(iter(kinds))
+    return format_named(next(iter(found)))
 
 
-def refuse_foreign(path: Path, name: str, kind: str) -> None:
+def refuse_foreign(origin: Origin, expected: Format) -> None:
     """Look at a file's first bytes, unpacked.
 
     Raises:
         SourceError: they are of something else than the format, or cannot be read or unpacked.
     """
-    head = first_bytes(path, name)
+    head = first_bytes(origin)
     packing = packing_of(head)
-    if kind == "parquet":
+    if not expected.packable:
         if packing is not None:
             raise SourceError(
-                f"{name} is compressed as a whole, by {packing.name}", hint="unpack it, and name that file"
+                f"{origin.name} is compressed as a whole, by {packing.name}", hint="unpack it, and name that file"
             )
         return
-    expected = COMPRESSED.get(path.suffix.lower())
-    if packing is None and expected is not None and is_cut(head, expected):
-        raise SourceError(f"{name} is truncated: it holds no {expected} data", hint="fetch or export the file again")
+    by_suffix = COMPRESSED.get(Path(origin.path).suffix.lower())
+    if packing is None and by_suffix is not None and is_cut(head, by_suffix):
+        raise SourceError(
+            f"{origin.name} is truncated: it holds no {by_suffix} data", hint="fetch or export the file again"
+        )
     if packing is not None:
-        head = next(plain_pieces(path, name), b"")[:HEAD_BYTES]
+        head = next(plain_pieces(origin), b"")[:HEAD_BYTES]
         if packing_of(head) is not None:
-            raise SourceError(f"{name} is compressed twice", hint="unpack it once, and name that file")
+            raise SourceError(f"{origin.name} is compressed twice", hint="unpack it once, and name that file")
+    _refuse_signs(origin.name, head, expected)
+
+
+def _refuse_signs(name: str, head: bytes, expected: Format) -> None:
+    """Raise SourceError where a file begins as another format, or as something that is not read, does."""
     found = next((said for sign, said in _SIGNS if head.startswith(sign)), None)
     found = _ARCHIVE if head[_TAR_PLACE:].startswith(_TAR) else found
-    if head.startswith(_PARQUET) and b"\x00" in head:
-        found = ("Parquet", "say `format: parquet`")
+    for other in map(format_named, FILE_FORMATS):
+        if other is not expected and other.magic and head.startswith(other.magic) and b"\x00" in head:
+            found = (other.name.capitalize(), f"say `format: {other.name}`")
     if found is not None:
-        raise SourceError(f"{name} is {found[0]}, not {kind}", hint=found[1])
+        raise SourceError(f"{name} is {found[0]}, not {expected.name}", hint=found[1])

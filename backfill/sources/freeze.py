@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa  # type: ignore[import-untyped]
-from duckdb.sqltypes import DuckDBPyType
 
 from backfill.errors import BackfillError, JobError, counted
-from backfill.job import expression_paths
 from backfill.job.models import Job
+from backfill.job.references import references
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, Snapshot, SnapshotPart, SourceFile
 from backfill.sources.formats import one_format
 from backfill.sources.freeze_wide import WIDE_COLUMNS, write_wide
-from backfill.sources.partitioned import with_partitions
-from backfill.sources.reader import Discarding, Reader, UnreadableFile, UnreadableSink
+from backfill.sources.partitions import with_partition_columns, with_partitions
+from backfill.sources.reader import MoreColumnsError, Reader, UnreadableSink
 from backfill.sources.sql.check import bound_layout
-from backfill.sources.sql.duckdb_types import sql_type
-from backfill.sources.sql.engine import open_engine, quoted, reason, storage_failure
-from backfill.sources.sql.layout import KEEP, Layout, place_columns, typed_relation
-from backfill.sources.staging import Staging, settled
+from backfill.sources.sql.engine import Engine, open_engine, reason, storage_failure
+from backfill.sources.sql.layout import Layout, SqlColumn, place_columns, sql_columns, typed_relation
+from backfill.sources.staging import Discarding, Staging, UnreadableFile, settled
 
 _STREAM = "__bf_stream"
 _PLACES = (FILE_COLUMN, RECORD_COLUMN)
@@ -39,15 +37,18 @@ def freeze_stream(staging: Staging, reader: Reader, in_query: Sequence[str] = ()
         BackfillError: DuckDB gave another number of rows than it was handed.
     """
     reader = with_partitions(reader, staging.job, staging.files)
-    layout = bound_layout(staging.engine, staging.job, reader.columns, in_query=in_query)
+    columns = sql_columns(staging.engine, reader.columns)
+    layout = bound_layout(staging.engine, staging.job, columns, in_query=in_query)
     path = staging.part(0)
     with UnreadableFile(staging.unreadable_file, staging.files) as unreadable:
         handed = _Handed()
         try:
-            kept = _write(staging, reader, layout, _watched(staging, reader, unreadable, handed), path, in_query)
+            batches = _watched(staging, reader, unreadable, handed)
+            kept = _write(staging, reader, columns, layout, batches, path, in_query)
         except duckdb.Error as error:
-            failure = handed.failure
-            raise (failure or storage_failure(error) or _expression_failure(staging, reader, layout, error)) from error
+            raise (
+                handed.failure or storage_failure(error) or _failure(staging, reader, columns, layout, error)
+            ) from error
     if layout.keep is None and kept != handed.rows:
         came, read = counted(kept, "row", "rows"), counted(handed.rows, "row", "rows")
         raise BackfillError(f"{came} came of {read} read", hint="please report it")
@@ -66,19 +67,19 @@ def freeze_stream(staging: Staging, reader: Reader, in_query: Sequence[str] = ()
 def _write(
     staging: Staging,
     reader: Reader,
+    columns: Sequence[SqlColumn],
     layout: Layout,
     batches: Iterator[pa.RecordBatch],
     path: Path,
     in_query: Sequence[str],
 ) -> int:
     """Write the part; returns its rows."""
-    if len(reader.columns) > WIDE_COLUMNS:
-        empty = _schema(staging, reader)
-        return write_wide(staging, reader.columns, layout, batches, path, in_query=in_query, schema=empty)
-    select = layout.select(typed_relation(reader.columns, _STREAM), filtered=True, extra=_PLACES)
+    if len(columns) > WIDE_COLUMNS:
+        return write_wide(staging, columns, layout, batches, path, in_query=in_query, schema=_schema(reader))
+    select = layout.select(typed_relation(columns, _STREAM), filtered=True, extra=_PLACES)
     first = next(batches, None)
     row_bytes = 0.0 if first is None else first.nbytes / max(first.num_rows, 1)
-    with _registered(staging, reader, batches if first is None else chain([first], batches)):
+    with _registered(staging.engine, reader, batches if first is None else chain([first], batches)):
         return staging.copy_counted(select, path, row_bytes)
 
 
@@ -91,17 +92,17 @@ class _Handed:
 
 
 @contextmanager
-def _registered(staging: Staging, reader: Reader, batches: Iterator[pa.RecordBatch]) -> Iterator[None]:
+def _registered(engine: Engine, reader: Reader, batches: Iterator[pa.RecordBatch]) -> Iterator[None]:
     """The rows as the relation _STREAM, to be read once."""
     first = next(batches, None)
-    schema = _schema(staging, reader) if first is None else first.schema
+    schema = _schema(reader) if first is None else first.schema
     rest = batches if first is None else chain([first], batches)
     stream = pa.RecordBatchReader.from_batches(schema, rest)
-    staging.engine.connection.register(_STREAM, stream)
+    engine.connection.register(_STREAM, stream)
     try:
         yield
     finally:
-        staging.engine.connection.unregister(_STREAM)
+        engine.connection.unregister(_STREAM)
         stream.close()
 
 
@@ -122,33 +123,22 @@ def _watched(staging: Staging, reader: Reader, unreadable: UnreadableSink, hande
         raise
 
 
-def _schema(staging: Staging, reader: Reader) -> pa.Schema:
-    """A schema of the reader's columns, where there is no batch to tell it."""
-    kinds = ", ".join(f"CAST(NULL AS {_raw(column.type)}) AS {quoted(column.name)}" for column in reader.columns)
-    stream = staging.engine.connection.sql(f"SELECT {kinds} LIMIT 0").to_arrow_table().schema
-    return stream.append(pa.field(FILE_COLUMN, pa.uint32())).append(pa.field(RECORD_COLUMN, pa.uint64()))
+def _schema(reader: Reader) -> pa.Schema:
+    """The schema of a reader's batches, where there is none to tell it."""
+    columns = [(column.name, column.type) for column in reader.columns]
+    return pa.schema([*columns, (FILE_COLUMN, pa.uint32()), (RECORD_COLUMN, pa.uint64())])
 
 
-def _raw(kind: DuckDBPyType) -> str:
-    """The type a column has in the stream."""
-    return "VARCHAR" if str(kind) == "JSON" else sql_type(kind)
+def _failure(
+    staging: Staging, reader: Reader, columns: Sequence[SqlColumn], layout: Layout, error: duckdb.Error
+) -> BackfillError:
+    """The error to raise where DuckDB failed, and neither the reader nor the disk: an expression's, if it is one."""
 
+    def again() -> AbstractContextManager[None]:
+        return _registered(staging.engine, reader, reader.batches(Discarding()))
 
-def _expression_failure(staging: Staging, reader: Reader, layout: Layout, error: duckdb.Error) -> BackfillError:
-    """The error to raise for an expression that fails on a row: which one, found by asking each alone."""
-    columns = staging.job.expressions()
-    for text, path in expression_paths(staging.job).items():
-        column = quoted(columns[text]) if text in columns else KEEP
-        select = layout.select(typed_relation(reader.columns, _STREAM), filtered=False)
-        with _registered(staging, reader, reader.batches(Discarding())):
-            try:
-                staging.engine.run(f"SELECT count({column}) FROM ({select})")
-            except duckdb.Error as inner:
-                return JobError(
-                    f"{path}: the expression fails on a row: {reason(inner)}",
-                    hint="guard it, for example with TRY_CAST, nullif or CASE WHEN",
-                )
-    return JobError(f"the source cannot be staged: {reason(error)}")
+    found = staging.failing_expression(layout, typed_relation(columns, _STREAM), again)
+    return found or JobError(f"the source cannot be staged: {reason(error)}")
 
 
 #: A batch of so many rows or bytes is large enough.
@@ -177,7 +167,7 @@ def _is_enough(rows: int, size: int) -> bool:
     return rows >= ENOUGH_ROWS or size >= ENOUGH_BYTES
 
 
-def computed(
+def freeze_source(
     job: Job,
     folder: Path,
     files: tuple[SourceFile, ...],
@@ -199,7 +189,7 @@ def computed(
 
 def freeze(staging: Staging) -> Snapshot:
     """The snapshot, its files not durable yet."""
-    if staging.job.source.database is None and staging.job.source.query is not None:
+    if staging.job.source.query is not None and not one_format(staging.job, staging.files[:1]).is_database:
         from backfill.sources.query import freeze_query
 
         return freeze_query(staging, freeze_rows)
@@ -209,26 +199,27 @@ def freeze(staging: Staging) -> Snapshot:
 def freeze_rows(staging: Staging, in_query: Sequence[str] = ()) -> Snapshot:
     """The rows as the source has them; `in_query` are the columns that a query is to read.
 
-    Each format's reader is imported where its turn comes: a run uses one.
+    Where the columns are known by a sample only, and the job wants another, or the rows turn out to have others, all
+    columns are found out first.
     """
-    kind = one_format(staging.job, staging.files)
-    match kind:
-        case "csv" | "tsv":
-            from backfill.sources.csv.reader import open_csv
+    job, files = staging.job, staging.files
+    reader = one_format(job, files).open(job, files, watch=staging.count, sample=staging.sample)
+    if not reader.complete and _lacks(reader, staging):
+        reader = reader.completed()
+    read = staging.rows
+    try:
+        return freeze_stream(staging, reader, in_query)
+    except MoreColumnsError as error:
+        reader = error.reader
+    except JobError:
+        if reader.complete:
+            raise
+        reader = reader.completed()  # what the job names may come after the sample
+    staging.rows = read
+    return freeze_stream(staging, reader, in_query)
 
-            reader = open_csv(staging.engine, staging.job, staging.files, kind, staging.count)
-            return freeze_stream(staging, reader, in_query)
-        case "parquet":
-            from backfill.sources.parquet.reader import freeze_parquet
 
-            return freeze_parquet(staging, in_query)
-        case "ndjson":
-            from backfill.sources.ndjson.reader import freeze_ndjson
-
-            return freeze_ndjson(staging, in_query)
-        case "sqlite":
-            from backfill.sources.sqlite.reader import freeze_database
-
-            return freeze_database(staging)
-        case _:
-            raise JobError(f"source.format: {kind!r} is not read", hint="csv, tsv, parquet or ndjson")
+def _lacks(reader: Reader, staging: Staging) -> bool:
+    """Whether the job takes values from a column that the reader does not have, nor any folder's name."""
+    known = {column.name for column in with_partition_columns(reader.columns, staging.job, staging.files)}
+    return any(each.column is not None and each.column not in known for each in references(staging.job))

@@ -15,7 +15,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 from backfill.disk import close_writer, out_of_space
 from backfill.records import FILE_COLUMN, RECORD_COLUMN
 from backfill.sources.sql.engine import ROW_GROUP_ROWS, Engine
-from backfill.sources.sql.layout import KEEP, Layout, SourceColumn, lay_out, sql_texts, typed_relation
+from backfill.sources.sql.layout import KEEP, Layout, SqlColumn, lay_out, sql_texts, typed_relation
 from backfill.sources.sql.rules import check_expression
 from backfill.sources.staging import Staging
 
@@ -36,7 +36,7 @@ class _Group:
 
 def write_wide(
     staging: Staging,
-    columns: Sequence[SourceColumn],
+    columns: Sequence[SqlColumn],
     layout: Layout,
     batches: Iterable[pa.RecordBatch],
     path: Path,
@@ -70,7 +70,7 @@ def write_wide(
     return kept
 
 
-def _groups(staging: Staging, columns: Sequence[SourceColumn], in_query: Sequence[str]) -> list[_Group]:
+def _groups(staging: Staging, columns: Sequence[SqlColumn], in_query: Sequence[str]) -> list[_Group]:
     """The columns that SQL and times read, then the others."""
     job, engine = staging.job, staging.engine
     names = [column.name for column in columns]

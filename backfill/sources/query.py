@@ -25,14 +25,15 @@ from backfill.records import (
     Zone,
 )
 from backfill.rules import severity
+from backfill.sources.columns import check_names
 from backfill.sources.files import extra_files
-from backfill.sources.inspect import SqlFault
 from backfill.sources.reader import ORIGINAL_CHARACTERS, VALUE_CHARACTERS
+from backfill.sources.schema import SqlFault
 from backfill.sources.sql.casts import SQL_DECIMAL_TYPE, json_loses_digits, seen_by_sql
-from backfill.sources.sql.check import binder_fault, bound_layout, faults_error, refusal_fault, refused_message
+from backfill.sources.sql.check import SqlFaultsError, binder_fault, bound_layout, refusal_fault, refused_message
 from backfill.sources.sql.duckdb_types import has_json, without_form
 from backfill.sources.sql.engine import PARQUET, Engine, literal, own_parquet, quoted, reason, storage_failure
-from backfill.sources.sql.layout import Layout, SourceColumn, check_names, place_columns
+from backfill.sources.sql.layout import Layout, SqlColumn, place_columns
 from backfill.sources.sql.rules import check_query
 from backfill.sources.sql.syntax import SqlRefusal, enclosed, makes_json, parse, takes_json, without_end
 from backfill.sources.staging import Staging, settled
@@ -118,7 +119,7 @@ def query_relation(job: Job) -> str:
     return enclosed(job.source.query or "")
 
 
-def query_reads(engine: Engine, job: Job, columns: Sequence[SourceColumn | Column]) -> tuple[str, ...]:
+def query_reads(engine: Engine, job: Job, columns: Sequence[SqlColumn | Column]) -> tuple[str, ...]:
     """The columns of `source` that the query reads; raises JobError where it is refused, or one of them is."""
     text = job.source.query or ""
     unheld = {column.name: column.refused for column in columns if column.refused}
@@ -126,10 +127,10 @@ def query_reads(engine: Engine, job: Job, columns: Sequence[SourceColumn | Colum
         reads = check_query(engine, text, [SOURCE, *job.source.files], [column.name for column in columns])
     except SqlRefusal as refusal:
         known = {column.name: "" for column in columns}
-        raise faults_error(job, [refusal_fault(engine, "source.query", text, refusal, known)]) from refusal
+        raise SqlFaultsError(job, [refusal_fault(engine, "source.query", text, refusal, known)]) from refusal
     refused = [refused_message(name, unheld[name]) for name in reads if name in unheld]
     if refused:
-        raise faults_error(job, [SqlFault("source.query", text, 0, message) for message in refused])
+        raise SqlFaultsError(job, [SqlFault("source.query", text, 0, message) for message in refused])
     return reads
 
 
@@ -153,14 +154,14 @@ def has_decimals(job: Job) -> bool:
     return any(spec.type == "decimal" for spec in job.source.columns.values())
 
 
-def query_columns(engine: Engine, job: Job) -> tuple[SourceColumn, ...]:
+def query_columns(engine: Engine, job: Job) -> tuple[SqlColumn, ...]:
     """The columns of the query's result; raises JobError where it does not bind."""
     try:
         result = engine.connection.sql(without_end(job.source.query or ""))
     except duckdb.Error as error:
         types = dict(engine.rows(f"SELECT column_name, column_type FROM (DESCRIBE {SOURCE})"))
         fault = binder_fault(engine, "source.query", job.source.query or "", error, types)
-        raise faults_error(job, [fault]) from error
+        raise SqlFaultsError(job, [fault]) from error
     check_names(result.columns)
     for name, kind in zip(result.columns, result.types, strict=True):
         if without_form(kind):
@@ -168,7 +169,7 @@ def query_columns(engine: Engine, job: Job) -> tuple[SourceColumn, ...]:
             raise JobError(message, hint="cast it in the query to the type that is meant")
     computed = makes_json(parse(engine, job.source.query or ""))
     return tuple(
-        SourceColumn(name, kind, computed=computed and has_json(kind), made=True)
+        SqlColumn(name, kind, computed=computed and has_json(kind), made=True)
         for name, kind in zip(result.columns, result.types, strict=True)
     )
 
@@ -303,7 +304,9 @@ def _failure(staging: Staging, layout: Layout, error: duckdb.Error) -> BackfillE
     except duckdb.Error as inner:
         hint = "guard it, for example with TRY_CAST, nullif or CASE WHEN"
         return storage_failure(inner) or JobError(f"source.query fails: {reason(inner)}", hint=hint)
-    return staging.failure(layout, error, query_relation(staging.job), "the query's result")
+    return staging.failing_expression(layout, query_relation(staging.job)) or SourceError(
+        f"the query's result cannot be read: {reason(error)}"
+    )
 
 
 def _unreadable_row(

@@ -1,34 +1,30 @@
-"""The one face of every format: a source's records as Arrow batches, and those that cannot be read as values.
+"""The one face of every format: how its files are recognised, described and read (see CONTRIBUTING, "Add a format").
 
-A reader knows its format exactly: how many records there are, and which of them can be read. DuckDB gets the batches,
-never the file, and does with them what the job says (see freeze_stream).
+A reader knows its format exactly: how many records there are, and which of them can be read. It hands out batches of
+Arrow; what is done with them (casts, SQL, numbering, freezing) knows no format. A format opens no path: the bytes of a
+file come from backfill.sources.origins.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 
-import pyarrow as pa  # type: ignore[import-untyped]
+from backfill.job.models import Job
+from backfill.records import Column, Snapshot, SourceFile
+from backfill.sources.origins.content import Watch, unwatched
 
-from backfill.disk import close_writer, out_of_space
-from backfill.records import REJECT_COLUMNS, Severity, SourceFile
-from backfill.sources.sql.layout import SourceColumn
+if TYPE_CHECKING:  # a look at lines or sizes loads no library for data
+    import pyarrow as pa  # type: ignore[import-untyped]
 
-if TYPE_CHECKING:
-    import pyarrow.parquet as pq  # type: ignore[import-untyped]
+    from backfill.sources.columns import SourceColumn
 
 #: About as many bytes of raw columns a batch holds, so that memory does not depend on the source.
 BATCH_BYTES = 4 * 2**20
-#: Unreadable records held before they are written.
-HELD_RECORDS = 4_096
 #: Characters kept of an unreadable record, and of the value at fault.
 ORIGINAL_CHARACTERS, VALUE_CHARACTERS = 2_000, 80
-_COUNTS = ("record", "line")
-_SCHEMA = pa.schema([(name, pa.uint64() if name in _COUNTS else pa.string()) for name in REJECT_COLUMNS])
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +49,18 @@ class UnreadableSink(Protocol):
 
 
 class Reader(Protocol):
-    """One format's view of a source's files."""
+    """The records of a source's files."""
 
     @property
     def columns(self) -> tuple[SourceColumn, ...]:
-        """The raw columns: names and DuckDB types. One of type JSON comes as text in the batches."""
+        """The raw columns. One of Arrow's JSON type may come as text in the batches."""
 
     @property
     def complete(self) -> bool:
-        """False where the columns come of a sample, so that there may be more."""
+        """False where the columns come of a sample, so that there may be more: see `completed`."""
+
+    def completed(self) -> Reader:
+        """A reader that knows all columns; it may read all records for that. Itself where it is complete."""
 
     def batches(self, unreadable: UnreadableSink) -> Iterator[pa.RecordBatch]:
         """All records in source order: the raw columns, then FILE_COLUMN (uint32) and RECORD_COLUMN (uint64).
@@ -69,71 +68,109 @@ class Reader(Protocol):
         Can be called again; each call begins at the start. A batch holds about BATCH_BYTES.
 
         Raises:
+            MoreColumnsError: the reader was not complete, and the columns turned out to be others.
             SourceError: a file is corrupt, truncated or gone.
         """
 
 
-@dataclass(slots=True)
-class UnreadableFile:
-    """The unreadable records of a source as one Parquet file of REJECT_COLUMNS, written in bounded memory.
+class CompleteReader:
+    """What readers share that know their columns from the start."""
 
-    A context manager; there is no file where nothing was added.
-    """
+    complete: ClassVar[bool] = True
 
-    path: Path
-    files: Sequence[SourceFile]
-    count: int = 0
-    _held: list[Unreadable] = field(default_factory=list)
-    _writer: pq.ParquetWriter | None = None
-
-    def add(self, record: Unreadable) -> None:
-        """Note one; written when some have come together. Raises StoppedError where the disk is full."""
-        self.count += 1
-        self._held.append(record)
-        if len(self._held) >= HELD_RECORDS:
-            self._write()
-
-    def _write(self) -> None:
-        if not self._held:
-            return
-        import pyarrow.parquet as pq
-
-        rows = pa.RecordBatch.from_pylist([self._row(one) for one in self._held], _SCHEMA)
-        with out_of_space(self.path.parent):
-            if self._writer is None:
-                self._writer = pq.ParquetWriter(self.path, _SCHEMA, compression="zstd")
-            self._writer.write_batch(rows)
-        self._held.clear()
-
-    def _row(self, one: Unreadable) -> dict[str, Any]:
-        return {
-            "file": self.files[one.file].name,
-            "record": one.record,
-            "line": one.line,
-            "call": "",
-            "code": one.code,
-            "severity": Severity.ERROR.value,
-            "column": one.column,
-            "value": (one.value or one.original)[:VALUE_CHARACTERS],
-            "message": one.message,
-            "message_id": None,
-            "original": one.original[:ORIGINAL_CHARACTERS],
-        }
-
-    def __enter__(self) -> Self:
+    def completed(self) -> Self:
+        """Itself."""
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        try:
-            if error is None:
-                self._write()
-        finally:
-            if self._writer is not None:
-                close_writer(self._writer, self.path)
+
+class MoreColumnsError(Exception):
+    """The columns turned out to be others than a sample said; `reader` knows all of them."""
+
+    def __init__(self, reader: Reader) -> None:
+        super().__init__()
+        self.reader = reader
 
 
-class Discarding:
-    """A sink for a second look at records that are reported already."""
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A source's columns as far as a look at it tells them."""
 
-    def add(self, record: Unreadable) -> None:
-        """Forget it."""
+    columns: tuple[SourceColumn, ...]
+    complete: bool = True  # False: made of a sample, so there may be more columns
+    records: int = 0  # in that sample, where it is the columns' names that are known by it
+    assumed: frozenset[str] = frozenset()  # declared columns that no record of the sample has
+    untyped: frozenset[str] = frozenset()  # columns whose values so far are all null: nothing is known of them
+
+
+class InPlace(Protocol):
+    """A source whose files can be their own snapshot."""
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The snapshot's columns."""
+
+    def is_sound(self, watch: Watch, sample: int | None) -> bool:
+        """Every value is what its type says, of a sample so many rows; where one is not, the reader tells whose.
+
+        `watch` is told the bytes.
+
+        Raises:
+            SourceError: a file is damaged or gone.
+        """
+
+    def snapshot(self) -> Snapshot:
+        """The snapshot that the files are."""
+
+
+class Format(ABC):
+    """One format. A module of formats gives an instance for each name in backfill.job.formats.
+
+    To import that module must be cheap: what it takes to read (pyarrow, say) is imported where it is used.
+    """
+
+    #: First bytes (of the unpacked file) that only files of this format have.
+    magic: ClassVar[bytes] = b""
+    #: A file may be compressed as a whole; False for formats that compress their own pages.
+    packable: ClassVar[bool] = True
+    #: `source.query` is the database's own: it gives the records, and is not asked of them.
+    is_database: ClassVar[bool] = False
+    #: Where nothing is computed of the rows, files may be read where they are (see `in_place`).
+    may_stay: ClassVar[bool] = False
+    #: Bytes of snapshot and of spool for each plain byte of source, about, to forecast the disk that a run needs.
+    snapshot_per_byte: ClassVar[float] = 0.3
+    spool_per_byte: ClassVar[float] = 0.8
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @abstractmethod
+    def open(
+        self, job: Job, files: Sequence[SourceFile], *, watch: Watch = unwatched, sample: int | None = None
+    ) -> Reader:
+        """A reader of all records; with `sample` only about the first so many are wanted.
+
+        `watch` is told the bytes of each piece that is read, and may raise to end the reading.
+
+        Raises:
+            SourceError: a file is of another kind, damaged or gone, or has other columns than the first.
+            JobError: the job does not fit what is there.
+        """
+
+    @abstractmethod
+    def describe(self, job: Job, files: Sequence[SourceFile]) -> Described:
+        """The columns by headers, footers or a sample, within a second or two; raises as `open` does."""
+
+    def lines(self, file: SourceFile, job: Job, records: Sequence[int]) -> dict[int, int]:
+        """The line, from 1, that each of those records (ascending) begins at; empty for a format without lines."""
+        del file, job, records
+        return {}
+
+    def in_place(self, job: Job, files: Sequence[SourceFile]) -> InPlace | None:
+        """The source, if its files can be read where they are, as they are; None where they are to be staged."""
+        del job, files
+        return None
+
+    def emptiness(self, job: Job) -> str:
+        """What to add to the error for a source whose files are all empty."""
+        del job
+        return ""

@@ -9,10 +9,10 @@ from pathlib import Path
 from backfill.disk import make_folder
 from backfill.job.models import Job
 from backfill.records import Snapshot, SourceFile
-from backfill.sources.files import resolve
+from backfill.sources.files import extra_files, resolve
+from backfill.sources.formats import one_format
 from backfill.sources.origins.content import ignore_progress, never, until
 from backfill.sources.origins.stamps import while_unchanged
-from backfill.sources.parquet.in_place import in_place, is_sound
 from backfill.sources.snapshot import save_snapshot
 
 
@@ -42,14 +42,15 @@ def stage(
     make_folder(folder)
     resolved = tuple(files) if files is not None else resolve(job, folder=folder, cancelled=cancelled)
     with while_unchanged(resolved, "run again once nothing writes to it"):
-        found = in_place(job, resolved)
-        if found is not None and is_sound(found, resolved, until(cancelled, _passed(progress)), sample):
-            snapshot = found.snapshot(resolved)
+        own, _ = extra_files(job, resolved)
+        found = one_format(job, own).in_place(job, own)
+        if found is not None and found.is_sound(until(cancelled, _passed(progress)), sample):
+            snapshot = found.snapshot()
             progress(snapshot.rows, sum(file.bytes for file in resolved))
         else:
-            from backfill.sources.freeze import computed  # DuckDB
+            from backfill.sources.freeze import freeze_source  # DuckDB
 
-            snapshot = computed(
+            snapshot = freeze_source(
                 job,
                 folder,
                 resolved,

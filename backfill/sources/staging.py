@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
 import duckdb
+import pyarrow as pa  # type: ignore[import-untyped]
 
-from backfill.errors import BackfillError, JobError
+from backfill.disk import close_writer, out_of_space
+from backfill.errors import JobError
 from backfill.job import expression_paths
 from backfill.job.models import Job
-from backfill.records import INTERNAL_PREFIX, RECORD_COLUMN, Column, Kind, SourceFile, Zone
+from backfill.records import INTERNAL_PREFIX, RECORD_COLUMN, REJECT_COLUMNS, Column, Kind, Severity, SourceFile, Zone
 from backfill.sources.origins.content import until
+from backfill.sources.reader import ORIGINAL_CHARACTERS, VALUE_CHARACTERS, Unreadable
 from backfill.sources.sql.casts import strict_json
 from backfill.sources.sql.engine import (
     Engine,
@@ -22,10 +28,11 @@ from backfill.sources.sql.engine import (
     path_literal,
     quoted,
     reason,
-    storage_failure,
-    unreadable_source,
 )
 from backfill.sources.sql.layout import KEEP, Layout
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 UNREADABLE = "unreadable.parquet"
 
@@ -78,22 +85,97 @@ class Staging:
         target.replace(path)
         return kept
 
-    def failure(self, layout: Layout, error: duckdb.Error, relation: str, name: str) -> BackfillError:
-        """The error to raise for a statement that failed over a relation: the disk's, an expression's, the file's."""
-        found = storage_failure(error)
-        if found is not None:
-            return found
+    def failing_expression(
+        self, layout: Layout, relation: str, opened: Callable[[], AbstractContextManager[None]] = nullcontext
+    ) -> JobError | None:
+        """The error for an expression that fails on a row of a relation, found by asking each alone; None for none.
+
+        `opened` makes the relation anew for each question, where it can be read once only.
+        """
         columns = self.job.expressions()
         for text, path in expression_paths(self.job).items():
             column = quoted(columns[text]) if text in columns else KEEP
-            try:
-                self.engine.run(f"SELECT count({column}) FROM ({layout.select(relation, filtered=False)})")
-            except duckdb.Error as inner:
-                return JobError(
-                    f"{path}: the expression fails on a row: {reason(inner)}",
-                    hint="guard it, for example with TRY_CAST, nullif or CASE WHEN",
-                )
-        return unreadable_source(name, error)
+            with opened():
+                try:
+                    self.engine.run(f"SELECT count({column}) FROM ({layout.select(relation, filtered=False)})")
+                except duckdb.Error as error:
+                    return JobError(
+                        f"{path}: the expression fails on a row: {reason(error)}",
+                        hint="guard it, for example with TRY_CAST, nullif or CASE WHEN",
+                    )
+        return None
+
+
+#: Unreadable records held before they are written.
+HELD_RECORDS = 4_096
+_COUNTS = ("record", "line")
+_SCHEMA = pa.schema([(name, pa.uint64() if name in _COUNTS else pa.string()) for name in REJECT_COLUMNS])
+
+
+@dataclass(slots=True)
+class UnreadableFile:
+    """The unreadable records of a source as one Parquet file of REJECT_COLUMNS, written in bounded memory.
+
+    A context manager; there is no file where nothing was added.
+    """
+
+    path: Path
+    files: Sequence[SourceFile]
+    count: int = 0
+    _held: list[Unreadable] = field(default_factory=list)
+    _writer: pq.ParquetWriter | None = None
+
+    def add(self, record: Unreadable) -> None:
+        """Note one; written when some have come together. Raises StoppedError where the disk is full."""
+        self.count += 1
+        self._held.append(record)
+        if len(self._held) >= HELD_RECORDS:
+            self._write()
+
+    def _write(self) -> None:
+        if not self._held:
+            return
+        import pyarrow.parquet as pq
+
+        rows = pa.RecordBatch.from_pylist([self._row(one) for one in self._held], _SCHEMA)
+        with out_of_space(self.path.parent):
+            if self._writer is None:
+                self._writer = pq.ParquetWriter(self.path, _SCHEMA, compression="zstd")
+            self._writer.write_batch(rows)
+        self._held.clear()
+
+    def _row(self, one: Unreadable) -> dict[str, Any]:
+        return {
+            "file": self.files[one.file].name,
+            "record": one.record,
+            "line": one.line,
+            "call": "",
+            "code": one.code,
+            "severity": Severity.ERROR.value,
+            "column": one.column,
+            "value": (one.value or one.original)[:VALUE_CHARACTERS],
+            "message": one.message,
+            "message_id": None,
+            "original": one.original[:ORIGINAL_CHARACTERS],
+        }
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        try:
+            if error is None:
+                self._write()
+        finally:
+            if self._writer is not None:
+                close_writer(self._writer, self.path)
+
+
+class Discarding:
+    """A sink for a second look at records that are reported already."""
+
+    def add(self, record: Unreadable) -> None:
+        """Forget it."""
 
 
 #: How an object and an array begin.

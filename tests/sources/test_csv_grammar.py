@@ -10,19 +10,19 @@ from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
+import pyarrow as pa
 import pytest
-from duckdb.sqltypes import VARCHAR
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from backfill.errors import BackfillError
 from backfill.sources import locate
+from backfill.sources.columns import SourceColumn
 from backfill.sources.csv import reader as csv_reader
 from backfill.sources.csv import scan as csv_scan
 from backfill.sources.csv import text as csv_text
 from backfill.sources.origins import content
 from backfill.sources.reader import Unreadable
-from backfill.sources.sql.layout import SourceColumn
 from tests.support.csv_oracle import Oracle, Read, Written
 from tests.support.examples import examples
 from tests.support.sourcing import job_over
@@ -61,12 +61,12 @@ def read(path: Path, data: bytes, how: Written) -> Read:
     files = locate(job)
     result, sink = Read(), Kept()
     try:
-        names = csv_reader.header_names(files, job, "csv")
+        names = csv_reader.header_names(files, job, ",")
     except BackfillError as error:
         result.header_is_bad = "empty" not in str(error)
         return result
     result.names = list(names)
-    reader = csv_reader.CsvReader(tuple(SourceColumn(name, VARCHAR) for name in names), job, "csv", files)
+    reader = csv_reader.CsvReader(tuple(SourceColumn(name, pa.string()) for name in names), job, ",", files)
     for batch in reader.batches(sink):
         *values, _, numbers = (column.to_pylist() for column in batch.columns)
         result.rows += zip(numbers, zip(*values, strict=True), strict=True)

@@ -15,7 +15,8 @@ import pytest
 from backfill.errors import StoppedError
 from backfill.records import SourceFile
 from backfill.sources import freeze_wide
-from backfill.sources.reader import HELD_RECORDS, Unreadable, UnreadableFile
+from backfill.sources.reader import Unreadable
+from backfill.sources.staging import HELD_RECORDS, UnreadableFile
 from tests.support.no_room import no_file_above
 from tests.support.sourcing import job_over, staged
 

@@ -17,7 +17,7 @@ import zstandard
 from backfill.errors import InterruptedRunError, JobError, LedgerError, SourceError
 from backfill.job.models import Job
 from backfill.sources import load_snapshot, locate, resolve, stage, unchanged
-from backfill.sources.origins.content import PIECE, plain_pieces
+from backfill.sources.origins.content import PIECE, LocalFile, plain_pieces
 from tests.support.projects import JOB, Project
 from tests.support.sourcing import job_over, staged
 
@@ -216,7 +216,7 @@ def test_several_members(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"rows.csv.{suffix}"
     pieces = [b"a,b\n", *(b"%d,x\n" % index for index in range(50))]
     path.write_bytes(b"".join(map(PACKED[suffix], pieces)))
-    assert b"".join(plain_pieces(path)) == b"".join(pieces)
+    assert b"".join(plain_pieces(LocalFile(str(path), path.name))) == b"".join(pieces)
     assert staged(job_over(path), tmp_path / "state").column("a") == [str(index) for index in range(50)]
 
 

@@ -19,9 +19,12 @@ from backfill.errors import JobError, SourceError
 from backfill.job.models import Job, TimestampSpec
 from backfill.records import Snapshot, SourceFile
 from backfill.sources import inspect, resolve, stage
-from backfill.sources.freeze import computed
+from backfill.sources.files import extra_files
+from backfill.sources.formats import one_format
+from backfill.sources.freeze import freeze_source
 from backfill.sources.look import look
-from backfill.sources.parquet.in_place import MANY_FILES, InPlace, in_place
+from backfill.sources.parquet.in_place import MANY_FILES
+from backfill.sources.reader import InPlace
 from tests.support.sourcing import job_over, staged
 
 USUAL = {
@@ -56,13 +59,14 @@ COMMON = [
 def found(job: Job) -> tuple[InPlace | None, tuple[SourceFile, ...]]:
     """What is said of the job's source without DuckDB, and its files."""
     files = resolve(job)
-    return in_place(job, files), files
+    own, _ = extra_files(job, files)
+    return one_format(job, own).in_place(job, own), files
 
 
 def by_duckdb(job: Job, folder: Path) -> Snapshot:
     """The snapshot as a copy."""
     folder.mkdir(exist_ok=True)
-    return computed(
+    return freeze_source(
         job,
         folder,
         resolve(job),
@@ -87,7 +91,7 @@ def agrees(job: Job, folder: Path) -> bool:
     said, files = found(job)
     if said is not None:
         assert said.columns == look(job, files, {}).columns
-        copy, own = by_duckdb(job, folder), said.snapshot(files)
+        copy, own = by_duckdb(job, folder), said.snapshot()
         names = [column.name for column in said.columns]
         rows = [pl.concat([pl.read_parquet(part.path).select(names) for part in each.parts]) for each in (own, copy)]
         assert rows[0].rows() == rows[1].rows()

@@ -28,7 +28,7 @@ import backfill as package
 from backfill.errors import BackfillError, InterruptedRunError, JobError, SourceError
 from backfill.sources import inspect, locate, resolve, stage, while_unchanged
 from backfill.sources.origins.compression import PIECE
-from backfill.sources.origins.content import plain_pieces
+from backfill.sources.origins.content import LocalFile, plain_pieces
 from tests.support.projects import JOB, Project
 from tests.support.projects import backfill as run_program
 from tests.support.sourcing import job_over, staged
@@ -364,7 +364,7 @@ def test_every_cut_and_every_tail(tmp_path: Path, suffix: str) -> None:
     def read(content: bytes) -> bytes:
         path.write_bytes(content)
         resolve(job_over(path))
-        return b"".join(plain_pieces(path))
+        return b"".join(plain_pieces(LocalFile(str(path), path.name)))
 
     assert read(whole) == b"a,b\n" + LINES[:50]
     assert read(two) == b"a,b\n" + LINES[:100]
@@ -382,7 +382,7 @@ def test_every_cut_and_every_tail(tmp_path: Path, suffix: str) -> None:
         path.write_bytes(bytes(flipped))
         try:
             resolve(job_over(path))
-            assert b"".join(plain_pieces(path)) in (b"a,b\n" + LINES[:50], bytes(flipped))
+            assert b"".join(plain_pieces(LocalFile(str(path), path.name))) in (b"a,b\n" + LINES[:50], bytes(flipped))
         except SourceError:
             pass
 
@@ -421,7 +421,7 @@ def test_headers_of_gzip(tmp_path: Path) -> None:
     header += struct.pack("<H", zlib.crc32(header) & 0xFFFF)
     path = tmp_path / "rows.csv.gz"
     path.write_bytes(header + gzip.compress(ROWS)[10:])
-    assert b"".join(plain_pieces(path)) == ROWS
+    assert b"".join(plain_pieces(LocalFile(str(path), path.name))) == ROWS
 
 
 def test_frames_of_zstd(tmp_path: Path) -> None:
@@ -442,7 +442,7 @@ def test_bombs_are_handed_in_pieces(tmp_path: Path, suffix: str) -> None:
     """However much a file becomes, it is never held whole."""
     path = tmp_path / f"rows.csv.{suffix}"
     path.write_bytes(PACKED[suffix](bytes(100 * PIECE)))
-    sizes = [len(piece) for piece in plain_pieces(path)]
+    sizes = [len(piece) for piece in plain_pieces(LocalFile(str(path), path.name))]
     assert sum(sizes) == 100 * PIECE
     assert max(sizes) <= 70 * PIECE
 

@@ -9,19 +9,17 @@ from pathlib import Path
 import polars as pl
 import pyarrow as pa
 import pytest
-from duckdb.sqltypes import VARCHAR
 
 from backfill.errors import JobError, SourceError
 from backfill.job.models import Job
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, SourceFile
 from backfill.sources import inspect, locate, stage
+from backfill.sources.columns import SourceColumn, aligned, united
 from backfill.sources.freeze import freeze_stream
 from backfill.sources.partitions import partitions_of
-from backfill.sources.reader import UnreadableSink
+from backfill.sources.reader import CompleteReader, UnreadableSink
 from backfill.sources.sql.engine import open_engine
-from backfill.sources.sql.layout import SourceColumn
 from backfill.sources.staging import Staging
-from backfill.sources.union import aligned, united
 from tests.support.sourcing import Staged, job_over, read, staged
 
 ODD = "région=São%20Tom%C3%A9 1+1=2%25"
@@ -79,17 +77,16 @@ def test_folders_that_do_not_agree(tmp_path: Path) -> None:
 
 
 @dataclass
-class Plain:
+class Plain(CompleteReader):
     """A reader of one column with a row from each file, all in one batch."""
 
     files: tuple[SourceFile, ...]
     name: str = "x"
-    complete: bool = True
 
     @property
     def columns(self) -> tuple[SourceColumn, ...]:
         """One column of text."""
-        return (SourceColumn(self.name, VARCHAR),)
+        return (SourceColumn(self.name, pa.string()),)
 
     def batches(self, unreadable: UnreadableSink) -> Iterator[pa.RecordBatch]:
         """The file's key as the only value."""

@@ -13,33 +13,30 @@ import pytest
 from backfill.errors import BackfillError, InterruptedRunError, SourceError
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, REJECT_COLUMNS, SourceFile
 from backfill.sources import stage
+from backfill.sources.columns import SourceColumn
 from backfill.sources.freeze import freeze_stream
-from backfill.sources.reader import HELD_RECORDS, Unreadable, UnreadableFile, UnreadableSink
+from backfill.sources.reader import CompleteReader, Unreadable, UnreadableSink
 from backfill.sources.sql.engine import Engine, open_engine, parquet_for
-from backfill.sources.sql.layout import SourceColumn
-from backfill.sources.staging import Staging
+from backfill.sources.staging import HELD_RECORDS, Staging, UnreadableFile
 from tests.support.sourcing import job_over
 
 FILES = tuple(SourceFile(f"/nowhere/{name}", name, name, 10, "", 0, 0, 0) for name in ("a", "b"))
 
 
 @dataclass
-class Made:
+class Made(CompleteReader):
     """A reader of invented records: every seventh is unreadable."""
 
-    engine: Engine
     rows: int = 5_000
     batch_rows: int = 512
     error_at: int | None = None
     error: BaseException = field(default_factory=lambda: SourceError("b is truncated"))
-    complete: bool = True
     given: int = 0
 
     @property
     def columns(self) -> tuple[SourceColumn, ...]:
         """Text, and JSON that comes as text."""
-        text, json = self.engine.connection.sql("SELECT '', CAST('1' AS JSON)").types
-        return (SourceColumn("n", text), SourceColumn("odd * name", json))
+        return (SourceColumn("n", pa.string()), SourceColumn("odd * name", pa.json_()))
 
     def batches(self, unreadable: UnreadableSink) -> Iterator[pa.RecordBatch]:
         """Good records, the others noted."""
@@ -77,7 +74,7 @@ def engine(tmp_path: Path) -> Iterator[Engine]:
 
 def test_every_row_is_frozen_in_order_with_its_place(tmp_path: Path, engine: Engine) -> None:
     """File and record stand beside each row."""
-    snapshot = freeze_stream(staging_of(tmp_path, engine), Made(engine))
+    snapshot = freeze_stream(staging_of(tmp_path, engine), Made())
     frame = pl.read_parquet(snapshot.parts[0].path)
     wanted = [number for number in range(1, 5_001) if number % 7]
     assert frame[RECORD_COLUMN].to_list() == wanted
@@ -90,7 +87,7 @@ def test_every_row_is_frozen_in_order_with_its_place(tmp_path: Path, engine: Eng
 
 def test_unreadable_records_are_written_shortened_and_in_order(tmp_path: Path, engine: Engine) -> None:
     """More than are held at once."""
-    snapshot = freeze_stream(staging_of(tmp_path, engine), Made(engine, rows=7 * HELD_RECORDS + 70))
+    snapshot = freeze_stream(staging_of(tmp_path, engine), Made(rows=7 * HELD_RECORDS + 70))
     assert snapshot.unreadable_file is not None
     frame = pl.read_parquet(snapshot.unreadable_file)
     assert tuple(frame.columns) == REJECT_COLUMNS
@@ -102,13 +99,13 @@ def test_unreadable_records_are_written_shortened_and_in_order(tmp_path: Path, e
 
 def test_where_counts_what_it_leaves_out(tmp_path: Path, engine: Engine) -> None:
     """Read is filtered, unreadable and staged."""
-    snapshot = freeze_stream(staging_of(tmp_path, engine, where="n = '8'"), Made(engine))
+    snapshot = freeze_stream(staging_of(tmp_path, engine, where="n = '8'"), Made())
     assert (snapshot.rows, snapshot.filtered, snapshot.unreadable) == (1, 4_285, 714)
 
 
 def test_a_sample_ends_the_reading(tmp_path: Path, engine: Engine) -> None:
     """No batch is asked for once there are enough rows."""
-    reader = Made(engine, rows=100_000)
+    reader = Made(rows=100_000)
     snapshot = freeze_stream(staging_of(tmp_path, engine, sample=600), reader)
     assert snapshot.rows == 600
     assert reader.given < 2_000
@@ -118,13 +115,13 @@ def test_a_sample_ends_the_reading(tmp_path: Path, engine: Engine) -> None:
 def test_what_a_reader_raises_is_raised(tmp_path: Path, engine: Engine, error: BaseException) -> None:
     """Not DuckDB's words for it."""
     with pytest.raises(type(error)) as caught:
-        freeze_stream(staging_of(tmp_path, engine), Made(engine, error_at=3_000, error=error))
+        freeze_stream(staging_of(tmp_path, engine), Made(error_at=3_000, error=error))
     assert caught.value is error
 
 
 def test_rows_that_an_expression_fails_on_are_kept(tmp_path: Path, engine: Engine) -> None:
     """For preparing to reject: no other row is lost for them, and the job is none the worse."""
-    snapshot = freeze_stream(staging_of(tmp_path, engine, where="CAST(n || 'x' AS INTEGER) > 1"), Made(engine))
+    snapshot = freeze_stream(staging_of(tmp_path, engine, where="CAST(n || 'x' AS INTEGER) > 1"), Made())
     assert (snapshot.read, snapshot.filtered) == (5_000, 0)
 
 
@@ -132,7 +129,7 @@ def test_a_row_that_gets_lost_is_an_error(tmp_path: Path, engine: Engine, monkey
     """Nothing is sent of a snapshot that lacks rows."""
     monkeypatch.setattr("backfill.sources.freeze.typed_relation", lambda *_: "(SELECT * FROM __bf_stream LIMIT 9)")
     with pytest.raises(BackfillError, match="rows came of"):
-        freeze_stream(staging_of(tmp_path, engine), Made(engine))
+        freeze_stream(staging_of(tmp_path, engine), Made())
 
 
 def test_no_file_where_nothing_is_unreadable(tmp_path: Path) -> None:

@@ -17,16 +17,14 @@ from numpy.typing import NDArray
 from backfill.errors import counted
 from backfill.job.models import Job
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, SourceFile
+from backfill.sources.columns import SourceColumn, text_columns, united
 from backfill.sources.csv.records import Parser, open_records
 from backfill.sources.csv.scan import MAX_RECORD_BYTES, Records
 from backfill.sources.csv.structure import Fault, Flags, Places
 from backfill.sources.csv.text import Dialect
 from backfill.sources.files import nothing_in
 from backfill.sources.origins.content import PIECE, Watch, unwatched
-from backfill.sources.reader import ORIGINAL_CHARACTERS, Unreadable, UnreadableSink
-from backfill.sources.sql.engine import Engine
-from backfill.sources.sql.layout import SourceColumn, text_columns
-from backfill.sources.union import united
+from backfill.sources.reader import ORIGINAL_CHARACTERS, CompleteReader, Unreadable, UnreadableSink
 from backfill.sources.utf8 import invalid_utf8
 
 FEW, MANY, ENCODING = 20, 21, 22
@@ -84,21 +82,20 @@ _COLUMN_BYTES = 1_024
 
 
 @dataclass(frozen=True, slots=True)
-class CsvReader:
+class CsvReader(CompleteReader):
     """A source of CSV or TSV files; see reader.Reader."""
 
     columns: tuple[SourceColumn, ...]
     job: Job
-    kind: str
+    usual: str  # the format's separator
     files: Sequence[SourceFile]
     watch: Watch = unwatched
-    complete: bool = True
 
     def batches(self, unreadable: UnreadableSink) -> Iterator[pa.RecordBatch]:
         """All records in source order; raises as the protocol says."""
         joined = _Joined([column.name for column in self.columns])
         for index, file in enumerate(self.files):
-            for names, dialect, records in _numbered(file, self.job, self.kind, self.watch):
+            for names, dialect, records in _numbered(file, self.job, self.usual, self.watch):
                 if joined.is_other(names, dialect):
                     yield from joined.take()
                     joined.begin(names, dialect)
@@ -110,30 +107,30 @@ class CsvReader:
         yield from joined.take()
 
 
-def open_csv(engine: Engine, job: Job, files: Sequence[SourceFile], kind: str, watch: Watch = unwatched) -> CsvReader:
+def open_csv(job: Job, files: Sequence[SourceFile], usual: str, watch: Watch = unwatched) -> CsvReader:
     """A reader of those files; looks at every file's header.
 
     Raises:
         SourceError: a file is of another kind, its header cannot be read, or it has other columns than the first.
         JobError: the job does not fit the headers.
     """
-    names = header_names(files, job, kind)
-    return CsvReader(text_columns(engine, job, names), job, kind, files, watch)
+    names = header_names(files, job, usual)
+    return CsvReader(text_columns(job, names), job, usual, files, watch)
 
 
-def header_names(files: Sequence[SourceFile], job: Job, kind: str) -> tuple[str, ...]:
+def header_names(files: Sequence[SourceFile], job: Job, usual: str) -> tuple[str, ...]:
     """The source's column names by the headers alone; raises as `open_csv` does."""
-    opened = ((file, open_records(file, job, kind)) for file in files)
+    opened = ((file, open_records(file, job, usual)) for file in files)
     named = [(file.name, dict.fromkeys(text.names, "text")) for file, text in opened if text is not None]
     if not named:
         raise nothing_in(files, job)
     return tuple(united(job, named))
 
 
-def lines_of(file: SourceFile, job: Job, kind: str, wanted: Sequence[int]) -> dict[int, int]:
+def lines_of(file: SourceFile, job: Job, usual: str, wanted: Sequence[int]) -> dict[int, int]:
     """The lines, from 1, that records of those numbers begin at; `wanted` is ascending."""
     found: dict[int, int] = {}
-    for _, _, numbered in _numbered(file, job, kind, unwatched):
+    for _, _, numbered in _numbered(file, job, usual, unwatched):
         last = numbered.first + len(numbered.records)
         here = wanted[len(found) : bisect_left(wanted, last)]
         chosen = np.array(here, np.int64) - numbered.first
@@ -157,10 +154,10 @@ class _Numbered:
 
 
 def _numbered(
-    file: SourceFile, job: Job, kind: str, watch: Watch
+    file: SourceFile, job: Job, usual: str, watch: Watch
 ) -> Iterator[tuple[tuple[str, ...], Dialect, _Numbered]]:
     """The records of a file with its own columns and dialect; empty lines are records where there is one column."""
-    text = open_records(file, job, kind, watch)
+    text = open_records(file, job, usual, watch)
     if text is None:
         return
     number = 1

@@ -16,11 +16,11 @@ from backfill.errors import BackfillError, JobError, SourceError, counted
 from backfill.job.models import Job
 from backfill.job.references import references
 from backfill.records import SourceFile
+from backfill.sources.columns import check_names
 from backfill.sources.csv.scan import Records, Scanner
 from backfill.sources.csv.structure import Fault, effective, null_fields, shape_of
 from backfill.sources.csv.text import C_ESCAPES, CR, LF, CsvText, Dialect, open_text
 from backfill.sources.origins.content import Watch, unwatched
-from backfill.sources.sql.layout import check_names
 from backfill.sources.utf8 import invalid_utf8
 
 _NEVER = b"\xff"  # no text in UTF-8 has this byte
@@ -141,14 +141,14 @@ class OpenRecords:
     records: Iterator[Records]
 
 
-def open_records(file: SourceFile, job: Job, kind: str, watch: Watch = unwatched) -> OpenRecords | None:
+def open_records(file: SourceFile, job: Job, usual: str, watch: Watch = unwatched) -> OpenRecords | None:
     """Open a file and read its header; None where it has no record at all.
 
     Raises:
         SourceError: the file is of another kind, truncated or corrupt, or its header is none.
         JobError: the job does not fit it.
     """
-    text = open_text(file, job, kind, watch)
+    text = open_text(file, job, usual, watch)
     found = scanned(text)
     for records in found:
         filled = np.flatnonzero(records.starts < records.ends)

@@ -7,12 +7,11 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
-from pathlib import Path
 
 from backfill.errors import JobError, SourceError
 from backfill.job.models import CsvSpec, Job
 from backfill.records import SourceFile
-from backfill.sources.origins.content import PIECE, Watch, plain_pieces, unwatched
+from backfill.sources.origins.content import PIECE, Watch, origin_of, plain_pieces, unwatched
 
 LF, CR, BLANKS = b"\n"[0], b"\r"[0], b" \t"
 #: What a letter behind the escape stands for in PostgreSQL's COPY text and MySQL's files.
@@ -59,14 +58,14 @@ class Dialect:
         return text
 
 
-def dialect_of(job: Job, kind: str, separator: str = "") -> Dialect:
-    """The dialect that the job states; `separator` is the one that a file itself says.
+def dialect_of(job: Job, usual: str, separator: str = "") -> Dialect:
+    """The dialect that the job states; `usual` is its format's separator, `separator` the one that a file itself says.
 
     Raises:
         JobError: one character stands for two things.
     """
     spec = job.source.csv
-    signs = [separator or delimiter(job, kind), spec.quote, _escape(spec), spec.comment or ""]
+    signs = [separator or spec.delimiter or usual, spec.quote, _escape(spec), spec.comment or ""]
     others = dict(zip(("quote", "escape", "comment"), signs[1:], strict=True))
     if clash := next((name for name, sign in others.items() if sign == signs[0]), None):
         raise JobError(f"source.csv.{clash}: {signs[0]!r} is the delimiter as well")
@@ -89,11 +88,6 @@ def dialect_of(job: Job, kind: str, separator: str = "") -> Dialect:
 def _escape(spec: CsvSpec) -> str:
     """The escape, where it is not the quote itself."""
     return "" if spec.escape in (None, spec.quote) else str(spec.escape)
-
-
-def delimiter(job: Job, kind: str) -> str:
-    """The delimiter as the job states it, or as the format has it."""
-    return job.source.csv.delimiter or ("\t" if kind == "tsv" else ",")
 
 
 def encoding(spec: CsvSpec) -> str:
@@ -130,8 +124,8 @@ class CsvText:
     pieces: Iterator[bytes]
 
 
-def open_text(file: SourceFile, job: Job, kind: str, watch: Watch = unwatched) -> CsvText:
-    """Open a file as the job states it.
+def open_text(file: SourceFile, job: Job, usual: str, watch: Watch = unwatched) -> CsvText:
+    """Open a file as the job states it; `usual` is the separator where neither the job nor the file says one.
 
     Raises:
         SourceError: the file is truncated or corrupt, or not in the encoding stated at all.
@@ -139,7 +133,7 @@ def open_text(file: SourceFile, job: Job, kind: str, watch: Watch = unwatched) -
     """
     spec = job.source.csv
     codec = encoding(spec)
-    stored = grouped(plain_pieces(Path(file.path), file.name, watch), PIECE)
+    stored = grouped(plain_pieces(origin_of(file), watch), PIECE)
     head = next(stored, b"")
     refuse_other_encodings(head, file.name, codec)
     pieces = decoded(chain([head], stored), codec, file.name)
@@ -151,7 +145,7 @@ def open_text(file: SourceFile, job: Job, kind: str, watch: Watch = unwatched) -
     separator = _stated_separator(first, file, spec)
     if separator:
         pieces = without_lines(pieces, 1)
-    dialect = dialect_of(job, kind, separator)
+    dialect = dialect_of(job, usual, separator)
     line = 1 + spec.skip_lines + bool(separator)
     return CsvText(dialect, line, map(dialect.swap, _whole_signs(pieces)) if dialect.swaps else pieces)
 

@@ -12,53 +12,22 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from backfill.errors import JobError, SourceError
 from backfill.job.models import ColumnSpec, Job
-from backfill.job.references import references
-from backfill.records import FILE_COLUMN, RECORD_COLUMN, Snapshot, SourceFile
+from backfill.records import FILE_COLUMN, RECORD_COLUMN, SourceFile
+from backfill.sources.columns import SourceColumn, check_names, declared
 from backfill.sources.files import nothing_in
-from backfill.sources.freeze import freeze_stream
-from backfill.sources.ndjson.members import BOOLEAN, OTHER, STRING, Cells, Form, column
+from backfill.sources.ndjson.members import BOOLEAN, JSON, OTHER, STRING, Cells, Form, column
 from backfill.sources.ndjson.records import Head, Records, records
-from backfill.sources.partitioned import with_partition_columns
-from backfill.sources.reader import Unreadable, UnreadableSink
-from backfill.sources.sql.engine import Engine
-from backfill.sources.sql.layout import SourceColumn, check_names, declared
-from backfill.sources.staging import Staging
-
-
-def freeze_ndjson(staging: Staging, in_query: Sequence[str] = ()) -> Snapshot:
-    """One part of all records; see freeze_stream for what is raised."""
-    open_reader = partial(NdjsonReader, staging.engine, staging.job, staging.files, staging.count)
-    reader = open_reader(sampled=staging.sample is not None)
-    if staging.sample is not None and reader.seen < staging.sample and not reader.complete:
-        reader = open_reader()
-    read = staging.rows
-    found = None if reader.complete or not _lacks(reader, staging) else all_found(staging.files, staging.count)
-    try:
-        return freeze_stream(staging, reader if found is None else open_reader(found=found), in_query)
-    except WidenedError as widened:
-        found = widened.found
-    except JobError:
-        if reader.complete or found is not None:
-            raise
-        found = all_found(staging.files, staging.count)  # what the job names may come after the beginnings
-    staging.rows = read
-    return freeze_stream(staging, open_reader(found=found), in_query)
-
-
-def _lacks(reader: NdjsonReader, staging: Staging) -> bool:
-    """Whether the job takes values from a column that the beginnings do not have."""
-    known = {column.name for column in with_partition_columns(reader.columns, staging.job, staging.files)}
-    return any(each.column is not None and each.column not in known for each in references(staging.job))
-
+from backfill.sources.origins.content import Watch
+from backfill.sources.partitions import with_partition_columns
+from backfill.sources.reader import MoreColumnsError, Unreadable, UnreadableSink
 
 MAX_KEYS = 5_000
 #: Cells of a batch, filled or not: many columns cost memory even where they hold nothing.
@@ -108,7 +77,7 @@ class Found:
         return (*self.first, *sorted(self.kinds.keys() - set(self.first), key=str.encode))
 
 
-def all_found(files: Sequence[SourceFile], watch: Callable[[int], None], head: Head | None = None) -> Found:
+def all_found(files: Sequence[SourceFile], watch: Watch, head: Head | None = None) -> Found:
     """What all records of the files hold, or those within `head`; raises what `records` and Found.add do."""
     found = Found()
     for more in records(files, watch, head):
@@ -116,16 +85,8 @@ def all_found(files: Sequence[SourceFile], watch: Callable[[int], None], head: H
     return found
 
 
-class WidenedError(Exception):
-    """The columns turned out to be others than was guessed; by then all is known."""
-
-    def __init__(self, found: Found) -> None:
-        super().__init__()
-        self.found = found
-
-
 class NdjsonReader:
-    """The records of NDJSON files; see backfill.sources.reader.
+    """The records of NDJSON files; see backfill.sources.reader.Reader.
 
     The columns are those of `found`, which is what all records hold, or a guess by the beginnings of some files. With
     `sampled` nothing is read but those beginnings.
@@ -137,17 +98,15 @@ class NdjsonReader:
 
     def __init__(
         self,
-        engine: Engine,
         job: Job,
         files: Sequence[SourceFile],
-        watch: Callable[[int], None],
+        watch: Watch,
         *,
         found: Found | None = None,
         sampled: bool = False,
     ) -> None:
         self.job, self.files, self.watch = job, files, watch
         self.sampled = sampled
-        self._types = engine.connection.sql("SELECT '', true, CAST('1' AS JSON)").types
         self.complete = True
         if found is None:
             head = Head.of(files)
@@ -159,13 +118,15 @@ class NdjsonReader:
         self.assumed = self._assumed(found)
         self.columns, self.forms = self._columns(found)
 
-    def batches(self, unreadable: UnreadableSink) -> Iterator[pa.RecordBatch]:
-        """The records; see backfill.sources.reader.
+    def completed(self) -> NdjsonReader:
+        """A reader with the columns of all records, which are read for that."""
+        return self if self.complete else self._knowing(all_found(self.files, self.watch))
 
-        Raises:
-            WidenedError: the columns are others than was guessed.
-            SourceError: a file is corrupt, truncated or gone.
-        """
+    def _knowing(self, found: Found) -> NdjsonReader:
+        return NdjsonReader(self.job, self.files, self.watch, found=found)
+
+    def batches(self, unreadable: UnreadableSink) -> Iterator[pa.RecordBatch]:
+        """The records; raises as the protocol says."""
         found, fits = Found(), True
         places = {one.name: place for place, one in enumerate(self.columns)}
         for more in records(self.files, self.watch, Head.of(self.files) if self.sampled else None):
@@ -176,7 +137,7 @@ class NdjsonReader:
             if fits:
                 yield from self._batches(more, places)
         if not self.complete and not self.sampled and (not fits or self._columns(found)[0] != self.columns):
-            raise WidenedError(found)
+            raise MoreColumnsError(self._knowing(found))
 
     def _fit(self, kinds: Mapping[str, int], places: Mapping[str, int]) -> bool:
         """Whether the columns hold all that was found."""
@@ -223,15 +184,14 @@ class NdjsonReader:
 
     def _column(self, name: str, held: int, spec: ColumnSpec | None) -> tuple[SourceColumn, Form]:
         """One column, by the kinds of values it holds and its declared type (None for text)."""
-        text, boolean, json = self._types
         declared_as = self.job.source.columns.get(name)
         if declared_as is not None and declared_as.type != "json":
-            return SourceColumn(name, text, spec), Form.SCALAR
+            return SourceColumn(name, pa.string(), spec), Form.SCALAR
         if declared_as is None and not held & ~STRING:
-            return SourceColumn(name, text), Form.TEXT
+            return SourceColumn(name, pa.string()), Form.TEXT
         if declared_as is None and held == BOOLEAN:
-            return SourceColumn(name, boolean), Form.BOOLEAN
-        return SourceColumn(name, json), Form.JSON
+            return SourceColumn(name, pa.bool_()), Form.BOOLEAN
+        return SourceColumn(name, JSON), Form.JSON
 
 
 def nothing_read(files: Sequence[SourceFile], job: Job, found: Found) -> SourceError:
@@ -244,3 +204,12 @@ def nothing_read(files: Sequence[SourceFile], job: Job, found: Found) -> SourceE
     if found.records:
         return SourceError("no record has any key: a query has no column to read", hint=hint)
     return nothing_in(files, job)
+
+
+def open_ndjson(job: Job, files: Sequence[SourceFile], watch: Watch, sample: int | None) -> NdjsonReader:
+    """A reader whose columns are guessed; of a sample that the beginnings hold, one of those beginnings alone."""
+    if sample is not None:
+        reader = NdjsonReader(job, files, watch, sampled=True)
+        if reader.complete or reader.seen >= sample:
+            return reader
+    return NdjsonReader(job, files, watch)

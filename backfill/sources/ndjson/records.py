@@ -11,7 +11,6 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from json.decoder import scanstring  # type: ignore[attr-defined]  # as the standard library's own scanner has it
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +20,7 @@ from backfill.limits import JSON_DEPTH
 from backfill.records import INTERNAL_PREFIX, SourceFile
 from backfill.sources.ndjson.lines import MAX_LINE_BYTES, Line, Spread, records_in
 from backfill.sources.ndjson.members import Cells, take_apart
-from backfill.sources.origins.content import plain_pieces
+from backfill.sources.origins.content import origin_of, plain_pieces
 from backfill.sources.reader import ORIGINAL_CHARACTERS, Unreadable
 
 #: Longer lines are not handed to orjson, which would build their values: up to 60 times a line's bytes.
@@ -260,7 +259,7 @@ def records(files: Sequence[SourceFile], watch: Callable[[int], None], head: Hea
 def _pieces(file: SourceFile, watch: Callable[[int], None], head: Head | None) -> Iterator[bytes]:
     """The file's plain bytes; within `head`, up to a line's end near its size."""
     left = head.size if head is not None else None
-    for piece in plain_pieces(Path(file.path), file.name, watch):
+    for piece in plain_pieces(origin_of(file), watch):
         if head is None or left is None or len(piece) <= left:
             left = None if left is None else left - len(piece)
             yield piece

@@ -10,8 +10,7 @@ import bz2
 import lzma
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol, cast
+from typing import BinaryIO, Protocol, cast
 
 import zstandard
 from isal import igzip_lib
@@ -112,36 +111,35 @@ class Damage(Exception):  # noqa: N818 (told as a SourceError where the file's n
     """A compressed file is damaged, or cannot be unpacked here; the message says how."""
 
 
-def unpacked(path: Path, packing: Packing) -> Iterator[bytes]:
-    """The plain bytes.
+def unpacked(file: BinaryIO, packing: Packing) -> Iterator[bytes]:
+    """The plain bytes of a compressed file, opened at its start.
 
     Raises:
         Damage: the file is truncated, corrupt, followed by something else, or wants too much memory.
         OSError: it cannot be read.
     """
-    with path.open("rb") as file:
-        member, members = packing.member(), 0
-        begun, held, size = False, list[bytes](), 0
-        data = file.read(packing.step)
-        while data:
-            data = data if begun else data.lstrip(packing.padding)
-            begun = begun or bool(data)
-            for plain in _steps(member, data, members) if data else ():
-                held.append(plain)
-                size += len(plain)
-                if size >= PIECE:
-                    yield b"".join(held)
-                    held, size = [], 0
-            if member.eof:
-                data, begun = member.unused_data, False
-                member, members = packing.member(), members + 1
-            else:
-                data = b""
-            data = data or file.read(packing.step)
-        if held:
-            yield b"".join(held)
-        if begun:
-            raise Damage(f"the file ends within its {packing.name} data{_behind(members)}")
+    member, members = packing.member(), 0
+    begun, held, size = False, list[bytes](), 0
+    data = file.read(packing.step)
+    while data:
+        data = data if begun else data.lstrip(packing.padding)
+        begun = begun or bool(data)
+        for plain in _steps(member, data, members) if data else ():
+            held.append(plain)
+            size += len(plain)
+            if size >= PIECE:
+                yield b"".join(held)
+                held, size = [], 0
+        if member.eof:
+            data, begun = member.unused_data, False
+            member, members = packing.member(), members + 1
+        else:
+            data = b""
+        data = data or file.read(packing.step)
+    if held:
+        yield b"".join(held)
+    if begun:
+        raise Damage(f"the file ends within its {packing.name} data{_behind(members)}")
 
 
 def _steps(member: Member, data: bytes, members: int) -> Iterator[bytes]:

@@ -1,15 +1,21 @@
-"""One pass over a file: its SHA-256, and, where it is compressed, the checksums inside, which DuckDB does not check."""
+"""The bytes of one file of a source, wherever it lies: as stored, unpacked, hashed.
+
+A compressed file is recognised by its first bytes, and its own checksums are verified on the way.
+"""
 
 from __future__ import annotations
 
 import errno
 import hashlib
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, Protocol
 
 from backfill.errors import InterruptedRunError, SourceError
+from backfill.records import SourceFile
 from backfill.sources.origins import compression
-from backfill.sources.origins.compression import Damage, packing_of, unpacked
+from backfill.sources.origins.compression import Damage, Packing, packing_of, unpacked
 
 PIECE = compression.PIECE
 #: Seconds between two looks at whether to go on, while there is nothing to read or a statement runs.
@@ -47,23 +53,58 @@ def until(cancelled: Callable[[], bool], watch: Watch = unwatched) -> Watch:
     return ask
 
 
-def compression_of(path: Path) -> str | None:
-    """gzip, zstd, bzip2, xz or None, by the file's first bytes.
+class Origin(Protocol):
+    """Where the bytes of one file lie."""
 
-    Raises:
-        SourceError: the file cannot be read.
-    """
-    packing = packing_of(first_bytes(path))
+    @property
+    def name(self) -> str:
+        """What messages call the file."""
+
+    @property
+    def path(self) -> str:
+        """The whole path or URL, whose suffixes tell what the file should be."""
+
+    def open(self) -> BinaryIO:
+        """The stored bytes from the first on; the caller closes it. Raises OSError, as reading it does."""
+
+    def local_path(self) -> Path:
+        """A file of this machine that holds the bytes, for formats that seek in them."""
+
+
+@dataclass(frozen=True, slots=True)
+class LocalFile:
+    """A file of this machine."""
+
+    path: str
+    name: str
+
+    def open(self) -> BinaryIO:
+        """The file, opened."""
+        return Path(self.path).open("rb")
+
+    def local_path(self) -> Path:
+        """The file itself."""
+        return Path(self.path)
+
+
+def origin_of(file: SourceFile) -> Origin:
+    """Where a file of a source lies."""
+    return LocalFile(file.path, file.name)
+
+
+def compression_of(origin: Origin) -> str | None:
+    """gzip, zstd, bzip2, xz or None, by the file's first bytes; raises SourceError where it cannot be read."""
+    packing = packing_of(first_bytes(origin))
     return packing.name if packing else None
 
 
-def first_bytes(path: Path, name: str = "") -> bytes:
+def first_bytes(origin: Origin) -> bytes:
     """The first HEAD_BYTES of the file as it stands; raises SourceError where it cannot be read."""
     try:
-        with path.open("rb", buffering=0) as file:
+        with origin.open() as file:
             return file.read(HEAD_BYTES)
     except OSError as error:
-        raise cannot_be_read(name or path.name, error) from error
+        raise cannot_be_read(origin.name, error) from error
 
 
 def cannot_be_read(name: str, error: OSError) -> SourceError:
@@ -74,49 +115,54 @@ def cannot_be_read(name: str, error: OSError) -> SourceError:
     return SourceError(f"{name} cannot be read: {error.strerror or error}", hint=hint)
 
 
-def digest(path: Path, name: str, watch: Watch = unwatched) -> str:
-    """SHA-256 of the file's bytes, in hex digits. `watch` is told of a compressed file's plain bytes as well.
+def digest(origin: Origin, watch: Watch = unwatched) -> str:
+    """SHA-256 of the stored bytes, in hex digits. `watch` is told of a compressed file's plain bytes as well.
 
     Raises:
         SourceError: it cannot be read, or is compressed and truncated or corrupt.
     """
-    if compression_of(path) is not None:
-        for _ in plain_pieces(path, name, watch):
+    if compression_of(origin) is not None:
+        for _ in plain_pieces(origin, watch):
             pass
     sha256 = hashlib.sha256()
-    for piece in _told(path, name, _stored(path)):
+    for piece in _told(origin, _stored(origin)):
         watch(len(piece))
         sha256.update(piece)
     return sha256.hexdigest()
 
 
-def plain_pieces(path: Path, name: str = "", watch: Watch = unwatched) -> Iterator[bytes]:
+def plain_pieces(origin: Origin, watch: Watch = unwatched) -> Iterator[bytes]:
     """The file's bytes, decompressed, a megabyte or so at a time; checksums are verified on the way.
 
     Raises:
-        SourceError: it cannot be read, or is truncated or corrupt; `name` is what it is called then.
+        SourceError: it cannot be read, or is truncated or corrupt.
     """
-    packing = packing_of(first_bytes(path, name))
-    for piece in _told(path, name, unpacked(path, packing) if packing else _stored(path)):
+    packing = packing_of(first_bytes(origin))
+    for piece in _told(origin, _unpacked(origin, packing) if packing else _stored(origin)):
         watch(len(piece))
         yield piece
 
 
-def _stored(path: Path) -> Iterator[bytes]:
+def _unpacked(origin: Origin, packing: Packing) -> Iterator[bytes]:
+    with origin.open() as file:
+        yield from unpacked(file, packing)
+
+
+def _stored(origin: Origin) -> Iterator[bytes]:
     """The bytes of the file as it stands."""
-    with path.open("rb") as file:
+    with origin.open() as file:
         while piece := file.read(PIECE):
             yield piece
 
 
-def _told(path: Path, name: str, pieces: Iterator[bytes]) -> Iterator[bytes]:
+def _told(origin: Origin, pieces: Iterator[bytes]) -> Iterator[bytes]:
     """The pieces, with what is wrong with the file told by its name."""
     try:
         yield from pieces
     except OSError as error:
-        raise cannot_be_read(name or path.name, error) from error
+        raise cannot_be_read(origin.name, error) from error
     except Damage as error:
         raise SourceError(
-            f"{name or path.name} is truncated or corrupt: {error}",
+            f"{origin.name} is truncated or corrupt: {error}",
             hint="fetch or export the file again; nothing was sent",
         ) from error

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from backfill.errors import SourceError, counted
 from backfill.records import SourceFile
 from backfill.sources.arrow_types import DEEPEST
+from backfill.sources.origins.content import origin_of
 
 #: About as many bytes are read at once, by what the footer says of them.
 _BATCH_BYTES: Final = 4 * 2**20
@@ -49,7 +50,7 @@ def opened(file: SourceFile) -> Iterator[pq.ParquetFile]:
         SourceError: the file is damaged, encrypted or gone, also where that shows while it is read.
     """
     try:
-        with pa.OSFile(file.path) as content:
+        with pa.OSFile(str(origin_of(file).local_path())) as content:
             found = _file(content)
             _refuse_signed(content, found.metadata)
             if any(_holds_dictionary(field.type) for field in found.schema_arrow if not _is_dictionary(field.type)):

@@ -11,15 +11,12 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backfill.errors import JobError
 from backfill.job.models import Job
 from backfill.records import INTERNAL_PREFIX, Column, Kind, Snapshot, SnapshotPart, SourceFile, Zone
 from backfill.sources.files import base_folder
-from backfill.sources.formats import one_format
-from backfill.sources.origins.content import Watch
+from backfill.sources.origins.content import Watch, origin_of
 from backfill.sources.partitions import partitions_of
 
 if TYPE_CHECKING:
@@ -55,23 +52,49 @@ _LARGEST_PRECISION = 38
 class InPlace:
     """A source that is its own snapshot."""
 
+    files: tuple[SourceFile, ...]
     columns: tuple[Column, ...]
     rows: tuple[int, ...]  # of each file
     batch_rows: int  # to be read at once
 
-    def snapshot(self, files: Sequence[SourceFile]) -> Snapshot:
-        """The snapshot of these files."""
+    def is_sound(self, watch: Watch, sample: int | None = None) -> bool:
+        """Every value is what its type says; where one is not, the reader of the staged way tells whose.
+
+        Of a sample only so many rows are looked at. `watch` is told the bytes.
+
+        Raises:
+            SourceError: a file is damaged or gone.
+        """
+        from backfill.sources.arrow_types import unfit
+        from backfill.sources.parquet.file import check_rows, raw_batches
+
+        seen = 0
+        for file, stated in zip(self.files, self.rows, strict=True):
+            read = 0
+            for batch in raw_batches(file, self.batch_rows):
+                read += batch.num_rows
+                watch(file.bytes * batch.num_rows // max(stated, 1))
+                if any(next(unfit(values), None) is not None for values in batch.columns):
+                    return False
+                if sample is not None and seen + read >= sample:
+                    return True
+            seen += read
+            check_rows(file, stated, read)
+        return True
+
+    def snapshot(self) -> Snapshot:
+        """The snapshot that the files are."""
         parts = tuple(
-            SnapshotPart(Path(file.path), rows, index)
-            for index, (file, rows) in enumerate(zip(files, self.rows, strict=True))
+            SnapshotPart(origin_of(file).local_path(), rows, index)
+            for index, (file, rows) in enumerate(zip(self.files, self.rows, strict=True))
         )
-        return Snapshot(parts, self.columns, tuple(files), sum(self.rows), 0, 0, in_place=True)
+        return Snapshot(parts, self.columns, self.files, sum(self.rows), 0, 0, in_place=True)
 
 
 def in_place(job: Job, files: Sequence[SourceFile]) -> InPlace | None:
     """The source, if it surely can be read where it is; None where it is to be staged, or where something is wrong."""
     source = job.source
-    if computes(job) or source.columns or source.query or partitioned(job, files) or not _are_parquet(job, files):
+    if computes(job) or source.columns or source.query or partitioned(job, files):
         return None
     if are_many(files):
         return None
@@ -79,33 +102,7 @@ def in_place(job: Job, files: Sequence[SourceFile]) -> InPlace | None:
     columns = _columns(footers.schema) if footers else ()
     if footers is None or not columns or not _usable(job, columns) or not read_alike(files, columns):
         return None
-    return InPlace(columns, tuple(footers.rows), footers.batch_rows)
-
-
-def is_sound(found: InPlace, files: Sequence[SourceFile], watch: Watch, sample: int | None = None) -> bool:
-    """Every value is what its type says; where one is not, the reader of the staged way tells whose.
-
-    Of a sample only so many rows are looked at. `watch` is told the bytes.
-
-    Raises:
-        SourceError: a file is damaged or gone.
-    """
-    from backfill.sources.arrow_types import unfit
-    from backfill.sources.parquet.file import check_rows, raw_batches
-
-    seen = 0
-    for file, stated in zip(files, found.rows, strict=True):
-        read = 0
-        for batch in raw_batches(file, found.batch_rows):
-            read += batch.num_rows
-            watch(file.bytes * batch.num_rows // max(stated, 1))
-            if any(next(unfit(values), None) is not None for values in batch.columns):
-                return False
-            if sample is not None and seen + read >= sample:
-                return True
-        seen += read
-        check_rows(file, stated, read)
-    return True
+    return InPlace(tuple(files), columns, tuple(footers.rows), footers.batch_rows)
 
 
 def computes(job: Job) -> bool:
@@ -134,7 +131,7 @@ def read_alike(files: Sequence[SourceFile], columns: Sequence[Column]) -> bool:
     first: dict[str, pl.DataType] = {}
     for file in files:
         try:
-            stored = pl.scan_parquet(file.path, glob=False, hive_partitioning=False).collect_schema()
+            stored = pl.scan_parquet(origin_of(file).local_path(), glob=False, hive_partitioning=False).collect_schema()
         except (pl.exceptions.PolarsError, OSError):  # an extension type, say
             return False
         found = {column.name: stored.get(column.name, pl.Unknown()) for column in columns}
@@ -157,13 +154,6 @@ def _is_known(dtype: pl.DataType) -> bool:
 def partitioned(job: Job, files: Sequence[SourceFile]) -> bool:
     """A row may have a column that its file does not hold: of a folder's name such as `year=2024`."""
     return bool(partitions_of(job, files, base_folder(job)))
-
-
-def _are_parquet(job: Job, files: Sequence[SourceFile]) -> bool:
-    try:
-        return one_format(job, files) == "parquet"
-    except JobError:
-        return False
 
 
 def _usable(job: Job, columns: Sequence[Column]) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,29 +13,13 @@ import pyarrow as pa  # type: ignore[import-untyped]
 
 from backfill.errors import JobError, SourceError
 from backfill.job.models import ColumnSpec, Job
-from backfill.records import FILE_COLUMN, RECORD_COLUMN, Snapshot, SourceFile
+from backfill.records import FILE_COLUMN, RECORD_COLUMN, SourceFile
 from backfill.sources.arrow_types import Unheld, cast, common_type, held, intervals, is_json, unfit
-from backfill.sources.freeze import freeze_stream
+from backfill.sources.columns import SourceColumn, aligned, check_names, declared, united
+from backfill.sources.origins.content import Watch, unwatched
 from backfill.sources.parquet.file import batch_rows, check_rows, in_turn, opened, raw_batches, stated_rows
-from backfill.sources.reader import Unreadable, UnreadableSink
-from backfill.sources.sql.engine import Engine
-from backfill.sources.sql.layout import SourceColumn, check_names, declared
-from backfill.sources.staging import Staging
-from backfill.sources.union import aligned, united
+from backfill.sources.reader import CompleteReader, Unreadable, UnreadableSink
 
-
-def freeze_parquet(staging: Staging, in_query: Sequence[str] = ()) -> Snapshot:
-    """One part of the rows of all files; raises as freeze_stream and parquet_reader do."""
-
-    def advance(size: int) -> None:
-        staging.bytes += size
-
-    reader = parquet_reader(staging.engine, staging.job, staging.files, advance)
-    return freeze_stream(staging, reader, in_query)
-
-
-#: Batches of less than both are put together.
-_FEW_ROWS, _FEW_BYTES = 2_048, 2**20
 Numbers = npt.NDArray[np.uint64]
 
 
@@ -115,15 +99,14 @@ def _field(kind: pa.DataType, *, is_interval: bool) -> Field:
 
 
 @dataclass(frozen=True, slots=True)
-class ParquetReader:
-    """The records of Parquet files (see reader.Reader). `advance` is told the bytes that are done."""
+class ParquetReader(CompleteReader):
+    """The records of Parquet files (see reader.Reader)."""
 
     files: tuple[SourceFile, ...]
     footers: tuple[Footer, ...]
     fields: dict[str, Field]
     columns: tuple[SourceColumn, ...]
-    advance: Callable[[int], None]
-    complete: bool = True
+    watch: Watch
 
     def batches(self, unreadable: UnreadableSink) -> Iterator[pa.RecordBatch]:
         """All records in order; those with a value that is not what its type says are unreadable.
@@ -131,16 +114,13 @@ class ParquetReader:
         Raises:
             SourceError: a file is damaged or gone, or has not as many rows as its footer says.
         """
-        yield from _gathered(self._batches(unreadable))
-
-    def _batches(self, unreadable: UnreadableSink) -> Iterator[pa.RecordBatch]:
         schema = pa.schema([(name, field.type) for name, field in self.fields.items()])
         for index, (file, footer) in enumerate(zip(in_turn(self.files), self.footers, strict=True)):
             rows = 0
             for batch in raw_batches(file, footer.batch_rows):
                 kept, numbers = _readable(batch, index, rows, unreadable)
                 rows += batch.num_rows
-                self.advance(file.bytes * batch.num_rows // max(footer.rows, 1))
+                self.watch(file.bytes * batch.num_rows // max(footer.rows, 1))
                 if len(numbers):
                     yield self._placed(kept, numbers, index, schema)
             check_rows(file, footer.rows, rows)
@@ -159,20 +139,6 @@ class ParquetReader:
         rows = aligned(pa.RecordBatch.from_arrays(columns, batch.schema.names), schema)
         places = [pa.array(np.full(len(numbers), file, np.uint32)), pa.array(numbers)]
         return pa.RecordBatch.from_arrays([*rows.columns, *places], [*schema.names, FILE_COLUMN, RECORD_COLUMN])
-
-
-def _gathered(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-    """The batches, small ones put together: DuckDB keeps room for each, and files of few rows may be ten thousand."""
-    held: list[pa.RecordBatch] = []
-    rows = size = 0
-    for batch in batches:
-        held.append(batch)
-        rows, size = rows + batch.num_rows, size + batch.nbytes
-        if rows >= _FEW_ROWS or size >= _FEW_BYTES:
-            yield pa.concat_batches(held) if len(held) > 1 else batch
-            held, rows, size = [], 0, 0
-    if held:
-        yield pa.concat_batches(held)
 
 
 def _column(values: pa.Array, field: Field) -> pa.Array:
@@ -220,9 +186,7 @@ def _shown(value: pa.Scalar) -> object:
     return plain if isinstance(plain, str | int | float | bool) else str(plain)
 
 
-def parquet_reader(
-    engine: Engine, job: Job, files: Sequence[SourceFile], advance: Callable[[int], None] = lambda _: None
-) -> ParquetReader:
+def parquet_reader(job: Job, files: Sequence[SourceFile], watch: Watch = unwatched) -> ParquetReader:
     """The reader of these files.
 
     Raises:
@@ -231,7 +195,7 @@ def parquet_reader(
     """
     footers = tuple(_alike(map(read_footer, in_turn(files))))
     fields = united(job, [(file.name, footer.fields) for file, footer in zip(files, footers, strict=True)], _common)
-    return ParquetReader(tuple(files), footers, fields, source_columns(engine, job, fields), advance)
+    return ParquetReader(tuple(files), footers, fields, source_columns(job, fields), watch)
 
 
 def _alike(footers: Iterable[Footer]) -> Iterator[Footer]:
@@ -242,21 +206,17 @@ def _alike(footers: Iterable[Footer]) -> Iterator[Footer]:
         yield replace(footer, fields=first.fields) if footer.fields == first.fields else footer
 
 
-def source_columns(engine: Engine, job: Job, fields: dict[str, Field]) -> tuple[SourceColumn, ...]:
-    """The columns with DuckDB's types, and the declared type of those that hold text.
+def source_columns(job: Job, fields: dict[str, Field]) -> tuple[SourceColumn, ...]:
+    """The columns, and the declared type of those that hold text.
 
     Raises:
         JobError: a column is declared that holds no text.
     """
     check_names(list(fields))
     specs = declared(job, list(fields))
-    empty = pa.schema([(name, field.type) for name, field in fields.items()]).empty_table()
-    engine.connection.register("__bf_empty", empty)
-    types = engine.connection.sql("SELECT * FROM __bf_empty").types
-    engine.connection.unregister("__bf_empty")
     return tuple(
-        SourceColumn(name, kind, _spec(name, field, specs.get(name)), refused=field.refused)
-        for (name, field), kind in zip(fields.items(), types, strict=True)
+        SourceColumn(name, field.type, _spec(name, field, specs.get(name)), field.refused)
+        for name, field in fields.items()
     )
 
 

@@ -14,21 +14,24 @@ from backfill.job.columns import REFUSED_HINT
 from backfill.job.models import Job
 from backfill.job.references import Role, references
 from backfill.records import INTERNAL_PREFIX
-from backfill.sources.inspect import SqlFault
+from backfill.sources.columns import refuse_absent
+from backfill.sources.schema import SqlFault
 from backfill.sources.sql.advice import PLAIN_NAME, advise
 from backfill.sources.sql.duckdb_types import without_form
 from backfill.sources.sql.engine import Engine, quoted, reason
-from backfill.sources.sql.layout import Layout, SourceColumn, binding_scope, lay_out, refuse_absent
+from backfill.sources.sql.layout import Layout, SqlColumn, binding_scope, lay_out
 from backfill.sources.sql.rules import PREFIX, check_expression
 from backfill.sources.sql.syntax import SqlRefusal, called, column_path, enclosed, parse, place, walk
 
 _CANDIDATES = re.compile(r"Candidate bindings: (.*)|Did you mean (.*)")
+#: What DuckDB says of a name that it does not find.
+_ABSENCE = "not found"
 _QUOTED = re.compile(r'"([^"]+)"')
 _UNKNOWN = re.compile(r'column "([^"]+)" not found|Function with name "?([\w.]+)"? does not exist')
 
 
 def bound_layout(
-    engine: Engine, job: Job, columns: Sequence[SourceColumn], *, in_query: Sequence[str] = (), trimmed: bool = False
+    engine: Engine, job: Job, columns: Sequence[SqlColumn], *, in_query: Sequence[str] = (), trimmed: bool = False
 ) -> Layout:
     """The layout of the job over those columns (see lay_out).
 
@@ -38,21 +41,23 @@ def bound_layout(
     refuse_absent(job, [column.name for column in columns])
     faults = sql_faults(engine, job, columns)
     if faults:
-        raise faults_error(job, faults)
+        raise SqlFaultsError(job, faults)
     return lay_out(engine, job, columns, in_query=in_query, trimmed=trimmed)
 
 
-def faults_error(job: Job, faults: Sequence[SqlFault]) -> JobError:
-    """The error for faulty SQL, each fault with its place in the job file where there is one."""
-    first = faults[0]
-    message = f"{first.path}: {first.message}"
-    if not job.path:
-        return JobError(message, hint=first.hint)
-    located = [fault_at(Path(job.path), fault.path, fault.message, fault.hint, offset=fault.offset) for fault in faults]
-    return JobError(message, tuple(located))
+class SqlFaultsError(JobError):
+    """The job's SQL is wrong, each fault with its place in the job file where there is one."""
+
+    def __init__(self, job: Job, faults: Sequence[SqlFault]) -> None:
+        file = Path(job.path)
+        located = [fault_at(file, one.path, one.message, one.hint, offset=one.offset) for one in faults if job.path]
+        super().__init__(
+            f"{faults[0].path}: {faults[0].message}", tuple(located), hint="" if located else faults[0].hint
+        )
+        self.faults_of_sql = tuple(faults)
 
 
-def sql_faults(engine: Engine, job: Job, columns: Sequence[SourceColumn]) -> tuple[SqlFault, ...]:
+def sql_faults(engine: Engine, job: Job, columns: Sequence[SqlColumn]) -> tuple[SqlFault, ...]:
     """All that is wrong with the job's expressions over those columns, in the order of the file."""
     scope = binding_scope(job, columns)
     names = [column.name for column in columns]
@@ -112,7 +117,8 @@ def binder_fault(
         name = next(filter(None, unknown.groups())).lower()
         offset = _place(engine, prefix + text, name, len(prefix))
     advice = advise(text, reason(error), types, lambda other: _parses(engine, prefix + other))
-    return SqlFault(path, text, offset, reason(error), _as_sql(engine, candidates), advice)
+    why = reason(error)
+    return SqlFault(path, text, offset, why, _as_sql(engine, candidates), advice, absence=_ABSENCE in why)
 
 
 def _as_sql(engine: Engine, names: Iterable[str]) -> tuple[str, ...]:

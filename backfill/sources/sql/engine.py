@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import duckdb
 
-from backfill.errors import InterruptedRunError, JobError, SourceError, StoppedError
+from backfill.errors import InterruptedRunError, JobError, StoppedError
 from backfill.sources.origins.content import POLL_SECONDS, never
 
 #: Rows of a Parquet row group in a snapshot: what prepare reads at once.
@@ -189,11 +189,6 @@ def reason(error: duckdb.Error) -> str:
     """DuckDB's reason in one line."""
     text = str(error).partition("\n")[0]
     return text.partition("Error: ")[2] or text
-
-
-def unreadable_source(name: str, error: duckdb.Error) -> SourceError:
-    """A SourceError that names the file and gives DuckDB's reason."""
-    return SourceError(f"{name} cannot be read: {reason(error)}")
 
 
 #: Never true, and DuckDB cannot know that. It works out what expressions have in common beforehand, out of reach of

@@ -12,12 +12,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import pyarrow as pa  # type: ignore[import-untyped]
 from duckdb.sqltypes import DuckDBPyType
 
-from backfill.errors import JobError
 from backfill.job.models import ColumnSpec, Job
-from backfill.records import FILE_COLUMN, INTERNAL_PREFIX, RECORD_COLUMN, Column, Kind, Zone
-from backfill.sources.inspect import AbsentColumns
+from backfill.records import FILE_COLUMN, RECORD_COLUMN, Column, Kind, Zone
+from backfill.sources.columns import SourceColumn
 from backfill.sources.sql.casts import cast_of, seen_by_sql
 from backfill.sources.sql.duckdb_types import has_json, kind_of, sql_type, stored, zone_of
 from backfill.sources.sql.engine import Engine, attempt, quoted
@@ -36,10 +36,11 @@ FAILED = "__bf_failed:"
 
 
 @dataclass(frozen=True, slots=True)
-class SourceColumn:
-    """One column as the source gives it; `spec` is its declared type, for text that is to be cast.
+class SqlColumn:
+    """A source's column as DuckDB sees it.
 
-    `refused` says what it holds where no snapshot can: such a column is there, and whoever reads it is told.
+    `spec` is its declared type, for text that is to be cast. `refused` says what it holds where no snapshot can hold
+    it: such a column is there, and whoever reads it is told.
     """
 
     name: str
@@ -48,6 +49,21 @@ class SourceColumn:
     computed: bool = False  # JSON whose text SQL made, or a nested value with such JSON in it
     refused: str = ""
     made: bool = False  # its values are SQL's
+
+
+def sql_columns(engine: Engine, columns: Sequence[SourceColumn]) -> tuple[SqlColumn, ...]:
+    """A source's columns with the types that DuckDB has for Arrow's."""
+    if not columns:
+        return ()
+    engine.connection.register(_EMPTY, pa.schema([(column.name, column.type) for column in columns]).empty_table())
+    try:
+        types = engine.connection.sql(f"SELECT * FROM {_EMPTY}").types
+    finally:
+        engine.connection.unregister(_EMPTY)
+    return tuple(
+        SqlColumn(column.name, kind, column.spec, refused=column.refused)
+        for column, kind in zip(columns, types, strict=True)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +98,7 @@ class Layout:
         return f"SELECT {', '.join(outputs)} FROM {rows}"
 
 
+_EMPTY = "__bf_empty"
 #: Stands for the columns of records without keys: SQL has no relation without columns.
 _NOTHING = "0"
 
@@ -105,50 +122,8 @@ class _Floor:
         return f"(SELECT *, {', '.join(self.instants)} FROM {below})" if self.instants else below
 
 
-def declared(job: Job, names: Sequence[str]) -> dict[str, ColumnSpec]:
-    """The declared columns that are to be cast; some may not be among the names (see refuse_absent).
-
-    Raises:
-        JobError: the source's names cannot be used.
-    """
-    check_names(names)
-    return {name: spec for name, spec in job.source.columns.items() if spec.type != "text"}
-
-
-def refuse_absent(job: Job, names: Sequence[str]) -> None:
-    """Raise JobError where a column is declared that the source does not have, or its names cannot be used."""
-    check_names(names)
-    known = set(names)
-    unknown = [name for name in job.source.columns if name not in known]
-    if unknown:
-        raise AbsentColumns(unknown, names)
-
-
-def text_columns(engine: Engine, job: Job, names: Sequence[str]) -> tuple[SourceColumn, ...]:
-    """Columns of a format that holds text only; raises JobError as `declared` does."""
-    specs = declared(job, names)
-    text = engine.connection.sql("SELECT ''").types[0]
-    return tuple(SourceColumn(name, text, specs.get(name)) for name in names)
-
-
-def check_names(names: Sequence[str]) -> None:
-    """Raise JobError where names are repeated, equal but for case, empty, or backfill's own."""
-    seen: dict[str, str] = {}
-    for name in names:
-        if not name:
-            raise JobError("the source has a column without a name", hint="give it one in the source or its query")
-        if name.lower() in seen:
-            raise JobError(
-                f"the source has two columns that SQL cannot tell apart: {seen[name.lower()]!r} and {name!r}",
-                hint="rename one of them in the source, or select with another name in its query",
-            )
-        if name.lower().startswith(INTERNAL_PREFIX):
-            raise JobError(f"the source has a column {name!r}: names with {INTERNAL_PREFIX} are backfill's own")
-        seen[name.lower()] = name
-
-
 def lay_out(
-    engine: Engine, job: Job, columns: Sequence[SourceColumn], *, in_query: Sequence[str] = (), trimmed: bool = False
+    engine: Engine, job: Job, columns: Sequence[SqlColumn], *, in_query: Sequence[str] = (), trimmed: bool = False
 ) -> Layout:
     """The layout of a job over a source's columns; `in_query` are columns that a query reads besides.
 
@@ -223,19 +198,19 @@ def written(value: str, kind: DuckDBPyType, *, trimmed: bool, made: bool) -> str
     return stored(value, kind, made=made)
 
 
-def binding_scope(job: Job, columns: Sequence[SourceColumn]) -> str:
+def binding_scope(job: Job, columns: Sequence[SqlColumn]) -> str:
     """A relation without rows that expressions bind against as they do when they run."""
     floor = _floor(columns, {column.name for column in columns}, job.source.timezone)[0]
     return f"{floor.over(empty_relation(columns))} AS source"
 
 
-def empty_relation(columns: Sequence[SourceColumn]) -> str:
+def empty_relation(columns: Sequence[SqlColumn]) -> str:
     """A relation of those columns without rows, to bind SQL against."""
     values = ", ".join(f"CAST(NULL AS {sql_type(column.type)}) AS {quoted(column.name)}" for column in columns)
     return f"(SELECT {values or _NOTHING} WHERE false)"
 
 
-def typed_relation(columns: Sequence[SourceColumn], relation: str) -> str:
+def typed_relation(columns: Sequence[SqlColumn], relation: str) -> str:
     """SQL: a relation in which JSON is still text, with every column of its type."""
     casts = [
         f"CAST({quoted(column.name)} AS JSON) AS {quoted(column.name)}"
@@ -246,7 +221,7 @@ def typed_relation(columns: Sequence[SourceColumn], relation: str) -> str:
 
 
 def _floor(
-    columns: Sequence[SourceColumn], by_sql: set[str], zone: str | None, *, trimmed: bool = False
+    columns: Sequence[SqlColumn], by_sql: set[str], zone: str | None, *, trimmed: bool = False
 ) -> tuple[_Floor, list[str], list[Column]]:
     """Floor 1, and the outputs and columns made of it; `zone` is that of times without offset."""
     floor = _Floor()
@@ -285,7 +260,7 @@ def _floor(
     return floor, outputs, [*own, *(column for _, column in internal)]
 
 
-def _add_times(job: Job, columns: Sequence[SourceColumn], outputs: list[str], described: list[Column]) -> None:
+def _add_times(job: Job, columns: Sequence[SqlColumn], outputs: list[str], described: list[Column]) -> None:
     """Times that calls read from text columns."""
     texts = {column.name for column in columns if column.spec is None and kind_of(column.type) is Kind.TEXT}
     for (source, pattern), name in job.time_columns().items():

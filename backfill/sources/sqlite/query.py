@@ -13,19 +13,18 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from backfill.errors import JobError, SourceError
 from backfill.records import SourceFile
-from backfill.sources.origins.content import never, until
+from backfill.sources.origins.content import Watch, unwatched
 from backfill.sources.sql.syntax import NAME, TEXT, tokens, without_end
 from backfill.sources.sqlite.session import Session, refuse_unsettled, session
 
 #: What a column of each storage class holds in place of NULL, so that its type is plain from the first row on.
 FILLING = {"integer": "0", "real": "0.0", "text": "''", "blob": "x''"}
-#: DuckDB's type for each.
-TYPES = {"integer": "BIGINT", "real": "DOUBLE", "text": "VARCHAR", "blob": "BLOB", "null": "VARCHAR"}
 _EXACT_INTEGER = 2**53
 #: What a sample costs at most: rows, and looks, which is a second or two.
 _SAMPLE_ROWS = 10_000
@@ -49,7 +48,7 @@ class Result:
     rows: int = 0
 
 
-def describe(file: SourceFile, query: str) -> list[str]:
+def describe_query(file: SourceFile, query: str) -> list[str]:
     """The names of the query's columns.
 
     Raises:
@@ -77,18 +76,18 @@ def describe(file: SourceFile, query: str) -> list[str]:
     return names
 
 
-def refuse_damaged(file: SourceFile, query: str, cancelled: Callable[[], bool] = never) -> None:
+def refuse_damaged(file: SourceFile, query: str, watch: Watch = unwatched) -> None:
     """Look through the tables that the query reads, as SQLite itself reads many a damaged page as other rows.
 
     Raises:
         SourceError: a page of theirs is damaged.
-        InterruptedRunError: `cancelled` became true.
+        InterruptedRunError: `watch` raised it.
     """
     with session(file) as opened:
         opened.connection.execute(f"EXPLAIN {bare(query)}")
         tables = sorted(opened.tables)
         opened.unguard()
-        opened.bounded(cancelled)
+        opened.bounded(partial(_look, watch))
         try:
             for table in tables:
                 held = opened.connection.execute(
@@ -98,8 +97,14 @@ def refuse_damaged(file: SourceFile, query: str, cancelled: Callable[[], bool] =
                 if said != "ok":
                     raise SourceError(f"{file.name} is damaged: {said}", hint="put it back from a backup")
         except sqlite3.Error as error:
-            until(cancelled)(0)
+            watch(0)
             raise SourceError(f"{file.name} is damaged: {error}", hint="put it back from a backup") from error
+
+
+def _look(watch: Watch) -> bool:
+    """Ask the watch whether to go on, in the middle of a statement: SQLite ends one where this raises."""
+    watch(0)
+    return False
 
 
 def _text(value: str) -> str:
@@ -126,7 +131,7 @@ def ask_classes(
     file: SourceFile,
     query: str,
     names: Sequence[str],
-    cancelled: Callable[[], bool] = never,
+    watch: Watch = unwatched,
     most: int | None = None,
 ) -> Result:
     """The storage class of every column, by all rows, or by the first so many.
@@ -134,11 +139,11 @@ def ask_classes(
     Raises:
         SourceError: a column mixes classes, or the database cannot be read.
         JobError: the query fails on a row, or reads the clock.
-        InterruptedRunError: `cancelled` became true.
+        InterruptedRunError: `watch` raised it.
     """
     rows, held, long = 0, [], []
     with session(file) as opened:
-        opened.bounded(cancelled)
+        opened.bounded(partial(_look, watch))
         try:
             for start in range(0, len(names), _ASKED_COLUMNS):
                 some = range(start, min(start + _ASKED_COLUMNS, len(names)))
@@ -149,7 +154,7 @@ def ask_classes(
                 held += [dict(zip(FILLING, counts[4 * at : 4 * at + 4], strict=True)) for at in range(len(some))]
                 long += counts[4 * len(some) :]
         except sqlite3.Error as error:
-            until(cancelled)(0)  # which raises where that is why
+            watch(0)  # which raises where that is why
             raise opened.failure(error) from error
     return _result(file, query, names, held, long, rows)
 

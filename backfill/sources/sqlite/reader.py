@@ -7,7 +7,7 @@ it was one stands in further columns, one bit for each, so that no first row mis
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import adbc_driver_manager
@@ -18,16 +18,24 @@ import pyarrow.compute as pc  # type: ignore[import-untyped]
 
 from backfill.errors import JobError, SourceError, counted
 from backfill.job.models import Job
-from backfill.records import FILE_COLUMN, RECORD_COLUMN, Snapshot, SourceFile
-from backfill.sources.freeze import freeze_stream
-from backfill.sources.reader import BATCH_BYTES, Unreadable, UnreadableSink
-from backfill.sources.sql.engine import Engine
-from backfill.sources.sql.layout import SourceColumn, declared, refuse_absent
-from backfill.sources.sqlite.query import FILLING, TYPES, Result, as_table, ask_classes, describe, refuse_damaged
+from backfill.records import FILE_COLUMN, RECORD_COLUMN, SourceFile
+from backfill.sources.columns import SourceColumn, declared
+from backfill.sources.origins.content import Watch
+from backfill.sources.reader import BATCH_BYTES, CompleteReader, Described, Unreadable, UnreadableSink
+from backfill.sources.sqlite.query import (
+    FILLING,
+    Result,
+    as_table,
+    ask_classes,
+    describe_query,
+    refuse_damaged,
+    sample_classes,
+)
 from backfill.sources.sqlite.session import uri
-from backfill.sources.staging import Staging
 from backfill.sources.utf8 import invalid_utf8
 
+#: The type of each storage class.
+_TYPES = {"integer": pa.int64(), "real": pa.float64(), "text": pa.string(), "blob": pa.binary(), "null": pa.string()}
 #: Bits of an integer that tell which columns are NULL.
 _FLAGS = 60
 _MOST_ROWS = 8_192
@@ -35,20 +43,18 @@ _FOLLOWING = 0x80, 0xC0  # a byte of UTF-8 that follows another: from the first 
 _MESSAGE = "text that is not UTF-8: SQLite takes any bytes for text"
 
 
-class SqliteReader:
+class SqliteReader(CompleteReader):
     """One query's rows, in the query's order; a row's record number is its place in the result.
 
     `columns` are the result's, with those that are to be cast as text. A row with text that is not UTF-8 is unreadable.
     """
-
-    complete = True
 
     def __init__(
         self,
         file: SourceFile,
         result: Result,
         columns: tuple[SourceColumn, ...],
-        watch: Callable[[int], None],
+        watch: Watch,
         *,
         most: int | None = None,
     ) -> None:
@@ -97,7 +103,7 @@ class SqliteReader:
         flags = batch.column(len(self.columns) + index // _FLAGS).to_numpy()
         null = (flags >> (index % _FLAGS)) & 1 == 1
         value = batch.column(index)
-        if kind == "integer" and str(self.columns[index].type) == "VARCHAR":
+        if kind == "integer" and self.columns[index].spec is not None:
             value = value.cast(pa.string())
         return pc.if_else(pa.array(null), pa.scalar(None, value.type), value) if null.any() else value
 
@@ -174,14 +180,25 @@ def _stream(file: SourceFile, sql: str, rows: int) -> Iterator[pa.RecordBatchRea
         raise SourceError(f"{file.name} cannot be read: {str(error).partition(chr(10))[0]}") from error
 
 
-def freeze_database(staging: Staging) -> Snapshot:
-    """One part, of the query's rows in the query's order; a row's record number is its place in the result."""
-    job, engine, file = staging.job, staging.engine, staging.files[0]
-    names = describe(file, own_query(job))
-    refuse_damaged(file, own_query(job), engine.cancelled)
-    result = ask_classes(file, own_query(job), names, engine.cancelled, staging.sample)
-    columns = database_columns(engine, job, result)
-    return freeze_stream(staging, SqliteReader(file, result, columns, staging.count, most=staging.sample))
+def open_sqlite(job: Job, file: SourceFile, watch: Watch, sample: int | None) -> SqliteReader:
+    """A reader of the job's query; raises as Format.open says."""
+    query = own_query(job)
+    names = describe_query(file, query)
+    refuse_damaged(file, query, watch)
+    result = ask_classes(file, query, names, watch, sample)
+    return SqliteReader(file, result, database_columns(job, result), watch, most=sample)
+
+
+def describe(job: Job, file: SourceFile) -> Described:
+    """The columns by the first rows; raises as Format.describe says."""
+    query = own_query(job)
+    result, complete = sample_classes(file, query, describe_query(file, query))
+    columns = database_columns(job, result)
+    if complete:
+        return Described(columns)
+    unknown = frozenset(name for name, kind in result.columns if kind == "null")
+    known = tuple(column for column in columns if column.name not in unknown)
+    return Described(known, complete=False, untyped=unknown)
 
 
 def own_query(job: Job) -> str:
@@ -191,14 +208,13 @@ def own_query(job: Job) -> str:
     return job.source.query
 
 
-def database_columns(engine: Engine, job: Job, result: Result) -> tuple[SourceColumn, ...]:
+def database_columns(job: Job, result: Result) -> tuple[SourceColumn, ...]:
     """The result's columns; declared ones as the text of their values.
 
     Raises:
-        JobError: a declared column is none, or holds floating-point numbers, whose text is not the database's.
+        JobError: a declared column holds floating-point numbers, whose text is not the database's.
     """
     names = [name for name, _ in result.columns]
-    refuse_absent(job, names)
     specs = declared(job, names)
     columns = []
     for name, kind in result.columns:
@@ -208,6 +224,5 @@ def database_columns(engine: Engine, job: Job, result: Result) -> tuple[SourceCo
                 f"source.columns.{name}: the query gives {kind} values, so it cannot be declared as {spec.type}",
                 hint=f'cast it in the query, for example CAST("{name}" AS TEXT) AS "{name}"',
             )
-        types = engine.connection.sql(f"SELECT CAST(NULL AS {'VARCHAR' if spec else TYPES[kind]})").types
-        columns.append(SourceColumn(name, types[0], spec))
+        columns.append(SourceColumn(name, pa.string() if spec else _TYPES[kind], spec))
     return tuple(columns)

@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 from backfill.errors import JobError, SourceError
 from backfill.records import SourceFile
+from backfill.sources.origins.content import origin_of
 
 _MAGIC = b"SQLite format 3\x00"
 _HEADER_BYTES = 100
@@ -56,7 +57,7 @@ def refuse_unsettled(file: SourceFile) -> None:
 
 def _real(file: SourceFile) -> str:
     """The path behind any links: SQLite keeps its journals beside that."""
-    return os.path.realpath(file.path)
+    return os.path.realpath(origin_of(file).local_path())
 
 
 def _beginning(journal: Path) -> bytes:
