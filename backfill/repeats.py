@@ -19,14 +19,14 @@ from typing import Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from backfill.memory import MEMORY_HASHES
+
 Hashes = npt.NDArray[np.uint64]
 #: Sixteen bytes a row.
 Sixteen = npt.NDArray[np.uint8]
 #: One number a call, which says where it comes from; what it is made of is the caller's business.
 Places = npt.NDArray[np.uint64]
 
-#: Hashes kept in memory before they go to disk: 10 MB, and two and a half times as much while they are sorted.
-MEMORY_HASHES: Final = 1_250_000
 BUCKETS: Final = 256
 
 

@@ -12,9 +12,8 @@ import numpy as np
 
 from backfill.archive.columns import ColumnWriter, Piece, in_order, mapped
 from backfill.disk import PRIVATE_FOLDER
+from backfill.memory import MEMORY_RECORDS
 
-#: Records sorted at once: 28 MB, and about three times as much while they are.
-MEMORY_RECORDS: Final = 1_000_000
 #: So many records of each source are at hand at least, however many sources there are.
 _LEAST_BLOCK: Final = 1_024
 

@@ -26,10 +26,11 @@ from backfill.archive.manifest import (
     to_merge,
     write_manifest,
 )
-from backfill.archive.merge import MEMORY_RECORDS, merge, write_sorted
+from backfill.archive.merge import merge, write_sorted
 from backfill.archive.reader import ArchiveReader
 from backfill.disk import PRIVATE_FILE, make_folder, sync_folder
 from backfill.errors import InterruptedRunError, LedgerError
+from backfill.memory import MEMORY_RECORDS
 from backfill.records import ArchivedRun, DeliveredCalls
 
 DELIVERED_FOLDER: Final = "delivered"

@@ -16,6 +16,7 @@ from backfill.disk import fill_in_place
 from backfill.errors import InterruptedRunError, LedgerError
 from backfill.job.models import Job
 from backfill.limits import Limits
+from backfill.memory import MAX_WORKERS, STAGING_MEMORY_BYTES
 from backfill.pipeline.space import forecast, spool_bytes, written_below
 from backfill.pipeline.work import Surroundings
 from backfill.prepare import prepare
@@ -39,12 +40,8 @@ from backfill.sources import load_snapshot, stage, while_unchanged
 from backfill.state import ensure_space
 
 LOG = logging.getLogger(__name__)
-#: What DuckDB may hold while staging: 8 M rows take 14 s with 300 MB, 6 s without bound (750 MB).
-STAGING_MEMORY_BYTES = 400_000_000
 #: Seconds between two looks at the disk while staging.
 SPACE_SECONDS = 0.5
-#: More threads than this do not make preparing faster: the spool is next.
-MAX_WORKERS = 4
 #: So many problems of each code are kept as samples.
 SAMPLES = 5
 #: The unreadable records among the first rows, where only those are judged.

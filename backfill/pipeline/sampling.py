@@ -15,8 +15,9 @@ from pathlib import Path
 from backfill import __version__
 from backfill.job.models import Job
 from backfill.limits import Limits
+from backfill.memory import STAGING_MEMORY_BYTES
 from backfill.pipeline.checking import needs_all
-from backfill.pipeline.preparing import STAGING_MEMORY_BYTES, unreadable_samples
+from backfill.pipeline.preparing import unreadable_samples
 from backfill.pipeline.work import Surroundings
 from backfill.prepare import preview
 from backfill.prepare.rows import PreviewRow

@@ -12,13 +12,12 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from backfill.errors import counted
 from backfill.mapping.compile import FILE_KEY_COLUMN
+from backfill.memory import FRAME_BYTES
 from backfill.prepare.faults import naming
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, Snapshot, frame_name
 
 #: Rows of one shard: fixed, since packing is local to shards and must not depend on the machine.
 SHARD_ROWS = 32_768
-#: Bytes of column data one frame may hold; with what encoding makes of it, a worker needs about five times as much.
-FRAME_BYTES = 24_000_000
 #: The first slice of a snapshot is read blind: so many rows of a megabyte each are still bearable.
 _FIRST_ROWS = 512
 #: The row's place in its shard.

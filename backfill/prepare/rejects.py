@@ -9,6 +9,7 @@ import polars as pl
 
 from backfill import encode
 from backfill.mapping import CompiledCall
+from backfill.memory import PAGE_BYTES
 from backfill.prepare.frames import ROW_COLUMN, Frames
 from backfill.prepare.hints import hint_of
 from backfill.records import (
@@ -26,8 +27,6 @@ from backfill.rules import CODES
 
 #: At most so many samples of each code are kept of a shard.
 SAMPLES: Final = 5
-#: Rejected rows are described and written so many bytes of them at a time: their text is held several times over.
-PAGE_BYTES: Final = 4_000_000
 
 #: Columns and types of the problems frame of a shard, as records.REJECT_COLUMNS names them.
 _TYPES: Final = {

@@ -13,8 +13,9 @@ from pathlib import Path
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from backfill.disk import close_writer, out_of_space
+from backfill.memory import ROW_GROUP_ROWS
 from backfill.records import FILE_COLUMN, RECORD_COLUMN
-from backfill.sources.sql.engine import ROW_GROUP_ROWS, Engine
+from backfill.sources.sql.engine import Engine
 from backfill.sources.sql.layout import KEEP, Layout, SqlColumn, lay_out, sql_texts, typed_relation
 from backfill.sources.sql.rules import check_expression
 from backfill.sources.staging import Staging

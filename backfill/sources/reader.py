@@ -21,8 +21,6 @@ if TYPE_CHECKING:  # a look at lines or sizes loads no library for data
 
     from backfill.sources.columns import SourceColumn
 
-#: About as many bytes of raw columns a batch holds, so that memory does not depend on the source.
-BATCH_BYTES = 4 * 2**20
 #: Characters kept of an unreadable record, and of the value at fault.
 ORIGINAL_CHARACTERS, VALUE_CHARACTERS = 2_000, 80
 

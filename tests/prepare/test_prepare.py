@@ -18,8 +18,9 @@ import pytest
 from backfill.encode import kind_of
 from backfill.job.models import Call, ColumnValue, ConstantValue, Job, ObjectSpec, Source, TimestampSpec
 from backfill.limits import SEGMENT, Limits
+from backfill.memory import FRAME_BYTES
 from backfill.prepare import prepare
-from backfill.prepare.frames import FRAME_BYTES, SHARD_ROWS, Frames
+from backfill.prepare.frames import SHARD_ROWS, Frames
 from backfill.records import (
     CALL_RECORD,
     FILE_COLUMN,

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from backfill.errors import BackfillError, JobError, SourceError
+from backfill.memory import MAX_RECORD_BYTES
 from backfill.sources import inspect, resolve
-from backfill.sources.csv.scan import MAX_RECORD_BYTES
 from backfill.sources.line_of import line_of
 from tests.support.projects import JOB, backfill
 from tests.support.sourcing import Staged, job_over, staged

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backfill.errors import JobError, SourceError
-from backfill.pipeline.preparing import STAGING_MEMORY_BYTES
+from backfill.memory import STAGING_MEMORY_BYTES
 from backfill.sources import inspect, resolve, stage
 from backfill.sources.line_of import line_of
 from tests.support.examples import examples

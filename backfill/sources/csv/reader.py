@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from backfill.errors import counted
 from backfill.job.models import Job
+from backfill.memory import MAX_RECORD_BYTES
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, SourceFile
 from backfill.sources.columns import SourceColumn, text_columns, united
 from backfill.sources.csv.records import Parser, open_records
-from backfill.sources.csv.scan import MAX_RECORD_BYTES, Records
+from backfill.sources.csv.scan import Records
 from backfill.sources.csv.structure import Fault, Flags, Places
 from backfill.sources.csv.text import Dialect
 from backfill.sources.files import nothing_in

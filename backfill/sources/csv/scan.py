@@ -13,11 +13,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from backfill.memory import MAX_RECORD_BYTES
 from backfill.sources.csv.structure import Fault, Marks, Places, Shape, State, Walk, Walker, shape_of
 from backfill.sources.csv.text import CR, LF, Dialect
 
-#: A record longer than this is rejected as too long.
-MAX_RECORD_BYTES = 4 * 2**20
 #: What is kept of a record that is too long: 2,000 characters of UTF-8.
 HEAD_BYTES = 8_000
 #: A record of which so much is held is gone through by itself, as arithmetic takes memory for each of its quotes.

@@ -21,9 +21,8 @@ from typing import NamedTuple
 import orjson
 
 from backfill.errors import SourceError
+from backfill.memory import MAX_LINE_BYTES
 
-#: A line with more bytes is a record that is too long.
-MAX_LINE_BYTES = 16 * 2**20
 #: What is kept of one, to show it.
 SHOWN_BYTES = 8_192
 _BLANKS = b" \t"

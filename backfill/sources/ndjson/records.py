@@ -17,8 +17,9 @@ import numpy.typing as npt
 import orjson
 
 from backfill.limits import JSON_DEPTH
+from backfill.memory import MAX_LINE_BYTES
 from backfill.records import INTERNAL_PREFIX, SourceFile
-from backfill.sources.ndjson.lines import MAX_LINE_BYTES, Line, Spread, records_in
+from backfill.sources.ndjson.lines import Line, Spread, records_in
 from backfill.sources.ndjson.members import Cells, take_apart
 from backfill.sources.origins.content import origin_of, plain_pieces
 from backfill.sources.reader import ORIGINAL_CHARACTERS, Unreadable

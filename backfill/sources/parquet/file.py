@@ -11,12 +11,11 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from backfill.errors import SourceError, counted
+from backfill.memory import BATCH_BYTES
 from backfill.records import SourceFile
 from backfill.sources.arrow_types import DEEPEST
 from backfill.sources.origins.content import origin_of
 
-#: About as many bytes are read at once, by what the footer says of them.
-_BATCH_BYTES: Final = 4 * 2**20
 #: Rows of a batch at most, however small they look: a dictionary unfolds only once it is read.
 _MOST_ROWS: Final = 8_192
 _FEWEST_ROWS: Final = 16
@@ -135,10 +134,10 @@ def check_rows(file: SourceFile, stated: int, read: int) -> None:
 
 
 def batch_rows(footer: pq.FileMetaData) -> int:
-    """Rows that hold about _BATCH_BYTES, by the row group whose rows are the longest."""
+    """Rows that hold about BATCH_BYTES, by the row group whose rows are the longest."""
     groups = [footer.row_group(place) for place in range(footer.num_row_groups)]
     row_bytes = max((group.total_byte_size / max(group.num_rows, 1) for group in groups), default=1)
-    return max(_FEWEST_ROWS, min(_MOST_ROWS, int(_BATCH_BYTES / max(row_bytes, 1))))
+    return max(_FEWEST_ROWS, min(_MOST_ROWS, int(BATCH_BYTES / max(row_bytes, 1))))
 
 
 def raw_batches(file: SourceFile, rows: int) -> Iterator[pa.RecordBatch]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from backfill.job.models import Job
+from backfill.memory import LARGEST_ROW_GROUP_BYTES, LARGEST_ROW_GROUP_ROWS
 from backfill.records import INTERNAL_PREFIX, Column, Kind, Snapshot, SnapshotPart, SourceFile, Zone
 from backfill.sources.files import base_folder
 from backfill.sources.origins.content import Watch, origin_of
@@ -22,9 +23,6 @@ from backfill.sources.partitions import partitions_of
 if TYPE_CHECKING:
     import polars as pl
 
-#: A larger row group costs too much memory to be walked in slices.
-LARGEST_ROW_GROUP_ROWS = 2**18
-LARGEST_ROW_GROUP_BYTES = 256 * 2**20
 MANY_FILES = 256
 SMALL_FILE_BYTES = 2**20
 #: Physical and logical type -> the kind that DuckDB's type of it has (see storage).

@@ -17,12 +17,9 @@ from typing import Any, Self
 import duckdb
 
 from backfill.errors import InterruptedRunError, JobError, StoppedError
+from backfill.memory import HEAVIEST_GROUP_BYTES, ROW_GROUP_ROWS
 from backfill.sources.origins.content import POLL_SECONDS, never
 
-#: Rows of a Parquet row group in a snapshot: what prepare reads at once.
-ROW_GROUP_ROWS = 32_768
-#: A row group that weighs as much is written whatever its rows: one of megabytes may come among light ones.
-HEAVIEST_GROUP_BYTES = 32 * 2**20
 #: How every Parquet file of a snapshot is written: read as fast as LZ4, at three fifths of its bytes.
 _PARQUET = (
     "FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, "

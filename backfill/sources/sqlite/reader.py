@@ -18,10 +18,11 @@ import pyarrow.compute as pc  # type: ignore[import-untyped]
 
 from backfill.errors import JobError, SourceError, counted
 from backfill.job.models import Job
+from backfill.memory import BATCH_BYTES
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, SourceFile
 from backfill.sources.columns import SourceColumn, declared
 from backfill.sources.origins.content import Watch
-from backfill.sources.reader import BATCH_BYTES, CompleteReader, Described, Unreadable, UnreadableSink
+from backfill.sources.reader import CompleteReader, Described, Unreadable, UnreadableSink
 from backfill.sources.sqlite.query import (
     FILLING,
     Result,
