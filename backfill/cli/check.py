@@ -16,7 +16,7 @@ from backfill.errors import ExitCode, JobError, counted, joined, worst
 if TYPE_CHECKING:
     from backfill.cli.interrupts import Interrupts
     from backfill.job.models import Job
-    from backfill.pipeline.checking import Checked
+    from backfill.pipeline.check import Checked
 
 
 @click.command("check", short_help="The job file against its source, by its first rows.")
@@ -49,7 +49,7 @@ def check_all(session: Session, jobs: list[Job], interrupts: Interrupts) -> Exit
     """
     from backfill.cli.handler import tell_notice
     from backfill.cli.running import staging_around
-    from backfill.pipeline.checking import check_job
+    from backfill.pipeline.check import check_job
 
     errors: list[JobError] = []
     codes = [ExitCode.DELIVERED]

@@ -11,7 +11,7 @@ from backfill.cli.session import Session
 from backfill.errors import UsageError, counted
 
 if TYPE_CHECKING:
-    from backfill.pipeline.work import Confirmation
+    from backfill.pipeline.context import Confirmation
 
 #: How often a waiting question looks whether a signal came, in seconds.
 LOOK_SECONDS = 0.1

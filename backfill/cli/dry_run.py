@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from backfill.cli.running import Delivery
     from backfill.errors import ExitCode
     from backfill.job.models import Job
-    from backfill.pipeline import Rehearsal, Surroundings
+    from backfill.pipeline import DryRunRequest, RunContext
     from backfill.targets import Target
 
 
@@ -70,7 +70,7 @@ def command(
     from backfill.cli.running import Delivery, one_by_one
     from backfill.cli.settings import TargetOptions, job_paths, load_jobs, rehearsal_target
     from backfill.pipeline import Gate, Options
-    from backfill.pipeline.checking import refuse_unfit
+    from backfill.pipeline.check import refuse_unfit
 
     loaded = load_jobs(job_paths(jobs))
     gate = Gate.parse(max_rejects) if max_rejects else None
@@ -79,12 +79,12 @@ def command(
     left_out = {folder: told_apart(target, one) if only_new else None for folder, one in chosen.items()}
     delivery = Delivery(session, Options(), yes=True, output=output, progress=not no_progress)
     refuse_unfit(loaded, partial(tell_notice, session))
-    from backfill.pipeline import Rehearsal  # polars: not for jobs that do not fit their sources
+    from backfill.pipeline import DryRunRequest  # polars: not for jobs that do not fit their sources
 
-    def plan(job: Job, around: Surroundings) -> Rehearsal:
+    def plan(job: Job, around: RunContext) -> DryRunRequest:
         folder = Path(job.path).parent
         there = chosen[folder]
-        return Rehearsal(job, around, there.name, there.id_scope, there.limits, limit, gate, left_out[folder])
+        return DryRunRequest(job, around, there.name, there.id_scope, there.limits, limit, gate, left_out[folder])
 
     return interruptible(
         session,
@@ -99,20 +99,20 @@ def rehearse(
     job: Job,
     state: Path,
     interrupts: Interrupts,
-    plan: Callable[[Job, Surroundings], Rehearsal],
+    plan: Callable[[Job, RunContext], DryRunRequest],
 ) -> ExitCode:
     """Dry-run one job, show what it found, and return its exit code."""
     from backfill.cli.running import told
-    from backfill.pipeline import Surroundings, dry_run
+    from backfill.pipeline import RunContext, dry_run_job
     from backfill.report import Subject
     from backfill.state import open_store
 
     return told(
         delivery,
         interrupts,
-        lambda around: dry_run(plan(job, around)),
+        lambda around: dry_run_job(plan(job, around)),
         state,
-        Subject("", job.name, plan(job, Surroundings(open_store(state))).target_name, live=False),
+        Subject("", job.name, plan(job, RunContext(open_store(state))).target_name, live=False),
         dry=True,
     )
 

@@ -43,7 +43,7 @@ def command(
     from backfill.cli.interrupts import interruptible
     from backfill.cli.running import staging_around
     from backfill.cli.settings import TargetOptions, job_paths, load_jobs, rehearsal_target
-    from backfill.pipeline.checking import needs_all, refuse_unfit
+    from backfill.pipeline.check import needs_all, refuse_unfit
 
     (loaded,) = load_jobs(job_paths([job]))
     chosen = rehearsal_target(session, TargetOptions(target or "", targets, endpoint), job.parent)

@@ -51,7 +51,7 @@ def command(
 
 def tell_none(session: Session, state: RunStore, *, dry: bool) -> None:
     """Say that there are no runs, where they were looked for, and what there is instead."""
-    from backfill.pipeline.finding import ids, others_hint
+    from backfill.pipeline.runs import ids, others_hint
 
     session.say(f"There are no {'dry runs' if dry else 'runs'} in {near(state.path)}.")
     other = ids(state.runs() if dry else state.dry_runs.runs())

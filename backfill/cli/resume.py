@@ -59,7 +59,7 @@ def command(
     from backfill.cli.running import Delivery, resume_one, run_options
     from backfill.cli.runs import state_and_job, target_of
     from backfill.cli.settings import TargetOptions
-    from backfill.pipeline.finding import named_run, run_to_resume, runs_of_job, unfinished_run
+    from backfill.pipeline.runs import named_run, run_to_resume, runs_of_job, unfinished_run
 
     options = run_options(asked, retry_rejected=retry_rejected)
     state, job = state_and_job(session, run, state_dir)

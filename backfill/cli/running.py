@@ -18,8 +18,8 @@ from backfill.cli.progress import Bars
 from backfill.cli.session import Session
 from backfill.errors import BackfillError, ExitCode, InterruptedRunError, worst
 from backfill.job.models import Job
-from backfill.pipeline import Confirmation, Gate, Options, RunEnd, Surroundings, Work
-from backfill.pipeline.checking import refuse_unfit
+from backfill.pipeline import Confirmation, Gate, Options, RunContext, RunRequest, RunResult
+from backfill.pipeline.check import refuse_unfit
 from backfill.records import Counts, Decision, RunRecord, RunStore, StoredRun
 from backfill.report import Subject, failure_json, total_text
 from backfill.state import open_store
@@ -129,7 +129,7 @@ def deliver_one(delivery: Delivery, job: Job, target: Target, state: Path, inter
     return told(
         delivery,
         interrupts,
-        lambda around: run_job(Work(job, target, delivery.options, around)),
+        lambda around: run_job(RunRequest(job, target, delivery.options, around)),
         state,
         Subject(folder.run_id, job.name, target.name, target.live),
     )
@@ -153,7 +153,7 @@ def resume_one(
 def told(
     delivery: Delivery,
     interrupts: Interrupts,
-    work: Callable[[Surroundings], RunEnd],
+    work: Callable[[RunContext], RunResult],
     state: Path,
     subject: Subject,
     *,
@@ -178,7 +178,7 @@ def told(
     return code
 
 
-def surroundings(delivery: Delivery, state: Path, interrupts: Interrupts, bars: Bars) -> Surroundings:
+def surroundings(delivery: Delivery, state: Path, interrupts: Interrupts, bars: Bars) -> RunContext:
     """Where the run's state is, who hears it and what stops it."""
 
     def confirm(asked: Confirmation) -> bool:
@@ -188,7 +188,7 @@ def surroundings(delivery: Delivery, state: Path, interrupts: Interrupts, bars: 
         show_problems(delivery.session, open_store(state).run(delivery.session.here.run_id))
         return ask(delivery.session, asked, yes=delivery.yes, stop=interrupts.stop)
 
-    return Surroundings(
+    return RunContext(
         store=open_store(state),
         stop=interrupts.stop,
         abort=interrupts.abort,
@@ -201,9 +201,9 @@ def surroundings(delivery: Delivery, state: Path, interrupts: Interrupts, bars: 
     )
 
 
-def staging_around(session: Session, interrupts: Interrupts, *, shown: bool) -> Surroundings:
+def staging_around(session: Session, interrupts: Interrupts, *, shown: bool) -> RunContext:
     """The surroundings of work that keeps nothing: it has no state directory."""
-    return Surroundings(
+    return RunContext(
         store=open_store(Path(os.devnull)),
         stop=interrupts.stop,
         abort=interrupts.abort,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from backfill.cli.here import near
 from backfill.cli.session import Session
 from backfill.cli.settings import TargetOptions, chosen_target, state_folder
-from backfill.pipeline.finding import is_job_file, named_run, runs_in, runs_of_job
+from backfill.pipeline.runs import is_job_file, named_run, runs_in, runs_of_job
 from backfill.records import RunRecord, RunStore, StoredRun
 from backfill.state import open_store
 

@@ -11,7 +11,7 @@ from backfill.cli.runs import places_of
 from backfill.cli.session import Session
 from backfill.disk import PRIVATE_FILE
 from backfill.errors import ExitCode, InterruptedRunError, counted
-from backfill.pipeline import RunEnd, refused_batches
+from backfill.pipeline import RunResult, refused_batches
 from backfill.records import Counts, RunRecord, StoredRun
 from backfill.report import (
     Summary,
@@ -38,7 +38,7 @@ LOOK_ELSEWHERE = "Received is what the target answered; whether it kept the call
 
 
 def show_end(
-    session: Session, end: RunEnd, *, output: str, interrupted: ExitCode, dry: bool = False
+    session: Session, end: RunResult, *, output: str, interrupted: ExitCode, dry: bool = False
 ) -> tuple[ExitCode, Counts]:
     """Show how a run ended; returns its exit code, UNEXPECTED where its ledger does not add up, and its counts.
 
@@ -105,7 +105,7 @@ def show_problems(session: Session, run: StoredRun) -> None:
         shown.write_text(plan, encoding="ascii")
 
 
-def refusal_lines(end: RunEnd) -> list[str]:
+def refusal_lines(end: RunResult) -> list[str]:
     """What the target refused, by its answer."""
     answers: Counter[str] = Counter()
     for refused in refused_batches(end.run) if not end.repeated else ():

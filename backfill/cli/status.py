@@ -118,9 +118,9 @@ def show_calls(
     """
     from backfill.cli.runs import meant_runs
     from backfill.errors import UsageError
-    from backfill.pipeline import find_call, ids_of_key
-    from backfill.pipeline.finding import ids as run_ids
-    from backfill.pipeline.finding import only, status_of
+    from backfill.pipeline import find_calls, ids_of_key
+    from backfill.pipeline.runs import ids as run_ids
+    from backfill.pipeline.runs import only, status_of
     from backfill.report import whereabouts_json, whereabouts_text
 
     if message_id is not None and key:
@@ -135,7 +135,7 @@ def show_calls(
             )
         ids = ids_of_key(record or status_of(runs[0]).record, key)
     for call, identity in ids.items():
-        found = find_call(state, identity, record.run_id if record else None)
+        found = find_calls(state, identity, record.run_id if record else None)
         if output == "json":
             session.record(whereabouts_json(identity, found, call=call))
         else:

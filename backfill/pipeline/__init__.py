@@ -10,28 +10,28 @@ from typing import TYPE_CHECKING
 from backfill.lazy import lazily
 
 if TYPE_CHECKING:
+    from backfill.pipeline.context import Confirmation, Options, Progress, RunContext, RunRequest, RunResult
+    from backfill.pipeline.dry_run import DryRunRequest, dry_run_job
+    from backfill.pipeline.find_call import FoundCall, find_calls, ids_of_key
     from backfill.pipeline.gate import Gate
-    from backfill.pipeline.line import resume_run, run_job
     from backfill.pipeline.refused import RefusedBatch, refused_batches
-    from backfill.pipeline.rehearsal import Rehearsal, dry_run
-    from backfill.pipeline.sampling import Preview, preview_job
-    from backfill.pipeline.whereabouts import Whereabouts, find_call, ids_of_key
-    from backfill.pipeline.work import Confirmation, Options, Progress, RunEnd, Surroundings, Work
+    from backfill.pipeline.run import resume_run, run_job
+    from backfill.pipeline.sample import Preview, preview_job
 
 __all__ = [
     "Confirmation",
+    "DryRunRequest",
+    "FoundCall",
     "Gate",
     "Options",
     "Preview",
     "Progress",
     "RefusedBatch",
-    "Rehearsal",
-    "RunEnd",
-    "Surroundings",
-    "Whereabouts",
-    "Work",
-    "dry_run",
-    "find_call",
+    "RunContext",
+    "RunRequest",
+    "RunResult",
+    "dry_run_job",
+    "find_calls",
     "ids_of_key",
     "preview_job",
     "refused_batches",
@@ -43,11 +43,11 @@ __getattr__ = lazily(
     __name__,
     {
         "gate": ("Gate",),
-        "line": ("resume_run", "run_job"),
+        "run": ("resume_run", "run_job"),
         "refused": ("RefusedBatch", "refused_batches"),
-        "rehearsal": ("Rehearsal", "dry_run"),
-        "sampling": ("Preview", "preview_job"),
-        "whereabouts": ("Whereabouts", "find_call", "ids_of_key"),
-        "work": ("Confirmation", "Options", "Progress", "RunEnd", "Surroundings", "Work"),
+        "dry_run": ("DryRunRequest", "dry_run_job"),
+        "sample": ("Preview", "preview_job"),
+        "find_call": ("FoundCall", "find_calls", "ids_of_key"),
+        "context": ("Confirmation", "Options", "Progress", "RunResult", "RunContext", "RunRequest"),
     },
 )

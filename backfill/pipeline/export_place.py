@@ -8,7 +8,7 @@ from pathlib import Path
 
 from backfill.errors import BackfillError, UsageError
 from backfill.job import load_job
-from backfill.pipeline.finding import states_below
+from backfill.pipeline.runs import states_below
 from backfill.records import RunStore, StoredRun
 from backfill.sources.files import locate
 from backfill.state import holds_state, open_store, state_folder_from

@@ -17,8 +17,8 @@ from backfill.errors import InterruptedRunError, LedgerError
 from backfill.job.models import Job
 from backfill.limits import Limits
 from backfill.memory import MAX_WORKERS, STAGING_MEMORY_BYTES
-from backfill.pipeline.space import forecast, spool_bytes, written_below
-from backfill.pipeline.work import Surroundings
+from backfill.pipeline.context import RunContext
+from backfill.pipeline.disk_forecast import forecast, spool_bytes, written_below
 from backfill.prepare import prepare
 from backfill.records import (
     FILE_COLUMN,
@@ -54,7 +54,7 @@ def staged(
     ledger: RunWriter,
     folder: StoredRun,
     files: tuple[SourceFile, ...],
-    around: Surroundings,
+    context: RunContext,
     *,
     limit: int | None = None,
     snapshot: Snapshot | None = None,
@@ -73,7 +73,7 @@ def staged(
     """
     if ledger.reader.status().state is not RunState.STAGING:
         return replace(load_snapshot(folder.snapshot), files=files)
-    snapshot = snapshot or found_snapshot(folder.snapshot) or stage_now(job, folder, files, around)
+    snapshot = snapshot or found_snapshot(folder.snapshot) or stage_now(job, folder, files, context)
     if limit is not None:
         snapshot = limited(job, snapshot, limit, folder.path / LIMITED_FILE)
     snapshot = replace(snapshot, files=files)
@@ -90,7 +90,7 @@ def staged(
     return snapshot
 
 
-def stage_now(job: Job, folder: StoredRun, files: tuple[SourceFile, ...], around: Surroundings) -> Snapshot:
+def stage_now(job: Job, folder: StoredRun, files: tuple[SourceFile, ...], context: RunContext) -> Snapshot:
     """Stage the source; raises as `staged` does."""
     need = forecast(job, files)
     ensure_space(folder.path, need.bytes)
@@ -98,13 +98,13 @@ def stage_now(job: Job, folder: StoredRun, files: tuple[SourceFile, ...], around
 
     def advance(rows: int, size: int) -> None:
         nonlocal last
-        around.progress.advance(rows, size)
+        context.progress.advance(rows, size)
         if time.monotonic() - last > SPACE_SECONDS:
             last = time.monotonic()
             ensure_space(folder.path, need.left(written_below(folder.snapshot)))
 
-    around.progress.begin("stage", None, "rows")
-    around.staging.set()
+    context.progress.begin("stage", None, "rows")
+    context.staging.set()
     try:
         snapshot = stage(
             job,
@@ -113,11 +113,11 @@ def stage_now(job: Job, folder: StoredRun, files: tuple[SourceFile, ...], around
             memory_bytes=STAGING_MEMORY_BYTES,
             threads=None,
             progress=advance,
-            cancelled=around.stop.is_set,
+            cancelled=context.stop.is_set,
         )
     finally:
-        around.staging.clear()
-    around.progress.end()
+        context.staging.clear()
+    context.progress.end()
     return snapshot
 
 
@@ -167,7 +167,7 @@ def prepared(
     ledger: RunWriter,
     sink: ShardSink,
     folder: StoredRun,
-    around: Surroundings,
+    context: RunContext,
     *,
     id_scope: str,
     limits: Limits,
@@ -184,8 +184,8 @@ def prepared(
     done = ledger.prepared_shards()
     if done:
         LOG.info("%s: %s shards are prepared already", job.name, f"{len(done):,}")
-    around.progress.begin("prepare", snapshot.rows, "rows")
-    tally = Tally(snapshot.rows, folder.path, around, done.values())
+    context.progress.begin("prepare", snapshot.rows, "rows")
+    tally = Tally(snapshot.rows, folder.path, context, done.values())
 
     def on_shard(plan: ShardPlan) -> None:
         ledger.record_shard(plan)
@@ -208,12 +208,12 @@ def prepared(
                 work_folder=folder.work,
                 done=done,
                 on_shard=on_shard,
-                cancelled=around.stop.is_set,
+                cancelled=context.stop.is_set,
                 delivered=delivered,
             )
     except InterruptedError:
         raise InterruptedRunError("interrupted while preparing: nothing was sent", hint=GO_ON) from None
-    around.progress.end()
+    context.progress.end()
     LOG.info("%s: the plan is complete, its digest is %s", job.name, ledger.record_plan())
     shutil.rmtree(folder.work, ignore_errors=True)
 
@@ -221,10 +221,10 @@ def prepared(
 class Tally:
     """What is prepared so far: tells the progress, and refuses early what will not fit the disk."""
 
-    def __init__(self, rows: int, folder: Path, around: Surroundings, done: Iterable[ShardPlan]) -> None:
+    def __init__(self, rows: int, folder: Path, context: RunContext, done: Iterable[ShardPlan]) -> None:
         self.rows = rows
         self.folder = folder
-        self.around = around
+        self.context = context
         self.rows_done = self.json_bytes = self.disk_bytes = 0
         for plan in done:
             self.add(plan)
@@ -238,7 +238,7 @@ class Tally:
         self.rows_done += plan.rows
         self.json_bytes += plan.json_bytes
         self.disk_bytes += plan.segment_bytes
-        self.around.progress.advance(self.rows_done, self.json_bytes)
+        self.context.progress.advance(self.rows_done, self.json_bytes)
         left = self.rows - self.rows_done
         ensure_space(self.folder, spool_bytes(rows_left=left, rows_done=self.rows_done, bytes_done=self.disk_bytes))
 

@@ -19,7 +19,7 @@ _WORDS = {
 
 
 class Told(Protocol):
-    """One call that a run has planned (`pipeline.whereabouts`)."""
+    """One call that a run has planned (`pipeline.find_call`)."""
 
     @property
     def kept_as(self) -> str:

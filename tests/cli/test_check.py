@@ -11,7 +11,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 
-from backfill.pipeline.checking import SAMPLE_ROWS
+from backfill.pipeline.check import SAMPLE_ROWS
 from tests.support.projects import Project, backfill
 
 CALL = (

@@ -59,7 +59,7 @@ def test_preview_asks_for_few_rows(project: Project, monkeypatch: pytest.MonkeyP
         asked.append(named["sample"])
         return whole(*words, **named)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("backfill.pipeline.sampling.stage", noting)
+    monkeypatch.setattr("backfill.pipeline.sample.stage", noting)
     job = project.people(100)
     assert "read whole" not in backfill("preview", job, "-n", "3").err
     text = job.read_text(encoding="utf-8").replace(

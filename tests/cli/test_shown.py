@@ -138,8 +138,8 @@ def test_quiet_keeps_the_warnings_of_libraries(capsys: pytest.CaptureFixture[str
     session = Session()
     for verbose in (0, 2):
         set_up_logs(session, verbose=verbose, quiet=True, log_format="text")
-        logging.getLogger("backfill.pipeline.line").info("a step")
-        logging.getLogger("backfill.pipeline.line").warning("an archive is made again")
+        logging.getLogger("backfill.pipeline.run").info("a step")
+        logging.getLogger("backfill.pipeline.run").warning("an archive is made again")
         assert capsys.readouterr().err == "an archive is made again\n"
 
 

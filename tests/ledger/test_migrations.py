@@ -11,7 +11,7 @@ from backfill.errors import LedgerError
 from backfill.job import load_job
 from backfill.ledger import Ledger, LedgerReader, database, migrations
 from backfill.ledger.schema import SCHEMA_VERSION
-from backfill.pipeline.beginning import facts_of
+from backfill.pipeline.new_run import facts_of
 from backfill.records import CallFacts, JobFacts, RunState
 from tests.support.ledgers import ACCEPTED
 

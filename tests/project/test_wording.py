@@ -10,7 +10,7 @@ import pytest
 from backfill.deliver import DeliveryEnd, TargetAccess
 from backfill.deliver.ending import canary_end, window_end
 from backfill.errors import counted
-from backfill.pipeline.delivering import doubt_text
+from backfill.pipeline.deliver import doubt_text
 from backfill.records import Batch, Decision, DeliveryTotals
 
 #: A count put before a noun in the plural by an f-string: right of most numbers, wrong of 1.

@@ -17,9 +17,19 @@ from hypothesis import strategies as st
 from backfill.errors import ExitCode, GateError, InterruptedRunError, SourceError, StoppedError, UsageError
 from backfill.job import load_job
 from backfill.ledger import LedgerReader
-from backfill.pipeline import Confirmation, Gate, Options, Rehearsal, RunEnd, Surroundings, Work, dry_run, run_job
+from backfill.pipeline import (
+    Confirmation,
+    DryRunRequest,
+    Gate,
+    Options,
+    RunContext,
+    RunRequest,
+    RunResult,
+    dry_run_job,
+    run_job,
+)
+from backfill.pipeline.disk_forecast import RESERVE_BYTES, Forecast, forecast, spool_bytes
 from backfill.pipeline.fingerprint import Fingerprint, field_differences, named
-from backfill.pipeline.space import RESERVE_BYTES, Forecast, forecast, spool_bytes
 from backfill.records import Counts, RunState, SourceFile
 from backfill.sandbox import FaultScript, Sandbox
 from backfill.state import open_store
@@ -61,18 +71,18 @@ def sandbox_target() -> Target:
     return load_target("sandbox", targets_file=None, environ={})
 
 
-def run(project: Project, job: Path, watch: Watch | None = None, stop: threading.Event | None = None) -> RunEnd:
+def run(project: Project, job: Path, watch: Watch | None = None, stop: threading.Event | None = None) -> RunResult:
     """Run a job to the embedded sandbox."""
-    around = Surroundings(
+    around = RunContext(
         store=open_store(project.state),
         stop=stop or threading.Event(),
         progress=watch or Watch(),
         say=lambda _text: None,
     )
-    return run_job(Work(load_job(job), sandbox_target(), Options(), around))
+    return run_job(RunRequest(load_job(job), sandbox_target(), Options(), around))
 
 
-def counts_of(end: RunEnd) -> Counts:
+def counts_of(end: RunResult) -> Counts:
     """The run's counts."""
     with LedgerReader(end.run.ledger) as reader:
         return reader.counts()
@@ -99,12 +109,12 @@ def test_all_steps_then_none(project: Project) -> None:
 def test_dry_run_stages_for_the_run(project: Project) -> None:
     """A run uses the snapshot of a dry run of the same job and source, and stages anew where the source changed."""
     job = project.people(200)
-    dry_run(Rehearsal(load_job(job), Surroundings(open_store(project.state))))
+    dry_run_job(DryRunRequest(load_job(job), RunContext(open_store(project.state))))
     watch = Watch()
     end = run(project, job, watch)
     assert watch.steps == ["prepare", "deliver"]
     assert counts_of(end).delivered == 200
-    dry_run(Rehearsal(load_job(job), Surroundings(open_store(project.state))))
+    dry_run_job(DryRunRequest(load_job(job), RunContext(open_store(project.state))))
     project.rows(201)
     changed = Watch()
     assert counts_of(run(project, job, changed)).delivered == 201
@@ -114,7 +124,7 @@ def test_dry_run_stages_for_the_run(project: Project) -> None:
 def test_dry_run_plans_what_a_run_sends(project: Project) -> None:
     """The plan's digest, which covers every byte of every batch, is the same for a dry run and a run."""
     job = project.people(5_000, bad=range(100, 110))
-    dry = dry_run(Rehearsal(load_job(job), Surroundings(open_store(project.state))))
+    dry = dry_run_job(DryRunRequest(load_job(job), RunContext(open_store(project.state))))
     end = run(project, job)
     digests = set()
     for folder in (dry.run, end.run):
@@ -141,7 +151,7 @@ def test_interrupted_prepare_goes_on(project: Project) -> None:
     end = run(project, job, Watch(lambda step, done: seen.append(done) if step == "prepare" else None))
     assert seen[:2] == [0, SHARD_ROWS]
     assert counts_of(end).delivered == rows
-    whole = dry_run(Rehearsal(load_job(job), Surroundings(open_store(project.state))))
+    whole = dry_run_job(DryRunRequest(load_job(job), RunContext(open_store(project.state))))
     with LedgerReader(end.run.ledger) as one, LedgerReader(whole.run.ledger) as other:
         assert one.status().plan_digest == other.status().plan_digest
 
@@ -348,13 +358,13 @@ def test_seconds_leave_out_the_thinking(project: Project, monkeypatch: pytest.Mo
         now += 3_600
         return True
 
-    monkeypatch.setattr("backfill.pipeline.line.time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr("backfill.pipeline.run.time", SimpleNamespace(monotonic=lambda: now))
     with Sandbox() as sandbox:
         target = load_target(
             "segment", targets_file=None, endpoint=sandbox.endpoint, environ={"SEGMENT_WRITE_KEY": key}
         )
-        around = Surroundings(store=open_store(project.state), confirm=confirm)
-        end = run_job(Work(load_job(project.people(20)), target, Options(), around))
+        around = RunContext(store=open_store(project.state), confirm=confirm)
+        end = run_job(RunRequest(load_job(project.people(20)), target, Options(), around))
     assert (end.exit_code, end.seconds) == (ExitCode.DELIVERED, 0.0)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from backfill.archive import ArchiveReader
-from backfill.pipeline.archiving import archive_run
+from backfill.pipeline.delivered_ids import archive_run
 from tests.support.members import ids, people
 from tests.support.reruns import id_of, reruns
 

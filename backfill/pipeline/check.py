@@ -9,8 +9,8 @@ from pathlib import Path
 from backfill.errors import Fault, JobError, SourceError, counted, joined
 from backfill.job import check_columns, fault_at, fingerprint, notices, positions
 from backfill.job.models import Job
+from backfill.pipeline.context import RunContext
 from backfill.pipeline.fingerprint import Fingerprint
-from backfill.pipeline.work import Surroundings
 from backfill.records import Counts, Problem, Snapshot, SourceFile
 from backfill.sources import Schema, inspect
 from backfill.sources.origins.standard_input import STANDARD_INPUT
@@ -129,7 +129,7 @@ def needs_all(job: Job) -> bool:
     return job.source.query is not None and job.source.database is None
 
 
-def check_job(job: Job, around: Surroundings, notice: Callable[[Fault], None]) -> Checked:
+def check_job(job: Job, context: RunContext, notice: Callable[[Fault], None]) -> Checked:
     """Judge a job by its source's schema, then its first records by the code of a dry run; nothing of it is kept.
 
     Raises:
@@ -149,19 +149,19 @@ def check_job(job: Job, around: Surroundings, notice: Callable[[Fault], None]) -
         return Checked(notes=("no row is judged, as its query may need all of them",))
     if unseen(job, schema):
         return Checked(notes=("no row is judged, as what the first ones lack may come later",))
-    from backfill.pipeline.sampling import sample_folder  # noqa: PLC0415 (polars, which no look at a schema needs)
+    from backfill.pipeline.sample import sample_folder  # noqa: PLC0415 (polars, which no look at a schema needs)
 
     with sample_folder() as folder:
-        return judge_sample(job, around, schema, folder)
+        return judge_sample(job, context, schema, folder)
 
 
-def judge_sample(job: Job, around: Surroundings, schema: Schema, folder: Path) -> Checked:
+def judge_sample(job: Job, context: RunContext, schema: Schema, folder: Path) -> Checked:
     """The first records judged; raises as `check_job` does."""
-    from backfill.pipeline.sampling import sample  # noqa: PLC0415
+    from backfill.pipeline.sample import sample  # noqa: PLC0415
 
     late = [] if schema.complete else faults_of(job, schema, complete=True)
     try:
-        snapshot = sample(job, folder, SAMPLE_ROWS, around)
+        snapshot = sample(job, folder, SAMPLE_ROWS, context)
     except JobError as error:
         if not late:
             raise
@@ -169,17 +169,17 @@ def judge_sample(job: Job, around: Surroundings, schema: Schema, folder: Path) -
     whole = schema.complete and snapshot.read < SAMPLE_ROWS
     if late:
         return Checked(notes=tuple(f"not among the first records: {fault.path}: {fault.message}" for fault in late))
-    return replace(weigh_sample(job, around, snapshot, folder), whole=whole)
+    return replace(weigh_sample(job, context, snapshot, folder), whole=whole)
 
 
-def weigh_sample(job: Job, around: Surroundings, snapshot: Snapshot, folder: Path) -> Checked:
+def weigh_sample(job: Job, context: RunContext, snapshot: Snapshot, folder: Path) -> Checked:
     """What a dry run makes of a sample that was staged."""
-    from backfill.pipeline.rehearsal import Rehearsal, weighed  # noqa: PLC0415
+    from backfill.pipeline.dry_run import DryRunRequest, weighed  # noqa: PLC0415
 
     run = open_store(folder).run("sample")
     run.make()
     now = Fingerprint(fingerprint(job), job.raw, snapshot.files)
-    counts = weighed(Rehearsal(job, around, limit=SAMPLE_ROWS), run, now, snapshot)
+    counts = weighed(DryRunRequest(job, context, limit=SAMPLE_ROWS), run, now, snapshot)
     with run.read() as reader:
         problems: dict[str, int] = {}
         for (code, _), count in reader.problems().items():

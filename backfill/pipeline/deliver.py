@@ -20,10 +20,10 @@ from backfill.errors import (
     counted,
 )
 from backfill.limits import CANARY_CALLS
-from backfill.pipeline.earlier import content_warning, delivered_elsewhere
-from backfill.pipeline.reaching import access, rate_of, source_in_words
+from backfill.pipeline.context import Confirmation, Options, RunContext
 from backfill.pipeline.refused import list_refused, retry_refused
-from backfill.pipeline.work import Confirmation, Options, Surroundings
+from backfill.pipeline.supersede import content_warning, delivered_elsewhere
+from backfill.pipeline.target_check import access, rate_of, source_in_words
 from backfill.records import Batch, Counts, Decision, DeliveryTotals, RunSpool, RunState, RunWriter, StoredRun
 from backfill.targets import Target
 from backfill.verdict import Patience, StopReason
@@ -32,7 +32,7 @@ LOG = logging.getLogger(__name__)
 
 
 def delivered(
-    ledger: RunWriter, folder: StoredRun, there: Target, options: Options, around: Surroundings
+    ledger: RunWriter, folder: StoredRun, there: Target, options: Options, context: RunContext
 ) -> tuple[ExitCode, DeliveryTotals, BackfillError | None]:
     """Send what is planned; returns the exit code, what this process sent, and why it ended early where it did.
 
@@ -53,20 +53,20 @@ def delivered(
         # gzip. A second for each gigabyte, and a run just prepared has it in memory.
         spool.verify(plans)
     if options.retry_rejected:
-        retry_refused(ledger, folder.rejects(), around.say)
+        retry_refused(ledger, folder.rejects(), context.say)
         before = ledger.reader.counts()
     if ledger.reader.status().state is not RunState.DELIVERING:
         ledger.set_state(RunState.DELIVERING)
     reached = access(there, options, ledger.reader.status().record.envelope)
-    end = sent(ledger, spool, reached, options, around, before, there.dedup_window)
-    code, error = judged(ledger, end, folder.run_id, around.signal_code())
+    end = sent(ledger, spool, reached, options, context, before, there.dedup_window)
+    code, error = judged(ledger, end, folder.run_id, context.signal_code())
     if end.kind is EndKind.FINISHED:
         list_refused(ledger, folder)
         ledger.finish(code, detail=error.message if error else "")
         tidy(folder, options)
     else:
         ledger.set_state(RunState.STOPPED, exit_code=code, detail=end.message)
-        if not around.abort.is_set():
+        if not context.abort.is_set():
             with suppress(LedgerError):  # what made it stop is the news
                 list_refused(ledger, folder)
     return code, end.totals, error
@@ -96,7 +96,7 @@ def sent(
     spool: RunSpool,
     target: TargetAccess,
     options: Options,
-    around: Surroundings,
+    context: RunContext,
     before: Counts,
     window: float,
 ) -> DeliveryEnd:
@@ -105,7 +105,7 @@ def sent(
         were = counted(before.delivered, "call was", "calls were")
         LOG.info("%s delivered before, %s in doubt", were, f"{before.in_doubt:,}")
     LOG.info("sending %s to %s", counted(open_calls(before), "call", "calls"), target.batch_url)
-    around.progress.begin("deliver", open_calls(before), "calls")
+    context.progress.begin("deliver", open_calls(before), "calls")
     settings = DeliveryOptions(
         first_alone=before.delivered == 0,
         canary=options.canary,
@@ -123,13 +123,13 @@ def sent(
             spool=spool,
             target=target,
             options=settings,
-            stop=around.stop,
-            abort=around.abort,
-            progress=lambda totals: around.progress.advance(totals.calls, totals.json_bytes),
-            clock=around.clock,
+            stop=context.stop,
+            abort=context.abort,
+            progress=lambda totals: context.progress.advance(totals.calls, totals.json_bytes),
+            clock=context.clock,
         )
     finally:
-        around.progress.end()
+        context.progress.end()
 
 
 def judged(
@@ -204,15 +204,15 @@ def doubt_text(old: Sequence[Batch], decision: Decision | None, window: float) -
     return f"{counted(calls, 'call', 'calls')}, {how}, {becomes[decision]}"
 
 
-def confirmation(ledger: RunWriter, target: Target, options: Options, around: Surroundings) -> Confirmation:
+def confirmation(ledger: RunWriter, target: Target, options: Options, context: RunContext) -> Confirmation:
     """What a live delivery is about to do, from the plan in the ledger."""
-    old = undecided(ledger.in_doubt(), ledger.clock_mark(), around.clock, target.dedup_window)
+    old = undecided(ledger.in_doubt(), ledger.clock_mark(), context.clock, target.dedup_window)
     held = 0 if options.in_doubt is Decision.RESEND else sum(batch.calls for batch in old)
     counts, days = ledger.reader.counts(), sorted(day for _, day in ledger.reader.days())
     again = counts.refused if options.retry_rejected else 0
     calls = open_calls(counts) - held + again
     rate = rate_of(target, options)
-    record, store = ledger.reader.status().record, around.store
+    record, store = ledger.reader.status().record, context.store
     return Confirmation(
         job=record.job_name,
         target=target.name,

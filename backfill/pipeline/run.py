@@ -13,9 +13,9 @@ from dataclasses import replace
 from backfill.disk import out_of_space
 from backfill.errors import BackfillError, ExitCode, InterruptedRunError, RefusedError, UsageError
 from backfill.job.models import Job
-from backfill.pipeline.archiving import was_archived
-from backfill.pipeline.beginning import delivered_before, new_record
-from backfill.pipeline.delivering import (
+from backfill.pipeline.changes import settled
+from backfill.pipeline.context import Options, RunContext, RunRequest, RunResult
+from backfill.pipeline.deliver import (
     canary_over,
     confirmation,
     delivered,
@@ -24,13 +24,13 @@ from backfill.pipeline.delivering import (
     tidy,
     untidy,
 )
-from backfill.pipeline.drift import settled
+from backfill.pipeline.delivered_ids import was_archived
+from backfill.pipeline.dry_run import borrow_snapshot, forget_snapshot
 from backfill.pipeline.fingerprint import Fingerprint
+from backfill.pipeline.new_run import delivered_before, new_record
 from backfill.pipeline.preparing import prepared, staged
-from backfill.pipeline.reaching import duplicates_held, reachable
 from backfill.pipeline.refused import NOTHING_REFUSED
-from backfill.pipeline.rehearsal import borrow_snapshot, forget_snapshot
-from backfill.pipeline.work import Options, RunEnd, Surroundings, Work
+from backfill.pipeline.target_check import duplicates_held, reachable
 from backfill.records import RunRecord, RunState, RunStatus, RunStore, RunWriter, StoredRun
 from backfill.targets import Target
 
@@ -38,7 +38,7 @@ from backfill.targets import Target
 PLANNED = frozenset({RunState.PREPARED, RunState.DELIVERING, RunState.STOPPED})
 
 
-def run_job(work: Work) -> RunEnd:
+def run_job(request: RunRequest) -> RunResult:
     """Bring one job's run as far as it goes: from nothing, or from where an earlier process left it.
 
     A run that was finished from the same job and source ends at once, with its first exit code, and sends nothing.
@@ -53,61 +53,61 @@ def run_job(work: Work) -> RunEnd:
         InterruptedRunError: A signal came before the plan was complete.
     """
     began = time.monotonic()
-    job, target, around = work.job, work.target, work.around
-    state = around.store
+    job, target, context = request.job, request.target, request.context
+    state = context.store
     if state.prepare():
-        around.made(state.path)
+        context.made(state.path)
     folder = state.find(job.name, target.kind, target.identity, job.generation)
     with state.lock(folder.run_id), out_of_space(state.path):
-        now, status = settled(work, state, folder)
+        now, status = settled(request, state, folder)
         if status is not None and status.state is RunState.FINISHED:
-            return finished_before(folder, status, work.options, began)
+            return finished_before(folder, status, request.options, began)
         with reachable(target, state.path) as there:  # before the work of preparing, which would be in vain
             if status is None:
-                begin(state, folder, record_of(work, state, folder, now), work.job, now)
-            with folder.open(clock=around.clock.now) as ledger:
+                begin(state, folder, record_of(request, state, folder, now), request.job, now)
+            with folder.open(clock=context.clock.now) as ledger:
                 if ledger.reader.status().state not in PLANNED:
-                    snapshot = staged(job, ledger, folder, now.files, around)
+                    snapshot = staged(job, ledger, folder, now.files, context)
                     prepared(
                         job,
                         snapshot,
                         ledger,
                         folder.spool(),
                         folder,
-                        around,
+                        context,
                         id_scope=target.id_scope,
                         limits=target.limits,
-                        delivered=delivered_before(state, ledger.reader.status().record, around),
+                        delivered=delivered_before(state, ledger.reader.status().record, context),
                     )
-                end = send(ledger, folder, there, work.options, around, began)
+                end = send(ledger, folder, there, request.options, context, began)
         if end.error is None:
             forget_snapshot(state, job)
         return end
 
 
 def send(
-    ledger: RunWriter, folder: StoredRun, target: Target, options: Options, around: Surroundings, began: float
-) -> RunEnd:
+    ledger: RunWriter, folder: StoredRun, target: Target, options: Options, context: RunContext, began: float
+) -> RunResult:
     """Deliver a prepared run once the gate is passed and, where it is live, somebody has confirmed.
 
     `target` is as `reachable` gives it. The end's seconds leave out how long somebody thought about it.
     """
     record = ledger.reader.status().record
     asked = time.monotonic()
-    error = kept_back(ledger, folder, target, options, around)
+    error = kept_back(ledger, folder, target, options, context)
     began += time.monotonic() - asked
     if error is not None:
-        return RunEnd(record, folder, ExitCode(error.exit_code), time.monotonic() - began, error=error)
+        return RunResult(record, folder, ExitCode(error.exit_code), time.monotonic() - began, error=error)
     held = duplicates_held(target)
-    code, totals, error = delivered(ledger, folder, target, options, around)
+    code, totals, error = delivered(ledger, folder, target, options, context)
     now = duplicates_held(target)
     duplicates = None if held is None or now is None else now - held
     seconds = time.monotonic() - began
-    return RunEnd(record, folder, code, seconds, totals, error, sandbox_duplicates=duplicates)
+    return RunResult(record, folder, code, seconds, totals, error, sandbox_duplicates=duplicates)
 
 
 def kept_back(
-    ledger: RunWriter, folder: StoredRun, target: Target, options: Options, around: Surroundings
+    ledger: RunWriter, folder: StoredRun, target: Target, options: Options, context: RunContext
 ) -> BackfillError | None:
     """Why the prepared run is not to be sent: a canary that was, a gate, nobody who confirms, a signal; else None."""
     gate, counts = options.max_rejects, ledger.reader.counts()
@@ -117,32 +117,32 @@ def kept_back(
         return error
     nothing = finished_already(counts) and not options.retry_rejected
     silent = not target.live or nothing
-    go = silent or around.confirm(confirmation(ledger, target, options, around))
-    if go and not around.stop.is_set():
+    go = silent or context.confirm(confirmation(ledger, target, options, context))
+    if go and not context.stop.is_set():
         return None
     hint = f"what was prepared is kept: `backfill resume {folder.run_id}` goes on with it"
-    if around.stop.is_set():
+    if context.stop.is_set():
         return InterruptedRunError("interrupted; nothing was sent", hint=hint)
     return InterruptedRunError("nothing was sent, as the answer was no", hint=hint)
 
 
-def record_of(work: Work, state: RunStore, folder: StoredRun, now: Fingerprint) -> RunRecord:
+def record_of(request: RunRequest, state: RunStore, folder: StoredRun, now: Fingerprint) -> RunRecord:
     """What the ledger is to know of a run that begins now.
 
     One that comes after another of its id leaves out what was delivered, whether that is asked for or not: else a
     process that was killed between the two, or a ledger that was removed, would have everything sent again.
     """
     record = new_record(
-        work.job,
+        request.job,
         folder,
         now,
-        target_name=work.target.name,
-        target_kind=work.target.kind,
-        target_identity=work.target.identity,
-        live=work.target.live,
-        id_scope=work.target.id_scope,
-        envelope=work.target.envelope,
-        only_new=work.options.only_new or bool(state.earlier(folder.run_id)),
+        target_name=request.target.name,
+        target_kind=request.target.kind,
+        target_identity=request.target.identity,
+        live=request.target.live,
+        id_scope=request.target.id_scope,
+        envelope=request.target.envelope,
+        only_new=request.options.only_new or bool(state.earlier(folder.run_id)),
     )
     # A rehearsal whose folder was removed is one to be had again.
     follows = record.live and was_archived(state, record)
@@ -156,16 +156,16 @@ def begin(state: RunStore, folder: StoredRun, record: RunRecord, job: Job, now: 
     folder.create(record).close()
 
 
-def finished_before(folder: StoredRun, status: RunStatus, options: Options, began: float) -> RunEnd:
+def finished_before(folder: StoredRun, status: RunStatus, options: Options, began: float) -> RunResult:
     """The end of a run that was finished before: its first exit code, nothing sent."""
     if untidy(folder):
         tidy(folder, options)
     code = ExitCode(status.exit_code or 0)
     error = left_in_doubt(status.detail, folder.run_id) if code is ExitCode.STOPPED else None
-    return RunEnd(status.record, folder, code, time.monotonic() - began, error=error, repeated=True)
+    return RunResult(status.record, folder, code, time.monotonic() - began, error=error, repeated=True)
 
 
-def resume_run(state: RunStore, folder: StoredRun, target: Target, options: Options, around: Surroundings) -> RunEnd:
+def resume_run(state: RunStore, folder: StoredRun, target: Target, options: Options, context: RunContext) -> RunResult:
     """Send what a run has prepared and not sent; neither its job file nor its source is looked at.
 
     Raises:
@@ -174,11 +174,11 @@ def resume_run(state: RunStore, folder: StoredRun, target: Target, options: Opti
         UsageError: The run's plan is not complete: nothing was prepared that could be sent.
     """
     began = time.monotonic()
-    clock = around.clock.now
+    clock = context.clock.now
     with state.lock(folder.run_id), out_of_space(state.path), folder.open(clock=clock) as ledger:
         status = ledger.reader.status()
         refuse_other_target(status.record, target)
-        if status.state is RunState.FINISHED and not tried_again(ledger, folder, options, around):
+        if status.state is RunState.FINISHED and not tried_again(ledger, folder, options, context):
             return finished_before(folder, status, options, began)
         if status.state not in PLANNED | {RunState.FINISHED}:
             raise UsageError(
@@ -186,17 +186,17 @@ def resume_run(state: RunStore, folder: StoredRun, target: Target, options: Opti
                 hint="`backfill run JOB` goes on with it",
             )
         with reachable(target, state.path) as there:
-            return send(ledger, folder, there, options, around, began)
+            return send(ledger, folder, there, options, context, began)
 
 
-def tried_again(ledger: RunWriter, folder: StoredRun, options: Options, around: Surroundings) -> bool:
+def tried_again(ledger: RunWriter, folder: StoredRun, options: Options, context: RunContext) -> bool:
     """Whether a finished run is to be delivered once more: for the calls that the target refused, as it was asked."""
     if not options.retry_rejected:
         return False
     if untidy(folder):
         tidy(folder, options)
     if not ledger.reader.counts().refused:
-        around.say(NOTHING_REFUSED)
+        context.say(NOTHING_REFUSED)
         return False
     return True
 

@@ -29,7 +29,7 @@ class Progress(Protocol):
         """The step is over."""
 
 
-class Silence:
+class NoProgress:
     """A Progress that nobody watches."""
 
     def begin(self, step: str, total: int | None, unit: str) -> None:
@@ -88,7 +88,7 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class RunContext:
     """What a run works in: where its state is, who hears it, what may stop it."""
 
     store: RunStore
@@ -97,7 +97,7 @@ class Surroundings:
     #: Set while staging: nothing is in flight, and a statement that does not heed `stop` may be ended with the process.
     staging: threading.Event = field(default_factory=threading.Event)
     signal_code: Callable[[], ExitCode] = lambda: ExitCode.INTERRUPTED  # of the signal that stopped it
-    progress: Progress = field(default_factory=Silence)
+    progress: Progress = field(default_factory=NoProgress)
     say: Callable[[str], None] = lambda _text: None
     #: Told the state folder where this process has made it.
     made: Callable[[Path], None] = lambda _folder: None
@@ -107,17 +107,17 @@ class Surroundings:
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class RunRequest:
     """One job to one target."""
 
     job: Job
     target: Target
     options: Options
-    around: Surroundings
+    context: RunContext
 
 
 @dataclass(frozen=True, slots=True)
-class RunEnd:
+class RunResult:
     """How a run stands at the end of this process; its counts are in its ledger."""
 
     record: RunRecord

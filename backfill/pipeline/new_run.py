@@ -7,10 +7,10 @@ import time
 
 from backfill import __version__
 from backfill.job.models import Call, Job
-from backfill.pipeline.archiving import brought_up
-from backfill.pipeline.earlier import content_warning
+from backfill.pipeline.context import RunContext
+from backfill.pipeline.delivered_ids import brought_up
 from backfill.pipeline.fingerprint import Fingerprint
-from backfill.pipeline.work import Surroundings
+from backfill.pipeline.supersede import content_warning
 from backfill.records import ArchivedIds, CallFacts, JobFacts, RunRecord, RunStore, StoredRun
 
 
@@ -63,7 +63,7 @@ def call_facts(call: Call) -> CallFacts:
     return CallFacts(call.scope, 2 if key == "row" else 1, given_id=key is None, by_content=key == "content")
 
 
-def delivered_before(state: RunStore, record: RunRecord, around: Surroundings) -> ArchivedIds | None:
+def delivered_before(state: RunStore, record: RunRecord, context: RunContext) -> ArchivedIds | None:
     """The ids that a run is to leave out; None where it leaves out none. What is in doubt counts as new.
 
     Raises:
@@ -73,5 +73,5 @@ def delivered_before(state: RunStore, record: RunRecord, around: Surroundings) -
         return None
     warning = content_warning(state, record)
     if warning:
-        around.say(f"{record.job_name}: {warning}")
-    return brought_up(state, record, around.stop.is_set)
+        context.say(f"{record.job_name}: {warning}")
+    return brought_up(state, record, context.stop.is_set)

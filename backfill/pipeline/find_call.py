@@ -30,7 +30,7 @@ assert CALL_RECORD[-1] == ("call", "u1")
 
 
 @dataclass(frozen=True, slots=True)
-class Whereabouts:
+class FoundCall:
     """One call that a run has planned."""
 
     kept_as: str  # the run's id, for an earlier one with its number
@@ -74,7 +74,7 @@ def ids_of_key(record: RunRecord, key: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def find_call(state: RunStore, identity: str, run_id: str | None = None) -> list[Whereabouts]:
+def find_calls(state: RunStore, identity: str, run_id: str | None = None) -> list[FoundCall]:
     """Every call of that message id that a run has planned (a run of that id, where given), the latest run first.
 
     Answers from the archive where that covers a run, else from the run's own files; runs under way included. That
@@ -107,8 +107,8 @@ class Archived:
 
 def _found(
     state: RunStore, identity: bytes, run_id: str | None, archived: Mapping[Incarnation, Archived]
-) -> list[Whereabouts]:
-    found: list[tuple[float, Whereabouts]] = []
+) -> list[FoundCall]:
+    found: list[tuple[float, FoundCall]] = []
     gone = dict(archived)
     for folder in [*state.runs(), *state.earlier()]:
         with folder.read() as reader:
@@ -119,13 +119,13 @@ def _found(
                 found += [(status.record.created_at, one) for one in told]
     for known in gone.values():  # their ledgers are gone
         if known.places and run_id in (None, known.run.run_id):
-            found.append((known.run.created_at, Whereabouts(known.run.run_id, None, "", None, ())))
+            found.append((known.run.created_at, FoundCall(known.run.run_id, None, "", None, ())))
     return [one for _, one in sorted(found, key=lambda pair: -pair[0])]
 
 
 def _told(
     reader: RunReader, folder: StoredRun, status: RunStatus, identity: bytes, archived: Archived | None
-) -> list[Whereabouts]:
+) -> list[FoundCall]:
     """What a run tells of an id; where the archive is wrong about it (it is damaged), by the run's own files."""
     places = set(places_in(reader, folder, identity, archived.run if archived else None))
     places |= archived.places if archived else set()
@@ -157,7 +157,7 @@ def calls_with(records: bytes, identity: bytes) -> Iterable[int]:
 
 def told_of(
     reader: RunReader, folder: StoredRun, status: RunStatus, place: tuple[int, int], identity: bytes
-) -> Whereabouts | None:
+) -> FoundCall | None:
     """What the ledger tells of a call; None where the place is not the id's, as a damaged archive may say."""
     shard, call = place
     calls = reader.standing(shard, call)
@@ -167,4 +167,4 @@ def told_of(
     scope = status.record.facts.calls[entry[_CALL_NUMBER]].scope
     attempts = tuple(reader.attempts(calls.batch))
     given_up = status.state is RunState.ABANDONED
-    return Whereabouts(folder.run_id, status.record, scope, calls, attempts, given_up)
+    return FoundCall(folder.run_id, status.record, scope, calls, attempts, given_up)

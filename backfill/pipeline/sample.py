@@ -16,9 +16,9 @@ from backfill import __version__
 from backfill.job.models import Job
 from backfill.limits import Limits
 from backfill.memory import STAGING_MEMORY_BYTES
-from backfill.pipeline.checking import needs_all
+from backfill.pipeline.check import needs_all
+from backfill.pipeline.context import RunContext
 from backfill.pipeline.preparing import unreadable_samples
-from backfill.pipeline.work import Surroundings
 from backfill.prepare import preview
 from backfill.prepare.rows import PreviewRow
 from backfill.records import Problem, Snapshot, SourceFile
@@ -46,7 +46,7 @@ def sample_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-def sample(job: Job, folder: Path, rows: int, around: Surroundings) -> Snapshot:
+def sample(job: Job, folder: Path, rows: int, context: RunContext) -> Snapshot:
     """A snapshot that has at least the first `rows` rows that `where` lets through, as far as there are so many.
 
     Raises:
@@ -55,10 +55,10 @@ def sample(job: Job, folder: Path, rows: int, around: Surroundings) -> Snapshot:
         StoppedError: The disk is full.
         InterruptedRunError: A signal came.
     """
-    files = files_of(job, folder, around)
+    files = files_of(job, folder, context)
     wanted = None if needs_all(job) else rows
-    around.progress.begin("stage", None, "rows")
-    around.staging.set()
+    context.progress.begin("stage", None, "rows")
+    context.staging.set()
     try:
         while True:
             snapshot = stage(
@@ -67,28 +67,28 @@ def sample(job: Job, folder: Path, rows: int, around: Surroundings) -> Snapshot:
                 files=files,
                 memory_bytes=STAGING_MEMORY_BYTES,
                 sample=wanted,
-                progress=around.progress.advance,
-                cancelled=around.stop.is_set,
+                progress=context.progress.advance,
+                cancelled=context.stop.is_set,
             )
             if wanted is None or snapshot.rows >= rows or snapshot.read < wanted:
                 return snapshot
             wanted *= MORE
     finally:
-        around.staging.clear()
-        around.progress.end()
+        context.staging.clear()
+        context.progress.end()
 
 
-def files_of(job: Job, folder: Path, around: Surroundings) -> tuple[SourceFile, ...]:
+def files_of(job: Job, folder: Path, context: RunContext) -> tuple[SourceFile, ...]:
     """The source's files, unread where they can be read twice: their hashes are not wanted."""
     if STANDARD_INPUT in job.source.path:
-        return resolve(job, folder=folder, cancelled=around.stop.is_set)
+        return resolve(job, folder=folder, cancelled=context.stop.is_set)
     return locate(job)
 
 
-def preview_job(job: Job, around: Surroundings, rows: int, *, id_scope: str, limits: Limits) -> Preview:
+def preview_job(job: Job, context: RunContext, rows: int, *, id_scope: str, limits: Limits) -> Preview:
     """The first rows of a job's source and what becomes of them; raises as `sample` does."""
     with sample_folder() as folder:
-        snapshot = sample(job, folder, rows, around)
+        snapshot = sample(job, folder, rows, context)
         shown = preview(
             job,
             snapshot,

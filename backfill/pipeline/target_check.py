@@ -11,7 +11,7 @@ from pathlib import Path
 from backfill.deliver import TargetAccess
 from backfill.deliver.transport import get
 from backfill.errors import UsageError
-from backfill.pipeline.work import Options
+from backfill.pipeline.context import Options
 from backfill.targets import Target, TargetKind
 from backfill.verdict import Failure
 

@@ -21,14 +21,14 @@ from backfill.identity import SANDBOX_SCOPE
 from backfill.job import fingerprint
 from backfill.job.models import Job
 from backfill.limits import SEGMENT, Limits
-from backfill.pipeline.beginning import delivered_before, new_record
-from backfill.pipeline.checking import needs_all
-from backfill.pipeline.drift import fingerprint_now, fingerprint_then
+from backfill.pipeline.changes import fingerprint_now, fingerprint_then
+from backfill.pipeline.check import needs_all
+from backfill.pipeline.context import RunContext, RunResult
 from backfill.pipeline.fingerprint import Fingerprint
 from backfill.pipeline.gate import Gate
+from backfill.pipeline.new_run import delivered_before, new_record
 from backfill.pipeline.preparing import prepared, staged
-from backfill.pipeline.sampling import sample
-from backfill.pipeline.work import RunEnd, Surroundings
+from backfill.pipeline.sample import sample
 from backfill.records import ArchivedIds, Counts, RunRecord, RunStore, Snapshot, StoredRun
 from backfill.sources import load_snapshot, locate, unchanged
 from backfill.sources.origins.standard_input import STANDARD_INPUT
@@ -38,11 +38,11 @@ DRY = "dry"
 
 
 @dataclass(frozen=True, slots=True)
-class Rehearsal:
+class DryRunRequest:
     """What a dry run is to be of."""
 
     job: Job
-    around: Surroundings
+    context: RunContext
     target_name: str = SANDBOX_SCOPE
     id_scope: str = SANDBOX_SCOPE
     limits: Limits = SEGMENT
@@ -51,7 +51,7 @@ class Rehearsal:
     left_out: str | None = None  # the identity of a target: calls that the job has delivered to it are left out
 
 
-def dry_run(rehearsal: Rehearsal) -> RunEnd:
+def dry_run_job(request: DryRunRequest) -> RunResult:
     """Prepare a job without keeping its bytes or sending any; the counts are in the end's ledger.
 
     Raises:
@@ -61,46 +61,46 @@ def dry_run(rehearsal: Rehearsal) -> RunEnd:
         InterruptedRunError: A signal came.
     """
     began = time.monotonic()
-    with rehearsing(rehearsal) as (folder, now, first_rows):
-        counts = weighed(rehearsal, folder, now, first_rows)
-        record = rehearsal_record(rehearsal, folder, now)
-        gate = rehearsal.max_rejects
+    with rehearsing(request) as (folder, now, first_rows):
+        counts = weighed(request, folder, now, first_rows)
+        record = rehearsal_record(request, folder, now)
+        gate = request.max_rejects
         error = gate.error(counts, folder.run_id, dry=True) if gate else None
         code = ExitCode.REJECTS if counts.rejected + counts.unreadable else ExitCode.DELIVERED
         seconds = time.monotonic() - began
-        return RunEnd(record, folder, ExitCode(error.exit_code) if error else code, seconds, error=error)
+        return RunResult(record, folder, ExitCode(error.exit_code) if error else code, seconds, error=error)
 
 
-def weighed(rehearsal: Rehearsal, folder: StoredRun, now: Fingerprint, snapshot: Snapshot | None = None) -> Counts:
+def weighed(request: DryRunRequest, folder: StoredRun, now: Fingerprint, snapshot: Snapshot | None = None) -> Counts:
     """Stage the source, unless a snapshot is there, and prepare it, only weighing; raises as `dry_run` does."""
-    job, around = rehearsal.job, rehearsal.around
-    record = rehearsal_record(rehearsal, folder, now)
+    job, context = request.job, request.context
+    record = rehearsal_record(request, folder, now)
     with folder.create(record) as ledger:
-        snapshot = staged(job, ledger, folder, now.files, around, limit=rehearsal.limit, snapshot=snapshot)
+        snapshot = staged(job, ledger, folder, now.files, context, limit=request.limit, snapshot=snapshot)
         prepared(
             job,
             snapshot,
             ledger,
             folder.counting_sink(),
             folder,
-            around,
-            id_scope=rehearsal.id_scope,
-            limits=rehearsal.limits,
-            delivered=delivered_by_runs(rehearsal, record),
+            context,
+            id_scope=request.id_scope,
+            limits=request.limits,
+            delivered=delivered_by_runs(request, record),
         )
         return ledger.reader.counts()
 
 
-def delivered_by_runs(rehearsal: Rehearsal, record: RunRecord) -> ArchivedIds | None:
+def delivered_by_runs(request: DryRunRequest, record: RunRecord) -> ArchivedIds | None:
     """What runs of the job have delivered, where that is to be left out."""
-    if rehearsal.left_out is None:
+    if request.left_out is None:
         return None
-    run = replace(record, target_identity=rehearsal.left_out, only_new=True)
-    return delivered_before(rehearsal.around.store, run, rehearsal.around)
+    run = replace(record, target_identity=request.left_out, only_new=True)
+    return delivered_before(request.context.store, run, request.context)
 
 
 @contextmanager
-def rehearsing(rehearsal: Rehearsal) -> Iterator[tuple[StoredRun, Fingerprint, Snapshot | None]]:
+def rehearsing(request: DryRunRequest) -> Iterator[tuple[StoredRun, Fingerprint, Snapshot | None]]:
     """The folder of the job's dry run, locked and cleared for another, and today's fingerprint of job and source.
 
     Where a limit says that the first rows are enough they are staged, for as long as the context lasts.
@@ -109,35 +109,35 @@ def rehearsing(rehearsal: Rehearsal) -> Iterator[tuple[StoredRun, Fingerprint, S
         SourceError: The source cannot be read.
         LockedError: Another dry run of the job is under way.
     """
-    outer = rehearsal.around.store
+    outer = request.context.store
     if outer.prepare():
-        rehearsal.around.made(outer.path)
-    state, folder = dry_folder(outer, rehearsal.job)
+        request.context.made(outer.path)
+    state, folder = dry_folder(outer, request.job)
     state.prepare()
     with state.lock(folder.run_id):
-        if not first_rows_do(rehearsal, folder):
-            yield folder, rehearsed(rehearsal, state, folder), None
+        if not first_rows_do(request, folder):
+            yield folder, rehearsed(request, state, folder), None
             return
         state.discard(folder)
         folder.make()
         place = folder.path / "first-rows"  # not where a run or another dry run would look for the whole source
         try:
             # One more than is asked for tells whether there are more.
-            rows = sample(rehearsal.job, place, (rehearsal.limit or 0) + 1, rehearsal.around)
-            rehearsal.around.say(f"Of the source {counted(rows.read, 'record was', 'records were')} read, for --limit.")
-            yield folder, Fingerprint(fingerprint(rehearsal.job), rehearsal.job.raw, rows.files), rows
+            rows = sample(request.job, place, (request.limit or 0) + 1, request.context)
+            request.context.say(f"Of the source {counted(rows.read, 'record was', 'records were')} read, for --limit.")
+            yield folder, Fingerprint(fingerprint(request.job), request.job.raw, rows.files), rows
         finally:
             shutil.rmtree(place, ignore_errors=True)
 
 
-def first_rows_do(rehearsal: Rehearsal, folder: StoredRun) -> bool:
+def first_rows_do(request: DryRunRequest, folder: StoredRun) -> bool:
     """Whether the first rows of the source are enough; not where the last dry run's snapshot has them already."""
-    job = rehearsal.job
-    if rehearsal.limit is None:
+    job = request.job
+    if request.limit is None:
         return False
     if needs_all(job) or STANDARD_INPUT in job.source.path:
         why = "its query may need all of it" if needs_all(job) else "it is standard input"
-        rehearsal.around.say(f"The source is read whole, --limit or not: {why}.")
+        request.context.say(f"The source is read whole, --limit or not: {why}.")
         return False
     then = last_fingerprint(folder) if folder.snapshot.is_dir() else None
     return (
@@ -148,11 +148,11 @@ def first_rows_do(rehearsal: Rehearsal, folder: StoredRun) -> bool:
     )
 
 
-def rehearsed(rehearsal: Rehearsal, state: RunStore, folder: StoredRun) -> Fingerprint:
+def rehearsed(request: DryRunRequest, state: RunStore, folder: StoredRun) -> Fingerprint:
     """Today's fingerprint, and the folder cleared of the last dry run but for a snapshot that is still of use."""
     then = last_fingerprint(folder)
     known = then.files if then else ()
-    now = fingerprint_now(rehearsal.job, folder.intake, rehearsal.around, known)
+    now = fingerprint_now(request.job, folder.intake, request.context, known)
     keep_snapshot_only(state, folder, keep=then is not None and not then.differences(now))
     return now
 
@@ -189,17 +189,17 @@ def keep_snapshot_only(state: RunStore, folder: StoredRun, *, keep: bool) -> Non
             path.unlink()
 
 
-def rehearsal_record(rehearsal: Rehearsal, folder: StoredRun, now: Fingerprint) -> RunRecord:
+def rehearsal_record(request: DryRunRequest, folder: StoredRun, now: Fingerprint) -> RunRecord:
     """What the ledger of a dry run is to know."""
     return new_record(
-        rehearsal.job,
+        request.job,
         folder,
         now,
-        target_name=rehearsal.target_name,
+        target_name=request.target_name,
         target_kind=DRY,
         target_identity=DRY,
         live=False,
-        id_scope=rehearsal.id_scope,
+        id_scope=request.id_scope,
     )
 
 

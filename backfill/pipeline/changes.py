@@ -12,9 +12,9 @@ from pathlib import Path
 from backfill.errors import RefusedError
 from backfill.job import fingerprint
 from backfill.job.models import Job
-from backfill.pipeline.earlier import delivered_elsewhere, forget_rehearsal, refuse_other_scope, scope_ways, supersede
+from backfill.pipeline.context import Progress, RunContext, RunRequest
 from backfill.pipeline.fingerprint import Fingerprint, named
-from backfill.pipeline.work import Progress, Surroundings, Work
+from backfill.pipeline.supersede import delivered_elsewhere, forget_rehearsal, refuse_other_scope, scope_ways, supersede
 from backfill.records import RunState, RunStatus, RunStore, SnapshotRecord, SourceFile, StoredRun
 from backfill.sources import resolve
 
@@ -46,7 +46,7 @@ class _Hashing:
             self.progress.end()
 
 
-def fingerprint_now(job: Job, intake: Path, around: Surroundings, known: Sequence[SourceFile] = ()) -> Fingerprint:
+def fingerprint_now(job: Job, intake: Path, context: RunContext, known: Sequence[SourceFile] = ()) -> Fingerprint:
     """The fingerprint of the job and its source as they are; files whose stamp is in `known` are not read again.
 
     Standard input is copied to the folder `intake`, since it cannot be read twice; what was there is of another time.
@@ -56,13 +56,13 @@ def fingerprint_now(job: Job, intake: Path, around: Surroundings, known: Sequenc
         InterruptedRunError: A signal came.
     """
     shutil.rmtree(intake, ignore_errors=True)
-    hashing = _Hashing(around.progress)
-    files = resolve(job, folder=intake, trusted=known, progress=hashing.advance, cancelled=around.stop.is_set)
+    hashing = _Hashing(context.progress)
+    files = resolve(job, folder=intake, trusted=known, progress=hashing.advance, cancelled=context.stop.is_set)
     hashing.end()
     return Fingerprint(fingerprint(job), job.raw, files)
 
 
-def settled(work: Work, state: RunStore, folder: StoredRun) -> tuple[Fingerprint, RunStatus | None]:
+def settled(request: RunRequest, state: RunStore, folder: StoredRun) -> tuple[Fingerprint, RunStatus | None]:
     """What the job and source are now, and the run to go on with; None where it is to begin (again).
 
     Called with the run's lock held. A run that is to begin again is out of the way then: thrown away where nothing of
@@ -75,26 +75,26 @@ def settled(work: Work, state: RunStore, folder: StoredRun) -> tuple[Fingerprint
     """
     intake = folder.intake
     if not folder.begun():
-        refuse_other_scope(state, folder, work.target.id_scope)
+        refuse_other_scope(state, folder, request.target.id_scope)
         state.discard(folder)  # what a process left that died before its ledger was made
-        return fingerprint_now(work.job, intake, work.around), None
+        return fingerprint_now(request.job, intake, request.context), None
     # Opened as its writer: a process that was killed may have left work of recovery, which SQLite's readers cannot do.
     with folder.open() as ledger:
         status, snapshot = ledger.reader.status(), ledger.reader.snapshot()
         counts = ledger.reader.counts()
     arrived, follows = counts.delivered + counts.in_doubt > 0, bool(state.earlier(folder.run_id))
     found = Found(status, snapshot, arrived=arrived, follows=follows)
-    now = fingerprint_now(work.job, intake, work.around, snapshot.files if snapshot else ())
-    fate = fate_of(work, found, now, alone=lambda: not delivered_elsewhere(state, status.record))
+    now = fingerprint_now(request.job, intake, request.context, snapshot.files if snapshot else ())
+    fate = fate_of(request, found, now, alone=lambda: not delivered_elsewhere(state, status.record))
     if fate is Fate.GOES_ON:
         return now, status
     if fate is Fate.MAKES_ROOM:
-        supersede(work, state, folder)
+        supersede(request, state, folder)
     elif fate is Fate.FORGOTTEN:
         forget_rehearsal(state, folder, status.record)
     else:
         state.discard(folder)
-    refuse_other_scope(state, folder, work.target.id_scope)
+    refuse_other_scope(state, folder, request.target.id_scope)
     return now, None
 
 
@@ -117,13 +117,13 @@ class Found:
     follows: bool = False  # it came in the place of an earlier one, whose scope of ids is its own
 
 
-def fate_of(work: Work, found: Found, now: Fingerprint, *, alone: Callable[[], bool]) -> Fate:
+def fate_of(request: RunRequest, found: Found, now: Fingerprint, *, alone: Callable[[], bool]) -> Fate:
     """What becomes of the run that is there; `alone` tells whether no other run has delivered calls of the job.
 
     Raises:
         RefusedError: That is for the user to say.
     """
-    status, record, options = found.status, found.status.record, work.options
+    status, record, options = found.status, found.status.record, request.options
     out = Fate.MAKES_ROOM if found.arrived or status.state is RunState.FINISHED else Fate.THROWN_AWAY
     if found.snapshot is None or status.state is RunState.ABANDONED:
         return out  # the latter: a process was killed while it made room
@@ -132,22 +132,24 @@ def fate_of(work: Work, found: Found, now: Fingerprint, *, alone: Callable[[], b
         return Fate.THROWN_AWAY
     leaving_out = options.only_new or giving_up
     differences = fingerprint_then(status, found.snapshot).differences(now)
-    if record.id_scope != work.target.id_scope:
-        differences.insert(0, f"the scope of its message ids was {record.id_scope}, now it is {work.target.id_scope}")
+    if record.id_scope != request.target.id_scope:
+        differences.insert(
+            0, f"the scope of its message ids was {record.id_scope}, now it is {request.target.id_scope}"
+        )
         if status.state not in BEGINNING and (record.live or leaving_out):
             raise refusal(found, differences)
-    if (envelope := record.envelope) != work.target.envelope:
-        differences.append(f"the target's envelope was {{{envelope}}}, now it is {{{work.target.envelope}}}")
+    if (envelope := record.envelope) != request.target.envelope:
+        differences.append(f"the target's envelope was {{{envelope}}}, now it is {{{request.target.envelope}}}")
     if giving_up:
         return out
     if not differences:
         again = options.only_new and not record.only_new and not status.over and not alone()
         return out if again else Fate.GOES_ON
     if status.state in BEGINNING or not (record.live or leaving_out):
-        work.around.say(f"{record.job_name}: begins afresh, since {named(differences)}")
+        request.context.say(f"{record.job_name}: begins afresh, since {named(differences)}")
         return Fate.FORGOTTEN if not record.live and not leaving_out else Fate.THROWN_AWAY
     if leaving_out:
-        work.around.say(f"{record.job_name}: is prepared again without what was delivered: {named(differences)}")
+        request.context.say(f"{record.job_name}: is prepared again without what was delivered: {named(differences)}")
         return out
     raise refusal(found, differences)
 

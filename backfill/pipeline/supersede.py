@@ -8,15 +8,15 @@ import time
 from contextlib import suppress
 
 from backfill.errors import BackfillError, LedgerError, RefusedError, counted
-from backfill.pipeline.archiving import archive_all, related
+from backfill.pipeline.context import RunRequest
+from backfill.pipeline.delivered_ids import archive_all, related
 from backfill.pipeline.refused import list_refused
-from backfill.pipeline.work import Work
 from backfill.records import Decision, RunRecord, RunState, RunStatus, RunStore, RunWriter, StoredRun
 
 LOG = logging.getLogger(__name__)
 
 
-def supersede(work: Work, state: RunStore, folder: StoredRun) -> None:
+def supersede(request: RunRequest, state: RunStore, folder: StoredRun) -> None:
     """Make room for a run that leaves out what this one has delivered; hold its lock.
 
     What was not sent is given up. Ledger, calls and rejects are kept under another name, prepared bytes and snapshot
@@ -30,14 +30,14 @@ def supersede(work: Work, state: RunStore, folder: StoredRun) -> None:
     """
     with folder.open() as ledger:
         status = ledger.reader.status()
-        settle_doubts(ledger, status, work.options.in_doubt)
+        settle_doubts(ledger, status, request.options.in_doubt)
         if not status.over:
             with suppress(
                 LedgerError
             ):  # rows of calls that the target refused: of a killed process they are not listed
                 list_refused(ledger, folder)
             ledger.set_state(RunState.ABANDONED, detail="given up for a run that leaves out what was delivered")
-    archive_all(state, status.record, work.around.stop.is_set)
+    archive_all(state, status.record, request.context.stop.is_set)
     folder.spool().remove_segments()
     shutil.rmtree(folder.snapshot, ignore_errors=True)
     shutil.rmtree(folder.work, ignore_errors=True)
