@@ -35,9 +35,10 @@ def program() -> NoReturn:
     once more, which takes 0.2 seconds.
     """
     try:
-        from backfill.cli.streams import set_up_streams
+        from backfill.cli.streams import keep_native_words, set_up_streams
 
         set_up_streams()
+        keep_native_words()
     except KeyboardInterrupt:
         os._exit(130)
     code = main()

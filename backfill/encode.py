@@ -197,25 +197,25 @@ def _not_json(text: pl.Expr) -> tuple[tuple[str, pl.Expr], ...]:
     return (("BF111", overflows(text) | _outside_strings(text, _NOT_FINITE)), ("BF117", unfit))
 
 
-def too_deep(text: pl.Expr) -> pl.Expr:
-    """True where JSON text is nested deeper than JSON_DEPTH."""
-    long = pl.when(text.str.len_bytes() > 2 * JSON_DEPTH).then(text)  # with fewer bytes it cannot be
-    many = pl.when(long.str.count_matches(r"[\[{]") > JSON_DEPTH).then(long)
+def too_deep(text: pl.Expr, depth: int = JSON_DEPTH) -> pl.Expr:
+    """True where JSON text is nested deeper than so many levels."""
+    long = pl.when(text.str.len_bytes() > 2 * depth).then(text)  # with fewer bytes it cannot be
+    many = pl.when(long.str.count_matches(r"[\[{]") > depth).then(long)
     bare = many.str.replace_all(_STRING_PATTERN, "").str.replace_all(r"[^\[\]{}]+", "")
-    deep = bare.map_batches(_too_deep, return_dtype=pl.Boolean, is_elementwise=True)
+    deep = bare.map_batches(partial(_too_deep, depth=depth), return_dtype=pl.Boolean, is_elementwise=True)
     return deep.fill_null(value=False)
 
 
-def _too_deep(brackets: pl.Series) -> pl.Series:
-    """Of texts of brackets in pairs, one behind the other, whether one opens more than JSON_DEPTH before they close."""
+def _too_deep(brackets: pl.Series, depth: int) -> pl.Series:
+    """Of texts of brackets in pairs, one behind the other, whether one opens more than `depth` before they close."""
     found = np.zeros(len(brackets), np.bool_)
     some = np.flatnonzero((brackets.str.len_bytes() > 0).fill_null(value=False).to_numpy())
     if len(some):
         texts = brackets.gather(some)
         signs = np.frombuffer("".join(texts).encode(), np.uint8)
-        depth = np.cumsum(np.where((signs == ord("[")) | (signs == ord("{")), 1, -1))
+        level = np.cumsum(np.where((signs == ord("[")) | (signs == ord("{")), 1, -1))
         ends = np.cumsum(texts.str.len_bytes().to_numpy(), dtype=np.int64)
-        found[some] = np.maximum.reduceat(depth, np.concatenate([[0], ends[:-1]])) > JSON_DEPTH
+        found[some] = np.maximum.reduceat(level, np.concatenate([[0], ends[:-1]])) > depth
     return pl.Series(found)
 
 

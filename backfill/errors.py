@@ -11,6 +11,7 @@ BackfillError
 ├── TargetRefusedError    8   the target refused us: 401, 403, 404
 ├── SourceError           9   the source cannot be read: missing, corrupt, truncated
 ├── LedgerError           1   the ledger or spool is damaged or of another version
+├── LibraryError          1   a library failed where it should not: with a crash report
 └── InterruptedRunError   130 or 143   stopped by a signal, cleanly
 
 Bad data is never one of these: it is a `records.Problem`. One handler, in `cli`, prints them.
@@ -167,6 +168,12 @@ class SourceError(BackfillError):
 
 class LedgerError(BackfillError):
     """A ledger, spool or snapshot is damaged or of a version this program does not know."""
+
+    exit_code = ExitCode.UNEXPECTED
+
+
+class LibraryError(BackfillError):
+    """A library below failed where no data should make it fail; `__cause__` is what it raised."""
 
     exit_code = ExitCode.UNEXPECTED
 

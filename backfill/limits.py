@@ -44,3 +44,5 @@ DEDUP_WINDOW_SECONDS = 24 * 3600
 CANARY_CALLS = 10
 #: JSON nested deeper is refused: readers of JSON, Segment's among them, have limits of their own (orjson's is 1,024).
 JSON_DEPTH = 1_000
+#: With all that is around it, a call may have as many levels as such a reader takes of a body, which has two more.
+CALL_DEPTH = 1_022

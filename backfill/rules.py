@@ -81,6 +81,8 @@ _TABLE: Final = (
      "declare the column as json, or say `as: text`"),
     ("BF133", "number out of JSON whose last digits SQL rounded away", _E, True,
      "take the member without SQL, or by from_json as DECIMAL; where doubles will do: `rules: {BF133: ignore}`"),
+    ("BF134", "a library failed on the row", _E, False,
+     "please report it, with the row if you may; until it is mended, leave such rows out by `where`"),
     ("BF201", "no timestamp", _E, False,  # [S]
      "map a column that is never null, or a constant, or both by coalesce(...) in SQL: undated is dated now"),
     ("BF202", "unparsable timestamp", _E, False, "mend the value, or state its `format`"),

@@ -16,8 +16,9 @@ import click
 from backfill import __version__
 from backfill.cli.here import near
 from backfill.cli.session import Session
+from backfill.cli.streams import native_words
 from backfill.disk import disk_stop
-from backfill.errors import BackfillError, ExitCode, Fault, JobError
+from backfill.errors import BackfillError, ExitCode, Fault, JobError, LibraryError
 
 #: Named in a crash report: the packages whose versions change behaviour.
 PACKAGES = ("polars", "polars-hash", "duckdb", "httpx", "pydantic", "isal", "numpy", "adbc-driver-sqlite", "click")
@@ -42,6 +43,8 @@ def judged(session: Session, error: BaseException) -> ExitCode:
         error = error.__cause__ or error.__context__ or error  # click takes any EOFError for the end of the terminal
     if isinstance(error, OSError):
         error = disk_stop(error, session.state_folder or Path(gettempdir())) or error  # else only samples are written
+    if isinstance(error, LibraryError):
+        report_crash(session, error)
     if isinstance(error, BackfillError):
         explain(session, error)
         code = ExitCode(error.exit_code)
@@ -132,6 +135,7 @@ def crash_text(error: BaseException, moment: datetime) -> str:
             f"  {frame.filename}:{frame.lineno} in {frame.name}" for frame in traceback.extract_tb(link.__traceback__)
         ]
         link = link.__cause__ or link.__context__
+    lines += ["", *native] if (native := native_words()) else []
     return "\n".join(lines) + "\n"
 
 

@@ -8,14 +8,20 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import sys
-from typing import Any, TextIO, cast
+import tempfile
+from typing import IO, Any, TextIO, cast
 
 from backfill.errors import StoppedError
 from backfill.escape import ESCAPING
 
 #: The reader went away: `| head`, a terminal that was closed.
 GONE = (errno.EPIPE, errno.EIO)
+#: Lines of a panic of Rust that name code, never a value.
+_NATIVE_LINE = re.compile(r"thread '.*' (?:\(\d+\) )?panicked at [\w./:-]+|\s+\d+: .*|\s+at /.*")
+_NATIVE_BYTES = 100_000
+_native: IO[bytes] | None = None
 
 
 class Guarded:
@@ -71,6 +77,29 @@ def set_up_streams() -> None:
         stream = getattr(sys, name) or open(descriptor, "w", closefd=False)  # noqa: SIM115
         stream.reconfigure(errors=ESCAPING)
         setattr(sys, name, cast("TextIO", Guarded(stream, needed=name == "stdout")))
+
+
+def keep_native_words() -> None:
+    """Let what libraries write to descriptor 2 by themselves, such as Rust's panics, go where `native_words` reads it.
+
+    `sys.stderr` goes on to write to where the descriptor led. Called once, after `set_up_streams`.
+    """
+    global _native  # noqa: PLW0603 (descriptor 2 is the process's own, too)
+    guarded = cast("Guarded", sys.stderr)
+    shown = os.dup(2)
+    stream = open(shown, "w", buffering=1, encoding=guarded.stream.encoding, errors=ESCAPING)  # noqa: PTH123, SIM115
+    guarded.stream = stream
+    _native = tempfile.TemporaryFile()  # noqa: SIM115 (for as long as the process lives)
+    os.dup2(_native.fileno(), 2)
+
+
+def native_words() -> list[str]:
+    """Where Rust panicked, by the lines of its code and of its backtrace, which hold no data; none if it did not."""
+    if _native is None:
+        return []
+    _native.seek(0)
+    lines = _native.read(_NATIVE_BYTES).decode(errors="replace").splitlines()
+    return [line for line in lines if _NATIVE_LINE.fullmatch(line)]
 
 
 def silence(stream: TextIO) -> None:

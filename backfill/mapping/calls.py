@@ -25,7 +25,7 @@ class Check:
     """One way in which one value of a call can be wrong.
 
     `mask` is true where it is; of a compiled call it is never null, and false where the row does not make the call.
-    `shown` is the value as text, for the problem; `column` names where to look.
+    `shown` is the value as text, for the problem; `column` names where to look; `detail` is said behind the title.
     """
 
     code: str
@@ -33,6 +33,7 @@ class Check:
     column: str
     mask: pl.Expr
     shown: pl.Expr
+    detail: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,7 +62,9 @@ class Binder:
         self.reads.add(name)
         return pl.col(frame_name(name))
 
-    def check(self, code: str, column: str, mask: pl.Expr, shown: pl.Expr, *, omit: bool = False) -> bool:
+    def check(
+        self, code: str, column: str, mask: pl.Expr, shown: pl.Expr, *, omit: bool = False, detail: str | None = None
+    ) -> bool:
         """Add a check unless the job ignores its code; returns whether the value is then to be left out."""
         level = Severity.WARNING if omit else severity(code, dict(self.job.rules))
         known = any(
@@ -70,7 +72,7 @@ class Binder:
             for each in self.checks
         )
         if level is not None and not known:
-            self.checks.append(Check(code, level, column, mask, shown))
+            self.checks.append(Check(code, level, column, mask, shown, detail))
         return omit
 
     def misfit(self, column: Column) -> pl.Expr | None:
@@ -101,12 +103,19 @@ class Binder:
         return pl.any_horizontal(masks) if masks else None
 
     def shown(self, column: Column) -> pl.Expr:
-        """The value as people may see it in a problem: the text as read where there is one."""
+        """The value as people may see it in a problem: the text as read where there is one, or what SQL made of it."""
         bad = [self.columns[name] for name in column.reads if name in self.columns and self.columns[name].raw]
         misfits = [pl.when(self.read(each.name).is_null()).then(self.read(each.raw or "")) for each in bad]
-        raws = [self.read(raw) for raw in (column.raw, *(each.raw for each in bad)) if raw]
-        raws = [raw.cast(pl.String) for raw in (*misfits, *raws)]
-        return pl.coalesce(*raws, self.display(column)) if raws else self.display(column)
+        raws = [self.read(each.raw or "").cast(pl.String) for each in bad]
+        own = [self.read(column.raw).cast(pl.String)] if column.raw else []
+        return pl.coalesce(*(misfit.cast(pl.String) for misfit in misfits), *own, self.display(column), *raws)
+
+    def declared_as(self, column: Column) -> str:
+        """What a value has to be that does not fit: its declared type, or the types of what its expression reads."""
+        if column.raw is not None:
+            return f"it is declared as {column.kind}"
+        read = [self.columns[name] for name in column.reads if name in self.columns and self.columns[name].raw]
+        return ", ".join(f"{each.name} is declared as {each.kind}" for each in read)
 
     def failed(self, column: Column, label: str, *, omit: bool = False) -> pl.Expr | None:
         """True where the column's SQL expression failed, with a check that shows what it read; None: on no row."""
@@ -336,7 +345,7 @@ class Binder:
             misfit = misfit & ~long
         found += [("BF117", misfit)] if misfit is not None else []
         for code, mask in found:
-            self.check(code, label, mask, shown, omit=omit)
+            self.check(code, label, mask, shown, omit=omit, detail=self._wanted(code, column, value))
         masks = [mask for _, mask in found]
         if column.kind is Kind.TIMESTAMP:  # its checks: BF202, BF205, BF206, see `instant`
             masks.append(expr.is_null() & self.read(column.name).is_not_null())
@@ -346,6 +355,14 @@ class Binder:
             if mask is not None
         ]
         return pl.any_horizontal(masks).fill_null(value=False) if masks else None
+
+    def _wanted(self, code: str, column: Column, value: ColumnValue | SqlValue) -> str | None:
+        """What a value had to be that does not fit."""
+        if code != "BF117":
+            return None
+        if column.raw is None and value.as_ == "number":
+            return "a number is wanted"
+        return self.declared_as(column) or None
 
     def _rounded(self, column: Column, encoded: encode.Encoded) -> list[pl.Expr]:
         """Where a number lost digits on its way out of JSON; nothing where it cannot have."""

@@ -123,7 +123,7 @@ def _made(binder: Binder, call: Call) -> pl.Expr | None:
     made = binder.read(column.name).cast(pl.Boolean).fill_null(value=False)
     misfit, unclear, failed = binder.misfit(column), binder.unclear(column), binder.failed(column, call.when)
     if misfit is not None:
-        binder.check("BF117", call.when, misfit, binder.shown(column))
+        binder.check("BF117", call.when, misfit, binder.shown(column), detail=binder.declared_as(column))
     return pl.any_horizontal(made, *(mask for mask in (misfit, unclear, failed) if mask is not None))
 
 

@@ -71,7 +71,7 @@ def _whole(binder: Binder, value: ColumnValue, node: Node) -> list[Spread]:
     text = binder.value(value).text
     no_object = ~text.str.contains(r"^\s*\{")
     omit = value.on_bad == "omit"
-    binder.check("BF117", value.column, no_object, binder.shown(column), omit=omit)
+    binder.check("BF117", value.column, no_object, binder.shown(column), omit=omit, detail="an object is wanted")
     node.whole = pl.when(~no_object).then(text) if omit else text
     return []
 

@@ -202,9 +202,8 @@ class Node:
         gone = [part for name in behind.members for part in (f",{encode.literal(name)}:null",)]
         patches = [node.patch_at((name,), whole, facts) for name, node in into.items()]
         rest = merged(whole, encode.braced(joined([*gone, *patches]))).str.replace_all(KEPT_NULL, "null", literal=True)
-        members = behind.text(facts)
-        spliced = joined([rest.str.strip_suffix("}"), members, "}"])
-        return pl.when(rest == "{}").then(encode.braced(members)).otherwise(spliced)
+        spliced = joined([rest.str.strip_suffix("}"), behind.text(facts), "}"])
+        return spliced.str.replace(r"^\{,", "{")  # where nothing was left of the whole
 
     def patch_at(self, path: tuple[str, ...], whole: pl.Expr, facts: Facts) -> pl.Expr:
         """`,"name":patch`, the last name of the path; nothing where that would only make an empty object there."""

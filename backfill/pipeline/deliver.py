@@ -22,7 +22,7 @@ from backfill.errors import (
 from backfill.limits import CANARY_CALLS
 from backfill.pipeline.context import Confirmation, Options, RunContext
 from backfill.pipeline.refused import list_refused, retry_refused
-from backfill.pipeline.supersede import content_warning, delivered_elsewhere
+from backfill.pipeline.supersede import delivered_elsewhere, key_warning
 from backfill.pipeline.target_check import access, rate_of, source_in_words
 from backfill.records import Batch, Counts, Decision, DeliveryTotals, RunSpool, RunState, RunWriter, StoredRun
 from backfill.targets import Target
@@ -224,7 +224,7 @@ def confirmation(ledger: RunWriter, target: Target, options: Options, context: R
         calls=calls,
         delivered_before=counts.already_delivered,
         earlier=delivered_elsewhere(store, record),
-        warning=content_warning(store, record),
+        warning=key_warning(store, record),
         now=min(calls, CANARY_CALLS) if options.canary else calls,
         rejected=counts.rejected - counts.refused,
         refused=counts.refused - again,

@@ -10,7 +10,7 @@ from backfill.job.models import Call, Job
 from backfill.pipeline.context import RunContext
 from backfill.pipeline.delivered_ids import brought_up
 from backfill.pipeline.fingerprint import Fingerprint
-from backfill.pipeline.supersede import content_warning
+from backfill.pipeline.supersede import key_warning
 from backfill.records import ArchivedIds, CallFacts, JobFacts, RunRecord, RunStore, StoredRun
 
 
@@ -71,7 +71,7 @@ def delivered_before(state: RunStore, record: RunRecord, context: RunContext) ->
     """
     if not record.only_new:
         return None
-    warning = content_warning(state, record)
+    warning = key_warning(state, record)
     if warning:
         context.say(f"{record.job_name}: {warning}")
     return brought_up(state, record, context.stop.is_set)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 import time
@@ -115,16 +116,32 @@ def delivered_elsewhere(state: RunStore, record: RunRecord) -> int:
         return 0
 
 
-def content_warning(state: RunStore, record: RunRecord) -> str:
-    """What to mind where a mapping was edited whose calls are known by their content; empty where there is nothing."""
+def key_warning(state: RunStore, record: RunRecord) -> str:
+    """What to mind where a mapping was edited so that calls may have other ids; empty where there is nothing."""
     if not record.only_new:
         return ""
-    if not any(call.by_content for call in record.facts.calls):
-        return ""
     others = [other for other, _ in related(state, record) if other.generation == record.generation]
-    if all(other.job_fingerprint == record.job_fingerprint for other in others):
-        return ""
-    return (
-        "the job was edited and has calls with `message_key: content`: where an edit changes a call, its id is new, and"
-        " it is sent again though it was delivered before"
-    )
+    edited = [other for other in others if other.job_fingerprint != record.job_fingerprint]
+    if edited and any(call.by_content for call in record.facts.calls):
+        return (
+            "the job was edited and has calls with `message_key: content`: where an edit changes a call, its id is new,"
+            " and it is sent again though it was delivered before"
+        )
+    if any(_key_fields(other) != _key_fields(record) for other in edited):
+        return (
+            "what makes the message keys was edited: a row may have a new id now, and is sent again, or one by which"
+            " another row was delivered, and is left out"
+        )
+    return ""
+
+
+def _key_fields(record: RunRecord) -> list[object]:
+    """The fields of a job's data that decide about the values of its message keys: their texts, types and zone."""
+    data = json.loads(record.job_data)
+    source, common = data.get("source") or {}, data.get("defaults") or {}
+    keys = [call.get("message_key", call.get("message_id")) for call in (common | call for call in data["calls"])]
+    parts = [part for key in keys for part in (key if isinstance(key, list) else [key])]
+    columns = source.get("columns") or {}
+    if all(isinstance(part, str) for part in parts):  # else SQL may read any column
+        columns = {name: spec for name, spec in columns.items() if name in parts}
+    return [keys, columns, source.get("timezone") if columns else None, source.get("query")]

@@ -15,8 +15,8 @@ from backfill.prepare.frames import ROW_COLUMN, Frames
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, Severity, Snapshot
 from backfill.repeats import Places
 
-#: Problems of a shard: `detail` is what is said behind the title, `message_id` null where there is none yet.
-SCHEMA: Final = {**PROBLEM_SCHEMA, "message_id": pl.String, "detail": pl.String}
+#: Problems of a shard; `message_id` is null where there is none yet.
+SCHEMA: Final = {**PROBLEM_SCHEMA, "message_id": pl.String}
 #: More members that differ are counted only.
 _NAMED: Final = 5
 _ANY_SIZE: Final = 1 << 30

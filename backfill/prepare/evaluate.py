@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Final
 
@@ -11,14 +12,17 @@ import polars as pl
 import polars_hash  # noqa: F401  registers the expression namespaces `uuidhash` and `chash`
 
 from backfill import encode
+from backfill.errors import counted
+from backfill.limits import CALL_DEPTH
 from backfill.mapping import CompiledCall
 from backfill.mapping.calls import Key, Suspect
 from backfill.mapping.template import Cell, Facts, array, escapes_in, joined
+from backfill.prepare.faults import failing, library_error, library_failures
 from backfill.prepare.frames import ROW_COLUMN
 from backfill.records import Severity
 from backfill.wire import call_start
 
-#: Problems of a frame: one row each.
+#: Problems of a frame, one row each; `detail` is what is said behind the title of the code.
 PROBLEM_SCHEMA: Final = {
     "row": pl.UInt32,
     "call": pl.UInt8,
@@ -26,12 +30,16 @@ PROBLEM_SCHEMA: Final = {
     "severity": pl.String,
     "column": pl.String,
     "value": pl.String,
+    "detail": pl.String,
 }
 #: The message id beside the snapshot's columns, one of which may be called id.
 ID_COLUMN: Final = "__bf_id"
 #: Warnings are counted all and shown some: the calls they belong to are sent.
 WARNINGS_SHOWN: Final = 5
 VALUE_CHARACTERS: Final = 80
+#: Code and severity of a row on which a library failed; of more such rows in one frame, the library is at fault.
+FAILED: Final = ("BF134", Severity.ERROR.value)
+FAILURES: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +66,64 @@ def repeat_hash(call: CompiledCall, *, by_id: bool) -> pl.Expr:
 
 
 def evaluate(call: CompiledCall, frame: pl.DataFrame, call_bytes: int, repeat: pl.Expr | None = None) -> Evaluated:
-    """Map, check and encode; `call_bytes` is the largest size a call may have, `repeat` the hash to add, if any."""
+    """Map, check and encode; `call_bytes` is the largest size a call may have, `repeat` the hash to add, if any.
+
+    A row on which a library fails is a problem (BF134).
+
+    Raises:
+        LibraryError: a library fails on many rows, or on none in particular.
+    """
+    try:
+        return _evaluate(call, frame, call_bytes, repeat)
+    except library_failures() as error:
+        doing = f"making the {call.scope} calls of {counted(len(frame), 'row', 'rows')}"
+        with failing(doing):
+            nothing = _evaluate(call, frame.clear(), call_bytes, repeat)
+        found = list(_apart(call, frame, call_bytes, repeat, nothing))
+        if sum(each.counts.get(FAILED, 0) for each in found) > FAILURES:
+            raise library_error(doing, error) from error
+        return _united(found)
+
+
+def _apart(
+    call: CompiledCall, frame: pl.DataFrame, call_bytes: int, repeat: pl.Expr | None, nothing: Evaluated
+) -> Iterator[Evaluated]:
+    """A frame on which a library failed, evaluated in halves down to the rows at fault; `nothing`: of no row."""
+    failed = 0
+    frames = [frame]
+    while frames:
+        frame = frames.pop()
+        try:
+            yield _evaluate(call, frame, call_bytes, repeat)
+        except library_failures():
+            half = len(frame) // 2
+            if half:
+                frames += [frame.slice(half), frame.slice(0, half)]
+                continue
+            yield replace(nothing, made=1, rejected=1, problems=_failure(call, frame), counts={FAILED: 1})
+            failed += 1
+            if failed > FAILURES:
+                return
+
+
+def _failure(call: CompiledCall, row: pl.DataFrame) -> pl.DataFrame:
+    return _unfit(row.select(row=pl.col(ROW_COLUMN), call=pl.lit(call.index)), FAILED[0], pl.lit(""))
+
+
+def _united(found: Sequence[Evaluated]) -> Evaluated:
+    counts: Counter[tuple[str, str]] = Counter()
+    for each in found:
+        counts.update(each.counts)
+    return Evaluated(
+        sum(each.made for each in found),
+        sum(each.rejected for each in found),
+        pl.concat([each.calls for each in found]),
+        pl.concat([each.problems for each in found]),
+        dict(counts),
+    )
+
+
+def _evaluate(call: CompiledCall, frame: pl.DataFrame, call_bytes: int, repeat: pl.Expr | None) -> Evaluated:
     work = _with_suspects(derive(frame, call.derived), call.suspects)
     made = call.made if call.made is not None else pl.lit(value=True)
     masks = {f"m{number}": check.mask for number, check in enumerate(call.checks)}
@@ -68,12 +133,21 @@ def evaluate(call: CompiledCall, frame: pl.DataFrame, call_bytes: int, repeat: p
     errors = [name for name, check in zip(masks, call.checks, strict=True) if check.severity is Severity.ERROR]
     passed = reduce(lambda rows, name: rows & ~state[name], filter(totals.get, errors), state["made"])
     calls = _encode(call, work if passed.all() else work.filter(passed), repeat)
-    fits = calls["json"].str.len_bytes() <= call_bytes + 1
+    sizes = calls["json"].str.len_bytes()
+    fits = sizes <= call_bytes + 1
     if not fits.all():
-        oversize = calls.filter(~fits)
-        problems = pl.concat([problems, _oversize(oversize)])
-        counts["BF107", Severity.ERROR.value] = len(oversize)
+        size = pl.format("{} bytes", pl.col("json").str.len_bytes() - 1)
+        problems = pl.concat([problems, _unfit(calls.filter(~fits), "BF107", size)])
+        counts["BF107", Severity.ERROR.value] = int((~fits).sum())
         calls = calls.filter(fits)
+    if (sizes > 2 * CALL_DEPTH).any():  # shorter ones cannot be nested so deep
+        deep = calls.select(encode.too_deep(pl.col("json"), CALL_DEPTH)).to_series()
+        if deep.any():
+            said = pl.lit(f"nested more than {CALL_DEPTH:,} deep")
+            problems = pl.concat([problems, _unfit(calls.filter(deep), "BF117", said)])
+            key = ("BF117", Severity.ERROR.value)
+            counts[key] = counts.get(key, 0) + int(deep.sum())
+            calls = calls.filter(~deep)
     return Evaluated(totals["made"], totals["made"] - len(calls), calls, problems, counts)
 
 
@@ -152,18 +226,14 @@ def _problems(
                 pl.lit(check.severity.value).alias("severity"),
                 pl.lit(check.column).alias("column"),
                 check.shown.cast(pl.String).fill_null("").str.slice(0, VALUE_CHARACTERS).alias("value"),
+                pl.lit(check.detail, pl.String).alias("detail"),
             )
         )
     return pl.concat(found), counts
 
 
-def _oversize(oversize: pl.DataFrame) -> pl.DataFrame:
-    size = pl.concat_str([(pl.col("json").str.len_bytes() - 1).cast(pl.String), pl.lit(" bytes")])
-    return oversize.select(
-        pl.col("row"),
-        pl.col("call"),
-        pl.lit("BF107").alias("code"),
-        pl.lit(Severity.ERROR.value).alias("severity"),
-        pl.lit("").alias("column"),
-        size.alias("value"),
-    ).cast(PROBLEM_SCHEMA)  # type: ignore[arg-type]
+def _unfit(calls: pl.DataFrame, code: str, said: pl.Expr) -> pl.DataFrame:
+    """A problem of each of these calls, which were made and are not fit to be sent."""
+    told = {"code": pl.lit(code), "severity": pl.lit(Severity.ERROR.value), "column": pl.lit(""), "value": said}
+    found = calls.select("row", "call", **told, detail=pl.lit(None, pl.String))
+    return found.cast(PROBLEM_SCHEMA)  # type: ignore[arg-type]

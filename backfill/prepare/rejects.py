@@ -10,6 +10,7 @@ import polars as pl
 from backfill import encode
 from backfill.mapping import CompiledCall
 from backfill.memory import PAGE_BYTES
+from backfill.prepare.faults import failing
 from backfill.prepare.frames import ROW_COLUMN, Frames
 from backfill.prepare.hints import hint_of
 from backfill.records import (
@@ -113,7 +114,10 @@ def _rows(
             pl.col(RECORD_COLUMN).cast(pl.UInt64).alias("record"),
             original(own, dict(found.schema)).alias("original"),
         )
-        yield from (page.select(described) for page in found.iter_slices(length))
+        for page in found.iter_slices(length):
+            with failing("reading rejected rows"):
+                shown = page.select(described)
+            yield shown
         del frame, found  # before the next one is read
 
 

@@ -18,6 +18,7 @@ from backfill.pack import Packer
 from backfill.prepare.batches import Batches, digest16, sixteen
 from backfill.prepare.conflicts import SCHEMA, conflict_problems, detail, places
 from backfill.prepare.evaluate import Evaluated, derive, evaluate, repeat_hash
+from backfill.prepare.faults import failing
 from backfill.prepare.frames import ROW_COLUMN, Frames
 from backfill.prepare.rejects import SAMPLES, describe
 from backfill.records import Kind, Severity, ShardPlan, ShardSink, Snapshot
@@ -80,7 +81,8 @@ def key_hashes(line: Line, start: int, stop: int) -> Hashes:
         expression = repeat_hash(call, by_id=line.by_id)
         columns, derived = needed(call, expression)
         for frame in line.frames.walk_rows(start, stop, columns):
-            hashed = derive(frame, derived).select(pl.col(ROW_COLUMN), expression.alias("hash"))
+            with failing(f"making the message ids of the {call.scope} calls"):
+                hashed = derive(frame, derived).select(expression.alias("hash"))
             found.append(hashed["hash"].drop_nulls().to_numpy())
     return np.concatenate(found) if found else np.empty(0, np.uint64)
 
@@ -95,7 +97,9 @@ def id_texts(line: Line, start: int, stop: int) -> Iterator[tuple[str, pl.Series
             read.append((each.name, each.text))
             columns, derived = needed(call, each.text)
             for frame in line.frames.walk_rows(start, stop, columns):
-                yield each.name, derive(frame, derived).select(each.text.alias("id")).to_series()
+                with failing(f"reading the ids of the {call.scope} calls"):
+                    texts = derive(frame, derived).select(each.text.alias("id")).to_series()
+                yield each.name, texts
 
 
 def needed(call: CompiledCall, expression: pl.Expr) -> tuple[list[str], tuple[tuple[pl.Expr, ...], ...]]:
@@ -166,8 +170,7 @@ def _frame_calls(line: Line, frame: pl.DataFrame, tally: Tally) -> pl.DataFrame:
         tally.rejected += result.rejected
         tally.counts.update(result.counts)
         if len(result.problems):
-            nothing = pl.lit(None, pl.String)
-            tally.problems.append(result.problems.with_columns(message_id=nothing, detail=nothing))
+            tally.problems.append(result.problems.with_columns(message_id=pl.lit(None, pl.String)))
     if len(results) == 1:
         return results[0].calls
     return pl.concat([result.calls for result in results]).sort("row", "call")

@@ -31,7 +31,7 @@ from backfill.sources.reader import ORIGINAL_CHARACTERS, VALUE_CHARACTERS
 from backfill.sources.schema import SqlFault
 from backfill.sources.sql.casts import SQL_DECIMAL_TYPE, json_loses_digits, seen_by_sql
 from backfill.sources.sql.check import SqlFaultsError, binder_fault, bound_layout, refusal_fault, refused_message
-from backfill.sources.sql.duckdb_types import has_json, without_form
+from backfill.sources.sql.duckdb_types import has_json, twins, without_form
 from backfill.sources.sql.engine import PARQUET, Engine, literal, own_parquet, quoted, reason, storage_failure
 from backfill.sources.sql.layout import Layout, SqlColumn, place_columns
 from backfill.sources.sql.rules import check_query
@@ -122,13 +122,16 @@ def query_relation(job: Job) -> str:
 def query_reads(engine: Engine, job: Job, columns: Sequence[SqlColumn | Column]) -> tuple[str, ...]:
     """The columns of `source` that the query reads; raises JobError where it is refused, or one of them is."""
     text = job.source.query or ""
-    unheld = {column.name: column.refused for column in columns if column.refused}
+    unheld = {
+        column.name: column.refused or (twins(column.type) if isinstance(column, SqlColumn) else "")
+        for column in columns
+    }
     try:
         reads = check_query(engine, text, [SOURCE, *job.source.files], [column.name for column in columns])
     except SqlRefusal as refusal:
         known = {column.name: "" for column in columns}
         raise SqlFaultsError(job, [refusal_fault(engine, "source.query", text, refusal, known)]) from refusal
-    refused = [refused_message(name, unheld[name]) for name in reads if name in unheld]
+    refused = [refused_message(name, unheld[name]) for name in reads if unheld[name]]
     if refused:
         raise SqlFaultsError(job, [SqlFault("source.query", text, 0, message) for message in refused])
     return reads

@@ -239,6 +239,33 @@ def test_json_that_is_nested_too_deep(tmp_path: Path, properties: str, query: st
         assert f":{cells[place].removesuffix('}')}{end}".encode() in body
 
 
+@pytest.mark.parametrize("levels", [21, 22])
+def test_a_call_that_is_nested_too_deep(tmp_path: Path, levels: int) -> None:
+    """With the names around it, JSON within its own limit can be too deep for those who read the body."""
+    cell = "[" * 1_000 + "]" * 1_000
+    (tmp_path / "a.csv").write_text(f"id,j\n1,[]\n2,{cell}\n", "utf-8")
+    name = ".".join("abcdefghijklmnopqrstuvwxyz"[:levels])
+    job = tmp_path / "job.yaml"
+    source = "{path: a.csv, columns: {j: json}}"
+    job.write_text(f"version: 1\nname: deep\nsource: {source}\n" + CALL % f"{{{name}: j}}", "utf-8")
+    result = backfill("run", job, "--target", "sandbox", "--output", "json")
+    assert json.loads(result.out)["problems"] == ({} if levels == 21 else {"BF117": 1}), result.err
+
+
+def test_what_problems_say_of_a_value(tmp_path: Path) -> None:
+    """What does not fit is told with what was wanted, and a bad result of SQL as itself."""
+    (tmp_path / "a.csv").write_text("id,n,m\n1,x,2\n2,2,0\n3,1,y\n4,1,2\n", "utf-8")
+    job = tmp_path / "job.yaml"
+    source = "{path: a.csv, columns: {n: integer, m: number}}"
+    properties = "{n: n, q: {sql: 'n / m'}}"
+    job.write_text(f"version: 1\nname: said\nsource: {source}\n" + CALL % properties, "utf-8")
+    said = backfill("dry-run", job, "--target", "sandbox").err
+    assert "value does not fit its type: it is declared as integer" in said
+    assert "value does not fit its type: n is declared as integer, m is declared as number" in said
+    assert "number that is not finite" in said
+    assert "'inf'" in said or "inf" in said.split("number that is not finite")[1].splitlines()[0]
+
+
 def test_problems_inside_nested_values_show_the_values(tmp_path: Path) -> None:
     """A problem, and the row of a rejected call, show what stands in the column."""
     values = {"id": ["1", "2"], "x": [[1.0, float("nan")], [2.0]], "y": [{"n": 2**53 + 1}, {"n": 1}]}

@@ -171,6 +171,18 @@ def test_content_keys(tmp_path: Path) -> None:
             assert "`message_key: content`" in said
 
 
+def test_edited_keys(tmp_path: Path) -> None:
+    """A row whose key comes out otherwise may get an id by which another row was delivered: that is warned of."""
+    with reruns(tmp_path) as bench:
+        bench.members(people(20))
+        bench.run()
+        bench.mapping(trait="years")
+        assert "message keys" not in bench.run("--only-new").err
+        bench.mapping(key="message_key: [id, age]", trait="years")
+        for verb in ("dry-run", "run"):
+            assert "what makes the message keys was edited" in bench.run("--only-new", verb=verb).err
+
+
 def test_sandbox(tmp_path: Path) -> None:
     """A rehearsal leaves out what was delivered, too, where that is asked for; else it begins afresh, all of it."""
     with reruns(tmp_path) as bench:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from backfill.errors import JobError
 from backfill.job.models import Call, ColumnValue, ConstantValue, Job, ObjectSpec, Source, Star, TimestampSpec
 from backfill.limits import SEGMENT
 from backfill.prepare.rows import map_rows, preview
 from backfill.records import LONG_INTEGER_MEMBER, frame_name
-from backfill.sources import stage
+from backfill.sources import inspect, stage
 from tests.support.sourcing import job_over as sourcing_job
 from tests.support.sourcing import staged
 
@@ -111,6 +113,22 @@ def test_keywords_in_sql(tmp_path: Path, source: dict[str, str]) -> None:
     assert made
     for name in made:
         assert json.loads(json.dumps(rows.column(name), default=int)) == [wanted[name]]
+
+
+@pytest.mark.parametrize("source", [{}, {"where": "n = 1"}], ids=["as it is", "where"])
+def test_members_equal_but_for_case(tmp_path: Path, source: dict[str, str]) -> None:
+    """Members `a` and `A` of a struct are two, in a call as in the source; SQL that reads them is refused."""
+    value = {"a": 1, "A": 2, "l": [{"b": 3, "B": 4}]}
+    pq.write_table(pa.table({"n": [1], "s": [value]}), tmp_path / "rows.parquet")
+    job = job_over(tmp_path / "rows.parquet", where=source.get("where"), properties=ObjectSpec(star=Star()))
+    (row,) = mapped(job, tmp_path / "state")
+    assert json.loads(row["json"])["properties"]["s"] == value
+    said = r"members that are one to SQL \('a' and 'A'\)"
+    (fault,) = inspect(sourcing_job(tmp_path / "rows.parquet", sql=("s.a",))).faults
+    assert re.search(said, fault.message)
+    with pytest.raises(JobError, match=said):
+        inspect(sourcing_job(tmp_path / "rows.parquet", query="SELECT n, s FROM source"))
+    assert not inspect(sourcing_job(tmp_path / "rows.parquet", query="SELECT n FROM source")).faults
 
 
 def test_frame_name() -> None:

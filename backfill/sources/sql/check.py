@@ -17,7 +17,7 @@ from backfill.records import INTERNAL_PREFIX
 from backfill.sources.columns import refuse_absent
 from backfill.sources.schema import SqlFault
 from backfill.sources.sql.advice import PLAIN_NAME, advise
-from backfill.sources.sql.duckdb_types import without_form
+from backfill.sources.sql.duckdb_types import twins, without_form
 from backfill.sources.sql.engine import Engine, quoted, reason
 from backfill.sources.sql.layout import Layout, SqlColumn, binding_scope, lay_out
 from backfill.sources.sql.rules import PREFIX, check_expression
@@ -61,7 +61,7 @@ def sql_faults(engine: Engine, job: Job, columns: Sequence[SqlColumn]) -> tuple[
     """All that is wrong with the job's expressions over those columns, in the order of the file."""
     scope = binding_scope(job, columns)
     names = [column.name for column in columns]
-    unheld = {column.name: column.refused for column in columns if column.refused}
+    unheld = {column.name: said for column in columns if (said := column.refused or twins(column.type))}
     types = {column.name: str(column.type) if column.spec is None else column.spec.type for column in columns}
     faults = []
     for reference in references(job):

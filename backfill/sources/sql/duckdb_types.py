@@ -69,10 +69,29 @@ def without_form(column: DuckDBPyType) -> str:
         return f"a {column.id.upper()}"
     if column.id == "map" and _own_kind(column.key) is Kind.NESTED:
         return "a MAP whose keys are lists, structs or maps (cast the keys to text)"
-    if column.id in ("list", "array", "struct", "map"):
+    if is_nested(column):
         inner = (without_form(child) for _, child in column.children if isinstance(child, DuckDBPyType))
         return next(filter(None, inner), "")
     return ""
+
+
+def twins(column: DuckDBPyType) -> str:
+    """Members of the type that are one to SQL, since they differ only in case, as people call them; else nothing."""
+    seen: dict[str, str] = {}
+    for name, child in column.children if is_nested(column) else ():
+        if not isinstance(child, DuckDBPyType):  # the size of an array
+            continue
+        if column.id == "struct" and name.lower() in seen:
+            return f"members that are one to SQL ({seen[name.lower()]!r} and {name!r})"
+        seen[name.lower()] = name
+        if found := twins(child):
+            return found
+    return ""
+
+
+def is_nested(column: DuckDBPyType) -> bool:
+    """The type holds others."""
+    return column.id in ("list", "array", "struct", "map")
 
 
 def has_json(column: DuckDBPyType) -> bool:
@@ -101,8 +120,7 @@ def _is_odd(column: DuckDBPyType) -> bool:
     """Somewhere in the type are times, of which 24:00:00 is one in SQL, integers of 128 bits, or JSON."""
     if column.id in _ODD or str(column) == "JSON":
         return True
-    nested = column.id in ("list", "array", "struct", "map")
-    return nested and any(_is_odd(inner) for _, inner in column.children if isinstance(inner, DuckDBPyType))
+    return is_nested(column) and any(_is_odd(inner) for _, inner in column.children if isinstance(inner, DuckDBPyType))
 
 
 def _marked(value: str, column: DuckDBPyType, depth: int = 0, *, inside: bool = False) -> str:
@@ -111,7 +129,7 @@ def _marked(value: str, column: DuckDBPyType, depth: int = 0, *, inside: bool = 
     Times are of microseconds, so 24:00:00 becomes the last nanosecond of the day. Integers of 128 bits and JSON
     become text, inside a nested value in structs of their own: their types tell them from text.
     """
-    inner = dict(column.children) if column.id in ("list", "array", "struct", "map") else {}
+    inner = dict(column.children) if is_nested(column) else {}
     types = {name: kind for name, kind in inner.items() if isinstance(kind, DuckDBPyType)}
     each = f"v{depth + 1}"
     match column.id:
@@ -177,6 +195,8 @@ def _spelled(column: DuckDBPyType, scalar: Callable[[DuckDBPyType], str]) -> str
             return f"MAP({inner[0][1]}, {inner[1][1]})"
         case _:
             members = inner[1:] if column.id == "union" else inner  # a union's first is its tag
+            # Members that are one to SQL have no type there; who reads them is told (see twins).
+            members = list({name.lower(): (name, kind) for name, kind in reversed(members)}.values())[::-1]
             return f"{column.id.upper()}({', '.join(f'{quoted(name)} {kind}' for name, kind in members)})"
 
 
@@ -186,7 +206,7 @@ def _own_kind(column: DuckDBPyType) -> Kind:
 
 def _scalar_kinds(column: DuckDBPyType) -> Iterator[Kind]:
     """The kinds of the scalars inside a type."""
-    if column.id in ("list", "array", "struct", "map"):
+    if is_nested(column):
         for _, inner in column.children:
             if isinstance(inner, DuckDBPyType):
                 yield from _scalar_kinds(inner)
