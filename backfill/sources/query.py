@@ -35,7 +35,8 @@ from backfill.sources.sql.duckdb_types import has_json, twins, without_form
 from backfill.sources.sql.engine import PARQUET, Engine, literal, own_parquet, quoted, reason, storage_failure
 from backfill.sources.sql.layout import Layout, SqlColumn, place_columns
 from backfill.sources.sql.rules import check_query
-from backfill.sources.sql.syntax import SqlRefusal, enclosed, makes_json, parse, takes_json, without_end
+from backfill.sources.sql.syntax import SqlRefusal, enclosed, makes_json, parse, takes_json
+from backfill.sources.sql_tokens import without_end
 from backfill.sources.staging import Staging, settled
 
 LOG = logging.getLogger(__name__)

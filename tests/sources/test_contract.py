@@ -14,7 +14,9 @@ import polars as pl
 import pytest
 import zstandard
 
+from backfill.job.formats import FORMATS
 from backfill.job.models import Job
+from backfill.sources.formats import format_of
 from tests.support.contracts.sources import Row, SourceContract
 from tests.support.sourcing import job_over
 
@@ -138,7 +140,16 @@ class Sqlite:
         return job_over(database=database, query="SELECT id, text FROM rows ORDER BY place", **options)
 
 
-@pytest.mark.parametrize("kind", [Csv, CrLf, CrOnly, Utf16, Tsv, Ndjson, Parquet, Sqlite], scope="class")
+KINDS = [Csv, CrLf, CrOnly, Utf16, Tsv, Ndjson, Parquet, Sqlite]
+
+
+def test_every_format_is_here(tmp_path: Path) -> None:
+    """A format of the registry has a class above that writes it."""
+    jobs = [kind().job(tmp_path) for kind in KINDS]
+    assert {format_of(job, (*job.source.path, "")[0]).name for job in jobs} == set(FORMATS)
+
+
+@pytest.mark.parametrize("kind", KINDS, scope="class")
 class TestSource(SourceContract):
     """The contract, of every source."""
 

@@ -13,7 +13,8 @@ from backfill.job.models import ColumnSpec
 from backfill.sources import inspect, stage
 from backfill.sources.sql.engine import Engine, open_engine
 from backfill.sources.sql.rules import AGGREGATES, CLOCKS, MACROS, SESSION, check_expression, check_query, is_steady
-from backfill.sources.sql.syntax import SqlRefusal, aggregates, without_end
+from backfill.sources.sql.syntax import SqlRefusal, aggregates
+from backfill.sources.sql_tokens import without_end
 from backfill.sources.sqlite.query import bare
 from tests.support.sourcing import Staged, job_over, staged
 

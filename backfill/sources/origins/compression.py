@@ -10,7 +10,7 @@ import bz2
 import lzma
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import BinaryIO, Protocol, cast
+from typing import Protocol, cast
 
 import zstandard
 from isal import igzip_lib
@@ -111,8 +111,8 @@ class Damage(Exception):  # noqa: N818 (told as a SourceError where the file's n
     """A compressed file is damaged, or cannot be unpacked here; the message says how."""
 
 
-def unpacked(file: BinaryIO, packing: Packing) -> Iterator[bytes]:
-    """The plain bytes of a compressed file, opened at its start.
+def unpacked(read: Callable[[int], bytes], packing: Packing) -> Iterator[bytes]:
+    """The plain bytes of a compressed file; `read` gives its next bytes, as many as asked for but at its end.
 
     Raises:
         Damage: the file is truncated, corrupt, followed by something else, or wants too much memory.
@@ -120,7 +120,7 @@ def unpacked(file: BinaryIO, packing: Packing) -> Iterator[bytes]:
     """
     member, members = packing.member(), 0
     begun, held, size = False, list[bytes](), 0
-    data = file.read(packing.step)
+    data = read(packing.step)
     while data:
         data = data if begun else data.lstrip(packing.padding)
         begun = begun or bool(data)
@@ -135,7 +135,7 @@ def unpacked(file: BinaryIO, packing: Packing) -> Iterator[bytes]:
             member, members = packing.member(), members + 1
         else:
             data = b""
-        data = data or file.read(packing.step)
+        data = data or read(packing.step)
     if held:
         yield b"".join(held)
     if begun:

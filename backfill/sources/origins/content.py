@@ -8,7 +8,8 @@ from __future__ import annotations
 import errno
 import hashlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -116,19 +117,41 @@ def cannot_be_read(name: str, error: OSError) -> SourceError:
 
 
 def digest(origin: Origin, watch: Watch = unwatched) -> str:
-    """SHA-256 of the stored bytes, in hex digits. `watch` is told of a compressed file's plain bytes as well.
+    """SHA-256 of the stored bytes, in hex digits; a compressed file is unpacked on the way, to verify its checksums.
+
+    `watch` is told of the stored bytes, and of a compressed file's plain ones as well.
 
     Raises:
         SourceError: it cannot be read, or is compressed and truncated or corrupt.
     """
-    if compression_of(origin) is not None:
-        for _ in plain_pieces(origin, watch):
-            pass
-    sha256 = hashlib.sha256()
-    for piece in _told(origin, _stored(origin)):
-        watch(len(piece))
-        sha256.update(piece)
-    return sha256.hexdigest()
+    packing = packing_of(first_bytes(origin))
+    hashed = _Hashed()
+    told = 0
+    for piece in _told(origin, hashed.pieces(origin, packing)):
+        watch(hashed.size - told + (len(piece) if packing else 0))
+        told = hashed.size
+    watch(hashed.size - told)
+    return hashed.sha256.hexdigest()
+
+
+@dataclass(slots=True)
+class _Hashed:
+    """The hash of all that is read of a file."""
+
+    sha256: hashlib._Hash = field(default_factory=hashlib.sha256)
+    size: int = 0
+
+    def pieces(self, origin: Origin, packing: Packing | None) -> Iterator[bytes]:
+        """The file's bytes, unpacked."""
+        with origin.open() as file:
+            read = partial(self._read, file)
+            yield from unpacked(read, packing) if packing else iter(partial(read, PIECE), b"")
+
+    def _read(self, file: BinaryIO, size: int) -> bytes:
+        data = file.read(size)
+        self.sha256.update(data)
+        self.size += len(data)
+        return data
 
 
 def plain_pieces(origin: Origin, watch: Watch = unwatched) -> Iterator[bytes]:
@@ -145,7 +168,7 @@ def plain_pieces(origin: Origin, watch: Watch = unwatched) -> Iterator[bytes]:
 
 def _unpacked(origin: Origin, packing: Packing) -> Iterator[bytes]:
     with origin.open() as file:
-        yield from unpacked(file, packing)
+        yield from unpacked(file.read, packing)
 
 
 def _stored(origin: Origin) -> Iterator[bytes]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from backfill.sources.sql.syntax import NOT_BARE
+from backfill.sources.sql_tokens import NOT_BARE
 
 #: A name that SQL takes without quotes, unless it is one of its words.
 PLAIN_NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)

@@ -1,4 +1,4 @@
-"""SQL as text: its syntax tree as DuckDB gives it, what it ends with, and which functions are volatile or aggregate.
+"""What DuckDB says of SQL text: its syntax tree, and which functions it holds for volatile or aggregate.
 
 Neither the tree's keys nor the flags are promised from one version to the next, so everything that is read of them
 stands here, `pyproject.toml` bounds DuckDB, and the tests run with the oldest and the newest version inside the bounds.
@@ -7,7 +7,6 @@ stands here, `pyproject.toml` bounds DuckDB, and the tests run with the oldest a
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
@@ -15,35 +14,7 @@ from typing import Any
 import duckdb
 
 from backfill.sources.sql.engine import Engine, literal
-
-#: Texts and quoted names, as all SQL writes them.
-TEXT = r"'(?:[^']|'')*'"
-NAME = r'"(?:[^"]|"")*"'
-_REST = r"(?P<comment>--[^\n]*|/\*.*?{end})|(?P<blank>[\s;])|."
-
-
-def tokens(*strings: str, end: str) -> re.Pattern[str]:
-    """A pattern of SQL tokens, of which only strings, quoted names and comments are whole; `end` ends a comment."""
-    return re.compile(f"{'|'.join(strings)}|{_REST.format(end=end)}", re.DOTALL)
-
-
-#: https://duckdb.org/docs/stable/sql/data_types/literal_types
-_DUCKDB = tokens(r"[eE]'(?:[^'\\]|\\.|'')*'", TEXT, NAME, r"\$(?P<tag>\w*)\$.*?\$(?P=tag)\$", end=r"\*/")
-#: Strings, quoted names and comments of DuckDB's SQL: what stands in them is no bare word.
-NOT_BARE = re.compile(rf"{TEXT}|{NAME}|--[^\n]*|/\*.*?\*/", re.DOTALL)
-
-
-def without_end(text: str, dialect: re.Pattern[str] = _DUCKDB) -> str:
-    """The text without the semicolons, comments and blanks at its end, which have no place inside brackets.
-
-    `dialect` is what `tokens` made for the SQL in question.
-    """
-    end = 0
-    for token in dialect.finditer(text):
-        if token["comment"] is None and token["blank"] is None:
-            end = token.end()
-    return text[:end]
-
+from backfill.sources.sql_tokens import without_end
 
 Node = dict[str, Any]
 _JSON_MAKERS = frozenset({

@@ -20,7 +20,7 @@ from functools import partial
 from backfill.errors import JobError, SourceError
 from backfill.records import SourceFile
 from backfill.sources.origins.content import Watch, unwatched
-from backfill.sources.sql.syntax import NAME, TEXT, tokens, without_end
+from backfill.sources.sql_tokens import NAME, TEXT, tokens, without_end
 from backfill.sources.sqlite.session import Session, refuse_unsettled, session
 
 #: What a column of each storage class holds in place of NULL, so that its type is plain from the first row on.

@@ -1,0 +1,112 @@
+"""Formats: all of them keep the contract, and one more is one module and one line of the registry."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import ModuleType
+
+import pyarrow as pa
+import pytest
+
+from backfill.job import formats as names
+from backfill.job.formats import FORMATS, FormatEntry
+from backfill.job.models import Job
+from backfill.job.schema import job_schema
+from backfill.records import FILE_COLUMN, RECORD_COLUMN, SourceFile
+from backfill.sources import inspect, resolve
+from backfill.sources.columns import SourceColumn, text_columns
+from backfill.sources.formats import format_named
+from backfill.sources.line_of import line_of
+from backfill.sources.origins.content import Watch, origin_of, plain_pieces, unwatched
+from backfill.sources.reader import CompleteReader, Described, Format, Reader, Unreadable, UnreadableSink
+from tests.support.sourcing import job_over, staged
+
+SOURCES = Path(__file__).parents[2] / "backfill" / "sources"
+
+
+class LinesReader(CompleteReader):
+    """Each line is one value of the column `line`; a line with a NUL is unreadable."""
+
+    def __init__(self, job: Job, files: Sequence[SourceFile], watch: Watch) -> None:
+        self.files, self.watch = files, watch
+        self.columns: tuple[SourceColumn, ...] = text_columns(job, ["line"])
+
+    def batches(self, unreadable: UnreadableSink) -> Iterator[pa.RecordBatch]:
+        """One batch a file."""
+        for index, file in enumerate(self.files):
+            lines = b"".join(plain_pieces(origin_of(file), self.watch)).decode().splitlines()
+            good = [(number, line) for number, line in enumerate(lines, 1) if "\0" not in line]
+            for number, line in enumerate(lines, 1):
+                if "\0" in line:
+                    unreadable.add(Unreadable(index, number, "BF003", "a NUL", line, number))
+            yield pa.RecordBatch.from_pydict({
+                "line": pa.array([line for _, line in good], pa.string()),
+                FILE_COLUMN: pa.array([index] * len(good), pa.uint32()),
+                RECORD_COLUMN: pa.array([number for number, _ in good], pa.uint64()),
+            })  # fmt: skip
+
+
+class Lines(Format):
+    """Text without columns: what a newcomer writes."""
+
+    def open(
+        self, job: Job, files: Sequence[SourceFile], *, watch: Watch = unwatched, sample: int | None = None
+    ) -> Reader:
+        """All lines."""
+        return LinesReader(job, files, watch)
+
+    def describe(self, job: Job, files: Sequence[SourceFile]) -> Described:
+        """One column."""
+        return Described(text_columns(job, ["line"]))
+
+    def lines(self, file: SourceFile, job: Job, records: Sequence[int]) -> dict[int, int]:
+        """A record's number is its line."""
+        return {record: record for record in records}
+
+
+@pytest.fixture
+def _lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The format `lines`, in a module of its own and one line of the registry."""
+    module = ModuleType("backfill.sources.lines_for_test")
+    module.LINES = Lines("lines")  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setitem(FORMATS, "lines", FormatEntry("lines_for_test:LINES", (".lines",)))
+    monkeypatch.setitem(names.SUFFIXES, ".lines", "lines")
+
+
+@pytest.mark.usefixtures("_lines")
+def test_a_format_more(tmp_path: Path) -> None:
+    """Found by its suffix, packed or not, and read with SQL, declared types, unreadable records and their lines."""
+    path = tmp_path / "a.lines"
+    path.write_bytes(b"1\nx\0y\n3\nz\n")
+    job = job_over(path, columns={"line": "integer"}, where="line > 1 OR line IS NULL", sql=("line + 1",))
+    result = staged(job, tmp_path / "state")
+    assert result.column("line") == [3, None]
+    assert result.column("__bf_sql_0") == [4, None]
+    assert result.records == [3, 4]
+    assert (result.snapshot.read, result.snapshot.filtered, result.snapshot.unreadable) == (4, 1, 1)
+    assert {column.name for column in inspect(job).columns} < {column.name for column in result.snapshot.columns}
+    assert line_of(resolve(job)[0], job, [3, 2]) == {2: 2, 3: 3}
+
+
+def test_names_give_formats() -> None:
+    """Every name of the registry gives the format of that name."""
+    assert [format_named(name).name for name in FORMATS] == list(FORMATS)
+
+
+def test_schema_names_the_formats() -> None:
+    """The job file's schema tells which formats of files there are."""
+    text = json.dumps(job_schema())
+    assert all(name in text for name in names.FILE_FORMATS)
+
+
+@pytest.mark.parametrize("name", sorted({entry.home.partition(":")[0] for entry in FORMATS.values()}))
+def test_no_format_opens_a_path(name: str) -> None:
+    """The path of a file is asked of its origin."""
+    for module in (SOURCES / name).rglob("*.py"):
+        text = module.read_text(encoding="utf-8")
+        assert not re.search(r"\bfiles?(\[0\])?\.path\b", text), module
