@@ -13,7 +13,7 @@ import pytest
 
 import backfill as package
 from backfill.ledger import LedgerReader
-from backfill.pipeline import beginning
+from backfill.pipeline import new_run
 from tests.support.projects import KEY, backfill
 from tests.support.reruns import SCOPE, Reruns, id_of, reruns
 
@@ -204,7 +204,7 @@ def test_no_drift(bench: Reruns, same: Callable[[Reruns], None], standing: str) 
 def test_upgrade_is_no_drift(bench: Reruns, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run begun with another version of the program goes on, with the library version that its calls had."""
     with monkeypatch.context() as older:
-        older.setattr(beginning, "__version__", "0.0.1")
+        older.setattr(new_run, "__version__", "0.0.1")
         begun(bench, "stopped")
     assert package.__version__ != "0.0.1"
     assert run_again(bench)[0] == 0
