@@ -16,7 +16,7 @@ import pytest
 
 from backfill import identity
 from backfill.deliver import Clock, DeliveryEnd, DeliveryOptions, EndKind, deliver
-from backfill.pipeline import deliver
+from backfill.pipeline import deliver as deliver_step
 from backfill.records import Outcome
 from backfill.verdict import Patience
 from tests.support.delivery_fakes import Run, Shelf
@@ -63,7 +63,7 @@ def hurry(monkeypatch: pytest.MonkeyPatch) -> Hurry:
         shorter = replace(options, read_seconds=READ_SECONDS, connect_seconds=1.0, grace_seconds=10 * SCALE)
         return deliver(**rest | {"options": shorter, "clock": made.clock()})  # type: ignore[arg-type]
 
-    monkeypatch.setattr(deliver, "deliver", hurried)
+    monkeypatch.setattr(deliver_step, "deliver", hurried)
     monkeypatch.setenv("SEGMENT_WRITE_KEY", KEY)
     return made
 
