@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from backfill.job.models import Job
     from backfill.pipeline.check import Checked
 
+#: What judges what a look at the first rows cannot.
+FULL_READ = "`backfill dry-run JOB` reads and judges all"
+
 
 @click.command("check", short_help="The job file against its source, by its first rows.")
 @click.argument(
@@ -31,7 +34,8 @@ def command(session: Session, *, jobs: tuple[Path, ...]) -> int:
 
     Check job files against the schema of their sources and their SQL against DuckDB: every fault at once.
 
-    The first 1,000 records are judged as a dry run judges them all; only `backfill dry-run` can tell of the rest.
+    The first 1,000 records are judged as a dry run judges them all, except where a `query` over files may need all
+    records for one row; only `backfill dry-run` can tell of the rest.
     """  # noqa: D205, D301, D415
     from backfill.cli.interrupts import interruptible
     from backfill.cli.settings import job_paths, load_jobs
@@ -73,9 +77,9 @@ def tell(session: Session, job: Job, found: Checked) -> ExitCode:
         session.say(line, "warning")
     session.data(f"{near(job.path)}: {job.name}: {verdict(found)}")
     for note in found.notes[1:]:  # the first one is in the verdict
-        session.say(f"{job.name}: {note}; `backfill dry-run JOB` tells")
+        session.say(f"{job.name}: {note}: {FULL_READ}")
     if not found.whole and not found.notes:
-        session.say(f"{job.name}: of the records after them only a full read can tell: `backfill dry-run JOB`")
+        session.say(f"{job.name}: the records after them were not judged: {FULL_READ}")
     bad = found.counts and (found.counts.rejected or found.counts.unreadable)
     return ExitCode.REJECTS if bad else ExitCode.DELIVERED
 
@@ -83,7 +87,7 @@ def tell(session: Session, job: Job, found: Checked) -> ExitCode:
 def verdict(found: Checked) -> str:
     """What is to be said of a job in a few words."""
     if found.counts is None:
-        return f"nothing wrong ({found.notes[0]}; `backfill dry-run JOB` tells)" if found.notes else "nothing wrong"
+        return f"nothing wrong so far; {found.notes[0]}: {FULL_READ}" if found.notes else "nothing wrong"
     if found.whole and not found.counts.read:
         return "nothing wrong, but its source has no record"
     records = "its" if found.whole else "the first"

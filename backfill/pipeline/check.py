@@ -138,7 +138,7 @@ def check_job(job: Job, context: RunContext, notice: Callable[[Fault], None]) ->
         InterruptedRunError: A signal came.
     """
     if STANDARD_INPUT in job.source.path:
-        return Checked(notes=("columns and SQL are not checked: standard input",))
+        return Checked(notes=("no column, SQL or row was judged, as they come from standard input",))
     schema = inspect(job)
     faults = faults_of(job, schema)
     for slip in slips_of(job, schema):
@@ -146,9 +146,9 @@ def check_job(job: Job, context: RunContext, notice: Callable[[Fault], None]) ->
     if faults:
         raise unfit(job, faults)
     if needs_all(job):
-        return Checked(notes=("no row is judged, as its query may need all of them",))
+        return Checked(notes=("no row was judged, as its query may need all of them",))
     if unseen(job, schema):
-        return Checked(notes=("no row is judged, as what the first ones lack may come later",))
+        return Checked(notes=("no row was judged, as what the first ones lack may come later",))
     from backfill.pipeline.sample import sample_folder  # noqa: PLC0415 (polars, which no look at a schema needs)
 
     with sample_folder() as folder:

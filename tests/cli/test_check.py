@@ -105,7 +105,7 @@ def test_check_judges_the_rows(project: Project, bad: list[int]) -> None:
     assert check.code == dry.code == (3 if bad else 0)
     assert ("BF117" in check.err) is bool(bad)
     assert "its 40 records" in check.out
-    assert "only a full read" not in check.err
+    assert "were not judged" not in check.err
 
 
 def test_check_says_what_it_has_not_seen(project: Project) -> None:
@@ -113,7 +113,7 @@ def test_check_says_what_it_has_not_seen(project: Project) -> None:
     check = backfill("check", project.people(SAMPLE_ROWS + 50, bad=[SAMPLE_ROWS + 20]))
     assert check.code == 0
     assert "nothing wrong with the first 1,000 records" in check.out
-    assert "only a full read can tell" in check.err
+    assert "the records after them were not judged: `backfill dry-run" in check.err
 
 
 def test_a_key_that_comes_late(project: Project) -> None:
@@ -139,8 +139,8 @@ def test_what_is_not_judged_is_said_once(project: Project) -> None:
     job.write_text(job.read_text("utf-8").replace("  timezone: UTC\n", query), "utf-8")
     check = backfill("check", job)
     assert check.code == 0
-    assert (check.out + check.err).count("no row is judged") == 1
-    assert (check.out + check.err).count("` tells") == 1
+    assert (check.out + check.err).count("no row was judged, as its query may need all of them") == 1
+    assert (check.out + check.err).count("` reads and judges all") == 1
 
 
 def test_check_of_no_record(project: Project) -> None:

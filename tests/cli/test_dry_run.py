@@ -85,7 +85,7 @@ def test_check_of_standard_input(project: Project) -> None:
     """What standard input holds is not known to `check`, which says so."""
     job = project.people(1)
     job.write_text(job.read_text(encoding="utf-8").replace("path: people.csv", "path: '-'\n  format: csv"))
-    assert "not checked: standard input" in backfill("check", job).out
+    assert "no column, SQL or row was judged, as they come from standard input" in backfill("check", job).out
 
 
 def test_standard_input(project: Project) -> None:
