@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 
 from backfill.cli.group import backfill
-from backfill.cli.handler import handled
+from backfill.cli.handler import run_reporting_errors
 from backfill.cli.session import Session
 
 #: Files and folders made by this process are their owner's alone.
@@ -32,6 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # What is written is customers' data, also where a library writes it (DuckDB's snapshot and spill, an export).
     before = os.umask(PRIVATE_UMASK)
     try:
-        return handled(session, lambda: backfill.main(words, prog_name="backfill", standalone_mode=False, obj=session))
+        return run_reporting_errors(
+            session, lambda: backfill.main(words, prog_name="backfill", standalone_mode=False, obj=session)
+        )
     finally:
         os.umask(before)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from backfill.cli.here import near
-from backfill.cli.options import speaking
+from backfill.cli.here import display_path
+from backfill.cli.options import voice_options
 from backfill.cli.session import Session
 from backfill.errors import ExitCode, JobError, counted, joined, worst
 
@@ -26,7 +26,7 @@ FULL_READ = "`backfill dry-run JOB` reads and judges all"
 @click.argument(
     "jobs", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path), metavar="JOB [JOB...|DIR]"
 )
-@speaking
+@voice_options
 def command(session: Session, *, jobs: tuple[Path, ...]) -> int:
     """\b
     backfill check jobs/01-users.yaml
@@ -37,11 +37,11 @@ def command(session: Session, *, jobs: tuple[Path, ...]) -> int:
     The first 1,000 records are judged as a dry run judges them all, except where a `query` over files may need all
     records for one row; only `backfill dry-run` can tell of the rest.
     """  # noqa: D205, D301, D415
-    from backfill.cli.interrupts import interruptible
-    from backfill.cli.settings import job_paths, load_jobs
+    from backfill.cli.interrupts import run_interruptibly
+    from backfill.cli.settings import expand_job_paths, load_jobs
 
-    loaded = load_jobs(job_paths(jobs))
-    return interruptible(session, lambda interrupts: check_all(session, loaded, interrupts))
+    loaded = load_jobs(expand_job_paths(jobs))
+    return run_interruptibly(session, lambda interrupts: check_all(session, loaded, interrupts))
 
 
 def check_all(session: Session, jobs: list[Job], interrupts: Interrupts) -> ExitCode:
@@ -52,30 +52,30 @@ def check_all(session: Session, jobs: list[Job], interrupts: Interrupts) -> Exit
         SourceError: A source cannot be read.
     """
     from backfill.cli.handler import tell_notice
-    from backfill.cli.running import staging_around
+    from backfill.cli.running import sample_context
     from backfill.pipeline.check import check_job
 
     errors: list[JobError] = []
     codes = [ExitCode.DELIVERED]
     for job in jobs:
         try:
-            around = staging_around(session, interrupts, shown=False)
+            around = sample_context(session, interrupts, shown=False)
             found = check_job(job, around, partial(tell_notice, session))
         except JobError as error:
             errors.append(error)
             continue
-        codes.append(tell(session, job, found))
+        codes.append(show_checked(session, job, found))
     if errors:
         raise joined(errors)
     return worst(codes)
 
 
-def tell(session: Session, job: Job, found: Checked) -> ExitCode:
+def show_checked(session: Session, job: Job, found: Checked) -> ExitCode:
     """Tell what the look at one job found; returns its exit code."""
-    session.here.job = near(job.path)
-    for line in sample_text(job, found):
+    session.here.job = display_path(job.path)
+    for line in sample_problem_lines(job, found):
         session.say(line, "warning")
-    session.data(f"{near(job.path)}: {job.name}: {verdict(found)}")
+    session.data(f"{display_path(job.path)}: {job.name}: {verdict(found)}")
     for note in found.notes[1:]:  # the first one is in the verdict
         session.say(f"{job.name}: {note}: {FULL_READ}")
     if not found.whole and not found.notes:
@@ -100,7 +100,7 @@ def verdict(found: Checked) -> str:
     return f"nothing wrong with {judged}"
 
 
-def sample_text(job: Job, found: Checked) -> list[str]:
+def sample_problem_lines(job: Job, found: Checked) -> list[str]:
     """The problems of the sample, some of each code."""
     from dataclasses import replace
 
@@ -109,7 +109,7 @@ def sample_text(job: Job, found: Checked) -> list[str]:
 
     if not found.problems:
         return []
-    places = {file.name: near(file.path) for file in found.files}
+    places = {file.name: display_path(file.path) for file in found.files}
     lined = with_lines(found.samples, job, found.files)
     shown = [replace(one, file=places.get(one.file, one.file)) for one in lined]
     return sample_lines(shown, found.problems, {code: (rule.title, rule.hint) for code, rule in CODES.items()}, "")

@@ -13,9 +13,9 @@ from backfill.cli.options import (
     gate_option,
     output_option,
     progress_option,
-    speaking,
     state_option,
     target_options,
+    voice_options,
 )
 from backfill.cli.session import Session
 
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 @gate_option
 @output_option
 @progress_option
-@speaking
+@voice_options
 def command(
     session: Session,
     *,
@@ -66,17 +66,17 @@ def command(
     Stage and prepare the jobs as a run would, to the very ids and bytes, and send nothing.
     """  # noqa: D205, D301, D415
     from backfill.cli.handler import tell_notice
-    from backfill.cli.interrupts import interruptible
-    from backfill.cli.running import Delivery, one_by_one
-    from backfill.cli.settings import TargetOptions, job_paths, load_jobs, rehearsal_target
+    from backfill.cli.interrupts import run_interruptibly
+    from backfill.cli.running import Delivery, run_one_by_one
+    from backfill.cli.settings import TargetOptions, expand_job_paths, load_dry_run_target, load_jobs
     from backfill.pipeline import Gate, Options
     from backfill.pipeline.check import refuse_unfit
 
-    loaded = load_jobs(job_paths(jobs))
+    loaded = load_jobs(expand_job_paths(jobs))
     gate = Gate.parse(max_rejects) if max_rejects else None
     places = {Path(job.path).parent: TargetOptions(target or "", targets, endpoint) for job in loaded}
-    chosen = {folder: rehearsal_target(session, options, folder) for folder, options in places.items()}
-    left_out = {folder: told_apart(target, one) if only_new else None for folder, one in chosen.items()}
+    chosen = {folder: load_dry_run_target(session, options, folder) for folder, options in places.items()}
+    left_out = {folder: identity_to_leave_out(target, one) if only_new else None for folder, one in chosen.items()}
     delivery = Delivery(session, Options(), yes=True, output=output, progress=not no_progress)
     refuse_unfit(loaded, partial(tell_notice, session))
     from backfill.pipeline import DryRunRequest  # polars: not for jobs that do not fit their sources
@@ -86,15 +86,19 @@ def command(
         there = chosen[folder]
         return DryRunRequest(job, around, there.name, there.id_scope, there.limits, limit, gate, left_out[folder])
 
-    return interruptible(
+    return run_interruptibly(
         session,
-        lambda interrupts: one_by_one(
-            delivery, loaded, state_dir, interrupts, lambda job, state: rehearse(delivery, job, state, interrupts, plan)
+        lambda interrupts: run_one_by_one(
+            delivery,
+            loaded,
+            state_dir,
+            interrupts,
+            lambda job, state: dry_run_one(delivery, job, state, interrupts, plan),
         ),
     )
 
 
-def rehearse(
+def dry_run_one(
     delivery: Delivery,
     job: Job,
     state: Path,
@@ -102,12 +106,12 @@ def rehearse(
     plan: Callable[[Job, RunContext], DryRunRequest],
 ) -> ExitCode:
     """Dry-run one job, show what it found, and return its exit code."""
-    from backfill.cli.running import told
+    from backfill.cli.running import run_and_show
     from backfill.pipeline import RunContext, dry_run_job
     from backfill.report import Subject
     from backfill.state import open_store
 
-    return told(
+    return run_and_show(
         delivery,
         interrupts,
         lambda around: dry_run_job(plan(job, around)),
@@ -117,7 +121,7 @@ def rehearse(
     )
 
 
-def told_apart(named: str | None, target: Target) -> str:
+def identity_to_leave_out(named: str | None, target: Target) -> str:
     """The identity of the target whose delivered calls are to be left out.
 
     Raises:

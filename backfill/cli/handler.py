@@ -14,7 +14,7 @@ from tempfile import gettempdir
 import click
 
 from backfill import __version__
-from backfill.cli.here import near
+from backfill.cli.here import display_path
 from backfill.cli.session import Session
 from backfill.cli.streams import native_words
 from backfill.disk import disk_stop
@@ -27,16 +27,16 @@ PACKAGES = ("polars", "polars-hash", "duckdb", "httpx", "pydantic", "isal", "num
 SAFE = (ImportError, NameError, AttributeError)
 
 
-def handled(session: Session, command: Callable[[], object]) -> int:
+def run_reporting_errors(session: Session, command: Callable[[], object]) -> int:
     """Run the command; returns its exit code, whatever it raises."""
     try:
         result = command()
     except BaseException as error:  # noqa: BLE001 (the only place; polars raises its panics as a BaseException)
-        return int(judged(session, error))
+        return int(report_error(session, error))
     return int(result) if isinstance(result, int) else int(ExitCode.DELIVERED)
 
 
-def judged(session: Session, error: BaseException) -> ExitCode:
+def report_error(session: Session, error: BaseException) -> ExitCode:
     """Say what went wrong; returns its exit code."""
     code = ExitCode.UNEXPECTED
     if isinstance(error, click.exceptions.Abort) and isinstance(error.__cause__ or error.__context__, EOFError):
@@ -79,7 +79,7 @@ def explain(session: Session, error: BackfillError) -> None:
     level = "warning" if error.asked else "error"
     if isinstance(error, JobError) and error.faults:
         for fault in error.faults:
-            there = replace(fault, file=near(fault.file)) if fault.file else fault
+            there = replace(fault, file=display_path(fault.file)) if fault.file else fault
             session.say(str(there), "error", file=fault.file, line=fault.line, column=fault.column, path=fault.path)
             if fault.hint:
                 session.say(f"    {fault.hint}", "error")
@@ -94,7 +94,7 @@ def explain(session: Session, error: BackfillError) -> None:
 
 def tell_notice(session: Session, notice: Fault) -> None:
     """Say what is no fault of a job file, but looks like a slip."""
-    session.say(f"Warning: {replace(notice, file=near(notice.file))}", "warning")
+    session.say(f"Warning: {replace(notice, file=display_path(notice.file))}", "warning")
     if notice.hint:
         session.say(f"    Hint: {notice.hint}", "warning")
 
@@ -107,7 +107,7 @@ def report_crash(session: Session, error: BaseException) -> None:
     moment = datetime.now(UTC)
     text = crash_text(error, moment)
     path = write_crash(text, session.state_folder, moment)
-    where = f"The report is in {near(path)}" if path else "The report is this"
+    where = f"The report is in {display_path(path)}" if path else "The report is this"
     session.say(f"Error: unexpected failure: {type(error).__name__}. {where}; it holds no data of yours.", "error")
     if path is None:
         session.say(text.rstrip(), "error", lines=True)

@@ -19,7 +19,7 @@ OF_JOBS = ("preview", "dry-run", "run")
 FAR = "../../.."
 
 
-def near(path: Path | str) -> str:
+def display_path(path: Path | str) -> str:
     """The path from the current directory where it is near, else whole."""
     whole = os.path.abspath(path)  # noqa: PTH100 (links are the user's own names, and stay)
     relative = os.path.relpath(whole)
@@ -40,12 +40,12 @@ class Here:
         return COMMAND.sub(lambda found: f"`{self._command(found[1], found[2].split())}`", text)
 
     def _command(self, verb: str, words: list[str]) -> str:
-        filled = [{"RUN": self.run_id, "JOB": quoted(self.job)}.get(word) or word for word in words]
+        filled = [{"RUN": self.run_id, "JOB": shell_word(self.job)}.get(word) or word for word in words]
         if verb in OF_RUNS:
             if verb == "resume" and self.run_id and (not filled or filled[0].startswith("-")):
                 filled.insert(0, self.run_id)
             if self.state is not None and self.state != usual_state():
-                filled += ["--state-dir", quoted(near(self.state))]
+                filled += ["--state-dir", shell_word(display_path(self.state))]
             filled += self._typed("--targets") if verb == "resume" else []
         elif verb in OF_JOBS:
             for option in (*(("--state-dir",) if verb != "preview" else ()), "--target", "--targets", "--endpoint"):
@@ -53,7 +53,7 @@ class Here:
         return " ".join(["backfill", verb, *filled])
 
     def _typed(self, option: str) -> list[str]:
-        return [option, quoted(self.given[option])] if option in self.given else []
+        return [option, shell_word(self.given[option])] if option in self.given else []
 
 
 def usual_state() -> Path:
@@ -63,6 +63,6 @@ def usual_state() -> Path:
     return state_folder_from(Path.cwd())
 
 
-def quoted(word: str) -> str:
+def shell_word(word: str) -> str:
     """The word as a shell takes it; nothing stays nothing."""
     return shlex.quote(word) if word else ""

@@ -62,7 +62,7 @@ class _Work(threading.Thread, Generic[Result]):
             self.error = error
 
 
-def interruptible(session: Session, work: Callable[[Interrupts], Result]) -> Result:
+def run_interruptibly(session: Session, work: Callable[[Interrupts], Result]) -> Result:
     """Do the work in a thread while signals are heard here; returns its result, raises what it raised.
 
     The first signal sets `stop`, the second `abort`; if the work then does not end within GRACE_SECONDS, the process

@@ -17,13 +17,13 @@ HANGING = 4
 LEAST = 20
 
 
-def wrapped(text: str, width: int) -> str:
+def wrap(text: str, width: int) -> str:
     """Every line of the text broken between words where it is wider than that; what has no spaces stays whole."""
-    return "\n".join(_wrapped(line, width) for line in text.split("\n"))
+    return "\n".join(_wrap(line, width) for line in text.split("\n"))
 
 
-def _wrapped(line: str, width: int) -> str:
-    if cells(line) <= width:
+def _wrap(line: str, width: int) -> str:
+    if display_width(line) <= width:
         return line
     named = _NAMED.match(line)
     first = named[0] if named else line[: len(line) - len(line.lstrip(" "))]
@@ -33,7 +33,7 @@ def _wrapped(line: str, width: int) -> str:
     lines = [first]
     empty = True
     for word in _WORD.findall(line[len(first) :]):
-        if not empty and cells(lines[-1]) + 1 + cells(word) > width:
+        if not empty and display_width(lines[-1]) + 1 + display_width(word) > width:
             lines.append(margin)
             empty = True
         lines[-1] += word if empty else f" {word}"
@@ -41,12 +41,12 @@ def _wrapped(line: str, width: int) -> str:
     return "\n".join(lines)
 
 
-def cells(text: str) -> int:
+def display_width(text: str) -> int:
     """How many columns of a terminal a text takes."""
     return len(text) if text.isascii() else sum(1 + (east_asian_width(each) in "WF") for each in text)
 
 
-def labelled(text: str, colour: str) -> str:
+def colour_label(text: str, colour: str) -> str:
     """The text with what it begins with in that colour (an SGR sequence), and nothing else."""
     label = LABEL.match(text)
     return f"{colour}{label[0]}\x1b[0m{text[label.end() :]}" if label else text

@@ -20,7 +20,7 @@ FILE = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
 JOB = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
 
 
-def speaking(command: Command) -> Command:
+def voice_options(command: Command) -> Command:
     """-v, -q and --log-format; sets up the session's voice before the verb runs."""
 
     @click.option("-v", "--verbose", count=True, help="Say more; twice: each request.")

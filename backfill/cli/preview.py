@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from backfill.cli.options import JOB, progress_option, speaking, target_options
+from backfill.cli.options import JOB, progress_option, target_options, voice_options
 from backfill.cli.session import Session
 from backfill.errors import counted
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.option("-n", "--rows", type=click.IntRange(1), default=5, show_default=True, help="So many rows.")
 @target_options
 @progress_option
-@speaking
+@voice_options
 def command(
     session: Session,
     *,
@@ -40,35 +40,35 @@ def command(
     No more of the source is read than is shown, but where it has a query: that may need all of it.
     """  # noqa: D205, D301, D415
     from backfill.cli.handler import tell_notice
-    from backfill.cli.interrupts import interruptible
-    from backfill.cli.running import staging_around
-    from backfill.cli.settings import TargetOptions, job_paths, load_jobs, rehearsal_target
+    from backfill.cli.interrupts import run_interruptibly
+    from backfill.cli.running import sample_context
+    from backfill.cli.settings import TargetOptions, expand_job_paths, load_dry_run_target, load_jobs
     from backfill.pipeline.check import needs_all, refuse_unfit
 
-    (loaded,) = load_jobs(job_paths([job]))
-    chosen = rehearsal_target(session, TargetOptions(target or "", targets, endpoint), job.parent)
+    (loaded,) = load_jobs(expand_job_paths([job]))
+    chosen = load_dry_run_target(session, TargetOptions(target or "", targets, endpoint), job.parent)
     refuse_unfit([loaded], partial(tell_notice, session))
     if needs_all(loaded):
         session.say("The source is read whole: its query may need all of it.")
     from backfill.pipeline import preview_job  # polars: not for a job that does not fit its source
     from backfill.report import preview_text
 
-    found = interruptible(
+    found = run_interruptibly(
         session,
         lambda interrupts: preview_job(
             loaded,
-            staging_around(session, interrupts, shown=not no_progress),
+            sample_context(session, interrupts, shown=not no_progress),
             rows,
             id_scope=chosen.id_scope,
             limits=chosen.limits,
         ),
     )
-    tell_unread(session, found)
+    show_unread(session, found)
     if found.rows:
         session.data(preview_text(found.rows, query=loaded.source.query is not None), raw=True)
 
 
-def tell_unread(session: Session, found: Preview) -> None:
+def show_unread(session: Session, found: Preview) -> None:
     """Say which records could not be read, and why there is nothing to show where there is not."""
     from backfill.report import problem_line
 

@@ -23,7 +23,7 @@ FORM = "{desc}: {percentage:3.0f}%|{bar}| {n:,.0f}/{total:,.0f} {unit} [{remaini
 FORM_OF_UNKNOWN = "{desc}: {n:,.0f} {unit} [{elapsed}{postfix}]"
 
 
-class Bars:
+class ProgressBars:
     """The pipeline's progress, drawn with tqdm on stderr: how much, calls/s, MB/s, time left."""
 
     def __init__(self, session: Session, *, shown: bool, name: str = "") -> None:

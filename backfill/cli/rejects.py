@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from backfill.cli.here import near
-from backfill.cli.options import dry_option, speaking, state_option
+from backfill.cli.here import display_path
+from backfill.cli.options import dry_option, state_option, voice_options
 from backfill.cli.session import Session
 from backfill.errors import BackfillError, ExitCode, counted, worst
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.option("--force", is_flag=True, help="Let --export overwrite a file that is there.")
 @dry_option
 @state_option
-@speaking
+@voice_options
 def command(
     session: Session, *, run: str | None, export: Path | None, force: bool, dry_run: bool, state_dir: Path | None
 ) -> int:
@@ -38,22 +38,22 @@ def command(
 
     List the rows that were not sent, of all runs, of one, or of those of a job file; --dry-run: of dry runs.
     """  # noqa: D205, D301, D415
-    from backfill.cli.runs import meant_runs
+    from backfill.cli.runs import find_runs
 
-    state, folders = meant_runs(session, run, state_dir, dry=dry_run)
+    state, folders = find_runs(session, run, state_dir, dry=dry_run)
     if export is not None:
         write_export(session, state, folders, export, force=force)
         return ExitCode.DELIVERED
     if not folders:
-        tell_none(session, state, dry=dry_run)
+        show_no_runs(session, state, dry=dry_run)
     return worst([show_rejects(session, folder) for folder in folders])
 
 
-def tell_none(session: Session, state: RunStore, *, dry: bool) -> None:
+def show_no_runs(session: Session, state: RunStore, *, dry: bool) -> None:
     """Say that there are no runs, where they were looked for, and what there is instead."""
     from backfill.pipeline.runs import ids, others_hint
 
-    session.say(f"There are no {'dry runs' if dry else 'runs'} in {near(state.path)}.")
+    session.say(f"There are no {'dry runs' if dry else 'runs'} in {display_path(state.path)}.")
     other = ids(state.runs() if dry else state.dry_runs.runs())
     if other:
         session.say(f"There are {f'runs: {other}' if dry else f'dry runs: {other} (--dry-run shows them)'}.")
@@ -72,29 +72,29 @@ def write_export(session: Session, state: RunStore, folders: list[StoredRun], ex
 
     place = export_place(export, state, force=force)
     if not folders:
-        tell_none(session, state, dry=False)
+        show_no_runs(session, state, dry=False)
         return
     from backfill.report import export_rejects
 
     count = export_rejects(folders, place)
-    session.say(f"{counted(count, 'reject', 'rejects')} written to {near(place)}")
+    session.say(f"{counted(count, 'reject', 'rejects')} written to {display_path(place)}")
 
 
 def show_rejects(session: Session, folder: StoredRun) -> ExitCode:
     """List the rejects of one run and say what became of its other rows; returns the exit code."""
     from backfill.cli.handler import explain
-    from backfill.cli.runs import places_of
-    from backfill.report import accounts_text, list_rejects, read_standing, reject_lines
+    from backfill.cli.runs import source_paths
+    from backfill.report import accounts_text, list_rejects, read_run_view, reject_lines
 
     session.here.run_id = folder.run_id
     try:
-        standing = read_standing(folder)
+        view = read_run_view(folder)
         listing = list_rejects(folder)
-        lines = reject_lines(listing, places_of(folder), more="`backfill rejects RUN --export FILE` writes them all")
+        lines = reject_lines(listing, source_paths(folder), more="`backfill rejects RUN --export FILE` writes them all")
     except BackfillError as error:
         explain(session, error)
         return ExitCode(error.exit_code)
     if lines:
         session.data("\n".join([folder.run_id, *(f"  {line}" for line in lines)]))
-    session.say(f"{folder.run_id}: {accounts_text(standing)}")
+    session.say(f"{folder.run_id}: {accounts_text(view)}")
     return ExitCode.DELIVERED

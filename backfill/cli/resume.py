@@ -6,15 +6,15 @@ from pathlib import Path
 
 import click
 
-from backfill.cli.here import near
+from backfill.cli.here import display_path
 from backfill.cli.options import (
     DeliveryOptions,
     delivery_options,
     output_option,
     progress_option,
     run_target_options,
-    speaking,
     state_option,
+    voice_options,
 )
 from backfill.cli.session import Session
 
@@ -27,7 +27,7 @@ from backfill.cli.session import Session
 @delivery_options
 @output_option
 @progress_option
-@speaking
+@voice_options
 def command(
     session: Session,
     *,
@@ -55,23 +55,23 @@ def command(
     unfinished.
     """  # noqa: D205, D301, D415
     from backfill.cli.confirm import refuse_without_terminal
-    from backfill.cli.interrupts import interruptible
+    from backfill.cli.interrupts import run_interruptibly
     from backfill.cli.running import Delivery, resume_one, run_options
-    from backfill.cli.runs import state_and_job, target_of
+    from backfill.cli.runs import load_run_target, open_state
     from backfill.cli.settings import TargetOptions
     from backfill.pipeline.runs import named_run, run_to_resume, runs_of_job, unfinished_run
 
     options = run_options(asked, retry_rejected=retry_rejected)
-    state, job = state_and_job(session, run, state_dir)
+    state, job = open_state(session, run, state_dir)
     if job is not None:
         folder, status = run_to_resume(runs_of_job(state, job), state, refused=retry_rejected)
     else:
         folder, status = named_run(state, run) if run else unfinished_run(state, refused=retry_rejected)
-    session.here.run_id, session.here.job = folder.run_id, near(status.record.job_file)
-    access = target_of(state, status.record, TargetOptions(target or "", targets, endpoint))
+    session.here.run_id, session.here.job = folder.run_id, display_path(status.record.job_file)
+    access = load_run_target(state, status.record, TargetOptions(target or "", targets, endpoint))
     if access.live:
         refuse_without_terminal(yes=asked.yes)
     delivery = Delivery(session, options, asked.yes, output, progress=not no_progress)
-    return interruptible(
+    return run_interruptibly(
         session, lambda interrupts: resume_one(delivery, state, folder, access, status.record, interrupts)
     )

@@ -11,9 +11,9 @@ from backfill.cli.options import (
     delivery_options,
     output_option,
     progress_option,
-    speaking,
     state_option,
     target_options,
+    voice_options,
 )
 from backfill.cli.session import Session
 
@@ -37,7 +37,7 @@ from backfill.cli.session import Session
 )
 @output_option
 @progress_option
-@speaking
+@voice_options
 def command(
     session: Session,
     *,
@@ -61,13 +61,13 @@ def command(
     A finished run sends nothing again, an unfinished one goes on where it stopped. A folder stands for its job
     files in byte order of names. All job files are checked before any of them runs.
     """  # noqa: D205, D301, D415
-    from backfill.cli.interrupts import interruptible
+    from backfill.cli.interrupts import run_interruptibly
     from backfill.cli.running import Delivery, deliver_all, run_options
-    from backfill.cli.settings import TargetOptions, job_paths, load_jobs, target_name
+    from backfill.cli.settings import TargetOptions, expand_job_paths, load_jobs, target_name
 
-    paths = job_paths(jobs)
+    paths = expand_job_paths(jobs)
     chosen = TargetOptions(target_name(target, wanted=True), targets, endpoint)
     options = run_options(asked, abandon=abandon, only_new=only_new)
     delivery = Delivery(session, options, asked.yes, output, progress=not no_progress)
     loaded = load_jobs(paths)
-    return interruptible(session, lambda interrupts: deliver_all(delivery, loaded, chosen, state_dir, interrupts))
+    return run_interruptibly(session, lambda interrupts: deliver_all(delivery, loaded, chosen, state_dir, interrupts))

@@ -11,10 +11,10 @@ from pathlib import Path
 from backfill.cli import settings
 from backfill.cli.confirm import ask, refuse_without_terminal
 from backfill.cli.handler import explain, tell_notice
-from backfill.cli.here import near
+from backfill.cli.here import display_path
 from backfill.cli.interrupts import Interrupts
 from backfill.cli.options import DeliveryOptions
-from backfill.cli.progress import Bars
+from backfill.cli.progress import ProgressBars
 from backfill.cli.session import Session
 from backfill.errors import BackfillError, ExitCode, InterruptedRunError, worst
 from backfill.job.models import Job
@@ -27,7 +27,7 @@ from backfill.targets import Target, parse_rate
 
 
 @dataclass(slots=True)
-class Several:
+class JobSeries:
     """The jobs of one command line: how many there are, and what became of those that ended."""
 
     jobs: int = 1
@@ -48,7 +48,7 @@ class Delivery:
     yes: bool
     output: str
     progress: bool
-    several: Several = field(default_factory=Several)
+    several: JobSeries = field(default_factory=JobSeries)
 
 
 def run_options(
@@ -87,7 +87,7 @@ def deliver_all(
         JobError: A job is wrong, or does not fit its source; then none is run.
         UsageError: The target is wrong, or it is live and nobody could confirm.
     """
-    targets = [settings.chosen_target(target, Path(job.path).parent) for job in jobs]
+    targets = [settings.load_chosen_target(target, Path(job.path).parent) for job in jobs]
     live = any(one.live for one in targets)
     if live:
         refuse_without_terminal(yes=delivery.yes)
@@ -97,10 +97,10 @@ def deliver_all(
     def one(job: Job, folder: Path) -> ExitCode:
         return deliver_one(delivery, job, target_of[job.path], folder, interrupts)
 
-    return one_by_one(delivery, jobs, state, interrupts, one)
+    return run_one_by_one(delivery, jobs, state, interrupts, one)
 
 
-def one_by_one(
+def run_one_by_one(
     delivery: Delivery,
     jobs: Sequence[Job],
     state: Path | None,
@@ -112,8 +112,8 @@ def one_by_one(
     codes: list[ExitCode] = []
     for job in jobs:
         delivery.several.begun += 1
-        delivery.session.here.job = near(job.path)
-        codes.append(one(job, settings.state_folder(delivery.session, state, Path(job.path))))
+        delivery.session.here.job = display_path(job.path)
+        codes.append(one(job, settings.choose_state_folder(delivery.session, state, Path(job.path))))
         if interrupts.stop.is_set():
             break
     if len(jobs) > 1 and delivery.output == "text":
@@ -126,7 +126,7 @@ def deliver_one(delivery: Delivery, job: Job, target: Target, state: Path, inter
     from backfill.pipeline import run_job
 
     folder = open_store(state).find(job.name, target.kind, target.identity, job.generation)
-    return told(
+    return run_and_show(
         delivery,
         interrupts,
         lambda around: run_job(RunRequest(job, target, delivery.options, around)),
@@ -141,7 +141,7 @@ def resume_one(
     """Send what a run has prepared, show how it ended, and return its exit code."""
     from backfill.pipeline import resume_run
 
-    return told(
+    return run_and_show(
         delivery,
         interrupts,
         lambda around: resume_run(state, folder, target, delivery.options, around),
@@ -150,7 +150,7 @@ def resume_one(
     )
 
 
-def told(
+def run_and_show(
     delivery: Delivery,
     interrupts: Interrupts,
     work: Callable[[RunContext], RunResult],
@@ -164,9 +164,9 @@ def told(
 
     session = delivery.session
     session.here.run_id = subject.run_id
-    with Bars(session, shown=delivery.progress, name=delivery.several.name(subject.job)) as bars:
+    with ProgressBars(session, shown=delivery.progress, name=delivery.several.name(subject.job)) as bars:
         try:
-            end = work(surroundings(delivery, state, interrupts, bars))
+            end = work(run_context(delivery, state, interrupts, bars))
         except BackfillError as error:
             bars.end()
             explain(session, error)
@@ -178,7 +178,7 @@ def told(
     return code
 
 
-def surroundings(delivery: Delivery, state: Path, interrupts: Interrupts, bars: Bars) -> RunContext:
+def run_context(delivery: Delivery, state: Path, interrupts: Interrupts, bars: ProgressBars) -> RunContext:
     """Where the run's state is, who hears it and what stops it."""
 
     def confirm(asked: Confirmation) -> bool:
@@ -201,13 +201,13 @@ def surroundings(delivery: Delivery, state: Path, interrupts: Interrupts, bars: 
     )
 
 
-def staging_around(session: Session, interrupts: Interrupts, *, shown: bool) -> RunContext:
+def sample_context(session: Session, interrupts: Interrupts, *, shown: bool) -> RunContext:
     """The surroundings of work that keeps nothing: it has no state directory."""
     return RunContext(
         store=open_store(Path(os.devnull)),
         stop=interrupts.stop,
         abort=interrupts.abort,
         staging=interrupts.staging,
-        progress=Bars(session, shown=shown),
+        progress=ProgressBars(session, shown=shown),
         say=session.say,
     )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from backfill.cli.here import near
+from backfill.cli.here import display_path
 from backfill.cli.session import Session
-from backfill.cli.settings import TargetOptions, chosen_target, state_folder
+from backfill.cli.settings import TargetOptions, choose_state_folder, load_chosen_target
 from backfill.pipeline.runs import is_job_file, named_run, runs_in, runs_of_job
 from backfill.records import RunRecord, RunStore, StoredRun
 from backfill.state import open_store
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
     from backfill.targets import Target
 
 
-def state_and_job(session: Session, run: str | None, option: Path | None) -> tuple[RunStore, Path | None]:
+def open_state(session: Session, run: str | None, option: Path | None) -> tuple[RunStore, Path | None]:
     """The state directory in which RUN is looked for, and the job file where RUN is one."""
     job = Path(run) if run and is_job_file(run) else None
-    return open_store(state_folder(session, option, job)), job
+    return open_store(choose_state_folder(session, option, job)), job
 
 
-def meant_runs(
+def find_runs(
     session: Session, run: str | None, option: Path | None, *, dry: bool = False
 ) -> tuple[RunStore, list[StoredRun]]:
     """The state directory, and the runs in it that RUN means: all where it is not said, dry runs with --dry-run.
@@ -30,7 +30,7 @@ def meant_runs(
     Raises:
         UsageError: RUN means none, or is the beginning of several ids.
     """
-    state, job = state_and_job(session, run, option)
+    state, job = open_state(session, run, option)
     if job is not None:
         return state, runs_of_job(state, job, dry=dry)
     if run is not None:
@@ -38,7 +38,7 @@ def meant_runs(
     return state, runs_in(state, dry=dry)
 
 
-def places_of(folder: StoredRun) -> dict[str, str]:
+def source_paths(folder: StoredRun) -> dict[str, str]:
     """The files of a run's source, by their names in problems, as they can be opened from where the user stands.
 
     Raises:
@@ -46,10 +46,10 @@ def places_of(folder: StoredRun) -> dict[str, str]:
     """
     with folder.read() as reader:
         snapshot = reader.snapshot()
-    return {file.name: near(file.path) for file in snapshot.files if file.name != "-"} if snapshot else {}
+    return {file.name: display_path(file.path) for file in snapshot.files if file.name != "-"} if snapshot else {}
 
 
-def target_of(state: RunStore, record: RunRecord, options: TargetOptions) -> Target:
+def load_run_target(state: RunStore, record: RunRecord, options: TargetOptions) -> Target:
     """The target of a run that is there: its own, unless the options, whose name may be empty, say another.
 
     Raises:
@@ -60,7 +60,7 @@ def target_of(state: RunStore, record: RunRecord, options: TargetOptions) -> Tar
     if options.name in ("", record.target_name):  # another profile has an endpoint of its own, to be compared
         endpoint = endpoint or run_endpoint(record)
     named = TargetOptions(options.name or record.target_name, options.targets, endpoint)
-    return chosen_target(named, *targets_places(record, state))
+    return load_chosen_target(named, *targets_folders(record, state))
 
 
 def run_endpoint(record: RunRecord) -> str | None:
@@ -71,7 +71,7 @@ def run_endpoint(record: RunRecord) -> str | None:
     return record.target_identity.partition(" ")[2] or None
 
 
-def targets_places(record: RunRecord, state: RunStore) -> list[Path]:
+def targets_folders(record: RunRecord, state: RunStore) -> list[Path]:
     """The folders from which the targets.yaml of a run is looked for upward, the likeliest first.
 
     The job file's, as the ledger has it; where that is not on this machine, the state directory's and the current one.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from backfill.cli.options import FOLDER, speaking
+from backfill.cli.options import FOLDER, voice_options
 from backfill.cli.session import Session
 from backfill.errors import UsageError, counted
 
@@ -23,7 +23,7 @@ DEFAULT_KEEP = "10000"
 @click.option(
     "--keep", metavar="N|all", default=DEFAULT_KEEP, show_default=True, help="Calls kept whole; ids are kept all."
 )
-@speaking
+@voice_options
 def command(session: Session, *, port: int, store: Path | None, faults: tuple[str, ...], keep: str) -> None:
     """\b
     backfill sandbox --port 8888

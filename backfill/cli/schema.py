@@ -6,12 +6,12 @@ import json
 
 import click
 
-from backfill.cli.options import speaking
+from backfill.cli.options import voice_options
 from backfill.cli.session import Session
 
 
 @click.command("schema", short_help="The job file's JSON Schema.")
-@speaking
+@voice_options
 def command(session: Session) -> None:
     """\b
     backfill schema > job.schema.json

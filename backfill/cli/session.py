@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TextIO
 
-from backfill.cli.here import Here, near
-from backfill.cli.layout import labelled, wrapped
+from backfill.cli.here import Here, display_path
+from backfill.cli.layout import colour_label, wrap
 from backfill.escape import escaped
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
@@ -61,7 +61,7 @@ class Session:
 
     def tell_made(self, folder: Path) -> None:
         """Say where runs are kept, once: when the place is made."""
-        self.say(f"Runs are kept in {near(folder)}, which is new.")
+        self.say(f"Runs are kept in {display_path(folder)}, which is new.")
 
     def ask(self, text: str) -> None:
         """A question on stderr; the answer is typed behind it."""
@@ -74,8 +74,8 @@ class Session:
     def laid_out(self, text: str, level: str) -> str:
         """The text broken to the width of the terminal that stderr is, its label in the colour of the level."""
         width = columns(sys.stderr)
-        told = wrapped(text, width) if width else text
-        return labelled(told, COLOURS[level]) if level in COLOURS and self.colours else told
+        told = wrap(text, width) if width else text
+        return colour_label(told, COLOURS[level]) if level in COLOURS and self.colours else told
 
     @property
     def quiet(self) -> bool:
@@ -96,7 +96,7 @@ class Session:
         """
         told = escaped(text if raw else self.here.completed(text), lines=True)
         width = 0 if raw else columns(sys.stdout)
-        self._out(wrapped(told, width) if width else told)
+        self._out(wrap(told, width) if width else told)
 
     def record(self, entry: Mapping[str, object]) -> None:
         """One JSON object on a line of stdout; raises as `data` does."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from backfill.cli.here import near
+from backfill.cli.here import display_path
 from backfill.cli.session import Session
 from backfill.errors import JobError, UsageError, joined
 
@@ -25,7 +25,7 @@ DATA = (
 )
 
 
-def job_paths(named: Sequence[Path]) -> list[Path]:
+def expand_job_paths(named: Sequence[Path]) -> list[Path]:
     """The job files meant by the arguments: a file is itself, a folder its *.yaml and *.yml in byte order of names.
 
     Raises:
@@ -53,7 +53,7 @@ def refuse_data(path: Path) -> None:
     """Raise UsageError where a file is data by its name, and no job file."""
     if path.suffix.lower() in DATA:
         raise UsageError(
-            f"{near(path)} is data by its name, and no job file",
+            f"{display_path(path)} is data by its name, and no job file",
             hint="a job file is YAML: it names the data as `source: {path: ...}` and says which calls its rows become",
         )
 
@@ -125,7 +125,7 @@ class TargetOptions:
     endpoint: str | None = None
 
 
-def chosen_target(options: TargetOptions, *starts: Path) -> Target:
+def load_chosen_target(options: TargetOptions, *starts: Path) -> Target:
     """The target, with its key, looked up from each of the folders `starts` upward where no file is named.
 
     Raises:
@@ -143,7 +143,7 @@ def chosen_target(options: TargetOptions, *starts: Path) -> Target:
     )
 
 
-def rehearsal_target(session: Session, options: TargetOptions, start: Path) -> Target:
+def load_dry_run_target(session: Session, options: TargetOptions, start: Path) -> Target:
     """The target whose ids and limits a dry run takes; says so where the ids are not the live ones.
 
     Raises:
@@ -164,7 +164,7 @@ def rehearsal_target(session: Session, options: TargetOptions, start: Path) -> T
     return target
 
 
-def state_folder(session: Session, option: Path | None, job: Path | None = None) -> Path:
+def choose_state_folder(session: Session, option: Path | None, job: Path | None = None) -> Path:
     """The state directory: what --state-dir says, else by the job file, else from the current directory upward.
 
     It is noted in the session: a crash report would go there.

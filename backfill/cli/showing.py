@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from backfill.cli.handler import explain
-from backfill.cli.runs import places_of
+from backfill.cli.runs import source_paths
 from backfill.cli.session import Session
 from backfill.disk import PRIVATE_FILE
 from backfill.errors import ExitCode, InterruptedRunError, counted
@@ -16,7 +16,7 @@ from backfill.records import Counts, RunRecord, StoredRun
 from backfill.report import (
     Summary,
     by_code,
-    doubts_kept_back,
+    held_back_lines,
     look_up_lines,
     sample_lines,
     summary_text,
@@ -51,7 +51,7 @@ def show_end(
     """
     with end.run.read() as reader:
         problems = by_code(reader.problems())
-        doubts = doubts_kept_back(reader) if end.exit_code is ExitCode.STOPPED else []
+        doubts = held_back_lines(reader) if end.exit_code is ExitCode.STOPPED else []
         counts = reader.counts()
         summary = Summary(
             *(reader.status(), counts, problems, reader.dates(), end.totals, end.seconds, dry, end.sandbox_duplicates),
@@ -95,7 +95,7 @@ def show_problems(session: Session, run: StoredRun) -> None:
             return
     if problems:
         look_up_lines(run)
-        places = places_of(run)
+        places = source_paths(run)
         samples = [replace(one, file=places.get(one.file, one.file)) for one in with_places(samples, run)]
         titles = {code: (rule.title, rule.hint) for code, rule in CODES.items()}
         for line in sample_lines(samples, problems, titles, run.run_id):

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from backfill.cli.here import near
-from backfill.cli.options import dry_option, output_option, speaking, state_option
+from backfill.cli.here import display_path
+from backfill.cli.options import dry_option, output_option, state_option, voice_options
 from backfill.cli.session import Session
 from backfill.errors import BackfillError, ExitCode, worst
 
 if TYPE_CHECKING:
     from backfill.records import RunStore, StoredRun
-    from backfill.report import Standing
+    from backfill.report import RunView
 
 
 @click.command("status", short_help="Runs, progress, counts, in-doubt batches.")
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 @dry_option
 @state_option
 @output_option
-@speaking
+@voice_options
 def command(
     session: Session,
     *,
@@ -52,12 +52,12 @@ def command(
 
     The beginning of a run's id is enough where it is the only one. A run under way can be looked at, too.
     """  # noqa: D205, D301, D415
-    from backfill.cli.runs import meant_runs
+    from backfill.cli.runs import find_runs
 
     if message_id is not None or key:
         show_calls(session, state_dir, run, message_id, key, output)
         return ExitCode.DELIVERED
-    state, runs = meant_runs(session, run, state_dir, dry=dry_run)
+    state, runs = find_runs(session, run, state_dir, dry=dry_run)
     if run is not None and len(runs) == 1:
         return show_run(session, state, runs[0], output)
     return show_runs(session, state, runs, output, dry=dry_run)
@@ -69,14 +69,14 @@ def show_run(session: Session, state: RunStore, folder: StoredRun, output: str) 
     Raises:
         LedgerError: Its ledger cannot be read.
     """
-    from backfill.report import read_standing, standing_json, standing_text
+    from backfill.report import read_run_view, run_json, run_text
 
     session.here.run_id = folder.run_id
-    standing = read_standing(folder)
+    view = read_run_view(folder)
     if output == "json":
-        session.record(standing_json(standing, listed=True))
+        session.record(run_json(view, listed=True))
         return ExitCode.DELIVERED
-    session.data(standing_text(standing, ledger=near(folder.ledger)))
+    session.data(run_text(view, ledger=display_path(folder.ledger)))
     earlier = ", ".join(one.run_id for one in state.earlier(folder.run_id))
     if earlier:
         session.say(f"Before it there were {earlier}.")
@@ -86,23 +86,23 @@ def show_run(session: Session, state: RunStore, folder: StoredRun, output: str) 
 def show_runs(session: Session, state: RunStore, runs: list[StoredRun], output: str, *, dry: bool) -> int:
     """Show every run that can be read, then say of each other why it cannot; returns the exit code, of these if any."""
     from backfill.cli.handler import explain
-    from backfill.cli.rejects import tell_none
-    from backfill.report import read_standing, runs_table, standing_json
+    from backfill.cli.rejects import show_no_runs
+    from backfill.report import read_run_view, run_json, runs_table
 
-    found: list[Standing] = []
+    found: list[RunView] = []
     broken: list[BackfillError] = []
     for folder in runs:
         try:
-            found.append(read_standing(folder))
+            found.append(read_run_view(folder))
         except BackfillError as error:
             broken.append(error)
     if output == "json":
-        for standing in found:
-            session.record(standing_json(standing, listed=False))
+        for view in found:
+            session.record(run_json(view, listed=False))
     elif found:
         session.data(runs_table(found))
     elif not broken:
-        tell_none(session, state, dry=dry)
+        show_no_runs(session, state, dry=dry)
     for fault in broken:
         explain(session, fault)
     return worst([ExitCode(fault.exit_code) for fault in broken])
@@ -116,7 +116,7 @@ def show_calls(
     Raises:
         UsageError: There is no such run, it is not said which one's key it is, or no call of it has such a key.
     """
-    from backfill.cli.runs import meant_runs
+    from backfill.cli.runs import find_runs
     from backfill.errors import UsageError
     from backfill.pipeline import find_calls, ids_of_key
     from backfill.pipeline.runs import ids as run_ids
@@ -125,7 +125,7 @@ def show_calls(
 
     if message_id is not None and key:
         raise UsageError("--message-id and --key are two ways to ask: give one of them")
-    state, runs = meant_runs(session, run, state_dir)
+    state, runs = find_runs(session, run, state_dir)
     record = status_of(only(runs, run)).record if run else None
     ids = {"": message_id or ""}
     if key:

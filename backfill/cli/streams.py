@@ -24,7 +24,7 @@ _NATIVE_BYTES = 100_000
 _native: IO[bytes] | None = None
 
 
-class Guarded:
+class SafeStream:
     """A standard stream of which no failure ends a run; `needed`: that it takes no more has to be told."""
 
     def __init__(self, stream: TextIO, *, needed: bool) -> None:
@@ -76,7 +76,7 @@ def set_up_streams() -> None:
     for name, descriptor in (("stdout", 1), ("stderr", 2)):
         stream = getattr(sys, name) or open(descriptor, "w", closefd=False)  # noqa: SIM115
         stream.reconfigure(errors=ESCAPING)
-        setattr(sys, name, cast("TextIO", Guarded(stream, needed=name == "stdout")))
+        setattr(sys, name, cast("TextIO", SafeStream(stream, needed=name == "stdout")))
 
 
 def keep_native_words() -> None:

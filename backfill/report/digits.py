@@ -8,19 +8,19 @@ from collections.abc import Sequence
 INDENT = 2
 
 
-class Written(str):
+class NumberText(str):
     """A number as it is written."""
 
     __slots__ = ()
 
 
-def read(text: str) -> object:
-    """The value of a JSON text, its numbers as `Written`.
+def parse(text: str) -> object:
+    """The value of a JSON text, its numbers as `NumberText`.
 
     Raises:
         ValueError: It is not JSON.
     """
-    return json.loads(text, parse_float=Written, parse_int=Written)
+    return json.loads(text, parse_float=NumberText, parse_int=NumberText)
 
 
 def compact(value: object) -> str:
@@ -29,7 +29,7 @@ def compact(value: object) -> str:
         return "{" + ",".join(f"{compact(name)}:{compact(each)}" for name, each in value.items()) + "}"
     if isinstance(value, list):
         return "[" + ",".join(map(compact, value)) + "]"
-    return str(value) if isinstance(value, Written) else json.dumps(value, ensure_ascii=False)
+    return str(value) if isinstance(value, NumberText) else json.dumps(value, ensure_ascii=False)
 
 
 def pretty(value: object, margin: str = "") -> str:

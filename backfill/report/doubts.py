@@ -10,7 +10,7 @@ from typing import Any
 from backfill.errors import counted
 from backfill.limits import DEDUP_WINDOW_SECONDS
 from backfill.records import Doubt, DoubtSpan, RunReader
-from backfill.report.summary import moment
+from backfill.report.summary import time_text
 
 #: So many batches in doubt are listed as text, and as JSON; `v_in_doubt` has them all.
 SHOWN = 10
@@ -33,7 +33,7 @@ class Doubts:
         """Of those still to be sent: since when the first of them is in doubt; empty where there are none."""
         if not self.span.batches:
             return ""
-        return "unknown" if self.span.first is None or self.span.ageless else moment(self.span.first)
+        return "unknown" if self.span.first is None or self.span.ageless else time_text(self.span.first)
 
     @property
     def until(self) -> str:
@@ -42,7 +42,7 @@ class Doubts:
             return ""
         if self.span.first is None or self.span.ageless or self.closed(self.span.first):
             return NOT_ALL
-        return moment(self.span.first + self.window)
+        return time_text(self.span.first + self.window)
 
     def closed(self, since: float | None) -> bool:
         """Whether the target may have forgotten the ids of a batch in doubt since then; None is an unknown time."""
@@ -80,7 +80,7 @@ def doubt_lines(doubts: Doubts) -> list[str]:
     return lines + _listed([doubt_line(one, doubts) for one in doubts.first], span.batches + span.left_batches)
 
 
-def doubts_kept_back(reader: RunReader) -> list[str]:
+def held_back_lines(reader: RunReader) -> list[str]:
     """One line for each of the first batches that are not sent again by themselves, and how many more there are."""
     doubts = read_doubts(reader)
     kept = [one for one in doubts.first if one.left or doubts.closed(one.since)]
@@ -90,13 +90,13 @@ def doubts_kept_back(reader: RunReader) -> list[str]:
 
 def doubt_line(doubt: Doubt, doubts: Doubts) -> str:
     """One batch in doubt."""
-    since = "an unknown time, the clock having been set back" if doubt.since is None else moment(doubt.since)
+    since = "an unknown time, the clock having been set back" if doubt.since is None else time_text(doubt.since)
     if doubt.left:
         becomes = "left so for good"
     elif doubts.closed(doubt.since):
         becomes = "not sent again by itself"
     else:
-        becomes = f"sent again by itself until {moment((doubt.since or 0.0) + doubts.window)}"
+        becomes = f"sent again by itself until {time_text((doubt.since or 0.0) + doubts.window)}"
     return f"  batch {doubt.batch}: {_calls(doubt.calls)} in doubt since {since}; {_attempts(doubt)}; {becomes}"
 
 

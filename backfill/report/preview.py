@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from backfill.prepare.rows import PreviewRow
-from backfill.report.digits import pretty, read
+from backfill.report.digits import parse, pretty
 from backfill.report.samples import QUERY
 from backfill.rules import CODES
 
@@ -19,14 +19,14 @@ def preview_text(rows: Sequence[PreviewRow], *, query: bool = False) -> str:
     for row in rows:
         place = f"row {row.record:,} of {QUERY}" if query else f"{row.file}, record {row.record:,}"
         lines.append(f"--- {place}")
-        lines.append(pretty(read(row.text)))
+        lines.append(pretty(parse(row.text)))
         for call in row.calls:
             lines.append(f"  {call.scope}: {call.state}")
             for code, column, value in call.problems:
                 found = f": {column} = {value!r}" if column else ""
                 lines.append(f"    {code} {CODES[code].title}{found}" if code in CODES else f"    {code}{found}")
             if call.text is not None:
-                lines.append(indented(pretty(read(call.text)), 4))
+                lines.append(indented(pretty(parse(call.text)), 4))
     return "\n".join(lines)
 
 

@@ -12,7 +12,7 @@ from backfill import encode
 from backfill.disk import fill_beside
 from backfill.errors import LedgerError
 from backfill.records import INTERNAL_PREFIX, REJECT_COLUMNS, StoredRun
-from backfill.report.digits import compact, read
+from backfill.report.digits import compact, parse
 from backfill.report.lines import with_line_column
 
 _COUNTS = ("record", "line")
@@ -112,7 +112,7 @@ def own_cells(original: str | None) -> dict[str, str | None] | None:
     if original is None:
         return None
     try:
-        row = read(original)
+        row = parse(original)
     except ValueError:  # cut off: the original of a record that could not be read is kept up to a length
         return None
     if not isinstance(row, dict):

@@ -8,11 +8,11 @@ from typing import Any
 
 from backfill.records import Counts, DeliveryTotals, RunState, RunStatus, StoredRun
 from backfill.report.doubts import Doubts, doubt_json, doubt_lines, read_doubts
-from backfill.report.summary import CALLS, ROWS, Summary, by_code, counts_text, moment, summary_text
+from backfill.report.summary import CALLS, ROWS, Summary, by_code, counts_text, summary_text, time_text
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class RunView:
     """Everything about one run that is shown, read at one time."""
 
     status: RunStatus
@@ -22,19 +22,19 @@ class Standing:
     history: tuple[tuple[float, RunState, int | None, str], ...]
     dates: Mapping[str, tuple[str, str]] = field(default_factory=dict)  # as Summary.dates
     dry: bool = False
-    left: bool = False  # its process ended without a word, killed say: no process is at work on it
+    process_gone: bool = False  # it was at work on the run and has ended without saying so: killed, say
 
     @property
     def state(self) -> str:
         """The state as people may see it."""
-        return f"{self.status.state} (no process)" if self.left else str(self.status.state)
+        return f"{self.status.state} (no process)" if self.process_gone else str(self.status.state)
 
 
 #: States in which a process is at work on the run.
 UNDER_WAY = frozenset({RunState.STAGING, RunState.PREPARING, RunState.DELIVERING})
 
 
-def read_standing(run: StoredRun, *, now: float | None = None) -> Standing:
+def read_run_view(run: StoredRun, *, now: float | None = None) -> RunView:
     """Read a run's ledger, also while another process writes it.
 
     `now` in POSIX seconds, the system's where left out, tells which batches in doubt are past the window.
@@ -43,7 +43,7 @@ def read_standing(run: StoredRun, *, now: float | None = None) -> Standing:
         LedgerError: It is gone or cannot be read.
     """
     with run.read() as reader:
-        return Standing(
+        return RunView(
             reader.status(),
             reader.counts(),
             by_code(reader.problems()),
@@ -51,41 +51,41 @@ def read_standing(run: StoredRun, *, now: float | None = None) -> Standing:
             tuple(reader.history()),
             dates=reader.dates(),
             dry=run.is_dry,
-            left=not run.is_dry and reader.status().state in UNDER_WAY and not run.worked_on(),
+            process_gone=not run.is_dry and reader.status().state in UNDER_WAY and not run.worked_on(),
         )
 
 
-def run_summary(standing: Standing) -> Summary:
+def run_summary(view: RunView) -> Summary:
     """The run's summary; its requests, retries and wire bytes are those of all its processes."""
-    counts = standing.counts
+    counts = view.counts
     totals = DeliveryTotals(requests=counts.requests, retries=counts.retries, wire_bytes=counts.wire_bytes)
     seconds = (counts.last_ended_at or 0.0) - (counts.first_sent_at or 0.0)
-    return Summary(standing.status, counts, standing.problems, standing.dates, totals, seconds, dry=standing.dry)
+    return Summary(view.status, counts, view.problems, view.dates, totals, seconds, dry=view.dry)
 
 
-def standing_json(standing: Standing, *, listed: bool) -> dict[str, Any]:
+def run_json(view: RunView, *, listed: bool) -> dict[str, Any]:
     """The object of `status --output json`: that of the run's summary and its doubts, `listed` one by one."""
-    return run_summary(standing).as_json() | {"in_doubt": doubt_json(standing.doubts, listed=listed)}
+    return run_summary(view).as_json() | {"in_doubt": doubt_json(view.doubts, listed=listed)}
 
 
-def accounts_text(standing: Standing) -> str:
+def accounts_text(view: RunView) -> str:
     """What became of a run's rows and calls as far as is known, on one line; to be read with its rejects.
 
     Nothing is said to have been sent that was not.
     """
-    state, counts = standing.status.state, standing.counts
+    state, counts = view.status.state, view.counts
     if state is RunState.STAGING:
-        why = f": {standing.status.detail}" if standing.status.detail else ""
+        why = f": {view.status.detail}" if view.status.detail else ""
         return f"its source was not read to the end, so nothing is known of its rows{why}"
-    would = "would be" if standing.dry else "was"
+    would = "would be" if view.dry else "was"
     given_up = "given up; " if state is RunState.ABANDONED else ""
     none = f"no row {would} rejected" if not counts.rejected + counts.unreadable else "all in all"
     if state is RunState.PREPARING:
-        return f"{none} so far: not every row has been checked yet ({standing.state})"
+        return f"{none} so far: not every row has been checked yet ({view.state})"
     rows = counts_text([(name, getattr(counts, name)) for name in ROWS])
-    shown = [name for name in CALLS if not (standing.dry and name == "pending")]
+    shown = [name for name in CALLS if not (view.dry and name == "pending")]
     calls = counts_text([(name.replace("_", " "), getattr(counts, name)) for name in shown])
-    if standing.dry and counts.pending:
+    if view.dry and counts.pending:
         calls += f", {counts.pending:,} to send"
     return f"{given_up}{none}; rows: {rows}; calls: {calls}"
 
@@ -104,9 +104,9 @@ COLUMNS = {
 WIDTH = 80
 
 
-def runs_table(standings: Sequence[Standing]) -> str:
+def runs_table(views: Sequence[RunView]) -> str:
     """A few lines for each run: what it is, its counts in columns, and of batches in doubt how long they are safe."""
-    cells = [[f"{getattr(one.counts, name):,}" for name in COLUMNS.values()] for one in standings]
+    cells = [[f"{getattr(one.counts, name):,}" for name in COLUMNS.values()] for one in views]
     widths = [max(map(len, column)) for column in zip(COLUMNS, *cells, strict=True)]
     gap = "  " if sum(widths) + 2 * len(widths) <= WIDTH else " "
 
@@ -114,37 +114,37 @@ def runs_table(standings: Sequence[Standing]) -> str:
         return "".join(gap + cell.rjust(width) for cell, width in zip(row, widths, strict=True))
 
     lines = [aligned(COLUMNS)]
-    for one, row in zip(standings, cells, strict=True):
+    for one, row in zip(views, cells, strict=True):
         lines += [one.status.record.run_id, aligned(row)]
-        lines.append(f"  {one.state} {moment(one.status.state_at)}, {where_to(one)}")
+        lines.append(f"  {one.state} {time_text(one.status.state_at)}, {where_to(one)}")
         if one.doubts.span.batches:
             lines.append(f"  in doubt since {one.doubts.since}, sent again by itself until {one.doubts.until}")
     return "\n".join(lines)
 
 
-def where_to(standing: Standing) -> str:
+def where_to(view: RunView) -> str:
     """The run's target: its profile's name, kind and endpoint."""
-    record = standing.status.record
-    if standing.dry:
+    record = view.status.record
+    if view.dry:
         return "to nowhere"
     named = record.target_identity == record.target_name
     return f"to {record.target_name} ({'in this process' if named else record.target_identity})"
 
 
-def standing_text(standing: Standing, *, ledger: str) -> str:
+def run_text(view: RunView, *, ledger: str) -> str:
     """One run in full: its summary, its places, its batches in doubt, its history; `ledger` is its file as shown."""
-    record = standing.status.record
-    lines = [summary_text(run_summary(standing)), f"  run       {record.run_id}, generation {record.generation}"]
-    lines.append(f"  target    {where_to(standing)}")
+    record = view.status.record
+    lines = [summary_text(run_summary(view)), f"  run       {record.run_id}, generation {record.generation}"]
+    lines.append(f"  target    {where_to(view)}")
     lines.append(f"  job file  {record.job_file}")
     lines.append(f"  ledger    {ledger}")
-    if standing.left:
-        lines.append(f"  process   none is at work on it, though it is {standing.status.state}: it can go on")
-    if standing.status.detail and standing.status.state is not RunState.STOPPED:  # which the summary tells
-        lines.append(f"  {standing.status.state!s:<9} {standing.status.detail}")
-    lines += [f"  {line}" for line in doubt_lines(standing.doubts)]
+    if view.process_gone:
+        lines.append(f"  process   none is at work on it, though it is {view.status.state}: it can go on")
+    if view.status.detail and view.status.state is not RunState.STOPPED:  # which the summary tells
+        lines.append(f"  {view.status.state!s:<9} {view.status.detail}")
+    lines += [f"  {line}" for line in doubt_lines(view.doubts)]
     lines.append("  history")
-    for at, state, exit_code, detail in standing.history:
+    for at, state, exit_code, detail in view.history:
         ending = f" (exit {exit_code})" if exit_code is not None else ""
-        lines.append(f"    {moment(at)}  {state}{ending}{'  ' + detail if detail else ''}")
+        lines.append(f"    {time_text(at)}  {state}{ending}{'  ' + detail if detail else ''}")
     return "\n".join(lines)

@@ -184,6 +184,6 @@ def duration_text(seconds: float) -> str:
     return f"{minutes // MINUTE} h {minutes % MINUTE} min"
 
 
-def moment(at: float) -> str:
+def time_text(at: float) -> str:
     """A time in UTC, to the second."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")

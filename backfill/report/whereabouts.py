@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from backfill.errors import counted
 from backfill.records import Attempt, Calls, RunRecord
-from backfill.report.summary import moment
+from backfill.report.summary import time_text
 
 _WORDS = {
     "delivered": "was received by the target",
@@ -18,7 +18,7 @@ _WORDS = {
 }
 
 
-class Told(Protocol):
+class FoundCall(Protocol):
     """One call that a run has planned (`pipeline.find_call`)."""
 
     @property
@@ -46,7 +46,7 @@ class Told(Protocol):
         """A key of _WORDS."""
 
 
-def whereabouts_text(message_id: str, found: Sequence[Told], *, call: str = "") -> str:
+def whereabouts_text(message_id: str, found: Sequence[FoundCall], *, call: str = "") -> str:
     """A block of lines on one message id; `call` is the label or type its key is of."""
     title = f"{message_id} ({call})" if call else message_id
     if not found:
@@ -68,15 +68,15 @@ def whereabouts_text(message_id: str, found: Sequence[Told], *, call: str = "") 
 
 
 def _attempt_text(attempt: Attempt) -> str:
-    sent = f"{attempt.number} of batch {attempt.batch}, sent {moment(attempt.sent_at)}"
+    sent = f"{attempt.number} of batch {attempt.batch}, sent {time_text(attempt.sent_at)}"
     if attempt.outcome is None:
         return f"{sent}, no answer yet"
-    ended = f", answered {moment(attempt.ended_at)}" if attempt.ended_at is not None else ""
+    ended = f", answered {time_text(attempt.ended_at)}" if attempt.ended_at is not None else ""
     status = f" {attempt.status}" if attempt.status is not None else ""
     return f"{sent}{ended}: {attempt.outcome}{status}{' ' + attempt.detail if attempt.detail else ''}"
 
 
-def whereabouts_json(message_id: str, found: Sequence[Told], *, call: str = "") -> dict[str, Any]:
+def whereabouts_json(message_id: str, found: Sequence[FoundCall], *, call: str = "") -> dict[str, Any]:
     """The object of `status --message-id` and `--key` with `--output json`; times are POSIX seconds."""
     return {
         "schema_version": 1,

@@ -14,7 +14,7 @@ import pytest
 
 from backfill.cli.group import VERBS
 from backfill.cli.group import backfill as cli
-from backfill.cli.handler import handled
+from backfill.cli.handler import run_reporting_errors
 from backfill.cli.here import Here
 from backfill.cli.session import Session
 from backfill.state.folder import StateFolder
@@ -95,7 +95,7 @@ def test_1_unexpected_failure_leaves_a_report(tmp_path: Path) -> None:
         secret = "ada@example.org"
         raise ValueError(f"cannot handle {secret}")
 
-    assert handled(session, broken) == 1
+    assert run_reporting_errors(session, broken) == 1
     (report,) = (tmp_path / "crashes").iterdir()
     text = report.read_text(encoding="utf-8")
     assert "ValueError" in text

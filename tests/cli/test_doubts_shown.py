@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from backfill.records import Doubt, DoubtSpan
-from backfill.report import doubts_kept_back
+from backfill.report import held_back_lines
 from backfill.report.doubts import SHOWN_AS_JSON
 
 
@@ -18,6 +18,6 @@ def test_how_many_more(batches: int, more: str | None) -> None:
     reader = SimpleNamespace(
         clock_mark=lambda: None, doubt_span=DoubtSpan, doubts=lambda most: doubts[: min(most, SHOWN_AS_JSON)]
     )
-    lines = doubts_kept_back(reader)  # type: ignore[arg-type]
+    lines = held_back_lines(reader)  # type: ignore[arg-type]
     assert lines[10:] == ([more] if more else [])
     assert len(lines) == min(batches, 11 if more else 10)

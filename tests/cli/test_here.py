@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from backfill.cli.here import COMMAND, Here, near
+from backfill.cli.here import COMMAND, Here, display_path
 from backfill.sandbox import Sandbox
 from backfill.state.folder import StateFolder
 from tests.support.projects import Project, Result, backfill
@@ -33,7 +33,7 @@ def typed(result: Result, verb: str) -> list[str]:
 def test_resume_after_a_canary(below: Project, endpoint: str, key: str) -> None:
     """The hint of a canary is a command that sends the rest from where the user stands."""
     job = below.people(60)
-    canary = backfill("run", near(job), "--target", "segment", "--endpoint", endpoint, "--yes", "--canary")
+    canary = backfill("run", display_path(job), "--target", "segment", "--endpoint", endpoint, "--yes", "--canary")
     assert canary.code == 5
     resume = typed(canary, "resume")
     assert "--state-dir" in resume

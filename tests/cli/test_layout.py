@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backfill.cli.layout import cells, labelled, wrapped
+from backfill.cli.layout import colour_label, display_width, wrap
 from backfill.escape import escaped
 from tests.support.projects import Project, backfill
 from tests.support.terminals import Terminal
@@ -81,17 +81,17 @@ WORDS = st.lists(st.text(st.sampled_from("abcdefgé漢-"), min_size=1, max_size=
 @given(WORDS, st.integers(min_value=40, max_value=120), st.sampled_from(["", "  ", "    ", "  calls     "]))
 def test_lines_break_between_words(words: list[str], width: int, margin: str) -> None:
     """Every word is whole and in its place, and no line is wider than the terminal where words let it be."""
-    lines = wrapped(margin + " ".join(words), width).split("\n")
+    lines = wrap(margin + " ".join(words), width).split("\n")
     assert " ".join(lines).split() == (margin + " ".join(words)).split()
-    assert all(cells(line) <= width or len(line.split()) == 1 for line in lines)
+    assert all(display_width(line) <= width or len(line.split()) == 1 for line in lines)
 
 
 def test_a_quoted_command_is_not_broken() -> None:
     """It can be taken as it stands from the screen."""
     command = "`backfill resume orders-segment-g1-a7d8858d --state-dir jobs/.backfill`"
     text = f"Hint: once the target takes calls again, {command} goes on where it stopped"
-    assert command in wrapped(text, 80)
-    assert all(len(line) <= 80 for line in wrapped(text, 80).split("\n"))
+    assert command in wrap(text, 80)
+    assert all(len(line) <= 80 for line in wrap(text, 80).split("\n"))
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_a_quoted_command_is_not_broken() -> None:
 def test_labels_alone_are_in_colour(text: str, painted: str) -> None:
     """The label of a message is painted, the rest is as it was."""
     expected = f"\x1b[31m{painted}\x1b[0m{text.removeprefix(painted)}" if painted else text
-    assert labelled(text, "\x1b[31m") == expected
+    assert colour_label(text, "\x1b[31m") == expected
 
 
 def test_a_terminal_of_eighty_columns(project: Project) -> None:

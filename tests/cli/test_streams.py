@@ -130,7 +130,7 @@ def test_crash_before_there_is_a_state_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The report is said, and nothing is left in the temporary folder."""
-    from backfill.cli.handler import handled
+    from backfill.cli.handler import run_reporting_errors
     from backfill.cli.here import Here
     from backfill.cli.session import Session
 
@@ -139,7 +139,7 @@ def test_crash_before_there_is_a_state_directory(
     def broken() -> Iterator[None]:
         raise ValueError("cannot handle ada@example.org")
 
-    assert handled(Session(here=Here(state=tmp_path / "not yet")), broken) == 1
+    assert run_reporting_errors(Session(here=Here(state=tmp_path / "not yet")), broken) == 1
     said = capsys.readouterr().err
     assert "in broken" in said
     assert "ada@example.org" not in said

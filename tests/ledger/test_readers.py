@@ -57,7 +57,7 @@ import select, sys
 from contextlib import ExitStack
 from pathlib import Path
 from backfill.ledger import LedgerReader
-from backfill.report.runs import read_standing
+from backfill.report.runs import read_run_view
 from backfill.state.run import RunFolder
 
 path = Path(sys.argv[1])
@@ -78,7 +78,7 @@ with ExitStack() as stack:
             if polls % 20 == 0:
                 stack.close()
                 staying = stack.enter_context(LedgerReader(path)) if polls % 40 else None
-            standing = read_standing(RunFolder(path.parent))
+            standing = read_run_view(RunFolder(path.parent))
             seen = check(seen, progress(standing.counts, standing.history))
             if staying is not None:
                 seen = check(seen, progress(staying.counts(), staying.history()))
