@@ -85,10 +85,10 @@ def keep_native_words() -> None:
     `sys.stderr` goes on to write to where the descriptor led. Called once, after `set_up_streams`.
     """
     global _native  # noqa: PLW0603 (descriptor 2 is the process's own, too)
-    guarded = cast("Guarded", sys.stderr)
+    safe = cast("SafeStream", sys.stderr)
     shown = os.dup(2)
-    stream = open(shown, "w", buffering=1, encoding=guarded.stream.encoding, errors=ESCAPING)  # noqa: PTH123, SIM115
-    guarded.stream = stream
+    stream = open(shown, "w", buffering=1, encoding=safe.stream.encoding, errors=ESCAPING)  # noqa: PTH123, SIM115
+    safe.stream = stream
     _native = tempfile.TemporaryFile()  # noqa: SIM115 (for as long as the process lives)
     os.dup2(_native.fileno(), 2)
 
