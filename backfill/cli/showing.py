@@ -91,7 +91,7 @@ def show_problems(session: Session, run: StoredRun) -> None:
         record, problems, samples = reader.status().record, by_code(reader.problems()), reader.samples()
     shown, plan = run.path / SHOWN_FILE, repr(record.created_at)  # which a run that takes its place has not
     with suppress(OSError):
-        if shown.read_text(encoding="ascii") == plan:
+        if shown.read_bytes() == plan.encode("ascii"):
             return
     if problems:
         look_up_lines(run)

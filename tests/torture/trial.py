@@ -148,7 +148,7 @@ class Trial:
         """Look at how a process ended."""
         self.ends.append(ended)
         report = re.search(r"The report is in (\S+\.txt)", ended.err)
-        text = Path(report[1]).read_text(encoding="utf-8") if report else ""
+        text = (self.bench.folder / report[1]).read_text(encoding="utf-8") if report else ""
         for word in UNSEEMLY:
             assert word not in ended.err, (word, ended, text)
         assert KEY not in ended.err + ended.out
