@@ -375,9 +375,9 @@ class Binder:
         return [encode.rounded(encoded.text, sources)] if sources else []
 
     @property
-    def walls(self) -> encode.Walls:
+    def walls(self) -> encode.LocalTimePolicy:
         """Wall clocks inside nested values: the source's zone, and the default policy."""
-        return encode.Walls(
+        return encode.LocalTimePolicy(
             lambda wall: to_utc(wall, self._zone(), "error", "error"),
             lambda wall: is_nonexistent(wall, self._zone()),
             lambda wall: is_ambiguous(wall, self._zone()),
