@@ -21,7 +21,7 @@ from backfill.sources.partitions import with_partition_columns, with_partitions
 from backfill.sources.reader import MoreColumnsError, Reader, UnreadableSink
 from backfill.sources.sql.check import bound_layout
 from backfill.sources.sql.engine import Engine, open_engine, reason, storage_failure
-from backfill.sources.sql.layout import Layout, SqlColumn, place_columns, sql_columns, typed_relation
+from backfill.sources.sql.layout import Layout, place_columns, sql_columns, typed_relation
 from backfill.sources.staging import Discarding, Staging, UnreadableFile, settled
 
 _STREAM = "__bf_stream"
@@ -37,18 +37,15 @@ def freeze_stream(staging: Staging, reader: Reader, in_query: Sequence[str] = ()
         BackfillError: DuckDB gave another number of rows than it was handed.
     """
     reader = with_partitions(reader, staging.job, staging.files)
-    columns = sql_columns(staging.engine, reader.columns)
-    layout = bound_layout(staging.engine, staging.job, columns, in_query=in_query)
+    layout = bound_layout(staging.engine, staging.job, sql_columns(staging.engine, reader.columns), in_query=in_query)
     path = staging.part(0)
     with UnreadableFile(staging.unreadable_file, staging.files) as unreadable:
         handed = _Handed()
         try:
             batches = _watched(staging, reader, unreadable, handed)
-            kept = _write(staging, reader, columns, layout, batches, path, in_query)
+            kept = _write(staging, reader, layout, batches, path, in_query)
         except duckdb.Error as error:
-            raise (
-                handed.failure or storage_failure(error) or _failure(staging, reader, columns, layout, error)
-            ) from error
+            raise (handed.failure or storage_failure(error) or _failure(staging, reader, layout, error)) from error
     if layout.keep is None and kept != handed.rows:
         came, read = counted(kept, "row", "rows"), counted(handed.rows, "row", "rows")
         raise BackfillError(f"{came} came of {read} read", hint="please report it")
@@ -67,16 +64,15 @@ def freeze_stream(staging: Staging, reader: Reader, in_query: Sequence[str] = ()
 def _write(
     staging: Staging,
     reader: Reader,
-    columns: Sequence[SqlColumn],
     layout: Layout,
     batches: Iterator[pa.RecordBatch],
     path: Path,
     in_query: Sequence[str],
 ) -> int:
     """Write the part; returns its rows."""
-    if len(columns) > WIDE_COLUMNS:
-        return write_wide(staging, columns, layout, batches, path, in_query=in_query, schema=_schema(reader))
-    select = layout.select(typed_relation(columns, _STREAM), filtered=True, extra=_PLACES)
+    if len(layout.source) > WIDE_COLUMNS:
+        return write_wide(staging, layout, batches, path, in_query=in_query, schema=_schema(reader))
+    select = layout.select(typed_relation(layout.source, _STREAM), filtered=True, extra=_PLACES)
     first = next(batches, None)
     row_bytes = 0.0 if first is None else first.nbytes / max(first.num_rows, 1)
     with _registered(staging.engine, reader, batches if first is None else chain([first], batches)):
@@ -129,15 +125,13 @@ def _schema(reader: Reader) -> pa.Schema:
     return pa.schema([*columns, (FILE_COLUMN, pa.uint32()), (RECORD_COLUMN, pa.uint64())])
 
 
-def _failure(
-    staging: Staging, reader: Reader, columns: Sequence[SqlColumn], layout: Layout, error: duckdb.Error
-) -> BackfillError:
+def _failure(staging: Staging, reader: Reader, layout: Layout, error: duckdb.Error) -> BackfillError:
     """The error to raise where DuckDB failed, and neither the reader nor the disk: an expression's, if it is one."""
 
     def again() -> AbstractContextManager[None]:
         return _registered(staging.engine, reader, reader.batches(Discarding()))
 
-    found = staging.failing_expression(layout, typed_relation(columns, _STREAM), again)
+    found = staging.failing_expression(layout, typed_relation(layout.source, _STREAM), again)
     return found or JobError(f"the source cannot be staged: {reason(error)}")
 
 

@@ -13,11 +13,11 @@ from pathlib import Path
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from backfill.disk import close_writer, out_of_space
+from backfill.job.models import Job
 from backfill.memory import ROW_GROUP_ROWS
 from backfill.records import FILE_COLUMN, RECORD_COLUMN
 from backfill.sources.sql.engine import Engine
-from backfill.sources.sql.layout import KEEP, Layout, SqlColumn, lay_out, sql_texts, typed_relation
-from backfill.sources.sql.rules import check_expression
+from backfill.sources.sql.layout import KEEP, Layout, lay_out, sql_texts, typed_relation
 from backfill.sources.staging import Staging
 
 #: Sources of more columns are frozen this way.
@@ -37,7 +37,6 @@ class _Group:
 
 def write_wide(
     staging: Staging,
-    columns: Sequence[SqlColumn],
     layout: Layout,
     batches: Iterable[pa.RecordBatch],
     path: Path,
@@ -51,11 +50,11 @@ def write_wide(
     """
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-    groups = _groups(staging, columns, in_query)
+    groups = _groups(staging.job, layout, in_query)
     names = [*(column.name for column in layout.columns), FILE_COLUMN, RECORD_COLUMN]
     writer, kept = None, 0
     try:
-        for rows in _gathered(batches, len(columns), schema):
+        for rows in _gathered(batches, len(layout.source), schema):
             table = _computed(staging.engine, groups, rows, names)
             with out_of_space(path.parent):
                 if writer is None:
@@ -71,14 +70,13 @@ def write_wide(
     return kept
 
 
-def _groups(staging: Staging, columns: Sequence[SqlColumn], in_query: Sequence[str]) -> list[_Group]:
+def _groups(job: Job, layout: Layout, in_query: Sequence[str]) -> list[_Group]:
     """The columns that SQL and times read, then the others."""
-    job, engine = staging.job, staging.engine
-    names = [column.name for column in columns]
-    read = {name for text in sql_texts(job) for name in check_expression(engine, text, names)}
+    columns, bound = layout.source, layout.bound
+    read = {name for text in sql_texts(job) for name in bound[text].reads}
     read |= {source for source, _ in job.time_columns()}
     if sql_texts(job) and not read:  # an expression of nothing is computed beside some column all the same
-        read = {names[0]}
+        read = {columns[0].name}
     together = [column for column in columns if column.name in read]
     others = [column for column in columns if column.name not in read]
     alone = job.model_copy(update={"where": None, "calls": ()})
@@ -87,7 +85,7 @@ def _groups(staging: Staging, columns: Sequence[SqlColumn], in_query: Sequence[s
     return [
         _Group(
             [column.name for column in members],
-            lay_out(engine, of, members, in_query=in_query).select(typed_relation(members, _ROWS), filtered=False),
+            lay_out(of, members, bound, in_query=in_query).select(typed_relation(members, _ROWS), filtered=False),
         )
         for of, members in groups
         if members

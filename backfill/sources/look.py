@@ -14,7 +14,7 @@ from backfill.sources.formats import one_format
 from backfill.sources.partitions import with_partition_columns
 from backfill.sources.reader import Described
 from backfill.sources.schema import Schema, SqlFault
-from backfill.sources.sql.check import SqlFaultsError, sql_faults
+from backfill.sources.sql.check import SqlFaultsError, bind
 from backfill.sources.sql.engine import Engine, open_engine, quoted
 from backfill.sources.sql.layout import SqlColumn, binding_scope, empty_relation, lay_out, sql_columns
 
@@ -71,13 +71,13 @@ def _look_at_query(engine: Engine, job: Job, seen: Described, further: Mapping[s
 def _bound(engine: Engine, job: Job, columns: Sequence[SqlColumn], seen: Described, *, trimmed: bool = False) -> Schema:
     if not columns:  # of a database's query that gave no row yet
         return Schema((), complete=seen.complete)
-    faults = sql_faults(engine, job, columns)
+    bound, faults = bind(engine, job, columns)
     if faults:
         job = job.model_copy(update={"where": None, "calls": ()})
     doubts: tuple[SqlFault, ...] = ()
     if not seen.complete:  # what the sample lacks may come after it; staging, which sees all, will say if it does not
         doubts = tuple(fault for fault in faults if fault.absence)
         faults = tuple(fault for fault in faults if not fault.absence)
-    laid_out = lay_out(engine, job, columns, trimmed=trimmed).columns
+    laid_out = lay_out(job, columns, bound, trimmed=trimmed).columns
     made = tuple(replace(column, failed=None) for column in laid_out)  # no row was asked yet
     return Schema(made, faults, seen.complete, seen.records, seen.assumed, doubts)

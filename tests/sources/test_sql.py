@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
+import polars as pl
 import pytest
 
 from backfill.errors import JobError
 from backfill.job.models import ColumnSpec
 from backfill.sources import inspect, stage
+from backfill.sources.sql import check, syntax
 from backfill.sources.sql.engine import Engine, open_engine
 from backfill.sources.sql.rules import AGGREGATES, CLOCKS, MACROS, SESSION, check_expression, check_query, is_steady
 from backfill.sources.sql.syntax import SqlRefusal, aggregates
@@ -426,3 +430,29 @@ def test_declared_times_in_a_query(tmp_path: Path) -> None:
         "2024-06-30 22:00:00+00:00",
         "2024-07-01 04:00:00+00:00",
     ]
+
+
+def test_sql_is_parsed_and_bound_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a look at the source has found out of an expression, staging does not ask again, nested types included."""
+    pl.DataFrame({"a": [1], "b": [{"c": ["x"]}]}).write_parquet(tmp_path / "a.parquet")
+    parsed, bound = Counter[str](), Counter[str]()
+    monkeypatch.setattr(syntax, "_TREES", {})
+    monkeypatch.setattr(check, "_BOUND", {})
+    whole_parse, whole_check = syntax._parsed, check.check_expression
+
+    def parse(engine: Engine, text: str) -> syntax.Node:
+        parsed[text] += 1
+        return whole_parse(engine, text)
+
+    def expression(engine: Engine, text: str, names: Sequence[str]) -> tuple[str, ...]:
+        bound[text] += 1
+        return whole_check(engine, text, names)
+
+    monkeypatch.setattr(syntax, "_parsed", parse)
+    monkeypatch.setattr(check, "check_expression", expression)
+    job = job_over(tmp_path / "a.parquet", where="a > 0", sql=("b", "struct_pack(d := b.c)", "b.c[1]"))
+    assert not inspect(job).faults
+    result = staged(job, tmp_path / "state")
+    assert result.column("__bf_sql_1") == [{"d": ["x"]}]
+    assert bound == dict.fromkeys(("a > 0", "b", "struct_pack(d := b.c)", "b.c[1]"), 1)
+    assert set(parsed.values()) == {1}

@@ -17,12 +17,24 @@ from backfill.records import INTERNAL_PREFIX
 from backfill.sources.columns import refuse_absent
 from backfill.sources.schema import SqlFault
 from backfill.sources.sql.advice import PLAIN_NAME, advise
-from backfill.sources.sql.duckdb_types import twins, without_form
+from backfill.sources.sql.duckdb_types import has_json, twins, without_form
 from backfill.sources.sql.engine import Engine, quoted, reason
-from backfill.sources.sql.layout import Layout, SqlColumn, binding_scope, lay_out
+from backfill.sources.sql.layout import Expression, Layout, SqlColumn, binding_scope, lay_out
 from backfill.sources.sql.rules import PREFIX, check_expression
-from backfill.sources.sql.syntax import SqlRefusal, called, column_path, enclosed, parse, place, walk
+from backfill.sources.sql.syntax import (
+    SqlRefusal,
+    called,
+    column_path,
+    enclosed,
+    makes_json,
+    parse,
+    place,
+    takes_json,
+    walk,
+)
 
+#: What was bound in this process, by its text, the relation it was bound in and the zone of that.
+_BOUND: dict[tuple[str, str, str | None], Expression] = {}
 _CANDIDATES = re.compile(r"Candidate bindings: (.*)|Did you mean (.*)")
 #: What DuckDB says of a name that it does not find.
 _ABSENCE = "not found"
@@ -39,10 +51,10 @@ def bound_layout(
         JobError: expressions are wrong, with every fault; or a column is declared that the source does not have.
     """
     refuse_absent(job, [column.name for column in columns])
-    faults = sql_faults(engine, job, columns)
+    bound, faults = bind(engine, job, columns)
     if faults:
         raise SqlFaultsError(job, faults)
-    return lay_out(engine, job, columns, in_query=in_query, trimmed=trimmed)
+    return lay_out(job, columns, bound, in_query=in_query, trimmed=trimmed)
 
 
 class SqlFaultsError(JobError):
@@ -57,10 +69,11 @@ class SqlFaultsError(JobError):
         self.faults_of_sql = tuple(faults)
 
 
-def sql_faults(engine: Engine, job: Job, columns: Sequence[SqlColumn]) -> tuple[SqlFault, ...]:
-    """All that is wrong with the job's expressions over those columns, in the order of the file."""
-    scope = binding_scope(job, columns)
+def bind(engine: Engine, job: Job, columns: Sequence[SqlColumn]) -> tuple[dict[str, Expression], tuple[SqlFault, ...]]:
+    """What the job's expressions are over those columns, and all that is wrong with them, in the order of the file."""
+    scope = (binding_scope(job, columns), job.source.timezone)
     names = [column.name for column in columns]
+    bound: dict[str, Expression] = {}
     unheld = {column.name: said for column in columns if (said := column.refused or twins(column.type))}
     types = {column.name: str(column.type) if column.spec is None else column.spec.type for column in columns}
     faults = []
@@ -69,15 +82,13 @@ def sql_faults(engine: Engine, job: Job, columns: Sequence[SqlColumn]) -> tuple[
         if text is None:
             continue
         try:
-            reads = check_expression(engine, text, names)
-            kind = engine.connection.sql(f"SELECT {enclosed(text)} FROM {scope}").types[0]
-            if not reads:  # the same on every row, so what fails is the job, not a row
-                engine.rows(f"SELECT CAST({enclosed(text)} AS VARCHAR)")
+            bound[text] = _bind_one(engine, text, scope, names)
         except SqlRefusal as refusal:
             faults.append(refusal_fault(engine, reference.path, text, refusal, types, PREFIX))
         except duckdb.Error as error:
             faults.append(binder_fault(engine, reference.path, text, error, types, PREFIX))
         else:
+            kind = bound[text].type
             if without_form(kind):
                 message = f"is {without_form(kind)}, which has no exact form in JSON: cast it to the type that is meant"
                 faults.append(SqlFault(reference.path, text, 0, message))
@@ -86,10 +97,28 @@ def sql_faults(engine: Engine, job: Job, columns: Sequence[SqlColumn]) -> tuple[
                 faults.append(SqlFault(reference.path, text, 0, message))
             faults += [
                 SqlFault(reference.path, text, 0, refused_message(name, unheld[name]))
-                for name in reads
+                for name in bound[text].reads
                 if name in unheld
             ]
-    return tuple(dict.fromkeys(faults))
+    return bound, tuple(dict.fromkeys(faults))
+
+
+def _bind_one(engine: Engine, text: str, scope: tuple[str, str | None], names: Sequence[str]) -> Expression:
+    """The expression bound in a relation; raises SqlRefusal and duckdb.Error.
+
+    A run looks at its source before it stages it, which gives the same columns: what was bound then is not again.
+    """
+    known = _BOUND.get((text, *scope))
+    if known is not None:
+        return known
+    reads = check_expression(engine, text, names)
+    kind = engine.connection.sql(f"SELECT {enclosed(text)} FROM {scope[0]}").types[0]
+    if not reads:  # the same on every row, so what fails is the job, not a row
+        engine.rows(f"SELECT CAST({enclosed(text)} AS VARCHAR)")
+    tree = parse(engine, PREFIX + text)
+    found = Expression(reads, kind, computed=has_json(kind) and makes_json(tree), takes_json=takes_json(tree))
+    _BOUND[text, *scope] = found
+    return found
 
 
 def refused_message(name: str, refused: str) -> str:

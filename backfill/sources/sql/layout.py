@@ -9,7 +9,7 @@ The SQL has floors, each a projection of the one below, so that DuckDB does all 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa  # type: ignore[import-untyped]
@@ -19,10 +19,9 @@ from backfill.job.models import ColumnSpec, Job
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, Column, Kind, Zone
 from backfill.sources.columns import SourceColumn
 from backfill.sources.sql.casts import cast_of, seen_by_sql
-from backfill.sources.sql.duckdb_types import has_json, kind_of, sql_type, stored, zone_of
+from backfill.sources.sql.duckdb_types import kind_of, sql_type, stored, zone_of
 from backfill.sources.sql.engine import Engine, attempt, quoted
-from backfill.sources.sql.rules import PREFIX, check_expression
-from backfill.sources.sql.syntax import enclosed, makes_json, parse, takes_json
+from backfill.sources.sql.syntax import enclosed
 
 RAW = "__bf_raw:"
 TEXT = "__bf_text:"  # the value as the snapshot has it, where SQL sees another
@@ -67,9 +66,21 @@ def sql_columns(engine: Engine, columns: Sequence[SourceColumn]) -> tuple[SqlCol
 
 
 @dataclass(frozen=True, slots=True)
+class Expression:
+    """One of the job's expressions, bound over a source's columns."""
+
+    reads: tuple[str, ...]  # columns, in their order
+    type: DuckDBPyType
+    computed: bool = False  # it gives JSON, or JSON inside, whose text SQL made
+    takes_json: bool = False  # it may take JSON apart
+
+
+@dataclass(frozen=True, slots=True)
 class Layout:
     """What to write for each row: `select` gives the SQL, `columns` says what comes out."""
 
+    source: tuple[SqlColumn, ...]
+    bound: Mapping[str, Expression]  # the job's expressions over those
     columns: tuple[Column, ...]
     floor: _Floor
     tried: tuple[str, ...]  # select list of floor 3
@@ -123,31 +134,30 @@ class _Floor:
 
 
 def lay_out(
-    engine: Engine, job: Job, columns: Sequence[SqlColumn], *, in_query: Sequence[str] = (), trimmed: bool = False
+    job: Job,
+    columns: Sequence[SqlColumn],
+    bound: Mapping[str, Expression],
+    *,
+    in_query: Sequence[str] = (),
+    trimmed: bool = False,
 ) -> Layout:
-    """The layout of a job over a source's columns; `in_query` are columns that a query reads besides.
+    """The layout of a job over a source's columns; `bound` has every expression, `in_query` what a query reads besides.
 
     With `trimmed`, decimals lose closing zeros after the point: the columns are computed of declared decimals, whose
     scale in SQL is not the source's.
-
-    Raises:
-        SqlRefusal, duckdb.Error: an expression is wrong (see inspect, which finds out all that is).
     """
-    names = [column.name for column in columns]
-    reads = {text: check_expression(engine, text, names) for text in sql_texts(job)}
+    reads = {text: bound[text].reads for text in sql_texts(job)}
     by_sql = {name for read in reads.values() for name in read} | set(in_query)
     floor, outputs, described = _floor(columns, by_sql, job.source.timezone, trimmed=trimmed)
     decimals = {column.name for column in columns if column.spec is not None and column.spec.type == "decimal"}
-    scope = f"{floor.over(empty_relation(columns))} AS source"
     tried = []
     for text, name in job.expressions().items():
-        kind = engine.connection.sql(f"SELECT {enclosed(text)} FROM {scope}").types[0]
+        kind = bound[text].type
         value = written(enclosed(text), kind, trimmed=trimmed or not decimals.isdisjoint(reads[text]), made=True)
         skip = floor.any_bad(reads[text]) + ([f"NOT {KEEP}"] if job.where else [])
         made, failed = quoted(TRIED + name), FAILED + name
         tried.append(f"{attempt(value, skip)} AS {made}")
         outputs += [f"{made}.value AS {quoted(name)}", f"{made}.failed AS {quoted(failed)}"]
-        tree = parse(engine, PREFIX + text)
         described.append(
             Column(
                 name,
@@ -155,16 +165,16 @@ def lay_out(
                 zone_of(kind),
                 reads=reads[text],
                 failed=failed,
-                computed=has_json(kind) and makes_json(tree),
-                takes_json=takes_json(tree),
+                computed=bound[text].computed,
+                takes_json=bound[text].takes_json,
             )
         )
         described.append(Column(failed, Kind.BOOLEAN))
     _add_times(job, columns, outputs, described)
-    if job.where is None:
-        return Layout(tuple(described), floor, tuple(tried), tuple(outputs))
-    keep, where_bad = _asked(job.where, floor, reads[job.where], outputs, described)
-    return Layout(tuple(described), floor, tuple(tried), tuple(outputs), keep, where_bad)
+    keep, where_bad = None, "false"
+    if job.where is not None:
+        keep, where_bad = _asked(job.where, floor, reads[job.where], outputs, described)
+    return Layout(tuple(columns), bound, tuple(described), floor, tuple(tried), tuple(outputs), keep, where_bad)
 
 
 def _asked(

@@ -17,6 +17,8 @@ from backfill.sources.sql.engine import Engine, literal
 from backfill.sources.sql_tokens import without_end
 
 Node = dict[str, Any]
+#: Texts parsed before in this process, of which each is asked several things.
+_TREES: dict[str, Node] = {}
 _JSON_MAKERS = frozenset({
     "array_to_json", "json_array", "json_group_array", "json_group_object", "json_object", "json_quote", "row_to_json",
     "to_json",
@@ -42,6 +44,12 @@ def parse(engine: Engine, text: str) -> Node:
     Raises:
         SqlRefusal: it is not.
     """
+    if text not in _TREES:
+        _TREES[text] = _parsed(engine, text)
+    return _TREES[text]
+
+
+def _parsed(engine: Engine, text: str) -> Node:
     tree = json.loads(engine.rows(f"SELECT CAST(json_serialize_sql({literal(text)}) AS VARCHAR)")[0][0])
     if tree["error"]:
         position = tree.get("position")
