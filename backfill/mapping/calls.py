@@ -8,7 +8,7 @@ from enum import Enum
 
 import polars as pl
 
-from backfill.mapping.template import Cell, Node
+from backfill.mapping.template import BoundValue, ObjectTemplate
 from backfill.records import Severity
 
 
@@ -37,7 +37,7 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Suspect:
+class RareMatch:
     """A column of text that is nearly always all null: `probe`, one boolean, says whether it is not."""
 
     value: pl.Expr
@@ -57,8 +57,8 @@ class IdText:
 class CompiledCall:
     """One call of a job, bound to a snapshot's columns.
 
-    To be evaluated in this order over a frame: `derived` and `suspects` added as columns; then `made`, `checks`, the
-    key and `members`.
+    To be evaluated in this order over a frame: `derived` and `rare_matches` added as columns; then `made`, `checks`,
+    the key and `members`.
     """
 
     index: int
@@ -67,14 +67,14 @@ class CompiledCall:
     namespace: str  # of its message ids
     reads: tuple[str, ...]  # columns of the snapshot it needs, in snapshot order
     derived: tuple[tuple[pl.Expr, ...], ...]  # group by group: each reads columns of the groups before it
-    suspects: Mapping[str, Suspect]  # further columns, that only checks read
+    rare_matches: Mapping[str, RareMatch]  # further columns, that only checks read
     made: pl.Expr | None  # false or null: the row does not make this call; None: every row does
     checks: tuple[Check, ...]
     key: Key
-    key_cells: tuple[Cell, ...]  # the key's values, or the one that is the id given; none for CONTENT
+    key_values: tuple[BoundValue, ...]  # the key's values, or the one that is the id given; none for CONTENT
     timestamp: pl.Expr  # UTC instant
-    members: Node  # the call after type and messageId
-    content: Node | None  # the same without context.library; only for CONTENT
+    members: ObjectTemplate  # the call after type and messageId
+    content: ObjectTemplate | None  # the same without context.library; only for CONTENT
     ids: tuple[IdText, ...]  # that come from the row
     alike: Severity | None  # of ids equal but for case or blanks, which all rows together show; None: not asked
 

@@ -22,11 +22,11 @@ from backfill.job.models import (
     Value,
 )
 from backfill.limits import GROUP_ID_CHARACTERS, MESSAGE_ID_CHARACTERS
+from backfill.mapping.binder import Binder
 from backfill.mapping.calls import Check, CompiledCall, IdText, Key, grouped
-from backfill.mapping.cells import Binder
 from backfill.mapping.ids import check_id
 from backfill.mapping.objects import bind_object, bind_value, check_size
-from backfill.mapping.template import Cell, Node, certain, constant
+from backfill.mapping.template import BoundValue, ObjectTemplate, constant, never_null
 from backfill.mapping.times import bind_timestamp
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, Kind, Severity, Snapshot
 from backfill.rules import MONEY_PROPERTIES, severity
@@ -70,13 +70,13 @@ def _compile(binder: Binder, call: Call, index: int, space: str, library_version
     made = _made(binder, call)
     _check_where(binder)
     instant = bind_timestamp(binder, call.timestamp, now)
-    top = Node()
-    top.put(("timestamp",), certain('"', iso_milliseconds(instant), '"'))
+    top = ObjectTemplate()
+    top.put(("timestamp",), never_null('"', iso_milliseconds(instant), '"'))
     ids = _ids(binder, call, top)
     _names(binder, call, top)
     _objects(binder, call, top)
     context = bind_object(binder, call.context, _used(call))
-    key, key_cells = _key(binder, call)
+    key, key_values = _key(binder, call)
     integrations = _integrations(binder, call)
     members = _with_context(top, context, integrations, library_version)
     content = _with_context(top, context, integrations, None) if key is Key.CONTENT else None
@@ -90,11 +90,11 @@ def _compile(binder: Binder, call: Call, index: int, space: str, library_version
             *sorted(binder.reads - set(binder.columns)),
         ),
         derived=grouped(binder.derived.values()),
-        suspects=binder.suspects,
+        rare_matches=binder.rare_matches,
         made=made,
-        checks=tuple(_settled(check, made) for check in binder.checks),
+        checks=tuple(_where_made(check, made) for check in binder.checks),
         key=key,
-        key_cells=key_cells,
+        key_values=key_values,
         timestamp=instant,
         members=members,
         content=content,
@@ -103,17 +103,17 @@ def _compile(binder: Binder, call: Call, index: int, space: str, library_version
     )
 
 
-def _settled(check: Check, made: pl.Expr | None) -> Check:
+def _where_made(check: Check, made: pl.Expr | None) -> Check:
     """The check with a mask that is never null, and false where the call is not made."""
     mask = check.mask.fill_null(value=False)
     return replace(check, mask=mask if made is None else mask & made)
 
 
-def _text_member(cell: Cell) -> Cell:
+def _text_member(bound: BoundValue) -> BoundValue:
     """An id or a name: always a JSON string, whatever the column holds."""
-    if cell.kind is Kind.TEXT and cell.direct:
-        return cell
-    return Cell(encode.string(cell.plain), cell.plain, Kind.TEXT, cell.column)
+    if bound.kind is Kind.TEXT and bound.direct:
+        return bound
+    return BoundValue(encode.string(bound.plain), bound.plain, Kind.TEXT, bound.column)
 
 
 def _made(binder: Binder, call: Call) -> pl.Expr | None:
@@ -137,7 +137,7 @@ def _check_where(binder: Binder) -> None:
         binder.failed(failed, binder.job.where or "where")
 
 
-def _ids(binder: Binder, call: Call, top: Node) -> tuple[IdText, ...]:
+def _ids(binder: Binder, call: Call, top: ObjectTemplate) -> tuple[IdText, ...]:
     """The ids as text, and the checks that keep strangers apart; returns those that are not the same in every row."""
     found: list[IdText] = []
     present: list[pl.Expr] = []
@@ -146,18 +146,18 @@ def _ids(binder: Binder, call: Call, top: Node) -> tuple[IdText, ...]:
         value = getattr(call, name)
         if value is None:
             continue
-        cell = binder.text(value)
-        text = cell.plain
-        top.put((name,), _text_member(cell))
+        bound = binder.text(value)
+        text = bound.plain
+        top.put((name,), _text_member(bound))
         missing_code = needed[1] if needed and name == needed[0] else ("BF106" if call.type == "alias" else "BF101")
         required = call.type == "alias" or (needed is not None and name == needed[0])
         missing = text.is_null() | (text == "") if required else text == ""
-        binder.check(missing_code, cell.column, missing, text)
-        check_id(binder, name, value, cell)
+        binder.check(missing_code, bound.column, missing, text)
+        check_id(binder, name, value, bound)
         if not isinstance(value, ConstantValue):
-            found.append(IdText(name, text, cell.column))
+            found.append(IdText(name, text, bound.column))
         if name == "groupId":
-            binder.check("BF104", cell.column, text.str.len_chars() > GROUP_ID_CHARACTERS, text)
+            binder.check("BF104", bound.column, text.str.len_chars() > GROUP_ID_CHARACTERS, text)
         if name in ("userId", "anonymousId"):
             present.append(text.is_not_null())
     if call.type != "alias":
@@ -167,32 +167,32 @@ def _ids(binder: Binder, call: Call, top: Node) -> tuple[IdText, ...]:
     return tuple(found)
 
 
-def _names(binder: Binder, call: Call, top: Node) -> None:
+def _names(binder: Binder, call: Call, top: ObjectTemplate) -> None:
     for name, code in (("event", "BF102"), ("name", "BF103"), ("category", "BF103")):
         value = getattr(call, name)
         if value is None:
             continue
-        cell = binder.text(value)
-        text = cell.plain
-        top.put((name,), _text_member(cell))
+        bound = binder.text(value)
+        text = bound.plain
+        top.put((name,), _text_member(bound))
         empty = text == ""
-        binder.check(code, cell.column, (empty | text.is_null()) if name == "event" else empty, text)
+        binder.check(code, bound.column, (empty | text.is_null()) if name == "event" else empty, text)
 
 
-def _objects(binder: Binder, call: Call, top: Node) -> None:
+def _objects(binder: Binder, call: Call, top: ObjectTemplate) -> None:
     """Properties or traits, whichever the type has; always present."""
     name = {"identify": "traits", "group": "traits", "alias": None}.get(call.type, "properties")
     if name is None:
         return
     spec: ObjectSpec | None = getattr(call, name)
-    node = bind_object(binder, spec, _used(call))
-    node.present = True
-    top.put((name,), node)
-    check_size(binder, name, node)
+    template = bind_object(binder, spec, _used(call))
+    template.present = True
+    top.put((name,), template)
+    check_size(binder, name, template)
     if name == "properties":
-        for money in MONEY_PROPERTIES & set(node.members):
-            value = node.members[money]
-            if isinstance(value, Cell) and value.kind is Kind.TEXT:
+        for money in MONEY_PROPERTIES & set(template.members):
+            value = template.members[money]
+            if isinstance(value, BoundValue) and value.kind is Kind.TEXT:
                 label = f"{money} (column {value.column})" if value.column not in ("", money) else money
                 binder.check("BF114", label, value.plain.is_not_null(), value.plain)
 
@@ -204,31 +204,36 @@ def _used(call: Call) -> frozenset[str]:
     return frozenset(used | ({call.timestamp.column} if call.timestamp.column else set()))
 
 
-def _integrations(binder: Binder, call: Call) -> Node | Cell | None:
+def _integrations(binder: Binder, call: Call) -> ObjectTemplate | BoundValue | None:
     """The integrations: one text for all rows, but where a destination's options are taken from the row."""
     stated = call.integrations
     if stated is None or not any(isinstance(options, ObjectValue) for options in stated.values()):
-        return None if stated is None else certain(encode.literal(stated))
-    node = Node(present=True)
+        return None if stated is None else never_null(encode.literal(stated))
+    template = ObjectTemplate(present=True)
     for name, options in stated.items():
         if isinstance(options, ObjectValue):
             inner = bind_value(binder, options)
-            assert isinstance(inner, Node)
+            assert isinstance(inner, ObjectTemplate)
             inner.present = True  # without options the destination is switched on all the same
-            node.put((name,), inner)
+            template.put((name,), inner)
         else:
-            node.put((name,), certain(encode.literal(options)))
-    return node
+            template.put((name,), never_null(encode.literal(options)))
+    return template
 
 
-def _with_context(top: Node, context: Node, integrations: Node | Cell | None, library_version: str | None) -> Node:
+def _with_context(
+    top: ObjectTemplate,
+    context: ObjectTemplate,
+    integrations: ObjectTemplate | BoundValue | None,
+    library_version: str | None,
+) -> ObjectTemplate:
     """All members of the call after messageId; without context.library where no version is given."""
-    whole = Node(dict(top.members))
-    own = Node(present=library_version is not None, whole=context.whole)
-    if context.whole is not None and library_version is None:
+    whole = ObjectTemplate(dict(top.members))
+    own = ObjectTemplate(present=library_version is not None, from_column=context.from_column)
+    if context.from_column is not None and library_version is None:
         own.put(("library",), constant(None))  # takes the column's own out
     if library_version is not None:
-        own.put(("library",), certain(encode.literal({"name": "backfill", "version": library_version})))
+        own.put(("library",), never_null(encode.literal({"name": "backfill", "version": library_version})))
     for name, value in context.members.items():
         own.put((name,), value)
     whole.put(("context",), own)
@@ -237,34 +242,34 @@ def _with_context(top: Node, context: Node, integrations: Node | Cell | None, li
     return whole
 
 
-def _key(binder: Binder, call: Call) -> tuple[Key, tuple[Cell, ...]]:
+def _key(binder: Binder, call: Call) -> tuple[Key, tuple[BoundValue, ...]]:
     """Where the message id comes from, with the checks of its parts."""
     if call.message_id is not None:
-        cell = binder.text(call.message_id)
-        size = cell.plain.str.len_chars()
-        bad = cell.plain.is_null() | ~size.is_between(1, MESSAGE_ID_CHARACTERS)
-        binder.check("BF116", cell.column, bad, cell.plain)
-        return Key.GIVEN, (cell,)
+        bound = binder.text(call.message_id)
+        size = bound.plain.str.len_chars()
+        bad = bound.plain.is_null() | ~size.is_between(1, MESSAGE_ID_CHARACTERS)
+        binder.check("BF116", bound.column, bad, bound.plain)
+        return Key.GIVEN, (bound,)
     if call.message_key == "content":
         return Key.CONTENT, ()
     if call.message_key == "row":
         binder.reads.update((FILE_COLUMN, RECORD_COLUMN, FILE_KEY_COLUMN))
         return Key.COLUMNS, (_own(FILE_KEY_COLUMN, escapes=True), _own(RECORD_COLUMN, escapes=False))
     values = call.message_key or ()
-    cells = tuple(_part(binder, value) for value in values)
-    empty = pl.all_horizontal([cell.plain.fill_null("") == "" for cell in cells])
-    told = [_is_bad(binder, value, cell) for value, cell in zip(values, cells, strict=True)]
-    for cell, is_bad in zip(cells, told, strict=True):
-        binder.check("BF112", cell.column, _unless(is_bad, cell.plain.is_null()), cell.plain)
-    if cells:
-        alone = _unless([mask for masks in told for mask in masks], empty & cells[0].plain.is_not_null())
-        binder.check("BF112", ", ".join(cell.column for cell in cells), alone, pl.lit(""))
-    return Key.COLUMNS, cells
+    parts = tuple(_part(binder, value) for value in values)
+    empty = pl.all_horizontal([bound.plain.fill_null("") == "" for bound in parts])
+    told = [_is_bad(binder, value, bound) for value, bound in zip(values, parts, strict=True)]
+    for bound, is_bad in zip(parts, told, strict=True):
+        binder.check("BF112", bound.column, _unless(is_bad, bound.plain.is_null()), bound.plain)
+    if parts:
+        alone = _unless([mask for masks in told for mask in masks], empty & parts[0].plain.is_not_null())
+        binder.check("BF112", ", ".join(bound.column for bound in parts), alone, pl.lit(""))
+    return Key.COLUMNS, parts
 
 
-def _is_bad(binder: Binder, value: Value, cell: Cell) -> list[pl.Expr]:
+def _is_bad(binder: Binder, value: Value, bound: BoundValue) -> list[pl.Expr]:
     """Where a part of a key is null only since the value is bad, by the checks that say so."""
-    columns = {cell.column}
+    columns = {bound.column}
     if isinstance(value, SqlValue):
         columns.update(binder.columns[binder.expressions[value.sql]].reads)
     told = (each for each in binder.checks if each.severity is Severity.ERROR and each.code in _BAD_VALUES)
@@ -275,12 +280,12 @@ def _unless(told: list[pl.Expr], mask: pl.Expr) -> pl.Expr:
     return mask & ~pl.any_horizontal(told) if told else mask
 
 
-def _part(binder: Binder, value: Value) -> Cell:
+def _part(binder: Binder, value: Value) -> BoundValue:
     assert not isinstance(value, ListValue | ObjectValue)  # loading the job refuses them in a key
     return binder.text(value, single=False)
 
 
-def _own(name: str, *, escapes: bool) -> Cell:
+def _own(name: str, *, escapes: bool) -> BoundValue:
     """A part of a key that is a column of ours."""
     plain = pl.col(name).cast(pl.String)
-    return Cell(encode.string(plain), plain, Kind.TEXT, source=name, escapes=escapes)
+    return BoundValue(encode.string(plain), plain, Kind.TEXT, source=name, escapes=escapes)

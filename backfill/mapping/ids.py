@@ -6,9 +6,9 @@ import polars as pl
 
 from backfill.job.models import ColumnValue, SqlValue, Value
 from backfill.limits import SAFE_INTEGER
-from backfill.mapping.calls import Suspect
-from backfill.mapping.cells import Binder
-from backfill.mapping.template import Cell
+from backfill.mapping.binder import Binder
+from backfill.mapping.calls import RareMatch
+from backfill.mapping.template import BoundValue
 from backfill.placeholders import (
     BLANK_END_PATTERN,
     FLOAT_ID_PATTERN,
@@ -20,30 +20,30 @@ from backfill.placeholders import (
 from backfill.records import Kind
 
 
-def check_id(binder: Binder, name: str, value: Value, cell: Cell) -> None:
+def check_id(binder: Binder, name: str, value: Value, bound: BoundValue) -> None:
     """Add the checks of an id that is there. One search through all ids of a frame tells whether any is odd at all."""
-    own, text = binder.job.placeholders, cell.plain
+    own, text = binder.job.placeholders, bound.plain
     lines = text.str.join("\n")
     odd = lines.str.contains(odd_id_pattern(own.add, lines=True)) | (
         lines.str.count_matches("\n", literal=True) >= text.count()  # one is inside an id
     )
-    binder.suspects[f"__bf_suspect:{name}"] = Suspect(
+    binder.rare_matches[f"__bf_rare:{name}"] = RareMatch(
         pl.when(text.str.contains(odd_id_pattern(own.add))).then(text), odd
     )
-    suspect = pl.col(f"__bf_suspect:{name}")
-    nobody = (suspect != "") & suspect.str.contains(placeholder_pattern(own.add))
+    rare = pl.col(f"__bf_rare:{name}")
+    nobody = (rare != "") & rare.str.contains(placeholder_pattern(own.add))
     if own.allow:
-        nobody &= ~suspect.str.strip_chars().str.to_lowercase().is_in(own.allow)
-    binder.check("BF105", cell.column, nobody, text)
+        nobody &= ~rare.str.strip_chars().str.to_lowercase().is_in(own.allow)
+    binder.check("BF105", bound.column, nobody, text)
     for code, pattern in (
         ("BF115", FLOAT_ID_PATTERN),
         ("BF119", HIDDEN_PATTERN),
         ("BF121", BLANK_END_PATTERN),
     ):
-        binder.check(code, cell.column, suspect.str.contains(pattern), text)
+        binder.check(code, bound.column, rare.str.contains(pattern), text)
     rounded = _rounded(binder, value)
-    lost = suspect.str.contains(LOST_DIGITS_PATTERN) if rounded is None else rounded
-    binder.check("BF120", cell.column, lost, text)
+    lost = rare.str.contains(LOST_DIGITS_PATTERN) if rounded is None else rounded
+    binder.check("BF120", bound.column, lost, text)
 
 
 def _rounded(binder: Binder, value: Value) -> pl.Expr | None:

@@ -47,7 +47,7 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class BoundValue:
     """A bound value.
 
     `text` is its JSON text, null where it is left out, right for any frame. `plain` is its text as an id or a key.
@@ -113,58 +113,58 @@ def string_parts(text: pl.Expr, escapes: Escapes) -> tuple[Part, ...]:
             return (encode.string(text),)
 
 
-def array(cells: Iterable[Cell], facts: Facts) -> pl.Expr:
+def array(values: Iterable[BoundValue], facts: Facts) -> pl.Expr:
     """The plain texts as a compact JSON array of strings; null where one of them is."""
-    parts = [part for cell in cells for part in (",", *cell.quoted(facts))]
+    parts = [part for bound in values for part in (",", *bound.quoted(facts))]
     return joined(["[", *parts[1:], "]"])
 
 
-def certain(*parts: Part) -> Cell:
+def never_null(*parts: Part) -> BoundValue:
     """A value that no row sent is without."""
     text = joined(parts)
-    return Cell(text, text, Kind.JSON, source="", direct=parts)
+    return BoundValue(text, text, Kind.JSON, source="", direct=parts)
 
 
-def constant(value: object) -> Cell:
+def constant(value: object) -> BoundValue:
     """A constant; null is a value that is never there."""
     if value is None:
         nothing = pl.lit(None, pl.String)
-        return Cell(nothing, nothing, Kind.NULL)
+        return BoundValue(nothing, nothing, Kind.NULL)
     text = encode.literal(value)
     plain = value if isinstance(value, str) else text
-    return replace(certain(text), plain=pl.lit(plain))
+    return replace(never_null(text), plain=pl.lit(plain))
 
 
 @dataclass(slots=True)
-class Node:
+class ObjectTemplate:
     """An object being put together: name -> value or inner object, in order.
 
-    `present`: also where it is empty. `whole`: JSON objects from a column, over which the members are put. `replaces`:
-    put over another object it takes that one's place, instead of being put into it.
+    `present`: also where it is empty. `from_column`: JSON objects from a column, over which the members are put.
+    `replaces`: put over another object it takes that one's place, instead of being put into it.
     """
 
-    members: dict[str, Node | Cell] = field(default_factory=dict)
+    members: dict[str, ObjectTemplate | BoundValue] = field(default_factory=dict)
     present: bool = False
-    whole: pl.Expr | None = None
+    from_column: pl.Expr | None = None
     replaces: bool = False
 
-    def put(self, path: Sequence[str], value: Node | Cell) -> None:
+    def put(self, path: Sequence[str], value: ObjectTemplate | BoundValue) -> None:
         """Set the value at that path; inner objects are made on the way, a value in the way gives way."""
         name, *rest = path
         if not rest:
             self.members[name] = value
             return
         inner = self.members.get(name)
-        if not isinstance(inner, Node):
-            inner = Node()
+        if not isinstance(inner, ObjectTemplate):
+            inner = ObjectTemplate()
             self.members[name] = inner
         inner.put(rest, value)
 
-    def cells(self) -> Iterable[Cell]:
+    def bound_values(self) -> Iterable[BoundValue]:
         """Every value inside, depth first."""
         for value in self.members.values():
-            if isinstance(value, Node):
-                yield from value.cells()
+            if isinstance(value, ObjectTemplate):
+                yield from value.bound_values()
             else:
                 yield value
 
@@ -173,19 +173,19 @@ class Node:
         found: list[Part] = []
         for name, value in self.members.items():
             key = f",{encode.literal(name)}:"
-            if isinstance(value, Node) and value.present:
+            if isinstance(value, ObjectTemplate) and value.present:
                 found += [key, *value.braced(facts)]
-            elif isinstance(value, Cell) and _parts(value, facts):
+            elif isinstance(value, BoundValue) and _parts(value, facts):
                 found += [key, *_parts(value, facts)]
             else:
-                text = value.optional(facts) if isinstance(value, Cell) else (nullable(value, facts),)
+                text = value.optional(facts) if isinstance(value, BoundValue) else (nullable(value, facts),)
                 found.append(joined((key, *text)))
         return found
 
     def braced(self, facts: Facts) -> list[Part]:
         """The object, `{}` where it has no members."""
-        if self.whole is not None:
-            return [self._over(self.whole.fill_null("{}"), facts)]
+        if self.from_column is not None:
+            return [self._over(self.from_column.fill_null("{}"), facts)]
         found = self.parts(facts)
         if not found:
             return ["{}"]
@@ -197,10 +197,14 @@ class Node:
         """The members over a whole object: what they replace is taken out of it, then they are written behind."""
         if not self.members:
             return whole
-        into = {name: value for name, value in self.members.items() if isinstance(value, Node) and not value.replaces}
-        behind = Node({name: value for name, value in self.members.items() if name not in into})
+        into = {
+            name: value
+            for name, value in self.members.items()
+            if isinstance(value, ObjectTemplate) and not value.replaces
+        }
+        behind = ObjectTemplate({name: value for name, value in self.members.items() if name not in into})
         gone = [part for name in behind.members for part in (f",{encode.literal(name)}:null",)]
-        patches = [node.patch_at((name,), whole, facts) for name, node in into.items()]
+        patches = [template.patch_at((name,), whole, facts) for name, template in into.items()]
         rest = merged(whole, encode.braced(joined([*gone, *patches]))).str.replace_all(KEPT_NULL, "null", literal=True)
         spliced = joined([rest.str.strip_suffix("}"), behind.text(facts), "}"])
         return spliced.str.replace(r"^\{,", "{")  # where nothing was left of the whole
@@ -218,7 +222,7 @@ class Node:
         """
         parts: list[Part] = []
         for name, value in self.members.items():
-            if isinstance(value, Node):
+            if isinstance(value, ObjectTemplate):
                 parts.append(value.patch_at((*path, name), whole, facts))
                 continue
             if value.kept:
@@ -233,15 +237,15 @@ class Node:
         return joined(self.parts(facts), skip_nulls=True)
 
 
-def _parts(cell: Cell, facts: Facts) -> tuple[Part, ...]:
-    return cell.direct if cell.direct and not cell.source else cell.parts(facts)
+def _parts(bound: BoundValue, facts: Facts) -> tuple[Part, ...]:
+    return bound.direct if bound.direct and not bound.source else bound.parts(facts)
 
 
-def nullable(value: Node | Cell, facts: Facts) -> pl.Expr:
+def nullable(value: ObjectTemplate | BoundValue, facts: Facts) -> pl.Expr:
     """A member's text, null where it is left out: an inner object is where all its members are."""
-    if isinstance(value, Cell):
+    if isinstance(value, BoundValue):
         return joined(value.optional(facts))
-    if value.whole is not None:
+    if value.from_column is not None:
         return _worked_out(
             joined(value.braced(facts)), lambda text: pl.when(~text.str.contains(r"^\{\s*\}$")).then(text)
         )

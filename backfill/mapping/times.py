@@ -8,7 +8,7 @@ import polars as pl
 
 from backfill.errors import JobError
 from backfill.job.models import TimestampSpec
-from backfill.mapping.cells import Binder
+from backfill.mapping.binder import Binder
 from backfill.records import Column, Kind
 from backfill.timestamps import EPOCH_MICROSECONDS, from_epoch, from_epoch_text, from_float_epoch, in_first_year
 

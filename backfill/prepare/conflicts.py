@@ -44,12 +44,12 @@ def conflict_problems(
         if not len(own):
             continue
         rows = frame.filter(pl.col(ROW_COLUMN).is_in(own["row"].implode()))
-        cells = [cell for cell in call.key_cells if cell.column] or call.key_cells
-        key = pl.concat_str([cell.plain for cell in cells], separator=", ") if cells else pl.lit("")  # content
+        values = [bound for bound in call.key_values if bound.column] or call.key_values
+        key = pl.concat_str([bound.plain for bound in values], separator=", ") if values else pl.lit("")  # content
         shown = derive(rows, call.derived).select(
             pl.col(ROW_COLUMN).alias("row"), key.str.slice(0, VALUE_CHARACTERS).alias("value")
         )
-        column = pl.lit(", ".join(cell.column for cell in cells)).alias("column")
+        column = pl.lit(", ".join(bound.column for bound in values)).alias("column")
         pieces.append(own.join(shown, on="row", how="left", maintain_order="left").with_columns(column))
     listed = pl.concat(pieces).with_columns(
         code=pl.lit("BF113"), severity=pl.lit(Severity.ERROR.value), message_id=pl.col("id")

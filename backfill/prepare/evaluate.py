@@ -15,8 +15,8 @@ from backfill import encode
 from backfill.errors import counted
 from backfill.limits import CALL_DEPTH
 from backfill.mapping import CompiledCall
-from backfill.mapping.calls import Key, Suspect
-from backfill.mapping.template import Cell, Facts, array, escapes_in, joined
+from backfill.mapping.calls import Key, RareMatch
+from backfill.mapping.template import BoundValue, Facts, array, escapes_in, joined
 from backfill.prepare.faults import failing, library_error, library_failures
 from backfill.prepare.frames import ROW_COLUMN
 from backfill.records import Severity
@@ -60,7 +60,7 @@ def repeat_hash(call: CompiledCall, *, by_id: bool) -> pl.Expr:
     """
     if by_id and call.key is Key.COLUMNS:
         return _identity(call, Facts()).hash(seed=0)
-    plain = [cell.plain for cell in call.key_cells]
+    plain = [bound.plain for bound in call.key_values]
     text = call.content.text(Facts()) if call.content is not None else pl.concat_str(plain, separator="\n")
     return text.hash(seed=0 if by_id else call.index)
 
@@ -124,7 +124,7 @@ def _united(found: Sequence[Evaluated]) -> Evaluated:
 
 
 def _evaluate(call: CompiledCall, frame: pl.DataFrame, call_bytes: int, repeat: pl.Expr | None) -> Evaluated:
-    work = _with_suspects(derive(frame, call.derived), call.suspects)
+    work = _with_rare_matches(derive(frame, call.derived), call.rare_matches)
     made = call.made if call.made is not None else pl.lit(value=True)
     masks = {f"m{number}": check.mask for number, check in enumerate(call.checks)}
     state = work.select(pl.col(ROW_COLUMN), made.alias("made"), **masks)
@@ -158,17 +158,17 @@ def derive(frame: pl.DataFrame, derived: Iterable[Iterable[pl.Expr]]) -> pl.Data
     return frame
 
 
-def _with_suspects(frame: pl.DataFrame, suspects: Mapping[str, Suspect]) -> pl.DataFrame:
-    if not suspects:
+def _with_rare_matches(frame: pl.DataFrame, rare_matches: Mapping[str, RareMatch]) -> pl.DataFrame:
+    if not rare_matches:
         return frame
-    found = frame.select(**{name: suspect.probe for name, suspect in suspects.items()}).row(0, named=True)
+    found = frame.select(**{name: rare.probe for name, rare in rare_matches.items()}).row(0, named=True)
     none = pl.lit(None, pl.String)
-    return frame.with_columns(**{name: each.value if found[name] else none for name, each in suspects.items()})
+    return frame.with_columns(**{name: each.value if found[name] else none for name, each in rare_matches.items()})
 
 
 def _encode(call: CompiledCall, good: pl.DataFrame, repeat: pl.Expr | None) -> pl.DataFrame:
     """row, call, id, repeat, date, json of the rows that passed every check."""
-    facts = facts_of(good, [*call.members.cells(), *call.key_cells])
+    facts = facts_of(good, [*call.members.bound_values(), *call.key_values])
     identity = good.select(
         pl.col(ROW_COLUMN).alias("row"),
         pl.lit(call.index, pl.UInt8).alias("call"),
@@ -183,9 +183,9 @@ def _encode(call: CompiledCall, good: pl.DataFrame, repeat: pl.Expr | None) -> p
     return identity.hstack(text)
 
 
-def facts_of(frame: pl.DataFrame, cells: Iterable[Cell]) -> Facts:
-    """What holds of the columns that some cells read directly."""
-    escapes = {cell.source: cell.escapes for cell in cells if cell.source}
+def facts_of(frame: pl.DataFrame, values: Iterable[BoundValue]) -> Facts:
+    """What holds of the columns that some values read directly."""
+    escapes = {bound.source: bound.escapes for bound in values if bound.source}
     return Facts(
         frozenset(name for name in escapes if not frame[name].null_count()),
         {name: escapes_in(frame[name]) for name, asked in escapes.items() if asked},
@@ -194,9 +194,9 @@ def facts_of(frame: pl.DataFrame, cells: Iterable[Cell]) -> Facts:
 
 def _identity(call: CompiledCall, facts: Facts) -> pl.Expr:
     if call.key is Key.GIVEN:
-        return call.key_cells[0].plain
+        return call.key_values[0].plain
     if call.content is None:
-        return array(call.key_cells, facts).uuidhash.uuid5(call.namespace)  # type: ignore[attr-defined, no-any-return]
+        return array(call.key_values, facts).uuidhash.uuid5(call.namespace)  # type: ignore[attr-defined, no-any-return]
     content = joined([f'{{"type":"{call.type}"', *call.content.parts(facts), "}"], skip_nulls=True)
     digest = content.chash.sha2_256()  # type: ignore[attr-defined]
     key = joined(['["', digest, '"]'])

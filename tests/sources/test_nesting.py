@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from backfill import encode
-from backfill.mapping.template import Cell, Facts, Node, constant, joined
+from backfill.mapping.template import BoundValue, Facts, ObjectTemplate, constant, joined
 from backfill.records import Kind
 
 
@@ -67,7 +67,7 @@ def test_shapes() -> None:
     ]
 
 
-def objects(node: Node, frame: pl.DataFrame) -> list[object]:
+def objects(node: ObjectTemplate, frame: pl.DataFrame) -> list[object]:
     """The objects of the frame's rows."""
     members = joined(node.parts(Facts()), skip_nulls=True).alias("t")
     texts = frame.select("v", members)["t"]
@@ -78,9 +78,9 @@ def objects(node: Node, frame: pl.DataFrame) -> list[object]:
 def test_a_name_of_many_levels(levels: int) -> None:
     """Forty levels are as many as a job may have."""
     value = pl.col("v")
-    node = Node()
+    node = ObjectTemplate()
     path = [f"n{level}" for level in range(levels)]
-    node.put([*path, "v"], Cell(encode.string(value), value, Kind.TEXT))
+    node.put([*path, "v"], BoundValue(encode.string(value), value, Kind.TEXT))
     node.put(["c", *path], constant(7))
     within = reduce(lambda inner, name: {name: inner}, reversed(path), 7)
     for values in (["x", None, "y"], [None], []):

@@ -10,8 +10,8 @@ import polars as pl
 from backfill import encode
 from backfill.errors import JobError
 from backfill.job.models import ColumnSpec, ColumnValue, ConstantValue, Job, SqlValue
-from backfill.mapping.calls import Check, Suspect
-from backfill.mapping.template import Cell, Part, constant
+from backfill.mapping.calls import Check, RareMatch
+from backfill.mapping.template import BoundValue, Part, constant
 from backfill.records import Column, Kind, Severity, Zone, frame_name
 from backfill.rules import severity
 from backfill.timestamps import (
@@ -44,7 +44,7 @@ class Binder:
     expressions: Mapping[str, str]  # SQL text -> snapshot column
     reads: set[str] = field(default_factory=set)
     derived: dict[str, pl.Expr] = field(default_factory=dict)
-    suspects: dict[str, Suspect] = field(default_factory=dict)
+    rare_matches: dict[str, RareMatch] = field(default_factory=dict)
     checks: list[Check] = field(default_factory=list)
 
     # -- columns ------------------------------------------------------------------------------------------------
@@ -224,41 +224,41 @@ class Binder:
 
     # -- values -------------------------------------------------------------------------------------------------
 
-    def value(self, value: ColumnValue | SqlValue | ConstantValue) -> Cell:
+    def value(self, value: ColumnValue | SqlValue | ConstantValue) -> BoundValue:
         """Bind a value that holds no others; its checks are added. Lists and objects: `objects.bind_value`."""
         return constant(value.value) if isinstance(value, ConstantValue) else self._slot(value)
 
-    def text(self, value: ColumnValue | SqlValue | ConstantValue, *, single: bool = True) -> Cell:
+    def text(self, value: ColumnValue | SqlValue | ConstantValue, *, single: bool = True) -> BoundValue:
         """Bind an id, a name or a part of a key: always text, so an integer may have any length.
 
         With `single` an object or array in a JSON column is a problem; in a key it is as good as any text.
         """
         if isinstance(value, ConstantValue):
-            cell = constant(value.value)
+            bound = constant(value.value)
             if isinstance(value.value, str) or value.value is None:
-                return replace(cell, kind=Kind.TEXT)
+                return replace(bound, kind=Kind.TEXT)
             return replace(constant(encode.literal(value.value)), kind=Kind.TEXT)
         name = self.expressions[value.sql] if isinstance(value, SqlValue) else value.column
         kind = self.column(name).kind
         if kind is Kind.TEXT:
             return self._slot(value)
-        cell = self._slot(value.model_copy(update={"as_": "text"}))
+        bound = self._slot(value.model_copy(update={"as_": "text"}))
         if kind is Kind.JSON and single:
-            cell = self._single(value, self.read(name), cell)
+            bound = self._single(value, self.read(name), bound)
         source = f"__bf_text:{name}"
-        plain = self.derive(source, cell.plain)  # once a frame: checks, key and members all read it
+        plain = self.derive(source, bound.plain)  # once a frame: checks, key and members all read it
         bare = kind in _BARE
         text = encode.quoted(plain) if bare else encode.string(plain)
-        return Cell(text, plain, Kind.TEXT, cell.column, source, ('"', plain, '"'), escapes=not bare)
+        return BoundValue(text, plain, Kind.TEXT, bound.column, source, ('"', plain, '"'), escapes=not bare)
 
-    def _single(self, value: ColumnValue | SqlValue, read: pl.Expr, cell: Cell) -> Cell:
-        """The cell, with a check that it holds no object and no array."""
+    def _single(self, value: ColumnValue | SqlValue, read: pl.Expr, bound: BoundValue) -> BoundValue:
+        """The bound, with a check that it holds no object and no array."""
         whole = read.str.contains(r"^\s*[\[{]")
-        if not self.check("BF123", cell.column, whole, cell.plain, omit=value.on_bad == "omit"):
-            return cell
-        return replace(cell, plain=pl.when(~whole).then(cell.plain))
+        if not self.check("BF123", bound.column, whole, bound.plain, omit=value.on_bad == "omit"):
+            return bound
+        return replace(bound, plain=pl.when(~whole).then(bound.plain))
 
-    def _slot(self, value: ColumnValue | SqlValue) -> Cell:
+    def _slot(self, value: ColumnValue | SqlValue) -> BoundValue:
         name = self.expressions[value.sql] if isinstance(value, SqlValue) else value.column
         column = self.column(name)
         label = value.sql if isinstance(value, SqlValue) else value.column
@@ -281,20 +281,21 @@ class Binder:
         shown_kind = Kind.TEXT if value.as_ == "text" else kind
         if value.nulls == "keep":
             kept = text.fill_null("null")
-            return Cell(
+            return BoundValue(
                 kept if bad is None or not omit else pl.when(~bad).then(kept), plain, shown_kind, label, kept=True
             )
         if text is not encoded.text or value.as_ is not None:
-            return Cell(text, plain, shown_kind, label)
+            return BoundValue(text, plain, shown_kind, label)
         localised = kind is Kind.TIMESTAMP and column.zone is not Zone.UTC
         source = expr.meta.root_names()[0] if localised else frame_name(column.name)
-        return Cell(text, plain, kind, label, source, _direct(kind, expr, text), escapes=kind is Kind.TEXT)
+        return BoundValue(text, plain, kind, label, source, _direct(kind, expr, text), escapes=kind is Kind.TEXT)
 
     def encoded(self, column: Column, value: pl.Expr, dtype: pl.DataType) -> encode.Encoded:
         """The JSON form of a column's value; what is nested is walked once a frame."""
         if column.kind is not Kind.NESTED:
-            return encode.encode(value, column.kind, dtype, self.walls)
-        return encode.marked(self.derive(f"__bf_json:{column.name}", encode.nested(value, dtype, self.walls).text))
+            return encode.encode(value, column.kind, dtype, self.local_times)
+        text = encode.nested(value, dtype, self.local_times).text
+        return encode.marked(self.derive(f"__bf_json:{column.name}", text))
 
     def _resolved(self, column: Column, *, omit: bool, label: str) -> pl.Expr:
         if column.kind is Kind.TIMESTAMP:
@@ -311,7 +312,7 @@ class Binder:
             long = self.read(column.raw).str.replace(_LONG_INTEGER, "$1$2")
             plain = pl.coalesce(plain, pl.when(self._long_integer(column)).then(long))
         bad = (
-            encode.encode(expr, column.kind, dtype, self.walls).bad
+            encode.encode(expr, column.kind, dtype, self.local_times).bad
             if column.kind in (Kind.NUMBER, Kind.DATE, Kind.TIME)
             else ()
         )
@@ -375,7 +376,7 @@ class Binder:
         return [encode.rounded(encoded.text, sources)] if sources else []
 
     @property
-    def walls(self) -> encode.LocalTimePolicy:
+    def local_times(self) -> encode.LocalTimePolicy:
         """Wall clocks inside nested values: the source's zone, and the default policy."""
         return encode.LocalTimePolicy(
             lambda wall: to_utc(wall, self._zone(), "error", "error"),
