@@ -140,7 +140,7 @@ def check_required(faults: Faults, fields: Mapping[str, Any], kind: str, path: s
     for name in _REQUIRED.get(kind, ()):
         lacks(name, f"{kind} needs `{name}`")
     if kind != "alias" and "anonymousId" not in fields and not faults.is_broken(f"{path}.anonymousId"):
-        lacks("userId", "neither `userId` nor `anonymousId` is mapped", "Segment drops calls without either in silence")
+        lacks("userId", "neither `userId` nor `anonymousId` is mapped", "calls without either are dropped in silence")
 
 
 def check_call(faults: Faults, call: Call, path: str, source: SourceForm) -> None:

@@ -68,8 +68,8 @@ class CallForm(CallFields):
 _ELSEWHERE = {
     "messageId": "write message_key (what makes the call one of its kind) or message_id (a column of ids)",
     "sentAt": "backfill sets it at each attempt",
-    "receivedAt": "Segment sets it",
-    "originalTimestamp": "Segment sets it from timestamp",
+    "receivedAt": "the target sets it when it receives the call",
+    "originalTimestamp": "the target sets it from `timestamp`",
     "writeKey": "a write key never stands in a job file: set SEGMENT_WRITE_KEY or name a key file in targets.yaml",
 }
 

@@ -100,4 +100,4 @@ def check_constant(faults: Faults, spec: TimestampSpec, path: str) -> None:
     if moment.tzinfo is None:
         faults.add(inside, "has no zone", "end it with Z or an offset such as +02:00")
     if moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() < 0:
-        faults.add(inside, "is before 1970, which Segment does not always take in")
+        faults.add(inside, "is before 1970, which targets do not always take in")

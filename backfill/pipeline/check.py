@@ -117,7 +117,7 @@ def unstated_integrations(job: Job) -> list[Fault]:
             Path(job.path),
             f"calls[{place}]",
             "`integrations` is not stated: a live run would reach every destination of the source",
-            "say which: `integrations: {All: false}` for none but Segment's own storage",
+            "say which: `integrations: {All: false}` forwards to none",
         )
         for place, call in enumerate(job.calls)
         if call.integrations is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -32,6 +33,20 @@ def test_no_count_has_a_fixed_plural(repository: Path) -> None:
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
         if PLURAL.search(line) and "raise ValueError" not in line and "== 1" not in line
     ]
+    assert not found
+
+
+def test_texts_of_a_job_name_no_target(repository: Path) -> None:
+    """A job is judged before it is known where it goes: what is said of it holds for any target."""
+    found = []
+    for path in sorted((repository / "backfill" / "job").rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        described = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.keyword | ast.Expr)}
+        found += [
+            f"{path.name}:{node.lineno}: {node.value}"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Constant) and "Segment" in str(node.value) and id(node) not in described
+        ]
     assert not found
 
 
