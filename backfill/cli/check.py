@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from backfill.cli.here import display_path
-from backfill.cli.options import voice_options
+from backfill.cli.options import jobs_argument, voice_options
 from backfill.cli.session import Session
 from backfill.errors import ExitCode, JobError, counted, joined, worst
 
@@ -23,9 +23,7 @@ FULL_READ = "`backfill dry-run JOB` reads and judges all"
 
 
 @click.command("check", short_help="The job file against its source, by its first rows.")
-@click.argument(
-    "jobs", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path), metavar="JOB [JOB...|DIR]"
-)
+@jobs_argument
 @voice_options
 def command(session: Session, *, jobs: tuple[Path, ...]) -> int:
     """\b
@@ -37,8 +35,8 @@ def command(session: Session, *, jobs: tuple[Path, ...]) -> int:
     The first 1,000 records are judged as a dry run judges them all, except where a `query` over files may need all
     records for one row; only `backfill dry-run` can tell of the rest.
     """  # noqa: D205, D301, D415
+    from backfill.cli.arguments import expand_job_paths, load_jobs
     from backfill.cli.interrupts import run_interruptibly
-    from backfill.cli.settings import expand_job_paths, load_jobs
 
     loaded = load_jobs(expand_job_paths(jobs))
     return run_interruptibly(session, lambda interrupts: check_all(session, loaded, interrupts))

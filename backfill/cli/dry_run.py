@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 import click
 
 from backfill.cli.options import (
+    TargetOptions,
     gate_option,
+    jobs_argument,
     output_option,
     progress_option,
     state_option,
@@ -29,9 +31,7 @@ if TYPE_CHECKING:
 
 
 @click.command("dry-run", short_help="Every row, every problem, the plan; nothing sent.")
-@click.argument(
-    "jobs", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path), metavar="JOB [JOB...|DIR]"
-)
+@jobs_argument
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N rows that `where` lets through.")
 @click.option(
     "--only-new",
@@ -50,9 +50,7 @@ def command(
     jobs: tuple[Path, ...],
     limit: int | None,
     only_new: bool,
-    target: str | None,
-    targets: Path | None,
-    endpoint: str | None,
+    target: TargetOptions,
     state_dir: Path | None,
     max_rejects: str | None,
     output: str,
@@ -65,18 +63,18 @@ def command(
 
     Stage and prepare the jobs as a run would, to the very ids and bytes, and send nothing.
     """  # noqa: D205, D301, D415
+    from backfill.cli.arguments import expand_job_paths, load_dry_run_target, load_jobs
     from backfill.cli.handler import tell_notice
     from backfill.cli.interrupts import run_interruptibly
     from backfill.cli.running import Delivery, run_one_by_one
-    from backfill.cli.settings import TargetOptions, expand_job_paths, load_dry_run_target, load_jobs
     from backfill.pipeline import Gate, Options
     from backfill.pipeline.check import refuse_unfit
 
     loaded = load_jobs(expand_job_paths(jobs))
     gate = Gate.parse(max_rejects) if max_rejects else None
-    places = {Path(job.path).parent: TargetOptions(target or "", targets, endpoint) for job in loaded}
-    chosen = {folder: load_dry_run_target(session, options, folder) for folder, options in places.items()}
-    left_out = {folder: identity_to_leave_out(target, one) if only_new else None for folder, one in chosen.items()}
+    folders = dict.fromkeys(Path(job.path).parent for job in loaded)
+    chosen = {folder: load_dry_run_target(session, target, folder) for folder in folders}
+    left_out = {folder: identity_to_leave_out(target.name, one) if only_new else None for folder, one in chosen.items()}
     delivery = Delivery(session, Options(), yes=True, output=output, progress=not no_progress)
     refuse_unfit(loaded, partial(tell_notice, session))
     from backfill.pipeline import DryRunRequest  # polars: not for jobs that do not fit their sources
@@ -121,7 +119,7 @@ def dry_run_one(
     )
 
 
-def identity_to_leave_out(named: str | None, target: Target) -> str:
+def identity_to_leave_out(named: str, target: Target) -> str:
     """The identity of the target whose delivered calls are to be left out.
 
     Raises:

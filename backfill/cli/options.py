@@ -48,6 +48,12 @@ def typed_options() -> dict[str, str]:
     }
 
 
+def jobs_argument(command: Command) -> Command:
+    """JOB [JOB...|DIR], as `jobs`."""
+    path = click.Path(exists=True, path_type=Path)
+    return click.argument("jobs", nargs=-1, required=True, type=path, metavar="JOB [JOB...|DIR]")(command)
+
+
 def state_option(command: Command) -> Command:
     """--state-dir."""
     return click.option(
@@ -76,10 +82,42 @@ def progress_option(command: Command) -> Command:
     )
 
 
-def endpoint_option(command: Command) -> Command:
-    """--endpoint."""
-    return click.option("--endpoint", metavar="URL", help="Send there instead of to the target's own endpoint.")(
-        command
+@dataclass(frozen=True, slots=True)
+class TargetOptions:
+    """--target, --targets and --endpoint as given."""
+
+    name: str  # empty where it is not given
+    targets: Path | None = None
+    endpoint: str | None = None
+
+
+def _with_target(command: Command, *options: Command) -> Command:
+    """The command with these options, which come to it as one: `target`, a TargetOptions."""
+
+    @wraps(command)
+    def wrapped(*, target: str | None, targets: Path | None, endpoint: str | None, **others: object) -> object:
+        return command(target=TargetOptions(target or "", targets, endpoint), **others)
+
+    verb: Command = wrapped
+    for option in (
+        click.option("--endpoint", metavar="URL", help="Send there instead of to the target's own endpoint."),
+        *options,
+    ):
+        verb = option(verb)
+    return verb
+
+
+def target_options(command: Command) -> Command:
+    """--target, --targets and --endpoint."""
+    return _with_target(
+        command,
+        click.option("--targets", type=FILE, help="The profiles [default: the nearest targets.yaml upward]."),
+        click.option(
+            "--target",
+            metavar="NAME",
+            envvar="BACKFILL_TARGET",
+            help="A profile, or sandbox or segment [default: sandbox, on a terminal].",
+        ),
     )
 
 
@@ -88,8 +126,8 @@ def run_target_options(command: Command) -> Command:
 
     BACKFILL_TARGET says where *new* runs go; a run that is there has its target.
     """
-    for option in (
-        endpoint_option,
+    return _with_target(
+        command,
         click.option(
             "--targets",
             type=FILE,
@@ -99,25 +137,7 @@ def run_target_options(command: Command) -> Command:
         click.option(
             "--target", metavar="NAME", help="A profile that leads where the run's does [default: the run's]."
         ),
-    ):
-        command = option(command)
-    return command
-
-
-def target_options(command: Command) -> Command:
-    """--target, --targets and --endpoint."""
-    for option in (
-        endpoint_option,
-        click.option("--targets", type=FILE, help="The profiles [default: the nearest targets.yaml upward]."),
-        click.option(
-            "--target",
-            metavar="NAME",
-            envvar="BACKFILL_TARGET",
-            help="A profile, or sandbox or segment [default: sandbox, on a terminal].",
-        ),
-    ):
-        command = option(command)
-    return command
+    )
 
 
 def gate_option(command: Command) -> Command:

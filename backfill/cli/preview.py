@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from backfill.cli.options import JOB, progress_option, target_options, voice_options
+from backfill.cli.options import JOB, TargetOptions, progress_option, target_options, voice_options
 from backfill.cli.session import Session
 from backfill.errors import counted
 
@@ -27,9 +27,7 @@ def command(
     *,
     job: Path,
     rows: int,
-    target: str | None,
-    targets: Path | None,
-    endpoint: str | None,
+    target: TargetOptions,
     no_progress: bool,
 ) -> None:
     """\b
@@ -39,14 +37,14 @@ def command(
 
     No more of the source is read than is shown, but where it has a query: that may need all of it.
     """  # noqa: D205, D301, D415
+    from backfill.cli.arguments import expand_job_paths, load_dry_run_target, load_jobs
     from backfill.cli.handler import tell_notice
     from backfill.cli.interrupts import run_interruptibly
     from backfill.cli.running import sample_context
-    from backfill.cli.settings import TargetOptions, expand_job_paths, load_dry_run_target, load_jobs
     from backfill.pipeline.check import needs_all, refuse_unfit
 
     (loaded,) = load_jobs(expand_job_paths([job]))
-    chosen = load_dry_run_target(session, TargetOptions(target or "", targets, endpoint), job.parent)
+    chosen = load_dry_run_target(session, target, job.parent)
     refuse_unfit([loaded], partial(tell_notice, session))
     if needs_all(loaded):
         session.say("The source is read whole: its query may need all of it.")

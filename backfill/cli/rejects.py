@@ -38,7 +38,7 @@ def command(
 
     List the rows that were not sent, of all runs, of one, or of those of a job file; --dry-run: of dry runs.
     """  # noqa: D205, D301, D415
-    from backfill.cli.runs import find_runs
+    from backfill.cli.arguments import find_runs
 
     state, folders = find_runs(session, run, state_dir, dry=dry_run)
     if export is not None:
@@ -82,8 +82,8 @@ def write_export(session: Session, state: RunStore, folders: list[StoredRun], ex
 
 def show_rejects(session: Session, folder: StoredRun) -> ExitCode:
     """List the rejects of one run and say what became of its other rows; returns the exit code."""
+    from backfill.cli.arguments import source_paths
     from backfill.cli.handler import explain
-    from backfill.cli.runs import source_paths
     from backfill.report import accounts_text, list_rejects, read_run_view, reject_lines
 
     session.here.run_id = folder.run_id

@@ -9,6 +9,7 @@ import click
 from backfill.cli.here import display_path
 from backfill.cli.options import (
     DeliveryOptions,
+    TargetOptions,
     delivery_options,
     output_option,
     progress_option,
@@ -33,9 +34,7 @@ def command(
     *,
     run: str | None,
     retry_rejected: bool,
-    target: str | None,
-    targets: Path | None,
-    endpoint: str | None,
+    target: TargetOptions,
     state_dir: Path | None,
     asked: DeliveryOptions,
     output: str,
@@ -54,11 +53,10 @@ def command(
     of backfill refused stays refused. Without RUN it is the only finished run that has such calls where none is
     unfinished.
     """  # noqa: D205, D301, D415
+    from backfill.cli.arguments import load_run_target, open_state
     from backfill.cli.confirm import refuse_without_terminal
     from backfill.cli.interrupts import run_interruptibly
     from backfill.cli.running import Delivery, resume_one, run_options
-    from backfill.cli.runs import load_run_target, open_state
-    from backfill.cli.settings import TargetOptions
     from backfill.pipeline.runs import named_run, run_to_resume, runs_of_job, unfinished_run
 
     options = run_options(asked, retry_rejected=retry_rejected)
@@ -68,7 +66,7 @@ def command(
     else:
         folder, status = named_run(state, run) if run else unfinished_run(state, refused=retry_rejected)
     session.here.run_id, session.here.job = folder.run_id, display_path(status.record.job_file)
-    access = load_run_target(state, status.record, TargetOptions(target or "", targets, endpoint))
+    access = load_run_target(state, status.record, target)
     if access.live:
         refuse_without_terminal(yes=asked.yes)
     delivery = Delivery(session, options, asked.yes, output, progress=not no_progress)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from backfill.cli.options import (
     DeliveryOptions,
+    TargetOptions,
     delivery_options,
+    jobs_argument,
     output_option,
     progress_option,
     state_option,
@@ -19,9 +22,7 @@ from backfill.cli.session import Session
 
 
 @click.command("run", short_help="Stage, prepare, confirm, deliver; an unfinished run goes on.")
-@click.argument(
-    "jobs", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path), metavar="JOB [JOB...|DIR]"
-)
+@jobs_argument
 @target_options
 @state_option
 @delivery_options
@@ -42,9 +43,7 @@ def command(
     session: Session,
     *,
     jobs: tuple[Path, ...],
-    target: str | None,
-    targets: Path | None,
-    endpoint: str | None,
+    target: TargetOptions,
     state_dir: Path | None,
     asked: DeliveryOptions,
     only_new: bool,
@@ -61,12 +60,12 @@ def command(
     A finished run sends nothing again, an unfinished one goes on where it stopped. A folder stands for its job
     files in byte order of names. All job files are checked before any of them runs.
     """  # noqa: D205, D301, D415
+    from backfill.cli.arguments import expand_job_paths, load_jobs, wanted_target_name
     from backfill.cli.interrupts import run_interruptibly
     from backfill.cli.running import Delivery, deliver_all, run_options
-    from backfill.cli.settings import TargetOptions, expand_job_paths, load_jobs, target_name
 
     paths = expand_job_paths(jobs)
-    chosen = TargetOptions(target_name(target, wanted=True), targets, endpoint)
+    chosen = replace(target, name=wanted_target_name(target.name))
     options = run_options(asked, abandon=abandon, only_new=only_new)
     delivery = Delivery(session, options, asked.yes, output, progress=not no_progress)
     loaded = load_jobs(paths)

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from backfill.cli import settings
+from backfill.cli import arguments
 from backfill.cli.confirm import ask, refuse_without_terminal
 from backfill.cli.handler import explain, tell_notice
 from backfill.cli.here import display_path
 from backfill.cli.interrupts import Interrupts
-from backfill.cli.options import DeliveryOptions
+from backfill.cli.options import DeliveryOptions, TargetOptions
 from backfill.cli.progress import ProgressBars
 from backfill.cli.session import Session
 from backfill.errors import BackfillError, ExitCode, InterruptedRunError, worst
@@ -77,7 +77,7 @@ def run_options(
 
 
 def deliver_all(
-    delivery: Delivery, jobs: Sequence[Job], target: settings.TargetOptions, state: Path | None, interrupts: Interrupts
+    delivery: Delivery, jobs: Sequence[Job], target: TargetOptions, state: Path | None, interrupts: Interrupts
 ) -> ExitCode:
     """Run every job, one after the other; returns the one exit code that stands for all.
 
@@ -87,7 +87,7 @@ def deliver_all(
         JobError: A job is wrong, or does not fit its source; then none is run.
         UsageError: The target is wrong, or it is live and nobody could confirm.
     """
-    targets = [settings.load_chosen_target(target, Path(job.path).parent) for job in jobs]
+    targets = [arguments.load_chosen_target(target, Path(job.path).parent) for job in jobs]
     live = any(one.live for one in targets)
     if live:
         refuse_without_terminal(yes=delivery.yes)
@@ -113,7 +113,7 @@ def run_one_by_one(
     for job in jobs:
         delivery.several.begun += 1
         delivery.session.here.job = display_path(job.path)
-        codes.append(one(job, settings.choose_state_folder(delivery.session, state, Path(job.path))))
+        codes.append(one(job, arguments.choose_state_folder(delivery.session, state, Path(job.path))))
         if interrupts.stop.is_set():
             break
     if len(jobs) > 1 and delivery.output == "text":

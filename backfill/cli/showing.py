@@ -6,8 +6,8 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
 
+from backfill.cli.arguments import source_paths
 from backfill.cli.handler import explain
-from backfill.cli.runs import source_paths
 from backfill.cli.session import Session
 from backfill.disk import PRIVATE_FILE
 from backfill.errors import ExitCode, InterruptedRunError, counted

@@ -52,7 +52,7 @@ def command(
 
     The beginning of a run's id is enough where it is the only one. A run under way can be looked at, too.
     """  # noqa: D205, D301, D415
-    from backfill.cli.runs import find_runs
+    from backfill.cli.arguments import find_runs
 
     if message_id is not None or key:
         show_calls(session, state_dir, run, message_id, key, output)
@@ -116,7 +116,7 @@ def show_calls(
     Raises:
         UsageError: There is no such run, it is not said which one's key it is, or no call of it has such a key.
     """
-    from backfill.cli.runs import find_runs
+    from backfill.cli.arguments import find_runs
     from backfill.errors import UsageError
     from backfill.pipeline import find_calls, ids_of_key
     from backfill.pipeline.runs import ids as run_ids

@@ -1,17 +1,20 @@
-"""What the options and arguments of a verb come to: job files, the state directory, the target."""
+"""What arguments and options come to: job files, the state directory, the runs that RUN means, the target."""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backfill.cli.here import display_path
+from backfill.cli.options import TargetOptions
 from backfill.cli.session import Session
 from backfill.errors import JobError, UsageError, joined
+from backfill.pipeline.runs import is_job_file, named_run, runs_in, runs_of_job
+from backfill.records import RunRecord, RunStore, StoredRun
+from backfill.state import open_store
 
 if TYPE_CHECKING:
     from backfill.job.models import Job
@@ -97,32 +100,17 @@ def load_jobs(paths: Sequence[Path]) -> list[Job]:
     return jobs
 
 
-def target_name(option: str | None, *, wanted: bool) -> str:
-    """The target's name: what is said, else `sandbox` on a terminal.
-
-    Args:
-        option: --target or BACKFILL_TARGET.
-        wanted: Without a terminal, it has to be said.
+def wanted_target_name(given: str) -> str:
+    """The name of the target of a new run: what is said, else `sandbox` on a terminal.
 
     Raises:
-        UsageError: It is wanted and not said.
+        UsageError: Nothing is said, and there is no terminal.
     """
-    if option:
-        return option
-    if wanted and not sys.stdin.isatty():
+    if not given and not sys.stdin.isatty():
         raise UsageError(
             "no target: without a terminal it has to be said", hint="--target sandbox, --target segment, or a profile"
         )
-    return "sandbox"
-
-
-@dataclass(frozen=True, slots=True)
-class TargetOptions:
-    """--target, --targets and --endpoint as given."""
-
-    name: str
-    targets: Path | None = None
-    endpoint: str | None = None
+    return given or "sandbox"
 
 
 def load_chosen_target(options: TargetOptions, *starts: Path) -> Target:
@@ -178,3 +166,67 @@ def choose_state_folder(session: Session, option: Path | None, job: Path | None 
     refuse_unwritable_name(folder)
     session.here.state = folder
     return folder
+
+
+def open_state(session: Session, run: str | None, option: Path | None) -> tuple[RunStore, Path | None]:
+    """The state directory in which RUN is looked for, and the job file where RUN is one."""
+    job = Path(run) if run and is_job_file(run) else None
+    return open_store(choose_state_folder(session, option, job)), job
+
+
+def find_runs(
+    session: Session, run: str | None, option: Path | None, *, dry: bool = False
+) -> tuple[RunStore, list[StoredRun]]:
+    """The state directory, and the runs in it that RUN means: all where it is not said, dry runs with --dry-run.
+
+    Raises:
+        UsageError: RUN means none, or is the beginning of several ids.
+    """
+    state, job = open_state(session, run, option)
+    if job is not None:
+        return state, runs_of_job(state, job, dry=dry)
+    if run is not None:
+        return state, [named_run(state, run, dry=True)[0]]
+    return state, runs_in(state, dry=dry)
+
+
+def source_paths(folder: StoredRun) -> dict[str, str]:
+    """The files of a run's source, by their names in problems, as they can be opened from where the user stands.
+
+    Raises:
+        LedgerError: The ledger cannot be read.
+    """
+    with folder.read() as reader:
+        snapshot = reader.snapshot()
+    return {file.name: display_path(file.path) for file in snapshot.files if file.name != "-"} if snapshot else {}
+
+
+def load_run_target(state: RunStore, record: RunRecord, options: TargetOptions) -> Target:
+    """The target of a run that is there: its own, unless the options, whose name may be empty, say another.
+
+    Raises:
+        JobError: targets.yaml is wrong.
+        UsageError: There is no such target, its key is missing, or the endpoint is not allowed for it.
+    """
+    endpoint = options.endpoint
+    if options.name in ("", record.target_name):  # another profile has an endpoint of its own, to be compared
+        endpoint = endpoint or run_endpoint(record)
+    named = TargetOptions(options.name or record.target_name, options.targets, endpoint)
+    return load_chosen_target(named, *targets_folders(record, state))
+
+
+def run_endpoint(record: RunRecord) -> str | None:
+    """The endpoint that a run was begun with; None for the sandbox inside the process.
+
+    It may have come from --endpoint, or from a profile that says something else by now: a run stays with its own.
+    """
+    return record.target_identity.partition(" ")[2] or None
+
+
+def targets_folders(record: RunRecord, state: RunStore) -> list[Path]:
+    """The folders from which the targets.yaml of a run is looked for upward, the likeliest first.
+
+    The job file's, as the ledger has it; where that is not on this machine, the state directory's and the current one.
+    """
+    recorded, others = Path(record.job_file).parent, [state.path.parent, Path.cwd()]
+    return [recorded, *others] if recorded.is_dir() else [*others, recorded]
