@@ -9,7 +9,7 @@ import polars as pl
 
 from backfill import encode
 from backfill.mapping import CompiledCall
-from backfill.memory import PAGE_BYTES
+from backfill.memory import COLUMNS_AT_ONCE, PAGE_BYTES
 from backfill.prepare.faults import failing
 from backfill.prepare.frames import ROW_COLUMN, Frames
 from backfill.prepare.hints import hint_of
@@ -90,7 +90,7 @@ def _problem(row: Mapping[str, object]) -> Problem:
 def with_originals(calls: pl.DataFrame, shard: int, snapshot: Snapshot, frames: Frames) -> Iterator[pl.DataFrame]:
     """Calls of a shard (`row`) with where their rows stood, page by page in the order of the rows.
 
-    Added are file (its name), record and original, see `original`. A page holds about PAGE_BYTES of rows.
+    Added are file (its name), record and original, see `originals`. A page holds about PAGE_BYTES of rows.
     """
     # polars panics on Parquet's INTERVAL, and DuckDB never hands one over: a job has to cast it
     own = [c for c in snapshot.columns if not c.name.startswith(INTERNAL_PREFIX) and c.kind is not Kind.INTERVAL]
@@ -101,30 +101,35 @@ def with_originals(calls: pl.DataFrame, shard: int, snapshot: Snapshot, frames: 
 def _rows(
     wanted: pl.Series, shard: int, snapshot: Snapshot, frames: Frames, own: Sequence[Column]
 ) -> Iterator[pl.DataFrame]:
-    """Those rows of a shard, page by page: row, file, record, and the text of their `own` columns as `original`."""
+    """Those rows of a shard, page by page: row, file, record, and their `own` columns as `original`."""
     files = {index: file.name for index, file in enumerate(snapshot.files)}
     names = [column.raw or column.name for column in own]
     rows = wanted.unique().implode()
     for frame in frames.walk(shard, [*names, FILE_COLUMN, RECORD_COLUMN]):
         found = frame.filter(pl.col(ROW_COLUMN).is_in(rows))
         length = max(1, int(len(found) * PAGE_BYTES / max(1, found.estimated_size())))
-        described = (
+        places = (
             pl.col(ROW_COLUMN).alias("row"),
             pl.col(FILE_COLUMN).cast(pl.UInt32).replace_strict(files, return_dtype=pl.String).alias("file"),
             pl.col(RECORD_COLUMN).cast(pl.UInt64).alias("record"),
-            original(own, dict(found.schema)).alias("original"),
         )
         for page in found.iter_slices(length):
             with failing("reading rejected rows"):
-                shown = page.select(described)
+                shown = page.select(places).with_columns(original=originals(own, page))
             yield shown
+            del page, shown
         del frame, found  # before the next one is read
 
 
-def original(columns: Sequence[Column], schema: Mapping[str, pl.DataType]) -> pl.Expr:
-    """A row's columns as one JSON object, nulls kept; what was cast from text is shown as that text."""
-    members = [encode.member(column.name, _shown(column, schema).fill_null("null")) for column in columns]
-    return encode.braced(pl.concat_str(members)) if members else pl.lit("{}")
+def originals(columns: Sequence[Column], rows: pl.DataFrame) -> pl.Series:
+    """Each row's columns as one JSON object, nulls kept; what was cast from text is shown as that text."""
+    schema, texts = dict(rows.schema), [pl.repeat("", len(rows), dtype=pl.String, eager=True)]
+    for first in range(0, len(columns), COLUMNS_AT_ONCE):
+        some = columns[first : first + COLUMNS_AT_ONCE]
+        members = [encode.member(column.name, _shown(column, schema).fill_null("null")) for column in some]
+        texts.append(rows.select(pl.concat_str(members)).to_series())
+    groups = [text.alias(str(place)) for place, text in enumerate(texts)]
+    return pl.DataFrame(groups).select(encode.braced(pl.concat_str(pl.all()))).to_series()
 
 
 def _shown(column: Column, schema: Mapping[str, pl.DataType]) -> pl.Expr:

@@ -14,7 +14,7 @@ from backfill.mapping import compile_job
 from backfill.mapping.calls import CompiledCall
 from backfill.prepare.evaluate import evaluate
 from backfill.prepare.frames import ROW_COLUMN, SHARD_ROWS, Frames
-from backfill.prepare.rejects import original
+from backfill.prepare.rejects import originals
 from backfill.prepare.schema import snapshot_schema
 from backfill.records import FILE_COLUMN, INTERNAL_PREFIX, RECORD_COLUMN, Severity, Snapshot
 
@@ -131,7 +131,7 @@ def preview(
     scopes = [call.scope for call in job.calls]
     by_row = {key[0]: part for key, part in mapped.partition_by("row", as_dict=True).items()}
     frame = frames.read(0, frames.rows, [*names, FILE_COLUMN, RECORD_COLUMN])
-    shown = frame.select(ROW_COLUMN, FILE_COLUMN, RECORD_COLUMN, original(own, dict(frame.schema)).alias("row"))
+    shown = frame.select(ROW_COLUMN, FILE_COLUMN, RECORD_COLUMN).with_columns(row=originals(own, frame))
     for position, file, record, text in shown.iter_rows():
         calls = tuple(_preview_call(scopes, each) for each in by_row[position].iter_rows(named=True))
         result.append(PreviewRow(snapshot.files[file].name, record, json.loads(text), calls, text))

@@ -24,6 +24,9 @@ from backfill.sources.staging import Staging
 WIDE_COLUMNS = 250
 #: About as many values are computed at once, and make a row group.
 _CELLS = 2**20
+#: Rows of many columns come few at a time, when what Arrow needs for each column outweighs what it holds: so many
+#: pieces are put together.
+_PIECES = 2
 _ROWS = "__bf_rows"
 
 
@@ -100,6 +103,8 @@ def _gathered(batches: Iterable[pa.RecordBatch], columns: int, schema: pa.Schema
         for first in range(0, max(batch.num_rows, 1), ROW_GROUP_ROWS):
             held.append(batch.slice(first, ROW_GROUP_ROWS))
             rows += held[-1].num_rows
+            if len(held) > _PIECES:
+                held = [pa.concat_batches(held)]
             if rows * columns >= _CELLS:
                 yield pa.Table.from_batches(held)
                 held, rows, none = [], 0, False

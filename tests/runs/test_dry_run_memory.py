@@ -102,3 +102,18 @@ def test_memory_of_files_that_were_read_is_given_back(tmp_path: Path, repository
         [sys.executable, "-c", asking], cwd=tmp_path, env=environment, check=True, capture_output=True, text=True
     )
     assert done.stdout.split()[-1] == "system"
+
+
+@pytest.mark.parametrize("form", ["csv", "ndjson"])
+def test_columns_are_read_and_written_some_at_a_time(tmp_path: Path, repository: Path, form: str) -> None:
+    """Five thousand columns cost what their cells do, also where every row has too many of them."""
+    names = ["id", *(f"c{number:04}" for number in range(4_999))]
+    with (tmp_path / f"in.{form}").open("w", encoding="utf-8") as file:
+        if form == "csv":
+            file.write(",".join(names) + "\n")
+        for number in range(1, 201):
+            cells = [str(number), *(f"v{place}xxxxxxx" for place in range(4_999))]
+            file.write((",".join(cells) if form == "csv" else json.dumps(dict(zip(names, cells, strict=True)))) + "\n")
+    code, megabytes = peak(tmp_path, f"in.{form}", repository)
+    assert code == 3
+    assert megabytes < 540
