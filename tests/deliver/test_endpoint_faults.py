@@ -5,21 +5,20 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from backfill import identity
-from backfill.deliver import Clock, DeliveryEnd, DeliveryOptions, EndKind, deliver
-from backfill.pipeline import deliver as deliver_step
+from backfill.deliver import DeliveryOptions, EndKind
 from backfill.records import Outcome
 from backfill.verdict import Patience
 from tests.support.delivery_fakes import Run, Shelf
+from tests.support.fast_clock import FastClock, deliver_fast
 from tests.support.projects import KEY, Project, Result, backfill
 from tests.torture.endpoint import OK, SUCCESS, ScriptedEndpoint, Step
 
@@ -32,40 +31,11 @@ SCALE = 200.0
 READ_SECONDS = 0.25
 
 
-@dataclass
-class Hurry:
-    """A clock that runs faster."""
-
-    began: float = 0.0
-    wall: float = 0.0
-
-    def __post_init__(self) -> None:
-        """The two begin together."""
-        self.began, self.wall = time.monotonic(), time.time()
-
-    def passed(self) -> float:
-        """Seconds on this clock."""
-        return (time.monotonic() - self.began) * SCALE
-
-    def clock(self) -> Clock:
-        """To be handed in."""
-        return Clock(
-            now=lambda: self.wall + self.passed(), monotonic=self.passed, sleep=lambda one: time.sleep(one / SCALE)
-        )
-
-
 @pytest.fixture
-def hurry(monkeypatch: pytest.MonkeyPatch) -> Hurry:
+def hurry(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> FastClock:
     """The program delivers with a fast clock and little patience for silence, all else as it is."""
-    made = Hurry()
-
-    def hurried(*, options: DeliveryOptions, **rest: object) -> DeliveryEnd:
-        shorter = replace(options, read_seconds=READ_SECONDS, connect_seconds=1.0, grace_seconds=10 * SCALE)
-        return deliver(**rest | {"options": shorter, "clock": made.clock()})  # type: ignore[arg-type]
-
-    monkeypatch.setattr(deliver_step, "deliver", hurried)
     monkeypatch.setenv("SEGMENT_WRITE_KEY", KEY)
-    return made
+    return deliver_fast(monkeypatch, getattr(request, "param", SCALE), read_seconds=READ_SECONDS, connect_seconds=1.0)
 
 
 @dataclass
@@ -142,9 +112,9 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trial]:
 
 
 @pytest.fixture
-def trial(tmp_path: Path, template: Trial, hurry: Hurry) -> Iterator[Trial]:
+def trial(tmp_path: Path, template: Trial, hurry: FastClock) -> Iterator[Trial]:
     """The same run, to go on with: prepared once, since that takes longer than a fault. Its script is yet to be set."""
-    assert isinstance(hurry, Hurry)
+    assert isinstance(hurry, FastClock)
     shutil.copytree(template.project.folder, tmp_path, dirs_exist_ok=True)
     endpoint = template.endpoint
     held, stored, requests = dict(endpoint.held), Counter(endpoint.stored), endpoint.requests
@@ -158,9 +128,9 @@ def trial(tmp_path: Path, template: Trial, hurry: Hurry) -> Iterator[Trial]:
 
 
 @pytest.fixture
-def fresh(tmp_path: Path, hurry: Hurry) -> Iterator[Trial]:
+def fresh(tmp_path: Path, hurry: FastClock) -> Iterator[Trial]:
     """A run that has not begun."""
-    assert isinstance(hurry, Hurry)
+    assert isinstance(hurry, FastClock)
     with begun(tmp_path) as trial:
         yield trial
 
@@ -314,6 +284,7 @@ class TestStops:
 class TestOutages:
     """A target that is away for longer."""
 
+    @pytest.mark.parametrize("hurry", [5 * SCALE], indirect=True, ids=str)
     def test_nobody_listens(self, trial: Trial) -> None:
         """Connections are refused: nothing has left, nothing is in doubt; with the target comes the rest."""
         trial.endpoint.hang_up()
@@ -342,8 +313,9 @@ class TestOutages:
             over.set()
             flapping.join()
 
+    @pytest.mark.parametrize("hurry", [3 * SCALE], indirect=True, ids=str)
     @pytest.mark.parametrize("stored", [False, True], ids=["refused", "stored all the same"])
-    def test_ten_minutes_of_500(self, trial: Trial, hurry: Hurry, stored: bool) -> None:
+    def test_ten_minutes_of_500(self, trial: Trial, hurry: FastClock, stored: bool) -> None:
         """For ten minutes every request is answered 500, then all is well: nothing lost, and nobody has to resume."""
         well = hurry.passed() + 600
 

@@ -20,7 +20,10 @@ from backfill.state.run import RunFolder
 from tests.support.projects import KEY, Project, Result, backfill
 from tests.support.wiretap import Wiretap
 
-ROWS = 6_000
+#: Three batches: the first 10 calls, 2,500, and the rest.
+ROWS = 3_000
+#: Three batches behind the first: that many in a row without an accepted call are a wrong shape.
+WRONG_ROWS = 6_000
 
 
 class Stage:
@@ -81,7 +84,7 @@ def poison(*rows: int) -> list[str]:
 def test_poison_costs_the_poisoned_calls(stage: Stage) -> None:
     """Three calls of thousands are refused and listed with the answer and their rows; later they are tried again."""
     job = stage.project.people(ROWS, bad=[7])
-    with stage.behind(*poison(5, 1234, 5678)) as sandbox:
+    with stage.behind(*poison(5, 1234, 2567)) as sandbox:
         result = stage.run(job)
         assert len(list(sandbox.ids())) == len(set(sandbox.ids())) == ROWS - 4
     assert result.code == 3
@@ -91,7 +94,7 @@ def test_poison_costs_the_poisoned_calls(stage: Stage) -> None:
     counts = stage.counts()
     assert (counts.refused, counts.split) == (3, 2)  # two of them were planned in one batch
     rejects = stage.rejects().filter(pl.col("code") == "HTTP422")
-    assert sorted(rejects["id"]) == ["u000005", "u001234", "u005678"]
+    assert sorted(rejects["id"]) == ["u000005", "u001234", "u002567"]
     assert rejects["message"].str.contains("scripted_fault").all()
     kept = stage.segments()
     assert kept
@@ -101,7 +104,7 @@ def test_poison_costs_the_poisoned_calls(stage: Stage) -> None:
 def again_and_again(stage: Stage, job: Path, kept: list[str]) -> None:
     """Two of the three are taken at the second try, the last one at the third; only what was refused is sent."""
     stage.tap.heard.clear()
-    with stage.behind(*poison(5, 1234, 5678)):
+    with stage.behind(*poison(5, 1234, 2567)):
         assert stage.resume("--retry-rejected").code == 3  # three in a row, but of batches that were accepted else
     assert len(stage.tap.heard) == 3
     assert len(stage.rejects()) == 4
@@ -134,13 +137,13 @@ def again_and_again(stage: Stage, job: Path, kept: list[str]) -> None:
 
 def test_a_wrong_shape_stops_at_the_first_batch(stage: Stage) -> None:
     """All is refused: 19 requests for the ten calls of the canary, exit 5; once that is mended all is delivered."""
-    job = stage.project.people(ROWS)
+    job = stage.project.people(WRONG_ROWS)
     with stage.behind("status=400"):
         first = stage.run(job)
     assert (first.code, len(stage.tap.heard)) == (5, 19)
     assert "--retry-rejected" in first.err
     assert "scripted_fault" in first.err
-    assert (first.object["calls"]["rejected"], first.object["calls"]["pending"]) == (10, ROWS - 10)
+    assert (first.object["calls"]["rejected"], first.object["calls"]["pending"]) == (10, WRONG_ROWS - 10)
     assert len(stage.rejects()) == 10
     with stage.behind("status=400"):
         second = stage.resume()
@@ -149,8 +152,8 @@ def test_a_wrong_shape_stops_at_the_first_batch(stage: Stage) -> None:
     assert stage.counts().refused < 100
     with stage.behind() as sandbox:
         third = stage.resume("--retry-rejected")
-        assert len(list(sandbox.ids())) == len(set(sandbox.ids())) == ROWS
-    assert (third.code, third.object["calls"]["delivered"]) == (0, ROWS)
+        assert len(list(sandbox.ids())) == len(set(sandbox.ids())) == WRONG_ROWS
+    assert (third.code, third.object["calls"]["delivered"]) == (0, WRONG_ROWS)
     assert len(stage.rejects()) == 0
     assert stage.segments() == []
 
@@ -172,7 +175,7 @@ def test_declined_it_stays_finished(stage: Stage) -> None:
 def test_killed_while_halving(stage: Stage, requests: int) -> None:
     """The next process goes on with the parts that are left: nothing delivered is sent again, nothing is lost."""
     job = stage.project.people(ROWS)
-    at_fault = [row for row in range(ROWS) if row % 600 == 17]
+    at_fault = [row for row in range(ROWS) if row % 600 == 517]
     with stage.behind(*poison(*at_fault), "delay=0.02"):
         process = stage.project.process("run", job, *stage.words)
         deadline = time.monotonic() + 60

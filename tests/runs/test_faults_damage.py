@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from backfill.ledger.schema import SCHEMA_VERSION
+from tests.support.delivery_fakes import eventually
 from tests.torture.cases import PARQUET, TWO
 from tests.torture.kinds import DAMAGES, Damage, damaged, delete, files_of, flip, survived
 from tests.torture.trial import Bench, benches
@@ -85,11 +86,15 @@ def test_another_version(bench: Bench) -> None:
 
 def test_ten_processes(tmp_path: Path) -> None:
     """One works, nine are told that it does, at once; all arrives once."""
-    with benches(tmp_path, PARQUET, seconds=0.4) as (bench,):
+    with benches(tmp_path, PARQUET) as (bench,):
         trial = bench.trial()
+        bench.receiver.open.clear()
         first = trial.start()
+        eventually(lambda: bench.receiver.arrivals)
         children = [trial.start() for _ in range(9)]
-        ended = [child.wait() for child in (first, *children)]
+        ended = [child.wait() for child in children]
+        bench.receiver.open.set()
+        ended.append(first.wait())
         for one in ended:
             trial.saw(one)
         codes = sorted(one.code for one in ended)

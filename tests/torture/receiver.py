@@ -22,6 +22,8 @@ class Receiver(BatchServer):
         self.altered: list[str] = []  # ids that came with two contents
         self.poison: tuple[bytes, ...] = ()  # a body that holds one of these is answered 400, and nothing of it taken
         self.pause = threading.Event()
+        self.open = threading.Event()  # while it is not set, no answer is given
+        self.open.set()
         self.seconds = seconds
         self.lock = threading.Lock()
 
@@ -29,6 +31,7 @@ class Receiver(BatchServer):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.pause.set()
+        self.open.set()
         super().__exit__(kind, error, trace)
 
     def answer(self, path: str, headers: dict[str, str], body: bytes) -> tuple[int, bytes]:
@@ -40,6 +43,7 @@ class Receiver(BatchServer):
             self.take(batch, packed=packed)
         if self.seconds:
             self.pause.wait(self.seconds)
+        self.open.wait(60)
         return (400, REFUSED) if refused else (200, TAKEN)
 
     def forget(self) -> None:
