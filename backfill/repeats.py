@@ -3,6 +3,7 @@
 Two passes. The first collects a 64-bit hash of every id: in memory while there are few, in 256 files on disk beyond,
 and leaves the sorted hashes that occur more than once (the candidates; usually none). The second asks, in source
 order, about the calls whose hash is a candidate, and answers exactly, from the full 16 bytes of id and content digest.
+What comes of it is the drop table, which says of any call whether it is left out.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ class DeliveredIds(Protocol):
         """Which of the ids, sixteen bytes a row, are among them."""
 
 
-class Fate(IntEnum):
-    """What becomes of one valid call whose id may occur again."""
+class Resolution(IntEnum):
+    """What becomes of one valid call."""
 
     FIRST = 0  # to be sent
     DUPLICATE = 1  # same id, same bytes as the first
@@ -130,12 +131,11 @@ def _on_disk(path: Path, count: int) -> Sixteen:
 
 
 @dataclass(slots=True)
-class Arbiter:
-    """The second pass: decides in source order. One thread at a time, see `Turns`."""
+class DuplicateResolver:
+    """The second pass: says of each valid call of a candidate hash what becomes of it. Asked in source order."""
 
     candidates: Hashes
     folder: Path
-    explained: int = 0  # conflicts that were told in full, of the whole job
     _ids: Sixteen = field(init=False)
     _digests: Sixteen = field(init=False)
     _places: Places = field(init=False)
@@ -154,65 +154,69 @@ class Arbiter:
             self._ids, self._digests = (_on_disk(self.folder / name, count) for name in ("ids", "digests"))
             self._places = _on_disk(self.folder / "places", -(-count // 2)).reshape(-1).view(np.uint64)
 
-    def decide(
+    def resolve(
         self, hashes: Hashes, ids: Sixteen, digests: Sixteen, places: Places
     ) -> tuple[npt.NDArray[np.uint8], Places]:
-        """The fates of some calls, all of candidate hashes, in source order; and the place of the first of each id."""
+        """What becomes of some calls of candidate hashes, in source order; and the place of the first of each id."""
         slots = np.searchsorted(self.candidates, hashes)
         _, firsts = np.unique(slots, return_index=True)
         new = firsts[~self._seen[slots[firsts]]]
         self._seen[slots[new]] = True
         self._ids[slots[new]], self._digests[slots[new]] = ids[new], digests[new]
         self._places[slots[new]] = places[new]
-        fates = np.full(len(hashes), Fate.CONFLICT, np.uint8)
+        resolutions = np.full(len(hashes), Resolution.CONFLICT, np.uint8)
         same_id = (self._ids[slots] == ids).all(axis=1)
-        fates[same_id & (self._digests[slots] == digests).all(axis=1)] = Fate.DUPLICATE
-        fates[new] = Fate.FIRST
+        resolutions[same_id & (self._digests[slots] == digests).all(axis=1)] = Resolution.DUPLICATE
+        resolutions[new] = Resolution.FIRST
         first_places = self._places[slots]
         for index in np.flatnonzero(~same_id):  # two ids with one hash: once in hundreds of millions
-            fates[index], first_places[index] = self._decide_other(
+            resolutions[index], first_places[index] = self._resolve_other(
                 ids[index].tobytes(), digests[index].tobytes(), int(places[index])
             )
-        return fates, first_places
+        return resolutions, first_places
 
-    def _decide_other(self, identity: bytes, digest: bytes, place: int) -> tuple[Fate, int]:
+    def _resolve_other(self, identity: bytes, digest: bytes, place: int) -> tuple[Resolution, int]:
         own = (digest, place)
         known = self._others.setdefault(identity, own)
         if known is own:
-            return Fate.FIRST, place
-        return (Fate.DUPLICATE if known[0] == digest else Fate.CONFLICT), known[1]
+            return Resolution.FIRST, place
+        return (Resolution.DUPLICATE if known[0] == digest else Resolution.CONFLICT), known[1]
 
 
-class Turns:
-    """Lets threads that work on numbered shards pass one point in the order of the numbers.
+class DropTable:
+    """The calls that are not sent because their id came before, by place. `add` until it is read.
 
-    Shards are begun in order, so the lowest one at work never waits for one that is not at work.
+    Each is one number, in the order of the places: twice the place, and one more where the call is a conflict.
     """
 
-    def __init__(self, first: int = 0) -> None:
-        self._next = first
-        self._done: set[int] = set()
-        self._condition = threading.Condition()
-        self._broken = False
+    def __init__(self, path: Path) -> None:
+        """They are kept in the file `path`, which is there once there are any."""
+        path.unlink(missing_ok=True)
+        self._path = path
+        self._entries: Places = np.empty(0, np.uint64)
 
-    def wait(self, number: int) -> None:
-        """Return when all lower numbers are done. Raises InterruptedError where the work was broken off."""
-        with self._condition:
-            self._condition.wait_for(lambda: self._next >= number or self._broken)
-            if self._broken:
-                raise InterruptedError
+    @property
+    def empty(self) -> bool:
+        """Whether no call is left out."""
+        return not len(self._entries)
 
-    def done(self, number: int) -> None:
-        """Say that this number needs its turn no more; saying it twice does no harm."""
-        with self._condition:
-            self._done.add(number)
-            while self._next in self._done:
-                self._done.remove(self._next)
-                self._next += 1
-            self._condition.notify_all()
+    def add(self, places: Places, resolutions: npt.NDArray[np.uint8]) -> None:
+        """Take the calls of these places, in order and behind those that were taken before, but for the first ones."""
+        dropped = resolutions != Resolution.FIRST
+        if dropped.any():
+            conflicts = (resolutions[dropped] == Resolution.CONFLICT).astype(np.uint64)
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._path.open("ab") as file:
+                file.write((places[dropped] * np.uint64(2) + conflicts).data)
+            self._entries = np.memmap(self._path, np.uint64, "r")
 
-    def break_off(self) -> None:
-        """Wake everyone: a shard failed, its turn will never end."""
-        with self._condition:
-            self._broken = True
-            self._condition.notify_all()
+    def resolve(self, places: Places) -> npt.NDArray[np.uint8]:
+        """The resolutions of some calls, in order, of places that lie close to each other."""
+        resolutions = np.full(len(places), Resolution.FIRST, np.uint8)
+        if not len(places) or self.empty:
+            return resolutions
+        low, high = np.searchsorted(self._entries, [2 * int(places[0]), 2 * int(places[-1]) + 2])
+        entries = np.array(self._entries[low:high])
+        known = among(places, entries // np.uint64(2))
+        resolutions[known] = np.where(entries % np.uint64(2), Resolution.CONFLICT, Resolution.DUPLICATE)
+        return resolutions

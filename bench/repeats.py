@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from backfill.repeats import Arbiter, Collector, Fate, among
+from backfill.repeats import Collector, DuplicateResolver, Resolution, among
 
 SHARD = 32_768
 
@@ -28,7 +28,7 @@ def shard_hashes(number: int, repeats: int) -> np.ndarray:
 
 
 def main(ids: int) -> int:
-    """Run both passes; returns 1 where a fate is wrong."""
+    """Run both passes; returns 1 where a call is resolved wrongly."""
     shards, repeats = -(-ids // SHARD), SHARD // 1_000
     wall, cpu = time.monotonic(), time.process_time()
     with tempfile.TemporaryDirectory() as folder:
@@ -36,14 +36,16 @@ def main(ids: int) -> int:
         for number in range(shards):
             collector.add(shard_hashes(number, repeats))
         candidates = collector.candidates()
-        arbiter = Arbiter(candidates, Path(folder) / "arbiter")
+        resolver = DuplicateResolver(candidates, Path(folder) / "duplicates")
         duplicates = 0
         for number in range(shards):
             hashes = shard_hashes(number, repeats)
             asked = hashes[among(hashes, candidates)]
             sixteen = np.zeros((len(asked), 16), np.uint8)
             sixteen[:, :8] = asked.view(np.uint8).reshape(-1, 8)
-            duplicates += int((arbiter.decide(asked, sixteen, sixteen) == Fate.DUPLICATE).sum())
+            places = np.arange(len(asked), dtype=np.uint64) + np.uint64(number * SHARD)
+            resolutions, _ = resolver.resolve(asked, sixteen, sixteen, places)
+            duplicates += int((resolutions == Resolution.DUPLICATE).sum())
     expected = shards // 2 * repeats
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     print(f"{shards * SHARD:,} ids, {len(candidates):,} occur twice: {time.monotonic() - wall:.1f} s,")

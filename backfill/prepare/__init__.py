@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from backfill.prepare.line import prepare
 from backfill.prepare.rows import map_rows, preview
+from backfill.prepare.shards import prepare
 
 __all__ = ["map_rows", "prepare", "preview"]

@@ -136,7 +136,7 @@ class _Texts:
         ]
 
 
-def sixteen(ids: pl.Series, *, given: bool) -> npt.NDArray[np.uint8]:
+def id_keys(ids: pl.Series, *, given: bool) -> npt.NDArray[np.uint8]:
     """The sixteen bytes that stand for each id in ledgers and archives, one row an id.
 
     A UUID's own bytes where the id is one in lower case (all are, unless `given`), else the first 16 of its SHA-256.

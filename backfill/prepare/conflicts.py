@@ -31,13 +31,9 @@ def places(calls: pl.DataFrame, first_row: int) -> Places:
     return made
 
 
-def conflict_problems(
-    found: pl.DataFrame, frame: pl.DataFrame, calls: Sequence[CompiledCall], details: Sequence[str]
-) -> pl.DataFrame:
-    """The problems of calls that are in conflict (row, call, id), of one frame; the first have a detail."""
-    told = found.select("row", "call", "id").with_columns(
-        pl.Series("detail", [*details, *[None] * (len(found) - len(details))], pl.String)
-    )
+def conflict_problems(found: pl.DataFrame, frame: pl.DataFrame, calls: Sequence[CompiledCall]) -> pl.DataFrame:
+    """The problems of calls that are in conflict, of one frame: row, call, id, and for the first ones a detail."""
+    told = found.select("row", "call", "id", "detail")
     pieces = []
     for call in calls:
         own = told.filter(pl.col("call") == call.index)
@@ -57,25 +53,28 @@ def conflict_problems(
     return listed.select(list(SCHEMA)).cast(SCHEMA)  # type: ignore[arg-type]
 
 
-def detail(
-    first: int, text: str, own_row: int, frames: Frames, snapshot: Snapshot, calls: Sequence[CompiledCall]
-) -> str:
-    """What is to be said of one call in conflict: where the first of its id stands, and which members differ.
+def explain(first: int, own: int, frames: Frames, snapshot: Snapshot, calls: Sequence[CompiledCall]) -> str:
+    """What is to be said of a call in conflict: where the first of its id stands, and which members differ.
 
-    `first` is the first call's place, see `places`; `text` the JSON of this one, from row `own_row` of the snapshot.
+    `first` and `own` are the places of the two calls, see `places`.
     """
-    row, index = divmod(first, _CALLS)
-    call = next(call for call in calls if call.index == index)
-    other = evaluate(call, frames.read(row, row + 1, call.reads), _ANY_SIZE).calls["json"].item()
-    names = list(differing(json.loads(other.removesuffix(",")), json.loads(text.removesuffix(",")), ""))
-    (file, record), (own, _) = (_place(frames, snapshot, each) for each in (row, own_row))
-    where = f"record {record:,}" + ("" if file == own else f" of {file}")
+    names = list(differing(_content(first, frames, calls), _content(own, frames, calls), ""))
+    (file, record), (own_file, _) = (_record(place // _CALLS, frames, snapshot) for place in (first, own))
+    where = f"record {record:,}" + ("" if file == own_file else f" of {file}")
     more = f" and {counted(len(names) - _NAMED, 'other', 'others')}" if len(names) > _NAMED else ""
     unlike = f"differs in {', '.join(names[:_NAMED])}{more}" if names else "is written in another way"
     return f"as {where}, which is sent; {unlike}"
 
 
-def _place(frames: Frames, snapshot: Snapshot, row: int) -> tuple[str, int]:
+def _content(place: int, frames: Frames, calls: Sequence[CompiledCall]) -> Any:  # noqa: ANN401
+    """The JSON document of a valid call."""
+    row, index = divmod(place, _CALLS)
+    call = next(call for call in calls if call.index == index)
+    text: str = evaluate(call, frames.read(row, row + 1, call.reads), _ANY_SIZE).calls["json"].item()
+    return json.loads(text.removesuffix(","))
+
+
+def _record(row: int, frames: Frames, snapshot: Snapshot) -> tuple[str, int]:
     """File and record of a row."""
     found = frames.read(row, row + 1, (FILE_COLUMN, RECORD_COLUMN)).row(0, named=True)
     return snapshot.files[int(found[FILE_COLUMN])].name, int(found[RECORD_COLUMN])

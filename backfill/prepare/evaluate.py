@@ -15,7 +15,7 @@ from backfill import encode
 from backfill.errors import counted
 from backfill.limits import CALL_DEPTH
 from backfill.mapping import CompiledCall
-from backfill.mapping.calls import Key, RareMatch
+from backfill.mapping.calls import Key, RareMatch, grouped
 from backfill.mapping.template import BoundValue, Facts, array, escapes_in, joined
 from backfill.prepare.faults import failing, library_error, library_failures
 from backfill.prepare.frames import ROW_COLUMN
@@ -44,7 +44,7 @@ FAILURES: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """A call over a frame. `calls`: row, call, id, repeat (0 unless asked), date, json (with a comma behind)."""
+    """A call over a frame. `calls`: row, call, id, date, json (with a comma behind)."""
 
     made: int
     rejected: int
@@ -53,20 +53,8 @@ class Evaluated:
     counts: dict[tuple[str, str], int]  # (code, severity) -> problems, the warnings not listed included
 
 
-def repeat_hash(call: CompiledCall, *, by_id: bool) -> pl.Expr:
-    """64-bit hash that is equal where message ids are; `by_id` where ids of different calls could be equal too.
-
-    Hashes are compared within one process only: polars may change its hash between versions.
-    """
-    if by_id and call.key is Key.COLUMNS:
-        return _identity(call, Facts()).hash(seed=0)
-    plain = [bound.plain for bound in call.key_values]
-    text = call.content.text(Facts()) if call.content is not None else pl.concat_str(plain, separator="\n")
-    return text.hash(seed=0 if by_id else call.index)
-
-
-def evaluate(call: CompiledCall, frame: pl.DataFrame, call_bytes: int, repeat: pl.Expr | None = None) -> Evaluated:
-    """Map, check and encode; `call_bytes` is the largest size a call may have, `repeat` the hash to add, if any.
+def evaluate(call: CompiledCall, frame: pl.DataFrame, call_bytes: int) -> Evaluated:
+    """Map, check and encode; `call_bytes` is the largest size a call may have.
 
     A row on which a library fails is a problem (BF134).
 
@@ -74,27 +62,25 @@ def evaluate(call: CompiledCall, frame: pl.DataFrame, call_bytes: int, repeat: p
         LibraryError: a library fails on many rows, or on none in particular.
     """
     try:
-        return _evaluate(call, frame, call_bytes, repeat)
+        return _evaluate(call, frame, call_bytes)
     except library_failures() as error:
         doing = f"making the {call.scope} calls of {counted(len(frame), 'row', 'rows')}"
         with failing(doing):
-            nothing = _evaluate(call, frame.clear(), call_bytes, repeat)
-        found = list(_apart(call, frame, call_bytes, repeat, nothing))
+            nothing = _evaluate(call, frame.clear(), call_bytes)
+        found = list(_apart(call, frame, call_bytes, nothing))
         if sum(each.counts.get(FAILED, 0) for each in found) > FAILURES:
             raise library_error(doing, error) from error
         return _united(found)
 
 
-def _apart(
-    call: CompiledCall, frame: pl.DataFrame, call_bytes: int, repeat: pl.Expr | None, nothing: Evaluated
-) -> Iterator[Evaluated]:
+def _apart(call: CompiledCall, frame: pl.DataFrame, call_bytes: int, nothing: Evaluated) -> Iterator[Evaluated]:
     """A frame on which a library failed, evaluated in halves down to the rows at fault; `nothing`: of no row."""
     failed = 0
     frames = [frame]
     while frames:
         frame = frames.pop()
         try:
-            yield _evaluate(call, frame, call_bytes, repeat)
+            yield _evaluate(call, frame, call_bytes)
         except library_failures():
             half = len(frame) // 2
             if half:
@@ -123,7 +109,7 @@ def _united(found: Sequence[Evaluated]) -> Evaluated:
     )
 
 
-def _evaluate(call: CompiledCall, frame: pl.DataFrame, call_bytes: int, repeat: pl.Expr | None) -> Evaluated:
+def _evaluate(call: CompiledCall, frame: pl.DataFrame, call_bytes: int) -> Evaluated:
     work = _with_rare_matches(derive(frame, call.derived), call.rare_matches)
     made = call.made if call.made is not None else pl.lit(value=True)
     masks = {f"m{number}": check.mask for number, check in enumerate(call.checks)}
@@ -132,7 +118,7 @@ def _evaluate(call: CompiledCall, frame: pl.DataFrame, call_bytes: int, repeat: 
     problems, counts = _problems(call, work, state, totals)
     errors = [name for name, check in zip(masks, call.checks, strict=True) if check.severity is Severity.ERROR]
     passed = reduce(lambda rows, name: rows & ~state[name], filter(totals.get, errors), state["made"])
-    calls = _encode(call, work if passed.all() else work.filter(passed), repeat)
+    calls = _encode(call, work if passed.all() else work.filter(passed))
     sizes = calls["json"].str.len_bytes()
     fits = sizes <= call_bytes + 1
     if not fits.all():
@@ -151,6 +137,18 @@ def _evaluate(call: CompiledCall, frame: pl.DataFrame, call_bytes: int, repeat: 
     return Evaluated(totals["made"], totals["made"] - len(calls), calls, problems, counts)
 
 
+def reads_of(call: CompiledCall, expression: pl.Expr) -> tuple[list[str], tuple[tuple[pl.Expr, ...], ...]]:
+    """The snapshot's columns that one expression of a call reads, and the derived ones, in groups as `derive` takes."""
+    names = dict.fromkeys(expression.meta.root_names())
+    derived: list[pl.Expr] = []
+    for column in reversed([column for group in call.derived for column in group]):
+        if column.meta.output_name() in names:
+            del names[column.meta.output_name()]
+            names.update(dict.fromkeys(column.meta.root_names()))
+            derived.insert(0, column)
+    return [name for name in names if name != ROW_COLUMN], grouped(derived)
+
+
 def derive(frame: pl.DataFrame, derived: Iterable[Iterable[pl.Expr]]) -> pl.DataFrame:
     """The frame with derived columns added, group by group since a later one may read an earlier."""
     for group in derived:
@@ -166,14 +164,13 @@ def _with_rare_matches(frame: pl.DataFrame, rare_matches: Mapping[str, RareMatch
     return frame.with_columns(**{name: each.value if found[name] else none for name, each in rare_matches.items()})
 
 
-def _encode(call: CompiledCall, good: pl.DataFrame, repeat: pl.Expr | None) -> pl.DataFrame:
-    """row, call, id, repeat, date, json of the rows that passed every check."""
+def _encode(call: CompiledCall, good: pl.DataFrame) -> pl.DataFrame:
+    """row, call, id, date, json of the rows that passed every check."""
     facts = facts_of(good, [*call.members.bound_values(), *call.key_values])
     identity = good.select(
         pl.col(ROW_COLUMN).alias("row"),
         pl.lit(call.index, pl.UInt8).alias("call"),
-        _identity(call, facts).alias("id"),
-        (repeat if repeat is not None else pl.lit(0, pl.UInt64)).alias("repeat"),
+        message_id(call, facts).alias("id"),
         call.timestamp.cast(pl.Date).alias("date"),
     )
     name = pl.col(ID_COLUMN)
@@ -192,7 +189,8 @@ def facts_of(frame: pl.DataFrame, values: Iterable[BoundValue]) -> Facts:
     )
 
 
-def _identity(call: CompiledCall, facts: Facts) -> pl.Expr:
+def message_id(call: CompiledCall, facts: Facts) -> pl.Expr:
+    """The message id of a call: the one given, or the UUID made of its key."""
     if call.key is Key.GIVEN:
         return call.key_values[0].plain
     if call.content is None:

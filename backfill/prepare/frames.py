@@ -18,6 +18,8 @@ from backfill.records import FILE_COLUMN, RECORD_COLUMN, Snapshot, frame_name
 
 #: Rows of one shard: fixed, since packing is local to shards and must not depend on the machine.
 SHARD_ROWS = 32_768
+#: Passes over few columns take larger pieces: of a row group of Parquet all is read, however little is wanted.
+KEY_ROWS = 8 * SHARD_ROWS
 #: The first slice of a snapshot is read blind: so many rows of a megabyte each are still bearable.
 _FIRST_ROWS = 512
 #: The row's place in its shard.
@@ -46,6 +48,11 @@ class Frames:
     def bounds(self, shard: int) -> tuple[int, int]:
         """First row of a shard and the row after its last."""
         return shard * SHARD_ROWS, min((shard + 1) * SHARD_ROWS, self.rows)
+
+    @property
+    def key_ranges(self) -> list[tuple[int, int]]:
+        """First row and the row after the last, of pieces for a pass over few columns."""
+        return [(start, min(start + KEY_ROWS, self.rows)) for start in range(0, self.rows, KEY_ROWS)]
 
     def walk(self, shard: int, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         """The shard's rows in order, in frames of those columns plus ROW_COLUMN (UInt32, from 0 in the shard).

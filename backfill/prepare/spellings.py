@@ -8,6 +8,8 @@ more than MOST forms are to be looked at, those of the lowest hashes are, a fair
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Final
 
@@ -16,6 +18,9 @@ import polars as pl
 
 from backfill.mapping import Check, CompiledCall
 from backfill.mapping.calls import IdText
+from backfill.prepare.evaluate import derive, reads_of
+from backfill.prepare.faults import failing
+from backfill.prepare.shard import ShardContext
 from backfill.repeats import Hashes, among
 
 #: Forms that are looked at: 40 MB with what is known of each.
@@ -75,6 +80,46 @@ class Spellings:
     def _merge(self) -> None:
         self._forms = np.unique(np.concatenate([self._forms, *self._held]))[: self._most]
         self._held.clear()
+
+
+def check_spellings(context: ShardContext, pool: ThreadPoolExecutor) -> tuple[CompiledCall, ...]:
+    """The job's calls, with a check of ids that are spelt in several ways where there are any and the job asks."""
+    if all(call.alike is None for call in context.calls):
+        return context.calls
+    found = Spellings()
+    _take_ids(context, pool, found.note)
+    if not found.settle():
+        return context.calls
+    _take_ids(context, pool, found.compare)
+    several = found.several()
+    return tuple(with_spellings(call, several) for call in context.calls)
+
+
+def _take_ids(context: ShardContext, pool: ThreadPoolExecutor, take: Callable[[str, pl.Series], None]) -> None:
+    """Hand over every id of the job, frame by frame, each with the name of its field."""
+
+    def walk(bounds: tuple[int, int]) -> None:
+        for name, texts in _id_texts(context, *bounds):
+            take(name, texts)
+
+    for _ in pool.map(walk, context.frames.key_ranges):
+        pass  # what went wrong is raised here
+
+
+def _id_texts(context: ShardContext, start: int, stop: int) -> Iterator[tuple[str, pl.Series]]:
+    """Every id of some rows, frame by frame, with the name of its field; the same expression is read once."""
+    read: list[tuple[str, pl.Expr]] = []
+    for call in context.calls:
+        for each in call.ids:
+            if any(name == each.name and text.meta.eq(each.text) for name, text in read):
+                continue
+            read.append((each.name, each.text))
+            columns, derived = reads_of(call, each.text)
+            for frame in context.frames.walk_rows(start, stop, columns):
+                context.check_cancelled()
+                with failing(f"reading the ids of the {call.scope} calls"):
+                    texts = derive(frame, derived).select(each.text.alias("id")).to_series()
+                yield each.name, texts
 
 
 def form(text: pl.Expr) -> pl.Expr:

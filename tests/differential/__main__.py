@@ -66,10 +66,12 @@ def main() -> int:
         ThreadPoolExecutor(2) as pool,
     ):
         say(f"old: {old.place}\nnew: {new.place}")
-        for case in cases(wanted.cases, wanted.first, wanted.only):
+        for number, case in enumerate(cases(wanted.cases, wanted.first, wanted.only)):
+            if number and number % 20 == 0:
+                say(f"{number} cases in {time.monotonic() - began:.0f} s, {len(different)} of them different")
             outcomes: list[Outcome] = list(pool.map(lambda version: version.run(case), (old, new)))  # noqa: B023
             codes.update(result["code"] for result in outcomes[0].results if result["words"][0] == "run")
-            found = list(differences(case, *outcomes))
+            found = differences(case, *outcomes)
             if found:
                 different.append(case.name)
                 say("\n    ".join([f"{case.name} is different:", *found[:SHOWN]]))

@@ -80,8 +80,8 @@ class Version:
         folder.mkdir(parents=True)
 
     def __enter__(self) -> Self:
-        self.recorder.__enter__()
         self.start()
+        self.recorder.__enter__()
         return self
 
     def __exit__(

@@ -105,3 +105,11 @@ def test_fields_are_spaces_of_their_own(tmp_path: Path) -> None:
     assert together.plan.problems == {("BF122", "warning"): 2}
     constant = track(label="b").model_copy(update={"userId": ConstantValue(value="ANN")})
     assert run(job_of(track(label="a"), constant), snapshot, tmp_path / "constant").plan.problems == {}
+
+
+def test_repeated_calls_are_those_that_spellings_leave(tmp_path: Path) -> None:
+    """Where another spelling is an error, only the calls without it can be the first of their id, or its duplicates."""
+    frame = rows(3).with_columns(user=pl.Series(["Bob", "bob", "ann"]))
+    snapshot = write(pl.concat([frame, frame]), tmp_path / "a.parquet")
+    plan = run(job_of(track(), rules={"BF122": "error"}), snapshot, tmp_path).plan
+    assert (plan.problems, plan.duplicate, plan.to_send) == ({("BF122", "error"): 4}, 1, 1)

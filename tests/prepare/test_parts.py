@@ -17,7 +17,7 @@ from backfill.limits import Limits
 from backfill.mapping.calls import grouped
 from backfill.mapping.template import Escapes, escapes_in, joined, string_parts
 from backfill.pack import Packer
-from backfill.prepare.batches import Batches, sixteen
+from backfill.prepare.batches import Batches, id_keys
 from backfill.records import CALL_RECORD
 from backfill.wire import HEAD
 
@@ -103,8 +103,8 @@ def test_the_bytes_of_uuids(ids: list[uuid.UUID]) -> None:
     """The sixteen bytes of a UUID are its own."""
     texts = pl.Series([str(each) for each in ids], dtype=pl.String)
     expected = [each.bytes for each in ids]
-    assert [row.tobytes() for row in sixteen(texts, given=False)] == expected
-    assert [row.tobytes() for row in sixteen(texts, given=True)] == expected
+    assert [row.tobytes() for row in id_keys(texts, given=False)] == expected
+    assert [row.tobytes() for row in id_keys(texts, given=True)] == expected
 
 
 def test_columns_are_added_in_groups() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from hypothesis import strategies as st
 
 from backfill.disk import out_of_space
 from backfill.errors import StoppedError
-from backfill.repeats import Arbiter, Collector, Fate, Turns, among
+from backfill.repeats import Collector, DropTable, DuplicateResolver, Resolution, among
 from tests.support.no_room import no_file_above
 
 
@@ -21,17 +20,17 @@ def sixteen(values: list[int]) -> np.ndarray:
     return np.array([list(value.to_bytes(16, "big")) for value in values], np.uint8).reshape(-1, 16)
 
 
-def expected(ids: list[int], contents: list[int]) -> list[Fate]:
+def expected(ids: list[int], contents: list[int]) -> list[Resolution]:
     """The rule, said row by row."""
     first: dict[int, int] = {}
-    fates = []
+    resolutions = []
     for identity, content in zip(ids, contents, strict=True):
         if identity not in first:
             first[identity] = content
-            fates.append(Fate.FIRST)
+            resolutions.append(Resolution.FIRST)
         else:
-            fates.append(Fate.DUPLICATE if first[identity] == content else Fate.CONFLICT)
-    return fates
+            resolutions.append(Resolution.DUPLICATE if first[identity] == content else Resolution.CONFLICT)
+    return resolutions
 
 
 @given(
@@ -40,7 +39,7 @@ def expected(ids: list[int], contents: list[int]) -> list[Fate]:
     step=st.integers(1, 40),
 )
 @settings(max_examples=200)
-def test_fates_are_those_of_the_rule(
+def test_resolutions_are_those_of_the_rule(
     tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[int, int]], collide: int, step: int
 ) -> None:
     """Whatever hashes collide and however the rows are sliced, every call's fate is the row-wise rule's."""
@@ -54,60 +53,54 @@ def test_fates_are_those_of_the_rule(
     candidates = collector.candidates()
     values, counts = np.unique(hashes, return_counts=True)
     assert list(candidates) == list(values[counts > 1])
-    arbiter = Arbiter(candidates, folder)
-    fates: list[int] = []
+    resolver = DuplicateResolver(candidates, folder)
+    resolutions: list[int] = []
     firsts: list[int] = []
     for start in range(0, len(rows), step):
         part = slice(start, start + step)
         asked = among(hashes[part], candidates)
         places = np.arange(len(ids), dtype=np.uint64)[part][asked]
-        found = arbiter.decide(hashes[part][asked], sixteen(ids[part])[asked], sixteen(contents[part])[asked], places)
+        found = resolver.resolve(hashes[part][asked], sixteen(ids[part])[asked], sixteen(contents[part])[asked], places)
         decided = iter(found[0])
         firsts.extend(found[1].tolist())
-        fates.extend(int(next(decided)) if each else Fate.FIRST for each in asked)
-    assert fates == expected(ids, contents)
+        resolutions.extend(int(next(decided)) if each else Resolution.FIRST for each in asked)
+    assert resolutions == expected(ids, contents)
     repeated = [identity for identity, each in zip(ids, among(hashes, candidates), strict=True) if each]
     assert firsts == [ids.index(identity) for identity in repeated]
 
 
 def test_many_candidates_live_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beyond its memory the arbiter keeps ids in mapped files, and answers the same."""
+    """Beyond its memory the resolver keeps ids in mapped files, and answers the same."""
     monkeypatch.setattr("backfill.repeats.MEMORY_HASHES", 64)
     values = np.arange(1_000, dtype=np.uint64)
-    arbiter = Arbiter(values, tmp_path / "arbiter")
+    resolver = DuplicateResolver(values, tmp_path / "resolver")
     ids = sixteen(list(range(1_000)))
     places = np.arange(5, 1_005, dtype=np.uint64)
-    for fate, asked in ((Fate.FIRST, places), (Fate.DUPLICATE, places * 2)):
-        fates, firsts = arbiter.decide(values, ids, ids, asked)
-        assert set(fates) == {fate}
+    for resolution, asked in ((Resolution.FIRST, places), (Resolution.DUPLICATE, places * 2)):
+        resolutions, firsts = resolver.resolve(values, ids, ids, asked)
+        assert set(resolutions) == {resolution}
         assert firsts.tolist() == places.tolist()
-    assert (tmp_path / "arbiter" / "ids").stat().st_size == 16_000
-    assert (tmp_path / "arbiter" / "places").stat().st_size == 8_000
+    assert (tmp_path / "resolver" / "ids").stat().st_size == 16_000
+    assert (tmp_path / "resolver" / "places").stat().st_size == 8_000
 
 
-def test_turns_pass_in_order() -> None:
-    """Threads that finish in any order pass their turn in the order of their numbers."""
-    turns, passed = Turns(), []
-
-    def work(number: int) -> None:
-        turns.wait(number)
-        passed.append(number)
-        turns.done(number)
-
-    threads = [threading.Thread(target=work, args=(number,)) for number in reversed(range(20))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(10)
-    assert passed == list(range(20))
-
-
-def test_a_broken_line_wakes_all_who_wait() -> None:
-    """After break_off nobody waits for a turn that will never come."""
-    turns = Turns()
-    turns.break_off()
-    with pytest.raises(InterruptedError):
-        turns.wait(3)
+@given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from(Resolution)), max_size=60), st.integers(1, 20))
+def test_the_drop_table_says_what_it_was_told(
+    tmp_path_factory: pytest.TempPathFactory, steps: list[tuple[int, Resolution]], step: int
+) -> None:
+    """Of every call, in whatever slices it is told and asked; a call that it was not told of is to be sent."""
+    told = np.cumsum([gap + 1 for gap, _ in steps], dtype=np.uint64)
+    resolutions = np.array([resolution for _, resolution in steps], np.uint8)
+    path = tmp_path_factory.mktemp("drop") / "table"
+    path.write_bytes(bytes(8))  # of a process that was killed
+    table = DropTable(path)
+    for start in range(0, len(steps), step):
+        table.add(told[start : start + step], resolutions[start : start + step])
+    wanted = dict(zip(told.tolist(), resolutions.tolist(), strict=True))
+    every = np.arange(int(told[-1]) + 2 if len(told) else 2, dtype=np.uint64)
+    found = np.concatenate([table.resolve(part) for part in np.array_split(every, step)])
+    assert found.tolist() == [wanted.get(place, Resolution.FIRST) for place in every.tolist()]
+    assert table.empty is (set(wanted.values()) <= {Resolution.FIRST})
 
 
 def test_hashes_beyond_memory_go_to_disk(tmp_path: Path) -> None:
@@ -134,7 +127,7 @@ def test_no_repeats_leave_no_candidates(tmp_path: Path) -> None:
 def test_room_on_disk_is_taken_before_it_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A mapped file without it would end the process with SIGBUS on a disk that is full by then."""
     monkeypatch.setattr("backfill.repeats.MEMORY_HASHES", 64)
-    Arbiter(np.arange(10_000, dtype=np.uint64), tmp_path)
+    DuplicateResolver(np.arange(10_000, dtype=np.uint64), tmp_path)
     for name in ("ids", "digests"):
         assert (tmp_path / name).stat().st_blocks * 512 >= 160_000
 
@@ -153,4 +146,4 @@ def test_a_disk_that_takes_no_more_is_said(tmp_path: Path, monkeypatch: pytest.M
         many.candidates()
     monkeypatch.setattr("backfill.repeats.MEMORY_HASHES", 64)
     with no_file_above(8_192), pytest.raises(StoppedError), out_of_space(tmp_path):
-        Arbiter(np.arange(10_000, dtype=np.uint64), tmp_path)
+        DuplicateResolver(np.arange(10_000, dtype=np.uint64), tmp_path)

@@ -1,0 +1,135 @@
+"""Which calls are not sent because their message id came before: found out before any shard is prepared.
+
+Hashes of all ids tell which may occur more than once; usually none does, and that is all. Else the calls of these ids,
+and no others, are evaluated, for only a valid call can be the first of its id; in source order the first one is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from backfill.mapping import CompiledCall
+from backfill.mapping.calls import Key
+from backfill.mapping.template import Facts
+from backfill.prepare.batches import digest16
+from backfill.prepare.conflicts import explain, places
+from backfill.prepare.evaluate import derive, evaluate, message_id, reads_of
+from backfill.prepare.faults import failing
+from backfill.prepare.frames import ROW_COLUMN
+from backfill.prepare.in_order import in_order
+from backfill.prepare.rejects import SAMPLES
+from backfill.prepare.shard import DroppedCalls, ShardContext
+from backfill.repeats import Collector, DropTable, DuplicateResolver, Hashes, Places, Resolution, Sixteen, among
+
+
+@dataclass(frozen=True, slots=True)
+class Occurrences:
+    """The valid calls of some shard whose ids may occur more than once, in source order: one row of each array."""
+
+    hashes: Hashes
+    ids: Sixteen
+    digests: Sixteen
+    places: Places
+
+
+def find_dropped(context: ShardContext, pool: ThreadPoolExecutor, folder: Path, *, ahead: int) -> DroppedCalls:
+    """The calls that are left out of the job; nothing of them depends on threads or frames.
+
+    `folder` takes temporary files, which the result may read. Raises InterruptedError where it was cancelled.
+    """
+    candidates = _candidates(context, pool, folder)
+    table, explanations = DropTable(folder / "dropped"), dict[int, str]()
+    if not len(candidates):
+        return DroppedCalls(table, explanations)
+    resolver = DuplicateResolver(candidates, folder / "duplicates")
+    find = partial(_occurrences, context, candidates)
+    for found in in_order(pool, find, range(context.frames.shards), ahead=ahead):
+        resolutions, firsts = resolver.resolve(found.hashes, found.ids, found.digests, found.places)
+        table.add(found.places, resolutions)
+        for index in np.flatnonzero(resolutions == Resolution.CONFLICT)[: SAMPLES - len(explanations)]:
+            place = int(found.places[index])
+            explanations[place] = explain(int(firsts[index]), place, context.frames, context.snapshot, context.calls)
+    return DroppedCalls(table, explanations)
+
+
+def _candidates(context: ShardContext, pool: ThreadPoolExecutor, folder: Path) -> Hashes:
+    """The hashes of ids that occur more than once, whether in valid calls or not."""
+    collector = Collector(folder)
+
+    def collect(bounds: tuple[int, int]) -> None:
+        found = [frame["hash"].to_numpy() for call in context.calls for frame in _hashes(context, call, *bounds)]
+        collector.add(np.concatenate(found))
+
+    for _ in pool.map(collect, context.frames.key_ranges):
+        pass  # what went wrong is raised here
+    return collector.candidates()
+
+
+def _hashes(context: ShardContext, call: CompiledCall, start: int, stop: int) -> Iterator[pl.DataFrame]:
+    """The hash of each message id of a call, of some rows, frame by frame: ROW_COLUMN and hash. Null keys have none."""
+    expression = _id_hash(call, among_calls=context.ids_meet)
+    columns, derived = reads_of(call, expression)
+    for frame in context.frames.walk_rows(start, stop, columns):
+        context.check_cancelled()
+        with failing(f"making the message ids of the {call.scope} calls"):
+            hashed = derive(frame, derived).select(ROW_COLUMN, hash=expression)
+        yield hashed.drop_nulls("hash")
+
+
+def _id_hash(call: CompiledCall, *, among_calls: bool) -> pl.Expr:
+    """64-bit hash that is equal where message ids are, also those of different calls where that is asked.
+
+    Hashes are compared within one process only: polars may change its hash between versions.
+    """
+    if among_calls and call.key is Key.COLUMNS:
+        return message_id(call, Facts()).hash(seed=0)
+    plain = [bound.plain for bound in call.key_values]
+    text = call.content.text(Facts()) if call.content is not None else pl.concat_str(plain, separator="\n")
+    return text.hash(seed=0 if among_calls else call.index)
+
+
+def _occurrences(context: ShardContext, candidates: Hashes, shard: int) -> Occurrences:
+    """The valid calls of a shard whose hashes are among the candidates."""
+    start, stop = context.frames.bounds(shard)
+    asked = [_asked(context, call, candidates, start, stop) for call in context.calls]
+    found: list[Occurrences] = []
+    if not any(map(len, asked)):
+        return _joined(found)
+    for frame in context.frames.walk(shard, context.columns):
+        context.check_cancelled()
+        for call, hashes in zip(context.calls, asked, strict=True):
+            rows = frame.filter(pl.col(ROW_COLUMN).is_in(hashes["row"].implode()))
+            if not len(rows):
+                continue
+            calls = evaluate(call, rows, context.call_bytes).calls.join(hashes, on="row", maintain_order="left")
+            digests, hashed = digest16(calls["json"]), calls["hash"].to_numpy()
+            found.append(Occurrences(hashed, context.keys(calls), digests, places(calls, start)))
+    return _joined(found)
+
+
+def _asked(context: ShardContext, call: CompiledCall, candidates: Hashes, start: int, stop: int) -> pl.DataFrame:
+    """The rows, counted from `start`, for which a call has a candidate hash: row and hash."""
+    found = [
+        frame.filter(pl.Series(among(frame["hash"].to_numpy(), candidates)))
+        for frame in _hashes(context, call, start, stop)
+    ]
+    return pl.concat(found).rename({ROW_COLUMN: "row"})
+
+
+def _joined(found: list[Occurrences]) -> Occurrences:
+    """All of them in source order."""
+    nothing = np.empty(0, np.uint64), np.empty((0, 16), np.uint8)
+    order = np.argsort(np.concatenate([nothing[0], *(one.places for one in found)]))
+    return Occurrences(
+        np.concatenate([nothing[0], *(one.hashes for one in found)])[order],
+        np.concatenate([nothing[1], *(one.ids for one in found)])[order],
+        np.concatenate([nothing[1], *(one.digests for one in found)])[order],
+        np.concatenate([nothing[0], *(one.places for one in found)])[order],
+    )

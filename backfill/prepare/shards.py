@@ -1,0 +1,65 @@
+"""The whole job: shards to threads, plans back in shard order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from backfill.job.models import Job
+from backfill.limits import Limits
+from backfill.mapping import compile_job
+from backfill.prepare.duplicates import find_dropped
+from backfill.prepare.frames import Frames
+from backfill.prepare.in_order import in_order
+from backfill.prepare.schema import snapshot_schema
+from backfill.prepare.shard import ShardContext, prepare_shard
+from backfill.prepare.spellings import check_spellings
+from backfill.records import ShardPlan, ShardSink, Snapshot
+from backfill.repeats import DeliveredIds
+
+
+def prepare(
+    job: Job,
+    snapshot: Snapshot,
+    sink: ShardSink,
+    *,
+    id_scope: str,
+    limits: Limits,
+    library_version: str,
+    now: float,
+    workers: int,
+    work_folder: Path,
+    done: Mapping[int, ShardPlan],
+    on_shard: Callable[[ShardPlan], None],
+    cancelled: Callable[[], bool],
+    delivered: DeliveredIds | None = None,
+    limit: int | None = None,
+    frame_rows: int | None = None,
+) -> None:
+    """Map, check, encode and pack every staged row (the first `limit` of them, where given) into `sink`.
+
+    `done` are shards that an earlier process prepared and recorded: they are taken as they are. `on_shard` gets every
+    other shard in order, once the sink made it durable. The result does not depend on `workers` or `frame_rows`.
+    Calls of ids in `delivered` are counted and left out.
+    `work_folder` takes temporary files of the search for repeated ids. `now`, in POSIX seconds, bounds the future.
+
+    Raises:
+        JobError: A value cannot be mapped at all.
+        InterruptedError: `cancelled` became true; what `on_shard` got stands.
+    """
+    frames = Frames(snapshot, frame_rows=frame_rows, limit=limit)
+    calls = compile_job(
+        job, snapshot, snapshot_schema(snapshot), id_scope=id_scope, library_version=library_version, now=now
+    )
+    context = ShardContext(snapshot, frames, calls, sink, limits, cancelled, delivered)
+    workers = max(1, workers)
+    with ThreadPoolExecutor(workers, thread_name_prefix="prepare") as pool:
+        context = replace(context, calls=check_spellings(context, pool))
+        dropped = find_dropped(context, pool, work_folder, ahead=workers + 1)  # of calls that are valid by all checks
+        left = [shard for shard in range(frames.shards) if shard not in done]
+        # Told and let go: a history in no order has all its days in each plan, so many plans would be much.
+        for plan in in_order(pool, partial(prepare_shard, context, dropped), left, ahead=workers + 1):
+            on_shard(plan)
