@@ -1,4 +1,4 @@
-"""The line: it alone knows the order of the steps, finds runs, and decides whether one may go on.
+"""The order of the steps: stages, prepares and delivers runs, finds them, and decides whether one may go on.
 
 A name is imported when it is asked for: `status` loads no polars, a dry run no HTTP client.
 """

@@ -4,24 +4,97 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import Any
 
 from backfill.errors import RefusedError
 from backfill.job import fingerprint
 from backfill.job.models import Job
 from backfill.pipeline.context import Progress, RunContext, RunRequest
-from backfill.pipeline.fingerprint import Fingerprint, named
-from backfill.pipeline.supersede import delivered_elsewhere, forget_rehearsal, refuse_other_scope, scope_ways, supersede
+from backfill.pipeline.supersede import (
+    delivered_elsewhere,
+    discard_sandbox_runs,
+    refuse_other_scope,
+    scope_ways,
+    supersede,
+)
 from backfill.records import RunState, RunStatus, RunStore, SnapshotRecord, SourceFile, StoredRun
 from backfill.sources import resolve
 
+#: So many differences are named; more are counted.
+NAMED = 5
+_MISSING = object()
 #: Nothing is prepared yet: such a run holds nothing that starting afresh could lose.
 BEGINNING = frozenset({RunState.STAGING, RunState.PREPARING})
 #: Hashing fewer bytes is over before anybody could read how far it is.
 TOLD_BYTES = 250_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """What a run was prepared from: the job's YAML data as written, and the files of its source."""
+
+    job: str  # SHA-256 of the canonical JSON of `data`
+    data: Mapping[str, Any]
+    files: tuple[SourceFile, ...]
+
+    def differences(self, now: Fingerprint) -> list[str]:
+        """How `now` differs from this, as sentences that name a field or a file; empty where it does not."""
+        found = [] if self.job == now.job else list(field_differences(self.data, now.data))
+        if self.job != now.job and not found:
+            found = ["the job file was changed"]
+        return found + list(file_differences(self.files, now.files))
+
+
+def file_differences(before: Sequence[SourceFile], now: Sequence[SourceFile]) -> Iterator[str]:
+    """What became of each file: gone, new, or other bytes. Names are what counts, their folders may have moved."""
+    old, new = by_key(before), by_key(now)
+    for key, file in old.items():
+        if key not in new:
+            yield f"{file.name} is no longer there"
+        elif new[key].sha256 != file.sha256:
+            grown = new[key].bytes - file.bytes
+            yield f"{new[key].name} was changed" + (f" ({grown:+,} bytes)" if grown else " (same size, other bytes)")
+    for key, file in new.items():
+        if key not in old:
+            yield f"{file.name} is new"
+
+
+def by_key(files: Sequence[SourceFile]) -> dict[tuple[str, int], SourceFile]:
+    """The files by key; files of one name in several folders are told apart by their order."""
+    seen: Counter[str] = Counter()
+    found: dict[tuple[str, int], SourceFile] = {}
+    for file in files:
+        seen[file.key] += 1
+        found[file.key, seen[file.key]] = file
+    return found
+
+
+def field_differences(before: object, now: object, path: str = "") -> Iterator[str]:
+    """The fields that were changed, added or removed, each by its path in the job file."""
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        for name in [*before, *(name for name in now if name not in before)]:
+            inner = f"{path}.{name}" if path else str(name)
+            yield from field_differences(before.get(name, _MISSING), now.get(name, _MISSING), inner)
+    elif isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        for place, (one, other) in enumerate(zip(before, now, strict=True)):
+            yield from field_differences(one, other, f"{path}[{place}]")
+    elif before is _MISSING:
+        yield f"{path} was added"
+    elif now is _MISSING:
+        yield f"{path} was removed"
+    elif before != now or type(before) is not type(now):
+        yield f"{path} was changed"
+
+
+def list_differences(differences: Sequence[str]) -> str:
+    """The first differences as one phrase, and how many more there are."""
+    rest = len(differences) - NAMED
+    return "; ".join(differences[:NAMED]) + (f"; and {rest} more" if rest > 0 else "")
 
 
 class _Hashing:
@@ -62,7 +135,7 @@ def fingerprint_now(job: Job, intake: Path, context: RunContext, known: Sequence
     return Fingerprint(fingerprint(job), job.raw, files)
 
 
-def settled(request: RunRequest, state: RunStore, folder: StoredRun) -> tuple[Fingerprint, RunStatus | None]:
+def decide_run(request: RunRequest, store: RunStore, run: StoredRun) -> tuple[Fingerprint, RunStatus | None]:
     """What the job and source are now, and the run to go on with; None where it is to begin (again).
 
     Called with the run's lock held. A run that is to begin again is out of the way then: thrown away where nothing of
@@ -73,32 +146,32 @@ def settled(request: RunRequest, state: RunStore, folder: StoredRun) -> tuple[Fi
         SourceError: The source cannot be read.
         InterruptedRunError: A signal came.
     """
-    intake = folder.intake
-    if not folder.begun():
-        refuse_other_scope(state, folder, request.target.id_scope)
-        state.discard(folder)  # what a process left that died before its ledger was made
+    intake = run.intake
+    if not run.begun():
+        refuse_other_scope(store, run, request.target.id_scope)
+        store.discard(run)  # what a process left that died before its ledger was made
         return fingerprint_now(request.job, intake, request.context), None
     # Opened as its writer: a process that was killed may have left work of recovery, which SQLite's readers cannot do.
-    with folder.open() as ledger:
+    with run.open() as ledger:
         status, snapshot = ledger.reader.status(), ledger.reader.snapshot()
         counts = ledger.reader.counts()
-    arrived, follows = counts.delivered + counts.in_doubt > 0, bool(state.earlier(folder.run_id))
-    found = Found(status, snapshot, arrived=arrived, follows=follows)
+    arrived, follows = counts.delivered + counts.in_doubt > 0, bool(store.earlier(run.run_id))
+    found = PresentRun(status, snapshot, arrived=arrived, follows=follows)
     now = fingerprint_now(request.job, intake, request.context, snapshot.files if snapshot else ())
-    fate = fate_of(request, found, now, alone=lambda: not delivered_elsewhere(state, status.record))
-    if fate is Fate.GOES_ON:
+    step = choose_step(request, found, now, alone=lambda: not delivered_elsewhere(store, status.record))
+    if step is NextStep.GOES_ON:
         return now, status
-    if fate is Fate.MAKES_ROOM:
-        supersede(request, state, folder)
-    elif fate is Fate.FORGOTTEN:
-        forget_rehearsal(state, folder, status.record)
+    if step is NextStep.MAKES_ROOM:
+        supersede(request, store, run)
+    elif step is NextStep.FORGOTTEN:
+        discard_sandbox_runs(store, run, status.record)
     else:
-        state.discard(folder)
-    refuse_other_scope(state, folder, request.target.id_scope)
+        store.discard(run)
+    refuse_other_scope(store, run, request.target.id_scope)
     return now, None
 
 
-class Fate(Enum):
+class NextStep(Enum):
     """What becomes of the run that is there."""
 
     GOES_ON = "goes on"
@@ -108,7 +181,7 @@ class Fate(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class PresentRun:
     """The run that is there."""
 
     status: RunStatus
@@ -117,19 +190,19 @@ class Found:
     follows: bool = False  # it came in the place of an earlier one, whose scope of ids is its own
 
 
-def fate_of(request: RunRequest, found: Found, now: Fingerprint, *, alone: Callable[[], bool]) -> Fate:
+def choose_step(request: RunRequest, found: PresentRun, now: Fingerprint, *, alone: Callable[[], bool]) -> NextStep:
     """What becomes of the run that is there; `alone` tells whether no other run has delivered calls of the job.
 
     Raises:
         RefusedError: That is for the user to say.
     """
     status, record, options = found.status, found.status.record, request.options
-    out = Fate.MAKES_ROOM if found.arrived or status.state is RunState.FINISHED else Fate.THROWN_AWAY
+    out = NextStep.MAKES_ROOM if found.arrived or status.state is RunState.FINISHED else NextStep.THROWN_AWAY
     if found.snapshot is None or status.state is RunState.ABANDONED:
         return out  # the latter: a process was killed while it made room
     giving_up = options.abandon and not status.over
     if giving_up and not found.arrived:
-        return Fate.THROWN_AWAY
+        return NextStep.THROWN_AWAY
     leaving_out = options.only_new or giving_up
     differences = fingerprint_then(status, found.snapshot).differences(now)
     if record.id_scope != request.target.id_scope:
@@ -137,19 +210,21 @@ def fate_of(request: RunRequest, found: Found, now: Fingerprint, *, alone: Calla
             0, f"the scope of its message ids was {record.id_scope}, now it is {request.target.id_scope}"
         )
         if status.state not in BEGINNING and (record.live or leaving_out):
-            raise refusal(found, differences)
+            raise refusal(found, differences, other_scope=True)
     if (envelope := record.envelope) != request.target.envelope:
         differences.append(f"the target's envelope was {{{envelope}}}, now it is {{{request.target.envelope}}}")
     if giving_up:
         return out
     if not differences:
         again = options.only_new and not record.only_new and not status.over and not alone()
-        return out if again else Fate.GOES_ON
+        return out if again else NextStep.GOES_ON
     if status.state in BEGINNING or not (record.live or leaving_out):
-        request.context.say(f"{record.job_name}: begins afresh, since {named(differences)}")
-        return Fate.FORGOTTEN if not record.live and not leaving_out else Fate.THROWN_AWAY
+        request.context.say(f"{record.job_name}: begins afresh, since {list_differences(differences)}")
+        return NextStep.FORGOTTEN if not record.live and not leaving_out else NextStep.THROWN_AWAY
     if leaving_out:
-        request.context.say(f"{record.job_name}: is prepared again without what was delivered: {named(differences)}")
+        request.context.say(
+            f"{record.job_name}: is prepared again without what was delivered: {list_differences(differences)}"
+        )
         return out
     raise refusal(found, differences)
 
@@ -159,11 +234,11 @@ def fingerprint_then(status: RunStatus, snapshot: SnapshotRecord) -> Fingerprint
     return Fingerprint(status.record.job_fingerprint, json.loads(status.record.job_data), snapshot.files)
 
 
-def refusal(found: Found, differences: Sequence[str]) -> RefusedError:
-    """The error that names what differs, and those ways on that work."""
+def refusal(found: PresentRun, differences: Sequence[str], *, other_scope: bool = False) -> RefusedError:
+    """The error that names what differs, and those ways on that work; `other_scope`: that of the message ids does."""
     status, record = found.status, found.status.record
     ways = []
-    if differences[0].startswith("the scope of its message ids"):  # `resume` would be refused for it, too
+    if other_scope:  # `resume` would be refused for it, too
         ways.append(scope_ways(record))
         if not (status.over or found.arrived or found.follows):
             ways.append("`--abandon` gives it up, of which nothing has arrived, and begins again")
@@ -176,5 +251,6 @@ def refusal(found: Found, differences: Sequence[str]) -> RefusedError:
         ways.append(f"`generation: {record.generation + 1}` in the job file sends all of it again under new ids")
     standing = "finished" if status.state is RunState.FINISHED else "prepared"
     return RefusedError(
-        f"the run {record.run_id} was {standing} from something else: {named(differences)}", hint="; ".join(ways)
+        f"the run {record.run_id} was {standing} from something else: {list_differences(differences)}",
+        hint="; ".join(ways),
     )

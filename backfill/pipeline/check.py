@@ -9,8 +9,8 @@ from pathlib import Path
 from backfill.errors import Fault, JobError, SourceError, counted, joined
 from backfill.job import check_columns, fault_at, fingerprint, notices, positions
 from backfill.job.models import Job
+from backfill.pipeline.changes import Fingerprint
 from backfill.pipeline.context import RunContext
-from backfill.pipeline.fingerprint import Fingerprint
 from backfill.records import Counts, Problem, Snapshot, SourceFile
 from backfill.sources import Schema, inspect
 from backfill.sources.origins.standard_input import STANDARD_INPUT
@@ -174,12 +174,12 @@ def judge_sample(job: Job, context: RunContext, schema: Schema, folder: Path) ->
 
 def weigh_sample(job: Job, context: RunContext, snapshot: Snapshot, folder: Path) -> Checked:
     """What a dry run makes of a sample that was staged."""
-    from backfill.pipeline.dry_run import DryRunRequest, weighed  # noqa: PLC0415
+    from backfill.pipeline.dry_run import DryRunRequest, count_plan  # noqa: PLC0415
 
     run = open_store(folder).run("sample")
     run.make()
     now = Fingerprint(fingerprint(job), job.raw, snapshot.files)
-    counts = weighed(DryRunRequest(job, context, limit=SAMPLE_ROWS), run, now, snapshot)
+    counts = count_plan(DryRunRequest(job, context, limit=SAMPLE_ROWS), run, now, snapshot)
     with run.read() as reader:
         problems: dict[str, int] = {}
         for (code, _), count in reader.problems().items():

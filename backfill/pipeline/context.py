@@ -1,4 +1,4 @@
-"""What the line is asked to do, what it tells while it works, and how it ended."""
+"""What a run is asked to do, what it tells while it works, and what came of it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Progress(Protocol):
 
 
 class NoProgress:
-    """A Progress that nobody watches."""
+    """A Progress that shows nothing."""
 
     def begin(self, step: str, total: int | None, unit: str) -> None:
         """Nothing."""

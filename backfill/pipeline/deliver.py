@@ -23,7 +23,7 @@ from backfill.limits import CANARY_CALLS
 from backfill.pipeline.context import Confirmation, Options, RunContext
 from backfill.pipeline.refused import list_refused, retry_refused
 from backfill.pipeline.supersede import delivered_elsewhere, key_warning
-from backfill.pipeline.target_check import access, rate_of, source_in_words
+from backfill.pipeline.target_check import rate_of, source_in_words, target_access
 from backfill.records import Batch, Counts, Decision, DeliveryTotals, RunSpool, RunState, RunWriter, StoredRun
 from backfill.targets import Target
 from backfill.verdict import Patience, StopReason
@@ -31,8 +31,8 @@ from backfill.verdict import Patience, StopReason
 LOG = logging.getLogger(__name__)
 
 
-def delivered(
-    ledger: RunWriter, folder: StoredRun, there: Target, options: Options, context: RunContext
+def deliver_run(
+    ledger: RunWriter, run: StoredRun, there: Target, options: Options, context: RunContext
 ) -> tuple[ExitCode, DeliveryTotals, BackfillError | None]:
     """Send what is planned; returns the exit code, what this process sent, and why it ended early where it did.
 
@@ -44,54 +44,54 @@ def delivered(
     Raises:
         LedgerError: A segment is not what was prepared.
     """
-    spool = folder.spool()
+    spool = run.spool()
     before = ledger.reader.counts()
-    if not finished_already(before) or options.retry_rejected:
+    if not nothing_to_send(before) or options.retry_rejected:
         needed = ledger.reader.shards_in_use()
         plans = [plan for shard, plan in ledger.reader.shards().items() if shard in needed]
         # All of it, each time: bytes that went bad since they were prepared would be sent as they are where the body is
         # gzip. A second for each gigabyte, and a run just prepared has it in memory.
         spool.verify(plans)
     if options.retry_rejected:
-        retry_refused(ledger, folder.rejects(), context.say)
+        retry_refused(ledger, run.rejects(), context.say)
         before = ledger.reader.counts()
     if ledger.reader.status().state is not RunState.DELIVERING:
         ledger.set_state(RunState.DELIVERING)
-    reached = access(there, options, ledger.reader.status().record.envelope)
-    end = sent(ledger, spool, reached, options, context, before, there.dedup_window)
-    code, error = judged(ledger, end, folder.run_id, context.signal_code())
+    reached = target_access(there, options, ledger.reader.status().record.envelope)
+    end = send_batches(ledger, spool, reached, options, context, before, there.dedup_window)
+    code, error = exit_of(ledger, end, run.run_id, context.signal_code())
     if end.kind is EndKind.FINISHED:
-        list_refused(ledger, folder)
+        list_refused(ledger, run)
         ledger.finish(code, detail=error.message if error else "")
-        tidy(folder, options)
+        clean_up(run, options)
     else:
         ledger.set_state(RunState.STOPPED, exit_code=code, detail=end.message)
         if not context.abort.is_set():
             with suppress(LedgerError):  # what made it stop is the news
-                list_refused(ledger, folder)
+                list_refused(ledger, run)
     return code, end.totals, error
 
 
-def tidy(folder: StoredRun, options: Options) -> None:
+def clean_up(run: StoredRun, options: Options) -> None:
     """Remove what a finished run needs no more.
 
     The bytes of shards that hold refused calls stay, so that these can be tried again. The snapshot goes last, and when
-    refused calls were tried again there is none, but rows set aside, which go after the bytes: see `untidy`.
+    refused calls were tried again there is none, but rows set aside, which go after the bytes: see `needs_clean_up`.
     """
     if not options.keep_spool:
-        with folder.read() as reader:
-            folder.spool().remove_segments(keep=reader.shards_in_use())
-    folder.rejects().forget_aside()
-    shutil.rmtree(folder.intake, ignore_errors=True)
-    shutil.rmtree(folder.snapshot, ignore_errors=True)
+        with run.read() as reader:
+            run.spool().remove_segments(keep=reader.shards_in_use())
+    run.rejects().forget_aside()
+    shutil.rmtree(run.intake, ignore_errors=True)
+    shutil.rmtree(run.snapshot, ignore_errors=True)
 
 
-def untidy(folder: StoredRun) -> bool:
-    """Whether the process that finished this run was killed in `tidy`."""
-    return folder.snapshot.exists() or folder.rejects().has_aside()
+def needs_clean_up(run: StoredRun) -> bool:
+    """Whether the process that finished this run was killed in `clean_up`."""
+    return run.snapshot.exists() or run.rejects().has_aside()
 
 
-def sent(
+def send_batches(
     ledger: RunWriter,
     spool: RunSpool,
     target: TargetAccess,
@@ -132,7 +132,7 @@ def sent(
         context.progress.end()
 
 
-def judged(
+def exit_of(
     ledger: RunWriter, end: DeliveryEnd, run_id: str, signal_code: ExitCode
 ) -> tuple[ExitCode, BackfillError | None]:
     """The exit code of an end, and the error that tells it where it is not the good one."""
@@ -162,7 +162,7 @@ def left_in_doubt(message: str, run_id: str) -> StoppedError:
     return StoppedError(message, hint=f"`backfill status {run_id}` lists their batches; look in the source for them")
 
 
-def finished_already(counts: Counts) -> bool:
+def nothing_to_send(counts: Counts) -> bool:
     """Nothing is left to be sent."""
     return open_calls(counts) == 0
 

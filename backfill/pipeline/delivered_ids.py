@@ -69,7 +69,9 @@ def delivered_calls(settled: Iterable[Calls], spool: RunSpool, digests: dict[int
         yield DeliveredCalls(shard, ids, where)
 
 
-def brought_up(state: RunStore, record: RunRecord, cancelled: Callable[[], bool] = lambda: False) -> ArchivedIds | None:
+def open_archive(
+    state: RunStore, record: RunRecord, cancelled: Callable[[], bool] = lambda: False
+) -> ArchivedIds | None:
     """The archive that a run of `record` is to look at, with every run in it that belongs there; None if all is new.
 
     A damaged archive is made again from the ledgers.
@@ -83,7 +85,7 @@ def brought_up(state: RunStore, record: RunRecord, cancelled: Callable[[], bool]
 
 
 def archive_all(state: RunStore, record: RunRecord, cancelled: Callable[[], bool] = lambda: False) -> None:
-    """Archive every run that belongs with `record`, itself included; raises as `brought_up` does."""
+    """Archive every run that belongs with `record`, itself included; raises as `open_archive` does."""
     _with_all_runs(state, record, cancelled, lambda _: None)
 
 
@@ -91,7 +93,7 @@ def _with_all_runs(
     state: RunStore, record: RunRecord, cancelled: Callable[[], bool], use: Callable[[DeliveredArchive], T]
 ) -> T:
     archive = state.archive(record, cancelled=cancelled)
-    runs = related(state, record)
+    runs = related_runs(state, record)
 
     def archived() -> T:
         for _, folder in runs:
@@ -108,7 +110,7 @@ def _with_all_runs(
     return archived()
 
 
-def was_archived(state: RunStore, record: RunRecord) -> bool:
+def is_archived(state: RunStore, record: RunRecord) -> bool:
     """Whether a run of that id has delivered something, by the archive: its ledger may be gone.
 
     Raises:
@@ -117,7 +119,7 @@ def was_archived(state: RunStore, record: RunRecord) -> bool:
     return any(run.run_id == record.run_id for run in state.archive(record).runs())
 
 
-def related(state: RunStore, record: RunRecord) -> list[tuple[RunRecord, StoredRun]]:
+def related_runs(state: RunStore, record: RunRecord) -> list[tuple[RunRecord, StoredRun]]:
     """Every run of the same job to the same target under the same scope of ids, of any generation, oldest first."""
     found = []
     for folder in [*state.earlier(), *state.runs()]:
@@ -128,7 +130,7 @@ def related(state: RunStore, record: RunRecord) -> list[tuple[RunRecord, StoredR
             if _stem(folder.run_id) == _stem(record.run_id):
                 raise  # what it delivered cannot be known
             continue
-        if belongs(other) == belongs(record):
+        if archive_key(other) == archive_key(record):
             found.append((other, folder))
     return sorted(found, key=lambda one: one[0].created_at)
 
@@ -138,7 +140,7 @@ def _stem(run_id: str) -> str:
     return run_id.rpartition("-g")[0]
 
 
-def belongs(record: RunRecord) -> tuple[str, str, str]:
+def archive_key(record: RunRecord) -> tuple[str, str, str]:
     """What tells the archive of a run."""
     return record.job_name, record.target_identity, record.id_scope
 

@@ -7,34 +7,30 @@ source uses it.
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-from backfill.disk import PRIVATE_FOLDER, make_folder, sync_folder
-from backfill.errors import ExitCode, LedgerError, LockedError, counted
+from backfill.disk import PRIVATE_FOLDER
+from backfill.errors import ExitCode, counted
 from backfill.identity import SANDBOX_SCOPE
 from backfill.job import fingerprint
 from backfill.job.models import Job
 from backfill.limits import SEGMENT, Limits
-from backfill.pipeline.changes import fingerprint_now, fingerprint_then
+from backfill.pipeline.changes import Fingerprint, fingerprint_now
 from backfill.pipeline.check import needs_all
 from backfill.pipeline.context import RunContext, RunResult
-from backfill.pipeline.fingerprint import Fingerprint
 from backfill.pipeline.gate import Gate
 from backfill.pipeline.new_run import delivered_before, new_record
-from backfill.pipeline.preparing import prepared, staged
+from backfill.pipeline.prepare import prepare_plan
 from backfill.pipeline.sample import sample
+from backfill.pipeline.snapshot_cache import DRY, dry_folder, last_fingerprint
+from backfill.pipeline.stage import stage_source
 from backfill.records import ArchivedIds, Counts, RunRecord, RunStore, Snapshot, StoredRun
-from backfill.sources import load_snapshot, locate, unchanged
+from backfill.sources import locate, unchanged
 from backfill.sources.origins.standard_input import STANDARD_INPUT
-
-#: What stands in place of a target's kind and identity: a dry run is the same whatever the target.
-DRY = "dry"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +57,9 @@ def dry_run_job(request: DryRunRequest) -> RunResult:
         InterruptedRunError: A signal came.
     """
     began = time.monotonic()
-    with rehearsing(request) as (folder, now, first_rows):
-        counts = weighed(request, folder, now, first_rows)
-        record = rehearsal_record(request, folder, now)
+    with dry_run_folder(request) as (folder, now, first_rows):
+        counts = count_plan(request, folder, now, first_rows)
+        record = dry_run_record(request, folder, now)
         gate = request.max_rejects
         error = gate.error(counts, folder.run_id, dry=True) if gate else None
         code = ExitCode.REJECTS if counts.rejected + counts.unreadable else ExitCode.DELIVERED
@@ -71,13 +67,13 @@ def dry_run_job(request: DryRunRequest) -> RunResult:
         return RunResult(record, folder, ExitCode(error.exit_code) if error else code, seconds, error=error)
 
 
-def weighed(request: DryRunRequest, folder: StoredRun, now: Fingerprint, snapshot: Snapshot | None = None) -> Counts:
+def count_plan(request: DryRunRequest, folder: StoredRun, now: Fingerprint, snapshot: Snapshot | None = None) -> Counts:
     """Stage the source, unless a snapshot is there, and prepare it, only weighing; raises as `dry_run` does."""
     job, context = request.job, request.context
-    record = rehearsal_record(request, folder, now)
+    record = dry_run_record(request, folder, now)
     with folder.create(record) as ledger:
-        snapshot = staged(job, ledger, folder, now.files, context, limit=request.limit, snapshot=snapshot)
-        prepared(
+        snapshot = stage_source(job, ledger, folder, now.files, context, limit=request.limit, snapshot=snapshot)
+        prepare_plan(
             job,
             snapshot,
             ledger,
@@ -100,7 +96,7 @@ def delivered_by_runs(request: DryRunRequest, record: RunRecord) -> ArchivedIds 
 
 
 @contextmanager
-def rehearsing(request: DryRunRequest) -> Iterator[tuple[StoredRun, Fingerprint, Snapshot | None]]:
+def dry_run_folder(request: DryRunRequest) -> Iterator[tuple[StoredRun, Fingerprint, Snapshot | None]]:
     """The folder of the job's dry run, locked and cleared for another, and today's fingerprint of job and source.
 
     Where a limit says that the first rows are enough they are staged, for as long as the context lasts.
@@ -116,7 +112,7 @@ def rehearsing(request: DryRunRequest) -> Iterator[tuple[StoredRun, Fingerprint,
     state.prepare()
     with state.lock(folder.run_id):
         if not first_rows_do(request, folder):
-            yield folder, rehearsed(request, state, folder), None
+            yield folder, clear_last_dry_run(request, state, folder), None
             return
         state.discard(folder)
         folder.make()
@@ -148,31 +144,13 @@ def first_rows_do(request: DryRunRequest, folder: StoredRun) -> bool:
     )
 
 
-def rehearsed(request: DryRunRequest, state: RunStore, folder: StoredRun) -> Fingerprint:
+def clear_last_dry_run(request: DryRunRequest, state: RunStore, folder: StoredRun) -> Fingerprint:
     """Today's fingerprint, and the folder cleared of the last dry run but for a snapshot that is still of use."""
     then = last_fingerprint(folder)
     known = then.files if then else ()
     now = fingerprint_now(request.job, folder.intake, request.context, known)
     keep_snapshot_only(state, folder, keep=then is not None and not then.differences(now))
     return now
-
-
-def dry_folder(state: RunStore, job: Job) -> tuple[RunStore, StoredRun]:
-    """The state folder of dry runs, and the folder of this job's."""
-    dry = state.dry_runs
-    return dry, dry.find(job.name, DRY, DRY, job.generation)
-
-
-def last_fingerprint(folder: StoredRun) -> Fingerprint | None:
-    """What the last dry run was made from; None where there is none whose snapshot could be used."""
-    if not folder.begun():
-        return None
-    try:
-        with folder.open() as ledger:  # as its writer, which recovers what a killed process left
-            status, snapshot = ledger.reader.status(), ledger.reader.snapshot()
-    except LedgerError:
-        return None
-    return fingerprint_then(status, snapshot) if snapshot else None
 
 
 def keep_snapshot_only(state: RunStore, folder: StoredRun, *, keep: bool) -> None:
@@ -189,7 +167,7 @@ def keep_snapshot_only(state: RunStore, folder: StoredRun, *, keep: bool) -> Non
             path.unlink()
 
 
-def rehearsal_record(request: DryRunRequest, folder: StoredRun, now: Fingerprint) -> RunRecord:
+def dry_run_record(request: DryRunRequest, folder: StoredRun, now: Fingerprint) -> RunRecord:
     """What the ledger of a dry run is to know."""
     return new_record(
         request.job,
@@ -201,36 +179,3 @@ def rehearsal_record(request: DryRunRequest, folder: StoredRun, now: Fingerprint
         live=False,
         id_scope=request.id_scope,
     )
-
-
-def borrow_snapshot(state: RunStore, job: Job, now: Fingerprint, place: Path) -> None:
-    """Make the snapshot of the last dry run of the same job and source appear in `place`; nothing where there is none.
-
-    It is linked, not copied: its files are frozen, so that both may have the same bytes.
-    """
-    dry, folder = dry_folder(state, job)
-    if not folder.begun():
-        return
-    try:
-        with dry.lock(folder.run_id):
-            then = last_fingerprint(folder)
-            if then is not None and not then.differences(now):
-                load_snapshot(folder.snapshot)
-                make_folder(place)
-                shutil.copytree(folder.snapshot, place, copy_function=_link, dirs_exist_ok=True)
-                sync_folder(place)  # its files are durable, their names here are not: a ledger is to rely on them
-    except (LedgerError, LockedError):
-        shutil.rmtree(place, ignore_errors=True)
-
-
-def forget_snapshot(state: RunStore, job: Job) -> None:
-    """Remove the snapshot of the job's last dry run: its run is finished. One under way keeps it."""
-    dry, folder = dry_folder(state, job)
-    if folder.snapshot.exists():
-        with suppress(LockedError), dry.lock(folder.run_id):
-            shutil.rmtree(folder.snapshot, ignore_errors=True)
-            shutil.rmtree(folder.intake, ignore_errors=True)
-
-
-def _link(source: str, place: str) -> None:
-    os.link(source, place)

@@ -47,7 +47,7 @@ class FoundCall:
         return "given_up" if self.given_up and standing == "pending" else standing
 
 
-def sixteen_of(identity: str) -> bytes:
+def id_key(identity: str) -> bytes:
     """The sixteen bytes that stand for a message id in calls files and archive (see records.CALL_RECORD)."""
     if _UUID.fullmatch(identity):
         return uuid.UUID(identity).bytes
@@ -83,14 +83,14 @@ def find_calls(state: RunStore, identity: str, run_id: str | None = None) -> lis
     Raises:
         LedgerError: A ledger is damaged.
     """
-    wanted = sixteen_of(identity)
+    wanted = id_key(identity)
     known: dict[Incarnation, Archived] = {}
     for archive in state.archives():
         for run in archive.runs:
             known.setdefault((run.run_id, run.created_at), Archived(run, set()))
         for place in archive.find(wanted):
             known[place.run.run_id, place.run.created_at].places.add((place.shard, place.call))
-    return _found(state, wanted, run_id, known) or _found(state, wanted, run_id, {})
+    return calls_in_runs(state, wanted, run_id, known) or calls_in_runs(state, wanted, run_id, {})
 
 
 #: What tells a run from those of the same id before and after it: the id, and when it was begun.
@@ -105,9 +105,10 @@ class Archived:
     places: set[tuple[int, int]]  # shard, call
 
 
-def _found(
+def calls_in_runs(
     state: RunStore, identity: bytes, run_id: str | None, archived: Mapping[Incarnation, Archived]
 ) -> list[FoundCall]:
+    """Every call of an id that a run has planned, where `archived` is what the archive says of it."""
     found: list[tuple[float, FoundCall]] = []
     gone = dict(archived)
     for folder in [*state.runs(), *state.earlier()]:
@@ -115,7 +116,7 @@ def _found(
             status = reader.status()
             known = gone.pop((status.record.run_id, status.record.created_at), None)
             if run_id in (None, status.record.run_id):
-                told = _told(reader, folder, status, identity, known)
+                told = calls_in_run(reader, folder, status, identity, known)
                 found += [(status.record.created_at, one) for one in told]
     for known in gone.values():  # their ledgers are gone
         if known.places and run_id in (None, known.run.run_id):
@@ -123,15 +124,15 @@ def _found(
     return [one for _, one in sorted(found, key=lambda pair: -pair[0])]
 
 
-def _told(
+def calls_in_run(
     reader: RunReader, folder: StoredRun, status: RunStatus, identity: bytes, archived: Archived | None
 ) -> list[FoundCall]:
     """What a run tells of an id; where the archive is wrong about it (it is damaged), by the run's own files."""
     places = set(places_in(reader, folder, identity, archived.run if archived else None))
     places |= archived.places if archived else set()
-    told = [told_of(reader, folder, status, place, identity) for place in sorted(places)]
+    told = [call_at(reader, folder, status, place, identity) for place in sorted(places)]
     if archived and None in told:
-        return _told(reader, folder, status, identity, None)
+        return calls_in_run(reader, folder, status, identity, None)
     return [one for one in told if one is not None]
 
 
@@ -155,7 +156,7 @@ def calls_with(records: bytes, identity: bytes) -> Iterable[int]:
         at = records.find(identity, at + 1)
 
 
-def told_of(
+def call_at(
     reader: RunReader, folder: StoredRun, status: RunStatus, place: tuple[int, int], identity: bytes
 ) -> FoundCall | None:
     """What the ledger tells of a call; None where the place is not the id's, as a damaged archive may say."""

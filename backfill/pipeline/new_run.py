@@ -7,16 +7,16 @@ import time
 
 from backfill import __version__
 from backfill.job.models import Call, Job
+from backfill.pipeline.changes import Fingerprint
 from backfill.pipeline.context import RunContext
-from backfill.pipeline.delivered_ids import brought_up
-from backfill.pipeline.fingerprint import Fingerprint
+from backfill.pipeline.delivered_ids import open_archive
 from backfill.pipeline.supersede import key_warning
 from backfill.records import ArchivedIds, CallFacts, JobFacts, RunRecord, RunStore, StoredRun
 
 
 def new_record(
     job: Job,
-    folder: StoredRun,
+    run: StoredRun,
     now: Fingerprint,
     *,
     target_name: str,
@@ -29,7 +29,7 @@ def new_record(
 ) -> RunRecord:
     """What the ledger is to know of a run that begins now, from this job and source, for that target."""
     return RunRecord(
-        run_id=folder.run_id,
+        run_id=run.run_id,
         job_name=job.name,
         job_file=job.path,
         generation=job.generation,
@@ -63,7 +63,7 @@ def call_facts(call: Call) -> CallFacts:
     return CallFacts(call.scope, 2 if key == "row" else 1, given_id=key is None, by_content=key == "content")
 
 
-def delivered_before(state: RunStore, record: RunRecord, context: RunContext) -> ArchivedIds | None:
+def delivered_before(store: RunStore, record: RunRecord, context: RunContext) -> ArchivedIds | None:
     """The ids that a run is to leave out; None where it leaves out none. What is in doubt counts as new.
 
     Raises:
@@ -71,7 +71,7 @@ def delivered_before(state: RunStore, record: RunRecord, context: RunContext) ->
     """
     if not record.only_new:
         return None
-    warning = key_warning(state, record)
+    warning = key_warning(store, record)
     if warning:
         context.say(f"{record.job_name}: {warning}")
-    return brought_up(state, record, context.stop.is_set)
+    return open_archive(store, record, context.stop.is_set)

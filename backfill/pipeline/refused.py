@@ -57,7 +57,7 @@ def retry_refused(ledger: RunWriter, rejects: RunRejects, say: Callable[[str], N
     say(f"{counted(calls, *again)} tried again." if calls else NOTHING_REFUSED)
 
 
-def list_refused(ledger: RunWriter, folder: StoredRun) -> None:
+def list_refused(ledger: RunWriter, run: StoredRun) -> None:
     """List what the target has refused so far among the rejects, and nothing that was delivered after all.
 
     Where the rows are no longer there (a source read in place was changed since), the calls are listed without them.
@@ -68,15 +68,15 @@ def list_refused(ledger: RunWriter, folder: StoredRun) -> None:
     """
     refused = ledger.reader.refused()
     snapshot = None
-    if refused and folder.snapshot.exists():
+    if refused and run.snapshot.exists():
         try:
-            snapshot = load_snapshot(folder.snapshot)
+            snapshot = load_snapshot(run.snapshot)
         except LedgerError as error:
             LOG.warning("the rows of refused calls cannot be kept: %s", error.message)
         if snapshot is not None and snapshot.in_place and not all(map(unchanged, snapshot.files)):
             snapshot = None
             LOG.warning("the rows of refused calls cannot be kept: the source was changed since")
-    keep_refused(refused, snapshot, folder.spool(), folder.rejects(), call_scopes(ledger))
+    keep_refused(refused, snapshot, run.spool(), run.rejects(), call_scopes(ledger))
 
 
 def call_scopes(ledger: RunWriter) -> list[str]:

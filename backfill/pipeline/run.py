@@ -1,4 +1,4 @@
-"""The line: stage, prepare, deliver, one after the other, each only where an earlier process has not done it.
+"""A run: stage, prepare, deliver, one after the other, each only where an earlier process has not done it.
 
 Rule 1: nothing is sent before the plan is recorded, the gate passed and, where it is live, somebody has confirmed.
 Rule 2: a step is recorded after what it made is durable; a process killed at any instant goes on from the last record.
@@ -13,23 +13,23 @@ from dataclasses import replace
 from backfill.disk import out_of_space
 from backfill.errors import BackfillError, ExitCode, InterruptedRunError, RefusedError, UsageError
 from backfill.job.models import Job
-from backfill.pipeline.changes import settled
+from backfill.pipeline.changes import Fingerprint, decide_run
 from backfill.pipeline.context import Options, RunContext, RunRequest, RunResult
 from backfill.pipeline.deliver import (
     canary_over,
+    clean_up,
     confirmation,
-    delivered,
-    finished_already,
+    deliver_run,
     left_in_doubt,
-    tidy,
-    untidy,
+    needs_clean_up,
+    nothing_to_send,
 )
-from backfill.pipeline.delivered_ids import was_archived
-from backfill.pipeline.dry_run import borrow_snapshot, forget_snapshot
-from backfill.pipeline.fingerprint import Fingerprint
+from backfill.pipeline.delivered_ids import is_archived
 from backfill.pipeline.new_run import delivered_before, new_record
-from backfill.pipeline.preparing import prepared, staged
+from backfill.pipeline.prepare import prepare_plan
 from backfill.pipeline.refused import NOTHING_REFUSED
+from backfill.pipeline.snapshot_cache import borrow_snapshot, discard_snapshot
+from backfill.pipeline.stage import stage_source
 from backfill.pipeline.target_check import duplicates_held, reachable
 from backfill.records import RunRecord, RunState, RunStatus, RunStore, RunWriter, StoredRun
 from backfill.targets import Target
@@ -54,39 +54,39 @@ def run_job(request: RunRequest) -> RunResult:
     """
     began = time.monotonic()
     job, target, context = request.job, request.target, request.context
-    state = context.store
-    if state.prepare():
-        context.made(state.path)
-    folder = state.find(job.name, target.kind, target.identity, job.generation)
-    with state.lock(folder.run_id), out_of_space(state.path):
-        now, status = settled(request, state, folder)
+    store = context.store
+    if store.prepare():
+        context.made(store.path)
+    run = store.find(job.name, target.kind, target.identity, job.generation)
+    with store.lock(run.run_id), out_of_space(store.path):
+        now, status = decide_run(request, store, run)
         if status is not None and status.state is RunState.FINISHED:
-            return finished_before(folder, status, request.options, began)
-        with reachable(target, state.path) as there:  # before the work of preparing, which would be in vain
+            return repeat_result(run, status, request.options, began)
+        with reachable(target, store.path) as there:  # before the work of preparing, which would be in vain
             if status is None:
-                begin(state, folder, record_of(request, state, folder, now), request.job, now)
-            with folder.open(clock=context.clock.now) as ledger:
+                begin(store, run, record_of(request, store, run, now), request.job, now)
+            with run.open(clock=context.clock.now) as ledger:
                 if ledger.reader.status().state not in PLANNED:
-                    snapshot = staged(job, ledger, folder, now.files, context)
-                    prepared(
+                    snapshot = stage_source(job, ledger, run, now.files, context)
+                    prepare_plan(
                         job,
                         snapshot,
                         ledger,
-                        folder.spool(),
-                        folder,
+                        run.spool(),
+                        run,
                         context,
                         id_scope=target.id_scope,
                         limits=target.limits,
-                        delivered=delivered_before(state, ledger.reader.status().record, context),
+                        delivered=delivered_before(store, ledger.reader.status().record, context),
                     )
-                end = send(ledger, folder, there, request.options, context, began)
+                end = send(ledger, run, there, request.options, context, began)
         if end.error is None:
-            forget_snapshot(state, job)
+            discard_snapshot(store, job)
         return end
 
 
 def send(
-    ledger: RunWriter, folder: StoredRun, target: Target, options: Options, context: RunContext, began: float
+    ledger: RunWriter, run: StoredRun, target: Target, options: Options, context: RunContext, began: float
 ) -> RunResult:
     """Deliver a prepared run once the gate is passed and, where it is live, somebody has confirmed.
 
@@ -94,39 +94,39 @@ def send(
     """
     record = ledger.reader.status().record
     asked = time.monotonic()
-    error = kept_back(ledger, folder, target, options, context)
+    error = confirm_or_refuse(ledger, run, target, options, context)
     began += time.monotonic() - asked
     if error is not None:
-        return RunResult(record, folder, ExitCode(error.exit_code), time.monotonic() - began, error=error)
+        return RunResult(record, run, ExitCode(error.exit_code), time.monotonic() - began, error=error)
     held = duplicates_held(target)
-    code, totals, error = delivered(ledger, folder, target, options, context)
+    code, totals, error = deliver_run(ledger, run, target, options, context)
     now = duplicates_held(target)
     duplicates = None if held is None or now is None else now - held
     seconds = time.monotonic() - began
-    return RunResult(record, folder, code, seconds, totals, error, sandbox_duplicates=duplicates)
+    return RunResult(record, run, code, seconds, totals, error, sandbox_duplicates=duplicates)
 
 
-def kept_back(
-    ledger: RunWriter, folder: StoredRun, target: Target, options: Options, context: RunContext
+def confirm_or_refuse(
+    ledger: RunWriter, run: StoredRun, target: Target, options: Options, context: RunContext
 ) -> BackfillError | None:
     """Why the prepared run is not to be sent: a canary that was, a gate, nobody who confirms, a signal; else None."""
     gate, counts = options.max_rejects, ledger.reader.counts()
     over = canary_over(counts, target, options)
-    error = over or (gate.error(counts, folder.run_id) if gate else None)
+    error = over or (gate.error(counts, run.run_id) if gate else None)
     if error is not None:
         return error
-    nothing = finished_already(counts) and not options.retry_rejected
+    nothing = nothing_to_send(counts) and not options.retry_rejected
     silent = not target.live or nothing
     go = silent or context.confirm(confirmation(ledger, target, options, context))
     if go and not context.stop.is_set():
         return None
-    hint = f"what was prepared is kept: `backfill resume {folder.run_id}` goes on with it"
+    hint = f"what was prepared is kept: `backfill resume {run.run_id}` goes on with it"
     if context.stop.is_set():
         return InterruptedRunError("interrupted; nothing was sent", hint=hint)
     return InterruptedRunError("nothing was sent, as the answer was no", hint=hint)
 
 
-def record_of(request: RunRequest, state: RunStore, folder: StoredRun, now: Fingerprint) -> RunRecord:
+def record_of(request: RunRequest, store: RunStore, run: StoredRun, now: Fingerprint) -> RunRecord:
     """What the ledger is to know of a run that begins now.
 
     One that comes after another of its id leaves out what was delivered, whether that is asked for or not: else a
@@ -134,7 +134,7 @@ def record_of(request: RunRequest, state: RunStore, folder: StoredRun, now: Fing
     """
     record = new_record(
         request.job,
-        folder,
+        run,
         now,
         target_name=request.target.name,
         target_kind=request.target.kind,
@@ -142,30 +142,30 @@ def record_of(request: RunRequest, state: RunStore, folder: StoredRun, now: Fing
         live=request.target.live,
         id_scope=request.target.id_scope,
         envelope=request.target.envelope,
-        only_new=request.options.only_new or bool(state.earlier(folder.run_id)),
+        only_new=request.options.only_new or bool(store.earlier(run.run_id)),
     )
     # A rehearsal whose folder was removed is one to be had again.
-    follows = record.live and was_archived(state, record)
+    follows = record.live and is_archived(store, record)
     return replace(record, only_new=True) if follows else record
 
 
-def begin(state: RunStore, folder: StoredRun, record: RunRecord, job: Job, now: Fingerprint) -> None:
+def begin(store: RunStore, run: StoredRun, record: RunRecord, job: Job, now: Fingerprint) -> None:
     """Make the ledger of a new run; a dry run's snapshot of the same job and source is used again."""
-    folder.make()
-    borrow_snapshot(state, job, now, folder.snapshot)
-    folder.create(record).close()
+    run.make()
+    borrow_snapshot(store, job, now, run.snapshot)
+    run.create(record).close()
 
 
-def finished_before(folder: StoredRun, status: RunStatus, options: Options, began: float) -> RunResult:
+def repeat_result(run: StoredRun, status: RunStatus, options: Options, began: float) -> RunResult:
     """The end of a run that was finished before: its first exit code, nothing sent."""
-    if untidy(folder):
-        tidy(folder, options)
+    if needs_clean_up(run):
+        clean_up(run, options)
     code = ExitCode(status.exit_code or 0)
-    error = left_in_doubt(status.detail, folder.run_id) if code is ExitCode.STOPPED else None
-    return RunResult(status.record, folder, code, time.monotonic() - began, error=error, repeated=True)
+    error = left_in_doubt(status.detail, run.run_id) if code is ExitCode.STOPPED else None
+    return RunResult(status.record, run, code, time.monotonic() - began, error=error, repeated=True)
 
 
-def resume_run(state: RunStore, folder: StoredRun, target: Target, options: Options, context: RunContext) -> RunResult:
+def resume_run(store: RunStore, run: StoredRun, target: Target, options: Options, context: RunContext) -> RunResult:
     """Send what a run has prepared and not sent; neither its job file nor its source is looked at.
 
     Raises:
@@ -175,26 +175,26 @@ def resume_run(state: RunStore, folder: StoredRun, target: Target, options: Opti
     """
     began = time.monotonic()
     clock = context.clock.now
-    with state.lock(folder.run_id), out_of_space(state.path), folder.open(clock=clock) as ledger:
+    with store.lock(run.run_id), out_of_space(store.path), run.open(clock=clock) as ledger:
         status = ledger.reader.status()
         refuse_other_target(status.record, target)
-        if status.state is RunState.FINISHED and not tried_again(ledger, folder, options, context):
-            return finished_before(folder, status, options, began)
+        if status.state is RunState.FINISHED and not retries_refused(ledger, run, options, context):
+            return repeat_result(run, status, options, began)
         if status.state not in PLANNED | {RunState.FINISHED}:
             raise UsageError(
-                f"{folder.run_id} is {status.state}: there is no complete plan to send",
+                f"{run.run_id} is {status.state}: there is no complete plan to send",
                 hint="`backfill run JOB` goes on with it",
             )
-        with reachable(target, state.path) as there:
-            return send(ledger, folder, there, options, context, began)
+        with reachable(target, store.path) as there:
+            return send(ledger, run, there, options, context, began)
 
 
-def tried_again(ledger: RunWriter, folder: StoredRun, options: Options, context: RunContext) -> bool:
+def retries_refused(ledger: RunWriter, run: StoredRun, options: Options, context: RunContext) -> bool:
     """Whether a finished run is to be delivered once more: for the calls that the target refused, as it was asked."""
     if not options.retry_rejected:
         return False
-    if untidy(folder):
-        tidy(folder, options)
+    if needs_clean_up(run):
+        clean_up(run, options)
     if not ledger.reader.counts().refused:
         context.say(NOTHING_REFUSED)
         return False

@@ -18,7 +18,7 @@ from backfill.limits import Limits
 from backfill.memory import STAGING_MEMORY_BYTES
 from backfill.pipeline.check import needs_all
 from backfill.pipeline.context import RunContext
-from backfill.pipeline.preparing import unreadable_samples
+from backfill.pipeline.stage import unreadable_samples
 from backfill.prepare import preview
 from backfill.prepare.rows import PreviewRow
 from backfill.records import Problem, Snapshot, SourceFile

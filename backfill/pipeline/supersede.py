@@ -10,14 +10,14 @@ from contextlib import suppress
 
 from backfill.errors import BackfillError, LedgerError, RefusedError, counted
 from backfill.pipeline.context import RunRequest
-from backfill.pipeline.delivered_ids import archive_all, related
+from backfill.pipeline.delivered_ids import archive_all, related_runs
 from backfill.pipeline.refused import list_refused
 from backfill.records import Decision, RunRecord, RunState, RunStatus, RunStore, RunWriter, StoredRun
 
 LOG = logging.getLogger(__name__)
 
 
-def supersede(request: RunRequest, state: RunStore, folder: StoredRun) -> None:
+def supersede(request: RunRequest, store: RunStore, run: StoredRun) -> None:
     """Make room for a run that leaves out what this one has delivered; hold its lock.
 
     What was not sent is given up. Ledger, calls and rejects are kept under another name, prepared bytes and snapshot
@@ -29,24 +29,24 @@ def supersede(request: RunRequest, state: RunStore, folder: StoredRun) -> None:
         LedgerError: The ledger or a calls file is damaged.
         StoppedError: The disk is full.
     """
-    with folder.open() as ledger:
+    with run.open() as ledger:
         status = ledger.reader.status()
-        settle_doubts(ledger, status, request.options.in_doubt)
+        decide_doubts(ledger, status, request.options.in_doubt)
         if not status.over:
             with suppress(
                 LedgerError
             ):  # rows of calls that the target refused: of a killed process they are not listed
-                list_refused(ledger, folder)
+                list_refused(ledger, run)
             ledger.set_state(RunState.ABANDONED, detail="given up for a run that leaves out what was delivered")
-    archive_all(state, status.record, request.context.stop.is_set)
-    folder.spool().remove_segments()
-    shutil.rmtree(folder.snapshot, ignore_errors=True)
-    shutil.rmtree(folder.work, ignore_errors=True)
-    place = state.put_away(folder)
+    archive_all(store, status.record, request.context.stop.is_set)
+    run.spool().remove_segments()
+    shutil.rmtree(run.snapshot, ignore_errors=True)
+    shutil.rmtree(run.work, ignore_errors=True)
+    place = store.put_away(run)
     LOG.info("%s is kept as %s", status.record.run_id, place.run_id)
 
 
-def settle_doubts(ledger: RunWriter, status: RunStatus, decision: Decision | None) -> None:
+def decide_doubts(ledger: RunWriter, status: RunStatus, decision: Decision | None) -> None:
     """Record what becomes of the calls in doubt.
 
     Raises:
@@ -68,20 +68,20 @@ def settle_doubts(ledger: RunWriter, status: RunStatus, decision: Decision | Non
         ledger.decide(doubtful, decision, time.time())
 
 
-def forget_rehearsal(state: RunStore, folder: StoredRun, record: RunRecord) -> None:
+def discard_sandbox_runs(store: RunStore, run: StoredRun, record: RunRecord) -> None:
     """Throw a rehearsal away that begins afresh, and its earlier ones: as if none of them had been; hold its lock.
 
     The archive is made again, when it is wanted, from the ledgers of the runs that stay.
     """
-    state.archive(record).forget()
-    for earlier in state.earlier(folder.run_id):
-        state.discard(earlier)
-    state.discard(folder)
+    store.archive(record).forget()
+    for earlier in store.earlier(run.run_id):
+        store.discard(earlier)
+    store.discard(run)
 
 
-def refuse_other_scope(state: RunStore, folder: StoredRun, id_scope: str) -> None:
+def refuse_other_scope(store: RunStore, run: StoredRun, id_scope: str) -> None:
     """Raise RefusedError where earlier runs of that id delivered under another scope: all would be sent again."""
-    for earlier in state.earlier(folder.run_id)[-1:]:
+    for earlier in store.earlier(run.run_id)[-1:]:
         with earlier.read() as reader:
             record = reader.status().record
         if record.id_scope != id_scope:
@@ -99,15 +99,15 @@ def scope_ways(record: RunRecord) -> str:
     )
 
 
-def delivered_elsewhere(state: RunStore, record: RunRecord) -> int:
+def delivered_elsewhere(store: RunStore, record: RunRecord) -> int:
     """How many calls other runs of the job have delivered to the target under its scope of ids.
 
     Those of other generations and earlier ones of the same. 0 where that cannot be read: it is for people.
     """
     try:
-        delivered = {(run.run_id, run.created_at): run.calls for run in state.archive(record).runs()}
-        for other, folder in related(state, record):
-            with folder.read() as reader:
+        delivered = {(run.run_id, run.created_at): run.calls for run in store.archive(record).runs()}
+        for other, run in related_runs(store, record):
+            with run.read() as reader:
                 delivered[other.run_id, other.created_at] = sum(calls.calls for calls in reader.settled())
         delivered.pop((record.run_id, record.created_at), None)
         return sum(delivered.values())
@@ -116,11 +116,11 @@ def delivered_elsewhere(state: RunStore, record: RunRecord) -> int:
         return 0
 
 
-def key_warning(state: RunStore, record: RunRecord) -> str:
+def key_warning(store: RunStore, record: RunRecord) -> str:
     """What to mind where a mapping was edited so that calls may have other ids; empty where there is nothing."""
     if not record.only_new:
         return ""
-    others = [other for other, _ in related(state, record) if other.generation == record.generation]
+    others = [other for other, _ in related_runs(store, record) if other.generation == record.generation]
     edited = [other for other in others if other.job_fingerprint != record.job_fingerprint]
     if edited and any(call.by_content for call in record.facts.calls):
         return (

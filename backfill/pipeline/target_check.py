@@ -19,7 +19,7 @@ SANDBOX_FOLDER = "sandbox"
 HEALTH_SECONDS = 5.0
 
 
-def access(target: Target, options: Options, envelope: str) -> TargetAccess:
+def target_access(target: Target, options: Options, envelope: str) -> TargetAccess:
     """How to reach the target, with what the command line says of it; `envelope` is what the run was prepared with.
 
     Raises:

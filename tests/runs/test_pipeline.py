@@ -1,4 +1,4 @@
-"""The line: what is done once is not done again, what differs is named, what is held back is held back."""
+"""The line: what is done once is not done again, what differs is list_differences, what is held back is held back."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ from backfill.pipeline import (
     dry_run_job,
     run_job,
 )
+from backfill.pipeline.changes import Fingerprint, field_differences, list_differences
 from backfill.pipeline.disk_forecast import RESERVE_BYTES, Forecast, forecast, spool_bytes
-from backfill.pipeline.fingerprint import Fingerprint, field_differences, named
 from backfill.records import Counts, RunState, SourceFile
 from backfill.sandbox import FaultScript, Sandbox
 from backfill.state import open_store
@@ -317,7 +317,7 @@ def test_fields_that_differ_are_named() -> None:
         "name was changed",
         "version was changed",
     ]
-    assert named([str(number) for number in range(8)]) == "0; 1; 2; 3; 4; and 3 more"
+    assert list_differences([str(number) for number in range(8)]) == "0; 1; 2; 3; 4; and 3 more"
 
 
 DATA = st.recursive(
@@ -377,7 +377,7 @@ def test_a_disk_that_fills_up_while_staging(project: Project, monkeypatch: pytes
         if step == "stage":
             free[0] = 1_000
 
-    monkeypatch.setattr("backfill.pipeline.preparing.SPACE_SECONDS", -1.0)
+    monkeypatch.setattr("backfill.pipeline.stage.SPACE_SECONDS", -1.0)
     monkeypatch.setattr("backfill.state.place.shutil.disk_usage", lambda _folder: SimpleNamespace(free=free[0]))
     watch = Watch(fill)
     with pytest.raises(StoppedError, match="are free"):

@@ -1,25 +1,21 @@
-"""Stage and prepare: from the source to the complete plan in the ledger, going on after what is recorded already."""
+"""Stage: from the source to the frozen snapshot in the ledger, unless an earlier process has done it."""
 
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 import time
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 
 from backfill.disk import fill_in_place
-from backfill.errors import InterruptedRunError, LedgerError
+from backfill.errors import LedgerError
 from backfill.job.models import Job
-from backfill.limits import Limits
-from backfill.memory import MAX_WORKERS, STAGING_MEMORY_BYTES
+from backfill.memory import STAGING_MEMORY_BYTES
 from backfill.pipeline.context import RunContext
-from backfill.pipeline.disk_forecast import forecast, spool_bytes, written_below
-from backfill.prepare import prepare
+from backfill.pipeline.disk_forecast import forecast, written_below
 from backfill.records import (
     FILE_COLUMN,
     RECORD_COLUMN,
@@ -28,15 +24,12 @@ from backfill.records import (
     RunState,
     RunWriter,
     Severity,
-    ShardPlan,
-    ShardSink,
     Snapshot,
     SnapshotPart,
     SourceFile,
     StoredRun,
 )
-from backfill.repeats import DeliveredIds
-from backfill.sources import load_snapshot, stage, while_unchanged
+from backfill.sources import load_snapshot, stage
 from backfill.state import ensure_space
 
 LOG = logging.getLogger(__name__)
@@ -46,10 +39,9 @@ SPACE_SECONDS = 0.5
 SAMPLES = 5
 #: The unreadable records among the first rows, where only those are judged.
 LIMITED_FILE = "limited.parquet"
-GO_ON = "the same command goes on where it stopped"
 
 
-def staged(
+def stage_source(
     job: Job,
     ledger: RunWriter,
     folder: StoredRun,
@@ -62,8 +54,8 @@ def staged(
     """The frozen source of the run, made now unless it was before; recorded in the ledger, which is then `preparing`.
 
     `files` are what the fingerprint was made of: equal bytes may stand in a file that was touched since the snapshot
-    was made, and it is today's stamp that must not change from here on. `limit` leaves its first rows, see `limited`.
-    `snapshot` is one that was made elsewhere.
+    was made, and it is today's stamp that must not change from here on. `limit` leaves its first rows, see
+    `cut_to_limit`. `snapshot` is one that was made elsewhere.
 
     Raises:
         SourceError: The source cannot be read.
@@ -75,7 +67,7 @@ def staged(
         return replace(load_snapshot(folder.snapshot), files=files)
     snapshot = snapshot or found_snapshot(folder.snapshot) or stage_now(job, folder, files, context)
     if limit is not None:
-        snapshot = limited(job, snapshot, limit, folder.path / LIMITED_FILE)
+        snapshot = cut_to_limit(job, snapshot, limit, folder.path / LIMITED_FILE)
     snapshot = replace(snapshot, files=files)
     problems, samples = unreadable_problems(snapshot, folder.rejects())
     LOG.info(
@@ -91,7 +83,7 @@ def staged(
 
 
 def stage_now(job: Job, folder: StoredRun, files: tuple[SourceFile, ...], context: RunContext) -> Snapshot:
-    """Stage the source; raises as `staged` does."""
+    """Stage the source; raises as `stage_source` does."""
     need = forecast(job, files)
     ensure_space(folder.path, need.bytes)
     last = time.monotonic()
@@ -161,89 +153,7 @@ def unreadable_samples(snapshot: Snapshot) -> list[Problem]:
     ]
 
 
-def prepared(
-    job: Job,
-    snapshot: Snapshot,
-    ledger: RunWriter,
-    sink: ShardSink,
-    folder: StoredRun,
-    context: RunContext,
-    *,
-    id_scope: str,
-    limits: Limits,
-    delivered: DeliveredIds | None = None,
-) -> None:
-    """Prepare what is not prepared yet; the ledger is `prepared` when this returns. Ids in `delivered` are left out.
-
-    Raises:
-        SourceError: A source that is read in place changed meanwhile.
-        StoppedError: The disk is too small.
-        InterruptedRunError: A signal came; what is recorded is not prepared again.
-    """
-    record = ledger.reader.status().record
-    done = ledger.prepared_shards()
-    if done:
-        LOG.info("%s: %s shards are prepared already", job.name, f"{len(done):,}")
-    context.progress.begin("prepare", snapshot.rows, "rows")
-    tally = Tally(snapshot.rows, folder.path, context, done.values())
-
-    def on_shard(plan: ShardPlan) -> None:
-        ledger.record_shard(plan)
-        tally.add(plan)
-
-    read_in_place = snapshot.files if snapshot.in_place else ()
-    try:
-        with while_unchanged(
-            read_in_place, "run again once it stands still; `backfill run JOB --abandon` begins the run afresh"
-        ):
-            prepare(
-                job,
-                snapshot,
-                sink,
-                id_scope=id_scope,
-                limits=limits,
-                library_version=record.library_version,
-                now=record.created_at,
-                workers=min(MAX_WORKERS, os.cpu_count() or 1),
-                work_folder=folder.work,
-                done=done,
-                on_shard=on_shard,
-                cancelled=context.stop.is_set,
-                delivered=delivered,
-            )
-    except InterruptedError:
-        raise InterruptedRunError("interrupted while preparing: nothing was sent", hint=GO_ON) from None
-    context.progress.end()
-    LOG.info("%s: the plan is complete, its digest is %s", job.name, ledger.record_plan())
-    shutil.rmtree(folder.work, ignore_errors=True)
-
-
-class Tally:
-    """What is prepared so far: tells the progress, and refuses early what will not fit the disk."""
-
-    def __init__(self, rows: int, folder: Path, context: RunContext, done: Iterable[ShardPlan]) -> None:
-        self.rows = rows
-        self.folder = folder
-        self.context = context
-        self.rows_done = self.json_bytes = self.disk_bytes = 0
-        for plan in done:
-            self.add(plan)
-
-    def add(self, plan: ShardPlan) -> None:
-        """Count a shard that is on disk and recorded.
-
-        Raises:
-            StoppedError: At this size a row, the rest will not fit.
-        """
-        self.rows_done += plan.rows
-        self.json_bytes += plan.json_bytes
-        self.disk_bytes += plan.segment_bytes
-        self.context.progress.advance(self.rows_done, self.json_bytes)
-        left = self.rows - self.rows_done
-        ensure_space(self.folder, spool_bytes(rows_left=left, rows_done=self.rows_done, bytes_done=self.disk_bytes))
-
-
-def limited(job: Job, snapshot: Snapshot, rows: int, place: Path) -> Snapshot:
+def cut_to_limit(job: Job, snapshot: Snapshot, rows: int, place: Path) -> Snapshot:
     """The snapshot's first rows and the unreadable records before their last, counted as if there were no others.
 
     What `where` leaves out is not counted, unless those rows are all. With a query the unreadable records, which are of

@@ -1,0 +1,112 @@
+"""Prepare: from the snapshot to the complete plan in the ledger, going on after the shards that are recorded."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+
+from backfill.errors import InterruptedRunError
+from backfill.job.models import Job
+from backfill.limits import Limits
+from backfill.memory import MAX_WORKERS
+from backfill.pipeline.context import RunContext
+from backfill.pipeline.disk_forecast import spool_bytes
+from backfill.prepare import prepare
+from backfill.records import (
+    RunWriter,
+    ShardPlan,
+    ShardSink,
+    Snapshot,
+    StoredRun,
+)
+from backfill.repeats import DeliveredIds
+from backfill.sources import while_unchanged
+from backfill.state import ensure_space
+
+LOG = logging.getLogger(__name__)
+GO_ON = "the same command goes on where it stopped"
+
+
+def prepare_plan(
+    job: Job,
+    snapshot: Snapshot,
+    ledger: RunWriter,
+    sink: ShardSink,
+    run: StoredRun,
+    context: RunContext,
+    *,
+    id_scope: str,
+    limits: Limits,
+    delivered: DeliveredIds | None = None,
+) -> None:
+    """Prepare what is not prepared yet; the ledger is `prepared` when this returns. Ids in `delivered` are left out.
+
+    Raises:
+        SourceError: A source that is read in place changed meanwhile.
+        StoppedError: The disk is too small.
+        InterruptedRunError: A signal came; what is recorded is not prepared again.
+    """
+    record = ledger.reader.status().record
+    done = ledger.prepared_shards()
+    if done:
+        LOG.info("%s: %s shards are prepared already", job.name, f"{len(done):,}")
+    context.progress.begin("prepare", snapshot.rows, "rows")
+    tally = Tally(snapshot.rows, run.path, context, done.values())
+
+    def on_shard(plan: ShardPlan) -> None:
+        ledger.record_shard(plan)
+        tally.add(plan)
+
+    read_in_place = snapshot.files if snapshot.in_place else ()
+    try:
+        with while_unchanged(
+            read_in_place, "run again once it stands still; `backfill run JOB --abandon` begins the run afresh"
+        ):
+            prepare(
+                job,
+                snapshot,
+                sink,
+                id_scope=id_scope,
+                limits=limits,
+                library_version=record.library_version,
+                now=record.created_at,
+                workers=min(MAX_WORKERS, os.cpu_count() or 1),
+                work_folder=run.work,
+                done=done,
+                on_shard=on_shard,
+                cancelled=context.stop.is_set,
+                delivered=delivered,
+            )
+    except InterruptedError:
+        raise InterruptedRunError("interrupted while preparing: nothing was sent", hint=GO_ON) from None
+    context.progress.end()
+    LOG.info("%s: the plan is complete, its digest is %s", job.name, ledger.record_plan())
+    shutil.rmtree(run.work, ignore_errors=True)
+
+
+class Tally:
+    """What is prepared so far: tells the progress, and refuses early what will not fit the disk."""
+
+    def __init__(self, rows: int, folder: Path, context: RunContext, done: Iterable[ShardPlan]) -> None:
+        self.rows = rows
+        self.folder = folder
+        self.context = context
+        self.rows_done = self.json_bytes = self.disk_bytes = 0
+        for plan in done:
+            self.add(plan)
+
+    def add(self, plan: ShardPlan) -> None:
+        """Count a shard that is on disk and recorded.
+
+        Raises:
+            StoppedError: At this size a row, the rest will not fit.
+        """
+        self.rows_done += plan.rows
+        self.json_bytes += plan.json_bytes
+        self.disk_bytes += plan.segment_bytes
+        self.context.progress.advance(self.rows_done, self.json_bytes)
+        left = self.rows - self.rows_done
+        ensure_space(self.folder, spool_bytes(rows_left=left, rows_done=self.rows_done, bytes_done=self.disk_bytes))

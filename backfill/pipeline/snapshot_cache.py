@@ -1,0 +1,69 @@
+"""The snapshot that a dry run leaves: the run of the same job and source begins with it instead of staging again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from contextlib import suppress
+from pathlib import Path
+
+from backfill.disk import make_folder, sync_folder
+from backfill.errors import LedgerError, LockedError
+from backfill.job.models import Job
+from backfill.pipeline.changes import Fingerprint, fingerprint_then
+from backfill.records import RunStore, StoredRun
+from backfill.sources import load_snapshot
+
+#: What stands in place of a target's kind and identity: a dry run is the same whatever the target.
+DRY = "dry"
+
+
+def dry_folder(state: RunStore, job: Job) -> tuple[RunStore, StoredRun]:
+    """The state folder of dry runs, and the folder of this job's."""
+    dry = state.dry_runs
+    return dry, dry.find(job.name, DRY, DRY, job.generation)
+
+
+def last_fingerprint(folder: StoredRun) -> Fingerprint | None:
+    """What the last dry run was made from; None where there is none whose snapshot could be used."""
+    if not folder.begun():
+        return None
+    try:
+        with folder.open() as ledger:  # as its writer, which recovers what a killed process left
+            status, snapshot = ledger.reader.status(), ledger.reader.snapshot()
+    except LedgerError:
+        return None
+    return fingerprint_then(status, snapshot) if snapshot else None
+
+
+def borrow_snapshot(state: RunStore, job: Job, now: Fingerprint, place: Path) -> None:
+    """Make the snapshot of the last dry run of the same job and source appear in `place`; nothing where there is none.
+
+    It is linked, not copied: its files are frozen, so that both may have the same bytes.
+    """
+    dry, folder = dry_folder(state, job)
+    if not folder.begun():
+        return
+    try:
+        with dry.lock(folder.run_id):
+            then = last_fingerprint(folder)
+            if then is not None and not then.differences(now):
+                load_snapshot(folder.snapshot)
+                make_folder(place)
+                shutil.copytree(folder.snapshot, place, copy_function=_link, dirs_exist_ok=True)
+                sync_folder(place)  # its files are durable, their names here are not: a ledger is to rely on them
+    except (LedgerError, LockedError):
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def discard_snapshot(state: RunStore, job: Job) -> None:
+    """Remove the snapshot of the job's last dry run: its run is finished. One under way keeps it."""
+    dry, folder = dry_folder(state, job)
+    if folder.snapshot.exists():
+        with suppress(LockedError), dry.lock(folder.run_id):
+            shutil.rmtree(folder.snapshot, ignore_errors=True)
+            shutil.rmtree(folder.intake, ignore_errors=True)
+
+
+def _link(source: str, place: str) -> None:
+    os.link(source, place)
