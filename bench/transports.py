@@ -20,7 +20,7 @@ import httpcore
 import httpx
 
 from backfill.deliver import Clock, DeliveryOptions, TargetAccess
-from backfill.deliver.environment import tls_context
+from backfill.deliver.environment import context_for
 from backfill.deliver.model import Errand
 from backfill.deliver.transport import Transport
 from bench.endpoint import Endpoint
@@ -69,7 +69,7 @@ def of_backfill(url: httpx.URL, body: bytes) -> Callable[[], object]:
     nothing: object = None
     target = TargetAccess(str(url), "key", gzip=False)
     errand = Errand(nothing, nothing, target, DeliveryOptions(), Clock())  # type: ignore[arg-type] # it looks at neither
-    transport = Transport(errand, tls_context(target))
+    transport = Transport(errand, context_for(target.batch_url))
     return lambda: transport.post(body, 0)
 
 

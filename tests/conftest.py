@@ -14,6 +14,7 @@ from tests.support.delivery_fakes import Endpoint
 from tests.support.lives import Life
 from tests.support.processes import all_ended
 from tests.support.projects import KEY, Project
+from tests.support.sandbox_calls import client_of
 
 # No deadline: a shared machine makes single examples slow without making them wrong. In CI the examples are the same
 # at each run, so that a red build is red again; at a desk they differ, so that they find new things.
@@ -85,7 +86,7 @@ def sandbox() -> Iterator[Sandbox]:
 @pytest.fixture
 def client(sandbox: Sandbox) -> Iterator[httpx.Client]:
     """A client of that sandbox, with a write key."""
-    with httpx.Client(base_url=sandbox.endpoint, auth=("a-key", "")) as one:
+    with client_of(sandbox.endpoint, auth=("a-key", "")) as one:
         yield one
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from backfill.deliver.concurrency import Control
 from backfill.deliver.doubts import settle, window_open
 from backfill.deliver.ending import canary_end, clock_end, finished_end, interrupted_end, stop_end, window_end
-from backfill.deliver.environment import tls_context
+from backfill.deliver.environment import context_for
 from backfill.deliver.feed import Feed, Lot
 from backfill.deliver.halving import FRUITLESS_BATCHES, Fruitless, Halved, LotEnd
 from backfill.deliver.model import Attempt, Clock, DeliveryEnd, DeliveryOptions, Errand, HaltedError, TargetAccess
@@ -111,7 +111,7 @@ class _Course:
         self._pace = Pace(rate, clock.monotonic, requests=requests, least=self._slots.interval)
         self._waiter = Waiter(clock, self._halted, self._tally.slept)
         self._door = Waiter(clock, self._given_up, self._tally.slept)
-        self._tls = tls_context(errand.target)
+        self._tls = context_for(errand.target.batch_url)
 
     def run(self, progress: Callable[[DeliveryTotals], None]) -> DeliveryEnd:
         options = self._errand.options

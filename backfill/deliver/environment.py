@@ -29,7 +29,6 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 import certifi
 
-from backfill.deliver.model import TargetAccess
 from backfill.errors import UsageError
 from backfill.targets.endpoint import is_loopback
 
@@ -97,17 +96,15 @@ def _unusable(parts: SplitResult, why: str) -> UsageError:
     )
 
 
-def tls_context(target: TargetAccess) -> ssl.SSLContext:
-    """The TLS context for a target, to be shared by its transports: making one reads the whole CA bundle.
+def context_for(url: str) -> ssl.SSLContext:
+    """The TLS context for a URL, to be shared by its transports: making one reads the whole CA bundle.
 
-    Where there is no TLS it trusts nobody.
+    Where there is no TLS it trusts nobody, which costs nothing.
 
     Raises:
         UsageError: the bundle that the environment names cannot be read, or holds no certificates.
     """
-    if target.batch_url.lower().startswith("https:"):
-        return _trusting()
-    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    return _trusting() if url.lower().startswith("https:") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def _trusting() -> ssl.SSLContext:

@@ -25,7 +25,7 @@ import httpx as client
 
 from backfill import __version__
 from backfill.deliver.deadline import Deadline
-from backfill.deliver.environment import named_proxy
+from backfill.deliver.environment import context_for, named_proxy
 from backfill.deliver.model import Errand, TargetAccess
 from backfill.errors import UsageError
 from backfill.targets import AuthForm
@@ -201,7 +201,7 @@ class Transport:
 def get(url: str, seconds: float) -> Reply:
     """Ask for a page, without key or proxy, as of a sandbox on this machine; each wait takes `seconds` at most."""
     try:
-        answer = client.get(url, timeout=seconds, trust_env=False)
+        answer = client.get(url, timeout=seconds, verify=context_for(url), trust_env=False)
     except FAILURES as error:
         return Reply(_kind_of(error), seconds=0.0, why=cause_in_words(error))
     return Reply(answer.status_code, answer.elapsed.total_seconds(), answer.headers, answer.content)

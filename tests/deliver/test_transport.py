@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from backfill.deliver import Clock, DeliveryOptions, EndKind, TargetAccess
-from backfill.deliver.environment import proxy_for, tls_context
+from backfill.deliver.environment import context_for, proxy_for
 from backfill.deliver.model import Errand
 from backfill.deliver.recorded import DETAIL_CHARACTERS
 from backfill.deliver.transport import (
@@ -67,6 +67,12 @@ def saying(*answer: bytes, pause: float = 0.0, tls: ssl.SSLContext | None = None
 
     threading.Thread(target=say, daemon=True).start()
     return int(listener.getsockname()[1])
+
+
+def transport_to(url: str, clock: Clock | None = None) -> Transport:
+    """A transport to a target at that URL."""
+    errand = Errand(Shelf(), Shelf(), TargetAccess(url, KEY), DeliveryOptions(), clock or Clock())
+    return Transport(errand, context_for(url))
 
 
 def uploading(tls: ssl.SSLContext, patch: pytest.MonkeyPatch, encrypted: bool, options: DeliveryOptions) -> Run:
@@ -172,8 +178,8 @@ class TestDeadline:
         monkeypatch.setattr("backfill.deliver.transport.ANSWER_SECONDS", 0.3)
         head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;"
         port = saying(head, *[b"x"] * 250, b"\r\nx\r\n0\r\n\r\n", pause=0.02)
-        target = TargetAccess(f"http://127.0.0.1:{port}/v1/batch", KEY)
-        transport = Transport(Errand(Shelf(), Shelf(), target, DeliveryOptions(), Clock()), tls_context(target))
+        url = f"http://127.0.0.1:{port}/v1/batch"
+        transport = transport_to(url)
         reply = transport.post(b"{}", 0)
         transport.close()
         assert (reply.end, reply.body, reply.cut) == (200, b"", True)
@@ -289,8 +295,7 @@ class TestConnection:
         """A connection on which nothing was sent for an hour is not used again, however well it looks."""
         time = Simulated()
         with Endpoint() as endpoint:
-            errand = Errand(Shelf(), Shelf(), TargetAccess(endpoint.url, KEY), DeliveryOptions(), time.clock())
-            transport = Transport(errand, tls_context(errand.target))
+            transport = transport_to(endpoint.url, time.clock())
             transport.post(b"{}", 0)
             time.up += 3601
             transport.post(b"{}", 0)
@@ -332,8 +337,7 @@ class TestJunk:
 
         threading.Thread(target=serve, daemon=True).start()
         url = f"http{'s' * encrypted}://localhost:{listener.getsockname()[1]}/v1/batch"
-        target = TargetAccess(url, KEY)
-        transport = Transport(Errand(Shelf(), Shelf(), target, DeliveryOptions(), Clock()), tls_context(target))
+        transport = transport_to(url)
         assert [transport.post(b"{}", retries).end for retries in range(3)] == [200, Failure.GARBLED, 200]
         transport.close()
 
@@ -368,9 +372,8 @@ class TestAnswer:
         """An answer that comes byte by byte is read for ten seconds, not for as long as it comes."""
         seconds = itertools.count()  # each look at the clock takes one
         port = saying(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 1_000)
-        target = TargetAccess(f"http://127.0.0.1:{port}/v1/batch", KEY)
         clock = Clock(monotonic=lambda: float(next(seconds)))
-        transport = Transport(Errand(Shelf(), Shelf(), target, DeliveryOptions(), clock), tls_context(target))
+        transport = transport_to(f"http://127.0.0.1:{port}/v1/batch", clock)
         reply = transport.post(b"{}", 0)
         transport.close()
         assert (reply.end, reply.cut) == (200, True)
@@ -388,8 +391,7 @@ class TestAnswer:
     def test_it_is_read_up_to_a_bound(self) -> None:
         """Of ten megabytes some 64 KB are read, and the connection is given up."""
         with Endpoint([Step(body=b"x" * 10_000_000)]) as endpoint:
-            errand = Errand(Shelf(), Shelf(), TargetAccess(endpoint.url, KEY), DeliveryOptions(), Clock())
-            transport = Transport(errand, tls_context(errand.target))
+            transport = transport_to(endpoint.url)
             reply = transport.post(b"{}", 0)
             assert (reply.end, len(reply.body), reply.cut) == (200, ANSWER_BYTES, True)
             assert transport.post(b"{}", 1).body == b'{"success":true}'

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from backfill.errors import UsageError
 from backfill.sandbox import FaultScript, Sandbox
+from tests.support.sandbox_calls import client_of
 
 CALL = {"type": "track", "userId": "u1", "event": "Order Completed"}
 
@@ -25,7 +26,7 @@ def faulty(*rules: str) -> Iterator[tuple[Sandbox, httpx.Client]]:
     """A sandbox with these faults and a client of it."""
     with (
         Sandbox(faults=FaultScript.parse(rules), clock=lambda: 1_700_000_000.0) as sandbox,
-        httpx.Client(base_url=sandbox.endpoint, auth=("a-key", "")) as client,
+        client_of(sandbox.endpoint, auth=("a-key", "")) as client,
     ):
         yield sandbox, client
 

@@ -16,13 +16,13 @@ import pytest
 
 from backfill.errors import LedgerError, LockedError, UsageError
 from backfill.sandbox import Sandbox
-from tests.support.sandbox_calls import KEY, call, post
+from tests.support.sandbox_calls import KEY, call, client_of, post
 
 
 def test_a_store_is_continued(tmp_path: Path) -> None:
     """A later sandbox on the same folder goes on: ids, counts and calls."""
     for turn in range(3):
-        with Sandbox(tmp_path / "store") as sandbox, httpx.Client(base_url=sandbox.endpoint, auth=KEY) as client:
+        with Sandbox(tmp_path / "store") as sandbox, client_of(sandbox.endpoint, auth=KEY) as client:
             post(client, [call("every"), call(f"m{turn}"), {"type": "track"}])
             assert len(client.get("/calls").json()["calls"]) == turn + 2
     stats = sandbox_stats(tmp_path / "store")
@@ -126,7 +126,7 @@ def standalone(repository: Path) -> Iterator[Start]:
 def test_serve_ends_cleanly(standalone: Start, tmp_path: Path, end: signal.Signals) -> None:
     """Either signal ends it with its last statistics and exit 0, an open connection or not."""
     process, endpoint = standalone(tmp_path)
-    with httpx.Client(base_url=endpoint, auth=KEY) as client:
+    with client_of(endpoint, auth=KEY) as client:
         post(client, [call("m1")])
         process.send_signal(end)
         output, _ = process.communicate(timeout=30)
@@ -146,7 +146,7 @@ def test_sigkill_loses_nothing_that_was_answered(standalone: Start, tmp_path: Pa
             answered += [one for sender in senders for one in sender.result(timeout=60)]
         process.wait()
     assert answered
-    with Sandbox(tmp_path) as sandbox, httpx.Client(base_url=sandbox.endpoint, auth=KEY) as client:
+    with Sandbox(tmp_path) as sandbox, client_of(sandbox.endpoint, auth=KEY) as client:
         held = set(sandbox.ids())
         assert set(answered) <= held
         before = sandbox.stats()
@@ -158,7 +158,7 @@ def test_sigkill_loses_nothing_that_was_answered(standalone: Start, tmp_path: Pa
 def _send_until_it_dies(endpoint: str, lane: str) -> list[str]:
     answered: list[str] = []
     deadline = time.monotonic() + 30
-    with httpx.Client(base_url=endpoint, auth=KEY) as client:
+    with client_of(endpoint, auth=KEY) as client:
         for n in range(100_000):
             ids = [f"{lane}-{n}-{k}" for k in range(20)]
             try:

@@ -9,7 +9,7 @@ from segment.analytics.client import Client
 
 from backfill import __version__
 from backfill.sandbox import REASONS, Sandbox
-from tests.support.sandbox_calls import KEY, TRACK, call, post
+from tests.support.sandbox_calls import KEY, TRACK, call, client_of, post
 
 
 def test_batch_is_accepted_and_held(sandbox: Sandbox, client: httpx.Client) -> None:
@@ -64,7 +64,7 @@ def test_single_call_paths(sandbox: Sandbox, client: httpx.Client, slash: str) -
 
 def test_write_key_in_the_body_is_enough_and_is_not_kept(sandbox: Sandbox) -> None:
     """A writeKey in the body does instead of Basic; nothing that is kept has it."""
-    with httpx.Client(base_url=sandbox.endpoint) as client:
+    with client_of(sandbox.endpoint) as client:
         post(client, [call("m1")], writeKey="s3cret")
         client.post("/v1/track", json={**TRACK, "messageId": "m2", "writeKey": "s3cret", "properties": {"n": 1}})
         text = client.get("/calls").text
@@ -77,7 +77,7 @@ def test_write_key_in_the_body_is_enough_and_is_not_kept(sandbox: Sandbox) -> No
 def test_no_write_key_is_a_silent_drop(sandbox: Sandbox, authorization: str | None) -> None:
     """Without a key the answer is 200 all the same, and every call is dropped."""
     headers = {"Authorization": authorization} if authorization else {}
-    with httpx.Client(base_url=sandbox.endpoint, headers=headers) as client:
+    with client_of(sandbox.endpoint, headers=headers) as client:
         assert post(client, [call("m1"), call("m2")]).status_code == 200
         assert client.post("/v1/track", json=call("m3")).status_code == 200
     stats = sandbox.stats()
@@ -103,7 +103,7 @@ def test_duplicates_are_dropped_over_all_sources(sandbox: Sandbox, client: httpx
 def test_duplicates_end_with_the_window() -> None:
     """After the window the same id is taken again; a duplicate does not prolong it."""
     now = [1_700_000_000.0]
-    with Sandbox(clock=lambda: now[0]) as sandbox, httpx.Client(base_url=sandbox.endpoint, auth=KEY) as client:
+    with Sandbox(clock=lambda: now[0]) as sandbox, client_of(sandbox.endpoint, auth=KEY) as client:
         outcomes = []
         for hours in (0, 23.9, 24, 47.9, 48):
             now[0] = 1_700_000_000.0 + hours * 3600
@@ -117,7 +117,7 @@ def test_the_timestamp_formula() -> None:
     """The stored timestamp is receivedAt - (sentAt - originalTimestamp), the sender's own kept beside it."""
     with (
         Sandbox(clock=lambda: 1_700_000_010.0) as sandbox,
-        httpx.Client(base_url=sandbox.endpoint, auth=KEY) as client,
+        client_of(sandbox.endpoint, auth=KEY) as client,
     ):
         sent = "2023-11-14T22:13:20.000Z"  # ten seconds before it is received
         post(client, [call("m1", timestamp="2019-06-01T12:00:00.500Z"), call("m2")], sentAt=sent)
@@ -163,7 +163,7 @@ def test_context_and_integrations_of_a_batch_are_merged(client: httpx.Client) ->
 
 def test_only_the_first_calls_are_kept_and_all_ids() -> None:
     """`keep_calls` bounds the calls kept with their JSON; ids are kept without end."""
-    with Sandbox(keep_calls=5) as sandbox, httpx.Client(base_url=sandbox.endpoint, auth=KEY) as client:
+    with Sandbox(keep_calls=5) as sandbox, client_of(sandbox.endpoint, auth=KEY) as client:
         for start in (0, 3, 6):
             post(client, [call(f"m{start + n}") for n in range(3)])
         assert [one["messageId"] for one in client.get("/calls").json()["calls"]] == [f"m{n}" for n in range(5)]
@@ -220,7 +220,7 @@ def test_many_senders_at_once(sandbox: Sandbox) -> None:
     """Requests over many connections, half of them repeated, come out exact."""
 
     def send(n: int) -> int:
-        with httpx.Client(base_url=sandbox.endpoint, auth=KEY) as client:
+        with client_of(sandbox.endpoint, auth=KEY) as client:
             return post(client, [call(f"m{n % 20}-{k}") for k in range(50)]).status_code
 
     with ThreadPoolExecutor(8) as pool:
