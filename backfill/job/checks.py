@@ -7,36 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from backfill.document import Faults, suggest
+from backfill.job.fields import IDS, NAMES, fields_of, instead_of, needed_by
 from backfill.job.file import CallForm, JobForm, PlaceholdersForm, SourceForm
 from backfill.job.models import Call, ColumnValue, ConstantValue, ListValue, ObjectSpec, ObjectValue, SqlValue
 from backfill.job.source_checks import check_source
 from backfill.job.times import check_timestamp
 from backfill.placeholders import PLACEHOLDERS, is_placeholder
 
-_COMMON = frozenset({"message_key", "message_id", "timestamp", "userId", "context", "integrations"})
-#: Which fields each call has, after https://www.twilio.com/docs/segment/connections/spec.
-FIELDS: Mapping[str, frozenset[str]] = {
-    "identify": _COMMON | {"anonymousId", "traits"},
-    "track": _COMMON | {"anonymousId", "event", "properties"},
-    "page": _COMMON | {"anonymousId", "name", "category", "properties"},
-    "screen": _COMMON | {"anonymousId", "name", "category", "properties"},
-    "group": _COMMON | {"anonymousId", "groupId", "traits"},
-    "alias": _COMMON | {"previousId"},
-}
-_REQUIRED = {"track": ("event",), "group": ("groupId",), "alias": ("previousId", "userId")}
-_INSTEAD = {
-    ("identify", "properties"): "identify has `traits`",
-    ("group", "properties"): "group has `traits`",
-    ("track", "traits"): "track has `properties`; traits of the user go to context.traits",
-    ("page", "traits"): "page has `properties`; traits of the user go to context.traits",
-    ("screen", "traits"): "screen has `properties`; traits of the user go to context.traits",
-    ("track", "name"): "the name of a track call is its `event`",
-    ("page", "event"): "the name of a page is its `name`",
-    ("screen", "event"): "the name of a screen is its `name`",
-    ("track", "groupId"): "the group of a track call is context.groupId",
-    ("alias", "anonymousId"): "alias joins `previousId` (which may be an anonymous id) to `userId`",
-}
-_IDS = ("userId", "anonymousId", "groupId", "previousId")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _LONGEST_NAME = 200
 
@@ -93,8 +70,8 @@ def check_name(faults: Faults, name: str, path: str) -> None:
 
 def check_own_fields(faults: Faults, form: CallForm, path: str) -> None:
     """Note fields that a call of this type does not have."""
-    for name in sorted(form.model_fields_set - {"type", "label", "when"} - FIELDS[form.type]):
-        hint = _INSTEAD.get((form.type, name)) or f"{form.type} has: {', '.join(sorted(FIELDS[form.type]))}"
+    for name in sorted(form.model_fields_set - {"type", "label", "when"} - fields_of(form.type)):
+        hint = instead_of(form.type, name) or f"{form.type} has: {', '.join(sorted(fields_of(form.type)))}"
         faults.add(f"{path}.{name}", f"{form.type} has no field `{name}`", hint, key=True)
     if form.label is not None:
         check_name(faults, form.label, f"{path}.label")
@@ -137,7 +114,7 @@ def check_required(faults: Faults, fields: Mapping[str, Any], kind: str, path: s
             "name the columns that make the call one of its kind, or say `content` (or `row`, for logs with true twins)"
         )
         lacks("message_key", "`message_key` is missing", hint)
-    for name in _REQUIRED.get(kind, ()):
+    for name in needed_by(kind):
         lacks(name, f"{kind} needs `{name}`")
     if kind != "alias" and "anonymousId" not in fields and not faults.is_broken(f"{path}.anonymousId"):
         lacks("userId", "neither `userId` nor `anonymousId` is mapped", "calls without either are dropped in silence")
@@ -149,9 +126,9 @@ def check_call(faults: Faults, call: Call, path: str, source: SourceForm) -> Non
         faults.add(f"{path}.message_id", "goes instead of `message_key`, not with it", "keep one of the two")
     check_timestamp(faults, call.timestamp, f"{path}.timestamp")
     check_key(faults, call, path, source)
-    for name in _IDS:
+    for name in IDS:
         check_text_field(faults, getattr(call, name), f"{path}.{name}", is_id=True)
-    for name in ("event", "name", "category"):
+    for name in NAMES:
         check_text_field(faults, getattr(call, name), f"{path}.{name}", is_id=False)
     if call.message_id is not None:
         check_slot(faults, call.message_id, f"{path}.message_id", "an id")

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 
 from backfill.document import Faults, Positions, suggest
 from backfill.errors import Fault
-from backfill.job.models import Call, ColumnValue, Job, ObjectSpec, inner_values
-from backfill.job.references import Reference, Role, objects, references
+from backfill.job.fields import Role
+from backfill.job.models import Call, Job, ObjectSpec, named_columns, used_columns
+from backfill.job.references import Reference, objects, references
 from backfill.job.times import EPOCHS, has_offset
 from backfill.records import INTERNAL_PREFIX, Column, Kind, Zone
 
@@ -179,17 +180,3 @@ class ColumnCheck:
 def _written(text: str) -> str:
     """A text as YAML has it within a mapping of one line."""
     return text if re.fullmatch(r"[A-Za-z_][\w .-]*", text) else json.dumps(text, ensure_ascii=False)
-
-
-def used_columns(call: Call) -> set[str]:
-    """The columns that a call takes as id, time or name, which `"*"` leaves out."""
-    values = [call.userId, call.anonymousId, call.groupId, call.previousId, call.event, call.name, call.category]
-    used = {value.column for value in (*values, call.message_id) if isinstance(value, ColumnValue)}
-    return used | ({call.timestamp.column} if call.timestamp.column else set())
-
-
-def named_columns(spec: ObjectSpec) -> set[str]:
-    """The columns named in an object, which its `"*"` leaves out."""
-    inner = [value for _, member in spec.members for value in inner_values(member)]
-    named = {value.column for value in inner if isinstance(value, ColumnValue)}
-    return named | ({spec.column.column} if spec.column else set())

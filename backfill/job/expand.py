@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from backfill.document import Faults
+from backfill.job.fields import OBJECTS
 from backfill.job.file import CallFields
 from backfill.job.models import (
     ColumnValue,
@@ -175,7 +176,7 @@ class Expander:
             if written is None:
                 self.faults.add(inside, "is empty", "leave the field out, or give it a value")
                 self.faults.broken.add(inside)
-            elif name in ("properties", "traits", "context"):
+            elif name in OBJECTS:
                 found[name] = self.whole(written, inside)
             elif name == "timestamp":
                 found[name] = self.timestamp(written, inside)

@@ -10,8 +10,9 @@ from typing import Any
 
 from backfill.document import Faults, Positions, read_document, validate
 from backfill.errors import Fault
-from backfill.job.checks import FIELDS, check_call, check_job, check_own_fields, check_required, check_scopes
+from backfill.job.checks import check_call, check_job, check_own_fields, check_required, check_scopes
 from backfill.job.expand import Expander, merge
+from backfill.job.fields import fields_of
 from backfill.job.file import CallForm, ColumnTypeForm, JobForm, PlaceholdersForm, SourceForm
 from backfill.job.models import Call, ColumnSpec, CsvSpec, Job, Placeholders, Source
 
@@ -82,7 +83,7 @@ def build(form: JobForm, faults: Faults, path: Path, known_rules: Mapping[str, b
     check_scopes(faults, sound)
     types = {call.type for _, call in sound}
     if len(sound) == len(form.calls) and sound:
-        for name in sorted(set(defaults) - frozenset().union(*(FIELDS[kind] for kind in types))):
+        for name in sorted(set(defaults) - frozenset().union(*(fields_of(kind) for kind in types))):
             faults.add(f"defaults.{name}", "no call of this job has this field", "remove it", key=True)
     calls = [build_call(form, call, place, defaults, expander) for place, call in sound]
     if faults.found:
@@ -108,11 +109,11 @@ def build_call(
     """One call with the defaults that its type has; None where a required field is missing."""
     path, faults = f"calls[{place}]", expander.faults
     check_own_fields(faults, form, path)
-    fields = merge(defaults, expander.fields(form, path), FIELDS[form.type])
+    fields = merge(defaults, expander.fields(form, path), fields_of(form.type))
     check_required(faults, fields, form.type, path)
     if "timestamp" not in fields:
         return None
-    known = {name: value for name, value in fields.items() if name in FIELDS[form.type]}
+    known = {name: value for name, value in fields.items() if name in fields_of(form.type)}
     call = Call(type=form.type, label=form.label, when=form.when, **known)
     check_call(faults, call, path, job.source)
     return call

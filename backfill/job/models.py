@@ -5,9 +5,12 @@ Names of fields are those of the job file (and so of Segment's spec), which is w
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from backfill.job.fields import FIELDS, Role, of_role
 
 CallType = Literal["identify", "track", "page", "screen", "group", "alias"]
 ColumnType = Literal["text", "integer", "number", "decimal", "boolean", "date", "timestamp", "json"]
@@ -205,43 +208,76 @@ class Job(Model):
         return {pair: f"__bf_time_{index}" for index, pair in enumerate(dict.fromkeys(pairs))}
 
 
-def values_of(spec: ObjectSpec | None) -> list[Any]:
-    """Every value inside an object, nested ones included, depth first, in file order."""
-    if spec is None:
-        return []
-    found: list[Any] = [spec.column] if spec.column else []
-    for _, value in spec.members:
-        found.extend(inner_values(value))
-    return found
+#: One value without others in it.
+Leaf = ColumnValue | SqlValue | ConstantValue
+#: In which the expressions of a call are numbered; a snapshot that is there already has them so.
+_NUMBERED = (Role.ID, Role.NAME, Role.WHOLE, Role.KEY, Role.MESSAGE_ID, Role.MEMBER)
 
 
-def inner_values(value: Any) -> list[Any]:  # noqa: ANN401
-    """The value itself and every value inside it."""
-    if isinstance(value, ListValue):
-        return [inner for item in value.list for inner in inner_values(item)]
+def parts(call: Call, path: str) -> Iterator[tuple[str, Role, Value | ObjectSpec]]:
+    """What the fields of a call hold, timestamp and `when` aside, each with its path; `path` is the call's."""
+    for one in FIELDS:
+        written, inside = getattr(call, one.name), f"{path}.{one.name}"
+        if one.role is Role.KEY:
+            for place, value in enumerate(written if isinstance(written, tuple) else ()):
+                yield f"{inside}[{place}]", one.role, value
+        elif one.role is Role.MEMBER:
+            for name, options in (written or {}).items():
+                if isinstance(options, ObjectValue):
+                    yield f"{inside}.{name}", one.role, options
+        elif one.role is not Role.TIME and written is not None:
+            yield inside, one.role, written
+
+
+def walk(value: Value | ObjectSpec, path: str, *, literal: bool = False) -> Iterator[tuple[str, Leaf | ObjectSpec]]:
+    """Every leaf and every object inside a value, the value itself included, depth first, each with its path.
+
+    `literal`: of a destination's options, which are written without `object` and `list`.
+    """
     if isinstance(value, ObjectValue):
-        return values_of(value.object)
-    return [value]
+        yield from walk(value.object, path if literal else f"{path}.object", literal=literal)
+    elif isinstance(value, ListValue):
+        for place, item in enumerate(value.list):
+            yield from walk(item, f"{path}[{place}]" if literal else f"{path}.list[{place}]", literal=literal)
+    elif isinstance(value, ObjectSpec):
+        yield path, value
+        for member, inner in value.members:
+            yield from walk(inner, f"{path}.{member[0] if literal else member_name(member)}", literal=literal)
+    else:
+        yield path, value
 
 
-def call_values(call: Call) -> list[Any]:
-    """Every column, SQL and constant value of a call, timestamp and `when` aside, in a fixed order."""
-    found: list[Any] = []
-    for single in (call.userId, call.anonymousId, call.groupId, call.previousId, call.event, call.name, call.category):
-        found.extend(inner_values(single) if single is not None else [])
-    for spec in (call.properties, call.traits, call.context):
-        found.extend(values_of(spec))
-    if isinstance(call.message_key, tuple):
-        found.extend(call.message_key)
-    if call.message_id is not None:
-        found.append(call.message_id)
-    for options in (call.integrations or {}).values():
-        found.extend(inner_values(options) if isinstance(options, ObjectValue) else [])
-    return found
+def member_name(member: tuple[str, ...]) -> str:
+    """A member's path as it is written in a job file."""
+    if member in (("*",), ("column",)):
+        return f"\\{member[0]}"
+    return ".".join(part.replace("\\", "\\\\").replace(".", "\\.") if "." in part else part for part in member)
+
+
+def leaves(value: Value | ObjectSpec) -> Iterator[Leaf]:
+    """Every value inside, columns of whole objects included."""
+    for _, inner in walk(value, ""):
+        if not isinstance(inner, ObjectSpec):
+            yield inner
+        elif inner.column is not None:
+            yield inner.column
 
 
 def call_expressions(call: Call) -> list[str]:
-    """Every SQL expression of a call, `when` first."""
-    found = [call.when] if call.when else []
-    found += [call.timestamp.sql] if call.timestamp.sql else []
-    return found + [value.sql for value in call_values(call) if isinstance(value, SqlValue)]
+    """Every SQL expression of a call, `when` and `timestamp` first."""
+    found = [text for text in (call.when, call.timestamp.sql) if text]
+    for _, _, value in sorted(parts(call, ""), key=lambda part: _NUMBERED.index(part[1])):
+        found += [leaf.sql for leaf in leaves(value) if isinstance(leaf, SqlValue)]
+    return found
+
+
+def used_columns(call: Call) -> frozenset[str]:
+    """The columns that a call takes as id, time or name, which `"*"` leaves out."""
+    single = [getattr(call, name) for name in of_role(Role.ID, Role.NAME, Role.MESSAGE_ID)]
+    used = {value.column for value in single if isinstance(value, ColumnValue)}
+    return frozenset(used | ({call.timestamp.column} if call.timestamp.column else set()))
+
+
+def named_columns(spec: ObjectSpec) -> set[str]:
+    """The columns named in an object, which its `"*"` leaves out."""
+    return {leaf.column for leaf in leaves(spec) if isinstance(leaf, ColumnValue)}

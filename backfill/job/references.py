@@ -4,29 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import Enum
 
-from backfill.job.models import Call, ColumnValue, Job, ListValue, ObjectSpec, ObjectValue, SqlValue, Value
-
-
-class Role(Enum):
-    """What the value is used for; decides which kinds of column will do."""
-
-    ID = "an id"
-    NAME = "a name"
-    KEY = "a message key"
-    MESSAGE_ID = "a message id"
-    TIME = "a timestamp"
-    CONDITION = "a condition"
-    MEMBER = "a member"
-    WHOLE = "a whole object"
-
-
-#: Fields of a call that hold one value.
-_SINGLE = {
-    **dict.fromkeys(("userId", "anonymousId", "groupId", "previousId"), Role.ID),
-    **dict.fromkeys(("event", "name", "category"), Role.NAME),
-}
+from backfill.job.fields import Role
+from backfill.job.models import Call, ColumnValue, Job, ObjectSpec, SqlValue, parts, walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,88 +39,25 @@ def expression_paths(job: Job) -> dict[str, str]:
 
 
 def call_references(call: Call, place: int) -> Iterator[Reference]:
-    """The references of one call."""
-    path = f"calls[{place}]"
+    """The references of one call, those of `"*"` aside."""
+    path, time = f"calls[{place}]", call.timestamp
     if call.when:
         yield Reference(f"{path}.when", Role.CONDITION, place, sql=call.when)
-    time = call.timestamp
     if time.column or time.sql:
         yield Reference(f"{path}.timestamp", Role.TIME, place, time.column, time.sql)
-    if isinstance(call.message_key, tuple):
-        for index, value in enumerate(call.message_key):
-            yield from value_references(value, f"{path}.message_key[{index}]", Role.KEY, place)
-    if call.message_id is not None:
-        yield from value_references(call.message_id, f"{path}.message_id", Role.MESSAGE_ID, place)
-    for name, role in _SINGLE.items():
-        yield from value_references(getattr(call, name), f"{path}.{name}", role, place)
-    for name in ("properties", "traits", "context"):
-        yield from object_references(getattr(call, name), f"{path}.{name}", place)
-    for name, options in (call.integrations or {}).items():
-        if isinstance(options, ObjectValue):
-            yield from option_references(options, f"{path}.integrations.{name}", place)
-
-
-def value_references(value: Value | None, path: str, role: Role, place: int) -> Iterator[Reference]:
-    """The references inside one value."""
-    if isinstance(value, ColumnValue):
-        yield Reference(path, role, place, column=value.column, as_=value.as_)
-    elif isinstance(value, SqlValue):
-        yield Reference(path, role, place, sql=value.sql, as_=value.as_)
-    elif isinstance(value, ListValue):
-        for index, item in enumerate(value.list):
-            yield from value_references(item, f"{path}.list[{index}]", role, place)
-    elif isinstance(value, ObjectValue):
-        yield from object_references(value.object, f"{path}.object", place)
-
-
-def option_references(value: Value, path: str, place: int) -> Iterator[Reference]:
-    """The references inside a destination's options, which are written without `object` and `list`."""
-    if isinstance(value, ObjectValue):
-        for member, inner in value.object.members:
-            yield from option_references(inner, f"{path}.{member[0]}", place)
-    elif isinstance(value, ListValue):
-        for index, item in enumerate(value.list):
-            yield from option_references(item, f"{path}[{index}]", place)
-    else:
-        yield from value_references(value, path, Role.MEMBER, place)
-
-
-def object_references(spec: ObjectSpec | None, path: str, place: int) -> Iterator[Reference]:
-    """The references inside an object, `"*"` aside."""
-    if spec is None:
-        return
-    if spec.column is not None:
-        yield Reference(f"{path}.column", Role.WHOLE, place, column=spec.column.column)
-    for member, value in spec.members:
-        yield from value_references(value, f"{path}.{member_name(member)}", Role.MEMBER, place)
+    for inside, role, value in parts(call, path):
+        within = Role.MEMBER if role is Role.WHOLE else role
+        for at, each in walk(value, inside, literal=role is Role.MEMBER):
+            if isinstance(each, ColumnValue):
+                yield Reference(at, within, place, column=each.column, as_=each.as_)
+            elif isinstance(each, SqlValue):
+                yield Reference(at, within, place, sql=each.sql, as_=each.as_)
+            elif isinstance(each, ObjectSpec) and each.column is not None:
+                yield Reference(f"{at}.column", Role.WHOLE, place, column=each.column.column)
 
 
 def objects(call: Call, place: int) -> Iterator[tuple[str, ObjectSpec]]:
     """Every object of a call with its path, nested ones included."""
-    for name in ("properties", "traits", "context"):
-        spec = getattr(call, name)
-        if spec is not None:
-            yield from inner_objects(spec, f"calls[{place}].{name}")
-
-
-def inner_objects(spec: ObjectSpec, path: str) -> Iterator[tuple[str, ObjectSpec]]:
-    """The object and those inside it."""
-    yield path, spec
-    for member, value in spec.members:
-        yield from value_objects(value, f"{path}.{member_name(member)}")
-
-
-def value_objects(value: Value, path: str) -> Iterator[tuple[str, ObjectSpec]]:
-    """The objects inside a value."""
-    if isinstance(value, ObjectValue):
-        yield from inner_objects(value.object, f"{path}.object")
-    elif isinstance(value, ListValue):
-        for index, item in enumerate(value.list):
-            yield from value_objects(item, f"{path}.list[{index}]")
-
-
-def member_name(member: tuple[str, ...]) -> str:
-    """A member's path as it is written in a job file."""
-    if member in (("*",), ("column",)):
-        return f"\\{member[0]}"
-    return ".".join(part.replace("\\", "\\\\").replace(".", "\\.") if "." in part else part for part in member)
+    for inside, role, value in parts(call, f"calls[{place}]"):
+        if role is Role.WHOLE:
+            yield from ((at, each) for at, each in walk(value, inside) if isinstance(each, ObjectSpec))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import polars as pl
 
 from backfill import encode
 from backfill.identity import namespace
+from backfill.job.fields import IDS, NAMES, OBJECTS, fields_of, needed_by
 from backfill.job.models import (
     Call,
     ColumnValue,
@@ -20,6 +20,7 @@ from backfill.job.models import (
     ObjectValue,
     SqlValue,
     Value,
+    used_columns,
 )
 from backfill.limits import GROUP_ID_CHARACTERS, MESSAGE_ID_CHARACTERS
 from backfill.mapping.binder import Binder
@@ -32,7 +33,6 @@ from backfill.records import FILE_COLUMN, RECORD_COLUMN, Kind, Severity, Snapsho
 from backfill.rules import MONEY_PROPERTIES, severity
 from backfill.timestamps import iso_milliseconds
 
-_IDS = ("userId", "anonymousId", "groupId", "previousId")
 #: Codes of bad values: what is null by that alone is not missing.
 _BAD_VALUES = frozenset({"BF110", "BF111", "BF117", "BF130", "BF202", "BF205", "BF206", "BF207"})
 #: Boolean column that sources adds where `where` reads declared columns.
@@ -75,7 +75,7 @@ def _compile(binder: Binder, call: Call, index: int, space: str, library_version
     ids = _ids(binder, call, top)
     _names(binder, call, top)
     _objects(binder, call, top)
-    context = bind_object(binder, call.context, _used(call))
+    context = bind_object(binder, call.context, used_columns(call))
     key, key_values = _key(binder, call)
     integrations = _integrations(binder, call)
     members = _with_context(top, context, integrations, library_version)
@@ -141,16 +141,15 @@ def _ids(binder: Binder, call: Call, top: ObjectTemplate) -> tuple[IdText, ...]:
     """The ids as text, and the checks that keep strangers apart; returns those that are not the same in every row."""
     found: list[IdText] = []
     present: list[pl.Expr] = []
-    needed = {"group": ("groupId", "BF104"), "alias": ("previousId", "BF106")}.get(call.type)
-    for name in _IDS:
+    for name in IDS:
         value = getattr(call, name)
         if value is None:
             continue
         bound = binder.text(value)
         text = bound.plain
         top.put((name,), _text_member(bound))
-        missing_code = needed[1] if needed and name == needed[0] else ("BF106" if call.type == "alias" else "BF101")
-        required = call.type == "alias" or (needed is not None and name == needed[0])
+        missing_code = "BF106" if call.type == "alias" else "BF104" if name == "groupId" else "BF101"
+        required = name in needed_by(call.type)
         missing = text.is_null() | (text == "") if required else text == ""
         binder.check(missing_code, bound.column, missing, text)
         check_id(binder, name, value, bound)
@@ -161,31 +160,31 @@ def _ids(binder: Binder, call: Call, top: ObjectTemplate) -> tuple[IdText, ...]:
         if name in ("userId", "anonymousId"):
             present.append(text.is_not_null())
     if call.type != "alias":
-        fields = [getattr(call, name).column for name in _IDS[:2] if isinstance(getattr(call, name), ColumnValue)]
+        fields = [value.column for value in (call.userId, call.anonymousId) if isinstance(value, ColumnValue)]
         nobody = ~pl.any_horizontal(present) if present else pl.lit(value=True)
         binder.check("BF101", ", ".join(fields), nobody, pl.lit(""))
     return tuple(found)
 
 
 def _names(binder: Binder, call: Call, top: ObjectTemplate) -> None:
-    for name, code in (("event", "BF102"), ("name", "BF103"), ("category", "BF103")):
-        value = getattr(call, name)
+    for name in NAMES:
+        value, code = getattr(call, name), "BF102" if name in needed_by(call.type) else "BF103"
         if value is None:
             continue
         bound = binder.text(value)
         text = bound.plain
         top.put((name,), _text_member(bound))
         empty = text == ""
-        binder.check(code, bound.column, (empty | text.is_null()) if name == "event" else empty, text)
+        binder.check(code, bound.column, (empty | text.is_null()) if code == "BF102" else empty, text)
 
 
 def _objects(binder: Binder, call: Call, top: ObjectTemplate) -> None:
     """Properties or traits, whichever the type has; always present."""
-    name = {"identify": "traits", "group": "traits", "alias": None}.get(call.type, "properties")
+    name = next((one for one in OBJECTS if one != "context" and one in fields_of(call.type)), None)
     if name is None:
         return
     spec: ObjectSpec | None = getattr(call, name)
-    template = bind_object(binder, spec, _used(call))
+    template = bind_object(binder, spec, used_columns(call))
     template.present = True
     top.put((name,), template)
     check_size(binder, name, template)
@@ -195,13 +194,6 @@ def _objects(binder: Binder, call: Call, top: ObjectTemplate) -> None:
             if isinstance(value, BoundValue) and value.kind is Kind.TEXT:
                 label = f"{money} (column {value.column})" if value.column not in ("", money) else money
                 binder.check("BF114", label, value.plain.is_not_null(), value.plain)
-
-
-def _used(call: Call) -> frozenset[str]:
-    """The columns taken as id, time or name."""
-    values: list[Any] = [getattr(call, name) for name in (*_IDS, "event", "name", "category")]
-    used = {value.column for value in (*values, call.message_id) if isinstance(value, ColumnValue)}
-    return frozenset(used | ({call.timestamp.column} if call.timestamp.column else set()))
 
 
 def _integrations(binder: Binder, call: Call) -> ObjectTemplate | BoundValue | None:

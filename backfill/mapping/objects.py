@@ -6,7 +6,7 @@ import polars as pl
 
 from backfill import encode
 from backfill.errors import JobError
-from backfill.job.models import ColumnValue, ListValue, ObjectSpec, ObjectValue, Value, inner_values
+from backfill.job.models import ColumnValue, ListValue, ObjectSpec, ObjectValue, Value, named_columns
 from backfill.limits import PROPERTIES, UNIFY_PROPERTIES
 from backfill.mapping.binder import Binder
 from backfill.mapping.merge import member_count
@@ -104,11 +104,7 @@ def _fields(dtype: pl.Struct) -> dict[str, pl.DataType]:
 
 
 def _starred(binder: Binder, spec: ObjectSpec, used: frozenset[str]) -> list[str]:
-    named = {
-        inner.column for _, value in spec.members for inner in inner_values(value) if isinstance(inner, ColumnValue)
-    }
-    named |= {spec.column.column} if spec.column is not None else set()
-    left_out = named | used | set(spec.star.exclude if spec.star else ())
+    left_out = named_columns(spec) | used | set(spec.star.exclude if spec.star else ())
     return [name for name in binder.columns if name not in left_out and not name.startswith(INTERNAL_PREFIX)]
 
 

@@ -16,6 +16,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from backfill.job.fields import IDS
 from backfill.mapping import Check, CompiledCall
 from backfill.mapping.calls import IdText
 from backfill.prepare.evaluate import derive, reads_of
@@ -26,7 +27,7 @@ from backfill.repeats import Hashes, among
 #: Forms that are looked at: 40 MB with what is known of each.
 MOST: Final = 1_250_000
 #: One space of ids for each field, whichever call has it.
-_SPACES: Final = {"userId": 1, "anonymousId": 2, "groupId": 3, "previousId": 4}
+_SPACES: Final = {name: number for number, name in enumerate(IDS, 1)}
 _CODE: Final = "BF122"
 
 

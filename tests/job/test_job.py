@@ -9,8 +9,16 @@ from hypothesis import strategies as st
 from backfill.job import fingerprint, load_job
 from backfill.job.expand import split_name
 from backfill.job.file import CallForm, CsvForm, JobForm, SourceForm
-from backfill.job.models import ColumnValue, ConstantValue, ListValue, ObjectValue, SqlValue, Star, TimestampSpec
-from backfill.job.references import member_name
+from backfill.job.models import (
+    ColumnValue,
+    ConstantValue,
+    ListValue,
+    ObjectValue,
+    SqlValue,
+    Star,
+    TimestampSpec,
+    member_name,
+)
 from tests.support.job_texts import WHOLE, job_text, load
 
 # -- what is read ----------------------------------------------------------------------------------------------------

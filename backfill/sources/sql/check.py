@@ -11,8 +11,9 @@ import duckdb
 from backfill.errors import JobError
 from backfill.job import fault_at
 from backfill.job.columns import REFUSED_HINT
+from backfill.job.fields import Role
 from backfill.job.models import Job
-from backfill.job.references import Role, references
+from backfill.job.references import references
 from backfill.records import INTERNAL_PREFIX
 from backfill.sources.columns import refuse_absent
 from backfill.sources.schema import SqlFault
