@@ -42,7 +42,7 @@ def confirmation_text(asked: Confirmation) -> str:
         ("state", str(asked.state_folder)),
     ]
     if asked.warning:
-        pairs.append(("mind", asked.warning))
+        pairs.append(("warning", asked.warning))
     return "\n".join(["LIVE: this leaves your machine", *(f"  {name:<10}{value}" for name, value in pairs)])
 
 

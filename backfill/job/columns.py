@@ -99,7 +99,9 @@ class ColumnCheck:
             return constant
         more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
         hint = hint or (f"it has: {', '.join(names[:_SHOWN])}{more}" if names else "it has none")
-        return f"{hint}; {constant}" if role is Role.MEMBER else hint
+        if role is not Role.MEMBER:
+            return hint
+        return f"{hint} A{constant[1:]}" if hint.endswith("?") else f"{hint}; {constant}"
 
     def reference(self, reference: Reference) -> None:
         """Note a use of a column that is not there, or that will not do for it."""

@@ -161,12 +161,12 @@ def judge_sample(job: Job, context: RunContext, schema: Schema, folder: Path) ->
 
     late = [] if schema.complete else faults_of(job, schema, complete=True)
     try:
-        snapshot = sample(job, folder, SAMPLE_ROWS, context)
+        snapshot = sample(job, folder, SAMPLE_ROWS + 1, context)  # one more tells whether there are more
     except JobError as error:
         if not late:
             raise
         return Checked(notes=(f"of the first records: {error.message}",))
-    whole = schema.complete and snapshot.read < SAMPLE_ROWS
+    whole = schema.complete and snapshot.rows <= SAMPLE_ROWS
     if late:
         return Checked(notes=tuple(f"not among the first records: {fault.path}: {fault.message}" for fault in late))
     return replace(weigh_sample(job, context, snapshot, folder), whole=whole)

@@ -136,12 +136,15 @@ def first_rows_do(request: DryRunRequest, folder: StoredRun) -> bool:
         request.context.say(f"The source is read whole, --limit or not: {why}.")
         return False
     then = last_fingerprint(folder) if folder.snapshot.is_dir() else None
-    return (
-        then is None
-        or then.job != fingerprint(job)
-        or [file.path for file in locate(job)] != [file.path for file in then.files]
-        or not all(map(unchanged, then.files))
+    staged_before = (
+        then is not None
+        and then.job == fingerprint(job)
+        and [file.path for file in locate(job)] == [file.path for file in then.files]
+        and all(map(unchanged, then.files))
     )
+    if staged_before:
+        request.context.say("These are the first rows of what the last dry run has staged.")
+    return not staged_before
 
 
 def clear_last_dry_run(request: DryRunRequest, state: RunStore, folder: StoredRun) -> Fingerprint:

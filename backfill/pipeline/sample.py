@@ -18,7 +18,7 @@ from backfill.limits import Limits
 from backfill.memory import STAGING_MEMORY_BYTES
 from backfill.pipeline.check import needs_all
 from backfill.pipeline.context import RunContext
-from backfill.pipeline.stage import unreadable_samples
+from backfill.pipeline.stage import cut_to_limit, unreadable_samples
 from backfill.prepare import preview
 from backfill.prepare.rows import PreviewRow
 from backfill.records import Problem, Snapshot, SourceFile
@@ -88,7 +88,8 @@ def files_of(job: Job, folder: Path, context: RunContext) -> tuple[SourceFile, .
 def preview_job(job: Job, context: RunContext, rows: int, *, id_scope: str, limits: Limits) -> Preview:
     """The first rows of a job's source and what becomes of them; raises as `sample` does."""
     with sample_folder() as folder:
-        snapshot = sample(job, folder, rows, context)
+        found = sample(job, folder, rows + 1, context)  # readers read on to the end of what they hold
+        snapshot = cut_to_limit(job, found, rows, folder / "unreadable")
         shown = preview(
             job,
             snapshot,

@@ -79,15 +79,15 @@ def accounts_text(view: RunView) -> str:
         return f"its source was not read to the end, so nothing is known of its rows{why}"
     would = "would be" if view.dry else "was"
     given_up = "given up; " if state is RunState.ABANDONED else ""
-    none = f"no row {would} rejected" if not counts.rejected + counts.unreadable else "all in all"
+    none = f"no row {would} rejected" if not counts.rejected + counts.unreadable else ""
     if state is RunState.PREPARING:
-        return f"{none} so far: not every row has been checked yet ({view.state})"
+        return f"{none or 'these'} so far: not every row has been checked yet ({view.state})"
     rows = counts_text([(name, getattr(counts, name)) for name in ROWS])
     shown = [name for name in CALLS if not (view.dry and name == "pending")]
     calls = counts_text([(name.replace("_", " "), getattr(counts, name)) for name in shown])
     if view.dry and counts.pending:
         calls += f", {counts.pending:,} to send"
-    return f"{given_up}{none}; rows: {rows}; calls: {calls}"
+    return f"{given_up}{f'{none}; ' if none else ''}rows: {rows}; calls: {calls}"
 
 
 #: Title -> count, in the order in which they are told; all behind the first add up to it.
@@ -116,7 +116,7 @@ def runs_table(views: Sequence[RunView]) -> str:
     lines = [aligned(COLUMNS)]
     for one, row in zip(views, cells, strict=True):
         lines += [one.status.record.run_id, aligned(row)]
-        lines.append(f"  {one.state} {time_text(one.status.state_at)}, {where_to(one)}")
+        lines.append(f"  {one.state} {time_text(one.status.state_at)}, to {where_to(one)}")
         if one.doubts.span.batches:
             lines.append(f"  in doubt since {one.doubts.since}, sent again by itself until {one.doubts.until}")
     return "\n".join(lines)
@@ -126,9 +126,9 @@ def where_to(view: RunView) -> str:
     """The run's target: its profile's name, kind and endpoint."""
     record = view.status.record
     if view.dry:
-        return "to nowhere"
+        return "nowhere"
     named = record.target_identity == record.target_name
-    return f"to {record.target_name} ({'in this process' if named else record.target_identity})"
+    return f"{record.target_name} ({'in this process' if named else record.target_identity})"
 
 
 def run_text(view: RunView, *, ledger: str) -> str:

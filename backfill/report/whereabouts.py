@@ -57,12 +57,12 @@ def whereabouts_text(message_id: str, found: Sequence[FoundCall], *, call: str =
     for one in found:
         lines.append(f"  {_WORDS[one.standing]}")
         if one.record is None or one.calls is None:
-            lines.append(f"    run       {one.kept_as}, whose ledger is gone: when, it could tell")
+            lines.append(f"    run       {one.kept_as}, whose ledger is missing, so that the time is unknown")
             continue
         lines.append(f"    run       {one.kept_as}: job {one.record.job_name}, target {one.record.target_name}")
         batch = one.calls
         calls = counted(batch.calls, "call", "calls")
-        lines.append(f"    batch     {batch.batch}: {calls} of shard {batch.shard}; this one a {one.call}")
+        lines.append(f"    batch     {batch.batch}: {calls} of shard {batch.shard}; this call is of: {one.call}")
         lines += [f"    attempt   {_attempt_text(attempt)}" for attempt in one.attempts]
     return "\n".join(lines)
 

@@ -59,7 +59,7 @@ def test_dry_run_limit_reads_no_more_than_it_takes(project: Project) -> None:
     assert backfill("dry-run", job, "--output", "json").object["rows"]["read"] == 3000
     again = backfill("dry-run", job, "--limit", "10", "--output", "json")
     assert again.object == first.object | {"seconds": again.object["seconds"]}
-    assert "for --limit" not in again.err
+    assert "These are the first rows of what the last dry run has staged." in again.err
     assert list(project.state.glob("dry-runs/runs/*/snapshot"))
 
 

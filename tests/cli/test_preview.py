@@ -67,7 +67,7 @@ def test_preview_asks_for_few_rows(project: Project, monkeypatch: pytest.MonkeyP
     )
     job.write_text(text, encoding="utf-8")
     assert "read whole" in backfill("preview", job, "-n", "3").err
-    assert asked == [3, None]
+    assert asked == [4, None]  # one more than is shown tells whether there is more
 
 
 def test_preview_leaves_nothing(project: Project, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -137,3 +137,16 @@ def test_preview_of_ndjson_looks_on(project: Project) -> None:
         file.writelines(ROW % (row, row) for row in range(100_000))
     result = backfill("preview", job, "-n", "1")
     assert "record 100,000" in result.out, result.err
+
+
+def test_unreadable_records_behind_the_rows_are_not_shown(project: Project) -> None:
+    """Of records that cannot be read those count that stand before the last row shown, here and in `check`."""
+    job = project.people(1_200)
+    source = project.folder / "people.csv"
+    lines = source.read_text(encoding="utf-8").splitlines()
+    source.write_text("\n".join([*lines[:3], "x,y", *lines[3:1_100], "y,z", *lines[1_100:]]) + "\n", encoding="utf-8")
+    one, three = backfill("preview", job, "-n", "1"), backfill("preview", job, "-n", "3")
+    assert "BF001" not in one.err
+    assert "BF001 people.csv:4 (record 3)" in three.err.replace(f"{project.folder}/", "")
+    assert "y,z" not in three.err
+    assert "1 unreadable, of the first 1,001 records" in backfill("check", job).out

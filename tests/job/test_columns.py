@@ -83,7 +83,7 @@ def test_what_works(tmp_path: Path, call: str) -> None:
         ("properties: {a: totl}", "properties.a", 'no column "totl"', 'did you mean "total"?'),
         ("properties: {a: zzzzzz}", "properties.a", 'no column "zzzzzz"', "it has: id, User, at"),
         ("context: {ip: 1.2.3.4}", "context.ip", 'no column "1.2.3.4"', 'a constant is written {value: "1.2.3.4"}'),
-        ("properties: {a: usre}", "properties.a", 'no column "usre"', "; a constant is written {value: usre}"),
+        ("properties: {a: usre}", "properties.a", 'no column "usre"', "? A constant is written {value: usre}"),
         ("event: Order Completed", "event", 'no column "Order Completed"', "{value: Order Completed}"),
         ("properties: {a: payload.city}", "properties.a", 'no column "payload.city"', "payload->>'$.city'"),
         ("properties: {a: {list: [totl]}}", "properties.a.list[0]", "no column", "total"),

@@ -102,7 +102,7 @@ def test_status_without_the_archive(tmp_path: Path) -> None:
         shutil.rmtree(bench.state.earlier()[0].path)
         (left,) = bench.ask(*asked).object["found"]
         assert (left["run_id"], left["standing"], left["attempts"]) == (bench.run_id(), "delivered", [])
-        assert "whose ledger is gone" in bench.ask(*asked[:-2]).out
+        assert "whose ledger is missing" in bench.ask(*asked[:-2]).out
 
 
 def test_status_asked_wrongly(tmp_path: Path) -> None:
