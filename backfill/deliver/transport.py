@@ -1,12 +1,13 @@
 """One HTTP request and what came back. The only module that knows which HTTP client is used: httpx.
 
-Its transport is used, without the client around it, which would follow redirects, keep cookies and decode answers. Two
-things that httpx has no word for are seen through its `trace` extension, which tells each step of a request and shows
-each new connection (https://www.python-httpx.org/advanced/extensions/):
+Its fork httpx2 passes the tests of this package where it is imported in its place. Of httpx only the transport is used:
+its client would follow redirects, keep cookies and decode answers. Two things for which httpx has no function are seen
+through its `trace` extension, which reports each step of a request and hands out each new connection
+(https://www.python-httpx.org/advanced/extensions/):
 
 - the socket, which `Deadline` shuts down when the attempt takes too long;
-- whether an answer was read from the socket after the request had left. httpx keeps what came behind an answer, and
-  would take it for the answer to the next request.
+- whether an answer was read from the socket after its request had left. httpx keeps bytes that came behind an answer,
+  and would take them for the answer to the next request.
 """
 
 from __future__ import annotations
@@ -84,8 +85,8 @@ class Transport:
 
     def __init__(self, errand: Errand, context: ssl.SSLContext) -> None:
         target, options = errand.target, errand.options
-        # Every header of an answer is written to its debug log: not ours to show.
-        logging.getLogger("httpcore").setLevel(logging.WARNING)
+        # The client's engine writes every header of an answer to its debug log: not ours to show.
+        logging.getLogger(client.__name__.replace("httpx", "httpcore")).setLevel(logging.WARNING)
         self._url = client.URL(target.batch_url)
         self._headers = _headers(target)
         longest = options.attempt_seconds
