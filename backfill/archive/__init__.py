@@ -4,8 +4,7 @@ One folder for each (job, target, id_scope), whatever the generation: ids are id
 calls files of all runs, so it can be made again from those; but it outlives them, too.
 """
 
+from backfill.archive.archive import DELIVERED_FOLDER, Archive, ArchiveReader, archive_folder
 from backfill.archive.columns import Piece
-from backfill.archive.reader import ArchiveReader
-from backfill.archive.store import DELIVERED_FOLDER, Archive, archive_folder
 
 __all__ = ["DELIVERED_FOLDER", "Archive", "ArchiveReader", "Piece", "archive_folder"]

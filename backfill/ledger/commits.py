@@ -21,8 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from backfill.errors import BackfillError, LedgerError
-from backfill.ledger.database import close_to_write, told
-from backfill.ledger.mark import Mark
+from backfill.ledger.sqlite_file import Mark, close_to_write, sqlite_errors
 
 T = TypeVar("T")
 Operation = Callable[[sqlite3.Connection], T]
@@ -139,7 +138,7 @@ class GroupCommits:
     def _commit(self, group: list[_Entry]) -> None:
         results: list[tuple[Future[Any], Any]] = []
         try:
-            with told(self._path):
+            with sqlite_errors(self._path):
                 self._connection.execute("BEGIN IMMEDIATE")
                 for entry in group:
                     self._perform(entry, results)

@@ -13,10 +13,10 @@ from types import TracebackType
 from typing import Any
 
 from backfill.errors import LedgerError
-from backfill.ledger.database import DAMAGED, connect_to_read, told
-from backfill.ledger.doubts import DOUBTS, SPAN, doubt_of
 from backfill.ledger.migrations import split_job_data
+from backfill.ledger.sqlite_file import DAMAGED, connect_to_read, sqlite_errors
 from backfill.records import (
+    AGE_UNKNOWN,
     Attempt,
     Batch,
     CallFacts,
@@ -54,6 +54,24 @@ _LEAVES = (
     f"SELECT b.id, b.shard, b.first_call, b.calls, v.standing, {_SETTLED} FROM batches b"  # noqa: S608 - a constant
     " JOIN v_batches v ON v.id = b.id WHERE b.state <> 'split'"
 )
+#: Of a batch b in doubt: its first unknown attempt, what is in flight included.
+_SINCE = """coalesce(min(b.first_unknown_at, o.sent_at), b.first_unknown_at, o.sent_at)"""
+_DOUBTS = f"""
+SELECT b.id, b.shard, b.first_call, b.calls, b.attempts, {_SINCE} AS since, b.state = 'left' AS is_left
+FROM batches b LEFT JOIN (SELECT batch, min(sent_at) AS sent_at FROM attempts WHERE outcome IS NULL GROUP BY batch) o
+    ON o.batch = b.id
+WHERE b.id IN (SELECT batch FROM v_in_doubt)"""  # noqa: S608 - constants
+#: One page of them, in plan order, with the last attempt of each; a part may have had none of its own.
+_DOUBT_PAGE = f"""
+SELECT d.id, d.shard, d.first_call, d.calls, d.attempts, d.since, d.is_left, a.status, coalesce(a.detail, '')
+FROM ({_DOUBTS}) d LEFT JOIN attempts a ON a.batch = d.id AND a.number = d.attempts
+ORDER BY d.shard, d.first_call, d.id LIMIT ?"""  # noqa: S608 - constants
+_DOUBT_SPAN = f"""
+SELECT coalesce(sum(NOT is_left), 0), coalesce(sum(calls) FILTER (WHERE NOT is_left), 0),
+    min(since) FILTER (WHERE NOT is_left AND since > {AGE_UNKNOWN}), max(since) FILTER (WHERE NOT is_left
+    AND since > {AGE_UNKNOWN}), coalesce(sum(NOT is_left AND since <= {AGE_UNKNOWN}), 0),
+    coalesce(sum(is_left), 0), coalesce(sum(calls) FILTER (WHERE is_left), 0)
+FROM ({_DOUBTS})"""  # noqa: S608 - constants
 
 
 class LedgerReader(AbstractContextManager["LedgerReader"]):
@@ -163,11 +181,11 @@ class LedgerReader(AbstractContextManager["LedgerReader"]):
 
         While a process delivers, what it has in flight is among them; so is what is left for good.
         """
-        return [doubt_of(row) for row in self._rows(DOUBTS, limit)]
+        return [_doubt(row) for row in self._rows(_DOUBT_PAGE, limit)]
 
     def doubt_span(self) -> DoubtSpan:
         """All of them summed up."""
-        return DoubtSpan(*self._rows(SPAN)[0])
+        return DoubtSpan(*self._rows(_DOUBT_SPAN)[0])
 
     def in_doubt(self) -> list[Batch]:
         """Batches still to be delivered that may have arrived, in plan order; `first_unknown_at` is set.
@@ -299,7 +317,7 @@ class LedgerReader(AbstractContextManager["LedgerReader"]):
         return [Attempt(*row) for row in rows]
 
     def _rows(self, query: str, *values: object) -> list[sqlite3.Row]:
-        with told(self.path):
+        with sqlite_errors(self.path):
             return self._connection.execute(query, values).fetchall()
 
 
@@ -335,3 +353,10 @@ def _plan_fault(reader: LedgerReader) -> str:
         if begins != [batch.first_call for batch in plan.batches]:
             return f"the batches of shard {plan.shard} do not follow each other"
     return next(iter(reader.counts().faults()), "")
+
+
+def _doubt(row: sqlite3.Row) -> Doubt:
+    """A row of _DOUBT_PAGE."""
+    batch, shard, first_call, calls, attempts, since, left, status, detail = row
+    known = since if since > AGE_UNKNOWN else None
+    return Doubt(batch, shard, first_call, calls, attempts, known, bool(left), status, detail)

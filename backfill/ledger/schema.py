@@ -1,6 +1,6 @@
 """The ledger's tables, and the views that people may build upon (docs/ledger.md describes the views).
 
-Rule 1: a batch is in exactly one state, and only `statements.py` moves it.
+Rule 1: a batch is in exactly one state, and only `sql_plan` and `sql_delivery` move it.
 Rule 2: batches form a tree: halving gives a refused batch children that stand for it. Counts are over leaves only.
 Rule 3: an attempt without an outcome is one whose process died or whose answer is under way: it may have arrived.
 Rule 4: times are POSIX seconds in tables and ISO 8601 in UTC in views.

@@ -12,11 +12,11 @@ from pathlib import Path
 from types import TracebackType
 
 from backfill.errors import BackfillError
-from backfill.ledger import doubts, statements
+from backfill.ledger import sql_delivery, sql_plan
 from backfill.ledger.commits import GroupCommits
-from backfill.ledger.database import connect_to_write, create_database
-from backfill.ledger.parts import check_cut, check_end, check_parts, cut_batch, retry_rejected, split_batch
 from backfill.ledger.reader import LedgerReader, check_plan
+from backfill.ledger.sql_delivery import check_cut, check_end, check_parts, cut_batch, retry_rejected, split_batch
+from backfill.ledger.sqlite_file import connect_to_write, create_database
 from backfill.records import (
     Answer,
     Batch,
@@ -54,7 +54,7 @@ class Ledger(AbstractContextManager["Ledger"]):
             self.reader = LedgerReader(path)
             try:
                 check_plan(self.reader)
-                self.orphans = self._commits.submit(doubts.settle_orphans)
+                self.orphans = self._commits.submit(sql_delivery.end_orphans)
             except BaseException:
                 self.reader.close()
                 raise
@@ -71,7 +71,7 @@ class Ledger(AbstractContextManager["Ledger"]):
             LedgerError: There is one already.
             StoppedError: The disk is full.
         """
-        create_database(path, partial(statements.insert_run, record=record))
+        create_database(path, partial(sql_plan.insert_run, record=record))
         return cls(path, clock=clock)
 
     @classmethod
@@ -110,7 +110,7 @@ class Ledger(AbstractContextManager["Ledger"]):
         `problems` counts the unreadable records by (code, severity), `samples` are up to five of each code.
         """
         self._commits.submit(
-            lambda connection: statements.insert_snapshot(
+            lambda connection: sql_plan.insert_snapshot(
                 connection,
                 snapshot,
                 calls_per_row=calls_per_row,
@@ -126,7 +126,7 @@ class Ledger(AbstractContextManager["Ledger"]):
         Raises:
             LedgerError: It is recorded already, or the run is not `preparing`.
         """
-        self._commits.submit(partial(statements.insert_shard, plan=plan))
+        self._commits.submit(partial(sql_plan.insert_shard, plan=plan))
 
     def prepared_shards(self) -> dict[int, ShardPlan]:
         """The shards recorded, by number: an interrupted prepare goes on after them."""
@@ -140,7 +140,7 @@ class Ledger(AbstractContextManager["Ledger"]):
             LedgerError: A shard is missing, or the counts do not add up.
         """
         digest = plan_digest(self.reader.shards().values())
-        self._commits.submit(partial(statements.finish_plan, digest=digest, at=self._clock()))
+        self._commits.submit(partial(sql_plan.finish_plan, digest=digest, at=self._clock()))
         return digest
 
     # -------------------------------------------------------------------------------------------------- delivering
@@ -165,7 +165,7 @@ class Ledger(AbstractContextManager["Ledger"]):
         Raises:
             LedgerError: The batch is delivered or rejected already: it must not be sent again.
         """
-        return self._commits.submit(partial(statements.insert_attempt, batch=batch.id, at=at))
+        return self._commits.submit(partial(sql_delivery.insert_attempt, batch=batch.id, at=at))
 
     def record_answer(self, batch: Batch, attempt: int, answer: Answer) -> None:
         """Queue the end of an attempt; durable with the next commit, at the latest with `flush` or `close`.
@@ -175,7 +175,7 @@ class Ledger(AbstractContextManager["Ledger"]):
             BackfillError: The ledger cannot be written any more; the answer is not recorded.
         """
         check_end(answer)
-        self._commits.post(partial(statements.end_attempt, batch=batch.id, number=attempt, answer=answer))
+        self._commits.post(partial(sql_delivery.end_attempt, batch=batch.id, number=attempt, answer=answer))
 
     def record_parts(self, batch: Batch, attempt: int, answer: Answer, parts: Sequence[BatchPart]) -> list[Batch]:
         """Record the end of an attempt and, in the same commit, that these parts stand for the batch from now on.
@@ -221,11 +221,11 @@ class Ledger(AbstractContextManager["Ledger"]):
 
     def mark_clock(self, mark: ClockMark) -> None:
         """Record the clock, durably."""
-        self._commits.submit(partial(doubts.mark_clock, mark=mark))
+        self._commits.submit(partial(sql_delivery.mark_clock, mark=mark))
 
     def lose_ages(self, detail: str) -> None:
         """Record, durably and in the history, that nobody can tell how old the doubts are: `detail` says why."""
-        self._commits.submit(partial(doubts.lose_ages, at=self._clock(), detail=detail))
+        self._commits.submit(partial(sql_delivery.lose_ages, at=self._clock(), detail=detail))
 
     def in_doubt(self) -> list[Batch]:
         """The batches in doubt that are still to be delivered, in plan order."""
@@ -236,7 +236,7 @@ class Ledger(AbstractContextManager["Ledger"]):
 
         Of those sent again the doubt counts from `at` (POSIX seconds); the others are `left`, and never sent again.
         """
-        self._commits.submit(partial(doubts.decide, batches=tuple(batches), decision=decision, at=at))
+        self._commits.submit(partial(sql_delivery.decide, batches=tuple(batches), decision=decision, at=at))
 
     def flush(self) -> None:
         """Return once everything recorded is durable."""
@@ -257,7 +257,7 @@ class Ledger(AbstractContextManager["Ledger"]):
         if state not in (RunState.DELIVERING, RunState.STOPPED, RunState.ABANDONED):
             raise ValueError(f"the state {state} is not set by itself")
         self._commits.submit(
-            partial(statements.move_run, state=state, at=self._clock(), exit_code=exit_code, detail=detail)
+            partial(sql_plan.move_run, state=state, at=self._clock(), exit_code=exit_code, detail=detail)
         )
 
     def finish(self, exit_code: int, detail: str = "") -> None:
@@ -266,4 +266,4 @@ class Ledger(AbstractContextManager["Ledger"]):
         Raises:
             LedgerError: A batch is still to be delivered, or the run is not `delivering`.
         """
-        self._commits.submit(partial(statements.finish_run, at=self._clock(), exit_code=exit_code, detail=detail))
+        self._commits.submit(partial(sql_plan.finish_run, at=self._clock(), exit_code=exit_code, detail=detail))

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backfill.archive import Archive, ArchiveReader
-from backfill.archive.manifest import read_manifest, to_merge
+from backfill.archive.archive import read_manifest, to_merge
 from backfill.errors import InterruptedRunError, LedgerError
 from backfill.records import ArchivedRun, DeliveredCalls
 

@@ -82,7 +82,7 @@ def test_text_that_is_none(path: Path) -> None:
     for opened in (Ledger.open, LedgerReader):
         with pytest.raises(LedgerError) as told:
             opened(path)
-        assert told.value.message == f"{path} is damaged: it holds text that is none"
+        assert told.value.message == f"{path} is damaged: it holds invalid text"
 
 
 def judge_flips(path: Path, flips: list[tuple[int, int]]) -> int:
@@ -191,7 +191,7 @@ def test_a_mark_in_the_middle_of_its_writing(left: Path, monkeypatch: pytest.Mon
         if len(slept) == 3:
             mark.write_bytes(whole)
 
-    monkeypatch.setattr("backfill.ledger.mark.time.sleep", sleep)
+    monkeypatch.setattr("backfill.ledger.sqlite_file.time.sleep", sleep)
     LedgerReader(left).close()
     assert len(slept) == 3
 

@@ -9,7 +9,7 @@ import pytest
 
 from backfill.errors import LedgerError
 from backfill.job import load_job
-from backfill.ledger import Ledger, LedgerReader, database, migrations
+from backfill.ledger import Ledger, LedgerReader, migrations, sqlite_file
 from backfill.ledger.schema import SCHEMA_VERSION
 from backfill.pipeline.new_run import facts_of
 from backfill.records import CallFacts, JobFacts, RunState
@@ -98,7 +98,7 @@ def test_a_process_that_dies_in_between(path: Path, monkeypatch: pytest.MonkeyPa
         raise LedgerError("killed")
 
     with monkeypatch.context() as patch:
-        patch.setattr(database, "migrate", die)
+        patch.setattr(sqlite_file, "migrate", die)
         with pytest.raises(LedgerError, match="killed"):
             Ledger.open(path)
     assert version(path) == 1

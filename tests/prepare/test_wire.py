@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from isal import igzip, isal_zlib
 
-from backfill.ledger.parts import check_parts
+from backfill.ledger.sql_delivery import check_parts
 from backfill.records import Answer, Batch, BatchState, Outcome
 from backfill.wire import (
     ENVELOPE_BYTES,

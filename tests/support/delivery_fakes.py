@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import BinaryIO, Self, TypedDict, Unpack
 
 from backfill.deliver import Clock, DeliveryEnd, DeliveryOptions, TargetAccess, deliver
-from backfill.ledger.parts import check_cut, check_end, check_parts
+from backfill.ledger.sql_delivery import check_cut, check_end, check_parts
 from backfill.records import (
     AGE_UNKNOWN,
     Answer,

@@ -2,6 +2,7 @@
 
 Rule 1: files are durable before the manifest names them, and removed only after it does no more.
 Rule 2: archiving a run again is harmless: what the manifest covers is not written again.
+Rule 3: a file that the manifest does not name is a leftover of a crash.
 """
 
 from __future__ import annotations
@@ -11,27 +12,196 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from backfill.archive.columns import COLUMNS, ColumnWriter, checksum, mapped, piece_of
-from backfill.archive.manifest import (
-    MANIFEST_FILE,
-    ArchivedFile,
-    Manifest,
-    read_manifest,
-    to_merge,
-    write_manifest,
+import numpy as np
+import numpy.typing as npt
+
+from backfill.archive.columns import (
+    COLUMNS,
+    ColumnWriter,
+    Piece,
+    Sixteen,
+    checksum,
+    first_at_least,
+    halves,
+    mapped,
+    merge,
+    piece_of,
+    write_sorted,
 )
-from backfill.archive.merge import merge, write_sorted
-from backfill.archive.reader import ArchiveReader
-from backfill.disk import PRIVATE_FILE, make_folder, sync_folder
+from backfill.disk import PRIVATE_FILE, make_folder, sync_folder, write_durably
 from backfill.errors import InterruptedRunError, LedgerError
 from backfill.memory import MEMORY_RECORDS
-from backfill.records import ArchivedRun, DeliveredCalls
+from backfill.records import ArchivedRun, DeliveredCalls, DeliveredPlace
+
+MANIFEST_FILE: Final = "manifest.json"
+VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ArchivedFile:
+    """One set of columns."""
+
+    name: str
+    records: int
+    checks: tuple[int, ...]  # CRC-32 of each column
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """The archive of one job, target and id_scope. A run's place in `runs` is its number in the columns."""
+
+    job_name: str
+    target_identity: str
+    id_scope: str
+    runs: tuple[ArchivedRun, ...] = ()
+    files: tuple[ArchivedFile, ...] = ()
+
+    @property
+    def records(self) -> int:
+        """Ids archived; one that was delivered by two runs counts twice."""
+        return sum(file.records for file in self.files)
+
+    def covers(self, run: ArchivedRun) -> bool:
+        """Whether the ids of the run are here, all of them."""
+        return run in self.runs
+
+    def with_run(self, run: ArchivedRun) -> tuple[Manifest, int]:
+        """The manifest with that run, in the place it has or behind the others, and its number."""
+        for number, known in enumerate(self.runs):
+            if (known.run_id, known.created_at) == (run.run_id, run.created_at):
+                return replace(self, runs=(*self.runs[:number], run, *self.runs[number + 1 :])), number
+        return replace(self, runs=(*self.runs, run)), len(self.runs)
+
+    def next_name(self) -> str:
+        """A name that no file has or had."""
+        return f"{max((int(file.name) for file in self.files), default=-1) + 1:06d}"
+
+
+def read_manifest(folder: Path) -> Manifest | None:
+    """The archive's manifest; None where there is none.
+
+    Raises:
+        LedgerError: It is damaged, or of a version this program does not know.
+    """
+    path = folder / MANIFEST_FILE
+    try:
+        data = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise LedgerError(f"{path} is damaged", hint=REBUILD) from error
+    if data.get("version") != VERSION:
+        raise LedgerError(
+            f"{path} has version {data.get('version')}; this backfill knows version {VERSION}",
+            hint="use the version of backfill that made it, or a later one",
+        )
+    return Manifest(
+        data["job_name"],
+        data["target_identity"],
+        data["id_scope"],
+        tuple(ArchivedRun(**run) for run in data["runs"]),
+        tuple(ArchivedFile(file["name"], file["records"], tuple(file["checks"])) for file in data["files"]),
+    )
+
+
+REBUILD: Final = "remove the folder: the next run makes it again from the ledgers, as long as none of them is gone"
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Make this the archive's manifest, durably: its files are durable before."""
+    content = json.dumps({"version": VERSION} | asdict(manifest), ensure_ascii=False, indent=1)
+    write_durably(folder / MANIFEST_FILE, content.encode("utf-8", "surrogatepass"))
+    sync_folder(folder)
+
+
+def to_merge(sizes: Sequence[int]) -> int:
+    """How many of the last files are to become one, going by their sizes from the oldest to the newest.
+
+    Every file is more than twice as large as all behind it then: files are few, and an id is rewritten a few times at
+    most (the rule of log-structured merging).
+    """
+    behind = sum(sizes)
+    for place, size in enumerate(sizes):
+        behind -= size
+        if size <= 2 * behind:
+            return len(sizes) - place
+    return 1
+
+
+#: A reader that comes between two manifests finds the files of the second.
+_TRIES = 5
+
+
+class ArchiveReader:
+    """The archive as it was when this was opened; what is added later is not seen. Thread-safe.
+
+    It is memory-mapped: its own memory is that of the question.
+    """
+
+    def __init__(self, manifest: Manifest, pieces: Sequence[Piece]) -> None:
+        self.manifest = manifest
+        self._pieces = pieces
+
+    @classmethod
+    def open(cls, folder: Path) -> ArchiveReader | None:
+        """The archive in that folder; None where there is none.
+
+        Raises:
+            LedgerError: A file is missing or cut short.
+        """
+        for attempt in range(_TRIES):
+            manifest = read_manifest(folder)
+            if manifest is None:
+                return None
+            try:
+                return cls(manifest, [mapped(folder / file.name, file.records) for file in manifest.files])
+            except (OSError, ValueError) as error:
+                if attempt + 1 == _TRIES or read_manifest(folder) == manifest:
+                    raise LedgerError(
+                        f"{folder}: {error}", hint="`backfill run JOB --only-new` makes it again"
+                    ) from error
+        return None
+
+    @property
+    def runs(self) -> tuple[ArchivedRun, ...]:
+        """The runs whose ids these are."""
+        return self.manifest.runs
+
+    def __len__(self) -> int:
+        return self.manifest.records
+
+    def delivered(self, ids: Sixteen) -> npt.NDArray[np.bool_]:
+        """Which of the ids (sixteen bytes a row) are archived."""
+        found = np.zeros(len(ids), np.bool_)
+        if not len(ids):
+            return found
+        high, low = halves(ids)
+        order = np.argsort(high)
+        high, low = high[order], low[order]
+        for piece in self._pieces:
+            found[order] |= first_at_least(piece, high, low)[1]
+        return found
+
+    def find(self, identity: bytes) -> list[DeliveredPlace]:
+        """Every place to which the id (its sixteen bytes) was delivered, the latest archived first."""
+        high, low = halves(np.frombuffer(identity, np.uint8).reshape(1, 16))
+        places: list[DeliveredPlace] = []
+        for piece in reversed(self._pieces):
+            at, here = first_at_least(piece, high, low)
+            place = int(at[0])
+            while here[0] and place < len(piece) and piece.high[place] == high[0] and piece.low[place] == low[0]:
+                run, shard, call = piece.places[place].item()
+                if run < len(self.manifest.runs):  # else a damaged column: whoever asks looks elsewhere, too
+                    places.append(DeliveredPlace(self.manifest.runs[run], shard, call))
+                place += 1
+        return list(dict.fromkeys(places))
+
 
 DELIVERED_FOLDER: Final = "delivered"
 _HASH_CHARACTERS: Final = 16

@@ -1,8 +1,13 @@
-"""Opening the SQLite file of a ledger: how, and how its faults are told."""
+"""Opening the SQLite file of a ledger: how, how its faults are told, and how lost commits are noticed.
+
+Beside the file stands the mark, with the number of its newest commit: SQLite takes a log that is gone or damaged for a
+short one, and to go on from there would send again what was delivered, at any age.
+"""
 
 from __future__ import annotations
 
 import errno
+import os
 import sqlite3
 import time
 import zlib
@@ -12,8 +17,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from backfill.disk import PRIVATE_FILE, aside, sync_file, sync_folder
-from backfill.errors import BackfillError, LedgerError, StoppedError
-from backfill.ledger.mark import check_newest
+from backfill.errors import BackfillError, LedgerError, StoppedError, counted
 from backfill.ledger.migrations import migrate
 from backfill.ledger.schema import APPLICATION_ID, JOB_CALLS, SCHEMA_VERSION, TABLES, VIEWS
 
@@ -44,7 +48,7 @@ def create_database(path: Path, fill: Callable[[sqlite3.Connection], None]) -> N
     temporary.unlink(missing_ok=True)
     for name in (temporary, path):
         _remove_beside(name)
-    with told(path):
+    with sqlite_errors(path):
         temporary.touch(mode=PRIVATE_FILE)
         with closing(sqlite3.connect(temporary, isolation_level=None)) as connection:
             connection.executescript(
@@ -81,7 +85,7 @@ def connect_to_write(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA foreign_keys = ON")
         _upgrade(connection)
 
-    with told(path):
+    with sqlite_errors(path):
         _look(path)
         return _connect(path, "mode=rw", prepare)
 
@@ -119,7 +123,7 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
         check_version(connection, path)
         check_newest(connection, path)
 
-    with told(path):
+    with sqlite_errors(path):
         for pause in _PAUSES:
             try:
                 return _connect(path, "mode=ro", prepare)
@@ -244,7 +248,7 @@ def check_whole(connection: sqlite3.Connection, path: Path) -> None:
 
 
 @contextmanager
-def told(path: Path) -> Iterator[None]:
+def sqlite_errors(path: Path) -> Iterator[None]:
     """Turn SQLite's errors into ours: a full disk stops the run, all else is a ledger that cannot be trusted."""
     try:
         yield
@@ -282,10 +286,94 @@ def _code(error: sqlite3.Error) -> int:
 
 
 def _no_text(path: Path) -> LedgerError:
-    return LedgerError(f"{path} is damaged: it holds text that is none", hint=DAMAGED)
+    return LedgerError(f"{path} is damaged: it holds invalid text", hint=DAMAGED)
 
 
 def _full(path: Path) -> StoppedError:
     return StoppedError(
         f"no space left for the ledger {path}", hint="free some space, then resume: what was recorded is kept"
     )
+
+
+_DIGITS = 20
+#: A reader may come upon the middle of the writer's writing (a few times in 100,000): so many looks, so far apart.
+_LOOKS, _PAUSE = 5, 0.01  # seconds
+
+
+def mark_path(ledger: Path) -> Path:
+    """Where the mark of a ledger is."""
+    return ledger.with_name(ledger.name + "-mark")
+
+
+def check_newest(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise LedgerError where the newest commits are lost: SQLite takes a log that is gone or damaged for a short one.
+
+    To go on would send again what was delivered, at any age. May be asked beside the writer: the mark, read first, is
+    never ahead of what the connection, made before, reads after it.
+    """
+    mark = mark_path(path)
+    try:
+        content, marked = _read(mark)
+    except FileNotFoundError:
+        return
+    if not content.strip(b"\0"):  # written without a flush: a power cut may have left no more
+        return
+    if marked is None:
+        raise LedgerError(
+            f"{mark} is damaged: whether {path.name} has lost its newest commits cannot be told",
+            hint=f"put it back; or remove {mark.name}, and what lost commits recorded, if there are any, is sent again"
+            " under the same ids, which the target drops for about 24 hours",
+        )
+    (commits,) = connection.execute("SELECT commits FROM mark").fetchone()
+    if commits < marked:
+        raise LedgerError(
+            f"{path} has lost its newest {counted(marked - commits, 'commit', 'commits')}: {path.name}-wal is damaged"
+            " or gone, or the file is an older copy",
+            hint=f"put both back; or remove {mark.name}, and what those commits recorded is sent again under the same"
+            " ids, which the target drops for about 24 hours",
+        )
+
+
+def _read(mark: Path) -> tuple[bytes, int | None]:
+    """The content of the file, and the number in it; None where that is not one, looked at again."""
+    for look in range(_LOOKS):
+        time.sleep(_PAUSE if look else 0.0)
+        content = mark.read_bytes()
+        marked = int(content[:_DIGITS]) if content[:_DIGITS].isdigit() else -1
+        if content == _line(marked) or not content.strip(b"\0"):
+            return content, marked
+    return content, None
+
+
+def _line(commits: int) -> bytes:
+    """The content of the file: the number, and the checksum that tells a damaged mark from lost commits."""
+    number = f"{commits:0{_DIGITS}}"
+    return f"{number} {zlib.crc32(number.encode('ascii')):08x}\n".encode("ascii")
+
+
+class Mark:
+    """The number of the newest commit, in a file beside the ledger. Used by the thread that commits.
+
+    It is written after the commit is durable, and never forced to the disk: so it is never ahead of an unhurt ledger.
+    """
+
+    def __init__(self, ledger: Path) -> None:
+        self._ledger = ledger
+        self._descriptor: int | None = None
+        with suppress(OSError):  # see `put`
+            self._descriptor = os.open(mark_path(ledger), os.O_WRONLY | os.O_CREAT, PRIVATE_FILE)
+
+    def put(self, commits: int) -> None:
+        """Note that so many are durable; where that cannot be, an older mark stays, which only sees less."""
+        if self._descriptor is not None:
+            with suppress(OSError):
+                os.pwrite(self._descriptor, _line(commits), 0)
+
+    def close(self) -> None:
+        """Close the file; once the ledger, closed before, is one file without a log to lose, there is none any more."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+        if not self._ledger.with_name(self._ledger.name + "-wal").exists():
+            with suppress(OSError):
+                mark_path(self._ledger).unlink(missing_ok=True)

@@ -1,15 +1,28 @@
-"""The tree below a batch: parts that stand for it, and refused ones that are tried again. As in `statements`."""
+"""What is written of a run while it is delivered: attempts, the tree below a batch, and doubts. As in `sql_plan`."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
 
-from backfill.errors import LedgerError
-from backfill.ledger.statements import FAULT, end_attempt, reopen_run
-from backfill.records import Answer, Batch, BatchPart, BatchState, Outcome
+from backfill.errors import LedgerError, counted
+from backfill.ledger.sql_plan import FAULT, note, reopen_run
+from backfill.records import (
+    AGE_UNKNOWN,
+    Answer,
+    Batch,
+    BatchPart,
+    BatchState,
+    ClockMark,
+    Decision,
+    Outcome,
+)
 from backfill.wire import check_places
 
+_WORDS = {
+    Decision.RESEND: "to be sent again, though calls may arrive twice, as --in-doubt resend asks",
+    Decision.SKIP: "left so for good, as --in-doubt skip asks",
+}
 #: What a part may be from its beginning.
 STATES = frozenset({BatchState.PLANNED, BatchState.DELIVERED, BatchState.REJECTED})
 #: What an attempt may have done to its batch, where no parts came of it; the state None leaves it to be tried again.
@@ -21,6 +34,60 @@ ENDS = frozenset(
         (Outcome.UNKNOWN, None),
     }
 )
+
+
+def insert_attempt(connection: sqlite3.Connection, batch: int, at: float) -> int:
+    """Record that an attempt leaves; returns its number, from 1.
+
+    Raises:
+        LedgerError: The batch is delivered, rejected or split: it must not be sent again.
+    """
+    row = connection.execute(
+        "UPDATE batches SET state = 'sent', attempts = attempts + 1"
+        " WHERE id = ? AND state IN ('planned', 'sent') RETURNING attempts",
+        (batch,),
+    ).fetchone()
+    if row is None:
+        raise LedgerError(f"batch {batch} is not to be sent (any more)", hint=FAULT)
+    number: int = row[0]
+    connection.execute("INSERT INTO attempts (batch, number, sent_at) VALUES (?, ?, ?)", (batch, number, at))
+    return number
+
+
+def end_attempt(connection: sqlite3.Connection, batch: int, number: int, answer: Answer) -> None:
+    """Record how an attempt ended, and the state its batch takes.
+
+    Raises:
+        LedgerError: There is no such attempt without an end.
+    """
+    row = connection.execute(
+        "UPDATE attempts SET ended_at = ?, outcome = ?, status = ?, detail = ?, seconds = ?, wire_bytes = ?"
+        " WHERE batch = ? AND number = ? AND outcome IS NULL RETURNING sent_at",
+        (
+            answer.at,
+            answer.outcome,
+            answer.status,
+            answer.detail,
+            answer.seconds,
+            answer.wire_bytes,
+            batch,
+            number,
+        ),
+    ).fetchone()
+    if row is None:
+        raise LedgerError(f"attempt {number} of batch {batch} is unknown or has ended", hint=FAULT)
+    # The target may hold the calls since any moment after the request left: the window counts from the first of them.
+    doubt = row[0] if answer.outcome is Outcome.UNKNOWN else None
+    if answer.state is not None or doubt is not None:
+        connection.execute(
+            "UPDATE batches SET state = coalesce(?, state),"
+            " first_unknown_at = coalesce(min(first_unknown_at, ?), first_unknown_at, ?) WHERE id = ?",
+            (answer.state, doubt, doubt, batch),
+        )
+    if answer.state is BatchState.REJECTED:
+        connection.execute(
+            "UPDATE batches SET status = ?, detail = ? WHERE id = ?", (answer.status, answer.detail, batch)
+        )
 
 
 def check_end(answer: Answer) -> None:
@@ -125,3 +192,49 @@ def retry_rejected(connection: sqlite3.Connection, *, at: float) -> int:
     if rows:
         reopen_run(connection, at=at)
     return sum(calls for (calls,) in rows)
+
+
+def end_orphans(connection: sqlite3.Connection) -> int:
+    """Give each attempt of an earlier process that has no end the outcome unknown; returns how many there were."""
+    orphans = connection.execute("SELECT batch, number, sent_at FROM attempts WHERE outcome IS NULL").fetchall()
+    for batch, number, sent_at in orphans:
+        connection.execute(
+            "UPDATE attempts SET outcome = 'unknown', detail = 'the process ended before the answer'"
+            " WHERE batch = ? AND number = ?",
+            (batch, number),
+        )
+        connection.execute(
+            "UPDATE batches SET first_unknown_at = coalesce(min(first_unknown_at, ?), ?) WHERE id = ?",
+            (sent_at, sent_at, batch),
+        )
+    return len(orphans)
+
+
+def decide(connection: sqlite3.Connection, batches: Sequence[Batch], decision: Decision, at: float) -> None:
+    """Record what becomes of batches in doubt. Those sent again are in doubt still, since now."""
+    for batch in batches:
+        connection.execute(
+            "INSERT INTO decisions VALUES (?, ?, ?, ?)", (batch.id, at, decision, batch.first_unknown_at)
+        )
+        if decision is Decision.SKIP:
+            connection.execute("UPDATE batches SET state = 'left' WHERE id = ?", (batch.id,))
+        else:
+            connection.execute("UPDATE batches SET first_unknown_at = ? WHERE id = ?", (at, batch.id))
+    calls = sum(batch.calls for batch in batches)
+    named = "1 batch ({}) in doubt is" if len(batches) == 1 else f"{len(batches):,} batches ({{}}) in doubt are"
+    note(connection, at, f"{named.format(counted(calls, 'call', 'calls'))} {_WORDS[decision]}")
+
+
+def lose_ages(connection: sqlite3.Connection, *, at: float, detail: str) -> None:
+    """Make every doubt one whose age is not known."""
+    connection.execute(
+        "UPDATE batches SET first_unknown_at = ? WHERE state IN ('planned', 'sent', 'rejected')"  # may be tried again
+        " AND first_unknown_at IS NOT NULL",
+        (AGE_UNKNOWN,),
+    )
+    note(connection, at, detail)
+
+
+def mark_clock(connection: sqlite3.Connection, mark: ClockMark) -> None:
+    """Record the clock."""
+    connection.execute("INSERT INTO clocks VALUES (?, ?, ?, ?)", (mark.at, mark.boot, mark.up, mark.window))

@@ -1,4 +1,6 @@
-"""What the ledger writes, as functions of the one connection that does. They run inside the transaction of a group.
+"""What is written of a run until it is planned, and of its states, as functions of the connection that writes.
+
+They run inside the transaction of a group.
 
 Each refuses (raises LedgerError) before it writes anything, or not at all: see `commits`.
 """
@@ -16,10 +18,7 @@ from backfill.ledger.migrations import insert_facts
 from backfill.ledger.schema import STAGING
 from backfill.records import (
     TRANSITIONS,
-    Answer,
-    BatchState,
     Counts,
-    Outcome,
     PlannedBatch,
     Problem,
     RunRecord,
@@ -212,60 +211,6 @@ def finish_plan(connection: sqlite3.Connection, *, digest: str, at: float) -> No
     move_run(connection, RunState.PREPARED, at=at)
     connection.execute("UPDATE run SET plan_digest = ?", (digest,))
     _sum_days(connection)
-
-
-def insert_attempt(connection: sqlite3.Connection, batch: int, at: float) -> int:
-    """Record that an attempt leaves; returns its number, from 1.
-
-    Raises:
-        LedgerError: The batch is delivered, rejected or split: it must not be sent again.
-    """
-    row = connection.execute(
-        "UPDATE batches SET state = 'sent', attempts = attempts + 1"
-        " WHERE id = ? AND state IN ('planned', 'sent') RETURNING attempts",
-        (batch,),
-    ).fetchone()
-    if row is None:
-        raise LedgerError(f"batch {batch} is not to be sent (any more)", hint=FAULT)
-    number: int = row[0]
-    connection.execute("INSERT INTO attempts (batch, number, sent_at) VALUES (?, ?, ?)", (batch, number, at))
-    return number
-
-
-def end_attempt(connection: sqlite3.Connection, batch: int, number: int, answer: Answer) -> None:
-    """Record how an attempt ended, and the state its batch takes.
-
-    Raises:
-        LedgerError: There is no such attempt without an end.
-    """
-    row = connection.execute(
-        "UPDATE attempts SET ended_at = ?, outcome = ?, status = ?, detail = ?, seconds = ?, wire_bytes = ?"
-        " WHERE batch = ? AND number = ? AND outcome IS NULL RETURNING sent_at",
-        (
-            answer.at,
-            answer.outcome,
-            answer.status,
-            answer.detail,
-            answer.seconds,
-            answer.wire_bytes,
-            batch,
-            number,
-        ),
-    ).fetchone()
-    if row is None:
-        raise LedgerError(f"attempt {number} of batch {batch} is unknown or has ended", hint=FAULT)
-    # The target may hold the calls since any moment after the request left: the window counts from the first of them.
-    doubt = row[0] if answer.outcome is Outcome.UNKNOWN else None
-    if answer.state is not None or doubt is not None:
-        connection.execute(
-            "UPDATE batches SET state = coalesce(?, state),"
-            " first_unknown_at = coalesce(min(first_unknown_at, ?), first_unknown_at, ?) WHERE id = ?",
-            (answer.state, doubt, doubt, batch),
-        )
-    if answer.state is BatchState.REJECTED:
-        connection.execute(
-            "UPDATE batches SET status = ?, detail = ? WHERE id = ?", (answer.status, answer.detail, batch)
-        )
 
 
 def _check_move(connection: sqlite3.Connection, state: RunState) -> None:
