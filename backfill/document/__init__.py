@@ -5,6 +5,16 @@ from __future__ import annotations
 from backfill.document.faults import Faults, nearest, suggest
 from backfill.document.positions import Positions, field_path
 from backfill.document.reader import read_document
-from backfill.document.shape import Form, validate
+from backfill.document.shape import FileForm, told_apart, validate
 
-__all__ = ["Faults", "Form", "Positions", "field_path", "nearest", "read_document", "suggest", "validate"]
+__all__ = [
+    "Faults",
+    "FileForm",
+    "Positions",
+    "field_path",
+    "nearest",
+    "read_document",
+    "suggest",
+    "told_apart",
+    "validate",
+]

@@ -56,7 +56,7 @@ class DocumentFaultError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Slip:
+class SoftFault:
     """A fault that leaves the rest of the tree readable."""
 
     node: Node
@@ -67,11 +67,11 @@ class Slip:
 
 @dataclass(slots=True)
 class TreeBuilder:
-    """Builds one document's tree from parse events; what it can go on after is in `slips`."""
+    """Builds one document's tree from parse events; what it can go on after is in `soft_faults`."""
 
     stream: Iterator[events.Event]
     text: str
-    slips: list[Slip] = field(default_factory=list)
+    soft_faults: list[SoftFault] = field(default_factory=list)
     anchors: dict[str, Node | None] = field(default_factory=dict)  # None while the node is still being read
     nodes: int = 0
 
@@ -157,13 +157,13 @@ class TreeBuilder:
         place = (mark.index, event.end_mark.index, mark.line + 1, mark.column + 1, style)
         node = Node(event.value if text is None else text, *place)
         if text is None:
-            self.slip(node, path, "half of a surrogate pair is no text", "write the character itself")
+            self.note(node, path, "half of a surrogate pair is no text", "write the character itself")
             return node
         if not plain:
             return node
         value, message, hint = core_scalar(event.value)
         if message:
-            self.slip(node, path, message, hint)
+            self.note(node, path, message, hint)
         return Node(value, *place)
 
     def sequence(self, event: events.SequenceStartEvent, path: str, depth: int) -> Node:
@@ -185,7 +185,7 @@ class TreeBuilder:
         )
 
     def mapping(self, event: events.MappingStartEvent, path: str, depth: int) -> Node:
-        """A mapping; a key that is repeated, no text or `<<` is a slip and left out of the data."""
+        """A mapping; a key that is repeated, no text or `<<` is a soft fault and left out of the data."""
         entries: list[Entry] = []
         data: dict[str, Any] = {}
         while not isinstance(inner := next(self.stream), events.MappingEndEvent):
@@ -208,17 +208,17 @@ class TreeBuilder:
         )
 
     def key_is_good(self, key: Node, seen: dict[str, Any], value: Node, path: str, *, flow: bool) -> bool:
-        """Whether the entry can be taken; if not, why is among the slips."""
+        """Whether the entry can be taken; if not, why is among the soft faults."""
         written = self.text[key.start : key.end][:60]
         if not isinstance(key.data, str):
-            self.slip(key, path, f"the key {written} is no text", f'quote it: "{written}"')
+            self.note(key, path, f"the key {written} is no text", f'quote it: "{written}"')
         elif flow and value.data is None and ":" not in self.text[key.end : max(value.start, key.end) + 1]:
             hint = "in { } a comma ends a value: put the whole text in quotes"
-            self.slip(key, path, f"`{written}` is a key without a value", hint)
+            self.note(key, path, f"`{written}` is a key without a value", hint)
         elif key.data in seen:
-            self.slip(key, f"{path}.{key.data}" if path else key.data, "is given twice", "keep one of the two")
+            self.note(key, f"{path}.{key.data}" if path else key.data, "is given twice", "keep one of the two")
         elif key.data == "<<":
-            self.slip(key, path, "YAML 1.2 has no merge key `<<`", "what several calls share belongs under `defaults`")
+            self.note(key, path, "YAML 1.2 has no merge key `<<`", "what several calls share belongs under `defaults`")
         else:
             return True
         return False
@@ -228,11 +228,11 @@ class TreeBuilder:
         for place, (left, right) in enumerate(pairwise(items)):
             if surplus(left) > 0 and surplus(right) < 0:
                 torn = f"{left.data}, {right.data}"[:60]
-                self.slip(left, f"{path}[{place}]", f"the comma tears `{torn}` in two", "put the whole text in quotes")
+                self.note(left, f"{path}[{place}]", f"the comma tears `{torn}` in two", "put the whole text in quotes")
 
-    def slip(self, node: Node, path: str, message: str, hint: str) -> None:
+    def note(self, node: Node, path: str, message: str, hint: str) -> None:
         """Note a fault that leaves the rest readable."""
-        self.slips.append(Slip(node, path, message, hint))
+        self.soft_faults.append(SoftFault(node, path, message, hint))
 
 
 def joined(text: str) -> str | None:

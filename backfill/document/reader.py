@@ -38,10 +38,11 @@ def read_document(path: Path, kind: str) -> Positions:
         raise refused(name, kind, 0, 0, "is not YAML", "look at the escapes in double quotes") from None
     if not isinstance(root.data, dict):
         raise refused(name, kind, root.line, root.column, f"a {kind} is a mapping of fields", "begin with `version: 1`")
-    slips = (
-        Fault(name, slip.node.line, slip.node.column, slip.path, slip.message, slip.hint) for slip in builder.slips
+    faults = (
+        Fault(name, soft.node.line, soft.node.column, soft.path, soft.message, soft.hint)
+        for soft in builder.soft_faults
     )
-    return Positions(name, text, root, tuple(slips))
+    return Positions(name, text, root, tuple(faults))
 
 
 def read_text(path: Path, kind: str) -> str:

@@ -6,10 +6,18 @@ A part with a fault is left out and the rest read again, so that checks of meani
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, ValidationError, ValidationInfo, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+)
 
 from backfill.document.faults import Faults, nearest, suggest
 from backfill.document.positions import field_path
@@ -19,7 +27,7 @@ Location = tuple[str | int, ...]
 _ROUNDS = 20
 
 
-class Form(BaseModel):
+class FileForm(BaseModel):
     """A part of a file as people write it: closed to unknown fields, no value changed into another type."""
 
     # Only the form of a whole file validates; those of its parts need no validators of their own.
@@ -44,7 +52,28 @@ class Form(BaseModel):
         return suggest(name, cls.field_names()) or f"there are: {', '.join(cls.field_names())}"
 
 
-AnyForm = TypeVar("AnyForm", bound=Form)
+class _Said(dict[str, int | str | float]):
+    """What is said of a value; hashable, as all that stands in an annotation has to be."""
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return hash(tuple(self.items()))
+
+
+def told_apart(
+    shape: Callable[[Any], str | None], message: str, hint: str = "", *, of_mapping: str = "", switch: bool = False
+) -> Discriminator:
+    """A union whose members are told apart by `shape`, with what is said of a value that is none of them.
+
+    The message may name what was found as {found}; the hint, or that for a mapping, the field as {name} and the
+    mapping's first key as {inner}. `switch`: words that older YAML takes for true or false are explained.
+    """
+    said = _Said({"message": message, "hint": hint, "of_mapping": of_mapping, "switch": switch})
+    return Discriminator(
+        shape, custom_error_type="no_member_of_union", custom_error_message=message, custom_error_context=said
+    )
+
+
+AnyForm = TypeVar("AnyForm", bound=FileForm)
 
 
 def validate(
@@ -58,7 +87,7 @@ def validate(
     """
     data = copied(faults.positions.data)
     for turn in range(_ROUNDS):
-        forms: dict[int, type[Form]] = {}
+        forms: dict[int, type[FileForm]] = {}
         try:
             return form.model_validate(data, context=forms)
         except ValidationError as error:
@@ -80,7 +109,7 @@ def report(
     faults: Faults,
     location: Location,
     item: Any,  # noqa: ANN401
-    form: type[Form] | None,
+    form: type[FileForm] | None,
     around: Any,  # noqa: ANN401
     meant: Mapping[str, str] | None,
 ) -> None:
@@ -93,12 +122,8 @@ def report(
             faults.broken.add(field_path((*location[:-1], near)))
 
 
-def in_words(item: Any, name: str, form: type[Form] | None, meant: Mapping[str, str]) -> tuple[str, str]:  # noqa: ANN401
-    """Message and hint for one error.
-
-    A message of our own is `message | hint`, or `message | hint | hint where a mapping was found`, which may name the
-    field as {name} and the mapping's first key as {inner}.
-    """
+def in_words(item: Any, name: str, form: type[FileForm] | None, meant: Mapping[str, str]) -> tuple[str, str]:  # noqa: ANN401
+    """Message and hint for one error, of pydantic's own kinds or as `told_apart` says."""
     kind, value, context = item["type"], item["input"], item.get("ctx", {})
     if kind == "extra_forbidden":
         return f"there is no field {name!r} here".replace("'", '"'), form.hint_for_field(name) if form else ""
@@ -114,10 +139,11 @@ def in_words(item: Any, name: str, form: type[Form] | None, meant: Mapping[str, 
     if kind in ("greater_than_equal", "less_than_equal"):
         bound = "at least" if kind.startswith("g") else "at most"
         return f"is {value}; {bound} {context.get('ge', context.get('le'))} is wanted", ""
-    message, *hints = item["msg"].split(" | ")
-    hint = hints[-1] if isinstance(value, dict) and value else hints[0]
-    hint = (_switch(value) if "true" in message else "") or hint
-    inner = str(next(iter(value))) if isinstance(value, dict) and value else ""
+    mapping = isinstance(value, dict) and bool(value)
+    hint = (mapping and context.get("of_mapping")) or context.get("hint", "")
+    hint = (_switch(value) if context.get("switch") else "") or hint
+    inner = str(next(iter(value))) if mapping else ""
+    message = context.get("message", item["msg"])
     return message.replace("{found}", described(value)), hint.replace("{name}", name).replace("{inner}", inner)
 
 

@@ -38,7 +38,7 @@ Member = tuple[Path, Value]
 
 
 @dataclass(frozen=True, slots=True)
-class Expander:
+class ShortForms:
     """Writes forms out; `faults` takes what is wrong with a single value."""
 
     faults: Faults

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import Field, Tag
 
-from backfill.document import Form
+from backfill.document import FileForm, told_apart
 from backfill.job.formats import FILE_FORMATS
 from backfill.job.models import Ambiguous, CallType, ColumnType, Nonexistent, Union
 from backfill.job.value_forms import (
@@ -23,7 +23,7 @@ from backfill.job.value_forms import (
 )
 
 
-class CallFields(Form):
+class CallFields(FileForm):
     """What `defaults` and a call have in common."""
 
     message_key: MessageKeyForm | None = Field(
@@ -74,7 +74,7 @@ _ELSEWHERE = {
 }
 
 
-class ColumnTypeForm(Form):
+class ColumnTypeForm(FileForm):
     """A declared column, at length."""
 
     type: ColumnType = Field(description="What the text is to be read as.")
@@ -89,15 +89,11 @@ class ColumnTypeForm(Form):
 
 DeclaredForm = Annotated[
     Annotated[ColumnType, Tag("<text>")] | Annotated[ColumnTypeForm, Tag("<mapping>")],
-    Discriminator(
-        object_shape,
-        custom_error_type="no_declared",
-        custom_error_message="is {found}; a type or {type: timestamp, format: ...} is wanted | ",
-    ),
+    told_apart(object_shape, "is {found}; a type or {type: timestamp, format: ...} is wanted"),
 ]
 
 
-class CsvForm(Form):
+class CsvForm(FileForm):
     """How a CSV or TSV file is written."""
 
     delimiter: str | None = Field(None, description="One character; a comma for csv, a tab for tsv.")
@@ -120,15 +116,11 @@ def path_shape(value: Any) -> str | None:  # noqa: ANN401
 
 PathForm = Annotated[
     Annotated[str, Tag("<text>")] | Annotated[list[str], Tag("<list>")],
-    Discriminator(
-        path_shape,
-        custom_error_type="no_path",
-        custom_error_message="is {found}; a path or a list of paths is wanted | ",
-    ),
+    told_apart(path_shape, "is {found}; a path or a list of paths is wanted"),
 ]
 
 
-class SourceForm(Form):
+class SourceForm(FileForm):
     """Where the rows come from; exactly one of `path` and `database`."""
 
     path: PathForm | None = Field(None, description='Relative to the job file: a file, glob, folder, list, or "-".')
@@ -148,14 +140,14 @@ class SourceForm(Form):
     database: str | None = Field(None, description="A database's URL: sqlite:///shop.db.")
 
 
-class PlaceholdersForm(Form):
+class PlaceholdersForm(FileForm):
     """Which texts in place of an id are problems (BF105), beside the program's own table."""
 
     add: list[str] = Field([], description="Further texts that stand for nobody; met in any case.")
     allow: list[str] = Field([], description="Texts of the table that are ids here.")
 
 
-class JobForm(Form):
+class JobForm(FileForm):
     """A backfill job: a source and the calls to make of each of its rows."""
 
     version: Literal[1] = Field(description="Of this format.")

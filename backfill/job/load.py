@@ -11,7 +11,7 @@ from typing import Any
 from backfill.document import Faults, Positions, read_document, validate
 from backfill.errors import Fault
 from backfill.job.checks import check_call, check_job, check_own_fields, check_required, check_scopes
-from backfill.job.expand import Expander, merge
+from backfill.job.expand import ShortForms, merge
 from backfill.job.fields import fields_of
 from backfill.job.file import CallForm, ColumnTypeForm, JobForm, PlaceholdersForm, SourceForm
 from backfill.job.models import Call, ColumnSpec, CsvSpec, Job, Placeholders, Source
@@ -77,15 +77,15 @@ def fingerprint(job: Job) -> str:
 def build(form: JobForm, faults: Faults, path: Path, known_rules: Mapping[str, bool] | None) -> Job | None:
     """The job, every fault of meaning noted; None where there was any fault at all."""
     check_job(faults, form, known_rules)
-    expander = Expander(faults)
-    defaults = expander.fields(form.defaults, "defaults") if form.defaults else {}
+    short_forms = ShortForms(faults)
+    defaults = short_forms.fields(form.defaults, "defaults") if form.defaults else {}
     sound = [(place, call) for place, call in enumerate(form.calls) if not faults.is_broken(f"calls[{place}]")]
     check_scopes(faults, sound)
     types = {call.type for _, call in sound}
     if len(sound) == len(form.calls) and sound:
         for name in sorted(set(defaults) - frozenset().union(*(fields_of(kind) for kind in types))):
             faults.add(f"defaults.{name}", "no call of this job has this field", "remove it", key=True)
-    calls = [build_call(form, call, place, defaults, expander) for place, call in sound]
+    calls = [build_call(form, call, place, defaults, short_forms) for place, call in sound]
     if faults.found:
         return None
     return Job(
@@ -104,12 +104,12 @@ def build(form: JobForm, faults: Faults, path: Path, known_rules: Mapping[str, b
 
 
 def build_call(
-    job: JobForm, form: CallForm, place: int, defaults: Mapping[str, Any], expander: Expander
+    job: JobForm, form: CallForm, place: int, defaults: Mapping[str, Any], short_forms: ShortForms
 ) -> Call | None:
     """One call with the defaults that its type has; None where a required field is missing."""
-    path, faults = f"calls[{place}]", expander.faults
+    path, faults = f"calls[{place}]", short_forms.faults
     check_own_fields(faults, form, path)
-    fields = merge(defaults, expander.fields(form, path), fields_of(form.type))
+    fields = merge(defaults, short_forms.fields(form, path), fields_of(form.type))
     check_required(faults, fields, form.type, path)
     if "timestamp" not in fields:
         return None

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Discriminator, Field, Tag
+from pydantic import ConfigDict, Field, Tag
 
-from backfill.document import Form, nearest
+from backfill.document import FileForm, nearest, told_apart
 from backfill.job.models import Ambiguous, Nonexistent
 
 _VALUE_FORMS = ("column", "sql", "value", "list", "object")
 _VALUE_HELP = (
-    "{found} is no value | a value is a column's name, or {column: ...}, {sql: ...}, {value: ...}, {list: [...]} or "
+    "a value is a column's name, or {column: ...}, {sql: ...}, {value: ...}, {list: [...]} or "
     "{object: {...}}; a dotted name makes a nested object too"
-    " | a nested object has dotted names, `{name}.{inner}: ...`, or is written `{name}: {object: {{inner}: ...}}`"
+)
+_NESTED_HELP = (
+    "a nested object has dotted names, `{name}.{inner}: ...`, or is written `{name}: {object: {{inner}: ...}}`"
 )
 
 
-class ColumnForm(Form):
+class ColumnForm(FileForm):
     """The value of a column."""
 
     column: str = Field(description="The column's name, exactly as the source has it.")
@@ -32,7 +34,7 @@ class ColumnForm(Form):
     on_bad: Literal["reject", "omit"] = Field("reject", description="A bad value rejects the call, or only itself.")
 
 
-class SqlForm(Form):
+class SqlForm(FileForm):
     """The value of a DuckDB SQL expression over the row's typed columns."""
 
     sql: str = Field(description="A DuckDB SQL expression; no aggregates, no clock, nothing random.")
@@ -43,19 +45,19 @@ class SqlForm(Form):
     on_bad: Literal["reject", "omit"] = Field("reject", description="A bad value rejects the call, or only itself.")
 
 
-class ConstantForm(Form):
+class ConstantForm(FileForm):
     """The same JSON value for every row."""
 
     value: Any = Field(description="Any JSON value.")
 
 
-class ListForm(Form):
+class ListForm(FileForm):
     """A JSON array of values."""
 
     elements: list[ValueForm] = Field(alias="list", description="The elements in order; null elements stay.")
 
 
-class ObjectValueForm(Form):
+class ObjectValueForm(FileForm):
     """A nested JSON object."""
 
     members: ObjectForm = Field(alias="object", description="Its members.")
@@ -79,11 +81,11 @@ ValueForm = Annotated[
     | Annotated[ConstantForm, Tag("<value>")]
     | Annotated[ListForm, Tag("<list>")]
     | Annotated[ObjectValueForm, Tag("<object>")],
-    Discriminator(value_shape, custom_error_type="no_value", custom_error_message=_VALUE_HELP),
+    told_apart(value_shape, "{found} is no value", _VALUE_HELP, of_mapping=_NESTED_HELP),
 ]
 
 
-class StarForm(Form):
+class StarForm(FileForm):
     """Every column not named elsewhere in this object, nor used as id, time or name."""
 
     exclude: list[str] = Field([], description="Columns to leave out all the same.")
@@ -94,7 +96,7 @@ def star_shape(value: Any) -> str | None:  # noqa: ANN401
     return "<true>" if value is True else "<mapping>" if isinstance(value, dict) else None
 
 
-class WholeColumnForm(Form):
+class WholeColumnForm(FileForm):
     """A column of whole objects, at length."""
 
     column: str = Field(description="The column's name, exactly as the source has it.")
@@ -107,7 +109,7 @@ def object_shape(value: Any) -> str | None:  # noqa: ANN401
     return "<text>" if isinstance(value, str) else "<mapping>" if isinstance(value, dict) else None
 
 
-class ObjectForm(Form):
+class ObjectForm(FileForm):
     r"""Members by name; a dotted key makes a nested object, `\.` keeps the dot. An empty one is `{}`."""
 
     model_config = ConfigDict(extra="allow")
@@ -117,10 +119,9 @@ class ObjectForm(Form):
         Annotated[
             Annotated[str, Tag("<text>"), Field(description="A column's name.")]
             | Annotated[WholeColumnForm, Tag("<mapping>")],
-            Discriminator(
+            told_apart(
                 object_shape,
-                custom_error_type="no_whole",
-                custom_error_message="is {found}; a column's name or {column: ..., exclude: [...]} is wanted | "
+                "is {found}; a column's name or {column: ..., exclude: [...]} is wanted",
                 "a member called column is written '\\column'",
             ),
         ]
@@ -129,11 +130,7 @@ class ObjectForm(Form):
     star: (
         Annotated[
             Annotated[Literal[True], Tag("<true>")] | Annotated[StarForm, Tag("<mapping>")],
-            Discriminator(
-                star_shape,
-                custom_error_type="no_star",
-                custom_error_message="is {found}; true or {exclude: [...]} is wanted | ",
-            ),
+            told_apart(star_shape, "is {found}; true or {exclude: [...]} is wanted", switch=True),
         ]
         | None
     ) = Field(None, alias="*", description="Every column that is not named elsewhere.")
@@ -142,15 +139,11 @@ class ObjectForm(Form):
 WholeObjectForm = Annotated[
     Annotated[str, Tag("<text>"), Field(description="The whole object from a column.")]
     | Annotated[ObjectForm, Tag("<mapping>")],
-    Discriminator(
-        object_shape,
-        custom_error_type="no_object",
-        custom_error_message="is {found}; a mapping of members is wanted | such as `revenue: total`; or {} for none",
-    ),
+    told_apart(object_shape, "is {found}; a mapping of members is wanted", "such as `revenue: total`; or {} for none"),
 ]
 
 
-class TimestampForm(Form):
+class TimestampForm(FileForm):
     """A timestamp and how to read it; exactly one of `column`, `sql` and `value`."""
 
     column: str | None = Field(None, description="The column's name.")
@@ -167,11 +160,7 @@ class TimestampForm(Form):
 
 TimestampAnyForm = Annotated[
     Annotated[str, Tag("<text>"), Field(description="A column's name.")] | Annotated[TimestampForm, Tag("<mapping>")],
-    Discriminator(
-        object_shape,
-        custom_error_type="no_timestamp",
-        custom_error_message="is {found}; a column's name or {column: ..., format: ...} is wanted | ",
-    ),
+    told_apart(object_shape, "is {found}; a column's name or {column: ..., format: ...} is wanted"),
 ]
 
 
@@ -187,11 +176,7 @@ MessageKeyForm = Annotated[
     | Annotated[list[ValueForm], Tag("<list>")]
     | Annotated[ColumnForm, Tag("<column>")]
     | Annotated[SqlForm, Tag("<sql>")],
-    Discriminator(
-        key_shape,
-        custom_error_type="no_key",
-        custom_error_message="is {found}; a column, a list of values, or the word content or row is wanted | ",
-    ),
+    told_apart(key_shape, "is {found}; a column, a list of values, or the word content or row is wanted"),
 ]
 
 
@@ -210,10 +195,9 @@ MessageIdForm = Annotated[
     Annotated[str, Tag("<text>"), Field(description="A column's name.")]
     | Annotated[ColumnForm, Tag("<column>")]
     | Annotated[SqlForm, Tag("<sql>")],
-    Discriminator(
+    told_apart(
         message_id_shape,
-        custom_error_type="no_message_id",
-        custom_error_message="is {found}; a column that holds message ids is wanted | "
+        "is {found}; a column that holds message ids is wanted",
         "ids that are yet to be made are the business of `message_key`",
     ),
 ]
@@ -226,10 +210,10 @@ def integration_shape(value: Any) -> str | None:  # noqa: ANN401
 
 IntegrationForm = Annotated[
     Annotated[bool, Tag("<bool>")] | Annotated[dict[str, Any], Tag("<mapping>")],
-    Discriminator(
+    told_apart(
         integration_shape,
-        custom_error_type="no_integration",
-        custom_error_message="is {found}; true, false or the destination's options are wanted | "
+        "is {found}; true, false or the destination's options are wanted",
         "options are literal, and {column: ...} or {sql: ...} takes one from the row",
+        switch=True,
     ),
 ]

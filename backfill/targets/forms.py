@@ -6,12 +6,12 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from backfill.document import Form
+from backfill.document import FileForm
 
 KindName = Literal["segment", "rudderstack", "compatible", "sandbox"]
 
 
-class LimitsForm(Form):
+class LimitsForm(FileForm):
     """What one request may hold; what is left out is as the kind has it."""
 
     body_bytes: int | None = Field(None, ge=1_000, description="Uncompressed bytes of a request's body.")
@@ -19,7 +19,7 @@ class LimitsForm(Form):
     batch_calls: int | None = Field(None, ge=1, description="Calls of one request.")
 
 
-class ProfileForm(Form):
+class ProfileForm(FileForm):
     """One target."""
 
     kind: KindName = Field(description="Whose API it is.")
@@ -44,7 +44,7 @@ class ProfileForm(Form):
     )
 
 
-class TargetsForm(Form):
+class TargetsForm(FileForm):
     """All targets of a project."""
 
     version: Literal[1] = Field(description="Of this format.")
