@@ -13,11 +13,14 @@ import pytest
 from backfill.ledger import LedgerReader
 from backfill.limits import RUDDERSTACK
 from backfill.wire import HEAD
+from tests.support.fast_clock import deliver_fast
 from tests.support.projects import KEY, Project, Result, backfill
 from tests.support.stand_ins.server import Asked, Said, StandIn
 from tests.support.stand_ins.services import CustomerIo, Indexed, Jitsu, RudderStack, Segment, Service
 
 ROWS = 40
+#: So much faster pass the waits between two attempts.
+SCALE = 50.0
 
 
 @dataclass(frozen=True)
@@ -77,8 +80,9 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 
 @pytest.fixture
 def field(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Field]:
-    """Makes a project for a profile."""
+    """Makes a project for a profile; what its runs wait for passes on a fast clock."""
     monkeypatch.setenv("THERE_KEY", KEY)
+    deliver_fast(monkeypatch, SCALE)
     return lambda profile: Field(Project(tmp_path), profile)
 
 
