@@ -12,7 +12,7 @@ from backfill.cli.here import display_path
 from backfill.cli.options import TargetOptions
 from backfill.cli.session import Session
 from backfill.errors import JobError, UsageError, joined
-from backfill.pipeline.runs import is_job_file, named_run, runs_in, runs_of_job
+from backfill.pipeline.runs import is_job_file, run_endpoint, targets_folders
 from backfill.records import RunRecord, RunStore, StoredRun
 from backfill.state import open_store
 
@@ -168,26 +168,9 @@ def choose_state_folder(session: Session, option: Path | None, job: Path | None 
     return folder
 
 
-def open_state(session: Session, run: str | None, option: Path | None) -> tuple[RunStore, Path | None]:
-    """The state directory in which RUN is looked for, and the job file where RUN is one."""
-    job = Path(run) if run and is_job_file(run) else None
-    return open_store(choose_state_folder(session, option, job)), job
-
-
-def find_runs(
-    session: Session, run: str | None, option: Path | None, *, dry: bool = False
-) -> tuple[RunStore, list[StoredRun]]:
-    """The state directory, and the runs in it that RUN means: all where it is not said, dry runs with --dry-run.
-
-    Raises:
-        UsageError: RUN means none, or is the beginning of several ids.
-    """
-    state, job = open_state(session, run, option)
-    if job is not None:
-        return state, runs_of_job(state, job, dry=dry)
-    if run is not None:
-        return state, [named_run(state, run, dry=True)[0]]
-    return state, runs_in(state, dry=dry)
+def open_state(session: Session, run: str | None, option: Path | None) -> RunStore:
+    """The state directory in which RUN is looked for: of a job file its own."""
+    return open_store(choose_state_folder(session, option, Path(run) if run and is_job_file(run) else None))
 
 
 def source_paths(folder: StoredRun) -> dict[str, str]:
@@ -213,20 +196,3 @@ def load_run_target(state: RunStore, record: RunRecord, options: TargetOptions) 
         endpoint = endpoint or run_endpoint(record)
     named = TargetOptions(options.name or record.target_name, options.targets, endpoint)
     return load_chosen_target(named, *targets_folders(record, state))
-
-
-def run_endpoint(record: RunRecord) -> str | None:
-    """The endpoint that a run was begun with; None for the sandbox inside the process.
-
-    It may have come from --endpoint, or from a profile that says something else by now: a run stays with its own.
-    """
-    return record.target_identity.partition(" ")[2] or None
-
-
-def targets_folders(record: RunRecord, state: RunStore) -> list[Path]:
-    """The folders from which the targets.yaml of a run is looked for upward, the likeliest first.
-
-    The job file's, as the ledger has it; where that is not on this machine, the state directory's and the current one.
-    """
-    recorded, others = Path(record.job_file).parent, [state.path.parent, Path.cwd()]
-    return [recorded, *others] if recorded.is_dir() else [*others, recorded]

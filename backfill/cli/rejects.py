@@ -38,9 +38,11 @@ def command(
 
     List the rows that were not sent, of all runs, of one, or of those of a job file; --dry-run: of dry runs.
     """  # noqa: D205, D301, D415
-    from backfill.cli.arguments import find_runs
+    from backfill.cli.arguments import open_state
+    from backfill.pipeline.runs import find_runs
 
-    state, folders = find_runs(session, run, state_dir, dry=dry_run)
+    state = open_state(session, run, state_dir)
+    folders = find_runs(state, run, dry=dry_run)
     if export is not None:
         write_export(session, state, folders, export, force=force)
         return ExitCode.DELIVERED
@@ -51,10 +53,10 @@ def command(
 
 def show_no_runs(session: Session, state: RunStore, *, dry: bool) -> None:
     """Say that there are no runs, where they were looked for, and what there is instead."""
-    from backfill.pipeline.runs import ids, others_hint
+    from backfill.pipeline.runs import list_ids, others_hint
 
     session.say(f"There are no {'dry runs' if dry else 'runs'} in {display_path(state.path)}.")
-    other = ids(state.runs() if dry else state.dry_runs.runs())
+    other = list_ids(state.runs() if dry else state.dry_runs.runs())
     if other:
         session.say(f"There are {f'runs: {other}' if dry else f'dry runs: {other} (--dry-run shows them)'}.")
     else:

@@ -57,14 +57,11 @@ def command(
     from backfill.cli.confirm import refuse_without_terminal
     from backfill.cli.interrupts import run_interruptibly
     from backfill.cli.running import Delivery, resume_one, run_options
-    from backfill.pipeline.runs import named_run, run_to_resume, runs_of_job, unfinished_run
+    from backfill.pipeline.runs import find_run_to_resume
 
     options = run_options(asked, retry_rejected=retry_rejected)
-    state, job = open_state(session, run, state_dir)
-    if job is not None:
-        folder, status = run_to_resume(runs_of_job(state, job), state, refused=retry_rejected)
-    else:
-        folder, status = named_run(state, run) if run else unfinished_run(state, refused=retry_rejected)
+    state = open_state(session, run, state_dir)
+    folder, status = find_run_to_resume(state, run, refused=retry_rejected)
     session.here.run_id, session.here.job = folder.run_id, display_path(status.record.job_file)
     access = load_run_target(state, status.record, target)
     if access.live:

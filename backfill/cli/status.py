@@ -52,12 +52,14 @@ def command(
 
     The beginning of a run's id is enough where it is the only one. A run under way can be looked at, too.
     """  # noqa: D205, D301, D415
-    from backfill.cli.arguments import find_runs
+    from backfill.cli.arguments import open_state
+    from backfill.pipeline.runs import find_runs
 
     if message_id is not None or key:
         show_calls(session, state_dir, run, message_id, key, output)
         return ExitCode.DELIVERED
-    state, runs = find_runs(session, run, state_dir, dry=dry_run)
+    state = open_state(session, run, state_dir)
+    runs = find_runs(state, run, dry=dry_run)
     if run is not None and len(runs) == 1:
         return show_run(session, state, runs[0], output)
     return show_runs(session, state, runs, output, dry=dry_run)
@@ -116,22 +118,22 @@ def show_calls(
     Raises:
         UsageError: There is no such run, it is not said which one's key it is, or no call of it has such a key.
     """
-    from backfill.cli.arguments import find_runs
+    from backfill.cli.arguments import open_state
     from backfill.errors import UsageError
     from backfill.pipeline import find_calls, ids_of_key
-    from backfill.pipeline.runs import ids as run_ids
-    from backfill.pipeline.runs import only, status_of
+    from backfill.pipeline.runs import find_runs, list_ids, only_run, status_of
     from backfill.report import whereabouts_json, whereabouts_text
 
     if message_id is not None and key:
         raise UsageError("--message-id and --key are two ways to ask: give one of them")
-    state, runs = find_runs(session, run, state_dir)
-    record = status_of(only(runs, run)).record if run else None
+    state = open_state(session, run, state_dir)
+    runs = find_runs(state, run)
+    record = status_of(only_run(runs, run)).record if run else None
     ids = {"": message_id or ""}
     if key:
         if record is None and len(runs) != 1:
             raise UsageError(
-                "--key needs RUN: a key is a call's only together with its job and target", hint=run_ids(runs)
+                "--key needs RUN: a key is a call's only together with its job and target", hint=list_ids(runs)
             )
         ids = ids_of_key(record or status_of(runs[0]).record, key)
     for call, identity in ids.items():

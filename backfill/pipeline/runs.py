@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from backfill.errors import LedgerError, UsageError, counted
-from backfill.records import RunState, RunStatus, RunStore, StoredRun
+from backfill.records import RunRecord, RunState, RunStatus, RunStore, StoredRun
 from backfill.state import holds_state, open_store
 
 #: So many runs are named where one of them has to be chosen.
@@ -30,23 +30,48 @@ def is_job_file(name: str) -> bool:
     return name.endswith(JOB_SUFFIXES)
 
 
-def runs_in(state: RunStore, *, dry: bool) -> list[StoredRun]:
+def runs_in(store: RunStore, *, dry: bool) -> list[StoredRun]:
     """Every run, the latest first, those included whose ledger is lost; `dry`: every dry run instead."""
-    return state.dry_runs.runs() if dry else state.runs(lost=True)
+    return store.dry_runs.runs() if dry else store.runs(lost=True)
 
 
-def runs_of_job(state: RunStore, job_file: Path, *, dry: bool = False) -> list[StoredRun]:
+def find_runs(store: RunStore, named: str | None, *, dry: bool = False) -> list[StoredRun]:
+    """The runs that are meant: by a job file, an id or the beginning of one; all where it is None, `dry`: dry runs.
+
+    Raises:
+        UsageError: None is, or it is the beginning of several ids.
+    """
+    if named is None:
+        return runs_in(store, dry=dry)
+    return runs_of_job(store, Path(named), dry=dry) if is_job_file(named) else [named_run(store, named, dry=True)[0]]
+
+
+def find_run_to_resume(store: RunStore, named: str | None, *, refused: bool = False) -> tuple[StoredRun, RunStatus]:
+    """The run to go on with: the one of that id, of a job the only one, else the only unfinished one.
+
+    `refused`: where none is unfinished, the only finished one of which the target refused calls.
+
+    Raises:
+        UsageError: There is none, or more than one.
+    """
+    if named and not is_job_file(named):
+        return named_run(store, named)
+    runs = runs_of_job(store, Path(named)) if named else None
+    return (runs[0], status_of(runs[0])) if runs and len(runs) == 1 else unfinished_run(store, runs, refused=refused)
+
+
+def runs_of_job(store: RunStore, job_file: Path, *, dry: bool = False) -> list[StoredRun]:
     """The runs that were made of a job file, the latest first.
 
     Raises:
         UsageError: There is none.
     """
-    begun = runs_in(state, dry=dry)
+    begun = runs_in(store, dry=dry)
     found = [run for run in begun if made_of(run, job_file)] or of_that_name(begun, job_file)
     if not found:
         raise UsageError(
-            f"no {'dry run' if dry else 'run'} of {job_file} is in {state.path}",
-            hint=others_hint(state, begun) if begun else "where runs are kept elsewhere, say it with --state-dir",
+            f"no {'dry run' if dry else 'run'} of {job_file} is in {store.path}",
+            hint=others_hint(store, begun) if begun else "where runs are kept elsewhere, say it with --state-dir",
         )
     return found
 
@@ -76,7 +101,7 @@ def of_that_name(runs: Sequence[StoredRun], job_file: Path) -> list[StoredRun]:
     return found
 
 
-def named_run(state: RunStore, name: str, *, dry: bool = False) -> tuple[StoredRun, RunStatus]:
+def named_run(store: RunStore, name: str, *, dry: bool = False) -> tuple[StoredRun, RunStatus]:
     """The run of that id, or the only one whose id begins so.
 
     `dry` looks among the dry runs, too, and among the earlier ones (RUN~1), where no run is meant.
@@ -84,33 +109,33 @@ def named_run(state: RunStore, name: str, *, dry: bool = False) -> tuple[StoredR
     Raises:
         UsageError: There is none, or more than one.
     """
-    sets = [state.runs(lost=True), *([state.dry_runs.runs(), state.earlier()] if dry else [])]
+    sets = [store.runs(lost=True), *([store.dry_runs.runs(), store.earlier()] if dry else [])]
     begun = [run for runs in sets for run in runs]
     found = [run for run in begun if run.run_id == name]
     for runs in sets:
         found = found or [run for run in runs if run.run_id.startswith(name)]
     if not found:
-        raise UsageError(f"there is no run {name} in {state.path}", hint=others_hint(state, begun))
-    return only(found, name), status_of(found[0])
+        raise UsageError(f"there is no run {name} in {store.path}", hint=others_hint(store, begun))
+    return only_run(found, name), status_of(found[0])
 
 
-def only(found: Sequence[StoredRun], name: str) -> StoredRun:
+def only_run(found: Sequence[StoredRun], name: str) -> StoredRun:
     """The one run that was found; raises UsageError where there are more."""
     if len(found) > 1:
-        raise UsageError(f"{name} matches {len(found)} runs: name one", hint=ids(found))
+        raise UsageError(f"{name} matches {len(found)} runs: name one", hint=list_ids(found))
     return found[0]
 
 
-def ids(runs: Sequence[StoredRun]) -> str:
+def list_ids(runs: Sequence[StoredRun]) -> str:
     """The ids of the first of these runs."""
     return ", ".join(run.run_id for run in runs[:NAMED])
 
 
-def others_hint(state: RunStore, runs: Sequence[StoredRun]) -> str:
+def others_hint(store: RunStore, runs: Sequence[StoredRun]) -> str:
     """What there is instead: other runs here, or other state directories nearby."""
     if runs:
-        return f"there are {ids(runs)}"
-    others = states_below(Path.cwd(), state.path)
+        return f"there are {list_ids(runs)}"
+    others = states_below(Path.cwd(), store.path)
     if others:
         return f"there are runs in {' and in '.join(others)}: say --state-dir {others[0]}, or name the job file"
     return "name the job file, or another state directory with --state-dir"
@@ -125,7 +150,7 @@ def states_below(folder: Path, known: Path) -> list[str]:
 
 
 def unfinished_run(
-    state: RunStore, *, among: Sequence[StoredRun] | None = None, refused: bool = False
+    store: RunStore, among: Sequence[StoredRun] | None = None, *, refused: bool = False
 ) -> tuple[StoredRun, RunStatus]:
     """The only run that is not over, of all or of those `among` which it has to be.
 
@@ -134,34 +159,42 @@ def unfinished_run(
     Raises:
         UsageError: There is none, or more than one.
     """
-    runs = state.runs() if among is None else among
-    standing = [(run, status_of(run)) for run in runs]
-    unfinished = [(run, status) for run, status in standing if not status.over]
+    runs = store.runs() if among is None else among
+    found = [(run, status_of(run)) for run in runs]
+    unfinished = [(run, status) for run, status in found if not status.over]
     if refused and not unfinished:
-        unfinished = [(run, status) for run, status in standing if has_refused(run, status)]
+        unfinished = [(run, status) for run, status in found if has_refused(run, status)]
         if not unfinished:
-            raise UsageError(f"no run in {state.path} has refused calls: there is nothing to try again")
+            raise UsageError(f"no run in {store.path} has refused calls: there is nothing to try again")
     if not unfinished:
-        hint = "" if runs else others_hint(state, runs)
-        raise UsageError(f"no run in {state.path} is unfinished: there is nothing to resume", hint=hint)
+        hint = "" if runs else others_hint(store, runs)
+        raise UsageError(f"no run in {store.path} is unfinished: there is nothing to resume", hint=hint)
     if len(unfinished) > 1:
         raise UsageError(
             f"{counted(len(unfinished), 'run', 'runs')} could be meant: name one",
-            hint=ids([run for run, _ in unfinished]),
+            hint=list_ids([run for run, _ in unfinished]),
         )
     return unfinished[0]
-
-
-def run_to_resume(runs: Sequence[StoredRun], state: RunStore, *, refused: bool = False) -> tuple[StoredRun, RunStatus]:
-    """Of the runs of a job the one to go on with: the only one, else the only unfinished one; see `unfinished_run`.
-
-    Raises:
-        UsageError: There is none, or more than one.
-    """
-    return (runs[0], status_of(runs[0])) if len(runs) == 1 else unfinished_run(state, among=runs, refused=refused)
 
 
 def has_refused(run: StoredRun, status: RunStatus) -> bool:
     """Whether a run is finished, and the target has refused calls of it."""
     with run.read() as reader:
         return status.state is RunState.FINISHED and reader.counts().refused > 0
+
+
+def run_endpoint(record: RunRecord) -> str | None:
+    """The endpoint that a run was begun with; None for the sandbox inside the process.
+
+    It may have come from --endpoint, or from a profile that says something else by now: a run stays with its own.
+    """
+    return record.target_identity.partition(" ")[2] or None
+
+
+def targets_folders(record: RunRecord, store: RunStore) -> list[Path]:
+    """The folders from which the targets.yaml of a run is looked for upward, the likeliest first.
+
+    The job file's, as the ledger has it; where that is not on this machine, the state directory's and the current one.
+    """
+    recorded, others = Path(record.job_file).parent, [store.path.parent, Path.cwd()]
+    return [recorded, *others] if recorded.is_dir() else [*others, recorded]
