@@ -22,7 +22,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from backfill.targets import AnswerForm
+from backfill.targets import AnswerFormat
 
 #: The web page of a portal, a login or a wrong endpoint, where an API was expected.
 _PAGE = re.compile(rb"\s*<")
@@ -41,7 +41,7 @@ class Success:
 
 
 def read_success(
-    form: AnswerForm, status: int, body: bytes, *, cut: bool, calls: int, ids: Callable[[], Sequence[str]]
+    form: AnswerFormat, status: int, body: bytes, *, cut: bool, calls: int, ids: Callable[[], Sequence[str]]
 ) -> Success:
     """What the body of a 2xx says.
 
@@ -60,15 +60,17 @@ def read_success(
         return _by_call(form, said, odd, calls, ids)
     if status == _NO_CONTENT or (odd and not cut and _is_good_text(form, body)):
         return Success()
-    if form is AnswerForm.SUCCESS and not odd and not (isinstance(said, dict) and said.get("success") is True):
+    if form is AnswerFormat.SUCCESS and not odd and not (isinstance(said, dict) and said.get("success") is True):
         odd = "is JSON without the success that Segment's has"
     return Success(odd=odd)
 
 
-def _is_good_text(form: AnswerForm, body: bytes) -> bool:
+def _is_good_text(form: AnswerFormat, body: bytes) -> bool:
     """Whether a body that is no JSON is as it should be: OK of RudderStack, any text of an unknown service."""
     text = body.strip()
-    return text == b"OK" if form is AnswerForm.OK else form is AnswerForm.STATUS and text[:1] not in (b"", b"{", b"[")
+    return (
+        text == b"OK" if form is AnswerFormat.OK else form is AnswerFormat.STATUS and text[:1] not in (b"", b"{", b"[")
+    )
 
 
 def _parsed(body: bytes, *, cut: bool) -> tuple[Any, str]:
@@ -83,14 +85,14 @@ def _parsed(body: bytes, *, cut: bool) -> tuple[Any, str]:
         return None, "is not JSON"
 
 
-def _by_call(form: AnswerForm, said: Any, odd: str, calls: int, ids: Callable[[], Sequence[str]]) -> Success:  # noqa: ANN401
+def _by_call(form: AnswerFormat, said: Any, odd: str, calls: int, ids: Callable[[], Sequence[str]]) -> Success:  # noqa: ANN401
     """The calls that an answer names as refused."""
     if odd or not isinstance(said, dict):
         return Success(odd=f"{odd or 'is no JSON object'}: which calls were refused cannot be read")
     errors = said.get("errors") or []
     if not isinstance(errors, list):
         return Success(odd="has errors that are no list: which calls were refused cannot be read")
-    named = _of_jitsu(errors, ids) if form is AnswerForm.JITSU and errors else _of_indexed(errors)
+    named = _of_jitsu(errors, ids) if form is AnswerFormat.JITSU and errors else _of_indexed(errors)
     refused = {index: words for index, words in named if 0 <= index < calls}
     lost = len(errors) - sum(0 <= index < calls for index, _ in named)
     if lost:

@@ -13,7 +13,7 @@ from typing import Protocol
 from backfill.errors import ExitCode
 from backfill.limits import DEDUP_WINDOW_SECONDS, SEGMENT
 from backfill.records import Answer, Batch, BatchBytes, Decision, DeliveryLedger, DeliveryTotals
-from backfill.targets import AnswerForm, AuthForm
+from backfill.targets import AnswerFormat, AuthScheme
 from backfill.verdict import Patience, StopReason, Verdict
 
 
@@ -29,9 +29,9 @@ class TargetAccess:
     body_limit: int = SEGMENT.body_bytes  # uncompressed bytes of a body
     envelope: str = ""  # further members of a body's object, as JSON without the braces
     headers: Mapping[str, str] = field(default_factory=dict)  # on every request, besides our own
-    auth: AuthForm = AuthForm.BASIC
+    auth: AuthScheme = AuthScheme.BASIC
     auth_header: str = "Authorization"
-    answers: AnswerForm = AnswerForm.STATUS
+    answers: AnswerFormat = AnswerFormat.STATUS
     source: str = ""  # where people look whether calls arrived, in words
 
 

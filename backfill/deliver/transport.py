@@ -29,7 +29,7 @@ from backfill.deliver.deadline import Deadline
 from backfill.deliver.environment import context_for, named_proxy
 from backfill.deliver.model import Errand, TargetAccess
 from backfill.errors import UsageError
-from backfill.targets import AuthForm
+from backfill.targets import AuthScheme
 from backfill.verdict import BEFORE_LEAVING, PROXY_REFUSED, Failure
 
 #: Of an answer's body no more is read, in bytes, nor for longer than this, in seconds.
@@ -75,9 +75,9 @@ def basic_authorization(write_key: str) -> str:
 
 def key_header(target: TargetAccess) -> str:
     """The value of the header that carries the write key."""
-    if target.auth is AuthForm.BASIC:
+    if target.auth is AuthScheme.BASIC:
         return basic_authorization(target.write_key)
-    return f"Bearer {target.write_key}" if target.auth is AuthForm.BEARER else target.write_key
+    return f"Bearer {target.write_key}" if target.auth is AuthScheme.BEARER else target.write_key
 
 
 class Transport:

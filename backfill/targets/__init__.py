@@ -5,6 +5,6 @@ from __future__ import annotations
 from backfill.targets.load import find_targets, load_target
 from backfill.targets.notation import parse_rate
 from backfill.targets.secret import Secret
-from backfill.targets.target import AnswerForm, AuthForm, Target, TargetKind
+from backfill.targets.target import AnswerFormat, AuthScheme, Target, TargetKind
 
-__all__ = ["AnswerForm", "AuthForm", "Secret", "Target", "TargetKind", "find_targets", "load_target", "parse_rate"]
+__all__ = ["AnswerFormat", "AuthScheme", "Secret", "Target", "TargetKind", "find_targets", "load_target", "parse_rate"]

@@ -14,7 +14,7 @@ from backfill.targets.endpoint import SEGMENT_REGIONS, Endpoint, EndpointError, 
 from backfill.targets.forms import ProfileForm, TargetsForm
 from backfill.targets.notation import REQUESTS_HINT, fill_in, parse_duration, parse_rate, variables_in
 from backfill.targets.secret import Secret, checked_key, key_of_file
-from backfill.targets.target import DEFAULTS, AnswerForm, AuthForm, Target, TargetKind, default_scope
+from backfill.targets.target import DEFAULTS, AnswerFormat, AuthScheme, Target, TargetKind, default_scope
 from backfill.wire import members_bytes, members_json
 
 TARGETS_FILE: Final = "targets.yaml"
@@ -122,10 +122,10 @@ class TargetBuilder:
             insecure=profile.insecure,
             envelope=envelope,
             headers=tuple((header, self.text(value)) for header, value in profile.headers.items()),
-            auth=AuthForm(profile.auth),
+            auth=AuthScheme(profile.auth),
             auth_header=profile.auth_header,
             dedup_window=usual.dedup_window if window is None else parse_duration(self.text(str(window))),
-            answers=usual.answers if profile.answers is None else AnswerForm(profile.answers),
+            answers=usual.answers if profile.answers is None else AnswerFormat(profile.answers),
             key_origin=self.key_origin if key is not None else "",
         )
 

@@ -26,7 +26,7 @@ class TargetKind(StrEnum):
     SANDBOX = "sandbox"
 
 
-class AuthForm(StrEnum):
+class AuthScheme(StrEnum):
     """How a request carries the write key."""
 
     BASIC = "basic"  # RFC 7617: the key as user, no password
@@ -34,7 +34,7 @@ class AuthForm(StrEnum):
     PLAIN = "plain"  # the key alone is the header's value
 
 
-class AnswerForm(StrEnum):
+class AnswerFormat(StrEnum):
     """What a success says in its body."""
 
     STATUS = "status"  # nothing that counts
@@ -46,7 +46,7 @@ class AnswerForm(StrEnum):
     @property
     def by_call(self) -> bool:
         """Whether it names the calls that were refused within a batch that was taken."""
-        return self in (AnswerForm.JITSU, AnswerForm.INDEXED)
+        return self in (AnswerFormat.JITSU, AnswerFormat.INDEXED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class KindDefaults:
     gzip: bool
     limits: Limits
     dedup_window: float  # seconds
-    answers: AnswerForm
+    answers: AnswerFormat
 
 
 #: Segment remembers ids for a day. RudderStack's server drops repeated ids only where that was turned on (off by
@@ -69,17 +69,17 @@ DEFAULTS: Final = {
         gzip=True,
         limits=SEGMENT,
         dedup_window=DEDUP_WINDOW_SECONDS,
-        answers=AnswerForm.SUCCESS,
+        answers=AnswerFormat.SUCCESS,
     ),
     TargetKind.RUDDERSTACK: KindDefaults(
-        SEGMENT_CALLS_PER_SECOND, gzip=True, limits=RUDDERSTACK, dedup_window=0, answers=AnswerForm.OK
+        SEGMENT_CALLS_PER_SECOND, gzip=True, limits=RUDDERSTACK, dedup_window=0, answers=AnswerFormat.OK
     ),
     # Bodies that anything can read.
     TargetKind.COMPATIBLE: KindDefaults(
-        SEGMENT_CALLS_PER_SECOND, gzip=False, limits=SEGMENT, dedup_window=0, answers=AnswerForm.STATUS
+        SEGMENT_CALLS_PER_SECOND, gzip=False, limits=SEGMENT, dedup_window=0, answers=AnswerFormat.STATUS
     ),
     TargetKind.SANDBOX: KindDefaults(
-        None, gzip=True, limits=SEGMENT, dedup_window=DEDUP_WINDOW_SECONDS, answers=AnswerForm.SUCCESS
+        None, gzip=True, limits=SEGMENT, dedup_window=DEDUP_WINDOW_SECONDS, answers=AnswerFormat.SUCCESS
     ),
 }
 
@@ -101,10 +101,10 @@ class Target:
     insecure: bool = False  # plain http beyond loopback was asked for
     envelope: str = ""  # further members of every body's object, as JSON without the braces
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)  # further ones of every request
-    auth: AuthForm = AuthForm.BASIC
+    auth: AuthScheme = AuthScheme.BASIC
     auth_header: str = "Authorization"
     dedup_window: float = DEDUP_WINDOW_SECONDS  # seconds for which it drops message ids that it has seen
-    answers: AnswerForm = AnswerForm.STATUS
+    answers: AnswerFormat = AnswerFormat.STATUS
     requests: float | None = None  # requests a second, besides `rate`; None: as many as that allows
     key_origin: str = ""  # where the write key came from, for people: a variable or a file
 

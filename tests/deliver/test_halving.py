@@ -13,7 +13,7 @@ from backfill.deliver import DeliveryOptions, EndKind
 from backfill.deliver.halving import BARREN_CALLS
 from backfill.errors import ExitCode
 from backfill.records import BatchState, Outcome
-from backfill.targets import AnswerForm
+from backfill.targets import AnswerFormat
 from backfill.verdict import StopReason
 from tests.support.delivery_fakes import Endpoint, Run, Seen, Shelf, Simulated, Step, scripted
 
@@ -159,7 +159,7 @@ class TestWrongShape:
         shelf = Shelf(5, calls=3)
         errors = json.dumps({"errors": [{"index": place, "message": "no such source"} for place in range(3)]}).encode()
         with Endpoint([Step(), *[Step(200, body=errors)] * 4]) as endpoint:
-            end = Run(shelf, endpoint.url, access={"answers": AnswerForm.INDEXED}).go()
+            end = Run(shelf, endpoint.url, access={"answers": AnswerFormat.INDEXED}).go()
         assert (end.reason, end.exit_code, end.batches) == (StopReason.SHAPE, ExitCode.STOPPED, (2, 3, 4))
         assert "no such source" in end.answer
         assert len(endpoint.seen) == 4

@@ -28,7 +28,7 @@ from backfill.deliver.transport import (
 from backfill.errors import ExitCode, UsageError
 from backfill.limits import SEGMENT
 from backfill.records import BatchState, Outcome
-from backfill.targets import AnswerForm
+from backfill.targets import AnswerFormat
 from backfill.targets.endpoint import is_loopback
 from backfill.verdict import Failure, Patience, StopReason
 from tests.support.delivery_fakes import KEY, Endpoint, Run, Shelf, Simulated, Step
@@ -361,7 +361,7 @@ class TestAnswer:
     def test_any_body_with_a_200(self, body: bytes, odd: str, caplog: pytest.LogCaptureFixture) -> None:
         """It is a delivery; what is odd about the body is said, once a run."""
         with Endpoint([Step(body=body)] * 2) as endpoint:
-            run = Run(Shelf(2), endpoint.url, access={"answers": AnswerForm.SUCCESS})
+            run = Run(Shelf(2), endpoint.url, access={"answers": AnswerFormat.SUCCESS})
             assert run.go().kind is EndKind.FINISHED
         assert run.shelf.states() == dict.fromkeys((1, 2), BatchState.DELIVERED)
         assert len(run.shelf.answers[0][2].detail) <= DETAIL_CHARACTERS

@@ -25,7 +25,7 @@ from backfill.records import (
     DeliveryTotals,
     Outcome,
 )
-from backfill.targets import AnswerForm
+from backfill.targets import AnswerFormat
 from backfill.wire import HEAD
 
 KEY = "wk_do_not_show_me"
@@ -201,7 +201,7 @@ class Access(TypedDict, total=False):
     envelope: str
     headers: dict[str, str]
     verify: str
-    answers: AnswerForm
+    answers: AnswerFormat
 
 
 def deflated(plain: bytes) -> bytes:

@@ -7,8 +7,8 @@ import pytest
 from backfill.errors import UsageError
 from backfill.limits import SEGMENT, Limits
 from backfill.targets import (
-    AnswerForm,
-    AuthForm,
+    AnswerFormat,
+    AuthScheme,
     Secret,
     TargetKind,
     find_targets,
@@ -47,7 +47,7 @@ def test_a_profile_with_everything(tmp_path: Path) -> None:
             "DAYS": "7",
         },
     )
-    assert (target.auth, target.auth_header, target.answers) == (AuthForm.BEARER, "X-Write-Key", AnswerForm.JITSU)
+    assert (target.auth, target.auth_header, target.answers) == (AuthScheme.BEARER, "X-Write-Key", AnswerFormat.JITSU)
     assert target.dedup_window == 7 * 86_400
     assert target.key_origin == "the variable OTHER_KEY"
     assert target.batch_url == "https://cdp.example/v1/batch"
@@ -70,17 +70,17 @@ def test_what_a_profile_leaves_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "window", "answers"),
     [
-        ("segment", 86_400, AnswerForm.SUCCESS),
-        ("sandbox", 86_400, AnswerForm.SUCCESS),
-        ("rudderstack", 0, AnswerForm.OK),
-        ("compatible", 0, AnswerForm.STATUS),
+        ("segment", 86_400, AnswerFormat.SUCCESS),
+        ("sandbox", 86_400, AnswerFormat.SUCCESS),
+        ("rudderstack", 0, AnswerFormat.OK),
+        ("compatible", 0, AnswerFormat.STATUS),
     ],
 )
-def test_what_a_kind_remembers_and_answers(tmp_path: Path, kind: str, window: float, answers: AnswerForm) -> None:
+def test_what_a_kind_remembers_and_answers(tmp_path: Path, kind: str, window: float, answers: AnswerFormat) -> None:
     """Only of Segment it is documented that it drops repeated ids; of others the profile has to say so."""
     place = "" if kind in ("segment", "sandbox") else ", endpoint: x.example, write_key: '${SEGMENT_WRITE_KEY}'"
     target = load(tmp_path, f"there: {{kind: {kind}{place}}}", "there")
-    assert (target.dedup_window, target.answers, target.auth) == (window, answers, AuthForm.BASIC)
+    assert (target.dedup_window, target.answers, target.auth) == (window, answers, AuthScheme.BASIC)
 
 
 def test_limits_of_rudderstack(tmp_path: Path) -> None:
