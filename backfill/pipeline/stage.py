@@ -179,11 +179,8 @@ def cut_to_limit(job: Job, snapshot: Snapshot, rows: int, place: Path) -> Snapsh
 
 def unreadable_before(snapshot: Snapshot, last: SnapshotPart) -> pl.DataFrame:
     """The unreadable records that stand before the last row of this part, which may be cut short."""
-    part = pl.scan_parquet(last.path, glob=False)
-    names = part.collect_schema().names()
-    found = part.slice(last.rows - 1, 1).collect().row(0, named=True)
-    file = found[FILE_COLUMN] if FILE_COLUMN in names else last.file
-    record = found[RECORD_COLUMN] if RECORD_COLUMN in names else last.rows
+    places = pl.scan_parquet(last.path, glob=False).select(FILE_COLUMN, RECORD_COLUMN)
+    file, record = places.slice(last.rows - 1, 1).collect().row(0)
     order = {one.name: place for place, one in reversed([*enumerate(snapshot.files)])}
     place = pl.col("file").replace_strict(order, return_dtype=pl.UInt32)
     here = (place < file) | ((place == file) & (pl.col("record") < record))

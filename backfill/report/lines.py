@@ -86,7 +86,7 @@ def lines_of(
 def find_lines(file: SourceFile, job: Job, records: Iterable[int]) -> dict[int, int]:
     """Read the file for the lines of these records: 0 where the format has none; empty where the file has changed."""
     from backfill.sources import unchanged  # noqa: PLC0415 (readers: only where a line is not known)
-    from backfill.sources.line_of import line_of  # noqa: PLC0415
+    from backfill.sources.formats import line_of  # noqa: PLC0415
 
     wanted = sorted(records)
     return dict.fromkeys(wanted, 0) | line_of(file, job, wanted) if unchanged(file) else {}

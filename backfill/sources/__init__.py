@@ -11,11 +11,10 @@ from backfill.lazy import lazily
 
 if TYPE_CHECKING:
     from backfill.sources.files import locate, resolve
-    from backfill.sources.inspect import inspect
     from backfill.sources.origins.stamps import unchanged, while_unchanged
     from backfill.sources.schema import Schema, SqlFault
     from backfill.sources.snapshot import load_snapshot
-    from backfill.sources.stage import stage
+    from backfill.sources.stage import inspect, stage
 
 __all__ = [
     "Schema",
@@ -33,8 +32,7 @@ __getattr__ = lazily(
     __name__,
     {
         "files": ("locate", "resolve"),
-        "stage": ("stage",),
-        "inspect": ("inspect",),
+        "stage": ("inspect", "stage"),
         "schema": ("Schema", "SqlFault"),
         "snapshot": ("load_snapshot",),
         "origins.stamps": ("unchanged", "while_unchanged"),

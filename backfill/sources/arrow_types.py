@@ -4,7 +4,7 @@ Rules
 1) What DuckDB or polars would alter, refuse or panic at becomes a type that both keep: instants in microseconds (those
    beyond that as far away as can be, which is no calendar date either), times in microseconds, integers for durations,
    text for enumerations.
-2) What no type of theirs keeps is named (see Unheld), and nothing is guessed.
+2) What no type of theirs keeps is named (see UnsupportedType), and nothing is guessed.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ _INTERVAL: Final = np.dtype([("months", "<u4"), ("days", "<u4"), ("milliseconds"
 _MONTH_DAY_NANO: Final = np.dtype([("months", "<i4"), ("days", "<i4"), ("nanoseconds", "<i8")])
 
 
-class Unheld(Exception):  # noqa: N818 (an answer, caught by who asks)
+class UnsupportedType(Exception):  # noqa: N818 (an answer, caught by who asks)
     """A type that no snapshot holds as it is; says what it is."""
 
 
-def held(kind: pa.DataType, depth: int = 0) -> pa.DataType:
+def snapshot_type(kind: pa.DataType, depth: int = 0) -> pa.DataType:
     """The type that a snapshot holds values of this one in.
 
     Raises:
-        Unheld: there is none.
+        UnsupportedType: there is none.
     """
     if depth > DEEPEST:
-        raise Unheld(f"more than {DEEPEST} levels of nested values")
+        raise UnsupportedType(f"more than {DEEPEST} levels of nested values")
     if isinstance(kind, pa.BaseExtensionType):
         return _of_extension(kind, depth)
     if types.is_dictionary(kind) or types.is_run_end_encoded(kind):
-        return held(kind.value_type, depth)
+        return snapshot_type(kind.value_type, depth)
     if types.is_struct(kind) or types.is_map(kind) or _is_list(kind):
         return _of_nested(kind, depth + 1)
     return _of_scalar(kind, depth)
@@ -53,26 +53,26 @@ def _of_extension(kind: pa.BaseExtensionType, depth: int) -> pa.DataType:
     if kind.extension_name == _UUID:
         return pa.uuid() if depth == 0 else pa.string()
     if kind.extension_name == _JSON and depth:
-        raise Unheld("JSON inside a nested value")
-    return held(kind.storage_type, depth)
+        raise UnsupportedType("JSON inside a nested value")
+    return snapshot_type(kind.storage_type, depth)
 
 
 def _of_nested(kind: pa.DataType, depth: int) -> pa.DataType:
     if types.is_map(kind):
         if types.is_nested(kind.key_type):
-            raise Unheld("a map whose keys are lists, structs or maps (cast the keys to text)")
-        return pa.map_(held(kind.key_type, depth), held(kind.item_type, depth))
+            raise UnsupportedType("a map whose keys are lists, structs or maps (cast the keys to text)")
+        return pa.map_(snapshot_type(kind.key_type, depth), snapshot_type(kind.item_type, depth))
     if _is_list(kind):
-        return pa.list_(held(kind.value_type, depth))
+        return pa.list_(snapshot_type(kind.value_type, depth))
     fields = [kind.field(place) for place in range(kind.num_fields)]
     names = [field.name for field in fields]
     if _is_variant(fields):
-        raise Unheld("VARIANT")
+        raise UnsupportedType("VARIANT")
     if "" in names:
-        raise Unheld("a member without a name")
+        raise UnsupportedType("a member without a name")
     if len(set(names)) < len(names):
-        raise Unheld("members of the same name")
-    return pa.struct([(field.name, held(field.type, depth)) for field in fields])
+        raise UnsupportedType("members of the same name")
+    return pa.struct([(field.name, snapshot_type(field.type, depth)) for field in fields])
 
 
 def _is_variant(fields: list[pa.Field]) -> bool:
@@ -95,13 +95,13 @@ def _of_scalar(kind: pa.DataType, depth: int) -> pa.DataType:
         if kind.precision <= _LARGEST_PRECISION:
             return pa.decimal128(kind.precision, kind.scale)
         if depth:
-            raise Unheld(f"decimals of {kind.precision} digits inside a nested value")
+            raise UnsupportedType(f"decimals of {kind.precision} digits inside a nested value")
         return pa.string()
     if types.is_timestamp(kind):
         unit = "ns" if kind.unit == "ns" else "us"
         return pa.timestamp(unit, None if kind.tz is None else "UTC")
     if types.is_union(kind):
-        raise Unheld("a union")
+        raise UnsupportedType("a union")
     return _SIMPLE.get(kind, kind)
 
 
@@ -124,7 +124,7 @@ def _is_list(kind: pa.DataType) -> bool:
 
 
 def common_type(one: pa.DataType, other: pa.DataType) -> pa.DataType | None:
-    """Of two types that `held` gave the one for the values of both: null, also inside, gives way; else None."""
+    """The type that holds the values of two that `snapshot_type` gave: null, also inside, gives way; else None."""
     if one.equals(other) or types.is_null(other):
         return one
     if types.is_null(one):
@@ -153,7 +153,7 @@ def is_json(kind: pa.DataType) -> bool:
 
 
 def cast(values: pa.Array, target: pa.DataType) -> pa.Array:
-    """The values in the type that `held` gave."""
+    """The values in the type that `snapshot_type` gave."""
     kind = values.type
     if kind.equals(target) and not _holds_microseconds(target):
         return values

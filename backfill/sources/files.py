@@ -30,7 +30,7 @@ from backfill.sources.origins.content import (
     until,
     unwatched,
 )
-from backfill.sources.origins.listing import Finding, leads_nowhere
+from backfill.sources.origins.listing import FileFinder, leads_nowhere
 from backfill.sources.origins.stamps import Stamp, stamp_of, stamp_of_file
 from backfill.sources.origins.standard_input import STANDARD_INPUT, keep_standard_input
 
@@ -233,7 +233,7 @@ def _refuse_same(entries: Sequence[tuple[Path, str, str]]) -> None:
 def _expand(job: Job, written: str) -> list[tuple[Path, str, str]]:
     """The files of one path as written: a file, a folder, or a pattern."""
     whole = local_path(job, written)
-    found = Finding(partial(_shown, job)).files(whole)
+    found = FileFinder(partial(_shown, job)).files(whole)
     if not found:
         raise SourceError(f"no file matches {written}", hint=f"looked in {whole.parent}")
     return [(path, _shown(job, path), key) for path, key in found]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from backfill.job.models import Job
 from backfill.records import SourceFile
 from backfill.sources.origins.compression import is_cut, packing_of
 from backfill.sources.origins.content import HEAD_BYTES, Origin, first_bytes, plain_pieces
+from backfill.sources.origins.stamps import unchanged
 from backfill.sources.reader import Format
 
 COMPRESSED = {".gz": "gzip", ".zst": "zstd", ".bz2": "bzip2", ".xz": "xz"}
@@ -131,3 +132,14 @@ def _refuse_signs(name: str, head: bytes, expected: Format) -> None:
             found = (other.name.capitalize(), f"say `format: {other.name}`")
     if found is not None:
         raise SourceError(f"{name} is {found[0]}, not {expected.name}", hint=found[1])
+
+
+def line_of(file: SourceFile, job: Job, records: Sequence[int]) -> dict[int, int]:
+    """The line, from 1, that each of those records of a text file begins at, looked up when a problem is shown.
+
+    The file is read again, so nothing is told of one that has changed since, and nothing of formats without lines.
+    Records are numbered as problems number them.
+    """
+    if not records or not unchanged(file):
+        return {}
+    return format_of(job, file.path).lines(file, job, sorted(set(records)))

@@ -22,7 +22,7 @@ from backfill.sources.reader import MoreColumnsError, Reader, UnreadableSink
 from backfill.sources.sql.check import bound_layout
 from backfill.sources.sql.engine import Engine, open_engine, reason, storage_failure
 from backfill.sources.sql.layout import Layout, place_columns, sql_columns, typed_relation
-from backfill.sources.staging import Discarding, Staging, UnreadableFile, settled
+from backfill.sources.staging import IgnoredRecords, Staging, UnreadableFile, refine_columns
 
 _STREAM = "__bf_stream"
 _PLACES = (FILE_COLUMN, RECORD_COLUMN)
@@ -42,7 +42,7 @@ def freeze_stream(staging: Staging, reader: Reader, in_query: Sequence[str] = ()
     with UnreadableFile(staging.unreadable_file, staging.files) as unreadable:
         handed = _Handed()
         try:
-            batches = _watched(staging, reader, unreadable, handed)
+            batches = _counted(staging, reader, unreadable, handed)
             kept = _write(staging, reader, layout, batches, path, in_query)
         except duckdb.Error as error:
             raise (handed.failure or storage_failure(error) or _failure(staging, reader, layout, error)) from error
@@ -51,7 +51,7 @@ def freeze_stream(staging: Staging, reader: Reader, in_query: Sequence[str] = ()
         raise BackfillError(f"{came} came of {read} read", hint="please report it")
     return Snapshot(
         parts=(SnapshotPart(path, kept),),
-        columns=(*settled(staging.engine, path, layout.columns), *place_columns(file=True)),
+        columns=(*refine_columns(staging.engine, path, layout.columns), *place_columns(file=True)),
         files=staging.files,
         read=handed.rows + unreadable.count,
         filtered=handed.rows - kept,
@@ -102,12 +102,12 @@ def _registered(engine: Engine, reader: Reader, batches: Iterator[pa.RecordBatch
         stream.close()
 
 
-def _watched(staging: Staging, reader: Reader, unreadable: UnreadableSink, handed: _Handed) -> Iterator[pa.RecordBatch]:
+def _counted(staging: Staging, reader: Reader, unreadable: UnreadableSink, handed: _Handed) -> Iterator[pa.RecordBatch]:
     """The reader's batches, counted, up to the rows that are wanted where that is a sample."""
     wanted = staging.sample
     try:
         batches = reader.batches(unreadable)
-        for batch in batches if wanted is not None else gathered(batches):
+        for batch in batches if wanted is not None else merge_small(batches):
             taken = batch if wanted is None else batch.slice(0, wanted - handed.rows)
             handed.rows += taken.num_rows
             staging.rows += taken.num_rows
@@ -129,7 +129,7 @@ def _failure(staging: Staging, reader: Reader, layout: Layout, error: duckdb.Err
     """The error to raise where DuckDB failed, and neither the reader nor the disk: an expression's, if it is one."""
 
     def again() -> AbstractContextManager[None]:
-        return _registered(staging.engine, reader, reader.batches(Discarding()))
+        return _registered(staging.engine, reader, reader.batches(IgnoredRecords()))
 
     found = staging.failing_expression(layout, typed_relation(layout.source, _STREAM), again)
     return found or JobError(f"the source cannot be staged: {reason(error)}")
@@ -140,7 +140,7 @@ ENOUGH_ROWS = 16_384
 ENOUGH_BYTES = 2**20
 
 
-def gathered(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+def merge_small(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
     """The same rows in the same order, in batches of ENOUGH_ROWS or ENOUGH_BYTES where there are as many."""
     held: list[pa.RecordBatch] = []
     rows = size = 0

@@ -57,7 +57,7 @@ def write_wide(
     names = [*(column.name for column in layout.columns), FILE_COLUMN, RECORD_COLUMN]
     writer, kept = None, 0
     try:
-        for rows in _gathered(batches, len(layout.source), schema):
+        for rows in _merge_some(batches, len(layout.source), schema):
             table = _computed(staging.engine, groups, rows, names)
             with out_of_space(path.parent):
                 if writer is None:
@@ -95,7 +95,7 @@ def _groups(job: Job, layout: Layout, in_query: Sequence[str]) -> list[_Group]:
     ]
 
 
-def _gathered(batches: Iterable[pa.RecordBatch], columns: int, schema: pa.Schema) -> Iterator[pa.Table]:
+def _merge_some(batches: Iterable[pa.RecordBatch], columns: int, schema: pa.Schema) -> Iterator[pa.Table]:
     """The batches, some together; one table without rows where there is no batch."""
     held: list[pa.RecordBatch] = []
     rows, none = 0, True

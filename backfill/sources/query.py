@@ -37,7 +37,7 @@ from backfill.sources.sql.layout import Layout, SqlColumn, place_columns
 from backfill.sources.sql.rules import check_query
 from backfill.sources.sql.syntax import SqlRefusal, enclosed, makes_json, parse, takes_json
 from backfill.sources.sql_tokens import without_end
-from backfill.sources.staging import Staging, settled
+from backfill.sources.staging import Staging, refine_columns
 
 LOG = logging.getLogger(__name__)
 SOURCE = "source"
@@ -89,7 +89,7 @@ def freeze_query(staging: Staging, freeze_rows: FreezeRows) -> Snapshot:
             "%s: the source has %s, its query gives %s: what it leaves out is not counted", job.name, there, made
         )
     kept = count if layout.keep is None else staging.number(layout, staging.part(0))
-    described = settled(engine, staging.part(0), layout.columns)
+    described = refine_columns(engine, staging.part(0), layout.columns)
     described = described if layout.keep is None else (*described, *place_columns(file=False))
     shutil.rmtree(staging.folder / SOURCE, ignore_errors=True)
     return Snapshot(

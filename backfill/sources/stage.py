@@ -1,4 +1,4 @@
-"""Staging: whatever the source is becomes a frozen snapshot, durable before anybody is told of it."""
+"""The two ways into a source: `stage` freezes its rows in a snapshot, `inspect` looks at its columns and the SQL."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from pathlib import Path
 from backfill.disk import make_folder
 from backfill.job.models import Job
 from backfill.records import Snapshot, SourceFile
-from backfill.sources.files import extra_files, resolve
+from backfill.sources.files import extra_files, locate, look_through, resolve
 from backfill.sources.formats import one_format
 from backfill.sources.origins.content import ignore_progress, never, until
 from backfill.sources.origins.stamps import while_unchanged
+from backfill.sources.schema import Schema
 from backfill.sources.snapshot import save_snapshot
 
 
@@ -75,3 +76,22 @@ def _passed(progress: Callable[[int, int], None]) -> Callable[[int], None]:
         progress(0, done)
 
     return tell
+
+
+def inspect(job: Job) -> Schema:
+    """Look at headers, footers or a sample, and bind the job's SQL against what is there; no row is staged.
+
+    Raises:
+        SourceError: a file is missing or not what it should be; compressed ones are unpacked as far as the first
+            megabytes go, so that those of a small source are judged whole.
+        JobError: the declared columns do not fit the source, or its query does not bind.
+    """
+    located = locate(job)
+    look_through(located)
+    files, further = extra_files(job, located)
+    found = one_format(job, files).in_place(job, files)
+    if found is not None:
+        return Schema(found.columns)
+    from backfill.sources.look import look  # DuckDB
+
+    return look(job, files, further)

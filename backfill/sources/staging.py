@@ -171,7 +171,7 @@ class UnreadableFile:
                 close_writer(self._writer, self.path)
 
 
-class Discarding:
+class IgnoredRecords:
     """A sink for a second look at records that are reported already."""
 
     def add(self, record: Unreadable) -> None:
@@ -184,7 +184,7 @@ _OPENING = ("{", "[")
 _Range = tuple[str | None, str | None]
 
 
-def settled(engine: Engine, part: Path, columns: Sequence[Column]) -> tuple[Column, ...]:
+def refine_columns(engine: Engine, part: Path, columns: Sequence[Column]) -> tuple[Column, ...]:
     """The columns by what the part holds.
 
     MIXED times are told apart: all instants, all wall clocks, or both; a column without any value counts as instants.
@@ -198,10 +198,10 @@ def settled(engine: Engine, part: Path, columns: Sequence[Column]) -> tuple[Colu
     )
     held: dict[str, _Range] = {name: (least, greatest) for name, least, greatest in rows}
     json = _json_columns(engine, part, [column.name for column in columns if _may_be_json(column, held)])
-    return tuple(_settled(column, held, json) for column in columns)
+    return tuple(_refined(column, held, json) for column in columns)
 
 
-def _settled(column: Column, held: Mapping[str, _Range], json: frozenset[str]) -> Column:
+def _refined(column: Column, held: Mapping[str, _Range], json: frozenset[str]) -> Column:
     if column.utc_flag is not None:
         least, greatest = held.get(column.utc_flag, ("true", "true"))
         if least == greatest:

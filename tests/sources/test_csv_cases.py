@@ -11,7 +11,7 @@ import pytest
 from backfill.errors import BackfillError, JobError, SourceError
 from backfill.memory import MAX_RECORD_BYTES
 from backfill.sources import inspect, resolve
-from backfill.sources.line_of import line_of
+from backfill.sources.formats import line_of
 from tests.support.projects import JOB, backfill
 from tests.support.sourcing import Staged, job_over, staged
 

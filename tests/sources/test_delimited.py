@@ -19,7 +19,7 @@ from backfill.job.models import ColumnSpec, TimestampSpec
 from backfill.sources import resolve, stage
 from backfill.sources.csv import reader as csv_reader
 from backfill.sources.csv import text as csv_text
-from backfill.sources.line_of import line_of
+from backfill.sources.formats import line_of
 from backfill.sources.origins import content
 from backfill.sources.origins.content import PIECE
 from tests.support.examples import examples

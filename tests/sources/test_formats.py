@@ -19,8 +19,7 @@ from backfill.job.schema import job_schema
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, SourceFile
 from backfill.sources import inspect, resolve
 from backfill.sources.columns import SourceColumn, text_columns
-from backfill.sources.formats import format_named
-from backfill.sources.line_of import line_of
+from backfill.sources.formats import format_named, line_of
 from backfill.sources.origins.content import Watch, origin_of, plain_pieces, unwatched
 from backfill.sources.reader import CompleteReader, Described, Format, Reader, Unreadable, UnreadableSink
 from tests.support.sourcing import job_over, staged

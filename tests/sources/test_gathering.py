@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from backfill.sources import locate
-from backfill.sources.freeze import ENOUGH_BYTES, ENOUGH_ROWS, gathered
+from backfill.sources.freeze import ENOUGH_BYTES, ENOUGH_ROWS, merge_small
 from backfill.sources.parquet.file import in_turn
 from backfill.sources.parquet.reader import read_footer
 from tests.support.sourcing import job_over
@@ -29,7 +29,7 @@ def test_the_same_rows(sizes: list[int]) -> None:
     """In the same order; large batches as they are."""
     starts = [sum(sizes[:place]) for place in range(len(sizes))]
     given = [batch(rows, start=start) for rows, start in zip(sizes, starts, strict=True)]
-    found = list(gathered(given))
+    found = list(merge_small(given))
     assert [row for one in found for row in one.column("n").to_pylist()] == list(range(sum(sizes)))
     assert all(one.num_rows >= ENOUGH_ROWS for one in found[:-1])
     if sizes == [ENOUGH_ROWS]:
@@ -38,7 +38,7 @@ def test_the_same_rows(sizes: list[int]) -> None:
 
 def test_wide_rows_are_not_put_together() -> None:
     """What counts is rows or bytes, whichever is reached first."""
-    found = list(gathered([batch(2, ENOUGH_BYTES // 4) for _ in range(10)]))
+    found = list(merge_small([batch(2, ENOUGH_BYTES // 4) for _ in range(10)]))
     assert [one.num_rows for one in found] == [4] * 5
 
 

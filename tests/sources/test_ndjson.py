@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from backfill.errors import JobError, SourceError
 from backfill.memory import STAGING_MEMORY_BYTES
 from backfill.sources import inspect, resolve, stage
-from backfill.sources.line_of import line_of
+from backfill.sources.formats import line_of
 from tests.support.examples import examples
 from tests.support.sourcing import Staged, job_over, staged
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from backfill.errors import SourceError
 from backfill.sources import resolve
-from backfill.sources.line_of import line_of
+from backfill.sources.formats import line_of
 from backfill.sources.ndjson import lines as ndjson_lines
 from backfill.sources.ndjson import records as ndjson_records
 from backfill.sources.ndjson.lines import is_document, records_in

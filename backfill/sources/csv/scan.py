@@ -83,7 +83,7 @@ class _Found:
 
     def add_many(self, signs: NDArray[np.uint8], place: int, line_ends: Places, fields: Places, comment: int) -> None:
         """Add records by their line ends, the first one beginning at `place`."""
-        self.settle()
+        self.flush()
         starts = np.concatenate(([place], line_ends[:-1] + 1))
         ends = line_ends - ((signs[line_ends] == LF) & (line_ends > 0) & (signs[line_ends - 1] == CR))
         nexts = line_ends + 1
@@ -92,7 +92,7 @@ class _Found:
             starts, ends, nexts, fields = starts[kept], ends[kept], nexts[kept], fields[kept]
         self._extend(starts, ends, nexts, fields, np.zeros(len(starts), np.uint8))
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         """Put those added singly to the others."""
         if self.singly:
             starts, ends, nexts, fields, faults = np.array(self.singly, np.int64).T
@@ -223,7 +223,7 @@ class Scanner:
 
     def _records(self, shape: Shape, text: bytes, found: _Found) -> Records | None:
         """What was found, with the faults of escapes and length."""
-        found.settle()
+        found.flush()
         if not found.starts:
             return None
         starts, ends, nexts = (np.concatenate(parts) for parts in (found.starts, found.ends, found.nexts))

@@ -221,7 +221,7 @@ class _Chunk:
             self.faults.append(_unreadable(place, *found, line.text))
         return found is None
 
-    def settle(self) -> Records:
+    def finish(self) -> Records:
         """The records, those that turn out to be unreadable once they are taken apart told as well."""
         cells = take_apart(self.objects)
         bad = _bad_members(cells, self.objects)
@@ -252,9 +252,9 @@ def records(files: Sequence[SourceFile], watch: Callable[[int], None], head: Hea
             if spread.pieces or not readable:
                 spread.see(line, readable=readable)
             if chunk.size >= CHUNK_BYTES:
-                yield chunk.settle()
+                yield chunk.finish()
                 chunk = _Chunk()
-    yield chunk.settle()
+    yield chunk.finish()
 
 
 def _pieces(file: SourceFile, watch: Callable[[int], None], head: Head | None) -> Iterator[bytes]:

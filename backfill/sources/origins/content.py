@@ -127,7 +127,7 @@ def digest(origin: Origin, watch: Watch = unwatched) -> str:
     packing = packing_of(first_bytes(origin))
     hashed = _Hashed()
     told = 0
-    for piece in _told(origin, hashed.pieces(origin, packing)):
+    for piece in _with_names(origin, hashed.pieces(origin, packing)):
         watch(hashed.size - told + (len(piece) if packing else 0))
         told = hashed.size
     watch(hashed.size - told)
@@ -161,7 +161,7 @@ def plain_pieces(origin: Origin, watch: Watch = unwatched) -> Iterator[bytes]:
         SourceError: it cannot be read, or is truncated or corrupt.
     """
     packing = packing_of(first_bytes(origin))
-    for piece in _told(origin, _unpacked(origin, packing) if packing else _stored(origin)):
+    for piece in _with_names(origin, _unpacked(origin, packing) if packing else _stored(origin)):
         watch(len(piece))
         yield piece
 
@@ -178,7 +178,7 @@ def _stored(origin: Origin) -> Iterator[bytes]:
             yield piece
 
 
-def _told(origin: Origin, pieces: Iterator[bytes]) -> Iterator[bytes]:
+def _with_names(origin: Origin, pieces: Iterator[bytes]) -> Iterator[bytes]:
     """The pieces, with what is wrong with the file told by its name."""
     try:
         yield from pieces

@@ -27,7 +27,7 @@ _ANY_DEPTH = "**"
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class FileFinder:
     """Finds files; `shown` is how messages call a path."""
 
     shown: Callable[[Path], str]

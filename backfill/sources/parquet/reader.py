@@ -14,7 +14,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 from backfill.errors import JobError, SourceError
 from backfill.job.models import ColumnSpec, Job
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, SourceFile
-from backfill.sources.arrow_types import Unheld, cast, common_type, held, intervals, is_json, unfit
+from backfill.sources.arrow_types import UnsupportedType, cast, common_type, intervals, is_json, snapshot_type, unfit
 from backfill.sources.columns import SourceColumn, aligned, check_names, declared, united
 from backfill.sources.origins.content import Watch, unwatched
 from backfill.sources.parquet.file import batch_rows, check_rows, in_turn, opened, raw_batches, stated_rows
@@ -93,8 +93,8 @@ def _field(kind: pa.DataType, *, is_interval: bool) -> Field:
     if is_interval:
         return Field(pa.month_day_nano_interval(), is_interval=True)
     try:
-        return Field(held(kind), is_json=is_json(kind))
-    except Unheld as refusal:
+        return Field(snapshot_type(kind), is_json=is_json(kind))
+    except UnsupportedType as refusal:
         return Field(pa.binary(), refused=str(refusal))
 
 

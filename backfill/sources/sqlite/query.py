@@ -21,7 +21,7 @@ from backfill.errors import JobError, SourceError
 from backfill.records import SourceFile
 from backfill.sources.origins.content import Watch, unwatched
 from backfill.sources.sql_tokens import NAME, TEXT, tokens, without_end
-from backfill.sources.sqlite.session import Session, refuse_unsettled, session
+from backfill.sources.sqlite.session import Session, refuse_in_use, session
 
 #: What a column of each storage class holds in place of NULL, so that its type is plain from the first row on.
 FILLING = {"integer": "0", "real": "0.0", "text": "''", "blob": "x''"}
@@ -55,7 +55,7 @@ def describe_query(file: SourceFile, query: str) -> list[str]:
         JobError: the query is not one SELECT, or SQLite does not take it.
         SourceError: the file is no SQLite database, or not all of it is in the file.
     """
-    refuse_unsettled(file)
+    refuse_in_use(file)
     with session(file) as opened:
         try:
             inner = opened.connection.execute(f"SELECT * FROM (\n{bare(query)}\n) LIMIT 0").description

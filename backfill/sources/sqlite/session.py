@@ -31,7 +31,7 @@ def uri(file: SourceFile) -> str:
     return f"file:{quote(_real(file))}?mode=ro&immutable=1"
 
 
-def refuse_unsettled(file: SourceFile) -> None:
+def refuse_in_use(file: SourceFile) -> None:
     """Make sure that the file holds the whole database and nothing that may yet be undone.
 
     Raises:

@@ -12,7 +12,7 @@ import pytest
 
 from backfill.errors import InterruptedRunError, SourceError
 from backfill.sources import inspect, load_snapshot, resolve, stage
-from backfill.sources.line_of import line_of
+from backfill.sources.formats import line_of
 from tests.support.sourcing import Staged, staged
 
 Row = tuple[str, str | None]
