@@ -278,7 +278,7 @@ class Archive:
         return reader
 
     def forget(self) -> None:
-        """Empty it: what a rehearsal sent that is begun afresh, or what is to be made again from the ledgers."""
+        """Empty it: a sandbox run begins afresh, or the archive is to be made again from the ledgers."""
         if self.folder.is_dir():
             with self._locked():
                 (self.folder / MANIFEST_FILE).unlink(missing_ok=True)

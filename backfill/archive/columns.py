@@ -206,7 +206,7 @@ def checksum(path: Path) -> int:
     return found
 
 
-#: So many records of each source are at hand at least, however many sources there are.
+#: How many records of each source are held at least, however many sources there are.
 _LEAST_BLOCK: Final = 1_024
 
 

@@ -26,13 +26,13 @@ from backfill.ledger.sqlite_file import Mark, close_to_write, sqlite_errors
 T = TypeVar("T")
 Operation = Callable[[sqlite3.Connection], T]
 
-#: How long an operation that nobody waits for may wait for company: much less than a request takes.
+#: How long a posted operation may wait for others to share its commit with: much less than a request takes.
 POSTED_WAIT_SECONDS = 0.02
 _GROUP_LIMIT = 1_000
 
 
 class _Entry:
-    """One queued operation; `done` is None where nobody waits for it."""
+    """One queued operation; `done` is None where it was posted: no caller waits for it."""
 
     __slots__ = ("done", "operation")
 
@@ -147,7 +147,7 @@ class GroupCommits:
                 ).fetchone()
                 self._connection.execute("COMMIT")
                 self._mark.put(commits)
-        except BaseException as error:  # noqa: BLE001 - whoever waits must be told, whatever it was
+        except BaseException as error:  # noqa: BLE001 - each caller that waits gets it, whatever it was
             self._break(error, group)
             return
         for done, result in results:

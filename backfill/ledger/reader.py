@@ -20,7 +20,7 @@ from backfill.records import (
     Attempt,
     Batch,
     CallFacts,
-    Calls,
+    CallSpan,
     ClockMark,
     Counts,
     Doubt,
@@ -280,16 +280,16 @@ class LedgerReader(AbstractContextManager["LedgerReader"]):
             for row in self._rows(f"SELECT {_SHARD} FROM shards ORDER BY shard")  # noqa: S608 - a constant
         }
 
-    def leaves(self) -> list[Calls]:
+    def leaves(self) -> list[CallSpan]:
         """All calls that were planned, by the batches that stand for them now, in plan order."""
-        return [Calls(*row) for row in self._rows(f"{_LEAVES} ORDER BY b.shard, b.first_call")]
+        return [CallSpan(*row) for row in self._rows(f"{_LEAVES} ORDER BY b.shard, b.first_call")]
 
-    def settled(self) -> list[Calls]:
+    def settled(self) -> list[CallSpan]:
         """The calls that are not to be sent by any later run, in plan order.
 
         Those delivered, and those in doubt of which somebody has decided that they are not sent again.
         """
-        return [Calls(*row) for row in self._rows(f"{_LEAVES} AND {_SETTLED} ORDER BY b.shard, b.first_call")]
+        return [CallSpan(*row) for row in self._rows(f"{_LEAVES} AND {_SETTLED} ORDER BY b.shard, b.first_call")]
 
     def calls_digests(self) -> dict[int, str]:
         """SHA-256 of the calls file of each shard that has calls."""
@@ -298,12 +298,12 @@ class LedgerReader(AbstractContextManager["LedgerReader"]):
         )
         return {row["shard"]: row["calls_sha256"] for row in rows}
 
-    def standing(self, shard: int, call: int) -> Calls | None:
+    def standing(self, shard: int, call: int) -> CallSpan | None:
         """The leaf that stands for a call, by its index in the shard's calls file; None where there is no such call."""
         rows = self._rows(
             f"{_LEAVES} AND b.shard = ? AND b.first_call <= ? AND b.first_call + b.calls > ?", shard, call, call
         )
-        return Calls(*rows[0]) if rows else None
+        return CallSpan(*rows[0]) if rows else None
 
     def attempts(self, batch: int) -> list[Attempt]:
         """Every attempt at a batch and at those it was a part of, the first one first."""

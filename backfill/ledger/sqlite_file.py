@@ -1,4 +1,4 @@
-"""Opening the SQLite file of a ledger: how, how its faults are told, and how lost commits are noticed.
+"""Opening the SQLite file of a ledger, turning its errors into ours, and noticing commits that were lost.
 
 Beside the file stands the mark, with the number of its newest commit: SQLite takes a log that is gone or damaged for a
 short one, and to go on from there would send again what was delivered, at any age.
@@ -100,7 +100,7 @@ def _look(path: Path) -> None:
             return
         connection = _connect(path, "mode=ro", lambda _: None)
     except (OSError, sqlite3.Error):
-        return  # whoever opens it to write is told
+        return  # opening it to write raises the error
     with closing(connection):
         check_version(connection, path)
         check_whole(connection, path)
@@ -296,7 +296,7 @@ def _full(path: Path) -> StoppedError:
 
 
 _DIGITS = 20
-#: A reader may come upon the middle of the writer's writing (a few times in 100,000): so many looks, so far apart.
+#: A reader may read while the writer writes (a few times in 100,000): how often it looks, and how far apart.
 _LOOKS, _PAUSE = 5, 0.01  # seconds
 
 
@@ -364,7 +364,7 @@ class Mark:
             self._descriptor = os.open(mark_path(ledger), os.O_WRONLY | os.O_CREAT, PRIVATE_FILE)
 
     def put(self, commits: int) -> None:
-        """Note that so many are durable; where that cannot be, an older mark stays, which only sees less."""
+        """Write how many commits are durable; where that fails an older number stays, which notices fewer losses."""
         if self._descriptor is not None:
             with suppress(OSError):
                 os.pwrite(self._descriptor, _line(commits), 0)

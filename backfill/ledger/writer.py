@@ -85,7 +85,7 @@ class Ledger(AbstractContextManager["Ledger"]):
         self.close()
 
     def close(self) -> None:
-        """Make everything recorded durable and close the file; where nobody reads it, it is one file then.
+        """Make everything recorded durable and close the file; where no reader has it open, it is one file then.
 
         Again does nothing.
 
@@ -224,7 +224,7 @@ class Ledger(AbstractContextManager["Ledger"]):
         self._commits.submit(partial(sql_delivery.mark_clock, mark=mark))
 
     def lose_ages(self, detail: str) -> None:
-        """Record, durably and in the history, that nobody can tell how old the doubts are: `detail` says why."""
+        """Record, durably and in the history, that the age of the doubts is not known: `detail` says why."""
         self._commits.submit(partial(sql_delivery.lose_ages, at=self._clock(), detail=detail))
 
     def in_doubt(self) -> list[Batch]:
@@ -232,7 +232,7 @@ class Ledger(AbstractContextManager["Ledger"]):
         return self.reader.in_doubt()
 
     def decide(self, batches: Sequence[Batch], decision: Decision, at: float) -> None:
-        """Record, durably and in the history, what becomes of batches in doubt that nobody has been handed yet.
+        """Record, durably and in the history, what becomes of batches in doubt that were not handed out yet.
 
         Of those sent again the doubt counts from `at` (POSIX seconds); the others are `left`, and never sent again.
         """

@@ -25,7 +25,7 @@ from backfill.pipeline.supersede import (
 from backfill.records import RunState, RunStatus, RunStore, SnapshotRecord, SourceFile, StoredRun
 from backfill.sources import resolve
 
-#: So many differences are named; more are counted.
+#: How many differences are named; the rest are counted.
 NAMED = 5
 _MISSING = object()
 #: Nothing is prepared yet: such a run holds nothing that starting afresh could lose.
@@ -65,7 +65,7 @@ def file_differences(before: Sequence[SourceFile], now: Sequence[SourceFile]) ->
 
 
 def by_key(files: Sequence[SourceFile]) -> dict[tuple[str, int], SourceFile]:
-    """The files by key; files of one name in several folders are told apart by their order."""
+    """The files by key and, where several folders have a file of that key, by their order among those."""
     seen: Counter[str] = Counter()
     found: dict[tuple[str, int], SourceFile] = {}
     for file in files:
@@ -105,7 +105,7 @@ class _Hashing:
         self.begun = False
 
     def advance(self, _rows: int, size: int) -> None:
-        """So many bytes were gone through."""
+        """Hear how many bytes are hashed."""
         if size < TOLD_BYTES:
             return
         if not self.begun:
@@ -139,7 +139,7 @@ def decide_run(request: RunRequest, store: RunStore, run: StoredRun) -> tuple[Fi
     """What the job and source are now, and the run to go on with; None where it is to begin (again).
 
     Called with the run's lock held. A run that is to begin again is out of the way then: thrown away where nothing of
-    it may have arrived and where it is a rehearsal of another job, else put with the earlier ones (`earlier`).
+    it may have arrived and where it is a sandbox run of another job, else put with the earlier ones (`earlier`).
 
     Raises:
         RefusedError: The run's scope of ids, job or source differ from today's, and that is the user's to settle.
@@ -177,7 +177,7 @@ class NextStep(Enum):
     GOES_ON = "goes on"
     THROWN_AWAY = "thrown away"  # nothing of it may have arrived
     MAKES_ROOM = "makes room"  # for a run that leaves out what it delivered
-    FORGOTTEN = "forgotten"  # a rehearsal that begins afresh
+    FORGOTTEN = "forgotten"  # a sandbox run that begins afresh
 
 
 @dataclass(frozen=True, slots=True)

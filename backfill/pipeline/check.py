@@ -16,7 +16,7 @@ from backfill.sources import Schema, inspect
 from backfill.sources.origins.standard_input import STANDARD_INPUT
 from backfill.state import open_store
 
-#: So many records are judged before a full read judges them all.
+#: How many records are judged before a full read judges them all.
 SAMPLE_ROWS = 1_000
 
 
@@ -45,12 +45,12 @@ def refuse_unfit(jobs: Sequence[Job], notice: Callable[[Fault], None], *, live: 
     for job in jobs:
         try:
             faults = unstated_integrations(job) if live else []
-            told = {(fault.line, fault.column, fault.path) for fault in faults}
+            known = {(fault.line, fault.column, fault.path) for fault in faults}
             if STANDARD_INPUT not in job.source.path:
                 schema = inspect(job)
                 faults += faults_of(job, schema)
                 for slip in slips_of(job, schema):
-                    if (slip.line, slip.column, slip.path) not in told:
+                    if (slip.line, slip.column, slip.path) not in known:
                         notice(slip)
         except SourceError:
             continue

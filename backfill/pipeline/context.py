@@ -23,7 +23,7 @@ class Progress(Protocol):
         """A step starts; `total` things of `unit` are expected, None where that is not known."""
 
     def advance(self, done: int, size: int) -> None:
-        """So many things and bytes of the step are done, both counted from its beginning."""
+        """How many things and bytes of the step are done, both counted from its beginning."""
 
     def end(self) -> None:
         """The step is over."""

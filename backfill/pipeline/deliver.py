@@ -168,7 +168,7 @@ def nothing_to_send(counts: Counts) -> bool:
 
 
 def open_calls(counts: Counts) -> int:
-    """Calls still to be sent, those in doubt included unless they are left so for good."""
+    """Calls still to be sent, those in doubt included unless they are never to be sent."""
     return counts.pending + counts.in_doubt - counts.left_in_doubt
 
 
@@ -188,7 +188,7 @@ def canary_over(counts: Counts, target: Target, options: Options) -> StoppedErro
 
 
 def doubt_text(old: Sequence[Batch], decision: Decision | None, window: float) -> str:
-    """What becomes of batches in doubt past the window of so many seconds; empty where there are none."""
+    """What becomes of these batches in doubt, which are past the window (in seconds); empty where there are none."""
     if not old:
         return ""
     calls = sum(batch.calls for batch in old)

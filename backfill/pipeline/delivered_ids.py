@@ -19,7 +19,7 @@ from backfill.records import (
     CALL_RECORD,
     ArchivedIds,
     ArchivedRun,
-    Calls,
+    CallSpan,
     DeliveredArchive,
     DeliveredCalls,
     RunRecord,
@@ -53,13 +53,13 @@ def archive_run(state: RunStore, folder: StoredRun, cancelled: Callable[[], bool
     archive.add(run, delivered_calls(settled, folder.spool(), digests))
 
 
-def delivered_calls(settled: Iterable[Calls], spool: RunSpool, digests: dict[int, str]) -> Iterator[DeliveredCalls]:
+def delivered_calls(settled: Iterable[CallSpan], spool: RunSpool, digests: dict[int, str]) -> Iterator[DeliveredCalls]:
     """The ids of some calls of a run, shard by shard, from its calls files.
 
     Raises:
         LedgerError: A calls file is missing or not what was prepared.
     """
-    shards: dict[int, list[Calls]] = defaultdict(list)
+    shards: dict[int, list[CallSpan]] = defaultdict(list)
     for calls in settled:
         shards[calls.shard].append(calls)
     for shard, parts in shards.items():
@@ -146,7 +146,7 @@ def archive_key(record: RunRecord) -> tuple[str, str, str]:
 
 
 def rebuildable(archive: DeliveredArchive, records: Iterable[RunRecord]) -> bool:
-    """Whether all runs of an archive are among these; where its manifest cannot be read, nobody knows."""
+    """Whether all runs of an archive are known to be among these; not where the archive cannot be read."""
     try:
         runs = archive.runs()
     except LedgerError:

@@ -1,4 +1,4 @@
-"""How much disk a run will need, told before and while it is written."""
+"""How much disk a run will need: a forecast before it is written, corrected meanwhile."""
 
 from __future__ import annotations
 

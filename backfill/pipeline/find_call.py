@@ -15,7 +15,7 @@ from backfill.records import (
     CALL_RECORD_BYTES,
     ArchivedRun,
     Attempt,
-    Calls,
+    CallSpan,
     RunReader,
     RunRecord,
     RunState,
@@ -36,7 +36,7 @@ class FoundCall:
     kept_as: str  # the run's id, for an earlier one with its number
     record: RunRecord | None  # None where the run's ledger is gone: then the archive alone knows
     call: str  # label or type
-    calls: Calls | None  # the batch it stands in
+    calls: CallSpan | None  # the batch it stands in
     attempts: tuple[Attempt, ...]  # at that batch, and at those that were split for it
     given_up: bool = False  # its run was: what is not sent never is by this run
 
@@ -55,7 +55,7 @@ def id_key(identity: str) -> bytes:
 
 
 def ids_of_key(record: RunRecord, key: Sequence[str]) -> dict[str, str]:
-    """The message id of that key for each of the run's calls that has keys of so many values, by label or type.
+    """The message id of that key for each of the run's calls whose keys have as many values, by label or type.
 
     Raises:
         UsageError: None has.
@@ -116,8 +116,8 @@ def calls_in_runs(
             status = reader.status()
             known = gone.pop((status.record.run_id, status.record.created_at), None)
             if run_id in (None, status.record.run_id):
-                told = calls_in_run(reader, folder, status, identity, known)
-                found += [(status.record.created_at, one) for one in told]
+                calls = calls_in_run(reader, folder, status, identity, known)
+                found += [(status.record.created_at, one) for one in calls]
     for known in gone.values():  # their ledgers are gone
         if known.places and run_id in (None, known.run.run_id):
             found.append((known.run.created_at, FoundCall(known.run.run_id, None, "", None, ())))
@@ -130,10 +130,10 @@ def calls_in_run(
     """What a run tells of an id; where the archive is wrong about it (it is damaged), by the run's own files."""
     places = set(places_in(reader, folder, identity, archived.run if archived else None))
     places |= archived.places if archived else set()
-    told = [call_at(reader, folder, status, place, identity) for place in sorted(places)]
-    if archived and None in told:
+    found = [call_at(reader, folder, status, place, identity) for place in sorted(places)]
+    if archived and None in found:
         return calls_in_run(reader, folder, status, identity, None)
-    return [one for one in told if one is not None]
+    return [one for one in found if one is not None]
 
 
 def places_in(

@@ -1,4 +1,4 @@
-"""What a run and a dry run begin with alike: what their ledgers are told of them, and what they leave out."""
+"""What runs and dry runs begin with alike: the record in their ledger, and the ids that they leave out."""
 
 from __future__ import annotations
 

@@ -109,7 +109,10 @@ def send(
 def confirm_or_refuse(
     ledger: RunWriter, run: StoredRun, target: Target, options: Options, context: RunContext
 ) -> BackfillError | None:
-    """Why the prepared run is not to be sent: a canary that was, a gate, nobody who confirms, a signal; else None."""
+    """Ask whether to send the prepared run, where it is live; returns why it is not to be sent, None where it is.
+
+    That is: its canary was sent before, a gate is not passed, the answer was no, or a signal came.
+    """
     gate, counts = options.max_rejects, ledger.reader.counts()
     over = canary_over(counts, target, options)
     error = over or (gate.error(counts, run.run_id) if gate else None)
@@ -144,7 +147,7 @@ def record_of(request: RunRequest, store: RunStore, run: StoredRun, now: Fingerp
         envelope=request.target.envelope,
         only_new=request.options.only_new or bool(store.earlier(run.run_id)),
     )
-    # A rehearsal whose folder was removed is one to be had again.
+    # A sandbox run whose folder was removed begins afresh.
     follows = record.live and is_archived(store, record)
     return replace(record, only_new=True) if follows else record
 

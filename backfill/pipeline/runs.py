@@ -10,7 +10,7 @@ from backfill.errors import LedgerError, UsageError, counted
 from backfill.records import RunRecord, RunState, RunStatus, RunStore, StoredRun
 from backfill.state import holds_state, open_store
 
-#: So many runs are named where one of them has to be chosen.
+#: How many runs are named where one of them has to be chosen.
 NAMED = 5
 JOB_SUFFIXES = (".yaml", ".yml")
 

@@ -25,7 +25,7 @@ from backfill.records import Problem, Snapshot, SourceFile
 from backfill.sources import locate, resolve, stage
 from backfill.sources.origins.standard_input import STANDARD_INPUT
 
-#: Where `where` lets too few rows through, so many times as many are read.
+#: Where `where` lets too few rows through, this many times as many are read.
 MORE = 16
 
 
@@ -47,7 +47,7 @@ def sample_folder() -> Iterator[Path]:
 
 
 def sample(job: Job, folder: Path, rows: int, context: RunContext) -> Snapshot:
-    """A snapshot that has at least the first `rows` rows that `where` lets through, as far as there are so many.
+    """A snapshot that has at least the first `rows` rows that `where` lets through, or all there are.
 
     Raises:
         SourceError: The source cannot be read.

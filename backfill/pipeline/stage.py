@@ -35,7 +35,7 @@ from backfill.state import ensure_space
 LOG = logging.getLogger(__name__)
 #: Seconds between two looks at the disk while staging.
 SPACE_SECONDS = 0.5
-#: So many problems of each code are kept as samples.
+#: How many problems of each code are kept as samples.
 SAMPLES = 5
 #: The unreadable records among the first rows, where only those are judged.
 LIMITED_FILE = "limited.parquet"

@@ -1,4 +1,4 @@
-"""Runs in whose place a later one comes: what they delivered is archived, what tells of it is kept for good."""
+"""Runs in whose place a later one comes: what they delivered is archived; ledger, calls and rejects are kept."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def supersede(request: RunRequest, store: RunStore, run: StoredRun) -> None:
     before the archive and the ledger under its new name have it.
 
     Raises:
-        RefusedError: Calls are in doubt, and nobody has said what is to become of them. Nothing was done then.
+        RefusedError: Calls are in doubt, and no option says what becomes of them. Nothing was done then.
         LedgerError: The ledger or a calls file is damaged.
         StoppedError: The disk is full.
     """
@@ -69,7 +69,7 @@ def decide_doubts(ledger: RunWriter, status: RunStatus, decision: Decision | Non
 
 
 def discard_sandbox_runs(store: RunStore, run: StoredRun, record: RunRecord) -> None:
-    """Throw a rehearsal away that begins afresh, and its earlier ones: as if none of them had been; hold its lock.
+    """Throw a sandbox run away that begins afresh, and its earlier ones, as if none had been; hold its lock.
 
     The archive is made again, when it is wanted, from the ledgers of the runs that stay.
     """

@@ -79,7 +79,7 @@ def reachable(target: Target, state_folder: Path) -> Iterator[Target]:
 def duplicates_held(target: Target) -> int | None:
     """How many duplicates the sandbox at a target has counted so far; None of a live target, or where it does not say.
 
-    A rehearsal that sends again what the sandbox's store has already is told so: its calls count as delivered, since
+    A sandbox run may send again what the sandbox's store has already: its calls count as delivered, since
     the answer is 200, as Segment's would be.
     """
     if target.live:

@@ -1,7 +1,7 @@
 """The frozen types that the stages hand to each other. No behaviour beyond what the data itself says."""
 
 from backfill.records.batches import AGE_UNKNOWN, Answer, Batch, BatchPart, BatchState, ClockMark, Decision, Outcome
-from backfill.records.calls import Attempt, Calls, Doubt, DoubtSpan, RefusedBatch
+from backfill.records.calls import Attempt, CallSpan, Doubt, DoubtSpan, RefusedBatch
 from backfill.records.delivery import BatchBytes, DeliveryLedger, DeliveryTotals
 from backfill.records.ledgers import RunReader, RunWriter
 from backfill.records.plan import CALL_RECORD, CALL_RECORD_BYTES, PlannedBatch, ShardPlan, ShardSink, ShardWriter
@@ -63,7 +63,7 @@ __all__ = [
     "BatchPart",
     "BatchState",
     "CallFacts",
-    "Calls",
+    "CallSpan",
     "ClockMark",
     "Column",
     "Counts",

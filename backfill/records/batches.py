@@ -41,7 +41,7 @@ class ClockMark:
     """A reading of the run's clock, by which the next process tells how long ago that was.
 
     `boot` names one boot of one machine, empty where the system does not tell; `up` are seconds since that boot, which
-    nobody can set.
+    no user can set.
     """
 
     at: float  # POSIX seconds

@@ -45,7 +45,7 @@ class DoubtSpan:
 
 
 @dataclass(frozen=True, slots=True)
-class Calls:
+class CallSpan:
     """Some calls of a shard, one after the other in its calls file, that a leaf of the tree of batches stands for."""
 
     batch: int

@@ -41,7 +41,7 @@ class DeliveryLedger(Protocol):
         """Record the clock, durably."""
 
     def lose_ages(self, detail: str) -> None:
-        """Record, durably and in the run's history, that nobody can tell how old the present doubts are."""
+        """Record, durably and in the run's history, that the age of the present doubts is not known."""
 
     def in_doubt(self) -> list[Batch]:
         """The batches in doubt that are still to be delivered, in plan order.

@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager
 from typing import Protocol, Self
 
 from backfill.records.batches import Batch, ClockMark
-from backfill.records.calls import Attempt, Calls, Doubt, DoubtSpan, RefusedBatch
+from backfill.records.calls import Attempt, CallSpan, Doubt, DoubtSpan, RefusedBatch
 from backfill.records.delivery import DeliveryLedger
 from backfill.records.plan import ShardPlan
 from backfill.records.problems import Problem
@@ -93,16 +93,16 @@ class RunReader(AbstractContextManager["RunReader"], Protocol):
     def doubt_span(self) -> DoubtSpan:
         """All of them summed up."""
 
-    def leaves(self) -> list[Calls]:
+    def leaves(self) -> list[CallSpan]:
         """All calls that were planned, by the batches that stand for them now, in plan order."""
 
-    def settled(self) -> list[Calls]:
+    def settled(self) -> list[CallSpan]:
         """The calls that are not to be sent by any later run, in plan order.
 
         Those delivered, and those in doubt of which somebody has decided that they are not sent again.
         """
 
-    def standing(self, shard: int, call: int) -> Calls | None:
+    def standing(self, shard: int, call: int) -> CallSpan | None:
         """The leaf that stands for a call, by its index in the shard's calls file; None where there is no such call."""
 
     def attempts(self, batch: int) -> list[Attempt]:

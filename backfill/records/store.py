@@ -169,7 +169,7 @@ class DeliveredArchive(Protocol):
         """
 
     def forget(self) -> None:
-        """Empty it: what a rehearsal sent that is begun afresh, or what is to be made again from the ledgers."""
+        """Empty it: a sandbox run begins afresh, or the archive is to be made again from the ledgers."""
 
 
 class StoredRun(Protocol):
@@ -205,7 +205,7 @@ class StoredRun(Protocol):
 
     @property
     def lost(self) -> bool:
-        """Whether there was a run whose ledger is gone: it holds prepared batches."""
+        """Whether its ledger is missing: there are prepared batches."""
 
     def begun(self) -> bool:
         """Whether there is a run: its ledger is the first thing made, whole or not at all.
@@ -298,7 +298,7 @@ class RunStore(Protocol):
     def discard(self, run: StoredRun) -> None:
         """Throw a run away, all of it or nothing: after this returns the run has never been. Hold its lock.
 
-        Only for runs of which nothing was delivered, and for rehearsals: delivered ids are lost with the ledger.
+        Only for runs of which nothing was delivered, for sandbox and dry runs: delivered ids are lost with the ledger.
         """
 
     def put_away(self, run: StoredRun) -> StoredRun:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 from backfill.errors import counted
-from backfill.records import Attempt, Calls, RunRecord
+from backfill.records import Attempt, CallSpan, RunRecord
 from backfill.report.summary import time_text
 
 _WORDS = {
@@ -34,7 +34,7 @@ class FoundCall(Protocol):
         """Label or type."""
 
     @property
-    def calls(self) -> Calls | None:
+    def calls(self) -> CallSpan | None:
         """The batch that stands for it."""
 
     @property

@@ -119,7 +119,7 @@ class StateFolder:
     def discard(self, run: StoredRun) -> None:
         """Throw a run away, all of it or nothing: after this returns the run has never been. Hold its lock.
 
-        Only for runs of which nothing was delivered, and for rehearsals: delivered ids are lost with the ledger.
+        Only for runs of which nothing was delivered, for sandbox and dry runs: delivered ids are lost with the ledger.
         """
         if run.path.exists():
             gone = self._discarded / f"{run.run_id}.{uuid.uuid4().hex}"

@@ -66,7 +66,7 @@ class RunFolder:
 
     @property
     def lost(self) -> bool:
-        """Whether there was a run whose ledger is gone: it holds prepared batches."""
+        """Whether its ledger is missing: there are prepared batches."""
         return not self.ledger.is_file() and self.spool_folder.is_dir() and any(self.spool_folder.iterdir())
 
     def begun(self) -> bool:
@@ -109,7 +109,7 @@ class RunFolder:
         return Ledger.open(self.ledger, clock=clock)
 
     def read(self) -> LedgerReader:
-        """Its ledger, to be read; see `LedgerReader`. A lost one is told as `begun` does."""
+        """Its ledger, to be read; see `LedgerReader`. Raises as `begun` does where it is lost."""
         self.begun()
         return LedgerReader(self.ledger)
 
