@@ -12,8 +12,6 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
-import numpy as np
-import numpy.typing as npt
 import polars as pl
 
 #: Microseconds in one unit of each epoch format; of nanoseconds a microsecond has a thousand.
@@ -30,56 +28,13 @@ _LATE, _LAST_DAYS = datetime(2100, 1, 1), datetime(9999, 12, 30)  # noqa: DTZ001
 #: 0001-01-01 and 9999-12-31T23:59:59.999999 in microseconds since 1970: what a calendar date can be.
 FIRST_MICROSECOND: Final = -62_135_596_800_000_000
 LAST_MICROSECOND: Final = 253_402_300_799_999_999
-#: The parts of what `iso_milliseconds` writes.
-_ISO_TEXT: Final = np.dtype([("day", "S10"), ("minute", "S7"), ("second", "S3"), ("milli", "S4")])
-_MINUTES: Final = np.array([f"T{minute // 60:02d}:{minute % 60:02d}:" for minute in range(24 * 60)], "S7")
-_SECONDS: Final = np.array([f"{second:02d}." for second in range(60)], "S3")
-_MILLISECONDS: Final = np.array([f"{millisecond:03d}Z" for millisecond in range(1_000)], "S4")
-_ISO: Final = "%Y-%m-%dT%H:%M:%S%.3fZ"
-_DAY: Final = 86_400_000
-_FIRST_DAY, _LAST_DAY = FIRST_MICROSECOND // (_DAY * 1_000), LAST_MICROSECOND // (_DAY * 1_000)
-#: Where a day has fewer rows than this, a table of days does not pay.
-_ROWS_PER_DAY: Final = 4
-#: Units of a datetime column in one millisecond.
-_TICKS: Final = {"ms": 1, "us": 1_000, "ns": 1_000_000}
 _WHOLE: Final = pl.Int64()
 _DATETIME: Final = pl.Datetime("us")
 
 
 def iso_milliseconds(instant: pl.Expr) -> pl.Expr:
     """`YYYY-MM-DDTHH:MM:SS.mmmZ` of a UTC datetime (with or without zone); null stays null."""
-    return instant.map_batches(_iso_milliseconds, return_dtype=pl.String, is_elementwise=True)
-
-
-def _iso_milliseconds(instants: pl.Series) -> pl.Series:
-    """Days, minutes and so on looked up in small tables: a third of the time of writing each one out (3% of preparing).
-
-    Not where days are too many, or too far apart, for a table of all between them.
-    """
-    if instants.null_count() == len(instants):
-        return instants.dt.to_string(_ISO)
-    physical = instants.to_physical()
-    ticks = physical.fill_null(physical.min()).to_numpy() // _TICKS[instants.dtype.time_unit]  # type: ignore[attr-defined]
-    first, last = ticks.min() // _DAY, ticks.max() // _DAY
-    if first < _FIRST_DAY or last > _LAST_DAY or (last - first) * _ROWS_PER_DAY > len(ticks):
-        return instants.dt.replace_time_zone(None).dt.to_string(_ISO)
-    texts = np.empty(len(ticks), _ISO_TEXT)
-    for part, table in (("milli", _MILLISECONDS), ("second", _SECONDS), ("minute", _MINUTES)):
-        ticks, place = np.divmod(ticks, len(table))
-        texts[part] = table[place]
-    texts["day"] = np.arange(first, last + 1).astype("M8[D]").astype("S10")[ticks - first]
-    return _fixed_width(texts, instants.is_not_null().to_numpy())
-
-
-def _fixed_width(texts: npt.NDArray[np.void], known: npt.NDArray[np.bool_]) -> pl.Series:
-    """Texts of one width as they lie in memory; null where not known."""
-    # Heavy: polars, too, imports it only where it is first needed.
-    import pyarrow as pa  # type: ignore[import-untyped] # noqa: PLC0415
-
-    offsets = np.arange(0, (len(texts) + 1) * texts.itemsize, texts.itemsize)
-    validity = None if known.all() else pa.py_buffer(np.packbits(known, bitorder="little"))
-    buffers = (pa.py_buffer(offsets), pa.py_buffer(texts), validity)
-    return pl.Series(pa.LargeStringArray.from_buffers(len(texts), *buffers))
+    return instant.dt.replace_time_zone(None).dt.to_string("%Y-%m-%dT%H:%M:%S%.3fZ")
 
 
 def iso_key(instant: pl.Expr, nanoseconds: pl.Expr | None = None) -> pl.Expr:

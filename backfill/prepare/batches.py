@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -25,10 +24,6 @@ _GROUPS: Final = ((0, 8), (9, 13), (14, 18), (19, 23), (24, 36))
 _BYTE: Final = np.zeros(1 << 16, np.uint8)
 for _value in range(256):
     _BYTE[np.frombuffer(f"{_value:02x}".encode(), np.uint16)] = _value
-#: Where a text of more than twelve bytes lies: in which buffer, and from where on (Arrow, "Variable-size Binary View").
-_VIEW: Final = np.dtype([("size", "<i4"), ("prefix", "S4"), ("buffer", "<i4"), ("start", "<i4")])
-#: A slice of memory costs as much time as copying so many calls.
-_CALLS_TO_A_STRETCH: Final = 16
 
 
 class Batches:
@@ -51,24 +46,24 @@ class Batches:
         """Take encoded calls in order (`json` with a comma behind each) and their sixteen-byte ids."""
         if not len(calls):
             return
-        texts = _Texts(calls["json"])
-        self._record(calls, ids, texts.sizes)
+        content, edges = text_bytes(calls["json"])
+        sizes = np.diff(edges)
+        self._record(calls, ids, sizes)
         start = 0
-        for cut in self._packer.push(texts.sizes):
-            self._close(texts.between(start, cut), cut - start)
+        for cut in self._packer.push(sizes):
+            self._close(content[edges[start] : edges[cut]], cut - start)
             start = cut
-        self._open.append(b"".join(texts.between(start, len(calls))))
+        self._open.append(content[edges[start] : edges[-1]].tobytes())
         self._open_calls += len(calls) - start
 
     def finish(self) -> bytes:
         """Close the open batch; returns the shard's CALL_RECORD records."""
         if self._open_calls:
-            self._close([], 0)
+            self._close(memoryview(b""), 0)
         return b"".join(records.tobytes() for records in self._records)
 
-    def _close(self, pieces: list[memoryview], calls: int) -> None:
-        parts: list[bytes | memoryview] = [HEAD, *self._open, *pieces]
-        plain = memoryview(b"".join(parts))[:-COMMA]
+    def _close(self, content: memoryview, calls: int) -> None:
+        plain = memoryview(b"".join((HEAD, *self._open, content)))[:-COMMA]
         if self._parsed:
             _refuse_no_json(plain)
         self._writer.add(plain, self._open_calls + calls)
@@ -94,46 +89,6 @@ def _refuse_no_json(body: memoryview) -> None:
         raise BackfillError(
             message, hint="please report it: a column of JSON holds what the checks let through"
         ) from None
-
-
-class _Texts:
-    """The encoded calls of a frame as they lie in memory: in few stretches, which polars filled one after the other.
-
-    Read there, they need not be copied into one piece first (2% of preparing). Where several calls of a row were sorted
-    together, or many calls were left out, they lie apart: then they are copied, for each stretch costs as much as that.
-    """
-
-    def __init__(self, texts: pl.Series) -> None:
-        array = texts.rechunk().to_arrow(compat_level=pl.CompatLevel.newest())
-        if str(array.type) != "string_view":
-            raise TypeError(f"polars gives text as {array.type}, not as string_view")
-        _, views, *buffers = array.buffers()
-        view = np.frombuffer(views, _VIEW)[array.offset : array.offset + len(array)]
-        self._buffers = [memoryview(buffer) for buffer in buffers]
-        self._buffer, self._start = view["buffer"], view["start"].astype(np.int64)
-        self.sizes = view["size"].astype(np.int64)
-        self._stop = self._start + self.sizes
-        away = (self._buffer[1:] != self._buffer[:-1]) | (self._start[1:] != self._stop[:-1])
-        self._breaks = np.flatnonzero(away) + 1
-        if len(self._breaks) * _CALLS_TO_A_STRETCH > len(texts):
-            self._copy(texts)
-
-    def _copy(self, texts: pl.Series) -> None:
-        array = texts.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
-        _, offsets, content = array.buffers()
-        edges = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
-        self._buffers, self._buffer = [memoryview(content)], np.zeros(len(texts), np.int32)
-        self._start, self._stop, self._breaks = edges[:-1], edges[1:], np.empty(0, np.int64)
-
-    def between(self, low: int, high: int) -> list[memoryview]:
-        """The bytes of the calls from `low` to before `high`, piece by piece."""
-        first, last = np.searchsorted(self._breaks, (low, high), side="right")
-        edges = [low, *self._breaks[first:last].tolist(), high]
-        return [
-            self._buffers[self._buffer[start]][self._start[start] : self._stop[stop - 1]]
-            for start, stop in pairwise(edges)
-            if stop > start
-        ]
 
 
 def id_keys(ids: pl.Series, *, given: bool) -> npt.NDArray[np.uint8]:
@@ -164,12 +119,18 @@ def _uuid_bytes(ids: pl.Series) -> npt.NDArray[np.uint8]:
 
 def _characters(texts: pl.Series, width: int) -> npt.NDArray[np.uint8]:
     """Texts of one width as a matrix of their bytes."""
-    if not len(texts):
-        return np.empty((0, width), np.uint8)
+    content, edges = text_bytes(texts)
+    return np.frombuffer(content[edges[0] : edges[-1]], np.uint8).reshape(-1, width)
+
+
+def text_bytes(texts: pl.Series) -> tuple[memoryview, npt.NDArray[np.int64]]:
+    """Texts without nulls, one behind the other, and where each begins; the last edge is where the last one ends."""
     array = texts.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
-    offsets = np.frombuffer(array.buffers()[1], np.int64)
-    first = int(offsets[array.offset])
-    return np.frombuffer(array.buffers()[2], np.uint8)[first : first + width * len(texts)].reshape(-1, width)
+    if not len(array):
+        return memoryview(b""), np.zeros(1, np.int64)
+    _, offsets, content = array.buffers()  # of Arrow's large strings
+    edges = np.frombuffer(offsets, np.int64)[array.offset : array.offset + len(array) + 1]
+    return memoryview(content or b""), edges
 
 
 def _hexadecimal(digits: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

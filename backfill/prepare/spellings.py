@@ -19,6 +19,7 @@ import polars as pl
 from backfill.job.fields import IDS
 from backfill.mapping import Check, CompiledCall
 from backfill.mapping.calls import IdText
+from backfill.prepare.batches import text_bytes
 from backfill.prepare.evaluate import derive, reads_of
 from backfill.prepare.faults import failing
 from backfill.prepare.shard import ShardContext
@@ -135,10 +136,10 @@ def form_hash(name: str, text: pl.Expr) -> pl.Expr:
 
 def _may_vary(texts: pl.Series) -> bool:
     """Whether a text may differ from its form: asked of the bytes of all, since few ids of machines do."""
-    content = texts.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest()).buffers()[2]
-    if not content:
+    content, edges = text_bytes(texts.drop_nulls())
+    characters = np.frombuffer(content[edges[0] : edges[-1]], np.uint8)
+    if not len(characters):
         return False
-    characters = np.frombuffer(content, np.uint8)
     upper = (characters - np.uint8(ord("A"))) < np.uint8(26)
     return bool(upper.any() or characters.max() > ord("~") or characters.min() <= ord(" "))
 

@@ -1,7 +1,7 @@
 """What is different between two outcomes of one case.
 
 Everything has to be the same but for moments, paths, the names of runs and the wording of problems. One difference is
-allowed: how the calls of the shard that holds a run's first batch are cut into batches, since the first batch is a short
+allowed: how the calls of the shard that holds a run's first batch are cut into batches, since that batch is a short
 one and the versions may pack what stands behind it anew or not. It has to be the same calls, byte for byte and in the
 same order; and the first batch has to hold ten calls, or all where there are fewer, in both.
 """
