@@ -27,6 +27,8 @@ Hashes = npt.NDArray[np.uint64]
 Sixteen = npt.NDArray[np.uint8]
 #: One number a call, which says where it comes from; what it is made of is the caller's business.
 Places = npt.NDArray[np.uint64]
+#: Two numbers a call: its place, and one more of the caller's.
+Origins = npt.NDArray[np.uint64]
 
 BUCKETS: Final = 256
 
@@ -138,48 +140,48 @@ class DuplicateResolver:
     folder: Path
     _ids: Sixteen = field(init=False)
     _digests: Sixteen = field(init=False)
-    _places: Places = field(init=False)
+    _origins: Origins = field(init=False)
     _seen: npt.NDArray[np.bool_] = field(init=False)
-    _others: dict[bytes, tuple[bytes, int]] = field(init=False, default_factory=dict)  # whose hash is another id's
+    _others: dict[bytes, tuple[bytes, Origins]] = field(init=False, default_factory=dict)  # whose hash is another id's
 
     def __post_init__(self) -> None:
         """Make room for one id and one digest a candidate: in memory while there are few, else on disk."""
         count = len(self.candidates)
         self._seen = np.zeros(count, np.bool_)
         if count <= MEMORY_HASHES // 32:
-            self._ids, self._digests = (np.zeros((count, 16), np.uint8) for _ in range(2))
-            self._places = np.zeros(count, np.uint64)
+            self._ids, self._digests, origins = (np.zeros((count, 16), np.uint8) for _ in range(3))
         else:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._ids, self._digests = (_on_disk(self.folder / name, count) for name in ("ids", "digests"))
-            self._places = _on_disk(self.folder / "places", -(-count // 2)).reshape(-1).view(np.uint64)
+            names = ("ids", "digests", "origins")
+            self._ids, self._digests, origins = (_on_disk(self.folder / name, count) for name in names)
+        self._origins = origins.view(np.uint64)
 
     def resolve(
-        self, hashes: Hashes, ids: Sixteen, digests: Sixteen, places: Places
-    ) -> tuple[npt.NDArray[np.uint8], Places]:
-        """What becomes of some calls of candidate hashes, in source order; and the place of the first of each id."""
+        self, hashes: Hashes, ids: Sixteen, digests: Sixteen, origins: Origins
+    ) -> tuple[npt.NDArray[np.uint8], Origins]:
+        """What becomes of some calls of candidate hashes, in source order; and the origin of the first of each id."""
         slots = np.searchsorted(self.candidates, hashes)
         _, firsts = np.unique(slots, return_index=True)
         new = firsts[~self._seen[slots[firsts]]]
         self._seen[slots[new]] = True
         self._ids[slots[new]], self._digests[slots[new]] = ids[new], digests[new]
-        self._places[slots[new]] = places[new]
+        self._origins[slots[new]] = origins[new]
         resolutions = np.full(len(hashes), Resolution.CONFLICT, np.uint8)
         same_id = (self._ids[slots] == ids).all(axis=1)
         resolutions[same_id & (self._digests[slots] == digests).all(axis=1)] = Resolution.DUPLICATE
         resolutions[new] = Resolution.FIRST
-        first_places = self._places[slots]
+        firsts_origins = self._origins[slots]
         for index in np.flatnonzero(~same_id):  # two ids with one hash: once in hundreds of millions
-            resolutions[index], first_places[index] = self._resolve_other(
-                ids[index].tobytes(), digests[index].tobytes(), int(places[index])
+            resolutions[index], firsts_origins[index] = self._resolve_other(
+                ids[index].tobytes(), digests[index].tobytes(), origins[index]
             )
-        return resolutions, first_places
+        return resolutions, firsts_origins
 
-    def _resolve_other(self, identity: bytes, digest: bytes, place: int) -> tuple[Resolution, int]:
-        own = (digest, place)
+    def _resolve_other(self, identity: bytes, digest: bytes, origin: Origins) -> tuple[Resolution, Origins]:
+        own = (digest, origin)
         known = self._others.setdefault(identity, own)
         if known is own:
-            return Resolution.FIRST, place
+            return Resolution.FIRST, origin
         return (Resolution.DUPLICATE if known[0] == digest else Resolution.CONFLICT), known[1]
 
 

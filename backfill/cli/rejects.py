@@ -24,17 +24,30 @@ if TYPE_CHECKING:
     metavar="FILE",
     help="Write all of them with the rows' own columns: .csv, .parquet or .ndjson.",
 )
+@click.option(
+    "--duplicates",
+    is_flag=True,
+    help="Instead, rows that made the very call of another row, and which; such a call is sent once.",
+)
 @click.option("--force", is_flag=True, help="Let --export overwrite a file that is there.")
 @dry_option
 @state_option
 @voice_options
 def command(
-    session: Session, *, run: str | None, export: Path | None, force: bool, dry_run: bool, state_dir: Path | None
+    session: Session,
+    *,
+    run: str | None,
+    export: Path | None,
+    duplicates: bool,
+    force: bool,
+    dry_run: bool,
+    state_dir: Path | None,
 ) -> int:
     """\b
     backfill rejects
     backfill rejects jobs/01-users.yaml --export rejects.csv
     backfill rejects jobs/01-users.yaml --dry-run
+    backfill rejects jobs/01-users.yaml --duplicates
 
     List the rows that were not sent, of all runs, of one, or of those of a job file; --dry-run: of dry runs.
     """  # noqa: D205, D301, D415
@@ -44,11 +57,11 @@ def command(
     state = open_state(session, run, state_dir)
     folders = find_runs(state, run, dry=dry_run)
     if export is not None:
-        write_export(session, state, folders, export, force=force)
+        write_export(session, state, folders, export, duplicates=duplicates, force=force)
         return ExitCode.DELIVERED
     if not folders:
         show_no_runs(session, state, dry=dry_run)
-    return worst([show_rejects(session, folder) for folder in folders])
+    return worst([show_rejects(session, folder, duplicates=duplicates) for folder in folders])
 
 
 def show_no_runs(session: Session, state: RunStore, *, dry: bool) -> None:
@@ -63,8 +76,10 @@ def show_no_runs(session: Session, state: RunStore, *, dry: bool) -> None:
         session.say(f"Hint: {others_hint(state, [])}")
 
 
-def write_export(session: Session, state: RunStore, folders: list[StoredRun], export: Path, *, force: bool) -> None:
-    """Write the rejects of the runs to a file.
+def write_export(
+    session: Session, state: RunStore, folders: list[StoredRun], export: Path, *, duplicates: bool, force: bool
+) -> None:
+    """Write the rejects, or the duplicates, of the runs to a file.
 
     Raises:
         UsageError: The file is one that is not to be overwritten.
@@ -78,12 +93,13 @@ def write_export(session: Session, state: RunStore, folders: list[StoredRun], ex
         return
     from backfill.report import export_rejects
 
-    count = export_rejects(folders, place)
-    session.say(f"{counted(count, 'reject', 'rejects')} written to {display_path(place)}")
+    count = export_rejects(folders, place, duplicates=duplicates)
+    written = counted(count, "duplicate", "duplicates") if duplicates else counted(count, "reject", "rejects")
+    session.say(f"{written} written to {display_path(place)}")
 
 
-def show_rejects(session: Session, folder: StoredRun) -> ExitCode:
-    """List the rejects of one run and say what became of its other rows; returns the exit code."""
+def show_rejects(session: Session, folder: StoredRun, *, duplicates: bool) -> ExitCode:
+    """List the rejects, or the duplicates, of one run and say what became of its other rows; returns the exit code."""
     from backfill.cli.arguments import source_paths
     from backfill.cli.handler import explain
     from backfill.report import accounts_text, list_rejects, read_run_view, reject_lines
@@ -91,12 +107,16 @@ def show_rejects(session: Session, folder: StoredRun) -> ExitCode:
     session.here.run_id = folder.run_id
     try:
         view = read_run_view(folder)
-        listing = list_rejects(folder)
-        lines = reject_lines(listing, source_paths(folder), more="`backfill rejects RUN --export FILE` writes them all")
+        listing = list_rejects(folder, duplicates=duplicates)
+        option = " --duplicates" if duplicates else ""
+        more = f"`backfill rejects RUN{option} --export FILE` writes them all"
+        lines = reject_lines(listing, source_paths(folder), more=more)
     except BackfillError as error:
         explain(session, error)
         return ExitCode(error.exit_code)
     if lines:
         session.data("\n".join([folder.run_id, *(f"  {line}" for line in lines)]))
+    if duplicates and view.counts.duplicate > listing.total:
+        session.say(f"{folder.run_id}: which rows they are was not kept by the version that prepared it.")
     session.say(f"{folder.run_id}: {accounts_text(view)}")
     return ExitCode.DELIVERED

@@ -78,6 +78,7 @@ def prepare_plan(
                 done=done,
                 on_shard=on_shard,
                 cancelled=context.stop.is_set,
+                on_duplicates=run.rejects().keep_duplicates,
                 delivered=delivered,
             )
     except InterruptedError:

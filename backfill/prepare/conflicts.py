@@ -21,13 +21,13 @@ SCHEMA: Final = {**PROBLEM_SCHEMA, "message_id": pl.String}
 _NAMED: Final = 5
 _ANY_SIZE: Final = 1 << 30
 #: A call has an index below this.
-_CALLS: Final = 1 << 8
+CALLS: Final = 1 << 8
 
 
 def places(calls: pl.DataFrame, first_row: int) -> Places:
     """Where calls come from, as one number each: the row in the snapshot, and which call of the row."""
     rows = pl.col("row").cast(pl.UInt64) + first_row
-    made: Places = calls.select(rows * _CALLS + pl.col("call").cast(pl.UInt64)).to_series().to_numpy()
+    made: Places = calls.select(rows * CALLS + pl.col("call").cast(pl.UInt64)).to_series().to_numpy()
     return made
 
 
@@ -59,7 +59,7 @@ def explain(first: int, own: int, frames: Frames, snapshot: Snapshot, calls: Seq
     `first` and `own` are the places of the two calls, see `places`.
     """
     names = list(differing(_content(first, frames, calls), _content(own, frames, calls), ""))
-    (file, record), (own_file, _) = (_record(place // _CALLS, frames, snapshot) for place in (first, own))
+    (file, record), (own_file, _) = (_record(place // CALLS, frames, snapshot) for place in (first, own))
     where = f"record {record:,}" + ("" if file == own_file else f" of {file}")
     more = f" and {counted(len(names) - _NAMED, 'other', 'others')}" if len(names) > _NAMED else ""
     unlike = f"differs in {', '.join(names[:_NAMED])}{more}" if names else "is written in another way"
@@ -68,7 +68,7 @@ def explain(first: int, own: int, frames: Frames, snapshot: Snapshot, calls: Seq
 
 def _content(place: int, frames: Frames, calls: Sequence[CompiledCall]) -> Any:  # noqa: ANN401
     """The JSON document of a valid call."""
-    row, index = divmod(place, _CALLS)
+    row, index = divmod(place, CALLS)
     call = next(call for call in calls if call.index == index)
     text: str = evaluate(call, frames.read(row, row + 1, call.reads), _ANY_SIZE).calls["json"].item()
     return json.loads(text.removesuffix(","))

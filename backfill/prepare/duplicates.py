@@ -6,27 +6,44 @@ and no others, are evaluated, for only a valid call can be the first of its id; 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from backfill.mapping import CompiledCall
 from backfill.mapping.calls import Key
 from backfill.mapping.template import Facts
 from backfill.prepare.batches import digest16
-from backfill.prepare.conflicts import explain, places
+from backfill.prepare.conflicts import CALLS, explain, places
 from backfill.prepare.evaluate import derive, evaluate, message_id, reads_of
 from backfill.prepare.faults import failing
 from backfill.prepare.frames import ROW_COLUMN
 from backfill.prepare.in_order import in_order
-from backfill.prepare.rejects import SAMPLES
+from backfill.prepare.rejects import REJECT_TYPES, SAMPLES
 from backfill.prepare.shard import DroppedCalls, ShardContext
-from backfill.repeats import Collector, DropTable, DuplicateResolver, Hashes, Places, Resolution, Sixteen, among
+from backfill.records import FILE_COLUMN, RECORD_COLUMN, Severity, Snapshot
+from backfill.repeats import (
+    Collector,
+    DropTable,
+    DuplicateResolver,
+    Hashes,
+    Origins,
+    Places,
+    Resolution,
+    Sixteen,
+    among,
+)
+
+#: A file has fewer records than this, and a source fewer than 2^24 files.
+_RECORDS = 1 << 40
+#: Duplicates described at once.
+_PAGE_ROWS = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,27 +53,82 @@ class Occurrences:
     hashes: Hashes
     ids: Sixteen
     digests: Sixteen
-    places: Places
+    origins: Origins  # place, and `_record_number`
+
+    @property
+    def places(self) -> Places:
+        """Each one's place."""
+        return self.origins[:, 0]
 
 
-def find_dropped(context: ShardContext, pool: ThreadPoolExecutor, folder: Path, *, ahead: int) -> DroppedCalls:
-    """The calls that are left out of the job; nothing of them depends on threads or frames.
+class DuplicateRecords:
+    """Which records made a duplicate, and which record made the call that it equals. `add` until it is read.
+
+    Each is three numbers: its own record's, the other record's (see `_record_number`), and the call's index.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """They are kept in the file `path`, which is there once there are any."""
+        path.unlink(missing_ok=True)
+        self._path = path
+
+    def add(self, found: Occurrences, resolutions: npt.NDArray[np.uint8], firsts: Origins) -> None:
+        """Take the duplicates of some calls, whose first ones have those origins."""
+        is_duplicate = resolutions == Resolution.DUPLICATE
+        if is_duplicate.any():
+            own, first = found.origins[is_duplicate], firsts[is_duplicate]
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._path.open("ab") as file:
+                file.write(np.column_stack([own[:, 1], first[:, 1], own[:, 0] % CALLS]).data)
+
+    def pages(self, snapshot: Snapshot, calls: Sequence[CompiledCall]) -> Iterator[pl.DataFrame]:
+        """Frames of REJECT_COLUMNS, in source order; none where there are none."""
+        if not self._path.exists():
+            return
+        names = pl.Series([file.name for file in snapshot.files], dtype=pl.String)
+        scopes = {call.index: call.scope for call in calls}
+        rows = np.memmap(self._path, np.uint64, "r").reshape(-1, 3)
+        for start in range(0, len(rows), _PAGE_ROWS):
+            own, first, call = np.array(rows[start : start + _PAGE_ROWS]).T
+            page = pl.DataFrame({"own": own, "first": first, "index": call})
+            file, first_file = (pl.lit(names).gather(pl.col(name) // _RECORDS) for name in ("own", "first"))
+            record = pl.format("record {}", pl.col("first") % _RECORDS)
+            where = pl.when(file == first_file).then(record).otherwise(pl.format("{} of {}", record, first_file))
+            described = page.with_columns(
+                file=file,
+                record=pl.col("own") % _RECORDS,
+                call=pl.col("index").replace_strict(scopes, return_dtype=pl.String),
+                code=pl.lit("duplicate"),
+                severity=pl.lit(Severity.WARNING.value),
+                message=pl.format("the same call as {} makes, which is sent", where),
+            )
+            missing = {name: kind for name, kind in REJECT_TYPES.items() if name not in described.columns}
+            empty = [pl.lit(0 if kind == pl.UInt64 else None, kind).alias(name) for name, kind in missing.items()]
+            yield described.with_columns(empty).select(list(REJECT_TYPES)).cast(REJECT_TYPES)  # type: ignore[arg-type]
+
+
+def find_dropped(
+    context: ShardContext, pool: ThreadPoolExecutor, folder: Path, *, ahead: int
+) -> tuple[DroppedCalls, DuplicateRecords]:
+    """The calls that are left out of the job, and whose duplicates they are; nothing depends on threads or frames.
 
     `folder` takes temporary files, which the result may read. Raises InterruptedError where it was cancelled.
     """
     candidates = _candidates(context, pool, folder)
     table, explanations = DropTable(folder / "dropped"), dict[int, str]()
+    duplicates = DuplicateRecords(folder / "duplicate-records")
     if not len(candidates):
-        return DroppedCalls(table, explanations)
+        return DroppedCalls(table, explanations), duplicates
     resolver = DuplicateResolver(candidates, folder / "duplicates")
     find = partial(_occurrences, context, candidates)
     for found in in_order(pool, find, range(context.frames.shards), ahead=ahead):
-        resolutions, firsts = resolver.resolve(found.hashes, found.ids, found.digests, found.places)
+        resolutions, firsts = resolver.resolve(found.hashes, found.ids, found.digests, found.origins)
         table.add(found.places, resolutions)
+        duplicates.add(found, resolutions, firsts)
         for index in np.flatnonzero(resolutions == Resolution.CONFLICT)[: SAMPLES - len(explanations)]:
             place = int(found.places[index])
-            explanations[place] = explain(int(firsts[index]), place, context.frames, context.snapshot, context.calls)
-    return DroppedCalls(table, explanations)
+            explanations[place] = explain(int(firsts[index, 0]), place, context.frames, context.snapshot, context.calls)
+    return DroppedCalls(table, explanations), duplicates
 
 
 def _candidates(context: ShardContext, pool: ThreadPoolExecutor, folder: Path) -> Hashes:
@@ -102,7 +174,7 @@ def _occurrences(context: ShardContext, candidates: Hashes, shard: int) -> Occur
     found: list[Occurrences] = []
     if not any(map(len, asked)):
         return _joined(found)
-    for frame in context.frames.walk(shard, context.columns):
+    for frame in context.frames.walk(shard, list(dict.fromkeys([*context.columns, FILE_COLUMN, RECORD_COLUMN]))):
         context.check_cancelled()
         for call, hashes in zip(context.calls, asked, strict=True):
             rows = frame.filter(pl.col(ROW_COLUMN).is_in(hashes["row"].implode()))
@@ -110,8 +182,17 @@ def _occurrences(context: ShardContext, candidates: Hashes, shard: int) -> Occur
                 continue
             calls = evaluate(call, rows, context.call_bytes).calls.join(hashes, on="row", maintain_order="left")
             digests, hashed = digest16(calls["json"]), calls["hash"].to_numpy()
-            found.append(Occurrences(hashed, context.keys(calls), digests, places(calls, start)))
+            numbers = calls.select("row").join(
+                rows.select(row=ROW_COLUMN, number=_record_number()), on="row", how="left", maintain_order="left"
+            )
+            origins = np.column_stack([places(calls, start), numbers["number"].to_numpy()])
+            found.append(Occurrences(hashed, context.keys(calls), digests, origins))
     return _joined(found)
+
+
+def _record_number() -> pl.Expr:
+    """The file and record of a row as one number."""
+    return pl.col(FILE_COLUMN).cast(pl.UInt64) * _RECORDS + pl.col(RECORD_COLUMN).cast(pl.UInt64)
 
 
 def _asked(context: ShardContext, call: CompiledCall, candidates: Hashes, start: int, stop: int) -> pl.DataFrame:
@@ -125,11 +206,11 @@ def _asked(context: ShardContext, call: CompiledCall, candidates: Hashes, start:
 
 def _joined(found: list[Occurrences]) -> Occurrences:
     """All of them in source order."""
-    nothing = np.empty(0, np.uint64), np.empty((0, 16), np.uint8)
+    nothing = np.empty(0, np.uint64), np.empty((0, 16), np.uint8), np.empty((0, 2), np.uint64)
     order = np.argsort(np.concatenate([nothing[0], *(one.places for one in found)]))
     return Occurrences(
         np.concatenate([nothing[0], *(one.hashes for one in found)])[order],
         np.concatenate([nothing[1], *(one.ids for one in found)])[order],
         np.concatenate([nothing[1], *(one.digests for one in found)])[order],
-        np.concatenate([nothing[0], *(one.places for one in found)])[order],
+        np.concatenate([nothing[2], *(one.origins for one in found)])[order],
     )

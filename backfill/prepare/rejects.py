@@ -30,7 +30,7 @@ from backfill.rules import CODES
 SAMPLES: Final = 5
 
 #: Columns and types of the problems frame of a shard, as records.REJECT_COLUMNS names them.
-_TYPES: Final = {
+REJECT_TYPES: Final = {
     "file": pl.String,
     "record": pl.UInt64,
     "line": pl.UInt64,
@@ -68,7 +68,10 @@ def describe(
     places = pl.concat(_rows(shown["row"], shard, snapshot, frames, []))
     samples = shown.join(places, on="row", how="left", maintain_order="left")
     errors = described.filter(pl.col("severity") == Severity.ERROR.value)
-    pages = (page.select(list(_TYPES)).cast(_TYPES) for page in with_originals(errors, shard, snapshot, frames))  # type: ignore[arg-type]
+    pages = (
+        page.select(list(REJECT_TYPES)).cast(REJECT_TYPES)  # type: ignore[arg-type]
+        for page in with_originals(errors, shard, snapshot, frames)
+    )
     return (pages if len(errors) else None), tuple(_problem(row) for row in samples.iter_rows(named=True))
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+
+import polars as pl
 
 from backfill.job.models import Job
 from backfill.limits import Limits
@@ -35,6 +37,7 @@ def prepare(
     done: Mapping[int, ShardPlan],
     on_shard: Callable[[ShardPlan], None],
     cancelled: Callable[[], bool],
+    on_duplicates: Callable[[Iterator[pl.DataFrame]], None] | None = None,
     delivered: DeliveredIds | None = None,
     limit: int | None = None,
     frame_rows: int | None = None,
@@ -43,6 +46,7 @@ def prepare(
 
     `done` are shards that an earlier process prepared and recorded: they are taken as they are. `on_shard` gets every
     other shard in order, once the sink made it durable. The result does not depend on `workers` or `frame_rows`.
+    `on_duplicates` gets what is to be told of duplicates, before any shard: frames of REJECT_COLUMNS, maybe none.
     Calls of ids in `delivered` are counted and left out.
     `work_folder` takes temporary files of the search for repeated ids. `now`, in POSIX seconds, bounds the future.
 
@@ -58,7 +62,10 @@ def prepare(
     workers = max(1, workers)
     with ThreadPoolExecutor(workers, thread_name_prefix="prepare") as pool:
         context = replace(context, calls=check_spellings(context, pool))
-        dropped = find_dropped(context, pool, work_folder, ahead=workers + 1)  # of calls that are valid by all checks
+        # Of calls that pass all checks.
+        dropped, duplicates = find_dropped(context, pool, work_folder, ahead=workers + 1)
+        if on_duplicates is not None:
+            on_duplicates(duplicates.pages(snapshot, calls))
         left = [shard for shard in range(frames.shards) if shard not in done]
         # Told and let go: a history in no order has all its days in each plan, so many plans would be much.
         for plan in in_order(pool, partial(prepare_shard, context, dropped), left, ahead=workers + 1):

@@ -64,14 +64,17 @@ class RunRejects(Protocol):
     What prepare rejects comes with its shard (ShardWriter.finish); here is what staging and the target refuse.
     """
 
-    def files(self) -> list[Path]:
-        """The files as they can be read on this machine: unreadable records, then shard by shard.
+    def files(self, *, duplicates: bool = False) -> list[Path]:
+        """The files as they can be read on this machine: unreadable records, then shard by shard; or of duplicates.
 
         Of a shard, what the target refused stands before what the rules refused.
         """
 
     def keep_unreadable(self, file: Path) -> None:
         """Keep a copy of this file, the unreadable records; durable when it returns."""
+
+    def keep_duplicates(self, pages: Iterator[Any]) -> None:
+        """Keep which rows made the same call as another one: polars frames of REJECT_COLUMNS; durable on return."""
 
     def write_refused(self, shards: Iterable[tuple[int, Iterable[Any]]]) -> None:
         """Keep what the target refused of these shards, and of no others; durable when it returns.

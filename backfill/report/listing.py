@@ -27,13 +27,15 @@ class Listing:
     problems: tuple[Problem, ...]  # the first of them
 
 
-def list_rejects(folder: StoredRun, limit: int = LISTED) -> Listing:
+def list_rejects(folder: StoredRun, limit: int = LISTED, *, duplicates: bool = False) -> Listing:
     """The first rejects of a run, with their places as far as they can be told (see `lines.with_places`).
+
+    `duplicates`: instead the first rows whose call another row had made before.
 
     Raises:
         LedgerError: A file of rejects is damaged, or the ledger is.
     """
-    files = folder.rejects().files()
+    files = folder.rejects().files(duplicates=duplicates)
     if not files:
         return Listing(0, ())
     total, problems = read_problems(files, limit)

@@ -22,27 +22,30 @@ PREFIX = "reject_"
 QUERY_MISFITS = ("BF007", "BF133")
 
 
-def rejects_frame(folder: StoredRun) -> pl.LazyFrame:
-    """Every reject of a run, with its line as far as job file and source are still what they were."""
+def rejects_frame(folder: StoredRun, *, duplicates: bool = False) -> pl.LazyFrame:
+    """Every reject (or duplicate) of a run, with its line as far as job file and source are still what they were."""
     schema = {name: pl.UInt64 if name in _COUNTS else pl.String for name in REJECT_COLUMNS}
     frames = [
         pl.scan_parquet(path, glob=False).select(pl.col(name).cast(kind) for name, kind in schema.items())
-        for path in folder.rejects().files()
+        for path in folder.rejects().files(duplicates=duplicates)
     ]
     rejects = pl.concat(frames) if frames else pl.LazyFrame(schema=schema)
     return with_line_column(rejects, folder)
 
 
-def export_rejects(folders: Sequence[StoredRun], path: Path) -> int:
-    """Write the rejects of these runs to a file, whole or not at all, as its suffix says; returns how many there are.
+def export_rejects(folders: Sequence[StoredRun], path: Path, *, duplicates: bool = False) -> int:
+    """Write the rejects, or duplicates, of these runs to a file, whole or not at all; returns how many there are.
 
-    The row's own columns stand beside the reason, see `with_own_columns`. A file that is there is replaced.
+    The file is as its suffix says, and replaces one that is there. The row's own columns stand beside the reason, see
+    `with_own_columns`.
 
     Raises:
         StoppedError: The disk is full.
         LedgerError: A ledger or a file of rejects is damaged.
     """
-    frames = [rejects_frame(folder).with_columns(run=pl.lit(folder.run_id)) for folder in folders]
+    frames = [
+        rejects_frame(folder, duplicates=duplicates).with_columns(run=pl.lit(folder.run_id)) for folder in folders
+    ]
     try:
         fill_beside(path, partial(_sink, with_own_columns(frames)))
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:

@@ -1,6 +1,7 @@
 """The rows of a run that are not sent, as files beside its spool; named by shard, kept for good.
 
 unreadable.parquet        records that are no rows
+duplicates.parquet        rows whose call another row had made before
 000000.rejects.parquet    what the rules refused (written with the shard: `spool`)
 000000.refused.parquet    what the target refused
 000000.retried.parquet    what it refused before, while that is tried again
@@ -9,14 +10,15 @@ unreadable.parquet        records that are no rows
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from backfill.disk import fill_durably, make_folder, sync_folder
 
-UNREADABLE_FILE = "unreadable.parquet"
+UNREADABLE_FILE, DUPLICATES_FILE = "unreadable.parquet", "duplicates.parquet"
 REJECTS, REFUSED, ASIDE = ".rejects.parquet", ".refused.parquet", ".retried.parquet"
 
 
@@ -26,8 +28,13 @@ class RejectFiles:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def files(self) -> list[Path]:
-        """The unreadable records, then each shard's rejects, those by the target before those by our rules."""
+    def files(self, *, duplicates: bool = False) -> list[Path]:
+        """The unreadable records, then each shard's rejects, those by the target before those by our rules.
+
+        With `duplicates` those instead.
+        """
+        if duplicates:
+            return [path for path in [self.folder / DUPLICATES_FILE] if path.exists()]
         shards = sorted([*self.folder.glob(f"*{REJECTS}"), *self.folder.glob(f"*{REFUSED}")])
         unreadable = self.folder / UNREADABLE_FILE
         return [unreadable, *shards] if unreadable.exists() else shards
@@ -36,6 +43,17 @@ class RejectFiles:
         """Copy the file of unreadable records, durably."""
         make_folder(self.folder)
         fill_durably(self.folder / UNREADABLE_FILE, partial(shutil.copyfile, file))
+        sync_folder(self.folder)
+
+    def keep_duplicates(self, pages: Iterator[Any]) -> None:
+        """Write these frames, durably; no file where there is none."""
+        first = next(pages, None)
+        if first is None:
+            return
+        from backfill.spool import fill_rejects  # noqa: PLC0415 (polars, where there is something to write)
+
+        make_folder(self.folder)
+        fill_durably(self.folder / DUPLICATES_FILE, partial(fill_rejects, chain([first], pages)))
         sync_folder(self.folder)
 
     def write_refused(self, shards: Iterable[tuple[int, Iterable[Any]]]) -> None:

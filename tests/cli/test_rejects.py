@@ -48,6 +48,33 @@ def test_rejects_behind_the_first_records(project: Project, monkeypatch: pytest.
     assert [line.split()[1].rpartition(":")[2] for line in lines] == [str(line) for line in range(12, 22)]
 
 
+@pytest.mark.parametrize("verb", ["run", "dry-run"])
+def test_duplicates_are_listed(project: Project, verb: str) -> None:
+    """Each row whose call another one made, by its place, with the record it equals; apart from what was rejected."""
+    rows = [f"u{n},u{n}@example.com,2023-05-01 10:00:00,{n}" for n in range(40)]
+    job = project.people(1)
+    header, _ = (project.folder / "people.csv").read_text(encoding="utf-8").splitlines()
+    (project.folder / "people.csv").unlink()
+    job.write_text(job.read_text(encoding="utf-8").replace("path: people.csv", "path: part-*.csv"), encoding="utf-8")
+    parts = {"a": [*rows[:20], rows[7]], "b": ["bad,line", rows[3], *rows[20:], rows[30], f"{rows[39]}9"]}
+    for name, lines in parts.items():
+        (project.folder / f"part-{name}.csv").write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
+    ended = backfill(verb, job, "--target", "sandbox", "--output", "json").object
+    assert (ended["calls"]["duplicate"], ended["calls"]["rejected"]) == (3, 1)
+    of_dry = ["--dry-run"] if verb == "dry-run" else []
+    listed = backfill("rejects", job, "--duplicates", *of_dry).out.replace(f"{project.folder}/", "").splitlines()[1:]
+    assert [line.strip() for line in listed] == [
+        "duplicate part-a.csv:22 (record 21): identify: the same call as record 8 makes, which is sent",
+        "duplicate part-b.csv:3 (record 2): identify: the same call as record 4 of part-a.csv makes, which is sent",
+        "duplicate part-b.csv:24 (record 23): identify: the same call as record 13 makes, which is sent",
+    ]
+    assert "duplicate part" not in backfill("rejects", job, *of_dry).out
+    file = project.folder / "duplicates.parquet"
+    told = backfill("rejects", job, "--duplicates", "--export", file, *of_dry)
+    assert "3 duplicates written" in told.err
+    assert pl.read_parquet(file).select("code", "line").rows() == [("duplicate", n) for n in (22, 3, 24)]
+
+
 def test_rejects_export_can_be_a_source(project: Project) -> None:
     """What is exported, mended and run as a job of another name arrives; columns of the row keep their names."""
     source, job = project.folder / "orders.csv", project.folder / "orders.yaml"

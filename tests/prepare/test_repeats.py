@@ -60,9 +60,13 @@ def test_resolutions_are_those_of_the_rule(
         part = slice(start, start + step)
         asked = among(hashes[part], candidates)
         places = np.arange(len(ids), dtype=np.uint64)[part][asked]
-        found = resolver.resolve(hashes[part][asked], sixteen(ids[part])[asked], sixteen(contents[part])[asked], places)
+        origins = np.column_stack([places, places * 3])
+        found = resolver.resolve(
+            hashes[part][asked], sixteen(ids[part])[asked], sixteen(contents[part])[asked], origins
+        )
         decided = iter(found[0])
-        firsts.extend(found[1].tolist())
+        assert (found[1][:, 1] == found[1][:, 0] * 3).all()
+        firsts.extend(found[1][:, 0].tolist())
         resolutions.extend(int(next(decided)) if each else Resolution.FIRST for each in asked)
     assert resolutions == expected(ids, contents)
     repeated = [identity for identity, each in zip(ids, among(hashes, candidates), strict=True) if each]
@@ -75,13 +79,13 @@ def test_many_candidates_live_on_disk(tmp_path: Path, monkeypatch: pytest.Monkey
     values = np.arange(1_000, dtype=np.uint64)
     resolver = DuplicateResolver(values, tmp_path / "resolver")
     ids = sixteen(list(range(1_000)))
-    places = np.arange(5, 1_005, dtype=np.uint64)
-    for resolution, asked in ((Resolution.FIRST, places), (Resolution.DUPLICATE, places * 2)):
+    origins = np.arange(5, 2_005, dtype=np.uint64).reshape(-1, 2)
+    for resolution, asked in ((Resolution.FIRST, origins), (Resolution.DUPLICATE, origins * 2)):
         resolutions, firsts = resolver.resolve(values, ids, ids, asked)
         assert set(resolutions) == {resolution}
-        assert firsts.tolist() == places.tolist()
+        assert firsts.tolist() == origins.tolist()
     assert (tmp_path / "resolver" / "ids").stat().st_size == 16_000
-    assert (tmp_path / "resolver" / "places").stat().st_size == 8_000
+    assert (tmp_path / "resolver" / "origins").stat().st_size == 16_000
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from(Resolution)), max_size=60), st.integers(1, 20))
