@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any
 
 from backfill.errors import RefusedError
 from backfill.job import fingerprint
 from backfill.job.models import Job
 from backfill.pipeline.context import Progress, RunContext, RunRequest
+from backfill.pipeline.fingerprint import Fingerprint, list_differences
 from backfill.pipeline.supersede import (
     delivered_elsewhere,
     discard_sandbox_runs,
@@ -25,76 +24,10 @@ from backfill.pipeline.supersede import (
 from backfill.records import RunState, RunStatus, RunStore, SnapshotRecord, SourceFile, StoredRun
 from backfill.sources import resolve
 
-#: How many differences are named; the rest are counted.
-NAMED = 5
-_MISSING = object()
 #: Nothing is prepared yet: such a run holds nothing that starting afresh could lose.
 BEGINNING = frozenset({RunState.STAGING, RunState.PREPARING})
 #: Hashing fewer bytes is over before anybody could read how far it is.
 TOLD_BYTES = 250_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Fingerprint:
-    """What a run was prepared from: the job's YAML data as written, and the files of its source."""
-
-    job: str  # SHA-256 of the canonical JSON of `data`
-    data: Mapping[str, Any]
-    files: tuple[SourceFile, ...]
-
-    def differences(self, now: Fingerprint) -> list[str]:
-        """How `now` differs from this, as sentences that name a field or a file; empty where it does not."""
-        found = [] if self.job == now.job else list(field_differences(self.data, now.data))
-        if self.job != now.job and not found:
-            found = ["the job file was changed"]
-        return found + list(file_differences(self.files, now.files))
-
-
-def file_differences(before: Sequence[SourceFile], now: Sequence[SourceFile]) -> Iterator[str]:
-    """What became of each file: gone, new, or other bytes. Names are what counts, their folders may have moved."""
-    old, new = by_key(before), by_key(now)
-    for key, file in old.items():
-        if key not in new:
-            yield f"{file.name} is no longer there"
-        elif new[key].sha256 != file.sha256:
-            grown = new[key].bytes - file.bytes
-            yield f"{new[key].name} was changed" + (f" ({grown:+,} bytes)" if grown else " (same size, other bytes)")
-    for key, file in new.items():
-        if key not in old:
-            yield f"{file.name} is new"
-
-
-def by_key(files: Sequence[SourceFile]) -> dict[tuple[str, int], SourceFile]:
-    """The files by key and, where several folders have a file of that key, by their order among those."""
-    seen: Counter[str] = Counter()
-    found: dict[tuple[str, int], SourceFile] = {}
-    for file in files:
-        seen[file.key] += 1
-        found[file.key, seen[file.key]] = file
-    return found
-
-
-def field_differences(before: object, now: object, path: str = "") -> Iterator[str]:
-    """The fields that were changed, added or removed, each by its path in the job file."""
-    if isinstance(before, Mapping) and isinstance(now, Mapping):
-        for name in [*before, *(name for name in now if name not in before)]:
-            inner = f"{path}.{name}" if path else str(name)
-            yield from field_differences(before.get(name, _MISSING), now.get(name, _MISSING), inner)
-    elif isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
-        for place, (one, other) in enumerate(zip(before, now, strict=True)):
-            yield from field_differences(one, other, f"{path}[{place}]")
-    elif before is _MISSING:
-        yield f"{path} was added"
-    elif now is _MISSING:
-        yield f"{path} was removed"
-    elif before != now or type(before) is not type(now):
-        yield f"{path} was changed"
-
-
-def list_differences(differences: Sequence[str]) -> str:
-    """The first differences as one phrase, and how many more there are."""
-    rest = len(differences) - NAMED
-    return "; ".join(differences[:NAMED]) + (f"; and {rest} more" if rest > 0 else "")
 
 
 class _Hashing:

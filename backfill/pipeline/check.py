@@ -9,8 +9,8 @@ from pathlib import Path
 from backfill.errors import Fault, JobError, SourceError, counted, joined
 from backfill.job import check_columns, fault_at, fingerprint, notices, positions
 from backfill.job.models import Job
-from backfill.pipeline.changes import Fingerprint
 from backfill.pipeline.context import RunContext
+from backfill.pipeline.fingerprint import Fingerprint
 from backfill.records import Counts, Problem, Snapshot, SourceFile
 from backfill.sources import Schema, inspect
 from backfill.sources.origins.standard_input import STANDARD_INPUT

@@ -19,9 +19,10 @@ from backfill.identity import SANDBOX_SCOPE
 from backfill.job import fingerprint
 from backfill.job.models import Job
 from backfill.limits import SEGMENT, Limits
-from backfill.pipeline.changes import Fingerprint, fingerprint_now
+from backfill.pipeline.changes import fingerprint_now
 from backfill.pipeline.check import needs_all
 from backfill.pipeline.context import RunContext, RunResult
+from backfill.pipeline.fingerprint import Fingerprint
 from backfill.pipeline.gate import Gate
 from backfill.pipeline.new_run import delivered_before, new_record
 from backfill.pipeline.prepare import prepare_plan

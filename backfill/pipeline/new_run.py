@@ -7,9 +7,9 @@ import time
 
 from backfill import __version__
 from backfill.job.models import Call, Job
-from backfill.pipeline.changes import Fingerprint
 from backfill.pipeline.context import RunContext
 from backfill.pipeline.delivered_ids import open_archive
+from backfill.pipeline.fingerprint import Fingerprint
 from backfill.pipeline.supersede import key_warning
 from backfill.records import ArchivedIds, CallFacts, JobFacts, RunRecord, RunStore, StoredRun
 

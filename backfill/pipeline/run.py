@@ -13,7 +13,7 @@ from dataclasses import replace
 from backfill.disk import out_of_space
 from backfill.errors import BackfillError, ExitCode, InterruptedRunError, RefusedError, UsageError
 from backfill.job.models import Job
-from backfill.pipeline.changes import Fingerprint, decide_run
+from backfill.pipeline.changes import decide_run
 from backfill.pipeline.context import Options, RunContext, RunRequest, RunResult
 from backfill.pipeline.deliver import (
     canary_over,
@@ -25,6 +25,7 @@ from backfill.pipeline.deliver import (
     nothing_to_send,
 )
 from backfill.pipeline.delivered_ids import is_archived
+from backfill.pipeline.fingerprint import Fingerprint
 from backfill.pipeline.new_run import delivered_before, new_record
 from backfill.pipeline.prepare import prepare_plan
 from backfill.pipeline.refused import NOTHING_REFUSED

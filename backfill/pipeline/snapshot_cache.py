@@ -10,7 +10,8 @@ from pathlib import Path
 from backfill.disk import make_folder, sync_folder
 from backfill.errors import LedgerError, LockedError
 from backfill.job.models import Job
-from backfill.pipeline.changes import Fingerprint, fingerprint_then
+from backfill.pipeline.changes import fingerprint_then
+from backfill.pipeline.fingerprint import Fingerprint
 from backfill.records import RunStore, StoredRun
 from backfill.sources import load_snapshot
 

@@ -28,8 +28,8 @@ from backfill.pipeline import (
     dry_run_job,
     run_job,
 )
-from backfill.pipeline.changes import Fingerprint, field_differences, list_differences
 from backfill.pipeline.disk_forecast import RESERVE_BYTES, Forecast, forecast, spool_bytes
+from backfill.pipeline.fingerprint import Fingerprint, field_differences, list_differences
 from backfill.records import Counts, RunState, SourceFile
 from backfill.sandbox import FaultScript, Sandbox
 from backfill.state import open_store
