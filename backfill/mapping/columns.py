@@ -80,7 +80,7 @@ class ColumnReader:
         named = [pl.lit(f"{each.name}=") + value for each, value in zip(read, values, strict=True)]
         mask = self.read(column.failed)
         shown = pl.concat_str(named, separator=", ", ignore_nulls=True) if named else pl.lit("")
-        self.check("BF130", label, mask, shown, omit=omit)
+        self.check("BF130", label, mask, shown, omit=omit, detail=column.reason or None)
         return mask
 
     def shown(self, column: Column) -> pl.Expr:

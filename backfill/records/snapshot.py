@@ -58,7 +58,7 @@ class Column:
     `raw` names the column that holds the text as read, where this one was cast from text: a value is bad where the
     raw text is not null and the cast one is. `reads` are the source columns an SQL expression reads: a bad value in
     one of them makes this value bad too. `failed` names the boolean column that is true where the expression failed;
-    None: it failed on no row. `computed` says of JSON, or of what has
+    None: it failed on no row; `reason` is why, in DuckDB's words, on the first. `computed` says of JSON, or of what has
     JSON in it, that SQL made its text, so that its numbers and times are SQL's.
     `takes_json` says of an SQL expression that it takes JSON apart, where numbers can lose digits.
     `json_text` says of text that it is JSON objects or arrays throughout.
@@ -73,6 +73,7 @@ class Column:
     utc_flag: str | None = None
     reads: tuple[str, ...] = ()
     failed: str | None = None
+    reason: str = ""
     computed: bool = False
     takes_json: bool = False
     json_text: bool = False

@@ -51,7 +51,7 @@ def freeze_stream(staging: Staging, reader: Reader, in_query: Sequence[str] = ()
         raise BackfillError(f"{came} came of {read} read", hint="please report it")
     return Snapshot(
         parts=(SnapshotPart(path, kept),),
-        columns=(*refine_columns(staging.engine, path, layout.columns), *place_columns(file=True)),
+        columns=(*refine_columns(staging.engine, path, layout, staging.job), *place_columns(file=True)),
         files=staging.files,
         read=handed.rows + unreadable.count,
         filtered=handed.rows - kept,

@@ -89,7 +89,7 @@ def freeze_query(staging: Staging, freeze_rows: FreezeRows) -> Snapshot:
             "%s: the source has %s, its query gives %s: what it leaves out is not counted", job.name, there, made
         )
     kept = count if layout.keep is None else staging.number(layout, staging.part(0))
-    described = refine_columns(engine, staging.part(0), layout.columns)
+    described = refine_columns(engine, staging.part(0), layout, job)
     described = described if layout.keep is None else (*described, *place_columns(file=False))
     shutil.rmtree(staging.folder / SOURCE, ignore_errors=True)
     return Snapshot(

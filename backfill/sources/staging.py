@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
@@ -29,7 +30,7 @@ from backfill.sources.sql.engine import (
     quoted,
     reason,
 )
-from backfill.sources.sql.layout import KEEP, Layout
+from backfill.sources.sql.layout import KEEP, WHERE_FAILED, Layout
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
@@ -178,18 +179,22 @@ class IgnoredRecords:
         """Forget it."""
 
 
+#: Of DuckDB's words on why an expression failed.
+REASON_CHARACTERS = 160
 #: How an object and an array begin.
 _OPENING = ("{", "[")
 #: The least and the greatest value of a column, as text; None where the footer does not say.
 _Range = tuple[str | None, str | None]
 
 
-def refine_columns(engine: Engine, part: Path, columns: Sequence[Column]) -> tuple[Column, ...]:
-    """The columns by what the part holds.
+def refine_columns(engine: Engine, part: Path, layout: Layout, job: Job) -> tuple[Column, ...]:
+    """The layout's columns by what the part holds.
 
     MIXED times are told apart: all instants, all wall clocks, or both; a column without any value counts as instants.
-    Of an expression it is said that it failed where it did on some row, of text that it is JSON where all of it is.
+    Of an expression it is said that it failed where it did on some row, and why on the first; of text that it is JSON
+    where all of it is.
     """
+    columns = layout.columns
     rows = engine.rows(
         "SELECT path_in_schema, CASE WHEN count(*) = count(stats_min_value) THEN min(stats_min_value) END, "
         "CASE WHEN count(*) = count(stats_max_value) THEN max(stats_max_value) END "
@@ -198,7 +203,26 @@ def refine_columns(engine: Engine, part: Path, columns: Sequence[Column]) -> tup
     )
     held: dict[str, _Range] = {name: (least, greatest) for name, least, greatest in rows}
     json = _json_columns(engine, part, [column.name for column in columns if _may_be_json(column, held)])
-    return tuple(_refined(column, held, json) for column in columns)
+    texts = {name: text for text, name in job.expressions().items()} | {WHERE_FAILED: job.where or ""}
+
+    def described(column: Column) -> Column:
+        found = _refined(column, held, json)
+        if found.failed is None:
+            return found
+        return replace(found, reason=_why(engine, part, layout, texts[found.name], found.failed))
+
+    return tuple(map(described, columns))
+
+
+def _why(engine: Engine, part: Path, layout: Layout, text: str, failed: str) -> str:
+    """Why an expression failed on the first of its rows, the values of that row left out; nothing where it will not."""
+    try:
+        engine.rows(layout.untried(text, failed, own_parquet([part])))
+    except (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException):
+        return ""  # of a type that the snapshot keeps as another
+    except duckdb.Error as error:
+        return re.sub(r"'[^']*'|\"[^\"]*\"", "'...'", reason(error))[:REASON_CHARACTERS]
+    return ""
 
 
 def _refined(column: Column, held: Mapping[str, _Range], json: frozenset[str]) -> Column:

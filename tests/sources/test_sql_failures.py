@@ -187,3 +187,28 @@ def test_a_query_that_fails_is_the_jobs(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.parquet", ROWS)
     with pytest.raises(JobError, match=r"source\.query fails: .*Could not convert"):
         staged(job_over(path, query="SELECT CAST(v AS INTEGER) AS v FROM source"), tmp_path / "state")
+
+
+@pytest.mark.parametrize(
+    ("expression", "reason"),
+    [
+        ("CAST(v AS INTEGER)", "Could not convert string '...' to INT32"),
+        ("9223372036854775807 + w", "Overflow in addition of INT64"),
+        ("CAST(v AS DATE)", "invalid date field format: '...'"),
+    ],
+)
+@pytest.mark.parametrize("way", ["expression", "where", "query"])
+def test_why_an_expression_fails(tmp_path: Path, expression: str, reason: str, way: str) -> None:
+    """DuckDB's reason is told of the first row, without the values of that row."""
+    path = tmp_path / "rows.parquet"
+    duckdb.connect().execute(f"COPY (SELECT 'x1' AS v, 1::BIGINT AS w) TO '{path}' (FORMAT parquet)")
+    condition = f"coalesce(CAST({expression} AS VARCHAR), '') <> ''"
+    source = {
+        "expression": {"sql": (expression,)},
+        "where": {"where": condition},
+        "query": {"sql": (expression,), "query": "SELECT * FROM source"},
+    }[way]
+    columns = staged(job_over(path, **source), tmp_path / "state").snapshot.columns
+    (said,) = [column.reason for column in columns if column.failed]
+    assert reason in said
+    assert "x1" not in said

@@ -108,6 +108,16 @@ class Layout:
             rows = f"(SELECT *, {', '.join(self.tried)} FROM {rows}) AS source"
         return f"SELECT {', '.join(outputs)} FROM {rows}"
 
+    def untried(self, text: str, failed: str, snapshot: str) -> str:
+        """SQL: an expression of one row of the snapshot on which it failed, which fails again and says why."""
+        names = ", ".join(
+            f"{quoted(RAW + column.name if column.spec else column.name)} AS {quoted(column.name)}"
+            for column in self.source
+        )
+        row = f"(SELECT {names or _NOTHING} FROM {snapshot} WHERE {quoted(failed)} LIMIT 1)"
+        floor = self.floor.over(typed_relation(self.source, row))
+        return f"SELECT CAST({enclosed(text)} AS VARCHAR) FROM {floor} AS source"
+
 
 _EMPTY = "__bf_empty"
 #: Stands for the columns of records without keys: SQL has no relation without columns.
