@@ -68,7 +68,7 @@ def earlier_text(asked: Confirmation) -> str:
 
 
 def refuse_without_terminal(*, yes: bool) -> None:
-    """Raise UsageError where nobody could be asked and nobody has said --yes."""
+    """Raise UsageError where there is no terminal to ask on and no --yes."""
     if not yes and not sys.stdin.isatty():
         raise UsageError(
             "a live run without a terminal needs --yes", hint="look at `backfill dry-run JOB` first, then add --yes"

@@ -11,7 +11,7 @@ LABEL = re.compile(r"(?:BF\d{3}|HTTP ?\d{3})(?= )|(?:[A-Z][A-Za-z]*(?: RUN)?|[^\
 _WORD = re.compile(r"(?:`[^`]*`|\S)+")
 #: The name before a value, as summaries have it: what follows is laid out beside it.
 _NAMED = re.compile(r" +\S+(?: \S+)? {2,}(?=\S)")
-#: So much further in do the lines go on that were broken.
+#: How much further in the lines go on that were broken.
 HANGING = 4
 #: Where breaking would leave less than this beside what a line begins with, it is left to the terminal.
 LEAST = 20

@@ -23,10 +23,10 @@ JOB = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
 def voice_options(command: Command) -> Command:
     """-v, -q and --log-format; sets up the session's voice before the verb runs."""
 
-    @click.option("-v", "--verbose", count=True, help="Say more; twice: each request.")
-    @click.option("-q", "--quiet", is_flag=True, help="Say only what is wrong.")
+    @click.option("-v", "--verbose", count=True, help="Say what each step does; -vv: what each request does.")
+    @click.option("-q", "--quiet", is_flag=True, help="Say only warnings and errors.")
     @click.option(
-        "--log-format", type=click.Choice(["text", "json"]), default="text", help="Form of what is on stderr."
+        "--log-format", type=click.Choice(["text", "json"]), default="text", help="How messages on stderr are written."
     )
     @wraps(command)
     def wrapped(session: Session, *, verbose: int, quiet: bool, log_format: str, **others: object) -> object:
@@ -65,14 +65,15 @@ def state_option(command: Command) -> Command:
 
 def dry_option(command: Command) -> Command:
     """--dry-run."""
-    return click.option("--dry-run", is_flag=True, help="Of dry runs: of all, or of the one of JOB.")(command)
+    told = "Look at dry runs instead: at all, or at that of JOB."
+    return click.option("--dry-run", is_flag=True, help=told)(command)
 
 
 def output_option(command: Command) -> Command:
     """--output."""
-    return click.option("--output", type=click.Choice(["text", "json"]), default="text", help="Form of the result.")(
-        command
-    )
+    return click.option(
+        "--output", type=click.Choice(["text", "json"]), default="text", help="How the result is written."
+    )(command)
 
 
 def progress_option(command: Command) -> Command:
@@ -188,7 +189,8 @@ def delivery_options(command: Command) -> Command:
         click.option(
             "--attempts",
             type=click.IntRange(1, 1_000),
-            help="Attempts at one batch before the run stops, those a Retry-After asks for aside [default: 30].",
+            help="Attempts at one batch before the run stops, not counting those that a Retry-After asks for"
+            " [default: 30].",
         ),
         click.option("--concurrency", type=click.IntRange(1, 64), help="Requests in flight at once, at most."),
         click.option("--rate", metavar="1000/s|unlimited", help="Calls a second [default: the target's]."),

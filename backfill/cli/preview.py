@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @click.command("preview", short_help="Rows in, calls out; nothing sent.")
 @click.argument("job", type=JOB)
-@click.option("-n", "--rows", type=click.IntRange(1), default=5, show_default=True, help="So many rows.")
+@click.option("-n", "--rows", type=click.IntRange(1), default=5, show_default=True, help="How many rows to show.")
 @target_options
 @progress_option
 @voice_options
@@ -35,7 +35,7 @@ def command(
 
     Show the first rows of the source and the calls they become, or why they do not become any.
 
-    No more of the source is read than is shown, but where it has a query: that may need all of it.
+    No more of the source is read than is shown, unless it has a `query` over files, which may need all of it.
     """  # noqa: D205, D301, D415
     from backfill.cli.arguments import expand_job_paths, load_dry_run_target, load_jobs
     from backfill.cli.handler import tell_notice

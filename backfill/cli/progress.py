@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 #: A bar is drawn at most this often, in seconds.
 REDRAW_SECONDS = 0.2
 MEGABYTE = 1_000_000
-#: So much of a job's name is shown.
+#: How many characters of a job's name are shown.
 NAME_CHARACTERS = 16
 #: tqdm's fields; counts are whole, as they are everywhere else.
 FORM = "{desc}: {percentage:3.0f}%|{bar}| {n:,.0f}/{total:,.0f} {unit} [{remaining} left{postfix}]"
@@ -55,7 +55,7 @@ class ProgressBars:
         self.session.writer = lambda text: tqdm.write(text, file=sys.stderr)
 
     def advance(self, done: int, size: int) -> None:
-        """So much of the step is done: things and bytes, both counted from the step's beginning."""
+        """How much of the step is done: things and bytes, both counted from the step's beginning."""
         bar = self.bar
         if bar is None:
             return

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.option(
     "--duplicates",
     is_flag=True,
-    help="Instead, rows that made the very call of another row, and which; such a call is sent once.",
+    help="Instead, the rows that made the very call of another row, with that row; such a call is sent once.",
 )
 @click.option("--force", is_flag=True, help="Let --export overwrite a file that is there.")
 @dry_option
@@ -49,7 +49,7 @@ def command(
     backfill rejects jobs/01-users.yaml --dry-run
     backfill rejects jobs/01-users.yaml --duplicates
 
-    List the rows that were not sent, of all runs, of one, or of those of a job file; --dry-run: of dry runs.
+    List the rows that were not sent: of all runs, of one, or of those of a job file.
     """  # noqa: D205, D301, D415
     from backfill.cli.arguments import open_state
     from backfill.pipeline.runs import find_runs

@@ -50,8 +50,8 @@ def command(
     Without RUN there has to be exactly one unfinished run (`backfill status` lists them).
 
     --retry-rejected sends again the calls that the target refused, the same bytes, once it takes them. What the checks
-    of backfill refused stays refused. Without RUN it is the only finished run that has such calls where none is
-    unfinished.
+    of backfill refused stays refused. Without RUN, and where no run is unfinished, the only finished run that has such
+    calls is taken.
     """  # noqa: D205, D301, D415
     from backfill.cli.arguments import load_run_target, open_state
     from backfill.cli.confirm import refuse_without_terminal

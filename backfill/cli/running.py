@@ -85,7 +85,7 @@ def deliver_all(
 
     Raises:
         JobError: A job is wrong, or does not fit its source; then none is run.
-        UsageError: The target is wrong, or it is live and nobody could confirm.
+        UsageError: The target is wrong, or it is live and could not be confirmed.
     """
     targets = [arguments.load_chosen_target(target, Path(job.path).parent) for job in jobs]
     live = any(one.live for one in targets)

@@ -21,7 +21,11 @@ DEFAULT_KEEP = "10000"
     "--fault", "faults", multiple=True, metavar="SCRIPT", help="Misbehave, e.g. status=500,every=7. Repeatable."
 )
 @click.option(
-    "--keep", metavar="N|all", default=DEFAULT_KEEP, show_default=True, help="Calls kept whole; ids are kept all."
+    "--keep",
+    metavar="N|all",
+    default=DEFAULT_KEEP,
+    show_default=True,
+    help="How many calls are kept whole; the ids of all are kept.",
 )
 @voice_options
 def command(session: Session, *, port: int, store: Path | None, faults: tuple[str, ...], keep: str) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     "--key",
     multiple=True,
     metavar="VALUE",
-    help="The same by the job's message_key: once for each value of the key, in their order; with RUN.",
+    help="The same by the values of the job's message_key: one --key for each, in their order; with RUN.",
 )
 @dry_option
 @state_option
@@ -48,9 +48,9 @@ def command(
     backfill status orders-2019-2024-segment-g1-3f9a1c20
     backfill status orders-2019-2024-segment-g1 --key 1001
 
-    Every run there is, the latest first; those of a job file; or one run in full. --dry-run: of dry runs.
+    Show all runs, the latest first; those of a job file; or one run in full, also while it is under way.
 
-    The beginning of a run's id is enough where it is the only one. A run under way can be looked at, too.
+    The beginning of a run's id is enough where no other id begins so.
     """  # noqa: D205, D301, D415
     from backfill.cli.arguments import open_state
     from backfill.pipeline.runs import find_runs

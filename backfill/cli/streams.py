@@ -1,6 +1,6 @@
 """The standard streams, whatever the shell has made of them: closed, full, gone, or of an encoding without our letters.
 
-What happens to them never changes what a verb does: a reader that goes away (`| head`) is nobody's fault, and where
+What happens to them never changes what a verb does: a reader that goes away (`| head`) is no error, and where
 the standard output takes no more, that is said and is exit 5, after all has been recorded.
 """
 

@@ -12,7 +12,7 @@ from backfill.limits import DEDUP_WINDOW_SECONDS
 from backfill.records import Doubt, DoubtSpan, RunReader
 from backfill.report.summary import time_text
 
-#: So many batches in doubt are listed as text, and as JSON; `v_in_doubt` has them all.
+#: How many batches in doubt are listed as text, and as JSON; the view `v_in_doubt` has them all.
 SHOWN = 10
 SHOWN_AS_JSON = 1_000
 #: In place of a time until which all are sent again by themselves.

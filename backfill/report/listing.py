@@ -12,9 +12,10 @@ from backfill.records import Problem, Severity, StoredRun
 from backfill.report.lines import source_of, with_places
 from backfill.report.samples import problem_line
 
-#: So many rows of a run are listed; an export has all.
+#: How many rows of a run are listed; an export has all.
 LISTED = 100
-#: As many records of a file are read again at the end of a run to tell lines; later ones when they are listed.
+#: How many records of a file are read again at the end of a run to tell lines; the lines of later ones are looked up
+#: when they are listed.
 NEAR_RECORDS = 100_000
 _SHOWN = ("file", "record", "line", "call", "code", "severity", "column", "value", "message")
 

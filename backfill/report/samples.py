@@ -8,7 +8,7 @@ from backfill.records import Problem, Severity
 
 #: Stands in place of a file where a record is a row of the query's result.
 QUERY = "the query"
-#: So many of each code are shown.
+#: How many problems of each code are shown.
 SAMPLES = 5
 
 
