@@ -1,8 +1,7 @@
 """How many senders pay: `python -m bench.senders`. Delivery alone, with ledger and spool, of a prepared run.
 
 Against nginx on loopback, which takes all there is, and against a stand-in that answers after 50 ms; gzip and plain
-bodies; 1 to 16 senders from the first moment on, and `auto`, the default: 2, and more where that pays. Each case is a
-process of its own on its own copy of the run, one round after the other; medians.
+bodies; 1 to 16 senders. Each case is a process of its own on its own copy of the run, round after round; medians.
 """
 
 import argparse
@@ -23,7 +22,7 @@ from bench.endpoint import Endpoint
 from bench.process import run
 from bench.standin import Running
 
-SENDERS = ("1", "2", "4", "8", "16", "auto")
+SENDERS = ("1", "2", "4", "8", "16")
 DELAY = 0.05
 
 
@@ -39,15 +38,12 @@ class Figures:
 
 def deliver_once(folder: Path, url: str, senders: str, *, gzip: bool) -> Figures:
     """Deliver the run in that folder, in this process."""
-    from backfill.deliver import DeliveryOptions, TargetAccess, climb, deliver  # noqa: PLC0415 (the child alone)
+    from backfill.deliver import DeliveryOptions, TargetAccess, deliver  # noqa: PLC0415 (the child alone)
     from backfill.ledger import Ledger  # noqa: PLC0415
     from backfill.records import RunState  # noqa: PLC0415
     from backfill.spool import Spool  # noqa: PLC0415
 
-    options = DeliveryOptions(first_alone=False)
-    if senders != "auto":
-        climb.FIRST_LEVEL = int(senders)
-        options = DeliveryOptions(first_alone=False, concurrency=int(senders))
+    options = DeliveryOptions(first_alone=False, concurrency=int(senders))
     with Ledger.open(folder / "ledger.sqlite3") as ledger:
         ledger.set_state(RunState.DELIVERING)
         began, cpu = time.monotonic(), cpu_seconds()

@@ -3,7 +3,7 @@
 A batch goes through senders that wrap one another, each with one concern and all with the same face (`Sender`):
 
     Retried      again and again until accepted, rejected or hopeless; backs off
-      Paced      waits for its turn: a slot among those in flight, the pause that the target asked for, the rate
+      Paced      waits for its turn: the pause that the target asked for, the stated rate, the rate found out
         Guarded  lets nothing leave that has been in doubt for longer than the target remembers ids
           Recorded  durable mark, fresh sentAt, request, verdict, answer into the ledger
             Transport  one HTTP request

@@ -6,7 +6,6 @@ import dataclasses
 import threading
 from collections.abc import Callable, Sequence
 
-from backfill.deliver.concurrency import Control
 from backfill.deliver.doubts import settle, window_open
 from backfill.deliver.ending import canary_end, clock_end, finished_end, interrupted_end, stop_end, window_end
 from backfill.deliver.environment import context_for
@@ -14,13 +13,12 @@ from backfill.deliver.feed import Feed, Lot
 from backfill.deliver.halving import FRUITLESS_BATCHES, Fruitless, Halved, LotEnd
 from backfill.deliver.model import Attempt, Clock, DeliveryEnd, DeliveryOptions, Errand, HaltedError, TargetAccess
 from backfill.deliver.outage import Outage
+from backfill.deliver.pace import Pace, Paced
 from backfill.deliver.recorded import Guarded, Recorded
-from backfill.deliver.retried import Retried
+from backfill.deliver.retried import Retried, Waiter
 from backfill.deliver.skew import SkewWatch
-from backfill.deliver.slots import Slot, Slots
 from backfill.deliver.tally import Tally
 from backfill.deliver.transport import Transport
-from backfill.deliver.waiting import Gate, Pace, Paced, Pause, Waiter
 from backfill.limits import CANARY_CALLS
 from backfill.records import Batch, BatchBytes, Decision, DeliveryLedger, DeliveryTotals
 from backfill.verdict import StopReason
@@ -105,12 +103,8 @@ class _Course:
         self._outage = Outage(errand.target.batch_url, clock.monotonic)
         self._skew = SkewWatch()
         self._fruitless = Fruitless()
-        self._pause = Pause(clock.monotonic)
-        self._slots = Slots(Control(options.concurrency), clock.monotonic)
-        rate, requests = errand.target.rate, errand.target.requests
-        self._pace = Pace(rate, clock.monotonic, requests=requests, least=self._slots.interval)
+        self._pace = Pace(errand.target.rate, errand.target.requests, clock.monotonic)
         self._waiter = Waiter(clock, self._halted, self._tally.slept)
-        self._door = Waiter(clock, self._given_up, self._tally.slept)
         self._tls = context_for(errand.target.batch_url)
 
     def run(self, progress: Callable[[DeliveryTotals], None]) -> DeliveryEnd:
@@ -147,7 +141,7 @@ class _Course:
         options = self._errand.options
         threads = [
             # Daemons: what hangs in a dead connection must not keep the process from ending.
-            threading.Thread(target=self._work, args=(number, most), name=f"deliver-{number}", daemon=True)
+            threading.Thread(target=self._work, args=(most,), name=f"deliver-{number}", daemon=True)
             for number in range(senders)
         ]
         for thread in threads:
@@ -163,39 +157,29 @@ class _Course:
                 halted_at = now if halted_at is None else halted_at
                 self._ending.given_up = now - halted_at > self._errand.options.grace_seconds
 
-    def _work(self, number: int, most: int | None) -> None:
+    def _work(self, most: int | None) -> None:
         """A sender's life. Whatever goes wrong is carried to the main thread, which raises it."""
         try:
             transport = Transport(self._errand, self._tls)
-            slot = Slot(self._slots, number, self._halted)
             try:
-                self._send_lots(self._sender(transport, slot), slot, most)
+                self._send_lots(self._sender(transport), most)
             finally:
-                slot.give_back()
                 transport.close()
         except HaltedError:
             return
         except BaseException as error:  # noqa: BLE001 - a thread has nobody above it
             self._ending.fail(error)
 
-    def _sender(self, transport: Transport, slot: Slot) -> Halved:
+    def _sender(self, transport: Transport) -> Halved:
         clock = self._errand.clock
-        gate = Gate(self._pace, self._slots, self._door)
-        recorded = Recorded(
-            self._errand, transport, self._tally, self._skew, self._steady.now, gate.leave, self._given_up
-        )
+        recorded = Recorded(self._errand, transport, self._tally, self._skew, self._steady.now, self._given_up)
         guarded = Guarded(recorded, self._errand.options.window_seconds, self._steady.now, self._resend)
-        paced = Paced(guarded, gate, slot, self._pause, self._pace, self._waiter)
-        retried = Retried(paced, self._pause, self._waiter, clock, self._outage, guarded.allows)
+        paced = Paced(guarded, self._pace, self._waiter.wait)
+        retried = Retried(paced, self._pace, self._waiter, clock, self._outage, guarded.allows)
         return Halved(retried, ordered=self._errand.options.ordered)
 
-    def _take(self, slot: Slot, *, alone: bool) -> Lot | None:
-        """The next lot, once there is a slot for its first request: what nobody may send yet stays in the ledger."""
-        slot.take(begun=False)
-        lot = self._feed.take_first(self._cut) if alone else self._feed.take()
-        if lot is None:
-            slot.give_back()
-        return lot
+    def _take(self, *, alone: bool) -> Lot | None:
+        return self._feed.take_first(self._cut) if alone else self._feed.take()
 
     def _cut(self, batch: Batch) -> Sequence[Batch]:
         """The batch, or its first calls and the rest of it where it has more and nothing of it was ever sent."""
@@ -205,9 +189,9 @@ class _Course:
         parts = cut_in_two(batch, spool.plain(batch), spool.call_sizes(batch), CANARY_CALLS)
         return ledger.record_cut(batch, parts)
 
-    def _send_lots(self, sender: Halved, slot: Slot, most: int | None) -> None:
+    def _send_lots(self, sender: Halved, most: int | None) -> None:
         settled = 0
-        while settled != most and not self._halted() and (lot := self._take(slot, alone=most is not None)) is not None:
+        while settled != most and not self._halted() and (lot := self._take(alone=most is not None)) is not None:
             end = sender.send(lot, thorough=lot.put_aside or self._errand.options.ordered)
             self._feed.pass_over(end.doubtful)
             if end.stopped is not None:

@@ -39,7 +39,7 @@ class TargetAccess:
 class DeliveryOptions:
     """How to go about it. Times in seconds."""
 
-    concurrency: int = 16  # requests in flight at once, at most; how many it really are, the target's answers decide
+    concurrency: int = 2  # requests in flight at once: one waits for its answer while the next is made
     patience: Patience = field(default_factory=Patience)
     window_seconds: float = DEDUP_WINDOW_SECONDS  # how long the target remembers message ids
     first_alone: bool = True  # nothing of this run was delivered yet: the first batch goes alone and awaited

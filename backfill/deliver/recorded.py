@@ -43,13 +43,9 @@ class Recorded:
         tally: Tally,
         skew: SkewWatch,
         now: Callable[[], float],
-        leave: Callable[[Batch], None],
         abandoned: Callable[[], bool],
     ) -> None:
-        """`now` is the run's clock (`SteadyClock`), `abandoned` whether nobody waits for the answer any more.
-
-        `leave` returns when a batch may leave as far as the pace goes; raises HaltedError where nobody waits for it.
-        """
+        """`now` is the run's clock (`SteadyClock`), `abandoned` whether nobody waits for the answer any more."""
         self._ledger = errand.ledger
         self._spool = errand.spool
         self._target = errand.target
@@ -59,7 +55,6 @@ class Recorded:
         self._tally = tally
         self._skew = skew
         self._now = now
-        self._leave = leave
         self._abandoned = abandoned
         self._secrets = secrets_of(errand.target)
 
@@ -81,7 +76,6 @@ class Recorded:
             raise HaltedError
         marked_at = self._now()
         number = self._ledger.mark_sent(batch, marked_at)
-        self._leave(batch)
         sent_at = self._clock.now()  # taken anew: making the mark durable took its time, and sentAt must be true
         body, end = self._body(batch, content, sent_at)
         reply = self._post.post(body, number - 1, end)

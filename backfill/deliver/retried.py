@@ -1,15 +1,39 @@
-"""Again, until a batch is accepted, rejected or hopeless."""
+"""Again, until a batch is accepted, rejected or hopeless; and the waits in between, which a stop ends at once."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
 
-from backfill.deliver.model import Attempt, Clock, Sender
+from backfill.deliver.model import Attempt, Clock, HaltedError, Sender
 from backfill.deliver.outage import Outage
-from backfill.deliver.waiting import Pause, Waiter
+from backfill.deliver.pace import Pace
 from backfill.records import Batch, Outcome
 from backfill.verdict import Action, backoff
+
+#: A wait looks this often whether the delivery is to end, in seconds.
+SLICE_SECONDS = 0.1
+
+
+class Waiter:
+    """Sleeps in slices. `halted` tells whether to give up, `slept` is told what was slept and for what reason."""
+
+    def __init__(self, clock: Clock, halted: Callable[[], bool], slept: Callable[[str, float], None]) -> None:
+        self._clock = clock
+        self._halted = halted
+        self._slept = slept
+
+    def wait(self, seconds: float, reason: str) -> None:
+        """Return after that many seconds (0 or less: at once); HaltedError as soon as the delivery is to end."""
+        start = self._clock.monotonic()
+        try:
+            while (left := start + seconds - self._clock.monotonic()) > 0 and not self._halted():
+                self._clock.sleep(min(left, SLICE_SECONDS))
+        finally:
+            if seconds > 0:
+                self._slept(reason, self._clock.monotonic() - start)
+        if self._halted():
+            raise HaltedError
 
 
 class Retried:
@@ -18,7 +42,7 @@ class Retried:
     def __init__(
         self,
         inner: Sender,
-        pause: Pause,
+        pace: Pace,
         waiter: Waiter,
         clock: Clock,
         outage: Outage,
@@ -26,7 +50,7 @@ class Retried:
     ) -> None:
         """`allows` tells whether a batch may be sent again: else `inner` only says why not, which need not wait."""
         self._inner = inner
-        self._pause = pause
+        self._pace = pace
         self._waiter = waiter
         self._clock = clock
         self._outage = outage
@@ -41,7 +65,7 @@ class Retried:
                 continue
             if attempt.verdict.after is not None:
                 self._outage.failed(attempt, attempt.verdict.after)
-                self._pause.extend(attempt.verdict.after)
+                self._pace.pause(attempt.verdict.after)
                 continue
             seconds = backoff(counted, self._clock.random())
             self._outage.failed(attempt, seconds)

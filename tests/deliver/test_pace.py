@@ -1,9 +1,11 @@
-"""deliver: the rate, in calls and in requests a second, measured where requests leave."""
+"""deliver: turns, so that requests leave at the stated rates and not while the target asked for a pause."""
 
 import heapq
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import accumulate, pairwise
 
 import pytest
@@ -11,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backfill.deliver import DeliveryOptions, EndKind
-from backfill.deliver.waiting import Pace
-from tests.support.delivery_fakes import Endpoint, Run, Shelf
+from backfill.deliver.pace import Pace
+from tests.support.delivery_fakes import Access, Endpoint, Run, Shelf, Simulated, Step
 
 #: What additions of floating-point seconds may be off by.
 NOTHING = 1e-6
@@ -22,8 +24,8 @@ NOTHING = 1e-6
 class Senders:
     """Several senders at one pace, in simulated time.
 
-    Each waits for its turn and wakes up late, writes the ledger for a while, asks at the gate until it may leave (and
-    oversleeps there, too), and comes again after its answer. The lists give those seconds, over and over.
+    Each queues for a turn, wakes up late, writes the ledger for a while, and comes again after its answer. The lists
+    give those seconds, over and over.
     """
 
     pace: Pace
@@ -31,32 +33,49 @@ class Senders:
     late: Sequence[float]
     ledger: Sequence[float]
     answers: Sequence[float]
-    oversleep: float = 0.0
-    left: list[tuple[float, int]] = field(default_factory=list)  # when, how many calls
+    turns: list[tuple[float, int]] = field(default_factory=list)  # when, how many calls
+    left: list[tuple[float, int]] = field(default_factory=list)
 
     def send(self, batches: Sequence[int], senders: int) -> None:
         """Batches of so many calls each."""
-        events: list[tuple[float, int, str, int]] = []
-        waiting = list(enumerate(batches))[::-1]
-
-        def come(at: float) -> None:
-            if waiting:
-                number, calls = waiting.pop()
-                heapq.heappush(events, (at, number, "turn", calls))
-
+        self._events: list[tuple[float, int, Callable[[], None]]] = []
+        self._batches = list(enumerate(batches))[::-1]
+        self._line: deque[tuple[float, int, int]] = deque()
+        self._count = 0
+        self._asleep = False  # the first of the line
         for _ in range(senders):
-            come(self.now[0])
-        while events:
-            self.now[0], number, step, calls = heapq.heappop(events)
-            now = self.now[0]
-            if step == "turn":
-                turn = now + self.pace.reserve(calls) + self.late[number % len(self.late)]
-                heapq.heappush(events, (turn + self.ledger[number % len(self.ledger)], number, "gate", calls))
-            elif (seconds := self.pace.leave(calls)) > 0:
-                heapq.heappush(events, (now + seconds + self.oversleep, number, "gate", calls))
+            self._after(0.0, self._come)
+        while self._events:
+            self.now[0], _, happens = heapq.heappop(self._events)
+            happens()
+
+    def _after(self, seconds: float, happens: Callable[[], None]) -> None:
+        self._count += 1
+        heapq.heappush(self._events, (self.now[0] + seconds, self._count, happens))
+
+    def _come(self) -> None:
+        if self._batches:
+            self._line.append((self.now[0], *self._batches.pop()))
+            self._ask()
+
+    def _wake(self) -> None:
+        self._asleep = False
+        self._ask()
+
+    def _ask(self) -> None:
+        while self._line and not self._asleep:
+            came, number, calls = self._line[0]
+            if (seconds := self.pace.ask(calls, came)) > 0:
+                self._asleep = True
+                self._after(seconds + self.late[number % len(self.late)], self._wake)
             else:
-                self.left.append((now, calls))
-                come(now + self.answers[number % len(self.answers)])
+                self._line.popleft()
+                self.turns.append((self.now[0], calls))
+                self._after(self.ledger[number % len(self.ledger)], partial(self._leave, number, calls))
+
+    def _leave(self, number: int, calls: int) -> None:
+        self.left.append((self.now[0], calls))
+        self._after(self.answers[number % len(self.answers)], self._come)
 
 
 def most_over(left: Sequence[tuple[float, float]], rate: float) -> float:
@@ -83,27 +102,28 @@ seconds = st.lists(st.floats(0, 0.3), min_size=1, max_size=7)
 def test_any_window(
     rate: float, batches: list[int], senders: int, late: list[float], ledger: list[float], answers: list[float]
 ) -> None:
-    """In any window of W seconds at most rate x W calls and one batch leave, however late senders wake up."""
+    """In any window of W seconds rate x W calls and one batch leave, and of each sender one that was late for it."""
     now = [100.0]
-    simulated = Senders(Pace(rate, lambda: now[0]), now, late, ledger, answers)
+    simulated = Senders(Pace(rate, None, lambda: now[0]), now, late, ledger, answers)
     simulated.send(batches, senders)
     assert len(simulated.left) == len(batches)
-    assert most_over(simulated.left, rate) <= NOTHING * rate
+    assert most_over(simulated.left, rate) <= senders * max(batches) + NOTHING * rate
 
 
 @given(
     rate=st.floats(10, 1e5),
     requests=st.floats(0.5, 1000),
     batches=st.lists(st.integers(1, 2500), min_size=1, max_size=40),
-    late=seconds,
+    senders=st.integers(1, 16),
+    answers=st.lists(st.floats(0, 5), min_size=1, max_size=5),
 )
-def test_both_rates_hold(rate: float, requests: float, batches: list[int], late: list[float]) -> None:
-    """Calls a second and requests a second, in any window."""
+def test_both_rates_hold(rate: float, requests: float, batches: list[int], senders: int, answers: list[float]) -> None:
+    """Calls a second and requests a second, in any window, exactly where nobody is late."""
     now = [100.0]
-    simulated = Senders(Pace(rate, lambda: now[0], requests=requests), now, late, [0.0], [0.01])
-    simulated.send(batches, 4)
-    assert most_over(simulated.left, rate) <= NOTHING * rate
-    assert most_over([(at, 1) for at, _ in simulated.left], requests) <= NOTHING * requests
+    simulated = Senders(Pace(rate, requests, lambda: now[0]), now, [0.0], [0.0], answers)
+    simulated.send(batches, senders)
+    assert most_over(simulated.turns, rate) <= NOTHING * rate
+    assert most_over([(at, 1) for at, _ in simulated.turns], requests) <= NOTHING * requests
 
 
 @given(
@@ -119,7 +139,7 @@ def test_the_mean(rate: float, sizes: list[int], senders: int, late: list[float]
     Whole spans are compared, from the first departure to the first one a minute later: a batch may be a minute's calls.
     """
     now = [0.0]
-    simulated = Senders(Pace(rate, lambda: now[0]), now, late, ledger, [0.0], oversleep=0.001)
+    simulated = Senders(Pace(rate, None, lambda: now[0]), now, late, ledger, [0.0])
     batches = [sizes[number % len(sizes)] for number in range(int(61 * rate / min(sizes)) + 3)]
     simulated.send(batches, senders)
     first = simulated.left[0][0]
@@ -128,44 +148,74 @@ def test_the_mean(rate: float, sizes: list[int], senders: int, late: list[float]
     assert calls / (simulated.left[end][0] - first) == pytest.approx(rate, rel=0.02)
 
 
-@given(pause=st.floats(1, 1000), rate=st.floats(10, 1e4))
-def test_no_burst_after_a_pause(pause: float, rate: float) -> None:
+@given(idle=st.floats(1, 1000), rate=st.floats(10, 1e4))
+def test_no_burst_after_an_idle_time(idle: float, rate: float) -> None:
     """What was not used is gone."""
     now = [0.0]
-    simulated = Senders(Pace(rate, lambda: now[0]), now, [0.0], [0.0], [0.0, pause, 0.0])
+    simulated = Senders(Pace(rate, None, lambda: now[0]), now, [0.0], [0.0], [0.0, idle, 0.0])
     simulated.send([100] * 12, 3)
     assert all(after - before >= 100 / rate - NOTHING for (before, _), (after, _) in pairwise(simulated.left))
 
 
-def test_turns_that_are_taken_up_late_do_not_leave_together() -> None:
-    """Two senders whose turns are past leave one after the other."""
-    now = [0.0]
-    pace = Pace(10.0, lambda: now[0])
-    assert [pace.reserve(10) for _ in range(3)] == [0, 1, 2]
-    assert pace.leave(10) == 0
-    now[0] = 2.5  # both were kept up by the ledger
-    assert pace.leave(10) == 0
-    assert pace.leave(10) == 1
-    now[0] = 3.5
-    assert pace.leave(10) == 0
+class TestPause:
+    """What a Retry-After asks for."""
+
+    def test_the_longest_counts(self) -> None:
+        """A shorter wait does not end a longer one."""
+        now = [5.0]
+        pace = Pace(None, None, lambda: now[0])
+        assert pace.ask(1, 5.0) == 0
+        pace.pause(10)
+        pace.pause(3)
+        assert pace.ask(1, 5.0) == 10
+        now[0] = 15
+        assert pace.ask(1, 5.0) == 0
+
+    def test_one_that_begins_during_the_wait_for_a_turn(self) -> None:
+        """It is waited for, too, and those who waited do not leave together."""
+        time = Simulated()
+        pace, waits = Pace(10.0, None, lambda: time.up), list[tuple[float, str]]()
+
+        def wait(seconds: float, reason: str) -> None:
+            if seconds > 0:
+                waits.append((seconds, reason))
+            time.up += seconds
+            if len(waits) == 1 and time.up < 2:
+                pace.pause(5)
+
+        assert [pace.take(10, wait) for _ in range(3)] == [0, 6, 7]
+        assert waits == [(1, "pace"), (5, "retry_after"), (1, "pace")]
 
 
-def test_what_refusals_ask_for_lies_between_turns() -> None:
-    """The seconds of `least` are looked up anew for each turn."""
-    least = [0.0]
-    pace = Pace(None, lambda: 0.0, least=lambda: least[0])
-    assert (pace.reserve(5), pace.reserve(5)) == (0, 0)
-    least[0] = 2.0
-    assert (pace.reserve(5), pace.reserve(5)) == (0, 2)
+@pytest.mark.parametrize(
+    ("script", "access"),
+    [
+        ([], {"rate": 100.0}),
+        ([], {"requests": 2.0}),
+        ([Step(429, (("Retry-After", "7"),))], {}),
+        ([Step(429), Step()], {}),  # then the rate that is found out makes each wait
+    ],
+)
+def test_nothing_is_marked_while_its_turn_is_waited_for(script: list[Step], access: Access) -> None:
+    """A process that is killed in such a wait leaves no batch in doubt that never left."""
+    unanswered: list[int] = []
+
+    class Watched(Simulated):
+        def sleep(self, seconds: float) -> None:
+            unanswered.append(len(run.shelf.marks) - len(run.shelf.answers))
+            super().sleep(seconds)
+
+    with Endpoint(script) as endpoint:
+        run = Run(Shelf(5, calls=20), endpoint.url, Watched().clock(), access=access)
+        assert run.go().kind is EndKind.FINISHED
+    assert len(unanswered) >= 4
+    assert not any(unanswered)
 
 
-def test_what_refusals_ask_for_lies_between_requests() -> None:
-    """Also where both were late for their turns: a target that counts by the millisecond must not see them together."""
-    now = [0.0]
-    pace = Pace(None, lambda: now[0], least=lambda: 2.0)
-    assert (pace.leave(5), pace.leave(5)) == (0, 2)
-    now[0] = 2.0
-    assert pace.leave(5) == 0
+def test_without_any_rate_nobody_waits() -> None:
+    """There is nothing to wait for."""
+    pace = Pace(None, None, lambda: 0.0)
+    assert [pace.ask(10**9, 0.0) for _ in range(3)] == [0, 0, 0]
 
 
 @pytest.mark.parametrize("access", [{"rate": 4000.0}, {"requests": 40.0}, {"rate": 9000.0, "requests": 40.0}])

@@ -9,14 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backfill.deliver import Clock, DeliveryOptions, EndKind
-from backfill.deliver.concurrency import Control
-from backfill.deliver.model import Attempt
 from backfill.deliver.skew import skew
-from backfill.deliver.slots import Slot, Slots
-from backfill.deliver.waiting import Gate, Pace, Paced, Pause, Waiter
 from backfill.errors import ExitCode
-from backfill.records import Batch, BatchState, Outcome
-from backfill.verdict import Action, Failure, Patience, StopReason, Verdict, backoff
+from backfill.records import BatchState, Outcome
+from backfill.verdict import Failure, Patience, StopReason, backoff
 from tests.support.delivery_fakes import Endpoint, Run, Shelf, Simulated, Step, scripted
 
 
@@ -146,48 +142,6 @@ def test_a_pause_holds_every_sender() -> None:
     assert run.shelf.states() == dict.fromkeys(range(1, 61), BatchState.DELIVERED)
 
 
-def test_pause_keeps_the_longest() -> None:
-    """A shorter wait does not end a longer one."""
-    up = [5.0]
-    pause = Pause(lambda: up[0])
-    assert pause.left() <= 0
-    pause.extend(10)
-    pause.extend(3)
-    assert pause.left() == 10
-    up[0] = 16
-    assert pause.left() < 0
-
-
-@given(
-    rate=st.floats(0.5, 1e5),
-    arrivals=st.lists(st.tuples(st.floats(0, 5), st.integers(1, 2500)), min_size=1, max_size=60),
-)
-def test_pace_in_any_window(rate: float, arrivals: list[tuple[float, int]]) -> None:
-    """However senders come, in any window of W seconds at most rate x W calls and one batch begin."""
-    now = [100.0]
-    pace = Pace(rate, lambda: now[0])
-    starts = []
-    for wait, calls in arrivals:
-        now[0] += wait
-        starts.append((now[0] + pace.reserve(calls), calls))
-    for first, (begin, _) in enumerate(starts):
-        total = 0
-        for end, calls in starts[first:]:
-            total += calls
-            assert total - calls <= rate * (end - begin) * (1 + 1e-6) + 1e-3
-
-
-@given(rate=st.floats(1, 1e5), calls=st.lists(st.integers(1, 2500), min_size=50, max_size=99), late=st.floats(0, 0.5))
-def test_pace_keeps_the_mean(rate: float, calls: list[int], late: float) -> None:
-    """Senders that wake up late lose nothing, as long as one of them waits for its turn at any time."""
-    now = [0.0]
-    pace = Pace(rate, lambda: now[0])
-    turns = [pace.reserve(number) for number in calls]  # all wait from the start
-    assert turns[0] == 0
-    now[0] = turns[-1] + late * calls[-1] / rate
-    assert now[0] + pace.reserve(1) == pytest.approx(sum(calls) / rate)
-
-
 def test_pace_of_a_delivery() -> None:
     """At 100 calls a second, 50 batches of 20 take just short of ten seconds; retries are paced as well."""
     time = Simulated()
@@ -200,37 +154,6 @@ def test_pace_of_a_delivery() -> None:
     assert starts[1] >= 0.5 - 1e-6  # the back-off, then its turn
     assert all(later - sooner >= 0.2 - 1e-6 for sooner, later in itertools.pairwise(starts))
     assert starts[-1] == pytest.approx(0.5 + 49 * 0.2, abs=0.21)
-
-
-def test_a_pause_that_begins_during_the_wait_for_a_turn() -> None:
-    """The turn is lost and taken anew after the pause, so that those who waited do not leave together."""
-    time = Simulated()
-    left: list[float] = []
-    pause, pace = Pause(lambda: time.up), Pace(10.0, lambda: time.up)
-
-    def slept(reason: str, _seconds: float) -> None:
-        if reason == "pace" and time.up < 2:
-            pause.extend(5)
-
-    waiter = Waiter(time.clock(), lambda: False, slept)
-    accepted = Attempt(Verdict(Action.ACCEPTED, Outcome.ACCEPTED))
-    slots = Slots(Control(1), lambda: time.up)
-    gate, slot = Gate(pace, slots, waiter), Slot(slots, 0, lambda: False)
-
-    class Leaving:
-        def send(self, batch: Batch, counted: int) -> Attempt:
-            left.append(time.up)
-            return accepted
-
-    pace.reserve(10)  # somebody else's
-    batch = Batch(1, 0, 10, 0, 0, 0, 0)
-    assert Paced(Leaving(), gate, slot, pause, pace, waiter).send(batch, 1) is accepted
-    assert left == [pytest.approx(1 + 5)]
-
-
-def test_unlimited_pace_never_waits() -> None:
-    """Without a rate there is nothing to wait for."""
-    assert Pace(None, lambda: 0.0).reserve(10**9) == 0
 
 
 class TestSkew:

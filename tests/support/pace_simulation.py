@@ -3,11 +3,11 @@
 import heapq
 import random
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from backfill.deliver.concurrency import Control
-from backfill.deliver.departure import Departure
+from backfill.deliver.pace import Pace
 from tests.support.pace_targets import Needs, Target, even
 
 NETWORK = 0.0005  # seconds one way
@@ -25,30 +25,26 @@ class Simulation:
     weight: Callable[[random.Random], float] = lambda _: 1.0
     seed: int = 1
     longest: float = LONGEST_BACKOFF  # that a sender waits after refusals in a row
-    make: Callable[[int], Control] = Control
     accepted: list[float] = field(default_factory=list)  # when
     refused: list[float] = field(default_factory=list)
-    limits: list[tuple[float, int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Nothing is known of the target."""
-        self.control = self.make(self.senders)
+        self._now = 0.0
+        self.pace = Pace(None, None, lambda: self._now)
         self._random = random.Random(self.seed)
-        # Who waits for a slot: those with a refused batch first, then the lowest number.
-        self._waiting = [(0, number) for number in range(self.senders)]
+        self._line = deque((0.0, number) for number in range(self.senders))  # who waits for a turn since when
+        self._first_waits = False  # the first of the line
         self._refusals = [0] * self.senders
-        self._taken, self._count = 0, 0
-        self._turn = self._open = 0.0
         self._events: list[tuple[float, int, Callable[..., None], tuple[object, ...]]] = []
-        self._at(0.0, self._tick)
+        self._count = 0
+        self._ask()
 
     def run(self, seconds: float) -> "Simulation":
         """Until that time."""
-        events, begin = self._events, self._begin
-        while events and events[0][0] <= seconds:
-            at, _, happens, what = heapq.heappop(events)
-            happens(at, *what)
-            begin(at)
+        while self._events and self._events[0][0] <= seconds:
+            self._now, _, happens, what = heapq.heappop(self._events)
+            happens(*what)
         return self
 
     def share(self, capacity: float, since: float, until: float) -> float:
@@ -60,56 +56,53 @@ class Simulation:
         refused = _between(self.refused, since, until)
         return refused / max(1, refused + _between(self.accepted, since, until))
 
-    def _at(self, at: float, happens: Callable[..., None], *what: object) -> None:
+    def _after(self, seconds: float, happens: Callable[..., None], *what: object) -> None:
         self._count += 1
-        heapq.heappush(self._events, (at, self._count, happens, what))
+        heapq.heappush(self._events, (self._now + seconds, self._count, happens, what))
 
-    def _tick(self, now: float) -> None:
-        self.limits.append((now, self.control.limit(now)))
-        self._at(now + 0.02, self._tick)
+    def _ask(self) -> None:
+        """Let all leave whose turn it is, and wake up the next one when its is due."""
+        while self._line and not self._first_waits:
+            came, number = self._line[0]
+            seconds = self.pace.ask(1, came)
+            if seconds > 0:
+                self._first_waits = True
+                self._after(seconds + self._random.expovariate(1 / LATE), self._wake)
+            else:
+                self._line.popleft()
+                self._after(NETWORK * (1 + 0.2 * self._random.random()), self._arrive, number, self._now)
 
-    def _begin(self, now: float) -> None:
-        while self._waiting and self._taken < self.control.limit(now):
-            _, number = heapq.heappop(self._waiting)
-            self._taken += 1
-            turn = max(now, self._turn)
-            self._turn = turn + self.control.interval(now)
-            self._at(turn + self._random.expovariate(1 / LATE), self._leave, number)
+    def _wake(self) -> None:
+        self._first_waits = False
+        self._ask()
 
-    def _leave(self, now: float, number: int) -> None:
-        if now < self._open:  # senders that were late must not leave together
-            self._at(self._open + self._random.expovariate(3 / LATE), self._leave, number)
-            return
-        self._open = now + self.control.interval(now)
-        self._at(now + NETWORK * (1 + 0.2 * self._random.random()), self._arrive, number, self.control.left(now))
-
-    def _arrive(self, now: float, number: int, departure: Departure) -> None:
-        if self.target.takes(now, self.weight(self._random)):
-            self._at(self.target.answer(now, self.needs(self._random)), self._answered, number, departure)
+    def _arrive(self, number: int, left_at: float) -> None:
+        if self.target.takes(self._now, self.weight(self._random)):
+            seconds = self.target.answer(self._now, self.needs(self._random)) - self._now
+            self._after(seconds, self._answer, number, left_at)
         else:
-            self._at(now + NETWORK, self._refused, number, departure)
+            self._after(NETWORK, self._refuse, number, left_at)
 
-    def _answered(self, now: float, number: int, departure: Departure) -> None:
+    def _answer(self, number: int, left_at: float) -> None:
         self.target.done()
-        self._at(now + NETWORK, self._accepted, number, departure)
+        self._after(NETWORK, self._accept, number, left_at)
 
-    def _accepted(self, now: float, number: int, departure: Departure) -> None:
-        self.control.ended(departure, now, accepted=True, refused=False)
-        self.accepted.append(now)
-        self._taken -= 1
+    def _accept(self, number: int, left_at: float) -> None:
+        self.pace.ended(left_at, accepted=True, refused=False)
+        self.accepted.append(self._now)
         self._refusals[number] = 0
-        self._free(now, number)
+        self._queue(number)
 
-    def _refused(self, now: float, number: int, departure: Departure) -> None:
-        self.control.ended(departure, now, accepted=False, refused=True)
-        self.refused.append(now)
-        self._taken -= 1
+    def _refuse(self, number: int, left_at: float) -> None:
+        self.pace.ended(left_at, accepted=False, refused=True)
+        self.refused.append(self._now)
         seconds = min(BACKOFF * 2 ** self._refusals[number], self.longest) * (1 + 0.1 * self._random.random())
         self._refusals[number] += 1
-        self._at(now + seconds, self._free, number)
+        self._after(seconds, self._queue, number)
 
-    def _free(self, _now: float, number: int) -> None:
-        heapq.heappush(self._waiting, (0 if self._refusals[number] == 0 else -1, number))
+    def _queue(self, number: int) -> None:
+        self._line.append((self._now, number))
+        self._ask()
 
 
 def _between(times: list[float], since: float, until: float) -> int:

@@ -1,0 +1,167 @@
+"""deliver: the rate that is found out at a target that does not tell it, in simulated time."""
+
+import random
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backfill.deliver.model import Attempt
+from backfill.deliver.pace import CUT, FIRST_RATE, LEAST_RATE, PLATEAU, FoundRate, is_refusal
+from backfill.records import Answer, Outcome
+from backfill.verdict import Action, Verdict
+from tests.support.pace_simulation import BACKOFF, NETWORK, Simulation
+from tests.support.pace_targets import Bucket, Down, Flaky, Plain, Queue, Sliding, Target, Together, even, lognormal
+
+#: What a request takes on average at a target that needs 50 ms.
+EVEN = 0.05 * 1.05 + 2.2 * NETWORK
+SETTLED, END = 60.0, 180.0
+
+
+@pytest.mark.parametrize(
+    ("target", "capacity", "others"),
+    [
+        *[(Together(most=most), most / EVEN, {}) for most in (2, 8)],
+        (Together(most=2), 2 / (4 * EVEN), {"needs": even(0.2)}),
+        (Bucket(rate=5, burst=1), 5, {}),
+        (Bucket(rate=20, burst=2), 20, {"needs": even(1.0)}),
+        (Bucket(rate=70, burst=1), 70, {}),
+        *[(Bucket(rate=rate, burst=rate / 10), rate, {}) for rate in (20, 100, 400)],
+        (Bucket(rate=100, burst=10), 100, {"needs": lognormal(0.05)}),
+        (Bucket(rate=100, burst=100), 100, {}),
+        (Sliding(rate=20), 20, {}),
+        (Queue(rate=100, most=5), 100, {}),
+        (Together(most=32), 2 / EVEN, {"senders": 2}),
+    ],
+    ids=lambda what: str(what) if isinstance(what, Plain) else "",
+)
+def test_at_a_hidden_limit(target: Target, capacity: float, others: dict[str, Any]) -> None:
+    """Delivery begins knowing nothing; then under 2% are refused, and at least 90% of the capacity are used."""
+    simulation = Simulation(target, **others).run(END)
+    assert simulation.refusals(SETTLED, END) < 0.02
+    assert simulation.share(capacity, SETTLED, END) >= 0.9
+
+
+def test_a_limit_that_changes() -> None:
+    """A target that takes less is given less, and more when it takes more again."""
+    target = Bucket(rate=100, burst=10)
+    simulation = Simulation(target).run(60)
+    target.rate = 50
+    simulation.run(150)
+    assert simulation.share(50, 90, 150) >= 0.9
+    assert simulation.refusals(90, 150) < 0.02
+    target.rate = 100
+    simulation.run(270)
+    assert simulation.share(100, 210, 270) >= 0.9
+
+
+def test_no_limit() -> None:
+    """Where nothing is refused, nobody waits."""
+    simulation = Simulation(Plain(), senders=16).run(20)
+    assert simulation.share(16 / EVEN, 0, 20) >= 0.98
+    assert simulation.pace.ask(1, 20.0) == 0
+
+
+def test_after_an_outage() -> None:
+    """What was refused because the target was down is no measure of what it takes."""
+    simulation = Simulation(Down(until=120), senders=2, longest=BACKOFF).run(240)
+    assert simulation.share(2 / EVEN, 180, 240) >= 0.9
+
+
+@pytest.mark.parametrize("share", [0.001, 0.01])
+def test_refusals_by_chance(share: float) -> None:
+    """What has nothing to do with the rate costs less than half of it."""
+    left = 16 / (EVEN + share * BACKOFF * 1.05)
+    simulation = Simulation(Flaky(share=share), senders=16).run(240)
+    assert simulation.share(left, 180, 240) >= 0.5
+
+
+class TestFoundRate:
+    """The curve itself."""
+
+    @staticmethod
+    def settled(refused_at: float) -> FoundRate:
+        """One of which slow start is over, just refused at that rate."""
+        found = FoundRate()
+        found.refused(1, 2)
+        found.accepted(3, 3)
+        found.rate = refused_at
+        found.refused(4, 5)
+        return found
+
+    def test_slow_start_doubles_each_second(self) -> None:
+        """The first refusal says that there is a limit, and nothing of where it is."""
+        found, seconds = FoundRate(), 0.0
+        found.refused(0.5, 1)
+        assert found.rate == FIRST_RATE
+        while seconds < 5:
+            seconds += 1 / found.rate
+            found.used()
+        assert found.rate == pytest.approx(FIRST_RATE * 2**seconds)
+
+    def test_the_curve(self) -> None:
+        """It drops at once, is back at the refused rate after PLATEAU requests, and as far above after as many more."""
+        found, rates = self.settled(100), []
+        for _ in range(2 * PLATEAU):
+            rates.append(found.rate)
+            found.used()
+        assert rates[0] == pytest.approx(100 * CUT)
+        assert rates == sorted(rates)
+        assert rates[PLATEAU // 2] == pytest.approx(100 * (1 - (1 - CUT) / 8))
+        assert rates[PLATEAU] == pytest.approx(100)
+        assert found.rate == pytest.approx(100 * (2 - CUT))
+
+    def test_slow_answers_make_it_slower(self) -> None:
+        """Refusals that come late are waited for: it is back at the refused rate after ten round trips at least."""
+        found = self.settled(100)
+        for _ in range(99):
+            found.accepted(4, 6)
+        for _ in range(int(10 * 2.0 * 100)):
+            assert found.rate < 100
+            found.used()
+        assert found.rate == pytest.approx(100)
+
+    def test_one_cut_for_one_event(self) -> None:
+        """Neither what left before the cut lowers it again, nor anything until a later one was accepted."""
+        found = self.settled(100)
+        found.refused(4.9, 6)
+        found.refused(5.5, 6)
+        assert found.rate == pytest.approx(100 * CUT)
+        found.accepted(4.9, 4.9)
+        found.refused(5.6, 7)
+        assert found.rate == pytest.approx(100 * CUT)
+        found.accepted(5.7, 5.7)
+        found.refused(5.8, 8)
+        assert found.rate < 100 * CUT
+
+    @given(st.lists(st.sampled_from(["used", "accepted", "refused"]), max_size=200), st.randoms())
+    def test_it_stays_a_rate(self, events: list[str], chance: random.Random) -> None:
+        """Whatever happens in whatever order."""
+        found, now = FoundRate(), 0.0
+        for event in events:
+            now += chance.random()
+            if event == "used":
+                found.used()
+            elif event == "accepted":
+                found.accepted(now - chance.random(), now)
+            else:
+                found.refused(now - chance.random(), now)
+            assert found.rate >= CUT * LEAST_RATE
+
+
+@pytest.mark.parametrize(
+    ("status", "after", "is_one"),
+    [
+        (429, None, True),
+        (429, 7.0, True),
+        (503, None, True),
+        (503, 7.0, False),
+        (500, None, False),
+        (None, None, False),
+    ],
+)
+def test_refusals(status: int | None, after: float | None, *, is_one: bool) -> None:
+    """429, and 503 that does not say when to come back; nothing else is about the rate."""
+    answer = Answer(Outcome.REFUSED, None, status, "", 0.0, 0.0, 0)
+    assert is_refusal(Attempt(Verdict(Action.RETRY, Outcome.REFUSED, after=after), 1, 0.0, answer)) is is_one
