@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from backfill.repeats import Collector, DuplicateResolver, Resolution, among
+from backfill.prepare.repeats import Collector, DuplicateResolver, Resolution, among
 
 SHARD = 32_768
 

@@ -16,13 +16,13 @@ from backfill.pipeline.context import RunContext
 from backfill.pipeline.disk_forecast import spool_bytes
 from backfill.prepare import prepare
 from backfill.records import (
+    DeliveredIds,
     RunWriter,
     ShardPlan,
     ShardSink,
     Snapshot,
     StoredRun,
 )
-from backfill.repeats import DeliveredIds
 from backfill.sources import while_unchanged
 from backfill.state import ensure_space
 

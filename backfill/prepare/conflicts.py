@@ -1,4 +1,4 @@
-"""Calls of one id and unlike bytes (BF113), told so that the key can be mended: its values, the first, what differs."""
+"""Calls of one id and unlike bytes (BF113), described so that the key can be mended."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from backfill.errors import counted
 from backfill.mapping import CompiledCall
 from backfill.prepare.evaluate import PROBLEM_SCHEMA, VALUE_CHARACTERS, derive, evaluate
 from backfill.prepare.frames import ROW_COLUMN, Frames
+from backfill.prepare.repeats import Places
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, Severity, Snapshot
-from backfill.repeats import Places
 
 #: Problems of a shard; `message_id` is null where there is none yet.
 SCHEMA: Final = {**PROBLEM_SCHEMA, "message_id": pl.String}
@@ -33,10 +33,10 @@ def places(calls: pl.DataFrame, first_row: int) -> Places:
 
 def conflict_problems(found: pl.DataFrame, frame: pl.DataFrame, calls: Sequence[CompiledCall]) -> pl.DataFrame:
     """The problems of calls that are in conflict, of one frame: row, call, id, and for the first ones a detail."""
-    told = found.select("row", "call", "id", "detail")
+    shown_calls = found.select("row", "call", "id", "detail")
     pieces = []
     for call in calls:
-        own = told.filter(pl.col("call") == call.index)
+        own = shown_calls.filter(pl.col("call") == call.index)
         if not len(own):
             continue
         rows = frame.filter(pl.col(ROW_COLUMN).is_in(own["row"].implode()))

@@ -17,7 +17,7 @@ from backfill.limits import CALL_DEPTH
 from backfill.mapping import CompiledCall
 from backfill.mapping.calls import Key, RareMatch, grouped
 from backfill.mapping.template import BoundValue, Facts, array, escapes_in, joined
-from backfill.prepare.faults import failing, library_error, library_failures
+from backfill.prepare.faults import library_error, library_errors, library_failures
 from backfill.prepare.frames import ROW_COLUMN
 from backfill.records import Severity
 from backfill.wire import call_start
@@ -65,7 +65,7 @@ def evaluate(call: CompiledCall, frame: pl.DataFrame, call_bytes: int) -> Evalua
         return _evaluate(call, frame, call_bytes)
     except library_failures() as error:
         doing = f"making the {call.scope} calls of {counted(len(frame), 'row', 'rows')}"
-        with failing(doing):
+        with library_errors(doing):
             nothing = _evaluate(call, frame.clear(), call_bytes)
         found = list(_apart(call, frame, call_bytes, nothing))
         if sum(each.counts.get(FAILED, 0) for each in found) > FAILURES:

@@ -23,7 +23,7 @@ def library_failures() -> tuple[type[BaseException], ...]:
 
 
 @contextmanager
-def failing(doing: str) -> Iterator[None]:
+def library_errors(doing: str) -> Iterator[None]:
     """Raise what a library raises as a LibraryError that says what was being done.
 
     Raises:
@@ -42,7 +42,7 @@ def library_error(doing: str, error: BaseException) -> LibraryError:
 
 
 @contextmanager
-def naming(snapshot: Snapshot, part: SnapshotPart) -> Iterator[None]:
+def source_errors(snapshot: Snapshot, part: SnapshotPart) -> Iterator[None]:
     """Raise what polars and pyarrow say of a file that is read in place as the file's, also where polars panics.
 
     Raises:

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from backfill.errors import counted
 from backfill.mapping.compile import FILE_KEY_COLUMN
 from backfill.memory import FRAME_BYTES
-from backfill.prepare.faults import naming
-from backfill.records import FILE_COLUMN, RECORD_COLUMN, Snapshot, frame_name
+from backfill.prepare.faults import source_errors
+from backfill.records import FILE_COLUMN, RECORD_COLUMN, Kind, Snapshot, frame_name
 
 #: Rows of one shard: fixed, since packing is local to shards and must not depend on the machine.
 SHARD_ROWS = 32_768
@@ -89,7 +89,7 @@ class Frames:
         beside = [FILE_COLUMN] if FILE_KEY_COLUMN in columns and FILE_COLUMN not in columns else []
         stored = [name for name in (*columns, *beside) if name in self._stored]
         if stored:
-            with naming(self._snapshot, part):
+            with source_errors(self._snapshot, part):
                 frame = self._read(part.path, start, stop, stored)
         else:  # a frame without columns would forget its height
             frame = pl.DataFrame({"__bf_none": pl.repeat(0, stop - start, dtype=pl.Int8, eager=True)})
@@ -152,7 +152,7 @@ class Frames:
         """Where the row groups of a part end, by position in the snapshot, and what a row of each weighs, from 1."""
         known = self._weights.get(index)
         if known is None:
-            with naming(self._snapshot, self._parts[index]):
+            with source_errors(self._snapshot, self._parts[index]):
                 footer = pq.read_metadata(self._parts[index].path)
             groups = [footer.row_group(place) for place in range(footer.num_row_groups)]
             stops = list(accumulate((group.num_rows for group in groups), initial=self._starts[index]))[1:]
@@ -171,3 +171,14 @@ class Frames:
         cuts = [len(frame) * piece // pieces for piece in range(pieces + 1)]
         for low, high in pairwise(cuts):
             yield frame.slice(low, high - low)
+
+
+def snapshot_schema(snapshot: Snapshot) -> dict[str, pl.DataType]:
+    """Column name -> polars type, of the columns that can be read (an INTERVAL of Parquet cannot)."""
+    wanted = [column.name for column in snapshot.columns if column.kind is not Kind.INTERVAL]
+    if not snapshot.parts:
+        return dict.fromkeys(wanted, pl.String())
+    with source_errors(snapshot, snapshot.parts[0]):
+        stored = pl.scan_parquet(snapshot.parts[0].path, glob=False, hive_partitioning=False).collect_schema()
+    texts = (pl.Categorical, pl.Enum)  # read as text, see frames
+    return {name: pl.String() if isinstance(stored[name], texts) else stored[name] for name in wanted}

@@ -10,7 +10,7 @@ import polars as pl
 from backfill import encode
 from backfill.mapping import CompiledCall
 from backfill.memory import COLUMNS_AT_ONCE, PAGE_BYTES
-from backfill.prepare.faults import failing
+from backfill.prepare.faults import library_errors
 from backfill.prepare.frames import ROW_COLUMN, Frames
 from backfill.prepare.hints import hint_of
 from backfill.records import (
@@ -117,7 +117,7 @@ def _rows(
             pl.col(RECORD_COLUMN).cast(pl.UInt64).alias("record"),
         )
         for page in found.iter_slices(length):
-            with failing("reading rejected rows"):
+            with library_errors("reading rejected rows"):
                 shown = page.select(places).with_columns(original=originals(own, page))
             yield shown
             del page, shown

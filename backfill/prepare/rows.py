@@ -13,9 +13,8 @@ from backfill.limits import SEGMENT, Limits
 from backfill.mapping import compile_job
 from backfill.mapping.calls import CompiledCall
 from backfill.prepare.evaluate import evaluate
-from backfill.prepare.frames import ROW_COLUMN, SHARD_ROWS, Frames
+from backfill.prepare.frames import ROW_COLUMN, SHARD_ROWS, Frames, snapshot_schema
 from backfill.prepare.rejects import originals
-from backfill.prepare.schema import snapshot_schema
 from backfill.records import FILE_COLUMN, INTERNAL_PREFIX, RECORD_COLUMN, Severity, Snapshot
 
 _CALL_SCHEMA: Final[dict[str, pl.DataType | type[pl.DataType]]] = {

@@ -22,8 +22,8 @@ from backfill.prepare.conflicts import SCHEMA, conflict_problems, places
 from backfill.prepare.evaluate import evaluate
 from backfill.prepare.frames import Frames
 from backfill.prepare.rejects import describe
-from backfill.records import Kind, Severity, ShardPlan, ShardSink, ShardWriter, Snapshot
-from backfill.repeats import DeliveredIds, DropTable, Resolution, Sixteen
+from backfill.prepare.repeats import DropTable, Resolution, Sixteen
+from backfill.records import DeliveredIds, Kind, Severity, ShardPlan, ShardSink, ShardWriter, Snapshot
 from backfill.wire import room_for_calls
 
 

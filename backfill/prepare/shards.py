@@ -13,14 +13,12 @@ import polars as pl
 from backfill.job.models import Job
 from backfill.limits import Limits
 from backfill.mapping import compile_job
-from backfill.prepare.duplicates import find_dropped
-from backfill.prepare.frames import Frames
+from backfill.prepare.dropped import find_dropped
+from backfill.prepare.frames import Frames, snapshot_schema
 from backfill.prepare.in_order import in_order
-from backfill.prepare.schema import snapshot_schema
 from backfill.prepare.shard import ShardContext, prepare_shard
 from backfill.prepare.spellings import check_spellings
-from backfill.records import ShardPlan, ShardSink, Snapshot
-from backfill.repeats import DeliveredIds
+from backfill.records import DeliveredIds, ShardPlan, ShardSink, Snapshot
 
 
 def prepare(
@@ -67,6 +65,7 @@ def prepare(
         if on_duplicates is not None:
             on_duplicates(duplicates.pages(snapshot, calls))
         left = [shard for shard in range(frames.shards) if shard not in done]
-        # Told and let go: a history in no order has all its days in each plan, so many plans would be much.
+        # Each plan is handed over and let go: it counts its calls by day, and a history in no order has all its days in
+        # each plan.
         for plan in in_order(pool, partial(prepare_shard, context, dropped), left, ahead=workers + 1):
             on_shard(plan)

@@ -2,7 +2,7 @@
 
 Two passes over the ids, both of bounded memory. The first collects hashes of the lower-case, trimmed form of ids that
 are not written so: of most sources none. The second looks which of these forms are spelt in more than one way. Where
-more than MOST forms are to be looked at, those of the lowest hashes are, a fair sample; what is told of them is exact.
+more than MOST forms are to be looked at, those of the lowest hashes are, a fair sample; what is found of them is exact.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from backfill.mapping import Check, CompiledCall
 from backfill.mapping.calls import IdText
 from backfill.prepare.batches import text_bytes
 from backfill.prepare.evaluate import derive, reads_of
-from backfill.prepare.faults import failing
+from backfill.prepare.faults import library_errors
+from backfill.prepare.repeats import Hashes, among
 from backfill.prepare.shard import ShardContext
-from backfill.repeats import Hashes, among
 
 #: Forms that are looked at: 40 MB with what is known of each.
 MOST: Final = 1_250_000
@@ -33,7 +33,7 @@ _CODE: Final = "BF122"
 
 
 class Spellings:
-    """What is known of the ids of a job. `note` and `compare` are thread-safe; `settle` stands between the passes."""
+    """What is known of the ids of a job. `note` and `compare` are thread-safe; `end_first_pass` comes between them."""
 
     def __init__(self, *, most: int = MOST) -> None:
         self._most = most
@@ -54,7 +54,7 @@ class Spellings:
             if sum(map(len, self._held)) > self._most:
                 self._merge()
 
-    def settle(self) -> bool:
+    def end_first_pass(self) -> bool:
         """End the first pass; whether there is anything to look at."""
         self._merge()
         self._low = np.full(len(self._forms), np.iinfo(np.uint64).max, np.uint64)
@@ -90,7 +90,7 @@ def check_spellings(context: ShardContext, pool: ThreadPoolExecutor) -> tuple[Co
         return context.calls
     found = Spellings()
     _take_ids(context, pool, found.note)
-    if not found.settle():
+    if not found.end_first_pass():
         return context.calls
     _take_ids(context, pool, found.compare)
     several = found.several()
@@ -119,7 +119,7 @@ def _id_texts(context: ShardContext, start: int, stop: int) -> Iterator[tuple[st
             columns, derived = reads_of(call, each.text)
             for frame in context.frames.walk_rows(start, stop, columns):
                 context.check_cancelled()
-                with failing(f"reading the ids of the {call.scope} calls"):
+                with library_errors(f"reading the ids of the {call.scope} calls"):
                     texts = derive(frame, derived).select(each.text.alias("id")).to_series()
                 yield each.name, texts
 
@@ -135,7 +135,7 @@ def form_hash(name: str, text: pl.Expr) -> pl.Expr:
 
 
 def _may_vary(texts: pl.Series) -> bool:
-    """Whether a text may differ from its form: asked of the bytes of all, since few ids of machines do."""
+    """Whether a text may differ from its form: looked up in the bytes of all texts, since few ids of machines do."""
     content, edges = text_bytes(texts.drop_nulls())
     characters = np.frombuffer(content[edges[0] : edges[-1]], np.uint8)
     if not len(characters):

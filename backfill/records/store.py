@@ -125,15 +125,19 @@ class DeliveredCalls:
     calls: npt.NDArray[np.int64]  # the index of each among the shard's CALL_RECORD records
 
 
-class ArchivedIds(Protocol):
+class DeliveredIds(Protocol):
+    """The ids that earlier runs have delivered. Thread-safe."""
+
+    def delivered(self, ids: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+        """Which of the ids (sixteen bytes a row) were delivered."""
+
+
+class ArchivedIds(DeliveredIds, Protocol):
     """The ids of one archive as it was when this was opened. Thread-safe."""
 
     @property
     def runs(self) -> tuple[ArchivedRun, ...]:
         """The runs whose ids these are."""
-
-    def delivered(self, ids: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
-        """Which of the ids (sixteen bytes a row) were delivered."""
 
     def find(self, identity: bytes) -> list[DeliveredPlace]:
         """Every place to which the id (its sixteen bytes) was delivered, the latest archived first."""

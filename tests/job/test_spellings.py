@@ -34,7 +34,7 @@ def found(ids: list[str | None], step: int, most: int) -> set[str]:
     pieces = [pl.Series("id", ids[start : start + step], pl.String) for start in range(0, len(ids), step)]
     for piece in pieces:
         spellings.note("userId", piece)
-    if not spellings.settle():
+    if not spellings.end_first_pass():
         return set()
     for piece in pieces:
         spellings.compare("userId", piece)
@@ -63,7 +63,7 @@ def test_ids_of_machines_cost_nothing() -> None:
     """Lower-case ids are never taken up, so that there is no second pass."""
     spellings = Spellings()
     spellings.note("userId", pl.Series(["0a1b-2c", "u_17", "~", None]))
-    assert not spellings.settle()
+    assert not spellings.end_first_pass()
 
 
 def spelt_rows(count: int) -> pl.DataFrame:

@@ -15,9 +15,8 @@ from backfill.job.models import Call, ColumnValue, ConstantValue, TimestampSpec
 from backfill.mapping import CompiledCall, compile_job
 from backfill.mapping.calls import Check
 from backfill.prepare.evaluate import evaluate
-from backfill.prepare.faults import failing
-from backfill.prepare.frames import Frames
-from backfill.prepare.schema import snapshot_schema
+from backfill.prepare.faults import library_errors
+from backfill.prepare.frames import Frames, snapshot_schema
 from backfill.records import Severity
 from tests.support.sourcing import job_over, staged
 
@@ -74,7 +73,7 @@ def test_failing_names_what_was_done() -> None:
     """Any library's failure, with what it raised as the cause."""
     with (
         pytest.raises(LibraryError, match="polars failed while reading ids; nothing was sent") as caught,
-        failing("reading ids"),
+        library_errors("reading ids"),
     ):
         pl.Series([NO_DAY], dtype=pl.Int32).cast(pl.Date).cast(pl.String)
     assert isinstance(caught.value.__cause__, pl.exceptions.PanicException)

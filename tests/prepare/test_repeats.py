@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from backfill.disk import out_of_space
 from backfill.errors import StoppedError
-from backfill.repeats import Collector, DropTable, DuplicateResolver, Resolution, among
+from backfill.prepare.repeats import Collector, DropTable, DuplicateResolver, Resolution, among
 from tests.support.no_room import no_file_above
 
 
@@ -75,7 +75,7 @@ def test_resolutions_are_those_of_the_rule(
 
 def test_many_candidates_live_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond its memory the resolver keeps ids in mapped files, and answers the same."""
-    monkeypatch.setattr("backfill.repeats.MEMORY_HASHES", 64)
+    monkeypatch.setattr("backfill.prepare.repeats.MEMORY_HASHES", 64)
     values = np.arange(1_000, dtype=np.uint64)
     resolver = DuplicateResolver(values, tmp_path / "resolver")
     ids = sixteen(list(range(1_000)))
@@ -130,7 +130,7 @@ def test_no_repeats_leave_no_candidates(tmp_path: Path) -> None:
 
 def test_room_on_disk_is_taken_before_it_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A mapped file without it would end the process with SIGBUS on a disk that is full by then."""
-    monkeypatch.setattr("backfill.repeats.MEMORY_HASHES", 64)
+    monkeypatch.setattr("backfill.prepare.repeats.MEMORY_HASHES", 64)
     DuplicateResolver(np.arange(10_000, dtype=np.uint64), tmp_path)
     for name in ("ids", "digests"):
         assert (tmp_path / name).stat().st_blocks * 512 >= 160_000
@@ -148,6 +148,6 @@ def test_a_disk_that_takes_no_more_is_said(tmp_path: Path, monkeypatch: pytest.M
         many.add(part)
     with no_file_above(8_192), pytest.raises(StoppedError), out_of_space(tmp_path):
         many.candidates()
-    monkeypatch.setattr("backfill.repeats.MEMORY_HASHES", 64)
+    monkeypatch.setattr("backfill.prepare.repeats.MEMORY_HASHES", 64)
     with no_file_above(8_192), pytest.raises(StoppedError), out_of_space(tmp_path):
         DuplicateResolver(np.arange(10_000, dtype=np.uint64), tmp_path)

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from backfill.errors import JobError
 from backfill.job.models import Call, ColumnValue, ConstantValue, Job, ObjectSpec, SqlValue, TimestampSpec
 from backfill.mapping import compile_job
+from backfill.prepare.frames import snapshot_schema
 from backfill.prepare.rows import map_rows
-from backfill.prepare.schema import snapshot_schema
 from backfill.sources import inspect
 from tests.support.examples import examples
 from tests.support.sourcing import job_over, staged

@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from backfill.errors import JobError
 from backfill.job.models import Call, ColumnSpec, ColumnValue, ConstantValue, TimestampSpec
 from backfill.mapping import compile_job
+from backfill.prepare.frames import snapshot_schema
 from backfill.prepare.rows import map_rows
-from backfill.prepare.schema import snapshot_schema
 from backfill.sources import inspect
 from backfill.sources.sql.local_time import local_instant, pieces_of
 from backfill.timestamps import to_utc

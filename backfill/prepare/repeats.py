@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -31,13 +31,6 @@ Places = npt.NDArray[np.uint64]
 Origins = npt.NDArray[np.uint64]
 
 BUCKETS: Final = 256
-
-
-class DeliveredIds(Protocol):
-    """The ids that earlier runs have delivered. Thread-safe."""
-
-    def delivered(self, ids: Sixteen) -> npt.NDArray[np.bool_]:
-        """Which of the ids, sixteen bytes a row, are among them."""
 
 
 class Resolution(IntEnum):
@@ -134,7 +127,7 @@ def _on_disk(path: Path, count: int) -> Sixteen:
 
 @dataclass(slots=True)
 class DuplicateResolver:
-    """The second pass: says of each valid call of a candidate hash what becomes of it. Asked in source order."""
+    """The second pass: says of each valid call of a candidate hash what becomes of it, in source order."""
 
     candidates: Hashes
     folder: Path

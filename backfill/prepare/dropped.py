@@ -22,13 +22,11 @@ from backfill.mapping.template import Facts
 from backfill.prepare.batches import digest16
 from backfill.prepare.conflicts import CALLS, explain, places
 from backfill.prepare.evaluate import derive, evaluate, message_id, reads_of
-from backfill.prepare.faults import failing
+from backfill.prepare.faults import library_errors
 from backfill.prepare.frames import ROW_COLUMN
 from backfill.prepare.in_order import in_order
 from backfill.prepare.rejects import REJECT_TYPES, SAMPLES
-from backfill.prepare.shard import DroppedCalls, ShardContext
-from backfill.records import FILE_COLUMN, RECORD_COLUMN, Severity, Snapshot
-from backfill.repeats import (
+from backfill.prepare.repeats import (
     Collector,
     DropTable,
     DuplicateResolver,
@@ -39,6 +37,8 @@ from backfill.repeats import (
     Sixteen,
     among,
 )
+from backfill.prepare.shard import DroppedCalls, ShardContext
+from backfill.records import FILE_COLUMN, RECORD_COLUMN, Severity, Snapshot
 
 #: A file has fewer records than this, and a source fewer than 2^24 files.
 _RECORDS = 1 << 40
@@ -150,13 +150,13 @@ def _hashes(context: ShardContext, call: CompiledCall, start: int, stop: int) ->
     columns, derived = reads_of(call, expression)
     for frame in context.frames.walk_rows(start, stop, columns):
         context.check_cancelled()
-        with failing(f"making the message ids of the {call.scope} calls"):
+        with library_errors(f"making the message ids of the {call.scope} calls"):
             hashed = derive(frame, derived).select(ROW_COLUMN, hash=expression)
         yield hashed.drop_nulls("hash")
 
 
 def _id_hash(call: CompiledCall, *, among_calls: bool) -> pl.Expr:
-    """64-bit hash that is equal where message ids are, also those of different calls where that is asked.
+    """64-bit hash that is equal where message ids are, also those of different calls where `among_calls`.
 
     Hashes are compared within one process only: polars may change its hash between versions.
     """
@@ -170,20 +170,20 @@ def _id_hash(call: CompiledCall, *, among_calls: bool) -> pl.Expr:
 def _occurrences(context: ShardContext, candidates: Hashes, shard: int) -> Occurrences:
     """The valid calls of a shard whose hashes are among the candidates."""
     start, stop = context.frames.bounds(shard)
-    asked = [_asked(context, call, candidates, start, stop) for call in context.calls]
+    candidate_rows = [_candidate_rows(context, call, candidates, start, stop) for call in context.calls]
     found: list[Occurrences] = []
-    if not any(map(len, asked)):
+    if not any(map(len, candidate_rows)):
         return _joined(found)
     for frame in context.frames.walk(shard, list(dict.fromkeys([*context.columns, FILE_COLUMN, RECORD_COLUMN]))):
         context.check_cancelled()
-        for call, hashes in zip(context.calls, asked, strict=True):
-            rows = frame.filter(pl.col(ROW_COLUMN).is_in(hashes["row"].implode()))
-            if not len(rows):
+        for call, hashes in zip(context.calls, candidate_rows, strict=True):
+            own = frame.filter(pl.col(ROW_COLUMN).is_in(hashes["row"].implode()))
+            if not len(own):
                 continue
-            calls = evaluate(call, rows, context.call_bytes).calls.join(hashes, on="row", maintain_order="left")
+            calls = evaluate(call, own, context.call_bytes).calls.join(hashes, on="row", maintain_order="left")
             digests, hashed = digest16(calls["json"]), calls["hash"].to_numpy()
             numbers = calls.select("row").join(
-                rows.select(row=ROW_COLUMN, number=_record_number()), on="row", how="left", maintain_order="left"
+                own.select(row=ROW_COLUMN, number=_record_number()), on="row", how="left", maintain_order="left"
             )
             origins = np.column_stack([places(calls, start), numbers["number"].to_numpy()])
             found.append(Occurrences(hashed, context.keys(calls), digests, origins))
@@ -195,7 +195,9 @@ def _record_number() -> pl.Expr:
     return pl.col(FILE_COLUMN).cast(pl.UInt64) * _RECORDS + pl.col(RECORD_COLUMN).cast(pl.UInt64)
 
 
-def _asked(context: ShardContext, call: CompiledCall, candidates: Hashes, start: int, stop: int) -> pl.DataFrame:
+def _candidate_rows(
+    context: ShardContext, call: CompiledCall, candidates: Hashes, start: int, stop: int
+) -> pl.DataFrame:
     """The rows, counted from `start`, for which a call has a candidate hash: row and hash."""
     found = [
         frame.filter(pl.Series(among(frame["hash"].to_numpy(), candidates)))
