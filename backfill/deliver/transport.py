@@ -95,12 +95,12 @@ class Transport:
         self._monotonic = errand.clock.monotonic
         self._renew_seconds = options.renew_seconds
         self._attempt_seconds = options.attempt_seconds
-        self._deadline = Deadline()
         self._answer_bytes = ANSWER_BYTES_BY_CALL if target.answers.by_call else ANSWER_BYTES
         self._context = context
         self._proxy = named_proxy(target.batch_url)
         self._socket: socket.socket  # that of the connection, once there is one
         self._open()
+        self._deadline = Deadline()
 
     def _open(self) -> None:
         proxy = self._proxy
