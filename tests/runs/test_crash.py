@@ -25,8 +25,8 @@ from tests.support.wiretap import Fingerprint, Heard, Wiretap
 
 ROWS = 70_000
 SCOPE = "crash-test"
-#: Fast enough for a test, slow enough that a delivery is still under way at the last kill.
-RATE = 18_000
+#: Calls a second: several batches are at work, and a delivery is under way at the last kill, on a busy machine too.
+RATE = 12_000
 FAULTS = ("status=500,every=14", "status=429,retry_after=1,after=20,first=1", "lost=1/12", "reset=after,every=17")
 CONCURRENCY = 3
 #: The steps in which the processes of one run are killed, in their order; 20 kills altogether.
