@@ -68,8 +68,8 @@ def _snapshot_factor(job: Job, kind: Format) -> float:
     if kind.may_stay and not (declared or computed):
         return 0.0  # read where it is
     factor = kind.snapshot_per_byte * (WITH_RAW_TEXT if declared else 1.0)
-    # With both, rows are written, and written again without what is left out.
-    return factor * 2 if job.where is not None or source.query is not None else factor
+    # The rows, and beside them the result of the query.
+    return factor * 2 if source.query is not None else factor
 
 
 def written_below(folder: Path) -> int:
