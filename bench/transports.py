@@ -21,7 +21,7 @@ import httpx
 
 from backfill.deliver import Clock, DeliveryOptions, TargetAccess
 from backfill.deliver.environment import context_for
-from backfill.deliver.model import Errand
+from backfill.deliver.model import Delivery
 from backfill.deliver.transport import Transport
 from bench.endpoint import Endpoint
 
@@ -68,8 +68,8 @@ def of_backfill(url: httpx.URL, body: bytes) -> Callable[[], object]:
     """httpx.HTTPTransport, with a deadline for the whole attempt, and the answer read within bounds."""
     nothing: object = None
     target = TargetAccess(str(url), "key", gzip=False)
-    errand = Errand(nothing, nothing, target, DeliveryOptions(), Clock())  # type: ignore[arg-type] # it looks at neither
-    transport = Transport(errand, context_for(target.batch_url))
+    delivery = Delivery(nothing, nothing, target, DeliveryOptions(), Clock())  # type: ignore[arg-type] # it looks at neither
+    transport = Transport(delivery, context_for(target.batch_url))
     return lambda: transport.post(body, 0)
 
 

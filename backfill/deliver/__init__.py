@@ -2,29 +2,29 @@
 
 A batch goes through senders that wrap one another, each with one concern and all with the same face (`Sender`):
 
-    Retried      again and again until accepted, rejected or hopeless; backs off
-      Paced      waits for its turn: the pause that the target asked for, the stated rate, the rate found out
-        Guarded  lets nothing leave that has been in doubt for longer than the target remembers ids
-          Recorded  durable mark, fresh sentAt, request, verdict, answer into the ledger
-            Transport  one HTTP request
+    RetryingSender          again and again until accepted, rejected or hopeless; backs off
+      PacedSender           waits for its turn: the pause that the target asked for, the stated rate, the rate found out
+        DedupWindowGuard    lets nothing leave that has been in doubt for longer than the target remembers ids
+          RecordingSender   durable mark, fresh sentAt, request, verdict, answer into the ledger
+            Transport       one HTTP request
 
 `deliver` is imported when it is asked for: whoever only needs the vocabulary loads no HTTP client.
 """
 
 from typing import TYPE_CHECKING, Any
 
-from backfill.deliver.doubts import undecided
+from backfill.deliver.in_doubt import undecided
 from backfill.deliver.model import Clock, DeliveryEnd, DeliveryOptions, EndKind, TargetAccess
 
 if TYPE_CHECKING:
-    from backfill.deliver.course import deliver
+    from backfill.deliver.delivery import deliver
 
 __all__ = ["Clock", "DeliveryEnd", "DeliveryOptions", "EndKind", "TargetAccess", "deliver", "undecided"]
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562
     if name == "deliver":
-        from backfill.deliver.course import deliver as asked_for  # noqa: PLC0415 (httpx)
+        from backfill.deliver.delivery import deliver as asked_for  # noqa: PLC0415 (httpx)
 
         return asked_for
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -78,7 +78,7 @@ class Clock:
 
 
 @dataclass(frozen=True, slots=True)
-class Errand:
+class Delivery:
     """What is delivered from where to where, and how."""
 
     ledger: DeliveryLedger

@@ -125,7 +125,7 @@ class Pace:
                 self._found.refused(left_at, self._monotonic())
 
 
-class Paced:
+class PacedSender:
     """Waits for a turn, then sends."""
 
     def __init__(self, inner: Sender, pace: Pace, wait: Callable[[float, str], None]) -> None:

@@ -27,7 +27,7 @@ import httpx as client
 from backfill import __version__
 from backfill.deliver.deadline import Deadline
 from backfill.deliver.environment import context_for, named_proxy
-from backfill.deliver.model import Errand, TargetAccess
+from backfill.deliver.model import Delivery, TargetAccess
 from backfill.errors import UsageError
 from backfill.targets import AuthScheme
 from backfill.verdict import BEFORE_LEAVING, PROXY_REFUSED, Failure
@@ -83,8 +83,8 @@ def key_header(target: TargetAccess) -> str:
 class Transport:
     """One connection to the target, kept alive and renewed after `renew_seconds`. Used by one thread."""
 
-    def __init__(self, errand: Errand, context: ssl.SSLContext) -> None:
-        target, options = errand.target, errand.options
+    def __init__(self, delivery: Delivery, context: ssl.SSLContext) -> None:
+        target, options = delivery.target, delivery.options
         # The client's engine writes every header of an answer to its debug log: not ours to show.
         logging.getLogger(client.__name__.replace("httpx", "httpcore")).setLevel(logging.WARNING)
         self._url = client.URL(target.batch_url)
@@ -92,7 +92,7 @@ class Transport:
         longest = options.attempt_seconds
         timeouts = {"connect": options.connect_seconds, "read": options.read_seconds, "write": options.read_seconds}
         self._timeouts = {name: min(seconds, longest) for name, seconds in timeouts.items()}
-        self._monotonic = errand.clock.monotonic
+        self._monotonic = delivery.clock.monotonic
         self._renew_seconds = options.renew_seconds
         self._attempt_seconds = options.attempt_seconds
         self._answer_bytes = ANSWER_BYTES_BY_CALL if target.answers.by_call else ANSWER_BYTES

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backfill.deliver import DeliveryOptions, EndKind
-from backfill.deliver.halving import BARREN_CALLS
+from backfill.deliver.splitting import BARREN_CALLS
 from backfill.errors import ExitCode
 from backfill.records import BatchState, Outcome
 from backfill.targets import AnswerFormat

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from backfill.deliver import EndKind
 from backfill.deliver.model import system_boot
-from backfill.deliver.steady import MARK_SECONDS, SET_BACK_SECONDS, SteadyClock
+from backfill.deliver.run_clock import MARK_SECONDS, SET_BACK_SECONDS, RunClock
 from backfill.ledger import LedgerReader
 from backfill.records import Batch, ClockMark, Decision
 from backfill.verdict import StopReason
@@ -146,12 +146,12 @@ def test_no_clock_doubles_a_call(processes: list[tuple[float, float, bool]]) -> 
 def test_the_runs_clock_never_goes_back(jumps: list[tuple[float, float]]) -> None:
     """However the wall clock jumps, no second that passed is lost."""
     world = World()
-    steady = SteadyClock(world.clock(), None, ())
-    before, began = steady.now(), world.truth
+    run_clock = RunClock(world.clock(), None, ())
+    before, began = run_clock.now(), world.truth
     for passed, jump in jumps:
         world.wait(passed)
         world.wrong += jump
-        now = steady.now()
+        now = run_clock.now()
         assert now >= before
         assert now - before >= passed - 1e-3
         before = now
@@ -162,9 +162,9 @@ def test_without_doubts_the_clock_begins_anew() -> None:
     """A clock that was once a year ahead does not stay so for ever: nothing depends on it."""
     world = World()
     last = ClockMark(world.truth + 9e6, world.boot, 0.0, WINDOW)
-    assert SteadyClock(world.clock(), last, ()).now() == world.truth
+    assert RunClock(world.clock(), last, ()).now() == world.truth
     doubt = Batch(1, 0, 1, 1, 0, 1, 0, first_unknown_at=world.truth)
-    assert SteadyClock(world.clock(), last, (doubt,)).now() > world.truth + 9e6
+    assert RunClock(world.clock(), last, (doubt,)).now() > world.truth + 9e6
 
 
 def test_a_virtual_machine_that_was_put_back_in_time() -> None:
@@ -173,7 +173,7 @@ def test_a_virtual_machine_that_was_put_back_in_time() -> None:
     doubt = Batch(1, 0, 1, 1, 0, 1, 0, first_unknown_at=world.truth)
     last = ClockMark(world.truth, world.boot, world.truth - world.booted + 99, WINDOW)
     world.wrong = -HOUR
-    assert SteadyClock(world.clock(), last, (doubt,)).set_back
+    assert RunClock(world.clock(), last, (doubt,)).set_back
 
 
 def test_the_systems_boot() -> None:

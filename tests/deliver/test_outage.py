@@ -10,7 +10,7 @@ import pytest
 from backfill.deliver import DeliveryOptions, EndKind
 from backfill.deliver.model import Attempt
 from backfill.deliver.outage import SAY_SECONDS, Outage
-from backfill.deliver.tally import Tally
+from backfill.deliver.totals import RunningTotals
 from backfill.errors import ExitCode
 from backfill.records import Answer, Outcome
 from backfill.verdict import Action, Failure, Patience, StopReason, Verdict, outcome_of
@@ -72,16 +72,16 @@ def test_an_outage_is_sat_out(unheard: str) -> None:
 def test_reached_once_accepted() -> None:
     """What this very process had accepted counts as well: from then on a target that went away has an outage."""
     time = Simulated()
-    tally = Tally(time.clock().monotonic)
+    totals = RunningTotals(time.clock().monotonic)
     (batch,) = Shelf(1).batches
     time.up = 30.0
-    assert tally.unreached() == 30
-    tally.attempted(batch, answered(503).answer, retried=False)  # type: ignore[arg-type] # there is one
-    assert tally.unreached() == 0
+    assert totals.unreached() == 30
+    totals.attempted(batch, answered(503).answer, retried=False)  # type: ignore[arg-type] # there is one
+    assert totals.unreached() == 0
     time.up = 50.0
-    assert tally.unreached() == 20
-    tally.attempted(batch, answered(200).answer, retried=False)  # type: ignore[arg-type]
-    assert tally.unreached() is None
+    assert totals.unreached() == 20
+    totals.attempted(batch, answered(200).answer, retried=False)  # type: ignore[arg-type]
+    assert totals.unreached() is None
 
 
 def test_a_target_that_answers_is_reached() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backfill.deliver import Clock, DeliveryOptions, EndKind
-from backfill.deliver.skew import skew
+from backfill.deliver.clock_skew import skew
 from backfill.errors import ExitCode
 from backfill.records import BatchState, Outcome
 from backfill.verdict import Failure, Patience, StopReason, backoff

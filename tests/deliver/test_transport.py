@@ -16,9 +16,9 @@ import httpx
 import pytest
 
 from backfill.deliver import Clock, DeliveryOptions, EndKind, TargetAccess
+from backfill.deliver.attempt import DETAIL_CHARACTERS
 from backfill.deliver.environment import context_for, proxy_for
-from backfill.deliver.model import Errand
-from backfill.deliver.recorded import DETAIL_CHARACTERS
+from backfill.deliver.model import Delivery
 from backfill.deliver.transport import (
     ANSWER_BYTES,
     ANSWER_SECONDS,
@@ -71,8 +71,8 @@ def saying(*answer: bytes, pause: float = 0.0, tls: ssl.SSLContext | None = None
 
 def transport_to(url: str, clock: Clock | None = None) -> Transport:
     """A transport to a target at that URL."""
-    errand = Errand(Shelf(), Shelf(), TargetAccess(url, KEY), DeliveryOptions(), clock or Clock())
-    return Transport(errand, context_for(url))
+    delivery = Delivery(Shelf(), Shelf(), TargetAccess(url, KEY), DeliveryOptions(), clock or Clock())
+    return Transport(delivery, context_for(url))
 
 
 def uploading(tls: ssl.SSLContext, patch: pytest.MonkeyPatch, encrypted: bool, options: DeliveryOptions) -> Run:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from backfill.deliver import DeliveryEnd, TargetAccess
-from backfill.deliver.ending import canary_end, window_end
+from backfill.deliver.endings import canary_end, window_end
 from backfill.errors import counted
 from backfill.pipeline.deliver import doubt_text
 from backfill.records import Batch, Decision, DeliveryTotals

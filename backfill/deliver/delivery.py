@@ -1,4 +1,4 @@
-"""The course of a delivery: senders in threads, and a main thread that only waits."""
+"""A delivery: senders in threads, and a main thread that only waits."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import dataclasses
 import threading
 from collections.abc import Callable, Sequence
 
-from backfill.deliver.doubts import settle, window_open
-from backfill.deliver.ending import canary_end, clock_end, finished_end, interrupted_end, stop_end, window_end
+from backfill.deliver.attempt import DedupWindowGuard, RecordingSender
+from backfill.deliver.batch_queue import BatchQueue, BatchWork
+from backfill.deliver.clock_skew import SkewWatch
+from backfill.deliver.endings import canary_end, clock_end, finished_end, interrupted_end, stop_end, window_end
 from backfill.deliver.environment import context_for
-from backfill.deliver.feed import Feed, Lot
-from backfill.deliver.halving import FRUITLESS_BATCHES, Fruitless, Halved, LotEnd
-from backfill.deliver.model import Attempt, Clock, DeliveryEnd, DeliveryOptions, Errand, HaltedError, TargetAccess
+from backfill.deliver.in_doubt import resolve_doubts, window_open
+from backfill.deliver.model import Attempt, Clock, Delivery, DeliveryEnd, DeliveryOptions, HaltedError, TargetAccess
 from backfill.deliver.outage import Outage
-from backfill.deliver.pace import Pace, Paced
-from backfill.deliver.recorded import Guarded, Recorded
-from backfill.deliver.retried import Retried, Waiter
-from backfill.deliver.skew import SkewWatch
-from backfill.deliver.tally import Tally
+from backfill.deliver.pace import Pace, PacedSender
+from backfill.deliver.retry import RetryingSender, Waiter
+from backfill.deliver.splitting import FRUITLESS_BATCHES, AllRefused, SplittingSender, WorkEnd
+from backfill.deliver.totals import RunningTotals
 from backfill.deliver.transport import Transport
 from backfill.limits import CANARY_CALLS
 from backfill.records import Batch, BatchBytes, Decision, DeliveryLedger, DeliveryTotals
@@ -57,7 +57,7 @@ def deliver(
         UsageError: no request can be made for this target at all.
         BackfillError: whatever else ledger or spool raise, such as StoppedError for a full disk.
     """
-    end = _Course(Errand(ledger, spool, target, options, clock or Clock()), stop, abort).run(progress)
+    end = _DeliveryRun(Delivery(ledger, spool, target, options, clock or Clock()), stop, abort).run(progress)
     ledger.flush()
     progress(end.totals)
     return end
@@ -85,30 +85,30 @@ class _Ending:
         return self.given_up or self.end is not None or self.error is not None
 
 
-class _Course:
+class _DeliveryRun:
     """One delivery: what its senders share, and the order in which they are started."""
 
-    def __init__(self, errand: Errand, stop: threading.Event, abort: threading.Event) -> None:
-        clock = errand.clock
-        self._errand = errand
+    def __init__(self, delivery: Delivery, stop: threading.Event, abort: threading.Event) -> None:
+        clock = delivery.clock
+        self._delivery = delivery
         self._stop = stop
         self._abort = abort
         self._ending = _Ending()
-        options = errand.options
-        self._steady = settle(errand.ledger, clock, options.window_seconds, options.in_doubt)
+        options = delivery.options
+        self._run_clock = resolve_doubts(delivery.ledger, clock, options.window_seconds, options.in_doubt)
         resend = options.in_doubt is Decision.RESEND
-        self._resend = (self._steady.now(), options.patience.seconds) if resend else None
-        self._feed = Feed(errand.ledger)
-        self._tally = Tally(clock.monotonic, proven=not options.first_alone)
-        self._outage = Outage(errand.target.batch_url, clock.monotonic)
+        self._resend = (self._run_clock.now(), options.patience.seconds) if resend else None
+        self._queue = BatchQueue(delivery.ledger)
+        self._totals = RunningTotals(clock.monotonic, proven=not options.first_alone)
+        self._outage = Outage(delivery.target.batch_url, clock.monotonic)
         self._skew = SkewWatch()
-        self._fruitless = Fruitless()
-        self._pace = Pace(errand.target.rate, errand.target.requests, clock.monotonic)
-        self._waiter = Waiter(clock, self._halted, self._tally.slept)
-        self._tls = context_for(errand.target.batch_url)
+        self._all_refused = AllRefused()
+        self._pace = Pace(delivery.target.rate, delivery.target.requests, clock.monotonic)
+        self._waiter = Waiter(clock, self._halted, self._totals.slept)
+        self._tls = context_for(delivery.target.batch_url)
 
     def run(self, progress: Callable[[DeliveryTotals], None]) -> DeliveryEnd:
-        options = self._errand.options
+        options = self._delivery.options
         if options.first_alone:
             self._send_all(1, progress, most=1)
         if not (self._halted() or options.canary):
@@ -118,17 +118,19 @@ class _Course:
         return self._end()
 
     def _end(self) -> DeliveryEnd:
-        totals = self._tally.totals()
+        totals = self._totals.copy()
         if self._ending.end is not None:
             return dataclasses.replace(self._ending.end, totals=totals)  # others have ended since it was decided
         if self._given_up():
             return interrupted_end(totals)
-        if self._feed.complete():
-            doubtful = self._feed.passed_over()
+        if self._queue.complete():
+            doubtful = self._queue.passed_over()
             return (
-                window_end(totals, doubtful, self._errand.options.window_seconds) if doubtful else finished_end(totals)
+                window_end(totals, doubtful, self._delivery.options.window_seconds)
+                if doubtful
+                else finished_end(totals)
             )
-        return interrupted_end(totals) if self._stop.is_set() else canary_end(totals, self._errand.target)
+        return interrupted_end(totals) if self._stop.is_set() else canary_end(totals, self._delivery.target)
 
     def _halted(self) -> bool:
         return self._stop.is_set() or self._abort.is_set() or self._ending.decided
@@ -137,8 +139,8 @@ class _Course:
         return self._abort.is_set() or self._ending.given_up
 
     def _send_all(self, senders: int, progress: Callable[[DeliveryTotals], None], most: int | None = None) -> None:
-        """Run so many senders until there is nothing left, each has settled `most` lots, or all is to end."""
-        options = self._errand.options
+        """Run so many senders until there is nothing left, each has settled `most` work, or all is to end."""
+        options = self._delivery.options
         threads = [
             # Daemons: what hangs in a dead connection must not keep the process from ending.
             threading.Thread(target=self._work, args=(most,), name=f"deliver-{number}", daemon=True)
@@ -149,20 +151,20 @@ class _Course:
         halted_at: float | None = None
         while not self._given_up() and (alive := [thread for thread in threads if thread.is_alive()]):
             alive[0].join(TICK_SECONDS)
-            progress(self._tally.totals())
-            if self._steady.due():
-                self._errand.ledger.mark_clock(self._steady.mark(options.window_seconds))
+            progress(self._totals.copy())
+            if self._run_clock.due():
+                self._delivery.ledger.mark_clock(self._run_clock.mark(options.window_seconds))
             if self._halted():
-                now = self._errand.clock.monotonic()
+                now = self._delivery.clock.monotonic()
                 halted_at = now if halted_at is None else halted_at
-                self._ending.given_up = now - halted_at > self._errand.options.grace_seconds
+                self._ending.given_up = now - halted_at > self._delivery.options.grace_seconds
 
     def _work(self, most: int | None) -> None:
         """A sender's life. Whatever goes wrong is carried to the main thread, which raises it."""
         try:
-            transport = Transport(self._errand, self._tls)
+            transport = Transport(self._delivery, self._tls)
             try:
-                self._send_lots(self._sender(transport), most)
+                self._send_work(self._sender(transport), most)
             finally:
                 transport.close()
         except HaltedError:
@@ -170,56 +172,58 @@ class _Course:
         except BaseException as error:  # noqa: BLE001 - a thread has nobody above it
             self._ending.fail(error)
 
-    def _sender(self, transport: Transport) -> Halved:
-        clock = self._errand.clock
-        recorded = Recorded(self._errand, transport, self._tally, self._skew, self._steady.now, self._given_up)
-        guarded = Guarded(recorded, self._errand.options.window_seconds, self._steady.now, self._resend)
-        paced = Paced(guarded, self._pace, self._waiter.wait)
-        retried = Retried(paced, self._pace, self._waiter, clock, self._outage, guarded.allows)
-        return Halved(retried, ordered=self._errand.options.ordered)
+    def _sender(self, transport: Transport) -> SplittingSender:
+        clock = self._delivery.clock
+        recorded = RecordingSender(
+            self._delivery, transport, self._totals, self._skew, self._run_clock.now, self._given_up
+        )
+        guarded = DedupWindowGuard(recorded, self._delivery.options.window_seconds, self._run_clock.now, self._resend)
+        paced = PacedSender(guarded, self._pace, self._waiter.wait)
+        retried = RetryingSender(paced, self._pace, self._waiter, clock, self._outage, guarded.allows)
+        return SplittingSender(retried, ordered=self._delivery.options.ordered)
 
-    def _take(self, *, alone: bool) -> Lot | None:
-        return self._feed.take_first(self._cut) if alone else self._feed.take()
+    def _take(self, *, alone: bool) -> BatchWork | None:
+        return self._queue.take_first(self._cut) if alone else self._queue.take()
 
     def _cut(self, batch: Batch) -> Sequence[Batch]:
         """The batch, or its first calls and the rest of it where it has more and nothing of it was ever sent."""
         if batch.calls <= CANARY_CALLS or batch.attempts or batch.first_unknown_at is not None:
             return (batch,)
-        spool, ledger = self._errand.spool, self._errand.ledger
+        spool, ledger = self._delivery.spool, self._delivery.ledger
         parts = cut_in_two(batch, spool.plain(batch), spool.call_sizes(batch), CANARY_CALLS)
         return ledger.record_cut(batch, parts)
 
-    def _send_lots(self, sender: Halved, most: int | None) -> None:
+    def _send_work(self, sender: SplittingSender, most: int | None) -> None:
         settled = 0
-        while settled != most and not self._halted() and (lot := self._take(alone=most is not None)) is not None:
-            end = sender.send(lot, thorough=lot.put_aside or self._errand.options.ordered)
-            self._feed.pass_over(end.doubtful)
+        while settled != most and not self._halted() and (work := self._take(alone=most is not None)) is not None:
+            end = sender.send(work, thorough=work.put_aside or self._delivery.options.ordered)
+            self._queue.pass_over(end.doubtful)
             if end.stopped is not None:
                 self._ending.decide(self._stopped(*end.stopped))
                 return
             if end.left:
-                self._feed.put_aside(lot, end.left)
+                self._queue.put_aside(work, end.left)
             else:
-                self._feed.settle()
+                self._queue.mark_done()
                 settled += end.sent
-            self._judge(lot, end, alone=most is not None)
+            self._judge(work, end, alone=most is not None)
             if self._skew.too_large is not None:
-                self._ending.decide(clock_end(self._tally.totals(), self._skew.too_large))
+                self._ending.decide(clock_end(self._totals.copy(), self._skew.too_large))
 
-    def _judge(self, lot: Lot, end: LotEnd, *, alone: bool) -> None:
+    def _judge(self, work: BatchWork, end: WorkEnd, *, alone: bool) -> None:
         """Stop where what was refused is not some calls, but all: of the first batch, or of too many in a row."""
         if end.fruitful:
-            self._fruitless.over()
-            self._feed.recall()
+            self._all_refused.clear()
+            self._queue.recall()
         elif end.refusal is not None:
-            planned = self._fruitless.add(lot.planned)
+            planned = self._all_refused.add(work.planned)
             if len(planned) >= FRUITLESS_BATCHES or (alone and not end.left):
-                self._ending.decide(stop_end(self._tally.totals(), end.refusal, planned, self._errand.target))
+                self._ending.decide(stop_end(self._totals.copy(), end.refusal, planned, self._delivery.target))
 
     def _stopped(self, batch: Batch, attempt: Attempt) -> DeliveryEnd:
         batches: tuple[int, ...] = (batch.id,)
         if attempt.verdict.reason is StopReason.WINDOW:
-            now, window = self._steady.now(), self._errand.options.window_seconds
-            batches += self._feed.waiting(lambda other: not window_open(other, window, now))
-            return window_end(self._tally.totals(), batches, window)
-        return stop_end(self._tally.totals(), attempt, batches, self._errand.target)
+            now, window = self._run_clock.now(), self._delivery.options.window_seconds
+            batches += self._queue.waiting(lambda other: not window_open(other, window, now))
+            return window_end(self._totals.copy(), batches, window)
+        return stop_end(self._totals.copy(), attempt, batches, self._delivery.target)

@@ -27,7 +27,7 @@ SET_BACK_SECONDS = 300.0
 MARK_SECONDS = 600.0
 
 
-class SteadyClock:
+class RunClock:
     """The run's clock in this process. Thread-safe."""
 
     def __init__(self, clock: Clock, last: ClockMark | None, doubts: Sequence[Batch]) -> None:

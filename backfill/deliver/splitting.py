@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 
-from backfill.deliver.feed import Lot
+from backfill.deliver.batch_queue import BatchWork
 from backfill.deliver.model import Attempt
-from backfill.deliver.retried import Retried
+from backfill.deliver.retry import RetryingSender
 from backfill.limits import CANARY_CALLS
 from backfill.records import Batch
 from backfill.verdict import Action, StopReason
@@ -19,7 +19,7 @@ BARREN_CALLS = CANARY_CALLS
 FRUITLESS_BATCHES = 3
 
 
-class Fruitless:
+class AllRefused:
     """The planned batches that came to nothing since the last one of which a call was accepted. Thread-safe."""
 
     def __init__(self) -> None:
@@ -32,15 +32,15 @@ class Fruitless:
             self._planned[planned] = None
             return tuple(self._planned)
 
-    def over(self) -> None:
+    def clear(self) -> None:
         """A call of a planned batch was accepted."""
         with self._lock:
             self._planned.clear()
 
 
 @dataclass(frozen=True, slots=True)
-class LotEnd:
-    """What became of a lot."""
+class WorkEnd:
+    """What became of a work."""
 
     fruitful: bool  # a call of the planned batch was accepted, now or earlier
     refusal: Attempt | None  # the last one of which calls were refused
@@ -50,15 +50,15 @@ class LotEnd:
     sent: bool = False  # anything of it left
 
 
-class Halved:
+class SplittingSender:
     """Sends the parts of one planned batch, and the parts that they fall into, each before the one behind it."""
 
-    def __init__(self, inner: Retried, *, ordered: bool = False) -> None:
+    def __init__(self, inner: RetryingSender, *, ordered: bool = False) -> None:
         """`ordered`: what is in doubt for too long is not passed over, but stops the run."""
         self._inner = inner
         self._ordered = ordered
 
-    def send(self, lot: Lot, *, thorough: bool) -> LotEnd:
+    def send(self, work: BatchWork, *, thorough: bool) -> WorkEnd:
         """Send until all of it is delivered or rejected, or an attempt stops the run.
 
         Unless `thorough`, also until it proves barren (BARREN_CALLS); what is left is then to be sent later on.
@@ -66,8 +66,8 @@ class Halved:
         Raises:
             HaltedError: The delivery ends before.
         """
-        waiting = list(reversed(lot.batches))
-        fruitful, alone = lot.fruitful, 0
+        waiting = list(reversed(work.batches))
+        fruitful, alone = work.fruitful, 0
         refusal: Attempt | None = None
         doubtful: list[int] = []
         sent = False
@@ -79,9 +79,9 @@ class Halved:
                 doubtful.append(batch.id)
                 continue
             if attempt.verdict.action is Action.STOP:
-                return LotEnd(fruitful, refusal, (), (batch, attempt), tuple(doubtful), sent)
+                return WorkEnd(fruitful, refusal, (), (batch, attempt), tuple(doubtful), sent)
             fruitful = fruitful or attempt.delivered > 0
             alone += attempt.rejected
             refusal = attempt if attempt.rejected or attempt.parts else refusal
             waiting.extend(reversed(attempt.parts))
-        return LotEnd(fruitful, refusal, tuple(reversed(waiting)), None, tuple(doubtful), sent)
+        return WorkEnd(fruitful, refusal, tuple(reversed(waiting)), None, tuple(doubtful), sent)

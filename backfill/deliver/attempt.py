@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import Protocol
 
 from backfill.deliver.answers import Success, read_success
-from backfill.deliver.doubts import window_open
-from backfill.deliver.model import Attempt, Errand, HaltedError, Sender, TargetAccess
-from backfill.deliver.skew import SkewWatch
-from backfill.deliver.tally import Tally
+from backfill.deliver.clock_skew import SkewWatch
+from backfill.deliver.in_doubt import window_open
+from backfill.deliver.model import Attempt, Delivery, HaltedError, Sender, TargetAccess
+from backfill.deliver.totals import RunningTotals
 from backfill.deliver.transport import Reply, basic_authorization, key_header
 from backfill.errors import ExitCode, LedgerError, RefusedError
 from backfill.records import Answer, Batch, BatchPart, BatchState, Outcome
@@ -33,30 +33,30 @@ class Post(Protocol):
         """Send it, and the tail behind it, as the retry of that number, 0 for none."""
 
 
-class Recorded:
+class RecordingSender:
     """Marks the attempt (durably), sends it, and records what came of it."""
 
     def __init__(
         self,
-        errand: Errand,
+        delivery: Delivery,
         post: Post,
-        tally: Tally,
+        totals: RunningTotals,
         skew: SkewWatch,
         now: Callable[[], float],
         abandoned: Callable[[], bool],
     ) -> None:
-        """`now` is the run's clock (`SteadyClock`), `abandoned` whether nobody waits for the answer any more."""
-        self._ledger = errand.ledger
-        self._spool = errand.spool
-        self._target = errand.target
-        self._patience = errand.options.patience
-        self._clock = errand.clock
+        """`now` is the run's clock (`RunClock`), `abandoned` whether nobody waits for the answer any more."""
+        self._ledger = delivery.ledger
+        self._spool = delivery.spool
+        self._target = delivery.target
+        self._patience = delivery.options.patience
+        self._clock = delivery.clock
         self._post = post
-        self._tally = tally
+        self._totals = totals
         self._skew = skew
         self._now = now
         self._abandoned = abandoned
-        self._secrets = secrets_of(errand.target)
+        self._secrets = secrets_of(delivery.target)
 
     def send(self, batch: Batch, counted: int) -> Attempt:
         """One attempt.
@@ -86,8 +86,8 @@ class Recorded:
             reply.headers,
             calls=batch.calls,
             attempt=counted,
-            elapsed=self._tally.since_accepted(),
-            unreached=self._tally.unreached(),
+            elapsed=self._totals.since_accepted(),
+            unreached=self._totals.unreached(),
             now=self._clock.now(),
             patience=self._patience,
         )
@@ -106,7 +106,7 @@ class Recorded:
             planned = self._ledger.record_parts(batch, number, answer, parts)
         else:
             self._ledger.record_answer(batch, number, answer)
-        self._tally.attempted(batch, answer, retried=number > 1, parts=parts)
+        self._totals.attempted(batch, answer, retried=number > 1, parts=parts)
         if not isinstance(reply.end, Failure):
             self._skew.observe(reply.headers.get("date", ""), sent_at, sent_at + reply.seconds)
         return Attempt(
@@ -137,7 +137,7 @@ class Recorded:
             ids=lambda: message_ids(self._spool.plain(batch), self._spool.call_sizes(batch)),
         )
         if success.odd:
-            self._tally.remark(reply.end, success.odd, batch)
+            self._totals.remark(reply.end, success.odd, batch)
         if not success.refused:
             return []
         words = {index: cleaned(text, self._secrets) for index, text in success.refused.items()}
@@ -161,7 +161,7 @@ def _calls(state: BatchState, batch: Batch, answer: Answer, parts: Sequence[Batc
     return batch.calls if answer.state is state else sum(part.calls for part in parts if part.state is state)
 
 
-class Guarded:
+class DedupWindowGuard:
     """Sends nothing again once the target may have forgotten its ids.
 
     A batch whose outcome is unknown may be sent again as long as the target drops what it holds already. The age counts
@@ -171,7 +171,7 @@ class Guarded:
     def __init__(
         self, inner: Sender, window_seconds: float, now: Callable[[], float], resend: tuple[float, float] | None = None
     ) -> None:
-        """`now` is the run's clock (`SteadyClock`).
+        """`now` is the run's clock (`RunClock`).
 
         `resend` is a decision of this process's user to send again what was in doubt: the time by which it was (POSIX
         seconds), and for how many seconds. It matters where the target remembers ids for a shorter time, or not at all.

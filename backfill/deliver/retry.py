@@ -36,7 +36,7 @@ class Waiter:
             raise HaltedError
 
 
-class Retried:
+class RetryingSender:
     """Repeats what is to be repeated. A pause that the target asks for holds all senders and counts as no attempt."""
 
     def __init__(

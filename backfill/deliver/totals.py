@@ -14,7 +14,7 @@ _NUMBERS = re.compile(r"\d+")
 _log = logging.getLogger(__name__)
 
 
-class Tally:
+class RunningTotals:
     """Counts, and the times of the last success and of the last request that left. Thread-safe."""
 
     def __init__(self, monotonic: Callable[[], float], *, proven: bool = False) -> None:
@@ -85,7 +85,7 @@ class Tally:
         with self._lock:
             return None if self._proven else self._monotonic() - self._reached_at
 
-    def totals(self) -> DeliveryTotals:
+    def copy(self) -> DeliveryTotals:
         """A copy of the counts."""
         with self._lock:
             now = self._totals

@@ -14,7 +14,7 @@ GROUP = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Lot:
+class BatchWork:
     """One sender's work: what is still to be delivered of one planned batch, in plan order."""
 
     batches: tuple[Batch, ...]  # the planned batch itself, or parts of it that an earlier process left
@@ -31,7 +31,7 @@ class Lot:
         return any(batch.fruitful for batch in self.batches)
 
 
-class Feed:
+class BatchQueue:
     """The batches still to be delivered, in plan order. Thread-safe.
 
     Holds about GROUP batches, and what was put aside.
@@ -41,15 +41,15 @@ class Feed:
         self._ledger = ledger
         self._lock = threading.Lock()
         self._waiting: deque[Batch] = deque()
-        self._aside: deque[Lot] = deque()
+        self._aside: deque[BatchWork] = deque()
         self._recalled = False
         self._doubtful: list[int] = []
         self._taken = 0
-        self._settled = 0
+        self._done = 0
         self._exhausted = False
 
-    def take(self) -> Lot | None:
-        """The next lot, or None where there are no more. What was put aside comes last, unless it was recalled."""
+    def take(self) -> BatchWork | None:
+        """The next work, or None where there are no more. What was put aside comes last, unless it was recalled."""
         with self._lock:
             if self._aside and (self._recalled or not self._fill()):
                 self._taken += 1
@@ -61,9 +61,9 @@ class Feed:
             root = batches[0].root
             while root is not None and self._fill() and self._waiting[0].root == root:
                 batches.append(self._waiting.popleft())
-            return Lot(tuple(batches))
+            return BatchWork(tuple(batches))
 
-    def take_first(self, cut: Callable[[Batch], Sequence[Batch]]) -> Lot | None:
+    def take_first(self, cut: Callable[[Batch], Sequence[Batch]]) -> BatchWork | None:
         """The next batch, or the first of the parts that `cut` makes of it; the other parts are handed out next."""
         with self._lock:
             if not self._fill():
@@ -71,19 +71,19 @@ class Feed:
             first, *others = cut(self._waiting.popleft())
             self._waiting.extendleft(reversed(others))
             self._taken += 1
-            return Lot((first,))
+            return BatchWork((first,))
 
-    def settle(self) -> None:
-        """A lot taken is delivered or rejected, all of it."""
+    def mark_done(self) -> None:
+        """Work taken is delivered or rejected, all of it."""
         with self._lock:
-            self._settled += 1
+            self._done += 1
 
-    def put_aside(self, lot: Lot, left: tuple[Batch, ...]) -> None:
-        """Take back what is left of a lot; it is handed out again after all others, or after `recall`."""
+    def put_aside(self, work: BatchWork, left: tuple[Batch, ...]) -> None:
+        """Take back what is left of some work; it is handed out again after all others, or after `recall`."""
         with self._lock:
             self._taken -= 1
             self._recalled = False
-            self._aside.append(replace(lot, batches=left, put_aside=True))
+            self._aside.append(replace(work, batches=left, put_aside=True))
 
     def pass_over(self, batches: tuple[int, ...]) -> None:
         """Batches taken are in doubt for too long: they are not sent, and not handed out again in this process."""
@@ -103,7 +103,7 @@ class Feed:
     def complete(self) -> bool:
         """Whether every batch was taken and settled, or passed over."""
         with self._lock:
-            return self._taken == self._settled and not self._aside and not self._fill()
+            return self._taken == self._done and not self._aside and not self._fill()
 
     def waiting(self, wanted: Callable[[Batch], bool]) -> tuple[int, ...]:
         """The ids of those fetched, but not taken, for which `wanted` holds."""

@@ -7,42 +7,42 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from backfill.deliver.model import Clock
-from backfill.deliver.steady import SET_BACK_SECONDS, SteadyClock
+from backfill.deliver.run_clock import SET_BACK_SECONDS, RunClock
 from backfill.records import Batch, ClockMark, Decision, DeliveryLedger
 
 _log = logging.getLogger(__name__)
 
 
-def settle(ledger: DeliveryLedger, clock: Clock, window_seconds: float, decision: Decision | None) -> SteadyClock:
+def resolve_doubts(ledger: DeliveryLedger, clock: Clock, window_seconds: float, decision: Decision | None) -> RunClock:
     """Begin the run's clock, and carry out the decision on what is past the window, before any batch is handed out.
 
     All of it is durable when this returns. Batches within the window are not decided about: they are sent again.
     """
     doubts = ledger.in_doubt()
-    steady = SteadyClock(clock, ledger.clock_mark(), doubts)
-    if steady.behind > SET_BACK_SECONDS:
-        text = f"the clock was set back: it shows {_text(clock.now())}, the run was at {_text(steady.now())} before"
-        if steady.set_back:
+    run_clock = RunClock(clock, ledger.clock_mark(), doubts)
+    if run_clock.behind > SET_BACK_SECONDS:
+        text = f"the clock was set back: it shows {_text(clock.now())}, the run was at {_text(run_clock.now())} before"
+        if run_clock.set_back:
             text += "; how long batches have been in doubt cannot be known"
             ledger.lose_ages(text)
             doubts = ledger.in_doubt()
         _log.warning("%s", text)
-    ledger.mark_clock(steady.mark(window_seconds))
-    old = past_window(doubts, steady, window_seconds)
+    ledger.mark_clock(run_clock.mark(window_seconds))
+    old = past_window(doubts, run_clock, window_seconds)
     if old and decision is not None:
-        ledger.decide(old, decision, steady.now())
-    return steady
+        ledger.decide(old, decision, run_clock.now())
+    return run_clock
 
 
 def undecided(doubts: Sequence[Batch], last: ClockMark | None, clock: Clock, window_seconds: float) -> list[Batch]:
     """Of the doubts those past the window if a delivery began now; nothing is written."""
-    return past_window(doubts, SteadyClock(clock, last, doubts), window_seconds)
+    return past_window(doubts, RunClock(clock, last, doubts), window_seconds)
 
 
-def past_window(doubts: Sequence[Batch], steady: SteadyClock, window_seconds: float) -> list[Batch]:
+def past_window(doubts: Sequence[Batch], run_clock: RunClock, window_seconds: float) -> list[Batch]:
     """Those that are not sent again by themselves: too old, or of an age that nobody knows."""
-    now = steady.now()
-    return [batch for batch in doubts if steady.set_back or not window_open(batch, window_seconds, now)]
+    now = run_clock.now()
+    return [batch for batch in doubts if run_clock.set_back or not window_open(batch, window_seconds, now)]
 
 
 def window_open(batch: Batch, window_seconds: float, now: float) -> bool:
