@@ -89,7 +89,7 @@ def validate(
     for turn in range(_ROUNDS):
         forms: dict[int, type[FileForm]] = {}
         try:
-            return form.model_validate(data, context=forms)
+            return form.model_validate(data, context=forms, by_alias=True, by_name=False)
         except ValidationError as error:
             errors = error.errors(include_url=False)
         located = [(real_location(data, item["loc"], missing=item["type"] == "missing"), item) for item in errors]
@@ -171,6 +171,7 @@ _WANTED = {
     "float_type": "a number",
     "bool_type": "true or false",
     "list_type": "a list",
+    "tuple_type": "a list",
     "dict_type": "a mapping",
     "model_type": "a mapping",
     "model_attributes_type": "a mapping",

@@ -20,16 +20,7 @@ from backfill.job.models import (
     TimestampSpec,
     Value,
 )
-from backfill.job.value_forms import (
-    ColumnForm,
-    ConstantForm,
-    ListForm,
-    ObjectForm,
-    ObjectValueForm,
-    SqlForm,
-    StarForm,
-    TimestampForm,
-)
+from backfill.job.value_forms import ListForm, ObjectForm, ObjectValueForm
 from backfill.limits import SAFE_INTEGER
 from backfill.records import INTERNAL_PREFIX
 
@@ -48,20 +39,20 @@ class ShortForms:
         match form:
             case str():
                 return ColumnValue(column=self.bare(form, path))
-            case ColumnForm():
-                name = self.column(form.column, f"{path}.column")
-                return ColumnValue(column=name, nulls=form.nulls, as_=form.as_, on_bad=form.on_bad)
-            case SqlForm():
-                sql = self.sql(form.sql, f"{path}.sql")
-                return SqlValue(sql=sql, nulls=form.nulls, as_=form.as_, on_bad=form.on_bad)
+            case ColumnValue():
+                self.column(form.column, f"{path}.column")
+                return form
+            case SqlValue():
+                self.sql(form.sql, f"{path}.sql")
+                return form
             case ListForm():
                 items = (self.value(item, f"{path}.list[{index}]") for index, item in enumerate(form.elements))
                 return ListValue(list=tuple(items))
             case ObjectValueForm():
                 return ObjectValue(object=self.whole(form.members, f"{path}.object"))
-            case ConstantForm():
+            case ConstantValue():
                 self.constant(form.value, f"{path}.value")
-                return ConstantValue(value=form.value)
+                return form
             case _:
                 raise AssertionError(form)
 
@@ -104,9 +95,7 @@ class ShortForms:
         if isinstance(form, str):
             return ObjectSpec(column=ColumnValue(column=self.bare(form, path)))
         column, left_out = self.whole_column(form, path)
-        star = None
-        if form.star is not None:
-            star = Star(exclude=tuple(form.star.exclude)) if isinstance(form.star, StarForm) else Star()
+        star = Star() if form.star is True else form.star
         members: list[Member] = []
         for name, inner in (form.__pydantic_extra__ or {}).items():
             member = self.member_path(name, f"{path}.{name}")
@@ -158,7 +147,7 @@ class ShortForms:
             for outer in around:
                 inside.setdefault(outer, member)
 
-    def timestamp(self, form: str | TimestampForm, path: str) -> TimestampSpec:
+    def timestamp(self, form: str | TimestampSpec, path: str) -> TimestampSpec:
         """A timestamp; that it can be read is for `times`."""
         if isinstance(form, str):
             return TimestampSpec(column=self.column(form, path))
@@ -166,7 +155,7 @@ class ShortForms:
             self.column(form.column, f"{path}.column")
         if form.sql is not None:
             self.sql(form.sql, f"{path}.sql")
-        return TimestampSpec.model_validate(form.model_dump())
+        return form
 
     def fields(self, form: CallFields, path: str) -> dict[str, Any]:
         """Every field that is written in a call or in `defaults`, written out."""

@@ -11,7 +11,7 @@ from pydantic import Field, Tag
 
 from backfill.document import FileForm, told_apart
 from backfill.job.formats import FILE_FORMATS
-from backfill.job.models import Ambiguous, CallType, ColumnType, Nonexistent, Union
+from backfill.job.models import CallType, ColumnSpec, ColumnType, CsvSpec, Union
 from backfill.job.value_forms import (
     IntegrationForm,
     MessageIdForm,
@@ -74,39 +74,10 @@ _ELSEWHERE = {
 }
 
 
-class ColumnTypeForm(FileForm):
-    """A declared column, at length."""
-
-    type: ColumnType = Field(description="What the text is to be read as.")
-    format: str | None = Field(
-        None,
-        description="Of a timestamp: iso8601 (default), epoch_s, epoch_ms, epoch_us, epoch_ns or a strptime pattern.",
-    )
-    timezone: str | None = Field(None, description="The zone of wall-clock time in this column.")
-    ambiguous: Ambiguous = Field("error", description="Which of two instants in the hour repeated in autumn.")
-    nonexistent: Nonexistent = Field("error", description="What to do in the hour skipped in spring.")
-
-
 DeclaredForm = Annotated[
-    Annotated[ColumnType, Tag("<text>")] | Annotated[ColumnTypeForm, Tag("<mapping>")],
+    Annotated[ColumnType, Tag("<text>")] | Annotated[ColumnSpec, Tag("<mapping>")],
     told_apart(object_shape, "is {found}; a type or {type: timestamp, format: ...} is wanted"),
 ]
-
-
-class CsvForm(FileForm):
-    """How a CSV or TSV file is written."""
-
-    delimiter: str | None = Field(None, description="One character; a comma for csv, a tab for tsv.")
-    quote: str = Field('"', description="One character; empty where nothing is quoted.")
-    escape: str | None = Field(None, description="One character; the quote, doubled, where left out.")
-    c_escapes: bool = Field(
-        False, description=r"With `escape`: \n, \t, \r, \b, \f, \v, \0 and \Z are what MySQL and PostgreSQL mean."
-    )
-    encoding: str = Field("utf-8", description="utf-8, utf-16, latin-1, cp1252 ...")
-    null_values: list[str] = Field([""], description="Texts that mean null where they stand without quotes.")
-    header: bool = Field(True, description="False: `columns` names the columns in order.")
-    skip_lines: int = Field(0, ge=0, description="So many lines before the header are left out.")
-    comment: str | None = Field(None, description="One character; lines that begin with it are left out.")
 
 
 def path_shape(value: Any) -> str | None:  # noqa: ANN401
@@ -127,7 +98,7 @@ class SourceForm(FileForm):
     format: str | None = Field(
         None, description=f"{', '.join(FILE_FORMATS[:-1])} or {FILE_FORMATS[-1]}; by the suffix where left out."
     )
-    csv: CsvForm | None = Field(None, description="How a CSV or TSV file is written.")
+    csv: CsvSpec | None = Field(None, description="How a CSV or TSV file is written.")
     timezone: str | None = Field(None, description="The zone of timestamps that carry none.")
     columns: dict[str, DeclaredForm] = Field({}, description="Types of columns; what is not named stays text.")
     query: str | None = Field(

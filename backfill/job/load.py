@@ -13,7 +13,7 @@ from backfill.errors import Fault
 from backfill.job.checks import check_call, check_job, check_own_fields, check_required, check_scopes
 from backfill.job.expand import ShortForms, merge
 from backfill.job.fields import fields_of
-from backfill.job.file import CallForm, ColumnTypeForm, JobForm, PlaceholdersForm, SourceForm
+from backfill.job.file import CallForm, JobForm, PlaceholdersForm, SourceForm
 from backfill.job.models import Call, ColumnSpec, CsvSpec, Job, Placeholders, Source
 
 KIND = "job file"
@@ -131,17 +131,14 @@ def build_placeholders(form: PlaceholdersForm | None) -> Placeholders:
 def build_source(form: SourceForm) -> Source:
     """The source with its short forms written out."""
     paths = () if form.path is None else (form.path,) if isinstance(form.path, str) else tuple(form.path)
-    csv = form.csv.model_dump() if form.csv else {}
-    if "null_values" in csv:
-        csv["null_values"] = tuple(csv["null_values"])
     columns = {
-        name: ColumnSpec(**declared.model_dump()) if isinstance(declared, ColumnTypeForm) else ColumnSpec(type=declared)
+        name: declared if isinstance(declared, ColumnSpec) else ColumnSpec(type=declared)
         for name, declared in form.columns.items()
     }
     return Source(
         path=paths,
         format=form.format,
-        csv=CsvSpec(**csv),
+        csv=form.csv or CsvSpec(),
         timezone=form.timezone,
         columns=columns,
         query=form.query,

@@ -1,6 +1,7 @@
 """The job file as frozen models: what `load_job` returns, with short forms written out and defaults applied.
 
-Names of fields are those of the job file (and so of Segment's spec), which is why some are camelCase.
+Names of fields are those of the job file (and so of Segment's spec), which is why some are camelCase. Parts without
+short forms are FileForms: people write them as they are here.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from backfill.document import FileForm
 from backfill.job.fields import FIELDS, Role, of_role
 
 CallType = Literal["identify", "track", "page", "screen", "group", "alias"]
@@ -17,6 +19,8 @@ ColumnType = Literal["text", "integer", "number", "decimal", "boolean", "date", 
 Ambiguous = Literal["earliest", "latest", "error"]
 Nonexistent = Literal["error", "shift_forward"]
 Union = Literal["by_name"]
+#: Texts, which a file has as a list.
+Texts = Annotated[tuple[str, ...], Field(strict=False)]
 
 
 class Model(BaseModel):
@@ -26,30 +30,34 @@ class Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, strict=True, defer_build=True)
 
 
-class Slot(Model):
+class Slot(FileForm):
     """What a column's or an expression's value may say about itself."""
 
-    nulls: Literal["omit", "keep"] = "omit"
-    as_: Literal["text", "number"] | None = Field(default=None, alias="as")
-    on_bad: Literal["reject", "omit"] = "reject"
+    model_config = ConfigDict(populate_by_name=True)
+
+    nulls: Literal["omit", "keep"] = Field("omit", description="Leave a null member out, or send null.")
+    as_: Literal["text", "number"] | None = Field(
+        None, alias="as", description="Send the value as text or as a number."
+    )
+    on_bad: Literal["reject", "omit"] = Field("reject", description="A bad value rejects the call, or only itself.")
 
 
 class ColumnValue(Slot):
     """The value of a column."""
 
-    column: str
+    column: str = Field(description="The column's name, exactly as the source has it.")
 
 
 class SqlValue(Slot):
     """The value of a DuckDB SQL expression over the row's typed columns."""
 
-    sql: str
+    sql: str = Field(description="A DuckDB SQL expression; no aggregates, no clock, nothing random.")
 
 
-class ConstantValue(Model):
+class ConstantValue(FileForm):
     """The same JSON value for every row."""
 
-    value: Any
+    value: Any = Field(description="Any JSON value.")
 
 
 class ListValue(Model):
@@ -64,10 +72,10 @@ class ObjectValue(Model):
     object: ObjectSpec
 
 
-class Star(Model):
+class Star(FileForm):
     """`"*"`: every column not named elsewhere in this object, nor used as id, time or name."""
 
-    exclude: tuple[str, ...] = ()
+    exclude: Texts = Field((), description="Columns to leave out all the same.")
 
 
 class ObjectSpec(Model):
@@ -85,44 +93,52 @@ class ObjectSpec(Model):
 Value = Annotated[ColumnValue | SqlValue | ConstantValue | ListValue | ObjectValue, Field(union_mode="smart")]
 
 
-class TimestampSpec(Model):
-    """A call's timestamp: a column (or expression) and how to read it.
+class TimestampSpec(FileForm):
+    """A timestamp and how to read it; exactly one of `column`, `sql` and `value`.
 
-    `format`: None where the column is typed already; iso8601, epoch_s, epoch_ms, epoch_us, epoch_ns or a strptime
-    pattern. `timezone`, `ambiguous` and `nonexistent` are None where the column's or the source's hold.
+    `format` is None where the column is typed already; `timezone`, `ambiguous` and `nonexistent` are where the column's
+    or the source's hold.
     """
 
-    column: str | None = None
-    sql: str | None = None
-    value: str | None = None
-    format: str | None = None
-    timezone: str | None = None
-    ambiguous: Ambiguous | None = None
-    nonexistent: Nonexistent | None = None
+    column: str | None = Field(None, description="The column's name.")
+    sql: str | None = Field(None, description="A DuckDB SQL expression.")
+    value: str | None = Field(None, description="One ISO 8601 timestamp for every row.")
+    format: str | None = Field(
+        None,
+        description="iso8601, epoch_s, epoch_ms, epoch_us, epoch_ns or a strptime pattern: %Y-%m-%d %H:%M:%S.",
+    )
+    timezone: str | None = Field(None, description="The zone of wall-clock time, such as America/New_York.")
+    ambiguous: Ambiguous | None = Field(None, description="Which of two instants in the hour repeated in autumn.")
+    nonexistent: Nonexistent | None = Field(None, description="What to do in the hour skipped in spring.")
 
 
-class ColumnSpec(Model):
+class ColumnSpec(FileForm):
     """A declared column of the source."""
 
-    type: ColumnType
-    format: str | None = None  # timestamps only
-    timezone: str | None = None
-    ambiguous: Ambiguous = "error"
-    nonexistent: Nonexistent = "error"
+    type: ColumnType = Field(description="What the text is to be read as.")
+    format: str | None = Field(
+        None,
+        description="Of a timestamp: iso8601 (default), epoch_s, epoch_ms, epoch_us, epoch_ns or a strptime pattern.",
+    )
+    timezone: str | None = Field(None, description="The zone of wall-clock time in this column.")
+    ambiguous: Ambiguous = Field("error", description="Which of two instants in the hour repeated in autumn.")
+    nonexistent: Nonexistent = Field("error", description="What to do in the hour skipped in spring.")
 
 
-class CsvSpec(Model):
+class CsvSpec(FileForm):
     """How a CSV or TSV file is written."""
 
-    delimiter: str | None = None  # None: "," for csv, a tab for tsv
-    quote: str = '"'  # empty: none
-    escape: str | None = None  # None: the quote, doubled
-    encoding: str = "utf-8"
-    null_values: tuple[str, ...] = ("",)  # unquoted only
-    header: bool = True  # False: `columns` names the columns in order
-    skip_lines: int = 0  # before the header
-    comment: str | None = None  # lines that begin with it are left out
-    c_escapes: bool = False  # with `escape`: \n, \t ... are what they are in C
+    delimiter: str | None = Field(None, description="One character; a comma for csv, a tab for tsv.")
+    quote: str = Field('"', description="One character; empty where nothing is quoted.")
+    escape: str | None = Field(None, description="One character; the quote, doubled, where left out.")
+    c_escapes: bool = Field(
+        False, description=r"With `escape`: \n, \t, \r, \b, \f, \v, \0 and \Z are what MySQL and PostgreSQL mean."
+    )
+    encoding: str = Field("utf-8", description="utf-8, utf-16, latin-1, cp1252 ...")
+    null_values: Texts = Field(("",), description="Texts that mean null where they stand without quotes.")
+    header: bool = Field(True, description="False: `columns` names the columns in order.")
+    skip_lines: int = Field(0, ge=0, description="So many lines before the header are left out.")
+    comment: str | None = Field(None, description="One character; lines that begin with it are left out.")
 
 
 class Source(Model):

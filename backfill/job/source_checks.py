@@ -6,8 +6,9 @@ import codecs
 from itertools import combinations
 
 from backfill.document import Faults, suggest
-from backfill.job.file import ColumnTypeForm, CsvForm, SourceForm
+from backfill.job.file import SourceForm
 from backfill.job.formats import DATABASES, FILE_FORMATS, FORMATS
+from backfill.job.models import ColumnSpec, CsvSpec
 from backfill.job.times import check_format
 from backfill.job.zones import check_zone
 from backfill.records import INTERNAL_PREFIX
@@ -115,11 +116,11 @@ def check_columns_declared(faults: Faults, source: SourceForm) -> None:
         other = seen.setdefault(name.casefold(), name)
         if other != name:
             faults.add(path, f'"{name}" and "{other}" differ in case only', "rename one in the source", key=True)
-        if isinstance(declared, ColumnTypeForm):
+        if isinstance(declared, ColumnSpec):
             check_declared(faults, declared, path)
 
 
-def check_declared(faults: Faults, declared: ColumnTypeForm, path: str) -> None:
+def check_declared(faults: Faults, declared: ColumnSpec, path: str) -> None:
     """Note what only a timestamp can say, and formats and zones that are none."""
     if declared.type != "timestamp":
         for name in sorted(declared.model_fields_set - {"type"}):
@@ -145,7 +146,7 @@ def check_csv(faults: Faults, source: SourceForm) -> None:
         faults.add("source.csv.header", "without a header `columns` names the columns in order", "add `columns`")
 
 
-def check_signs(faults: Faults, csv: CsvForm) -> None:
+def check_signs(faults: Faults, csv: CsvSpec) -> None:
     """Note characters that are none or stand for two things, and null values that no field can be."""
     names = ("delimiter", "quote", "escape", "comment")
     signs = {name: sign for name in names if (sign := getattr(csv, name)) is not None}
@@ -167,7 +168,7 @@ def check_signs(faults: Faults, csv: CsvForm) -> None:
         _check_null(faults, csv, value, f"source.csv.null_values[{place}]")
 
 
-def _check_null(faults: Faults, csv: CsvForm, value: str, path: str) -> None:
+def _check_null(faults: Faults, csv: CsvSpec, value: str, path: str) -> None:
     """Note a null value that no field without quotes can be."""
     own = csv.escape if csv.escape != csv.quote else None
     if own and own in value:

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, Tag
 
 from backfill.document import FileForm, nearest, told_apart
-from backfill.job.models import Ambiguous, Nonexistent
+from backfill.job.models import ColumnValue, ConstantValue, SqlValue, Star, TimestampSpec
 
 _VALUE_FORMS = ("column", "sql", "value", "list", "object")
 _VALUE_HELP = (
@@ -21,34 +21,6 @@ _VALUE_HELP = (
 _NESTED_HELP = (
     "a nested object has dotted names, `{name}.{inner}: ...`, or is written `{name}: {object: {{inner}: ...}}`"
 )
-
-
-class ColumnForm(FileForm):
-    """The value of a column."""
-
-    column: str = Field(description="The column's name, exactly as the source has it.")
-    nulls: Literal["omit", "keep"] = Field("omit", description="Leave a null member out, or send null.")
-    as_: Literal["text", "number"] | None = Field(
-        None, alias="as", description="Send the value as text or as a number."
-    )
-    on_bad: Literal["reject", "omit"] = Field("reject", description="A bad value rejects the call, or only itself.")
-
-
-class SqlForm(FileForm):
-    """The value of a DuckDB SQL expression over the row's typed columns."""
-
-    sql: str = Field(description="A DuckDB SQL expression; no aggregates, no clock, nothing random.")
-    nulls: Literal["omit", "keep"] = Field("omit", description="Leave a null member out, or send null.")
-    as_: Literal["text", "number"] | None = Field(
-        None, alias="as", description="Send the value as text or as a number."
-    )
-    on_bad: Literal["reject", "omit"] = Field("reject", description="A bad value rejects the call, or only itself.")
-
-
-class ConstantForm(FileForm):
-    """The same JSON value for every row."""
-
-    value: Any = Field(description="Any JSON value.")
 
 
 class ListForm(FileForm):
@@ -76,19 +48,13 @@ def value_shape(value: Any) -> str | None:  # noqa: ANN401
 
 ValueForm = Annotated[
     Annotated[str, Tag("<text>"), Field(description="A column's name.")]
-    | Annotated[ColumnForm, Tag("<column>")]
-    | Annotated[SqlForm, Tag("<sql>")]
-    | Annotated[ConstantForm, Tag("<value>")]
+    | Annotated[ColumnValue, Tag("<column>")]
+    | Annotated[SqlValue, Tag("<sql>")]
+    | Annotated[ConstantValue, Tag("<value>")]
     | Annotated[ListForm, Tag("<list>")]
     | Annotated[ObjectValueForm, Tag("<object>")],
     told_apart(value_shape, "{found} is no value", _VALUE_HELP, of_mapping=_NESTED_HELP),
 ]
-
-
-class StarForm(FileForm):
-    """Every column not named elsewhere in this object, nor used as id, time or name."""
-
-    exclude: list[str] = Field([], description="Columns to leave out all the same.")
 
 
 def star_shape(value: Any) -> str | None:  # noqa: ANN401
@@ -129,7 +95,7 @@ class ObjectForm(FileForm):
     ) = Field(None, description="The whole object from a column; the other members override it.")
     star: (
         Annotated[
-            Annotated[Literal[True], Tag("<true>")] | Annotated[StarForm, Tag("<mapping>")],
+            Annotated[Literal[True], Tag("<true>")] | Annotated[Star, Tag("<mapping>")],
             told_apart(star_shape, "is {found}; true or {exclude: [...]} is wanted", switch=True),
         ]
         | None
@@ -143,23 +109,8 @@ WholeObjectForm = Annotated[
 ]
 
 
-class TimestampForm(FileForm):
-    """A timestamp and how to read it; exactly one of `column`, `sql` and `value`."""
-
-    column: str | None = Field(None, description="The column's name.")
-    sql: str | None = Field(None, description="A DuckDB SQL expression.")
-    value: str | None = Field(None, description="One ISO 8601 timestamp for every row.")
-    format: str | None = Field(
-        None,
-        description="iso8601, epoch_s, epoch_ms, epoch_us, epoch_ns or a strptime pattern: %Y-%m-%d %H:%M:%S.",
-    )
-    timezone: str | None = Field(None, description="The zone of wall-clock time, such as America/New_York.")
-    ambiguous: Ambiguous | None = Field(None, description="Which of two instants in the hour repeated in autumn.")
-    nonexistent: Nonexistent | None = Field(None, description="What to do in the hour skipped in spring.")
-
-
 TimestampAnyForm = Annotated[
-    Annotated[str, Tag("<text>"), Field(description="A column's name.")] | Annotated[TimestampForm, Tag("<mapping>")],
+    Annotated[str, Tag("<text>"), Field(description="A column's name.")] | Annotated[TimestampSpec, Tag("<mapping>")],
     told_apart(object_shape, "is {found}; a column's name or {column: ..., format: ...} is wanted"),
 ]
 
@@ -174,8 +125,8 @@ def key_shape(value: Any) -> str | None:  # noqa: ANN401
 MessageKeyForm = Annotated[
     Annotated[str, Tag("<text>"), Field(description="A column, or the word content or row.")]
     | Annotated[list[ValueForm], Tag("<list>")]
-    | Annotated[ColumnForm, Tag("<column>")]
-    | Annotated[SqlForm, Tag("<sql>")],
+    | Annotated[ColumnValue, Tag("<column>")]
+    | Annotated[SqlValue, Tag("<sql>")],
     told_apart(key_shape, "is {found}; a column, a list of values, or the word content or row is wanted"),
 ]
 
@@ -193,8 +144,8 @@ def message_id_shape(value: Any) -> str | None:  # noqa: ANN401
 
 MessageIdForm = Annotated[
     Annotated[str, Tag("<text>"), Field(description="A column's name.")]
-    | Annotated[ColumnForm, Tag("<column>")]
-    | Annotated[SqlForm, Tag("<sql>")],
+    | Annotated[ColumnValue, Tag("<column>")]
+    | Annotated[SqlValue, Tag("<sql>")],
     told_apart(
         message_id_shape,
         "is {found}; a column that holds message ids is wanted",

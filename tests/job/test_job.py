@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from backfill.job import fingerprint, load_job
 from backfill.job.expand import split_name
-from backfill.job.file import CallForm, CsvForm, JobForm, SourceForm
+from backfill.job.file import CallForm, JobForm, SourceForm
 from backfill.job.models import (
     ColumnValue,
     ConstantValue,
+    CsvSpec,
     ListValue,
     ObjectValue,
     SqlValue,
@@ -177,5 +178,5 @@ def test_examples_of_the_reference_load(tmp_path: Path, repository: Path) -> Non
     """The example on top of docs/job-file.md is a sound job, and every field of the format is in the reference."""
     text = (repository / "docs" / "job-file.md").read_text(encoding="utf-8")
     assert load(tmp_path, text.split("```yaml\n")[1].split("```")[0]).name == "orders-2019-2024"
-    names = [name for form in (JobForm, SourceForm, CsvForm, CallForm) for name in form.field_names()]
+    names = [name for form in (JobForm, SourceForm, CsvSpec, CallForm) for name in form.field_names()]
     assert [name for name in names if f"`{name}`" not in text] == []
