@@ -123,12 +123,8 @@ class Transport:
         if self._monotonic() - self._opened > self._renew_seconds:
             self._http.close()
             self._open()
-        headers = [*self._headers, (b"Content-Length", str(len(body) + len(tail)).encode("ascii"))]
-        if retries:
-            headers.append((b"X-Retry-Count", str(retries).encode("ascii")))
         sending = _Body(body, tail)
-        extensions = {"timeout": self._timeouts, "trace": self._trace}
-        request = client.Request("POST", self._url, headers=headers, stream=sending, extensions=extensions)
+        request = self._request(sending, retries)
         left = self._monotonic()
         self._deadline.begin(self._attempt_seconds)
         try:
@@ -150,6 +146,13 @@ class Transport:
             body=answer,
             cut=cut,
         )
+
+    def _request(self, body: _Body, retries: int) -> client.Request:
+        headers = [*self._headers, (b"Content-Length", str(body.length).encode("ascii"))]
+        if retries:
+            headers.append((b"X-Retry-Count", str(retries).encode("ascii")))
+        extensions = {"timeout": self._timeouts, "trace": self._trace}
+        return client.Request("POST", self._url, headers=headers, stream=body, extensions=extensions)
 
     def _trace(self, event: str, info: Mapping[str, Any]) -> None:
         """Look at a step of a request: what it begins with, or, once it is complete, what it returned."""
@@ -216,6 +219,7 @@ class _Body(client.SyncByteStream):
 
     def __init__(self, *pieces: bytes) -> None:
         self._pieces = pieces
+        self.length = sum(map(len, pieces))
         self.begun = self.left = False
 
     def __iter__(self) -> Iterator[bytes]:
