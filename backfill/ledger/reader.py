@@ -280,11 +280,11 @@ class LedgerReader(AbstractContextManager["LedgerReader"]):
             for row in self._rows(f"SELECT {_SHARD} FROM shards ORDER BY shard")  # noqa: S608 - a constant
         }
 
-    def leaves(self) -> list[CallSpan]:
+    def call_spans(self) -> list[CallSpan]:
         """All calls that were planned, by the batches that stand for them now, in plan order."""
         return [CallSpan(*row) for row in self._rows(f"{_LEAVES} ORDER BY b.shard, b.first_call")]
 
-    def settled(self) -> list[CallSpan]:
+    def settled_spans(self) -> list[CallSpan]:
         """The calls that are not to be sent by any later run, in plan order.
 
         Those delivered, and those in doubt of which somebody has decided that they are not sent again.
@@ -298,7 +298,7 @@ class LedgerReader(AbstractContextManager["LedgerReader"]):
         )
         return {row["shard"]: row["calls_sha256"] for row in rows}
 
-    def standing(self, shard: int, call: int) -> CallSpan | None:
+    def span_of(self, shard: int, call: int) -> CallSpan | None:
         """The leaf that stands for a call, by its index in the shard's calls file; None where there is no such call."""
         rows = self._rows(
             f"{_LEAVES} AND b.shard = ? AND b.first_call <= ? AND b.first_call + b.calls > ?", shard, call, call

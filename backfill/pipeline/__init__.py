@@ -12,7 +12,7 @@ from backfill.lazy import lazily
 if TYPE_CHECKING:
     from backfill.pipeline.context import Confirmation, Options, Progress, RunContext, RunRequest, RunResult
     from backfill.pipeline.dry_run import DryRunRequest, dry_run_job
-    from backfill.pipeline.find_call import FoundCall, find_calls, ids_of_key
+    from backfill.pipeline.find_call import find_calls, ids_of_key
     from backfill.pipeline.gate import Gate
     from backfill.pipeline.refused import RefusedBatch, refused_batches
     from backfill.pipeline.run import resume_run, run_job
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = [
     "Confirmation",
     "DryRunRequest",
-    "FoundCall",
     "Gate",
     "Options",
     "Preview",
@@ -47,7 +46,7 @@ __getattr__ = lazily(
         "refused": ("RefusedBatch", "refused_batches"),
         "dry_run": ("DryRunRequest", "dry_run_job"),
         "sample": ("Preview", "preview_job"),
-        "find_call": ("FoundCall", "find_calls", "ids_of_key"),
+        "find_call": ("find_calls", "ids_of_key"),
         "context": ("Confirmation", "Options", "Progress", "RunResult", "RunContext", "RunRequest"),
     },
 )

@@ -44,7 +44,7 @@ def archive_run(state: RunStore, folder: StoredRun, cancelled: Callable[[], bool
         InterruptedRunError: A signal came while another process archived ids.
     """
     with folder.read() as reader:
-        settled = reader.settled()
+        settled = reader.settled_spans()
         if not settled:
             return
         record, digests = reader.status().record, reader.calls_digests()

@@ -14,8 +14,7 @@ from backfill.records import (
     CALL_RECORD,
     CALL_RECORD_BYTES,
     ArchivedRun,
-    Attempt,
-    CallSpan,
+    FoundCall,
     RunReader,
     RunRecord,
     RunState,
@@ -27,24 +26,6 @@ from backfill.records import (
 _UUID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _CALL_NUMBER = CALL_RECORD_BYTES - 1  # the last byte of a record of a calls file
 assert CALL_RECORD[-1] == ("call", "u1")
-
-
-@dataclass(frozen=True, slots=True)
-class FoundCall:
-    """One call that a run has planned."""
-
-    kept_as: str  # the run's id, for an earlier one with its number
-    record: RunRecord | None  # None where the run's ledger is gone: then the archive alone knows
-    call: str  # label or type
-    calls: CallSpan | None  # the batch it stands in
-    attempts: tuple[Attempt, ...]  # at that batch, and at those that were split for it
-    given_up: bool = False  # its run was: what is not sent never is by this run
-
-    @property
-    def standing(self) -> str:
-        """delivered, rejected, in_doubt, pending, or given_up of what was pending."""
-        standing = self.calls.standing if self.calls else "delivered"
-        return "given_up" if self.given_up and standing == "pending" else standing
 
 
 def id_key(identity: str) -> bytes:
@@ -140,7 +121,7 @@ def places_in(
     reader: RunReader, folder: StoredRun, identity: bytes, archived: ArchivedRun | None
 ) -> Iterator[tuple[int, int]]:
     """Where a run has the id: (shard, call) of those calls that the archive does not cover."""
-    leaves = reader.leaves()
+    leaves = reader.call_spans()
     covered = archived is not None and archived.calls == sum(leaf.calls for leaf in leaves if leaf.settled)
     for shard in sorted({leaf.shard for leaf in leaves if not (covered and leaf.settled)}):
         yield from ((shard, call) for call in calls_with(folder.spool().calls_of(shard), identity))
@@ -161,7 +142,7 @@ def call_at(
 ) -> FoundCall | None:
     """What the ledger tells of a call; None where the place is not the id's, as a damaged archive may say."""
     shard, call = place
-    calls = reader.standing(shard, call)
+    calls = reader.span_of(shard, call)
     entry = b"" if calls is None else folder.spool().call_of(shard, call)
     if calls is None or not entry.startswith(identity):
         return None

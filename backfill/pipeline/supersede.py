@@ -108,7 +108,7 @@ def delivered_elsewhere(store: RunStore, record: RunRecord) -> int:
         delivered = {(run.run_id, run.created_at): run.calls for run in store.archive(record).runs()}
         for other, run in related_runs(store, record):
             with run.read() as reader:
-                delivered[other.run_id, other.created_at] = sum(calls.calls for calls in reader.settled())
+                delivered[other.run_id, other.created_at] = sum(calls.calls for calls in reader.settled_spans())
         delivered.pop((record.run_id, record.created_at), None)
         return sum(delivered.values())
     except BackfillError as error:

@@ -93,16 +93,16 @@ class RunReader(AbstractContextManager["RunReader"], Protocol):
     def doubt_span(self) -> DoubtSpan:
         """All of them summed up."""
 
-    def leaves(self) -> list[CallSpan]:
+    def call_spans(self) -> list[CallSpan]:
         """All calls that were planned, by the batches that stand for them now, in plan order."""
 
-    def settled(self) -> list[CallSpan]:
+    def settled_spans(self) -> list[CallSpan]:
         """The calls that are not to be sent by any later run, in plan order.
 
         Those delivered, and those in doubt of which somebody has decided that they are not sent again.
         """
 
-    def standing(self, shard: int, call: int) -> CallSpan | None:
+    def span_of(self, shard: int, call: int) -> CallSpan | None:
         """The leaf that stands for a call, by its index in the shard's calls file; None where there is no such call."""
 
     def attempts(self, batch: int) -> list[Attempt]:

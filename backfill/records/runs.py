@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
+from backfill.records.calls import Attempt, CallSpan
 from backfill.records.plan import ShardPlan
 from backfill.records.snapshot import SourceFile
 
@@ -153,6 +154,24 @@ class Counts:
         faults = [f"{identity}: {whole} is not {parts}" for identity, whole, parts in identities if whole != parts]
         counted = {name: value for name, value in asdict(self).items() if isinstance(value, int)}
         return faults + [f"{name} is {value}" for name, value in counted.items() if value < 0]
+
+
+@dataclass(frozen=True, slots=True)
+class FoundCall:
+    """One call that a run has planned."""
+
+    kept_as: str  # the run's id, for an earlier one with its number
+    record: RunRecord | None  # None where the run's ledger is gone: then the archive alone knows
+    call: str  # label or type
+    calls: CallSpan | None  # the batch it stands in
+    attempts: tuple[Attempt, ...]  # at that batch, and at those that were split for it
+    given_up: bool = False  # its run was: what is not sent never is by this run
+
+    @property
+    def standing(self) -> str:
+        """delivered, rejected, in_doubt, pending, or given_up of what was pending."""
+        standing = self.calls.standing if self.calls else "delivered"
+        return "given_up" if self.given_up and standing == "pending" else standing
 
 
 def plan_digest(shards: Iterable[ShardPlan]) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from backfill.errors import counted
-from backfill.records import Attempt, CallSpan, RunRecord
+from backfill.records import Attempt, FoundCall
 from backfill.report.summary import time_text
 
 _WORDS = {
@@ -16,34 +16,6 @@ _WORDS = {
     "pending": "is prepared and not taken yet",
     "given_up": "was prepared, and given up with its run",
 }
-
-
-class FoundCall(Protocol):
-    """One call that a run has planned (`pipeline.find_call`)."""
-
-    @property
-    def kept_as(self) -> str:
-        """The run's id, for an earlier one with its number."""
-
-    @property
-    def record(self) -> RunRecord | None:
-        """The run; None where its ledger is gone."""
-
-    @property
-    def call(self) -> str:
-        """Label or type."""
-
-    @property
-    def calls(self) -> CallSpan | None:
-        """The batch that stands for it."""
-
-    @property
-    def attempts(self) -> Sequence[Attempt]:
-        """Every request that held it."""
-
-    @property
-    def standing(self) -> str:
-        """A key of _WORDS."""
 
 
 def whereabouts_text(message_id: str, found: Sequence[FoundCall], *, call: str = "") -> str:
