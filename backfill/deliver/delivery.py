@@ -6,12 +6,12 @@ import dataclasses
 import threading
 from collections.abc import Callable, Sequence
 
-from backfill.deliver.attempt import DedupWindowGuard, RecordingSender
+from backfill.deliver.attempt import RecordingSender
 from backfill.deliver.batch_queue import BatchQueue, BatchWork
 from backfill.deliver.clock_skew import SkewWatch
 from backfill.deliver.endings import canary_end, clock_end, finished_end, interrupted_end, stop_end, window_end
 from backfill.deliver.environment import context_for
-from backfill.deliver.in_doubt import resolve_doubts, window_open
+from backfill.deliver.in_doubt import DedupWindowGuard, resolve_doubts, window_open
 from backfill.deliver.model import Attempt, Clock, Delivery, DeliveryEnd, DeliveryOptions, HaltedError, TargetAccess
 from backfill.deliver.outage import Outage
 from backfill.deliver.pace import Pace, PacedSender

@@ -1,14 +1,16 @@
-"""What is in doubt when a delivery begins: how old that is, and what becomes of what is too old."""
+"""Batches in doubt: what becomes of them when a delivery begins, and the guard that sends none of them too late."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from backfill.deliver.model import Clock
+from backfill.deliver.model import Attempt, Clock, Sender
 from backfill.deliver.run_clock import SET_BACK_SECONDS, RunClock
-from backfill.records import Batch, ClockMark, Decision, DeliveryLedger
+from backfill.errors import ExitCode
+from backfill.records import Batch, ClockMark, Decision, DeliveryLedger, Outcome
+from backfill.verdict import Action, StopReason, Verdict
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +50,43 @@ def past_window(doubts: Sequence[Batch], run_clock: RunClock, window_seconds: fl
 def window_open(batch: Batch, window_seconds: float, now: float) -> bool:
     """Whether a batch may be sent (again), `now` being the run's clock."""
     return batch.first_unknown_at is None or now - batch.first_unknown_at <= window_seconds
+
+
+class DedupWindowGuard:
+    """Sends nothing again once the target may have forgotten its ids.
+
+    A batch whose outcome is unknown may be sent again as long as the target drops what it holds already. The age counts
+    from the first such attempt, and is looked at here, right before each attempt leaves.
+    """
+
+    def __init__(
+        self, inner: Sender, window_seconds: float, now: Callable[[], float], resend: tuple[float, float] | None = None
+    ) -> None:
+        """`now` is the run's clock (`RunClock`).
+
+        `resend` is a decision of this process's user to send again what was in doubt: the time by which it was (POSIX
+        seconds), and for how many seconds. It matters where the target remembers ids for a shorter time, or not at all.
+        """
+        self._inner = inner
+        self._window = window_seconds
+        self._now = now
+        self._resend = resend
+
+    def send(self, batch: Batch, counted: int) -> Attempt:
+        """Send it, or stop with StopReason.WINDOW and nothing sent."""
+        if self.allows(batch):
+            return self._inner.send(batch, counted)
+        return Attempt(Verdict(Action.STOP, Outcome.UNKNOWN, reason=StopReason.WINDOW, exit_code=ExitCode.STOPPED))
+
+    def allows(self, batch: Batch) -> bool:
+        """Whether it may be sent (again) now."""
+        return window_open(batch, self._window, self._now()) or self._decided(batch)
+
+    def _decided(self, batch: Batch) -> bool:
+        if self._resend is None or batch.first_unknown_at is None:
+            return False
+        by, seconds = self._resend
+        return batch.first_unknown_at <= by and window_open(batch, seconds, self._now())
 
 
 def _text(at: float) -> str:

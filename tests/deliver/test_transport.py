@@ -16,9 +16,9 @@ import httpx
 import pytest
 
 from backfill.deliver import Clock, DeliveryOptions, EndKind, TargetAccess
-from backfill.deliver.attempt import DETAIL_CHARACTERS
 from backfill.deliver.environment import context_for, proxy_for
 from backfill.deliver.model import Delivery
+from backfill.deliver.redact import DETAIL_CHARACTERS
 from backfill.deliver.transport import (
     ANSWER_BYTES,
     ANSWER_SECONDS,
