@@ -26,12 +26,12 @@ from backfill.sources import resolve
 
 #: Nothing is prepared yet: such a run holds nothing that starting afresh could lose.
 BEGINNING = frozenset({RunState.STAGING, RunState.PREPARING})
-#: Hashing fewer bytes is over before anybody could read how far it is.
-TOLD_BYTES = 250_000_000
+#: Hashing fewer bytes is over before its progress could be read.
+SHOWN_BYTES = 250_000_000
 
 
-class _Hashing:
-    """The hashing of a source as a step of the progress, which begins once it is worth telling."""
+class HashingProgress:
+    """The hashing of a source as a step of the progress, which is shown once it is large enough."""
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
@@ -39,7 +39,7 @@ class _Hashing:
 
     def advance(self, _rows: int, size: int) -> None:
         """Hear how many bytes are hashed."""
-        if size < TOLD_BYTES:
+        if size < SHOWN_BYTES:
             return
         if not self.begun:
             self.begun = True
@@ -62,7 +62,7 @@ def fingerprint_now(job: Job, intake: Path, context: RunContext, known: Sequence
         InterruptedRunError: A signal came.
     """
     shutil.rmtree(intake, ignore_errors=True)
-    hashing = _Hashing(context.progress)
+    hashing = HashingProgress(context.progress)
     files = resolve(job, folder=intake, trusted=known, progress=hashing.advance, cancelled=context.stop.is_set)
     hashing.end()
     return Fingerprint(fingerprint(job), job.raw, files)

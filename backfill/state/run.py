@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from backfill.disk import make_folder
 from backfill.errors import LedgerError
-from backfill.ledger import Ledger, LedgerReader
 from backfill.records import RunRecord
 from backfill.state.place import DRY_RUNS_FOLDER, LOCKS_FOLDER
 from backfill.state.reject_files import RejectFiles
 
 if TYPE_CHECKING:
+    from backfill.ledger import Ledger, LedgerReader
     from backfill.spool import CountingSink, Spool
 
 LEDGER_FILE = "ledger.sqlite3"
@@ -102,14 +102,20 @@ class RunFolder:
 
     def create(self, record: RunRecord, *, clock: Callable[[], float] = time.time) -> Ledger:
         """Begin the run; see `Ledger.create`."""
+        from backfill.ledger import Ledger  # noqa: PLC0415 (SQLite, for verbs that look at runs)
+
         return Ledger.create(self.ledger, record, clock=clock)
 
     def open(self, *, clock: Callable[[], float] = time.time) -> Ledger:
         """Its ledger, to be written; see `Ledger`."""
+        from backfill.ledger import Ledger  # noqa: PLC0415 (as above)
+
         return Ledger.open(self.ledger, clock=clock)
 
     def read(self) -> LedgerReader:
         """Its ledger, to be read; see `LedgerReader`. Raises as `begun` does where it is lost."""
+        from backfill.ledger import LedgerReader  # noqa: PLC0415 (as above)
+
         self.begun()
         return LedgerReader(self.ledger)
 
