@@ -107,7 +107,7 @@ class Placing:
         self._schema = pa.schema([(name, field.type) for name, field in fields.items()])
 
     def place(self, batch: pa.RecordBatch, file: int, before: int) -> pa.RecordBatch | None:
-        """The rows of a batch of that file, behind so many records; None for none. Unfit values are noted."""
+        """The rows of a batch with `before` records before it; None for none. Rows with unfit values are noted."""
         kept, numbers = _readable(batch, file, before, self._unreadable)
         if not len(numbers):
             return None

@@ -1,10 +1,10 @@
-"""Arrow's types as a snapshot can hold them, with every value as it is: which type each becomes, and the arrays cast.
+"""Arrow's types as a snapshot can hold them without altering a value: which type each becomes, and the arrays cast.
 
 Rules
 1) What DuckDB or polars would alter, refuse or panic at becomes a type that both keep: instants in microseconds (those
    beyond that as far away as can be, which is no calendar date either), times in microseconds, integers for durations,
    text for enumerations.
-2) What no type of theirs keeps is named (see UnsupportedType), and nothing is guessed.
+2) What no type of DuckDB or polars keeps is refused by name (see UnsupportedType), and nothing is guessed.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _MONTH_DAY_NANO: Final = np.dtype([("months", "<i4"), ("days", "<i4"), ("nanosec
 
 
 class UnsupportedType(Exception):  # noqa: N818 (an answer, caught by who asks)
-    """A type that no snapshot holds as it is; says what it is."""
+    """No snapshot can hold a type without altering values; the message names the type."""
 
 
 def snapshot_type(kind: pa.DataType, depth: int = 0) -> pa.DataType:

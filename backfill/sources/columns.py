@@ -22,7 +22,7 @@ class SourceColumn:
     """One column as a reader gives it.
 
     `spec` is its declared type, for text that is to be cast. `refused` says what it holds where no snapshot can hold
-    it: such a column is there, and whoever reads it is told.
+    it: such a column can be listed, but a job that reads it is refused.
     """
 
     name: str

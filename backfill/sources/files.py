@@ -63,7 +63,7 @@ def resolve(
 
     Behind them stand those of `source.files`, one for each, as `extra_files` tells them apart. Files whose stamp is
     in `trusted` (stamp -> SHA-256, or files resolved before) are not read again. The standard input is first copied
-    to `folder`. `progress` is told 0 rows and the bytes gone through so far, from one of several threads at a time.
+    to `folder`. `progress` gets 0 rows and the bytes read so far, from one of several threads at a time.
 
     Raises:
         SourceError: a file is missing, corrupt, truncated, found by two names, or the only one and empty.

@@ -137,7 +137,7 @@ def _refuse_signs(name: str, head: bytes, expected: Format) -> None:
 def line_of(file: SourceFile, job: Job, records: Sequence[int]) -> dict[int, int]:
     """The line, from 1, that each of those records of a text file begins at, looked up when a problem is shown.
 
-    The file is read again, so nothing is told of one that has changed since, and nothing of formats without lines.
+    The file is read again: empty for a file that has changed since, and for formats without lines.
     Records are numbered as problems number them.
     """
     if not records or not unchanged(file):

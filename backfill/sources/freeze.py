@@ -135,7 +135,7 @@ def _failure(staging: Staging, reader: Reader, layout: Layout, error: duckdb.Err
     return found or JobError(f"the source cannot be staged: {reason(error)}")
 
 
-#: A batch of so many rows or bytes is large enough.
+#: Batches of fewer rows and fewer bytes are merged.
 ENOUGH_ROWS = 16_384
 ENOUGH_BYTES = 2**20
 

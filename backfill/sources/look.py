@@ -22,7 +22,7 @@ from backfill.sources.sql.layout import SqlColumn, binding_scope, empty_relation
 def look(job: Job, files: Sequence[SourceFile], further: Mapping[str, SourceFile]) -> Schema:
     """The columns of the source's own `files`, or of its query over those and `further`; raises as `inspect` does.
 
-    Declared columns that are not there are told, and the rest is looked at without them.
+    Declared columns that are missing are listed in the result, and the rest is checked without them.
     """
     with (
         tempfile.TemporaryDirectory(prefix="backfill-") as folder,

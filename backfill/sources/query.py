@@ -111,7 +111,7 @@ def rows_alone(job: Job) -> Job:
 
 
 def input_job(job: Job, file: SourceFile) -> Job:
-    """A job that reads a further input of a query as it is: text formats as text."""
+    """A job that reads a further input of a query without declared types: text formats as text."""
     return job.model_copy(update={"source": Source(path=(file.path,)), "where": None, "calls": ()})
 
 

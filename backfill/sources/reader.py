@@ -108,9 +108,9 @@ class InPlace(Protocol):
         """The snapshot's columns."""
 
     def is_sound(self, watch: Watch, sample: int | None) -> bool:
-        """Every value is what its type says, of a sample so many rows; where one is not, the reader tells whose.
+        """Every value is what its type says, of the first `sample` rows if given; else the reader finds the bad rows.
 
-        `watch` is told the bytes.
+        `watch` gets the bytes that are read.
 
         Raises:
             SourceError: a file is damaged or gone.
@@ -145,9 +145,9 @@ class Format(ABC):
     def open(
         self, job: Job, files: Sequence[SourceFile], *, watch: Watch = unwatched, sample: int | None = None
     ) -> Reader:
-        """A reader of all records; with `sample` only about the first so many are wanted.
+        """A reader of all records; with `sample`, only about that many of the first ones are wanted.
 
-        `watch` is told the bytes of each piece that is read, and may raise to end the reading.
+        `watch` gets the size of each piece that is read, and may raise to end the reading.
 
         Raises:
             SourceError: a file is of another kind, damaged or gone, or has other columns than the first.

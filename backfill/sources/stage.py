@@ -30,9 +30,9 @@ def stage(
 ) -> Snapshot:
     """Freeze the source in `folder`, which is the snapshot's own, and return the snapshot once it is durable.
 
-    `files` are what `resolve` gave, where that was done before. `progress` is told rows so far and the
+    `files` are what `resolve` gave, where that was done before. `progress` gets the rows so far and the
     bytes of all passes over the source, from this thread. An unfinished snapshot in the folder is started afresh.
-    With `sample` only about the first so many rows are wanted: readers look no further than they must for those.
+    With `sample`, only about that many of the first rows are wanted: readers read no further than these need.
 
     Raises:
         SourceError: the source is missing, corrupt, truncated, or changed while it was read.

@@ -40,14 +40,14 @@ UNREADABLE = "unreadable.parquet"
 
 @dataclass(slots=True)
 class Staging:
-    """One staging at work. `progress` is told rows, and the bytes of all passes over the files."""
+    """One staging at work. `progress` gets the rows, and the bytes of all passes over the files."""
 
     job: Job
     folder: Path
     files: tuple[SourceFile, ...]
     engine: Engine
     progress: Callable[[int, int], None]
-    sample: int | None = None  # only the first so many rows are wanted; None: all
+    sample: int | None = None  # rows that are wanted, the first ones; None: all
     rows: int = 0
     bytes: int = 0
 
@@ -190,7 +190,7 @@ _Range = tuple[str | None, str | None]
 def refine_columns(engine: Engine, part: Path, layout: Layout, job: Job) -> tuple[Column, ...]:
     """The layout's columns by what the part holds.
 
-    MIXED times are told apart: all instants, all wall clocks, or both; a column without any value counts as instants.
+    MIXED times become instants or wall clocks where all of them are; a column without any value counts as instants.
     Of an expression it is said that it failed where it did on some row, and why on the first; of text that it is JSON
     where all of it is.
     """

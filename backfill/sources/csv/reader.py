@@ -78,7 +78,7 @@ def unreadable(
         yield Unreadable(file, first + index, code, message, original, line)
 
 
-#: A batch of very many columns has at least so many bytes of each, as a column costs something by itself.
+#: Bytes of each column that a batch holds at least: with very many columns, each column has a cost of its own.
 _COLUMN_BYTES = 1_024
 
 

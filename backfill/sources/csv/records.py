@@ -28,7 +28,7 @@ _NULL = _NEVER * 2
 
 
 class Parser:
-    """Parses records of so many fields in one dialect."""
+    """Parses records of one dialect and one number of fields."""
 
     def __init__(self, dialect: Dialect, fields: int) -> None:
         self._dialect, self._fields = dialect, fields
@@ -47,7 +47,7 @@ class Parser:
         self._null_values = [text for text in dialect.null_values if not (escape and escape in text)]
 
     def parse(self, records: bytes, count: int) -> list[pa.Array]:
-        """The columns of so many records, each with its line end; among records of several fields empty lines are none.
+        """The columns of `count` records, each with its line end; among records of several fields empty lines are none.
 
         Raises:
             BackfillError: the parser finds another number of records, which is a mistake of this program.

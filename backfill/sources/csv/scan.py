@@ -1,6 +1,6 @@
 """Where the records of a CSV text begin and end, how many fields each has, and which are broken; in bounded memory.
 
-The text comes in pieces that may end anywhere. Most of it is settled by arithmetic on whole pieces; a record with an
+The text comes in pieces that may end anywhere. Most of it is found by arithmetic on whole pieces; a record with an
 irregular quote is gone through by itself, and so is one that is longer than the maximum, of which only the beginning
 is kept (see structure for both).
 """

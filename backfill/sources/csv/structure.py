@@ -164,7 +164,7 @@ class Marks:
     def lines_without_opener(self, place: int, at_least: int) -> tuple[Places, Places]:
         """Line ends from a place on where a record begins, and the fields of each line, up to a quote that may open.
 
-        No cell begins on such lines, so each is a record. None where there is such a quote within so many bytes.
+        No cell begins on such lines, so each is a record. None where there is such a quote within `at_least` bytes.
         """
         if self._openers is None:
             before = np.concatenate(([LF], self._signs))[self.quotes]

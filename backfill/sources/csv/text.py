@@ -91,7 +91,7 @@ def _escape(spec: CsvSpec) -> str:
 
 
 def encoding(spec: CsvSpec) -> str:
-    """Python's own name of the stated encoding; raises JobError for one that nobody knows."""
+    """Python's own name of the stated encoding; raises JobError for an unknown one."""
     try:
         return codecs.lookup(spec.encoding).name
     except LookupError:
@@ -110,7 +110,7 @@ _MARKS = {
     codecs.BOM_UTF16_BE: "utf-16",
 }
 _HEAD = 32
-#: The line by which Excel is told a file's separator.
+#: The line that tells Excel a file's separator.
 _SEPARATOR_LINE = re.compile('("?)sep=([^\\w\\s"]|[ \\t])\\1(?:\r\n|\r|\n|$)', re.IGNORECASE)
 _LINE_END = re.compile(rb"\r\n|\n|\r(?!\Z)")
 
@@ -212,7 +212,7 @@ def _encoded_anew(pieces: Iterable[bytes], codec: str, name: str) -> Iterator[by
 
 
 def without_lines(pieces: Iterator[bytes], lines: int) -> Iterator[bytes]:
-    """The text without so many lines at its beginning, whatever they hold."""
+    """The text without its first `lines` lines, whatever they hold."""
     held = b""
     while lines:
         found = _LINE_END.search(held)
@@ -243,7 +243,7 @@ def _stated_separator(head: bytes, file: SourceFile, spec: CsvSpec) -> str:
 
 
 def _whole_signs(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """The same text with no sign of UTF-8 cut in two, as far as it is UTF-8."""
+    """The same text in pieces that cut no character of UTF-8 in two."""
     held = b""
     for piece in pieces:
         text = held + piece

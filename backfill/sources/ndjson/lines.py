@@ -180,7 +180,7 @@ def _is_object(text: bytes) -> bool:
 
 #: How much of a file tells its shape.
 HEAD_BYTES = 2**20
-#: A value that goes on over so many lines is meant to: a damaged line and the next ones hardly make one.
+#: Lines of one value that tell a document: damaged lines of NDJSON hardly look like a value of that many lines.
 LINES_OF_ONE_VALUE = 4
 #: A record of such a file holds no more characters: its values are built on the way.
 MAX_RECORD_CHARACTERS = 4 * 2**20

@@ -48,7 +48,7 @@ class Found:
         """Note what more records hold.
 
         Raises:
-            JobError: there are so many keys that they must be data.
+            JobError: there are more than MAX_KEYS keys, so they must be data.
         """
         cells = more.cells
         self.records += cells.objects + len(more.faults)

@@ -164,7 +164,7 @@ def _after_scalar(text: str, at: int) -> int:
 
 #: Bytes of lines that are taken apart at once.
 CHUNK_BYTES = 2 * 2**20
-#: What a look at the beginnings reads: of so many files, so many bytes of each, and of all.
+#: What a look at the beginnings of files reads at most: files, bytes of each file, and bytes of all.
 HEAD_FILES, HEAD_BYTES, HEAD_BYTES_OF_ALL = 64, 4 * 2**20, 16 * 2**20
 TOO_LONG = f"the line is longer than {MAX_LINE_BYTES // 2**20} MB"
 NO_NAME = "a key without a name"
@@ -237,7 +237,7 @@ class _Chunk:
 
 
 def records(files: Sequence[SourceFile], watch: Callable[[int], None], head: Head | None = None) -> Iterator[Records]:
-    """All records of the files in their order, or those within `head`; `watch` is told the bytes read.
+    """All records of the files in their order, or those within `head`; `watch` gets the bytes read.
 
     Raises:
         SourceError: a file is corrupt, truncated or gone, or records go over several of its lines.

@@ -1,7 +1,7 @@
 """Compressed files, unpacked piece by piece: gzip, zstd, bzip2 and xz, of any number of members, checksums verified.
 
-What is behind the last member belongs to nobody: zeros are padding where the format knows that (gzip as tapes leave
-it, xz), anything else is an error, since the rest of a file that was damaged in its middle looks the same.
+Behind the last member zeros are padding, where the format allows that (gzip as tapes leave it, xz). Anything else is an
+error, since the rest of a file that was damaged in its middle looks the same.
 """
 
 from __future__ import annotations
@@ -155,5 +155,5 @@ def _steps(member: Member, data: bytes, members: int) -> Iterator[bytes]:
 
 
 def _behind(members: int) -> str:
-    """What may be the matter besides, where so many members were whole."""
+    """What to add to an error behind `members` whole members."""
     return ", or something else follows what is whole in it" if members else ""

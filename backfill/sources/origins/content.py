@@ -21,7 +21,7 @@ from backfill.sources.origins.compression import Damage, Packing, packing_of, un
 PIECE = compression.PIECE
 #: Seconds between two looks at whether to go on, while there is nothing to read or a statement runs.
 POLL_SECONDS = 0.1
-#: Told the bytes of each piece of a file as it is read; may raise, which ends the reading.
+#: Called with the size of each piece of a file as it is read; may raise, which ends the reading.
 Watch = Callable[[int], None]
 #: As many first bytes tell what a file is.
 HEAD_BYTES = 512
@@ -29,11 +29,11 @@ _NO_PERMISSION = frozenset((errno.EACCES, errno.EPERM))
 
 
 def unwatched(size: int) -> None:
-    """Tell nobody."""
+    """Ignore the bytes that are read."""
 
 
 def ignore_progress(rows: int, size: int) -> None:
-    """Report progress to nobody."""
+    """Ignore the progress."""
 
 
 def never() -> bool:
@@ -119,7 +119,7 @@ def cannot_be_read(name: str, error: OSError) -> SourceError:
 def digest(origin: Origin, watch: Watch = unwatched) -> str:
     """SHA-256 of the stored bytes, in hex digits; a compressed file is unpacked on the way, to verify its checksums.
 
-    `watch` is told of the stored bytes, and of a compressed file's plain ones as well.
+    `watch` gets the stored bytes, and a compressed file's plain ones as well.
 
     Raises:
         SourceError: it cannot be read, or is compressed and truncated or corrupt.

@@ -163,5 +163,5 @@ def _leads_nowhere(path: Path) -> bool:
 
 
 def leads_nowhere(name: str) -> SourceError:
-    """The error for a link to something that is not there, of which nobody knows what it held."""
+    """The error for a link whose target is missing: its rows would be left out silently."""
     return SourceError(f"{name} is a link that leads nowhere", hint="mend or remove it, or name the files otherwise")

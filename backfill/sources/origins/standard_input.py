@@ -18,7 +18,7 @@ STANDARD_INPUT = "-"
 def keep_standard_input(folder: Path, watch: Watch) -> Path:
     """Copy the standard input to a file in the folder, unless one is there already; returns the file, durable.
 
-    `watch` is told the bytes, and asked whether to go on while none arrive and at the end: Ctrl-C ends whatever
+    `watch` gets the bytes, and is called while none arrive and at the end, so that it can raise: Ctrl-C ends whatever
     writes to a pipe too, and what it wrote till then is not to pass for all.
     """
     folder.mkdir(parents=True, exist_ok=True)

@@ -141,6 +141,6 @@ def batch_rows(footer: pq.FileMetaData) -> int:
 
 
 def raw_batches(file: SourceFile, rows: int) -> Iterator[pa.RecordBatch]:
-    """The file's own batches of so many rows; raises as `opened` does."""
+    """The file's own batches, of `rows` rows each; raises as `opened` does."""
     with opened(file) as content:
         yield from content.iter_batches(batch_size=rows)

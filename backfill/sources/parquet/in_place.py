@@ -58,7 +58,7 @@ class InPlace:
     def is_sound(self, watch: Watch, sample: int | None = None) -> bool:
         """Every value is what its type says; where one is not, the reader of the staged way tells whose.
 
-        Of a sample only so many rows are looked at. `watch` is told the bytes.
+        Only the first `sample` rows are read, if given. `watch` gets the bytes.
 
         Raises:
             SourceError: a file is damaged or gone.
@@ -115,7 +115,7 @@ def are_many(files: Sequence[SourceFile]) -> bool:
 
 
 def are_small(rows: int, size: int) -> bool:
-    """Row groups of at most so many rows and uncompressed bytes can be walked in slices."""
+    """Row groups of at most that size, with `size` in uncompressed bytes, can be walked in slices."""
     return rows <= LARGEST_ROW_GROUP_ROWS and size <= LARGEST_ROW_GROUP_BYTES
 
 

@@ -111,7 +111,7 @@ def timestamp_cast(text: str, pattern: str) -> Cast:
 
 
 def seen_by_sql(value: str, spec: ColumnSpec, zone: str | None, *, utc_flag: str) -> str | None:
-    """SQL: a declared timestamp as SQL is to see it, of the cast's value and its flag; None: as it is.
+    """SQL: a declared timestamp as SQL is to see it, made of the cast's value and flag; None: SQL sees that value.
 
     Wherever a zone is known (of the value, the column, or `zone`, the source's) that is the instant, by the column's
     own policy, and NULL where that says error. A column by `iso8601` is always instants: its type must not depend on

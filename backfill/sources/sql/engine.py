@@ -90,7 +90,7 @@ class Engine:
         return self.connection.execute(sql).fetchall()
 
     def run(self, sql: str, watch: Callable[[float], None] | None = None) -> list[tuple[Any, ...]]:
-        """Run a statement that may take long; `watch` is told the share done, from 0 to 1, and may raise to end it."""
+        """Run a statement that may take long; `watch` gets the share done, 0 to 1, and may raise to end it."""
         self._refuse_cancelled()
         future = self._pool.submit(self.rows, sql)
         while True:

@@ -1,6 +1,6 @@
 """Wall clocks to instants in SQL, exactly as backfill.timestamps makes them, whatever DuckDB's own zones say.
 
-DuckDB's AT TIME ZONE settles an hour that occurs twice, or never, by a rule of its own. So the years are cut into
+DuckDB's AT TIME ZONE has a rule of its own for an hour that occurs twice, or never. So the years are cut into
 pieces at every change of the clock, backfill.timestamps says what becomes of each piece, and SQL looks the piece up.
 """
 

@@ -80,7 +80,7 @@ def refuse_damaged(file: SourceFile, query: str, watch: Watch = unwatched) -> No
     """Look through the tables that the query reads, as SQLite itself reads many a damaged page as other rows.
 
     Raises:
-        SourceError: a page of theirs is damaged.
+        SourceError: a page of these tables is damaged.
         InterruptedRunError: `watch` raised it.
     """
     with session(file) as opened:
@@ -134,7 +134,7 @@ def ask_classes(
     watch: Watch = unwatched,
     most: int | None = None,
 ) -> Result:
-    """The storage class of every column, by all rows, or by the first so many.
+    """The storage class of every column, by all rows, or by the first `most`.
 
     Raises:
         SourceError: a column mixes classes, or the database cannot be read.

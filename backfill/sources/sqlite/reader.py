@@ -109,7 +109,7 @@ class SqliteReader(CompleteReader):
         return pc.if_else(pa.array(null), pa.scalar(None, value.type), value) if null.any() else value
 
     def _readable(self, batch: pa.RecordBatch, unreadable: UnreadableSink) -> pa.RecordBatch:
-        """The batch without rows that hold text that is none; those are told."""
+        """The batch without rows whose text is not UTF-8, which go to the sink."""
         bad: dict[int, str] = {}
         for index, (name, kind) in enumerate(self.result.columns):
             if kind == "text":
