@@ -179,7 +179,7 @@ def _late(wall: pl.Expr, read: Callable[[datetime], object], dtype: pl.DataType)
 
 
 def _late_readings(wall: pl.Expr, zone: str, count: int) -> pl.Expr:
-    """True for the late wall clocks that are so many instants."""
+    """True for the late wall clocks that are this number of instants."""
     late = pl.when(wall < _LAST_DAYS).then(wall)
     found = _late(late, lambda wall: len(_readings(wall, ZoneInfo(zone))) == count, pl.Boolean())
     return found.fill_null(value=False)

@@ -52,7 +52,7 @@ class Faults:
 
     @property
     def full(self) -> bool:
-        """Whether so many faults were found that no more are taken."""
+        """Whether no more faults are taken."""
         return len(self.found) >= MOST_FAULTS
 
     def is_broken(self, *paths: str) -> bool:

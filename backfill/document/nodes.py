@@ -4,7 +4,7 @@ Rules of this file:
 1) Scalars are read by YAML 1.2's core schema (https://yaml.org/spec/1.2.2/#103-core-schema), so `no` and `on` are text.
 2) Nothing is ever constructed: a tag other than the core schema's own is a fault.
 3) The tree is bounded in depth and in nodes, each alias counted as often as it is used, so that no file can blow up.
-4) What JSON could not say (NaN, a key that is no text, half a surrogate pair) is a fault.
+4) What JSON could not say (NaN, a key that is not text, half a surrogate pair) is a fault.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ class TreeBuilder:
         place = (mark.index, event.end_mark.index, mark.line + 1, mark.column + 1, style)
         node = Node(event.value if text is None else text, *place)
         if text is None:
-            self.note(node, path, "half of a surrogate pair is no text", "write the character itself")
+            self.note(node, path, "half of a surrogate pair is not text", "write the character itself")
             return node
         if not plain:
             return node
@@ -211,7 +211,7 @@ class TreeBuilder:
         """Whether the entry can be taken; if not, why is among the soft faults."""
         written = self.text[key.start : key.end][:60]
         if not isinstance(key.data, str):
-            self.note(key, path, f"the key {written} is no text", f'quote it: "{written}"')
+            self.note(key, path, f"the key {written} is not text", f'quote it: "{written}"')
         elif flow and value.data is None and ":" not in self.text[key.end : max(value.start, key.end) + 1]:
             hint = "in { } a comma ends a value: put the whole text in quotes"
             self.note(key, path, f"`{written}` is a key without a value", hint)
@@ -224,7 +224,7 @@ class TreeBuilder:
         return False
 
     def notice_torn_text(self, items: list[Node], path: str) -> None:
-        """`[f(a, b)]` is two texts in YAML; nobody means that."""
+        """`[f(a, b)]` is two texts in YAML; that is never meant."""
         for place, (left, right) in enumerate(pairwise(items)):
             if surplus(left) > 0 and surplus(right) < 0:
                 torn = f"{left.data}, {right.data}"[:60]

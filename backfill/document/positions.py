@@ -34,7 +34,7 @@ class Positions:
     file: str  # as the user named it
     text: str
     root: Node
-    faults: tuple[Fault, ...] = ()  # what YAML itself made of it: repeated keys, torn texts, numbers that are none
+    faults: tuple[Fault, ...] = ()  # what YAML itself made of it: repeated keys, torn texts, numbers that JSON has not
 
     @property
     def data(self) -> dict[str, Any]:

@@ -50,14 +50,14 @@ def read_text(path: Path, kind: str) -> str:
     name = str(path)
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            raise refused(name, kind, 0, 0, f"is no regular file; a {kind} is")
+            raise refused(name, kind, 0, 0, "is not a regular file")
         with path.open("rb") as file:
             raw = file.read(MOST_BYTES + 1)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise refused(name, kind, 0, 0, f"the {kind} cannot be read: {reason}") from None
     except ValueError:
-        raise refused(repr(name), kind, 0, 0, "is no path") from None
+        raise refused(repr(name), kind, 0, 0, "is not a valid path") from None
     if len(raw) > MOST_BYTES:
         raise refused(name, kind, 0, 0, f"is larger than {MOST_BYTES // 1024} KB; no {kind} is")
     try:

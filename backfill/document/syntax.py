@@ -19,7 +19,7 @@ _NEAR = "look at the indentation and the quotes of this line and the one above"
 
 
 def explain(error: YAMLError, text: str) -> tuple[int, int, str, str]:
-    """Line and column from 1 (0 where unknown), a message and a hint for a file that is no YAML."""
+    """Line and column from 1 (0 where unknown), a message and a hint for a file that is not YAML."""
     if isinstance(error, ReaderError):
         line, column = line_and_column(text, error.position)
         code = error.character if isinstance(error.character, int) else ord(error.character[:1])

@@ -16,7 +16,7 @@ _LARGE_EXPONENT: Final = r"[0-9][eE]\+?[0-9]{3}"
 _DOUBLE_DIGITS: Final = 308
 _STRING: Final = r'"(?:[^"\\]|\\.)*"'
 _NUMBER: Final = r"-?[0-9][0-9.eE+-]*"
-#: What DuckDB takes and writes in JSON, and RFC 8259 has not: numbers that are none, in any case, and closing commas.
+#: What DuckDB takes and writes in JSON, and RFC 8259 has not: NaN and infinities, in any case, and closing commas.
 _NOT_FINITE: Final = "(?i)nan|inf"
 _COMMA: Final = r",\s*[\]}]"
 #: A whole string, not a key, that is an instant or wall clock as DuckDB writes them.
@@ -54,7 +54,7 @@ def not_json(text: pl.Expr) -> tuple[tuple[str, pl.Expr], ...]:
 
 
 def too_deep(text: pl.Expr, depth: int = JSON_DEPTH) -> pl.Expr:
-    """True where JSON text is nested deeper than so many levels."""
+    """True where JSON text is nested deeper than `depth` levels."""
     long = pl.when(text.str.len_bytes() > 2 * depth).then(text)  # with fewer bytes it cannot be
     many = pl.when(long.str.count_matches(r"[\[{]") > depth).then(long)
     bare = many.str.replace_all(_STRING, "").str.replace_all(r"[^\[\]{}]+", "")

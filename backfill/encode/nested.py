@@ -195,7 +195,7 @@ def _list(values: pl.Series, policy: LocalTimePolicy) -> pl.Series:
 
 
 def _regrouped(texts: pl.Series, sizes: pl.Series) -> pl.Series:
-    """Lists of so many of the texts each, in their order."""
+    """The texts in lists of these sizes, in their order."""
     # Heavy: polars, too, imports it only where it is first needed.
     import pyarrow as pa  # type: ignore[import-untyped] # noqa: PLC0415
 

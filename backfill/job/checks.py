@@ -33,7 +33,7 @@ def check_job(faults: Faults, form: JobForm, known_rules: Mapping[str, bool] | N
 
 
 def check_rules(faults: Faults, rules: Mapping[str, str], known_rules: Mapping[str, bool]) -> None:
-    """Note rules that are none, and those that may not be lowered."""
+    """Note rules that do not exist, and those that may not be lowered."""
     for code, severity in rules.items():
         if code not in known_rules:
             faults.add(f"rules.{code}", f"there is no rule {code}", suggest(code, known_rules), key=True)
@@ -43,7 +43,7 @@ def check_rules(faults: Faults, rules: Mapping[str, str], known_rules: Mapping[s
 
 
 def check_placeholders(faults: Faults, form: PlaceholdersForm) -> None:
-    """Note texts that are none, and those that are no placeholders anyway."""
+    """Note texts that are empty, and those that are not placeholders anyway."""
     for name in ("add", "allow"):
         for place, text in enumerate(getattr(form, name)):
             path = f"placeholders.{name}[{place}]"

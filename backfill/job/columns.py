@@ -44,7 +44,7 @@ def check_columns(job: Job, columns: Sequence[Column], positions: Positions, *, 
 
     `columns` are the source's (the query's result, where there is a query), with those of `job.expressions()` and
     `job.time_columns()` where they are known. `complete` is False where only a sample was read, so that a column which
-    is not there may still come: then its absence is no fault.
+    is not there may still come: then its absence is not a fault.
     """
     known = {column.name: column for column in columns}
     check = ColumnCheck(job, known, Faults(positions), complete, job.expressions())
@@ -122,7 +122,7 @@ class ColumnCheck:
             message = f"{shown} holds {column.kind}, which will not do for {reference.role.value}"
             self.faults.add(reference.path, message, _HINTS[reference.role])
         if reference.as_ == "number" and column.kind not in _NUMBERS | {Kind.TEXT, Kind.JSON}:
-            self.faults.add(f"{reference.path}.as", f"{shown} holds {column.kind}, which is no number")
+            self.faults.add(f"{reference.path}.as", f"{shown} holds {column.kind}, which is not a number")
         self.zone(column, reference.path, shown, None)
 
     def unusable(self, column: Column, path: str, shown: str) -> bool:

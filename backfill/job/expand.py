@@ -60,7 +60,7 @@ class ShortForms:
         """The name of a column that stands alone; a star is meant to be more than that."""
         if name == "*":
             hint = '`"*": {}` as a member takes every column; a column of that very name is {column: "*"}'
-            self.faults.add(path, '"*" is no value', hint)
+            self.faults.add(path, '"*" is not a value', hint)
         return self.column(name, path)
 
     def column(self, name: str, path: str) -> str:

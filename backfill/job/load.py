@@ -69,7 +69,7 @@ def fault_at(path: Path, field: str, message: str, hint: str = "", offset: int |
 
 
 def fingerprint(job: Job) -> str:
-    """SHA-256 in hex of the job's YAML data as written: comments, layout and the order of keys are no difference."""
+    """SHA-256 in hex of the job's YAML data as written: comments, layout and the order of keys make no difference."""
     canonical = json.dumps(job.raw, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 

@@ -121,7 +121,7 @@ def check_columns_declared(faults: Faults, source: SourceForm) -> None:
 
 
 def check_declared(faults: Faults, declared: ColumnSpec, path: str) -> None:
-    """Note what only a timestamp can say, and formats and zones that are none."""
+    """Note what only a timestamp can say, and formats and zones that do not exist."""
     if declared.type != "timestamp":
         for name in sorted(declared.model_fields_set - {"type"}):
             faults.add(f"{path}.{name}", f"only a timestamp has `{name}`", key=True)
@@ -131,7 +131,7 @@ def check_declared(faults: Faults, declared: ColumnSpec, path: str) -> None:
 
 
 def check_csv(faults: Faults, source: SourceForm) -> None:
-    """Note characters that are none, and a header that nothing replaces."""
+    """Note settings that are not one character, and a header that nothing replaces."""
     csv = source.csv
     if csv is None:
         return
@@ -147,7 +147,7 @@ def check_csv(faults: Faults, source: SourceForm) -> None:
 
 
 def check_signs(faults: Faults, csv: CsvSpec) -> None:
-    """Note characters that are none or stand for two things, and null values that no field can be."""
+    """Note signs that are not one character or stand for two things, and null values that no field can be."""
     names = ("delimiter", "quote", "escape", "comment")
     signs = {name: sign for name in names if (sign := getattr(csv, name)) is not None}
     if csv.quote == "":
@@ -194,7 +194,7 @@ def check_database(faults: Faults, source: SourceForm) -> None:
     """Note databases that this version cannot read, and what goes with files only."""
     scheme, separator, rest = (source.database or "").partition("://")
     if not separator or not rest.strip("/"):
-        faults.add("source.database", "is no database URL", "write it as sqlite:///shop.db")
+        faults.add("source.database", "is not a database URL", "write it as sqlite:///shop.db")
     elif scheme in _LATER_DATABASES:
         hint = "export the table to Parquet or CSV; this version reads sqlite:///..."
         faults.add("source.database", f"{scheme} cannot be read by this version", hint)

@@ -43,11 +43,11 @@ def check_format(faults: Faults, name: str | None, path: str) -> None:
     directives = [match[1] for match in _DIRECTIVE.finditer(name)]
     unknown = [directive for directive in directives if directive not in _KNOWN]
     if "s" in unknown:
-        faults.add(path, "%s is no directive here", "seconds since 1970 are the format epoch_s")
+        faults.add(path, "%s is not a directive here", "seconds since 1970 are the format epoch_s")
     elif "Z" in unknown:
         faults.add(path, "%Z is not taken: abbreviations name several zones", "use %z for offsets, or state `timezone`")
     elif unknown:
-        faults.add(path, f"%{unknown[0]} is no directive", "as in strptime: %Y %m %d %H %M %S %f %z ...")
+        faults.add(path, f"%{unknown[0]} is not a directive", "as in strptime: %Y %m %d %H %M %S %f %z ...")
     elif not gives_date(directives):
         faults.add(path, f'"{name}" does not give year, month and day')
     elif {"I", "-I"} & set(directives) and "p" not in directives:
@@ -88,14 +88,14 @@ def check_timestamp(faults: Faults, spec: TimestampSpec, path: str) -> None:
 
 
 def check_constant(faults: Faults, spec: TimestampSpec, path: str) -> None:
-    """Note a constant timestamp that is none, is before 1970, or has no zone."""
+    """Note a constant that is not a timestamp, is before 1970, or has no zone."""
     inside = f"{path}.value"
     if spec.format not in (None, "iso8601"):
         faults.add(f"{path}.format", "a constant is ISO 8601", "leave `format` out")
     try:
         moment = datetime.fromisoformat(spec.value or "")
     except ValueError:
-        faults.add(inside, f'"{spec.value}" is no ISO 8601 timestamp', "write it as 2024-01-31T12:00:00Z")
+        faults.add(inside, f'"{spec.value}" is not an ISO 8601 timestamp', "write it as 2024-01-31T12:00:00Z")
         return
     if moment.tzinfo is None:
         faults.add(inside, "has no zone", "end it with Z or an offset such as +02:00")

@@ -53,7 +53,7 @@ ValueForm = Annotated[
     | Annotated[ConstantValue, Tag("<value>")]
     | Annotated[ListForm, Tag("<list>")]
     | Annotated[ObjectValueForm, Tag("<object>")],
-    told_apart(value_shape, "{found} is no value", _VALUE_HELP, of_mapping=_NESTED_HELP),
+    told_apart(value_shape, "{found} is not a value", _VALUE_HELP, of_mapping=_NESTED_HELP),
 ]
 
 

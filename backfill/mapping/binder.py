@@ -52,7 +52,7 @@ class Binder(InstantReader):
         return BoundValue(text, plain, Kind.TEXT, bound.column, source, ('"', plain, '"'), escapes=not bare)
 
     def _single(self, value: ColumnValue | SqlValue, read: pl.Expr, bound: BoundValue) -> BoundValue:
-        """The bound, with a check that it holds no object and no array."""
+        """The bound value, with a check that it holds no object and no array."""
         whole = read.str.contains(r"^\s*[\[{]")
         if not self.check("BF123", bound.column, whole, bound.plain, omit=value.on_bad == "omit"):
             return bound

@@ -76,7 +76,7 @@ def _constant(text: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:
-        message = f"{text!r} is no ISO 8601 timestamp"
+        message = f"{text!r} is not an ISO 8601 timestamp"
         raise JobError(message, hint="write YYYY-MM-DDTHH:MM:SSZ") from error
     if moment.tzinfo is None:
         message = f"the timestamp {text!r} has no time zone"

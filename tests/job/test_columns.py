@@ -106,7 +106,7 @@ def test_what_works(tmp_path: Path, call: str) -> None:
         ("userId: items", "userId", "holds nested", "SQL"),
         ("properties: {column: text}", "properties.column", "will not do for a whole object", "json"),
         ("properties: text", "properties.column", "will not do for a whole object", "json"),
-        ("properties: {a: {column: day, as: number}}", "properties.a.as", "no number", ""),
+        ("properties: {a: {column: day, as: number}}", "properties.a.as", "not a number", ""),
     ],
 )
 def test_what_cannot_work(tmp_path: Path, call: str, path: str, message: str, hint: str) -> None:

@@ -152,9 +152,9 @@ def test_unreadable_files_say_what_to_do(
         ("a: [.nan]", (1, 5), "a[0]", "JSON has no number .nan", "quote it"),
         ("a: 1e999", (1, 4), "a", "too large", "quote it"),
         ('a: "\\ud83d"', (1, 4), "a", "half of a surrogate pair", ""),
-        ("a: {1: x}", (1, 5), "a", "the key 1 is no text", '"1"'),
-        ("a: {null: x}", (1, 5), "a", "the key null is no text", '"null"'),
-        ("? [x]\n: y", (1, 3), "", "the key [x] is no text", ""),
+        ("a: {1: x}", (1, 5), "a", "the key 1 is not text", '"1"'),
+        ("a: {null: x}", (1, 5), "a", "the key null is not text", '"null"'),
+        ("? [x]\n: y", (1, 3), "", "the key [x] is not text", ""),
         ("a: &a {b: 1}\nc:\n  <<: *a", (3, 3), "c", "no merge key", "defaults"),
     ],
 )

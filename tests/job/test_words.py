@@ -14,7 +14,7 @@ from tests.support.projects import backfill
 CALLS = [
     ("properties: {address: {street: street}}", ["address.street", "{object: {street: ...}}"], ["number"]),
     ("properties: {a.b: {c: {d: x}}}", ["a.b.c", "{object:"], []),
-    ("properties: {a: 5}", ["the number 5 is no value", "{value: ...}"], ["dotted names"]),
+    ("properties: {a: 5}", ["the number 5 is not a value", "{value: ...}"], ["dotted names"]),
     ("properties: {a: true}", ["{value: ...}"], []),
     ("properties: {a: {colum: x}}", ['did you mean "column"'], []),
     ('properties: "*"', ['"*": {}', '{column: "*"}'], []),
