@@ -39,7 +39,7 @@ class RecordingSender:
         now: Callable[[], float],
         abandoned: Callable[[], bool],
     ) -> None:
-        """`now` is the run's clock (`RunClock`), `abandoned` whether nobody waits for the answer any more."""
+        """`now` is the run's clock (`RunClock`); `abandoned` tells whether the delivery ended without this answer."""
         self._ledger = delivery.ledger
         self._spool = delivery.spool
         self._target = delivery.target
@@ -69,7 +69,7 @@ class RecordingSender:
         body, end = self._body(batch, content, sent_at)
         reply = self._post.post(body, number - 1, end)
         if self._abandoned():
-            raise HaltedError  # nobody waits for this answer any more, and the ledger may be closed by now
+            raise HaltedError  # the delivery has ended meanwhile, and the ledger may be closed by now
         if not isinstance(reply.end, Failure):
             self._skew.observe(reply.headers.get("date", ""), sent_at, sent_at + reply.seconds)
         ended = self._judge(batch, counted, reply)
@@ -114,7 +114,7 @@ class RecordingSender:
             planned = self._ledger.record_parts(batch, number, answer, parts)
         else:
             self._ledger.record_answer(batch, number, answer)
-        self._totals.attempted(batch, answer, retried=number > 1, parts=parts)
+        self._totals.add_attempt(batch, answer, retried=number > 1, parts=parts)
         return Attempt(
             ended,
             number,
@@ -143,7 +143,7 @@ class RecordingSender:
             ids=lambda: message_ids(self._spool.plain(batch), self._spool.call_sizes(batch)),
         )
         if success.odd:
-            self._totals.remark(reply.end, success.odd, batch)
+            self._totals.warn_of_odd(reply.end, success.odd, batch)
         if not success.refused:
             return []
         words = {index: cleaned(text, self._secrets) for index, text in success.refused.items()}

@@ -26,7 +26,7 @@ class BatchWork:
         return self.batches[0].root or self.batches[0].id
 
     @property
-    def fruitful(self) -> bool:
+    def accepted(self) -> bool:
         """Whether calls of the planned batch had been delivered when it was handed out."""
         return any(batch.fruitful for batch in self.batches)
 
@@ -49,7 +49,7 @@ class BatchQueue:
         self._exhausted = False
 
     def take(self) -> BatchWork | None:
-        """The next work, or None where there are no more. What was put aside comes last, unless it was recalled."""
+        """The next work, or None where there is none. What was put aside comes last, unless it was recalled."""
         with self._lock:
             if self._aside and (self._recalled or not self._fill()):
                 self._taken += 1
@@ -74,39 +74,39 @@ class BatchQueue:
             return BatchWork((first,))
 
     def mark_done(self) -> None:
-        """Work taken is delivered or rejected, all of it."""
+        """All batches of a work that was taken are delivered or rejected."""
         with self._lock:
             self._done += 1
 
     def put_aside(self, work: BatchWork, left: tuple[Batch, ...]) -> None:
-        """Take back what is left of some work; it is handed out again after all others, or after `recall`."""
+        """Take back what is left of a work; it is handed out again after all others, or after `recall`."""
         with self._lock:
             self._taken -= 1
             self._recalled = False
             self._aside.append(replace(work, batches=left, put_aside=True))
 
     def pass_over(self, batches: tuple[int, ...]) -> None:
-        """Batches taken are in doubt for too long: they are not sent, and not handed out again in this process."""
+        """Note batches that were taken and not sent, being in doubt too long: they are not handed out again."""
         with self._lock:
             self._doubtful += batches
 
     def passed_over(self) -> tuple[int, ...]:
-        """The ids of all of them."""
+        """The ids of all batches passed over."""
         with self._lock:
             return tuple(sorted(self._doubtful))
 
     def recall(self) -> None:
-        """What was put aside is handed out next."""
+        """Hand out next what was put aside."""
         with self._lock:
             self._recalled = True
 
     def complete(self) -> bool:
-        """Whether every batch was taken and settled, or passed over."""
+        """Whether every batch is done or was passed over."""
         with self._lock:
             return self._taken == self._done and not self._aside and not self._fill()
 
     def waiting(self, wanted: Callable[[Batch], bool]) -> tuple[int, ...]:
-        """The ids of those fetched, but not taken, for which `wanted` holds."""
+        """The ids of the batches fetched, but not taken, for which `wanted` holds."""
         with self._lock:
             return tuple(batch.id for batch in self._waiting if wanted(batch))
 

@@ -16,7 +16,7 @@ from backfill.deliver.model import Attempt, Clock, Delivery, DeliveryEnd, Delive
 from backfill.deliver.outage import Outage
 from backfill.deliver.pace import Pace, PacedSender
 from backfill.deliver.retry import RetryingSender, Waiter
-from backfill.deliver.splitting import FRUITLESS_BATCHES, AllRefused, SplittingSender, WorkEnd
+from backfill.deliver.splitting import ALL_REFUSED_BATCHES, AllRefused, SplittingSender, WorkEnd
 from backfill.deliver.totals import RunningTotals
 from backfill.deliver.transport import Transport
 from backfill.limits import CANARY_CALLS
@@ -64,13 +64,13 @@ def deliver(
 
 
 class _Ending:
-    """Why the delivery ends: the first who says so decides. Thread-safe."""
+    """Why the delivery ends: the first reason counts. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self.end: DeliveryEnd | None = None
         self.error: BaseException | None = None
-        self.given_up = False  # nobody waits any more for what is in flight
+        self.given_up = False  # what is in flight is not waited for any more
 
     def decide(self, end: DeliveryEnd) -> None:
         with self._lock:
@@ -86,7 +86,7 @@ class _Ending:
 
 
 class _DeliveryRun:
-    """One delivery: what its senders share, and the order in which they are started."""
+    """One delivery: what its sender threads share, their start and end."""
 
     def __init__(self, delivery: Delivery, stop: threading.Event, abort: threading.Event) -> None:
         clock = delivery.clock
@@ -104,15 +104,15 @@ class _DeliveryRun:
         self._skew = SkewWatch()
         self._all_refused = AllRefused()
         self._pace = Pace(delivery.target.rate, delivery.target.requests, clock.monotonic)
-        self._waiter = Waiter(clock, self._halted, self._totals.slept)
+        self._waiter = Waiter(clock, self._halted, self._totals.add_wait)
         self._tls = context_for(delivery.target.batch_url)
 
     def run(self, progress: Callable[[DeliveryTotals], None]) -> DeliveryEnd:
         options = self._delivery.options
         if options.first_alone:
-            self._send_all(1, progress, most=1)
+            self._run_senders(1, progress, most=1)
         if not (self._halted() or options.canary):
-            self._send_all(options.concurrency, progress)
+            self._run_senders(options.concurrency, progress)
         if self._ending.error is not None:
             raise self._ending.error
         return self._end()
@@ -124,12 +124,9 @@ class _DeliveryRun:
         if self._given_up():
             return interrupted_end(totals)
         if self._queue.complete():
-            doubtful = self._queue.passed_over()
-            return (
-                window_end(totals, doubtful, self._delivery.options.window_seconds)
-                if doubtful
-                else finished_end(totals)
-            )
+            if doubtful := self._queue.passed_over():
+                return window_end(totals, doubtful, self._delivery.options.window_seconds)
+            return finished_end(totals)
         return interrupted_end(totals) if self._stop.is_set() else canary_end(totals, self._delivery.target)
 
     def _halted(self) -> bool:
@@ -138,12 +135,12 @@ class _DeliveryRun:
     def _given_up(self) -> bool:
         return self._abort.is_set() or self._ending.given_up
 
-    def _send_all(self, senders: int, progress: Callable[[DeliveryTotals], None], most: int | None = None) -> None:
-        """Run so many senders until there is nothing left, each has settled `most` work, or all is to end."""
+    def _run_senders(self, senders: int, progress: Callable[[DeliveryTotals], None], most: int | None = None) -> None:
+        """Run sender threads until nothing is left, each has sent `most` planned batches, or the delivery is to end."""
         options = self._delivery.options
         threads = [
             # Daemons: what hangs in a dead connection must not keep the process from ending.
-            threading.Thread(target=self._work, args=(most,), name=f"deliver-{number}", daemon=True)
+            threading.Thread(target=self._run_sender, args=(most,), name=f"deliver-{number}", daemon=True)
             for number in range(senders)
         ]
         for thread in threads:
@@ -159,12 +156,12 @@ class _DeliveryRun:
                 halted_at = now if halted_at is None else halted_at
                 self._ending.given_up = now - halted_at > self._delivery.options.grace_seconds
 
-    def _work(self, most: int | None) -> None:
-        """A sender's life. Whatever goes wrong is carried to the main thread, which raises it."""
+    def _run_sender(self, most: int | None) -> None:
+        """What one sender thread does. Its errors are carried to the main thread, which raises them."""
         try:
             transport = Transport(self._delivery, self._tls)
             try:
-                self._send_work(self._sender(transport), most)
+                self._send_work(self._make_sender(transport), most)
             finally:
                 transport.close()
         except HaltedError:
@@ -172,15 +169,13 @@ class _DeliveryRun:
         except BaseException as error:  # noqa: BLE001 - a thread has nobody above it
             self._ending.fail(error)
 
-    def _sender(self, transport: Transport) -> SplittingSender:
-        clock = self._delivery.clock
-        recorded = RecordingSender(
-            self._delivery, transport, self._totals, self._skew, self._run_clock.now, self._given_up
-        )
-        guarded = DedupWindowGuard(recorded, self._delivery.options.window_seconds, self._run_clock.now, self._resend)
-        paced = PacedSender(guarded, self._pace, self._waiter.wait)
-        retried = RetryingSender(paced, self._pace, self._waiter, clock, self._outage, guarded.allows)
-        return SplittingSender(retried, ordered=self._delivery.options.ordered)
+    def _make_sender(self, transport: Transport) -> SplittingSender:
+        delivery, now = self._delivery, self._run_clock.now
+        recording = RecordingSender(delivery, transport, self._totals, self._skew, now, self._given_up)
+        guard = DedupWindowGuard(recording, delivery.options.window_seconds, now, self._resend)
+        paced = PacedSender(guard, self._pace, self._waiter.wait)
+        retrying = RetryingSender(paced, self._pace, self._waiter, delivery.clock, self._outage, guard.allows)
+        return SplittingSender(retrying, ordered=delivery.options.ordered)
 
     def _take(self, *, alone: bool) -> BatchWork | None:
         return self._queue.take_first(self._cut) if alone else self._queue.take()
@@ -194,33 +189,33 @@ class _DeliveryRun:
         return ledger.record_cut(batch, parts)
 
     def _send_work(self, sender: SplittingSender, most: int | None) -> None:
-        settled = 0
-        while settled != most and not self._halted() and (work := self._take(alone=most is not None)) is not None:
+        sent = 0
+        while sent != most and not self._halted() and (work := self._take(alone=most is not None)) is not None:
             end = sender.send(work, thorough=work.put_aside or self._delivery.options.ordered)
             self._queue.pass_over(end.doubtful)
             if end.stopped is not None:
-                self._ending.decide(self._stopped(*end.stopped))
+                self._ending.decide(self._end_at(*end.stopped))
                 return
             if end.left:
                 self._queue.put_aside(work, end.left)
             else:
                 self._queue.mark_done()
-                settled += end.sent
-            self._judge(work, end, alone=most is not None)
+                sent += end.sent
+            self._stop_if_all_refused(work, end, alone=most is not None)
             if self._skew.too_large is not None:
                 self._ending.decide(clock_end(self._totals.copy(), self._skew.too_large))
 
-    def _judge(self, work: BatchWork, end: WorkEnd, *, alone: bool) -> None:
-        """Stop where what was refused is not some calls, but all: of the first batch, or of too many in a row."""
-        if end.fruitful:
+    def _stop_if_all_refused(self, work: BatchWork, end: WorkEnd, *, alone: bool) -> None:
+        """Decide to stop where all calls were refused: those of the first batch, or of too many batches in a row."""
+        if end.accepted:
             self._all_refused.clear()
             self._queue.recall()
         elif end.refusal is not None:
             planned = self._all_refused.add(work.planned)
-            if len(planned) >= FRUITLESS_BATCHES or (alone and not end.left):
+            if len(planned) >= ALL_REFUSED_BATCHES or (alone and not end.left):
                 self._ending.decide(stop_end(self._totals.copy(), end.refusal, planned, self._delivery.target))
 
-    def _stopped(self, batch: Batch, attempt: Attempt) -> DeliveryEnd:
+    def _end_at(self, batch: Batch, attempt: Attempt) -> DeliveryEnd:
         batches: tuple[int, ...] = (batch.id,)
         if attempt.verdict.reason is StopReason.WINDOW:
             now, window = self._run_clock.now(), self._delivery.options.window_seconds

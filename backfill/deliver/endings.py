@@ -46,7 +46,7 @@ _TEXTS = {
 
 
 def finished_end(totals: DeliveryTotals) -> DeliveryEnd:
-    """Every batch is settled."""
+    """Every batch is delivered or rejected."""
     return DeliveryEnd(EndKind.FINISHED, totals)
 
 

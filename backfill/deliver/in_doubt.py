@@ -42,7 +42,7 @@ def undecided(doubts: Sequence[Batch], last: ClockMark | None, clock: Clock, win
 
 
 def past_window(doubts: Sequence[Batch], run_clock: RunClock, window_seconds: float) -> list[Batch]:
-    """Those that are not sent again by themselves: too old, or of an age that nobody knows."""
+    """Those not sent again without a decision: too old, or of unknown age."""
     now = run_clock.now()
     return [batch for batch in doubts if run_clock.set_back or not window_open(batch, window_seconds, now)]
 

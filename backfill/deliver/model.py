@@ -45,7 +45,7 @@ class DeliveryOptions:
     first_alone: bool = True  # nothing of this run was delivered yet: the first batch goes alone and awaited
     canary: bool = False  # stop after that first batch
     in_doubt: Decision | None = None  # what becomes of batches past the window when the delivery begins; None: nothing
-    ordered: bool = False  # a batch is begun only after the one before it has ended for good; in doubt, it has not
+    ordered: bool = False  # a batch is begun only once the one before it is delivered or rejected
     connect_seconds: float = 15.0
     read_seconds: float = 30.0  # also for one write
     # Of an attempt up to the answer's body, however many reads and writes it takes: 500,000 bytes at 4 KB a second.
@@ -123,7 +123,7 @@ class Attempt:
     sent_at: float = 0.0  # POSIX seconds
     answer: Answer | None = None  # None where nothing was sent
     delivered: int = 0  # calls
-    rejected: int = 0  # calls, for good
+    rejected: int = 0  # calls
     parts: tuple[Batch, ...] = ()  # what it left to be delivered of the batch, in order, where that was split
 
 
@@ -135,4 +135,4 @@ class Sender(Protocol):
 
 
 class HaltedError(Exception):
-    """The delivery is ending: whoever waits gives up. Never leaves this package."""
+    """The delivery is ending, so a wait is given up. Never leaves this package."""

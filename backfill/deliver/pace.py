@@ -27,9 +27,9 @@ from backfill.verdict import Action
 
 #: The rate after a refusal, as a share of the refused one (RFC 9438: 0.7, which leaves more of a steady limit unused).
 CUT = 0.9
-#: Requests until the refused rate is reached again, but at most those of so many seconds, and at least those of so many
-#: round trips, for it takes one to learn of a refusal. Fewer find more capacity sooner, more have fewer refused: at a
-#: steady limit about one in PLATEAU is.
+#: Requests until the refused rate is reached again, but no more than leave in PLATEAU_SECONDS, and no fewer than in
+#: PLATEAU_ROUND_TRIPS, since it takes one to learn of a refusal. Fewer find more capacity sooner, more have fewer
+#: refused: at a steady limit about one in PLATEAU is.
 PLATEAU, PLATEAU_SECONDS, PLATEAU_ROUND_TRIPS = 80, 20.0, 10
 #: Requests a second when slow start begins, and those below which no rate is refused.
 FIRST_RATE, LEAST_RATE = 5.0, 0.1
@@ -94,10 +94,10 @@ class Pace:
             return self._left_at
 
     def ask(self, calls: int, came: float) -> float:
-        """0 where a request of so many calls, ready since `came`, leaves now; else the seconds until its turn is due.
+        """0 where a request of `calls` calls, ready since `came`, leaves now; else the seconds until its turn is due.
 
         By the stated rates the next turn is due calls / rate after this one was, however late its sender woke up, so
-        that the mean is the stated rate. A turn that nobody was ready for is gone: no burst follows an idle time.
+        that the mean is the stated rate. Turns not taken are lost: no burst follows an idle time.
         """
         with self._lock:
             now = self._monotonic()
@@ -129,7 +129,7 @@ class PacedSender:
     """Waits for a turn, then sends."""
 
     def __init__(self, inner: Sender, pace: Pace, wait: Callable[[float, str], None]) -> None:
-        """`wait` sleeps so many seconds for a reason; HaltedError where the delivery ends meanwhile."""
+        """`wait` sleeps for some seconds, for a reason; HaltedError where the delivery ends meanwhile."""
         self._inner = inner
         self._pace = pace
         self._wait = wait

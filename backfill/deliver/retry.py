@@ -72,7 +72,7 @@ class RetryingSender:
             self._waiter.wait(seconds, "backoff")
             counted += 1
         if attempt.verdict.outcome is Outcome.ACCEPTED:
-            self._outage.over()
+            self._outage.end()
         return attempt
 
 

@@ -15,7 +15,7 @@ _log = logging.getLogger(__name__)
 
 
 class RunningTotals:
-    """Counts, and the times of the last success and of the last request that left. Thread-safe."""
+    """What was sent so far, and when a request was last accepted and last left. Thread-safe."""
 
     def __init__(self, monotonic: Callable[[], float], *, proven: bool = False) -> None:
         """`proven`: the target accepted calls of the run before."""
@@ -26,7 +26,7 @@ class RunningTotals:
         self._proven = proven
         self._odd: set[str] = set()  # kinds of odd answers that were told
 
-    def attempted(self, batch: Batch, answer: Answer, *, retried: bool, parts: Sequence[BatchPart] = ()) -> None:
+    def add_attempt(self, batch: Batch, answer: Answer, *, retried: bool, parts: Sequence[BatchPart] = ()) -> None:
         """Count one request, and its calls where it was accepted; `parts` where it was so for some of them only.
 
         One that never left is no request.
@@ -57,12 +57,12 @@ class RunningTotals:
                     self._totals.calls += part.calls
                     self._totals.json_bytes += part.bytes
 
-    def slept(self, reason: str, seconds: float) -> None:
+    def add_wait(self, reason: str, seconds: float) -> None:
         """Add to the seconds waited for a reason."""
         with self._lock:
             self._totals.waits[reason] = self._totals.waits.get(reason, 0.0) + seconds
 
-    def remark(self, status: int, odd: str, batch: Batch) -> None:
+    def warn_of_odd(self, status: int, odd: str, batch: Batch) -> None:
         """Say once of each kind that a success came with an odd body: a portal answers so, and a service in trouble."""
         with self._lock:
             kind = _NUMBERS.sub("", odd)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backfill.deliver import DeliveryOptions, EndKind
-from backfill.deliver.splitting import BARREN_CALLS
+from backfill.deliver.splitting import PUT_ASIDE_CALLS
 from backfill.errors import ExitCode
 from backfill.records import BatchState, Outcome
 from backfill.targets import AnswerFormat
@@ -190,12 +190,12 @@ def test_stopped_with_something_put_aside() -> None:
         run = Run(shelf, endpoint.url)
 
         def stop(_: Seen) -> None:
-            if sum(len(ids) == 1 for ids in endpoint.refused) == BARREN_CALLS - 1:
+            if sum(len(ids) == 1 for ids in endpoint.refused) == PUT_ASIDE_CALLS - 1:
                 run.stop.set()
 
         endpoint.on_request = stop
         end = run.go()
-    assert list(shelf.states().values()).count(BatchState.REJECTED) == BARREN_CALLS
+    assert list(shelf.states().values()).count(BatchState.REJECTED) == PUT_ASIDE_CALLS
     assert end.kind is EndKind.INTERRUPTED
 
 

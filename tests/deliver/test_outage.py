@@ -9,7 +9,7 @@ import pytest
 
 from backfill.deliver import DeliveryOptions, EndKind
 from backfill.deliver.model import Attempt
-from backfill.deliver.outage import SAY_SECONDS, Outage
+from backfill.deliver.outage import LOG_SECONDS, Outage
 from backfill.deliver.totals import RunningTotals
 from backfill.errors import ExitCode
 from backfill.records import Answer, Outcome
@@ -76,11 +76,11 @@ def test_reached_once_accepted() -> None:
     (batch,) = Shelf(1).batches
     time.up = 30.0
     assert totals.unreached() == 30
-    totals.attempted(batch, answered(503).answer, retried=False)  # type: ignore[arg-type] # there is one
+    totals.add_attempt(batch, answered(503).answer, retried=False)  # type: ignore[arg-type] # there is one
     assert totals.unreached() == 0
     time.up = 50.0
     assert totals.unreached() == 20
-    totals.attempted(batch, answered(200).answer, retried=False)  # type: ignore[arg-type]
+    totals.add_attempt(batch, answered(200).answer, retried=False)  # type: ignore[arg-type]
     assert totals.unreached() is None
 
 
@@ -123,11 +123,11 @@ class TestSaid:
         """Sixteen senders that all fail are one outage; it is said again while it lasts, and that it is over."""
         for _ in range(16):
             outage.failed(answered(Failure.CONNECT), 0.5)
-        time.up += SAY_SECONDS
+        time.up += LOG_SECONDS
         for _ in range(16):
             outage.failed(answered(503), 60.0)
-        outage.over()
-        outage.over()
+        outage.end()
+        outage.end()
         assert [record.getMessage() for record in caplog.records] == [
             "there: no connection could be made; it is tried again in 0.5 s",
             "there: HTTP 503, nothing was accepted for 60 s; it is tried again in 60.0 s",
@@ -139,7 +139,7 @@ class TestSaid:
         for _ in range(5):
             outage.failed(answered(429), 0.5)
             time.up += 9
-            outage.over()
+            outage.end()
         assert not caplog.records
         outage.failed(answered(429), 0.5)
         time.up += 10
