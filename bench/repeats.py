@@ -44,7 +44,7 @@ def main(ids: int) -> int:
             sixteen = np.zeros((len(asked), 16), np.uint8)
             sixteen[:, :8] = asked.view(np.uint8).reshape(-1, 8)
             places = np.arange(len(asked), dtype=np.uint64) + np.uint64(number * SHARD)
-            resolutions, _ = resolver.resolve(asked, sixteen, sixteen, places)
+            resolutions, _ = resolver.resolve(asked, sixteen, sixteen, np.column_stack([places, places]))
             duplicates += int((resolutions == Resolution.DUPLICATE).sum())
     expected = shards // 2 * repeats
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024

@@ -2,7 +2,8 @@
 
 Both are run, each by its own interpreter, on the jobs of jobs/ and on some hundred made-up ones. Compared are exit
 codes, JSON results, the bytes of all bodies that an endpoint on loopback accepted (but for `sentAt`), rejected rows as
-they are exported, and what the ledgers' views say. What may differ, and what not, is said in `comparison`.
+they are exported, and what the ledgers' views say. What may differ, and what not, is said in `comparison`. Some runs
+are begun by the old version, stopped, and resumed by the new one.
 
 - `cases`, `made_jobs` and `made_rows`: what is run. `worker`: forks a process for each case, in either version.
   `versions`: what it came to.
@@ -24,7 +25,7 @@ from pathlib import Path
 
 from tests.differential.cases import Case, shipped_cases
 from tests.differential.comparison import differences
-from tests.differential.made_jobs import made_case
+from tests.differential.made_jobs import made_case, made_name
 from tests.differential.versions import Outcome, Version
 
 SHOWN = 6  # differences of one case
@@ -38,8 +39,8 @@ def say(text: str) -> None:
 
 def cases(count: int, first: int, only: str) -> Iterator[Case]:
     """The cases in their order; `only` is the beginning of the names wanted."""
-    found = [*shipped_cases(), *map(made_case, range(first, first + count))]
-    yield from (case for case in found if case.name.startswith(only))
+    yield from (case for case in shipped_cases() if case.name.startswith(only))
+    yield from (made_case(number) for number in range(first, first + count) if made_name(number).startswith(only))
 
 
 def parsed() -> argparse.Namespace:
@@ -72,12 +73,15 @@ def main() -> int:
             outcomes: list[Outcome] = list(pool.map(lambda version: version.run(case), (old, new)))  # noqa: B023
             codes.update(result["code"] for result in outcomes[0].results if result["words"][0] == "run")
             found = differences(case, *outcomes)
+            if case.resumed_after:
+                found += [f"resumed by the other: {one}" for one in differences(case, outcomes[0], new.run(case, old))]
             if found:
                 different.append(case.name)
                 say("\n    ".join([f"{case.name} is different:", *found[:SHOWN]]))
             if not wanted.keep:
-                for version in (old, new):
-                    shutil.rmtree(version.folder / case.name)
+                for folder in (old.folder, new.folder):
+                    for path in folder.glob(f"{case.name}*"):
+                        shutil.rmtree(path)
     say(f"{codes.total()} runs by exit code: {dict(sorted(codes.items(), key=str))}")
     say(" ".join([f"{time.monotonic() - began:.0f} s; {len(different)} cases are different", *different]))
     if not wanted.keep:

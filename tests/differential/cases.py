@@ -25,6 +25,7 @@ class Case:
     steps: Sequence[Step]
     one_sender: bool = True
     poisoned: bool = False
+    resumed_after: int = 0  # steps, after which the run is stopped and the other version may go on with it; 0: none
 
     @property
     def in_order(self) -> bool:

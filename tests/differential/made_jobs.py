@@ -21,7 +21,12 @@ TYPES = ("identify", "track", "page", "screen", "group", "alias")
 
 def made_case(number: int) -> Case:
     """The made-up case of that number."""
-    return MadeUp(random.Random(f"differential {number}"), f"made-{number:04}").case()
+    return MadeUp(random.Random(f"differential {number}"), made_name(number)).case()
+
+
+def made_name(number: int) -> str:
+    """Its name."""
+    return f"made-{number:04}"
 
 
 def made_source(draw: random.Random) -> Source:
@@ -76,7 +81,15 @@ class MadeUp:
                 source.write(folder / "later", later)
 
         steps = self.steps(later is not None)
-        return Case(self.name, make, "job.yaml", steps, one_sender=concurrency == "1", poisoned=self.poisoned)
+        return Case(
+            self.name,
+            make,
+            "job.yaml",
+            steps,
+            one_sender=concurrency == "1",
+            poisoned=self.poisoned,
+            resumed_after=3 if "--canary" in steps[0]["words"] else 0,
+        )
 
     def steps(self, later: bool) -> list[Step]:
         """The command lines."""

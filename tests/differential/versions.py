@@ -9,13 +9,14 @@ import signal
 import sqlite3
 import subprocess
 import threading
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tests.differential.cases import POISON, Case
+from tests.differential.cases import POISON, Case, Step
 from tests.support.batch_server import BatchServer, batch_in
 
 SECONDS = 180.0
@@ -113,37 +114,44 @@ class Version:
         with self.process:
             os.killpg(self.process.pid, signal.SIGKILL)
 
-    def run(self, case: Case) -> Outcome:
-        """Run a case in a folder of its own, which stays."""
-        self.recorder.bodies = []
-        folder = self.folder / case.name
+    def run(self, case: Case, before: Version | None = None) -> Outcome:
+        """Run a case in a folder of its own, which stays.
+
+        Where another version is given, that one takes the steps until the run is stopped, and this one goes on.
+        """
+        first = before or self
+        folder = self.folder / (case.name if before is None else f"{case.name}-resumed")
+        first.recorder.bodies = []
         case.make(folder)
-        found = Outcome(ended=self.obey(case, folder))
-        found.bodies = self.recorder.bodies
-        if not found.ended:
-            found.results = json.loads((folder / "result.json").read_text())
+        split = len(case.steps) if before is None else case.resumed_after
+        found = first.obey(case, case.steps[:split], folder, first.recorder.url)
+        if split < len(case.steps) and not found.ended:
+            rest = self.obey(case, case.steps[split:], folder, first.recorder.url)
+            found = Outcome(rest.ended, [*found.results, *rest.results])
+        found.bodies = first.recorder.bodies
         ledgers = [read_ledger(path) for path in folder.glob("**/runs/*/ledger.sqlite3")]
         found.ledgers = [views for _, views in sorted(ledgers, key=lambda one: one[0])]
         found.exports = {path.name: path.read_text() for path in sorted(folder.glob("export.*"))}
         return found
 
-    def obey(self, case: Case, folder: Path) -> str:
-        """Have the steps taken; says why they were not, if so."""
-        words = {"JOB": case.job, "URL": self.recorder.url}
-        steps = [{name: [words.get(word, word) for word in step] for name, step in one.items()} for one in case.steps]
-        order = {"folder": str(folder), "steps": steps, "result": str(folder / "result.json")}
+    def obey(self, case: Case, given: Sequence[Step], folder: Path, url: str) -> Outcome:
+        """Have steps taken; returns their results, or why there are none."""
+        words = {"JOB": case.job, "URL": url}
+        steps = [{name: [words.get(word, word) for word in step] for name, step in one.items()} for one in given]
+        result = folder / "result.json"
+        result.unlink(missing_ok=True)
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps(order) + "\n")
+        self.process.stdin.write(json.dumps({"folder": str(folder), "steps": steps, "result": str(result)}) + "\n")
         self.process.stdin.flush()
         if not select.select([self.process.stdout], [], [], SECONDS)[0]:
             self.end()
             self.start()
-            return f"no end within {SECONDS} s"
+            return Outcome(f"no end within {SECONDS} s")
         code = int(self.process.stdout.readline())
-        if (folder / "result.json").exists():
-            return ""
-        return f"the process ended with {code}: {(folder / 'said').read_text()[-500:]}"
+        if not result.exists():
+            return Outcome(f"the process ended with {code}: {(folder / 'said').read_text()[-500:]}")
+        return Outcome(results=json.loads(result.read_text()))
 
 
 def read_ledger(path: Path) -> tuple[str, dict[str, list[tuple[Any, ...]]]]:
