@@ -39,15 +39,23 @@ REFUSED_HINT = "leave it out, or write it in the export as text, or as columns o
 _SHOWN = 20
 
 
-def check_columns(job: Job, columns: Sequence[Column], positions: Positions, *, complete: bool = True) -> list[Fault]:
+def check_columns(
+    job: Job,
+    columns: Sequence[Column],
+    positions: Positions,
+    *,
+    complete: bool = True,
+    absent: str = "the source has no column",
+) -> list[Fault]:
     """Every fault of the job against these columns, in file order.
 
     `columns` are the source's (the query's result, where there is a query), with those of `job.expressions()` and
     `job.time_columns()` where they are known. `complete` is False where only a sample was read, so that a column which
-    is not there may still come: then its absence is not a fault.
+    is not there may still come: then its absence is not a fault. `absent` are the words before the name of one that is
+    not there.
     """
     known = {column.name: column for column in columns}
-    check = ColumnCheck(job, known, Faults(positions), complete, job.expressions())
+    check = ColumnCheck(job, known, Faults(positions), complete, absent, job.expressions())
     check.declared()
     for reference in references(job):
         check.reference(reference)
@@ -65,6 +73,7 @@ class ColumnCheck:
     columns: Mapping[str, Column]
     faults: Faults
     complete: bool
+    absent: str  # the words before the name of a column that is not there
     expressions: Mapping[str, str]  # SQL text -> snapshot column
 
     @property
@@ -83,7 +92,7 @@ class ColumnCheck:
         """The column of that name; where there is none, that is noted and None returned."""
         column = self.columns.get(name)
         if column is None and self.complete:
-            self.faults.add(path, f'the source has no column "{name}"', self.near(name, role), key=key)
+            self.faults.add(path, f'{self.absent} "{name}"', self.near(name, role), key=key)
         return column
 
     def near(self, name: str, role: Role | None) -> str:

@@ -98,13 +98,11 @@ def unseen(job: Job, schema: Schema) -> list[Fault]:
     where = positions(Path(job.path))
     sampled = [column for column in schema.columns if column.name not in schema.assumed]
     known = set(check_columns(job, schema.columns, where, complete=False))
-    missing = [fault for fault in check_columns(job, sampled, where) if fault not in known] if sampled else []
+    absent = check_columns(job, sampled, where, absent="column") if sampled else []
+    missing = [fault for fault in absent if fault not in known]
     missing += [where.fault(fault.path, fault.message, fault.hint, offset=fault.offset) for fault in schema.doubts]
     where_not = f"not in the first {counted(schema.records, 'record', 'records')}; no more were looked at"
-    return [
-        replace(fault, message=f"{fault.message.replace('the source has no column', 'column')}: {where_not}")
-        for fault in missing
-    ]
+    return [replace(fault, message=f"{fault.message}: {where_not}") for fault in missing]
 
 
 def unstated_integrations(job: Job) -> list[Fault]:
