@@ -43,11 +43,11 @@ def report_error(session: Session, error: BaseException) -> ExitCode:
         error = error.__cause__ or error.__context__ or error  # click takes any EOFError for the end of the terminal
     if isinstance(error, OSError):
         error = disk_stop(error, session.state_folder or Path(gettempdir())) or error  # else only samples are written
-    if isinstance(error, LibraryError):
-        report_crash(session, error)
     if isinstance(error, BackfillError):
         explain(session, error)
         code = ExitCode(error.exit_code)
+        if isinstance(error, LibraryError):
+            report_crash(session, error)
     elif isinstance(error, click.exceptions.Abort | KeyboardInterrupt):
         session.say("Interrupted.", "error")
         code = ExitCode.INTERRUPTED

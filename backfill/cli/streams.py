@@ -7,6 +7,7 @@ the standard output takes no more, that is said and is exit 5, after all has bee
 from __future__ import annotations
 
 import errno
+import faulthandler
 import os
 import re
 import sys
@@ -82,14 +83,19 @@ def set_up_streams() -> None:
 def keep_native_words() -> None:
     """Let what libraries write to descriptor 2 by themselves, such as Rust's panics, go where `native_words` reads it.
 
-    `sys.stderr` goes on to write to where the descriptor led. Called once, after `set_up_streams`.
+    `sys.stderr` goes on to write to where the descriptor led; Python tells there where a library ends the process.
+    Called once, after `set_up_streams`. Where no file can be made for them, they go where they went.
     """
     global _native  # noqa: PLW0603 (descriptor 2 is the process's own, too)
+    try:
+        _native = tempfile.TemporaryFile()  # noqa: SIM115 (for as long as the process lives)
+    except OSError:
+        return
     safe = cast("SafeStream", sys.stderr)
     shown = os.dup(2)
     stream = open(shown, "w", buffering=1, encoding=safe.stream.encoding, errors=ESCAPING)  # noqa: PTH123, SIM115
     safe.stream = stream
-    _native = tempfile.TemporaryFile()  # noqa: SIM115 (for as long as the process lives)
+    faulthandler.enable(shown, all_threads=False)
     os.dup2(_native.fileno(), 2)
 
 

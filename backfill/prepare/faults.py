@@ -38,7 +38,7 @@ def library_errors(doing: str) -> Iterator[None]:
 def library_error(doing: str, error: BaseException) -> LibraryError:
     """The error to raise for a library's failure; `doing` ends the sentence."""
     library = type(error).__module__.partition(".")[0].removesuffix("_runtime").replace("pyo3", "polars")
-    return LibraryError(f"{library} failed while {doing}; nothing was sent", hint="please report it")
+    return LibraryError(f"{library} failed while {doing}; nothing was sent")
 
 
 @contextmanager

@@ -10,6 +10,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from backfill.cli.handler import run_reporting_errors
+from backfill.cli.session import Session
 from backfill.errors import LibraryError
 from backfill.job.models import Call, ColumnValue, ConstantValue, TimestampSpec
 from backfill.mapping import CompiledCall, compile_job
@@ -79,6 +81,19 @@ def test_failing_names_what_was_done() -> None:
     assert isinstance(caught.value.__cause__, pl.exceptions.PanicException)
 
 
+def test_the_run_ends_in_a_sentence_and_a_report(capsys: pytest.CaptureFixture[str]) -> None:
+    """What was being done is told first; the report, said where there is no state directory, has the cause in it."""
+
+    def command() -> None:
+        with library_errors("reading ids"):
+            pl.Series([NO_DAY], dtype=pl.Int32).cast(pl.Date).cast(pl.String)
+
+    assert run_reporting_errors(Session(), command) == 1
+    first, *rest = [line for line in capsys.readouterr().err.splitlines() if line.startswith(("Error", "pyo3", "Hint"))]
+    assert first == "Error: polars failed while reading ids; nothing was sent"
+    assert "pyo3_runtime.PanicException" in rest
+
+
 PANIC = """
 import os, sys
 from backfill.cli.streams import keep_native_words, native_words, set_up_streams
@@ -91,6 +106,14 @@ except pl.exceptions.PanicException:
     print("ours", file=sys.stderr)
 print("\\n".join(native_words()))
 """
+
+
+def test_a_library_that_ends_the_process() -> None:
+    """Where it was is told by Python on the standard error."""
+    words = PANIC.replace("import polars as pl", "os.abort()")
+    found = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=False)
+    assert found.returncode < 0
+    assert "Fatal Python error: Aborted" in found.stderr
 
 
 def test_the_words_of_a_panic_stay_off_the_terminal() -> None:
