@@ -195,7 +195,7 @@ def check_database(faults: Faults, source: SourceForm) -> None:
     scheme, separator, rest = (source.database or "").partition("://")
     if not separator or not rest.strip("/"):
         faults.add("source.database", "is not a database URL", "write it as sqlite:///shop.db")
-    elif scheme in _LATER_DATABASES:
+    elif scheme in _LATER_DATABASES and scheme not in DATABASES:
         hint = "export the table to Parquet or CSV; this version reads sqlite:///..."
         faults.add("source.database", f"{scheme} cannot be read by this version", hint)
     elif scheme not in DATABASES:

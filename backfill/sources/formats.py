@@ -125,10 +125,12 @@ def refuse_foreign(origin: Origin, expected: Format) -> None:
 
 def _refuse_signs(name: str, head: bytes, expected: Format) -> None:
     """Raise SourceError where a file begins as another format, or as something that is not read, does."""
+    if expected.magic and head.startswith(expected.magic):
+        return
     found = next((said for sign, said in _SIGNS if head.startswith(sign)), None)
     found = _ARCHIVE if head[_TAR_PLACE:].startswith(_TAR) else found
     for other in map(format_named, FILE_FORMATS):
-        if other is not expected and other.magic and head.startswith(other.magic) and b"\x00" in head:
+        if other.magic and head.startswith(other.magic) and b"\x00" in head:
             found = (other.name.capitalize(), f"say `format: {other.name}`")
     if found is not None:
         raise SourceError(f"{name} is {found[0]}, not {expected.name}", hint=found[1])

@@ -12,6 +12,7 @@ from types import ModuleType
 import pyarrow as pa
 import pytest
 
+from backfill.errors import SourceError
 from backfill.job import formats as names
 from backfill.job.formats import FORMATS, FormatEntry
 from backfill.job.models import Job
@@ -90,6 +91,17 @@ def test_a_format_more(tmp_path: Path) -> None:
     assert (result.snapshot.read, result.snapshot.filtered, result.snapshot.unreadable) == (4, 1, 1)
     assert {column.name for column in inspect(job).columns} < {column.name for column in result.snapshot.columns}
     assert line_of(resolve(job)[0], job, [3, 2]) == {2: 2, 3: 3}
+
+
+@pytest.mark.usefixtures("_lines")
+def test_first_bytes_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """First bytes that are refused as something that is not read are a format's own where it says so."""
+    path = tmp_path / "a.lines"
+    path.write_bytes(b"Obj\x01\nx\n")
+    with pytest.raises(SourceError, match="not lines"):
+        staged(job_over(path), tmp_path / "state")
+    monkeypatch.setattr(Lines, "magic", b"Obj\x01")
+    assert staged(job_over(path), tmp_path / "state").column("line") == ["Obj\x01", "x"]
 
 
 def test_names_give_formats() -> None:
