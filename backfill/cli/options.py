@@ -192,7 +192,7 @@ def delivery_options(command: Command) -> Command:
             help="Attempts at one batch before the run stops, not counting those that a Retry-After asks for"
             " [default: 30].",
         ),
-        click.option("--concurrency", type=click.IntRange(1, 64), help="Requests in flight at once, at most."),
+        click.option("--concurrency", type=click.IntRange(1, 64), help="Requests in flight at once (2)."),
         click.option("--rate", metavar="1000/s|unlimited", help="Calls a second [default: the target's]."),
     ):
         verb = option(verb)

@@ -28,7 +28,7 @@ class Post(Protocol):
 
 
 class RecordingSender:
-    """Marks the attempt (durably), sends it, and records what came of it."""
+    """Marks the attempt in the ledger, durably; then sends it, and records its result."""
 
     def __init__(
         self,
@@ -126,13 +126,13 @@ class RecordingSender:
         )
 
     def _parts(self, batch: Batch, ended: Verdict, reply: Reply) -> Sequence[BatchPart]:
-        """What stands for the batch from now on, where it does not stand for itself."""
+        """The parts that replace the batch from now on; none where it stays whole."""
         if ended.action is Action.SPLIT:
             return halves(batch, self._spool.plain(batch), self._spool.call_sizes(batch))
         return self._refused(batch, reply) if ended.action is Action.ACCEPTED else []
 
     def _refused(self, batch: Batch, reply: Reply) -> Sequence[BatchPart]:
-        """The parts of a batch that was taken, where the answer names calls that were not; else none."""
+        """The parts of an accepted batch whose answer names refused calls; none where it names none."""
         assert not isinstance(reply.end, Failure)
         success: Success = read_success(
             self._target.answers,

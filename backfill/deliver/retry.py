@@ -1,4 +1,4 @@
-"""Again, until a batch is accepted, rejected or hopeless; and the waits in between, which a stop ends at once."""
+"""Tries a batch again until it is accepted, rejected or hopeless, and waits in between; a stop ends every wait."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ SLICE_SECONDS = 0.1
 
 
 class Waiter:
-    """Sleeps in slices. `halted` tells whether to give up, `slept` is told what was slept and for what reason."""
+    """Sleeps in slices, so that a stop is noticed soon. Thread-safe."""
 
     def __init__(self, clock: Clock, halted: Callable[[], bool], slept: Callable[[str, float], None]) -> None:
+        """`halted` tells whether the delivery is to end; `slept` is told the reason and the seconds of each wait."""
         self._clock = clock
         self._halted = halted
         self._slept = slept
@@ -37,7 +38,7 @@ class Waiter:
 
 
 class RetryingSender:
-    """Repeats what is to be repeated. A pause that the target asks for holds all senders and counts as no attempt."""
+    """Repeats attempts whose verdict is RETRY. A `Retry-After` pauses all senders; that attempt does not count."""
 
     def __init__(
         self,
@@ -48,7 +49,7 @@ class RetryingSender:
         outage: Outage,
         allows: Callable[[Batch], bool] = lambda _: True,
     ) -> None:
-        """`allows` tells whether a batch may be sent again: else `inner` only says why not, which need not wait."""
+        """`allows` tells whether a batch may be sent again; if not, `inner` is asked at once, and sends nothing."""
         self._inner = inner
         self._pace = pace
         self._waiter = waiter
@@ -57,7 +58,7 @@ class RetryingSender:
         self._allows = allows
 
     def send(self, batch: Batch, counted: int = 1) -> Attempt:
-        """The last attempt: its action is never RETRY. HaltedError where the delivery ends before there is one."""
+        """Returns the last attempt, whose action is never RETRY; HaltedError where the delivery ends before."""
         while (attempt := self._inner.send(batch, counted)).verdict.action is Action.RETRY:
             batch = after_attempt(batch, attempt)
             if not self._allows(batch):

@@ -24,12 +24,12 @@ class RunningTotals:
         self._totals = DeliveryTotals()
         self._accepted_at = self._reached_at = monotonic()
         self._proven = proven
-        self._odd: set[str] = set()  # kinds of odd answers that were told
+        self._odd: set[str] = set()  # kinds of odd answers that were logged
 
     def add_attempt(self, batch: Batch, answer: Answer, *, retried: bool, parts: Sequence[BatchPart] = ()) -> None:
-        """Count one request, and its calls where it was accepted; `parts` where it was so for some of them only.
+        """Count one request, and its calls where they were accepted; `parts` where only some of them were.
 
-        One that never left is no request.
+        An attempt of which nothing left is no request.
         """
         _log.debug(
             "batch %s of %s calls: %s after %.3f s, %s bytes on the wire: %s",
@@ -63,7 +63,7 @@ class RunningTotals:
             self._totals.waits[reason] = self._totals.waits.get(reason, 0.0) + seconds
 
     def warn_of_odd(self, status: int, odd: str, batch: Batch) -> None:
-        """Say once of each kind that a success came with an odd body: a portal answers so, and a service in trouble."""
+        """Log, once of each kind, a success with an odd body: login pages answer so, and services in trouble."""
         with self._lock:
             kind = _NUMBERS.sub("", odd)
             known = kind in self._odd
