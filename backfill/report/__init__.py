@@ -11,9 +11,9 @@ from backfill.lazy import lazily
 
 if TYPE_CHECKING:
     from backfill.report.doubts import held_back_lines
+    from backfill.report.json_text import preview_text
     from backfill.report.lines import with_lines, with_places
     from backfill.report.listing import list_rejects, look_up_lines, reject_lines
-    from backfill.report.preview import preview_text
     from backfill.report.rejects import export_rejects
     from backfill.report.runs import (
         RunView,
@@ -62,7 +62,7 @@ __getattr__ = lazily(
     {
         "doubts": ("held_back_lines",),
         "lines": ("with_lines", "with_places"),
-        "preview": ("preview_text",),
+        "json_text": ("preview_text",),
         "listing": ("list_rejects", "look_up_lines", "reject_lines"),
         "rejects": ("export_rejects",),
         "runs": (

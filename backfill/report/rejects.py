@@ -12,7 +12,7 @@ from backfill import encode
 from backfill.disk import fill_beside
 from backfill.errors import LedgerError
 from backfill.records import INTERNAL_PREFIX, REJECT_COLUMNS, StoredRun
-from backfill.report.digits import compact, parse
+from backfill.report.json_text import compact, parse
 from backfill.report.lines import with_line_column
 
 _COUNTS = ("record", "line")

@@ -1,9 +1,16 @@
-"""JSON texts laid out anew with every number digit for digit: 748.30 is not 748.3 to who reads it."""
+"""JSON for people, every number digit for digit, as 748.30 is not 748.3 to a reader; and `preview`, which shows it."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from backfill.report.samples import QUERY
+from backfill.rules import CODES
+
+if TYPE_CHECKING:
+    from backfill.prepare.rows import PreviewRow
 
 INDENT = 2
 
@@ -45,3 +52,28 @@ def pretty(value: object, margin: str = "") -> str:
 def _enclosed(opening: str, members: Sequence[str], closing: str, margin: str) -> str:
     inner = margin + " " * INDENT
     return f"{opening}\n{inner}" + f",\n{inner}".join(members) + f"\n{margin}{closing}"
+
+
+def preview_text(rows: Sequence[PreviewRow], *, query: bool = False) -> str:
+    """Each row as it was read, under it each of its calls, or why there is none.
+
+    `query`: the rows are those of the job's query, not of a file.
+    """
+    lines: list[str] = []
+    for row in rows:
+        place = f"row {row.record:,} of {QUERY}" if query else f"{row.file}, record {row.record:,}"
+        lines.append(f"--- {place}")
+        lines.append(pretty(parse(row.text)))
+        for call in row.calls:
+            lines.append(f"  {call.scope}: {call.state}")
+            for code, column, value in call.problems:
+                found = f": {column} = {value!r}" if column else ""
+                lines.append(f"    {code} {CODES[code].title}{found}" if code in CODES else f"    {code}{found}")
+            if call.text is not None:
+                lines.append(indented(pretty(parse(call.text)), 4))
+    return "\n".join(lines)
+
+
+def indented(text: str, spaces: int) -> str:
+    """Every line of the text moved to the right."""
+    return "\n".join(" " * spaces + line for line in text.splitlines())
