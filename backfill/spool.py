@@ -43,7 +43,7 @@ from backfill.records import CALL_RECORD, CALL_RECORD_BYTES, Batch, PlannedBatch
 from backfill.wire import cut_part, last_call_end, plain_bytes
 
 SHA256_OF_NOTHING = hashlib.sha256().hexdigest()
-#: Hashing lets other threads run: so many share the reading of what was prepared.
+#: Threads that read and hash what was prepared: hashing lets the others run meanwhile.
 VERIFYING_THREADS = 4
 _RAW_DEFLATE = -15  # window bits of a stream without header and trailer
 _PREPARE_AGAIN = "these bytes cannot be trusted; abandon the run and prepare it again"
@@ -210,7 +210,7 @@ def raw_deflate(plain: bytes | memoryview, level: int) -> bytes:
 
 
 class _Segment:
-    """A segment that is read; closed when nobody holds it any more. Thread-safe.
+    """A segment that is read; closed with the last reference to it. Thread-safe.
 
     One stays open, since batches come in the order of the shards: opening it for each costs delivery 8% of its CPU, for
     at each system call senders wait for each other in Python.
@@ -320,7 +320,7 @@ class CountingSink:
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        """`folder` takes the rejects; None: they are read by nobody."""
+        """`folder` takes the rejects; None: they are not kept."""
         self._spool = None if folder is None else Spool(folder)
 
     def open(self, shard: int) -> CountingWriter:

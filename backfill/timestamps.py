@@ -23,7 +23,7 @@ _EPOCH_TEXT: Final = r"^([+-]?)([0-9]+)(?:\.([0-9]+))?$"
 _DOUBLE_STEP: Final = 2.0**-52
 _FIRST, _LAST = datetime(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59, 999_999)  # noqa: DTZ001 - naive UTC
 _EPOCH, _SECOND_YEAR = datetime(1970, 1, 1), datetime(1971, 1, 1)  # noqa: DTZ001
-#: From here on polars has no changes of the clocks (its tables end), and Python's rules are asked.
+#: From here on polars has no changes of the clocks (its tables end), and Python's rules are used.
 _LATE, _LAST_DAYS = datetime(2100, 1, 1), datetime(9999, 12, 30)  # noqa: DTZ001
 #: 0001-01-01 and 9999-12-31T23:59:59.999999 in microseconds since 1970: what a calendar date can be.
 FIRST_MICROSECOND: Final = -62_135_596_800_000_000

@@ -40,7 +40,6 @@ class Batches:
         self._open_calls = 0
         self._records: list[npt.NDArray[np.void]] = []
         self.json_bytes = 0
-        self.calls = 0
 
     def push(self, calls: pl.DataFrame, ids: npt.NDArray[np.uint8]) -> None:
         """Take encoded calls in order (`json` with a comma behind each) and their sixteen-byte ids."""
@@ -68,7 +67,6 @@ class Batches:
             _refuse_no_json(plain)
         self._writer.add(plain, self._open_calls + calls)
         self.json_bytes += plain.nbytes
-        self.calls += self._open_calls + calls
         self._open, self._open_calls = [], 0
 
     def _record(self, calls: pl.DataFrame, ids: npt.NDArray[np.uint8], sizes: npt.NDArray[np.int64]) -> None:
