@@ -1,4 +1,7 @@
-"""The frozen types that the stages hand to each other. No behaviour beyond what the data itself says."""
+"""The frozen types that the stages hand to each other, and the protocols of what keeps runs (`ledgers`, `store`).
+
+No behaviour beyond what the data itself says.
+"""
 
 from backfill.records.batches import AGE_UNKNOWN, Answer, Batch, BatchPart, BatchState, ClockMark, Decision, Outcome
 from backfill.records.calls import Attempt, CallSpan, Doubt, DoubtSpan, RefusedBatch
