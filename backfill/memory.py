@@ -36,7 +36,7 @@ MAX_WORKERS: Final = 4
 #: Hashes of ids kept in memory before they go to disk: 10 MB, and two and a half times as much while they are sorted.
 MEMORY_HASHES: Final = 1_250_000
 #: Rejected rows are described and written so many bytes of them at a time: their text is held several times over.
-PAGE_BYTES: Final = 4_000_000
+PAGE_BYTES: Final = 12_000_000
 #: So many of their columns are written to JSON together: polars holds what it makes of each until it has them all.
 COLUMNS_AT_ONCE: Final = 250
 #: Delivered ids sorted at once: 28 MB, and about three times as much while they are.

@@ -106,7 +106,7 @@ def severity(code: str, overrides: dict[str, str]) -> Severity | None:
     Rules that cannot be lowered keep their severity whatever the job says (loading the job refuses such an entry).
     """
     rule = CODES[code]
-    said = overrides.get(code) if rule.lowerable or overrides.get(code) == "error" else None
+    said = overrides.get(code) if rule.lowerable else None
     if said == "ignore":
         return None
     return rule.severity if said is None else (Severity.WARNING if said == "warn" else Severity.ERROR)

@@ -190,6 +190,7 @@ def main(*, formats: tuple[str, ...], ways: tuple[str, ...], seconds: float, mem
         start = one(form, Size(), seconds)
         for way in ways or WAYS:
             if (sizes := sizes_of(form, way)) is None:
+                click.echo(f"| {form} | {way} |{' |' * 6} none: a source names one database |")
                 continue
             small, large = (one(form, size, seconds) for size in sizes)
             field = WAYS[way][0]

@@ -110,13 +110,13 @@ def _rows(
     rows = wanted.unique().implode()
     for frame in frames.walk(shard, [*names, FILE_COLUMN, RECORD_COLUMN]):
         found = frame.filter(pl.col(ROW_COLUMN).is_in(rows))
-        length = max(1, int(len(found) * PAGE_BYTES / max(1, found.estimated_size())))
+        length = -(-len(found) // max(1, round(found.estimated_size() / PAGE_BYTES)))
         places = (
             pl.col(ROW_COLUMN).alias("row"),
             pl.col(FILE_COLUMN).cast(pl.UInt32).replace_strict(files, return_dtype=pl.String).alias("file"),
             pl.col(RECORD_COLUMN).cast(pl.UInt64).alias("record"),
         )
-        for page in found.iter_slices(length):
+        for page in found.iter_slices(max(1, length)):
             with library_errors("reading rejected rows"):
                 shown = page.select(places).with_columns(original=originals(own, page))
             yield shown

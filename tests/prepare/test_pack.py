@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from backfill.limits import SEGMENT, Limits
@@ -40,11 +40,13 @@ def test_the_envelope_is_what_is_sent() -> None:
 
 
 @given(
-    sizes=st.lists(st.integers(min_value=2, max_value=60), max_size=200),
+    sizes=st.integers(0, 200).flatmap(lambda count: st.lists(st.integers(2, 60), min_size=count, max_size=count)),
     room=st.integers(min_value=60, max_value=300),
     most=st.integers(min_value=1, max_value=12),
-    step=st.integers(min_value=1, max_value=50),
+    step=st.integers(min_value=1, max_value=9),
 )
+@example(sizes=[30] * 8, room=60, most=12, step=1)
+@example(sizes=[2] * 40, room=300, most=12, step=5)
 def test_batches_are_full_and_never_too_full(sizes: list[int], room: int, most: int, step: int) -> None:
     """Nothing is lost or moved; no batch breaks a limit; none closes while the next call fits; slices are nothing."""
     limits = Limits(body_bytes=room + ENVELOPE_BYTES, call_bytes=60, batch_calls=most)
