@@ -6,9 +6,14 @@ Whatever the input, a run holds some of these at a time and nothing that grows w
                 record is longer than MAX_RECORD_BYTES (CSV) or MAX_LINE_BYTES (NDJSON)
     preparing   MAX_WORKERS times a frame of FRAME_BYTES and about five times as much for what encoding makes of it; a
                 row group of the snapshot is at most HEAVIEST_GROUP_BYTES, of a file read in place LARGEST_ROW_GROUP_*;
-                repeated ids are found with MEMORY_HASHES at a time, rejected rows written PAGE_BYTES at a time
-    delivering  the bodies in flight (`deliver`), at most the target's body limit each
+                repeated ids are found with MEMORY_HASHES at a time, spellings of ids compared among MAX_ID_FORMS,
+                rejected rows written PAGE_BYTES at a time, duplicates described DUPLICATES_AT_ONCE
+    delivering  the bodies in flight, one for each sender (`deliver.DeliveryOptions.concurrency`), at most the target's
+                body limit each, and of an answer ANSWER_BYTES or ANSWER_BYTES_BY_CALL
     archiving   MEMORY_RECORDS at a time
+
+Each name is used in the module that keeps the bound: `grep -r NAME backfill`. What libraries keep for themselves is
+bounded where the command line begins (`backfill.cli.main`: threads of polars, the allocator of Arrow).
 """
 
 from __future__ import annotations
@@ -39,5 +44,13 @@ MEMORY_HASHES: Final = 1_250_000
 PAGE_BYTES: Final = 12_000_000
 #: So many of their columns are written to JSON together: polars holds what it makes of each until it has them all.
 COLUMNS_AT_ONCE: Final = 250
+#: Forms of ids that are compared for other spellings: 40 MB with what is known of each.
+MAX_ID_FORMS: Final = 1_250_000
+#: Rows whose call another row had made are described so many at a time.
+DUPLICATES_AT_ONCE: Final = 50_000
+#: Of an answer's body no more is read, in bytes.
+ANSWER_BYTES: Final = 64 * 1024
+#: Where it names the calls that were refused: room for 2,500 of them with 400 bytes each.
+ANSWER_BYTES_BY_CALL: Final = 1024 * 1024
 #: Delivered ids sorted at once: 28 MB, and about three times as much while they are.
 MEMORY_RECORDS: Final = 1_000_000

@@ -29,13 +29,11 @@ from backfill.deliver.deadline import Deadline
 from backfill.deliver.environment import context_for, named_proxy
 from backfill.deliver.model import Delivery, TargetAccess
 from backfill.errors import UsageError
+from backfill.memory import ANSWER_BYTES, ANSWER_BYTES_BY_CALL
 from backfill.targets import AuthScheme
 from backfill.verdict import BEFORE_LEAVING, PROXY_REFUSED, Failure
 
-#: Of an answer's body no more is read, in bytes, nor for longer than this, in seconds.
-ANSWER_BYTES: Final = 64 * 1024
-#: Where it names the calls that were refused: room for 2,500 of them with 400 bytes each.
-ANSWER_BYTES_BY_CALL: Final = 1024 * 1024
+#: An answer's body is not read for longer than this, in seconds.
 ANSWER_SECONDS = 10.0
 #: An idle connection is given up before the usual peers do (nginx 75 s, load balancers 60 s): a request that meets a
 #: connection just closed is a batch in doubt.

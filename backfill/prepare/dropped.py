@@ -19,6 +19,7 @@ import polars as pl
 from backfill.mapping import CompiledCall
 from backfill.mapping.calls import Key
 from backfill.mapping.template import Facts
+from backfill.memory import DUPLICATES_AT_ONCE
 from backfill.prepare.batches import digest16
 from backfill.prepare.conflicts import CALLS, explain, places
 from backfill.prepare.evaluate import derive, evaluate, message_id, reads_of
@@ -42,8 +43,6 @@ from backfill.records import FILE_COLUMN, RECORD_COLUMN, Severity, Snapshot
 
 #: A file has fewer records than this, and a source fewer than 2^24 files.
 _RECORDS = 1 << 40
-#: Duplicates described at once.
-_PAGE_ROWS = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +87,8 @@ class DuplicateRecords:
         names = pl.Series([file.name for file in snapshot.files], dtype=pl.String)
         scopes = {call.index: call.scope for call in calls}
         rows = np.memmap(self._path, np.uint64, "r").reshape(-1, 3)
-        for start in range(0, len(rows), _PAGE_ROWS):
-            own, first, call = np.array(rows[start : start + _PAGE_ROWS]).T
+        for start in range(0, len(rows), DUPLICATES_AT_ONCE):
+            own, first, call = np.array(rows[start : start + DUPLICATES_AT_ONCE]).T
             page = pl.DataFrame({"own": own, "first": first, "index": call})
             file, first_file = (pl.lit(names).gather(pl.col(name) // _RECORDS) for name in ("own", "first"))
             record = pl.format("record {}", pl.col("first") % _RECORDS)

@@ -2,7 +2,8 @@
 
 Two passes over the ids, both of bounded memory. The first collects hashes of the lower-case, trimmed form of ids that
 are not written so: of most sources none. The second looks which of these forms are spelt in more than one way. Where
-more than MOST forms are to be looked at, those of the lowest hashes are, a fair sample; what is found of them is exact.
+more than MAX_ID_FORMS forms are to be looked at, those of the lowest hashes are, a fair sample; what is found of them
+is exact.
 """
 
 from __future__ import annotations
@@ -19,14 +20,13 @@ import polars as pl
 from backfill.job.fields import IDS
 from backfill.mapping import Check, CompiledCall
 from backfill.mapping.calls import IdText
+from backfill.memory import MAX_ID_FORMS
 from backfill.prepare.batches import text_bytes
 from backfill.prepare.evaluate import derive, reads_of
 from backfill.prepare.faults import library_errors
 from backfill.prepare.repeats import Hashes, among
 from backfill.prepare.shard import ShardContext
 
-#: Forms that are looked at: 40 MB with what is known of each.
-MOST: Final = 1_250_000
 #: One space of ids for each field, whichever call has it.
 _SPACES: Final = {name: number for number, name in enumerate(IDS, 1)}
 _CODE: Final = "BF122"
@@ -35,7 +35,7 @@ _CODE: Final = "BF122"
 class Spellings:
     """What is known of the ids of a job. `note` and `compare` are thread-safe; `end_first_pass` comes between them."""
 
-    def __init__(self, *, most: int = MOST) -> None:
+    def __init__(self, *, most: int = MAX_ID_FORMS) -> None:
         self._most = most
         self._lock = threading.Lock()
         self._forms: Hashes = np.empty(0, np.uint64)

@@ -20,13 +20,13 @@ from backfill.deliver.environment import context_for, proxy_for
 from backfill.deliver.model import Delivery
 from backfill.deliver.redact import DETAIL_CHARACTERS
 from backfill.deliver.transport import (
-    ANSWER_BYTES,
     ANSWER_SECONDS,
     Transport,
     failure_of,
 )
 from backfill.errors import ExitCode, UsageError
 from backfill.limits import SEGMENT
+from backfill.memory import ANSWER_BYTES
 from backfill.records import BatchState, Outcome
 from backfill.targets import AnswerFormat
 from backfill.targets.endpoint import is_loopback
