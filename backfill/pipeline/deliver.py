@@ -36,7 +36,7 @@ def deliver_run(
 ) -> tuple[ExitCode, DeliveryTotals, BackfillError | None]:
     """Send what is planned; returns the exit code, what this process sent, and why it ended early where it did.
 
-    `there` is the target as `reachable` gives it.
+    `there` is the target as `connect_target` gives it.
 
     The ledger is `finished` or `stopped` after it. Where it is finished, snapshot and segments are removed, unless
     they are to be kept; the calls and rejects files stay.

@@ -72,7 +72,7 @@ def _snapshot_factor(job: Job, kind: Format) -> float:
     return factor * 2 if source.query is not None else factor
 
 
-def written_below(folder: Path) -> int:
+def measure_folder(folder: Path) -> int:
     """Bytes of the files that staging has written so far; what DuckDB keeps there meanwhile is left out."""
     total = 0
     for path in folder.rglob("*"):

@@ -24,7 +24,7 @@ from backfill.pipeline.check import needs_all
 from backfill.pipeline.context import RunContext, RunResult
 from backfill.pipeline.fingerprint import Fingerprint
 from backfill.pipeline.gate import Gate
-from backfill.pipeline.new_run import delivered_before, new_record
+from backfill.pipeline.new_run import new_record, open_delivered_ids
 from backfill.pipeline.prepare import prepare_plan
 from backfill.pipeline.sample import sample
 from backfill.pipeline.snapshot_cache import DRY, dry_folder, last_fingerprint
@@ -93,7 +93,7 @@ def delivered_by_runs(request: DryRunRequest, record: RunRecord) -> ArchivedIds 
     if request.left_out is None:
         return None
     run = replace(record, target_identity=request.left_out, only_new=True)
-    return delivered_before(request.context.store, run, request.context)
+    return open_delivered_ids(request.context.store, run, request.context)
 
 
 @contextmanager

@@ -63,7 +63,7 @@ def call_facts(call: Call) -> CallFacts:
     return CallFacts(call.scope, 2 if key == "row" else 1, given_id=key is None, by_content=key == "content")
 
 
-def delivered_before(store: RunStore, record: RunRecord, context: RunContext) -> ArchivedIds | None:
+def open_delivered_ids(store: RunStore, record: RunRecord, context: RunContext) -> ArchivedIds | None:
     """The ids that a run is to leave out; None where it leaves out none. What is in doubt counts as new.
 
     Raises:

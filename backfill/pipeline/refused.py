@@ -107,7 +107,7 @@ def keep_refused(
     def pages_of(shard: int, batches: Sequence[RefusedBatch]) -> Iterator[pl.DataFrame]:
         calls = refused_calls(batches, spool, scopes)
         if snapshot is None or frames is None:
-            kept = kept_rows(rejects, shard)
+            kept = read_kept_rows(rejects, shard)
             calls = calls.drop("row").join(kept, on=["call", "message_id"], how="left", maintain_order="left")
             pages = iter([calls.with_columns(pl.col("file").fill_null(""), pl.col("record").fill_null(0))])
         else:
@@ -118,7 +118,7 @@ def keep_refused(
     rejects.write_refused((shard, pages_of(shard, list(batches))) for shard, batches in shards)
 
 
-def kept_rows(rejects: RunRejects, shard: int) -> pl.DataFrame:
+def read_kept_rows(rejects: RunRejects, shard: int) -> pl.DataFrame:
     """The rows of a shard's calls that were refused before: call, message_id, file, record, original."""
     path = rejects.aside_of(shard)
     if path is not None:

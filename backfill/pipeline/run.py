@@ -26,12 +26,12 @@ from backfill.pipeline.deliver import (
 )
 from backfill.pipeline.delivered_ids import is_archived
 from backfill.pipeline.fingerprint import Fingerprint
-from backfill.pipeline.new_run import delivered_before, new_record
+from backfill.pipeline.new_run import new_record, open_delivered_ids
 from backfill.pipeline.prepare import prepare_plan
 from backfill.pipeline.refused import NOTHING_REFUSED
 from backfill.pipeline.snapshot_cache import borrow_snapshot, discard_snapshot
 from backfill.pipeline.stage import stage_source
-from backfill.pipeline.target_check import duplicates_held, reachable
+from backfill.pipeline.target_check import connect_target, duplicates_held
 from backfill.records import RunRecord, RunState, RunStatus, RunStore, RunWriter, StoredRun
 from backfill.targets import Target
 
@@ -63,7 +63,7 @@ def run_job(request: RunRequest) -> RunResult:
         now, status = decide_run(request, store, run)
         if status is not None and status.state is RunState.FINISHED:
             return repeat_result(run, status, request.options, began)
-        with reachable(target, store.path) as there:  # before the work of preparing, which would be in vain
+        with connect_target(target, store.path) as there:  # before the work of preparing, which would be in vain
             if status is None:
                 begin(store, run, record_of(request, store, run, now), request.job, now)
             with run.open(clock=context.clock.now) as ledger:
@@ -78,7 +78,7 @@ def run_job(request: RunRequest) -> RunResult:
                         context,
                         id_scope=target.id_scope,
                         limits=target.limits,
-                        delivered=delivered_before(store, ledger.reader.status().record, context),
+                        delivered=open_delivered_ids(store, ledger.reader.status().record, context),
                     )
                 end = send(ledger, run, there, request.options, context, began)
         if end.error is None:
@@ -91,7 +91,7 @@ def send(
 ) -> RunResult:
     """Deliver a prepared run once the gate is passed and, where it is live, somebody has confirmed.
 
-    `target` is as `reachable` gives it. The end's seconds leave out how long somebody thought about it.
+    `target` is as `connect_target` gives it. The end's seconds leave out how long somebody thought about it.
     """
     record = ledger.reader.status().record
     asked = time.monotonic()
@@ -189,7 +189,7 @@ def resume_run(store: RunStore, run: StoredRun, target: Target, options: Options
                 f"{run.run_id} is {status.state}: there is no complete plan to send",
                 hint="`backfill run JOB` goes on with it",
             )
-        with reachable(target, store.path) as there:
+        with connect_target(target, store.path) as there:
             return send(ledger, run, there, options, context, began)
 
 

@@ -15,7 +15,7 @@ from backfill.errors import LedgerError
 from backfill.job.models import Job
 from backfill.memory import STAGING_MEMORY_BYTES
 from backfill.pipeline.context import RunContext
-from backfill.pipeline.disk_forecast import forecast, written_below
+from backfill.pipeline.disk_forecast import forecast, measure_folder
 from backfill.records import (
     FILE_COLUMN,
     RECORD_COLUMN,
@@ -65,7 +65,7 @@ def stage_source(
     """
     if ledger.reader.status().state is not RunState.STAGING:
         return replace(load_snapshot(folder.snapshot), files=files)
-    snapshot = snapshot or found_snapshot(folder.snapshot) or stage_now(job, folder, files, context)
+    snapshot = snapshot or load_or_clear_snapshot(folder.snapshot) or stage_now(job, folder, files, context)
     if limit is not None:
         snapshot = cut_to_limit(job, snapshot, limit, folder.path / LIMITED_FILE)
     snapshot = replace(snapshot, files=files)
@@ -93,7 +93,7 @@ def stage_now(job: Job, folder: StoredRun, files: tuple[SourceFile, ...], contex
         context.progress.advance(rows, size)
         if time.monotonic() - last > SPACE_SECONDS:
             last = time.monotonic()
-            ensure_space(folder.path, need.left(written_below(folder.snapshot)))
+            ensure_space(folder.path, need.left(measure_folder(folder.snapshot)))
 
     context.progress.begin("stage", None, "rows")
     context.staging.set()
@@ -113,8 +113,11 @@ def stage_now(job: Job, folder: StoredRun, files: tuple[SourceFile, ...], contex
     return snapshot
 
 
-def found_snapshot(folder: Path) -> Snapshot | None:
-    """The whole snapshot in the folder, of a process that ended before it was recorded or of a dry run; or None."""
+def load_or_clear_snapshot(folder: Path) -> Snapshot | None:
+    """The whole snapshot in the folder, of a process that ended before it was recorded or of a dry run.
+
+    None where there is none; what is left of an unfinished one is deleted.
+    """
     try:
         return load_snapshot(folder)
     except LedgerError:

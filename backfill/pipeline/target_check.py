@@ -59,7 +59,7 @@ def rate_of(target: Target, options: Options) -> float | None:
 
 
 @contextmanager
-def reachable(target: Target, state_folder: Path) -> Iterator[Target]:
+def connect_target(target: Target, state_folder: Path) -> Iterator[Target]:
     """The target where it can be reached: a sandbox without an endpoint runs inside this process meanwhile.
 
     Raises:

@@ -72,7 +72,7 @@ def lines_of(
     folder: StoredRun, record: RunRecord, files: Sequence[SourceFile], wanted: Mapping[str, set[int]]
 ) -> Lines:
     """The lines of those records of a run; of one that is not there no line can be told any more."""
-    lines = kept_lines(folder)
+    lines = read_kept_lines(folder)
     unknown = {name: records - lines.get(name, {}).keys() for name, records in wanted.items()}
     missing = [file for file in files if unknown.get(file.name)]
     job = job_of(record) if missing else None
@@ -92,7 +92,7 @@ def find_lines(file: SourceFile, job: Job, records: Iterable[int]) -> dict[int, 
     return dict.fromkeys(wanted, 0) | line_of(file, job, wanted) if unchanged(file) else {}
 
 
-def kept_lines(folder: StoredRun) -> Lines:
+def read_kept_lines(folder: StoredRun) -> Lines:
     """The lines that were looked up before."""
     try:
         kept = json.loads((folder.path / LINES_FILE).read_text(encoding="utf-8"))
