@@ -31,5 +31,5 @@ def namespace(id_scope: str, job_name: str, call_scope: str, generation: int) ->
 
 
 def message_id(space: uuid.UUID, key: Iterable[str]) -> str:
-    """The message id of one key: 36 characters, lower case. Slow; the columnar twin is in `mapping`."""
+    """The message id of one key: 36 characters, lower case. Slow; columns: `prepare.evaluate.message_id`."""
     return str(uuid.uuid5(space, canonical(key)))

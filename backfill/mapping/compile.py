@@ -25,10 +25,10 @@ from backfill.job.models import (
 from backfill.limits import GROUP_ID_CHARACTERS, MESSAGE_ID_CHARACTERS
 from backfill.mapping.binder import Binder
 from backfill.mapping.calls import Check, CompiledCall, IdText, Key, grouped
-from backfill.mapping.ids import check_id
 from backfill.mapping.objects import bind_object, bind_value, check_size
 from backfill.mapping.template import BoundValue, ObjectTemplate, constant, never_null
 from backfill.mapping.times import bind_timestamp
+from backfill.mapping.user_ids import check_id
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, Kind, Severity, Snapshot
 from backfill.rules import MONEY_PROPERTIES, severity
 from backfill.timestamps import iso_milliseconds

@@ -1,4 +1,4 @@
-"""What keeps strangers apart: the checks of the text that stands in an id."""
+"""Checks of the text in userId, anonymousId, groupId, previousId, which keep strangers apart."""
 
 from __future__ import annotations
 
