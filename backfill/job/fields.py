@@ -21,7 +21,8 @@ class Role(Enum):
     MESSAGE_ID = "a message id"
     TIME = "a timestamp"
     CONDITION = "a condition"
-    MEMBER = "a member"
+    MEMBER = "a member"  # inside a whole object, or a destination's options
+    OPTIONS = "options of destinations"
     WHOLE = "a whole object"
 
 
@@ -61,7 +62,7 @@ FIELDS: Final = (
     CallField("traits", Role.WHOLE, ("identify", "group"),
               instead={kind: f"{kind} {_TO_CONTEXT}" for kind in ("track", "page", "screen")}),
     CallField("context", Role.WHOLE),
-    CallField("integrations", Role.MEMBER),
+    CallField("integrations", Role.OPTIONS),
 )  # fmt: skip
 
 

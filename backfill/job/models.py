@@ -227,7 +227,7 @@ class Job(Model):
 #: One value without others in it.
 Leaf = ColumnValue | SqlValue | ConstantValue
 #: In which the expressions of a call are numbered; a snapshot that is there already has them so.
-_NUMBERED = (Role.ID, Role.NAME, Role.WHOLE, Role.KEY, Role.MESSAGE_ID, Role.MEMBER)
+_NUMBERED = (Role.ID, Role.NAME, Role.WHOLE, Role.KEY, Role.MESSAGE_ID, Role.OPTIONS)
 
 
 def parts(call: Call, path: str) -> Iterator[tuple[str, Role, Value | ObjectSpec]]:
@@ -237,7 +237,7 @@ def parts(call: Call, path: str) -> Iterator[tuple[str, Role, Value | ObjectSpec
         if one.role is Role.KEY:
             for place, value in enumerate(written if isinstance(written, tuple) else ()):
                 yield f"{inside}[{place}]", one.role, value
-        elif one.role is Role.MEMBER:
+        elif one.role is Role.OPTIONS:
             for name, options in (written or {}).items():
                 if isinstance(options, ObjectValue):
                     yield f"{inside}.{name}", one.role, options

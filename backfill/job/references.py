@@ -46,8 +46,8 @@ def call_references(call: Call, place: int) -> Iterator[Reference]:
     if time.column or time.sql:
         yield Reference(f"{path}.timestamp", Role.TIME, place, time.column, time.sql)
     for inside, role, value in parts(call, path):
-        within = Role.MEMBER if role is Role.WHOLE else role
-        for at, each in walk(value, inside, literal=role is Role.MEMBER):
+        within = Role.MEMBER if role in (Role.WHOLE, Role.OPTIONS) else role
+        for at, each in walk(value, inside, literal=role is Role.OPTIONS):
             if isinstance(each, ColumnValue):
                 yield Reference(at, within, place, column=each.column, as_=each.as_)
             elif isinstance(each, SqlValue):
