@@ -41,7 +41,7 @@ MAX_WORKERS: Final = 4
 #: Hashes of ids kept in memory before they go to disk: 10 MB, and two and a half times as much while they are sorted.
 MEMORY_HASHES: Final = 1_250_000
 #: Rejected rows are described and written so many bytes of them at a time: their text is held several times over.
-PAGE_BYTES: Final = 12_000_000
+PAGE_BYTES: Final = 6_000_000
 #: So many of their columns are written to JSON together: polars holds what it makes of each until it has them all.
 COLUMNS_AT_ONCE: Final = 250
 #: Forms of ids that are compared for other spellings: 40 MB with what is known of each.
