@@ -1,7 +1,7 @@
 """The fields of a call: what each is used for, which types of call have it, which need it. One line a field.
 
-After https://www.twilio.com/docs/segment/connections/spec. A field that is added here also wants a line in
-`models.Call` and one in `file.CallFields`.
+After https://www.twilio.com/docs/segment/connections/spec. A field is added in three places: a line here, one in
+`models.Call` and one in `file.CallFields`. What is of the roles ID, NAME and WHOLE is then sent, too.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ class CallField:
     role: Role
     types: tuple[str, ...] = _ALL
     needed: tuple[str, ...] = ()  # by these types, and not only one of several
+    always: bool = False  # of a whole object: it is sent, empty, also where it has no members
     instead: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -57,9 +58,9 @@ FIELDS: Final = (
               instead={"page": "the name of a page is its `name`", "screen": "the name of a screen is its `name`"}),
     CallField("name", Role.NAME, ("page", "screen"), instead={"track": "the name of a track call is its `event`"}),
     CallField("category", Role.NAME, ("page", "screen")),
-    CallField("properties", Role.WHOLE, ("track", "page", "screen"),
+    CallField("properties", Role.WHOLE, ("track", "page", "screen"), always=True,
               instead={"identify": "identify has `traits`", "group": "group has `traits`"}),
-    CallField("traits", Role.WHOLE, ("identify", "group"),
+    CallField("traits", Role.WHOLE, ("identify", "group"), always=True,
               instead={kind: f"{kind} {_TO_CONTEXT}" for kind in ("track", "page", "screen")}),
     CallField("context", Role.WHOLE),
     CallField("integrations", Role.OPTIONS),
@@ -69,6 +70,11 @@ FIELDS: Final = (
 def of_role(*roles: Role) -> tuple[str, ...]:
     """The names of the fields of these roles."""
     return tuple(one.name for one in FIELDS if one.role in roles)
+
+
+def objects_of(kind: str) -> list[CallField]:
+    """The whole objects that a type of call has, context aside."""
+    return [one for one in FIELDS if one.role is Role.WHOLE and one.name != "context" and kind in one.types]
 
 
 IDS: Final = of_role(Role.ID)

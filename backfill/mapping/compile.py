@@ -9,7 +9,7 @@ import polars as pl
 
 from backfill import encode
 from backfill.identity import namespace
-from backfill.job.fields import IDS, NAMES, OBJECTS, fields_of, needed_by
+from backfill.job.fields import IDS, NAMES, needed_by, objects_of
 from backfill.job.models import (
     Call,
     ColumnValue,
@@ -179,21 +179,25 @@ def _names(binder: Binder, call: Call, top: ObjectTemplate) -> None:
 
 
 def _objects(binder: Binder, call: Call, top: ObjectTemplate) -> None:
-    """Properties or traits, whichever the type has; always present."""
-    name = next((one for one in OBJECTS if one != "context" and one in fields_of(call.type)), None)
-    if name is None:
-        return
-    spec: ObjectSpec | None = getattr(call, name)
-    template = bind_object(binder, spec, used_columns(call))
-    template.present = True
-    top.put((name,), template)
-    check_size(binder, name, template)
-    if name == "properties":
-        for money in MONEY_PROPERTIES & set(template.members):
-            value = template.members[money]
-            if isinstance(value, BoundValue) and value.kind is Kind.TEXT:
-                label = f"{money} (column {value.column})" if value.column not in ("", money) else money
-                binder.check("BF114", label, value.plain.is_not_null(), value.plain)
+    """The whole objects that the type has, context aside: properties or traits, and what else is one."""
+    for one in objects_of(call.type):
+        spec: ObjectSpec | None = getattr(call, one.name)
+        if spec is None and not one.always:
+            continue
+        template = bind_object(binder, spec, used_columns(call))
+        template.present = one.always
+        top.put((one.name,), template)
+        check_size(binder, one.name, template)
+        if one.name == "properties":
+            _check_money(binder, template)
+
+
+def _check_money(binder: Binder, template: ObjectTemplate) -> None:
+    for money in MONEY_PROPERTIES & set(template.members):
+        value = template.members[money]
+        if isinstance(value, BoundValue) and value.kind is Kind.TEXT:
+            label = f"{money} (column {value.column})" if value.column not in ("", money) else money
+            binder.check("BF114", label, value.plain.is_not_null(), value.plain)
 
 
 def _integrations(binder: Binder, call: Call) -> ObjectTemplate | BoundValue | None:
