@@ -73,8 +73,8 @@ def show_checked(session: Session, job: Job, found: Checked) -> ExitCode:
     session.here.job = display_path(job.path)
     for line in sample_problem_lines(job, found):
         session.say(line, "warning")
-    session.data(f"{display_path(job.path)}: {job.name}: {verdict(found)}")
-    for note in found.notes[1:]:  # the first one is in the verdict
+    session.data(f"{display_path(job.path)}: {job.name}: {check_line(found)}")
+    for note in found.notes[1:]:  # the first one is in that line
         session.say(f"{job.name}: {note}: {FULL_READ}")
     if not found.whole and not found.notes:
         session.say(f"{job.name}: the records after them were not judged: {FULL_READ}")
@@ -82,7 +82,7 @@ def show_checked(session: Session, job: Job, found: Checked) -> ExitCode:
     return ExitCode.REJECTS if bad else ExitCode.DELIVERED
 
 
-def verdict(found: Checked) -> str:
+def check_line(found: Checked) -> str:
     """What is to be said of a job in a few words."""
     if found.counts is None:
         return f"nothing wrong so far; {found.notes[0]}: {FULL_READ}" if found.notes else "nothing wrong"

@@ -23,7 +23,7 @@ from backfill.cli.session import Session
 
 if TYPE_CHECKING:
     from backfill.cli.interrupts import Interrupts
-    from backfill.cli.running import Delivery
+    from backfill.cli.running import DeliveryCommand
     from backfill.errors import ExitCode
     from backfill.job.models import Job
     from backfill.pipeline import DryRunRequest, RunContext
@@ -66,7 +66,7 @@ def command(
     from backfill.cli.arguments import expand_job_paths, load_dry_run_target, load_jobs
     from backfill.cli.handler import tell_notice
     from backfill.cli.interrupts import run_interruptibly
-    from backfill.cli.running import Delivery, run_one_by_one
+    from backfill.cli.running import DeliveryCommand, run_one_by_one
     from backfill.pipeline import Gate, Options
     from backfill.pipeline.check import refuse_unfit
 
@@ -75,7 +75,7 @@ def command(
     folders = dict.fromkeys(Path(job.path).parent for job in loaded)
     chosen = {folder: load_dry_run_target(session, target, folder) for folder in folders}
     left_out = {folder: identity_to_leave_out(target.name, one) if only_new else None for folder, one in chosen.items()}
-    delivery = Delivery(session, Options(), yes=True, output=output, progress=not no_progress)
+    delivery = DeliveryCommand(session, Options(), yes=True, output=output, progress=not no_progress)
     refuse_unfit(loaded, partial(tell_notice, session))
     from backfill.pipeline import DryRunRequest  # polars: not for jobs that do not fit their sources
 
@@ -97,7 +97,7 @@ def command(
 
 
 def dry_run_one(
-    delivery: Delivery,
+    delivery: DeliveryCommand,
     job: Job,
     state: Path,
     interrupts: Interrupts,

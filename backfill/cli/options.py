@@ -151,7 +151,7 @@ def gate_option(command: Command) -> Command:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DeliveryOptions:
+class SendOptions:
     """What the options of a delivery say, their texts not read yet; None where one is not given."""
 
     rate: str | None
@@ -166,12 +166,12 @@ class DeliveryOptions:
 
 
 def delivery_options(command: Command) -> Command:
-    """The options of a verb that delivers; they come to it as one: `asked`, a DeliveryOptions."""
+    """The options of a verb that delivers; they come to it as one: `asked`, a SendOptions."""
 
     @wraps(command)
     def wrapped(**given: object) -> object:
-        values: dict[str, Any] = {field.name: given.pop(field.name) for field in fields(DeliveryOptions)}
-        return command(asked=DeliveryOptions(**values), **given)
+        values: dict[str, Any] = {field.name: given.pop(field.name) for field in fields(SendOptions)}
+        return command(asked=SendOptions(**values), **given)
 
     verb: Command = wrapped
     for option in (

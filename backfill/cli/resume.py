@@ -8,7 +8,7 @@ import click
 
 from backfill.cli.here import display_path
 from backfill.cli.options import (
-    DeliveryOptions,
+    SendOptions,
     TargetOptions,
     delivery_options,
     output_option,
@@ -36,7 +36,7 @@ def command(
     retry_rejected: bool,
     target: TargetOptions,
     state_dir: Path | None,
-    asked: DeliveryOptions,
+    asked: SendOptions,
     output: str,
     no_progress: bool,
 ) -> int:
@@ -56,7 +56,7 @@ def command(
     from backfill.cli.arguments import load_run_target, open_state
     from backfill.cli.confirm import refuse_without_terminal
     from backfill.cli.interrupts import run_interruptibly
-    from backfill.cli.running import Delivery, resume_one, run_options
+    from backfill.cli.running import DeliveryCommand, resume_one, run_options
     from backfill.pipeline.runs import find_run_to_resume
 
     options = run_options(asked, retry_rejected=retry_rejected)
@@ -66,7 +66,7 @@ def command(
     access = load_run_target(state, status.record, target)
     if access.live:
         refuse_without_terminal(yes=asked.yes)
-    delivery = Delivery(session, options, asked.yes, output, progress=not no_progress)
+    delivery = DeliveryCommand(session, options, asked.yes, output, progress=not no_progress)
     return run_interruptibly(
         session, lambda interrupts: resume_one(delivery, state, folder, access, status.record, interrupts)
     )

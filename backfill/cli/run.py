@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from backfill.cli.options import (
-    DeliveryOptions,
+    SendOptions,
     TargetOptions,
     delivery_options,
     jobs_argument,
@@ -45,7 +45,7 @@ def command(
     jobs: tuple[Path, ...],
     target: TargetOptions,
     state_dir: Path | None,
-    asked: DeliveryOptions,
+    asked: SendOptions,
     only_new: bool,
     abandon: bool,
     output: str,
@@ -62,11 +62,11 @@ def command(
     """  # noqa: D205, D301, D415
     from backfill.cli.arguments import expand_job_paths, load_jobs, wanted_target_name
     from backfill.cli.interrupts import run_interruptibly
-    from backfill.cli.running import Delivery, deliver_all, run_options
+    from backfill.cli.running import DeliveryCommand, deliver_all, run_options
 
     paths = expand_job_paths(jobs)
     chosen = replace(target, name=wanted_target_name(target.name))
     options = run_options(asked, abandon=abandon, only_new=only_new)
-    delivery = Delivery(session, options, asked.yes, output, progress=not no_progress)
+    delivery = DeliveryCommand(session, options, asked.yes, output, progress=not no_progress)
     loaded = load_jobs(paths)
     return run_interruptibly(session, lambda interrupts: deliver_all(delivery, loaded, chosen, state_dir, interrupts))

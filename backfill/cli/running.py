@@ -13,7 +13,7 @@ from backfill.cli.confirm import ask, refuse_without_terminal
 from backfill.cli.handler import explain, tell_notice
 from backfill.cli.here import display_path
 from backfill.cli.interrupts import Interrupts
-from backfill.cli.options import DeliveryOptions, TargetOptions
+from backfill.cli.options import SendOptions, TargetOptions
 from backfill.cli.progress import ProgressBars
 from backfill.cli.session import Session
 from backfill.errors import BackfillError, ExitCode, InterruptedRunError, worst
@@ -40,7 +40,7 @@ class JobSeries:
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class DeliveryCommand:
     """What the command line says of how to deliver and how to tell it, for all its jobs."""
 
     session: Session
@@ -52,7 +52,7 @@ class Delivery:
 
 
 def run_options(
-    asked: DeliveryOptions, *, abandon: bool = False, retry_rejected: bool = False, only_new: bool = False
+    asked: SendOptions, *, abandon: bool = False, retry_rejected: bool = False, only_new: bool = False
 ) -> Options:
     """The options of a delivery, their texts read.
 
@@ -77,7 +77,7 @@ def run_options(
 
 
 def deliver_all(
-    delivery: Delivery, jobs: Sequence[Job], target: TargetOptions, state: Path | None, interrupts: Interrupts
+    delivery: DeliveryCommand, jobs: Sequence[Job], target: TargetOptions, state: Path | None, interrupts: Interrupts
 ) -> ExitCode:
     """Run every job, one after the other; returns the one exit code that stands for all.
 
@@ -101,7 +101,7 @@ def deliver_all(
 
 
 def run_one_by_one(
-    delivery: Delivery,
+    delivery: DeliveryCommand,
     jobs: Sequence[Job],
     state: Path | None,
     interrupts: Interrupts,
@@ -121,7 +121,7 @@ def run_one_by_one(
     return worst(codes)
 
 
-def deliver_one(delivery: Delivery, job: Job, target: Target, state: Path, interrupts: Interrupts) -> ExitCode:
+def deliver_one(delivery: DeliveryCommand, job: Job, target: Target, state: Path, interrupts: Interrupts) -> ExitCode:
     """Run one job, show how it ended, and return its exit code."""
     from backfill.pipeline import run_job
 
@@ -136,7 +136,12 @@ def deliver_one(delivery: Delivery, job: Job, target: Target, state: Path, inter
 
 
 def resume_one(
-    delivery: Delivery, state: RunStore, folder: StoredRun, target: Target, record: RunRecord, interrupts: Interrupts
+    delivery: DeliveryCommand,
+    state: RunStore,
+    folder: StoredRun,
+    target: Target,
+    record: RunRecord,
+    interrupts: Interrupts,
 ) -> ExitCode:
     """Send what a run has prepared, show how it ended, and return its exit code."""
     from backfill.pipeline import resume_run
@@ -151,7 +156,7 @@ def resume_one(
 
 
 def run_and_show(
-    delivery: Delivery,
+    delivery: DeliveryCommand,
     interrupts: Interrupts,
     work: Callable[[RunContext], RunResult],
     state: Path,
@@ -178,7 +183,7 @@ def run_and_show(
     return code
 
 
-def run_context(delivery: Delivery, state: Path, interrupts: Interrupts, bars: ProgressBars) -> RunContext:
+def run_context(delivery: DeliveryCommand, state: Path, interrupts: Interrupts, bars: ProgressBars) -> RunContext:
     """Where the run's state is, who hears it and what stops it."""
 
     def confirm(asked: Confirmation) -> bool:

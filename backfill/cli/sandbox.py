@@ -44,7 +44,7 @@ def command(session: Session, *, port: int, store: Path | None, faults: tuple[st
 
     if store is None:
         state = open_store(state_folder_from(Path.cwd()))
-        if state.prepare():
+        if state.make_usable():
             session.tell_made(state.path)
         store = state.path / "sandbox"
     stats = serve(

@@ -17,7 +17,6 @@ from backfill.ledger.migrations import split_job_data
 from backfill.ledger.sqlite_file import DAMAGED, connect_to_read, sqlite_errors
 from backfill.records import (
     AGE_UNKNOWN,
-    Attempt,
     Batch,
     CallFacts,
     CallSpan,
@@ -26,6 +25,7 @@ from backfill.records import (
     Doubt,
     DoubtSpan,
     JobFacts,
+    LedgerAttempt,
     PlannedBatch,
     Problem,
     RefusedBatch,
@@ -305,7 +305,7 @@ class LedgerReader(AbstractContextManager["LedgerReader"]):
         )
         return CallSpan(*rows[0]) if rows else None
 
-    def attempts(self, batch: int) -> list[Attempt]:
+    def attempts(self, batch: int) -> list[LedgerAttempt]:
         """Every attempt at a batch and at those it was a part of, the first one first."""
         rows = self._rows(
             "WITH RECURSIVE line (id, parent) AS (SELECT id, parent FROM batches WHERE id = ?"
@@ -314,7 +314,7 @@ class LedgerReader(AbstractContextManager["LedgerReader"]):
             " FROM attempts a JOIN line ON line.id = a.batch ORDER BY a.sent_at, a.batch, a.number",
             batch,
         )
-        return [Attempt(*row) for row in rows]
+        return [LedgerAttempt(*row) for row in rows]
 
     def _rows(self, query: str, *values: object) -> list[sqlite3.Row]:
         with sqlite_errors(self.path):

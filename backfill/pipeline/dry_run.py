@@ -107,10 +107,10 @@ def dry_run_folder(request: DryRunRequest) -> Iterator[tuple[StoredRun, Fingerpr
         LockedError: Another dry run of the job is under way.
     """
     outer = request.context.store
-    if outer.prepare():
+    if outer.make_usable():
         request.context.made(outer.path)
     state, folder = dry_folder(outer, request.job)
-    state.prepare()
+    state.make_usable()
     with state.lock(folder.run_id):
         if not first_rows_do(request, folder):
             yield folder, clear_last_dry_run(request, state, folder), None

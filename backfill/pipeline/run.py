@@ -56,7 +56,7 @@ def run_job(request: RunRequest) -> RunResult:
     began = time.monotonic()
     job, target, context = request.job, request.target, request.context
     store = context.store
-    if store.prepare():
+    if store.make_usable():
         context.made(store.path)
     run = store.find(job.name, target.kind, target.identity, job.generation)
     with store.lock(run.run_id), out_of_space(store.path):

@@ -4,7 +4,7 @@ No behaviour beyond what the data itself says.
 """
 
 from backfill.records.batches import AGE_UNKNOWN, Answer, Batch, BatchPart, BatchState, ClockMark, Decision, Outcome
-from backfill.records.calls import Attempt, CallSpan, Doubt, DoubtSpan, RefusedBatch
+from backfill.records.calls import CallSpan, Doubt, DoubtSpan, LedgerAttempt, RefusedBatch
 from backfill.records.delivery import BatchBytes, DeliveryLedger, DeliveryTotals
 from backfill.records.ledgers import RunReader, RunWriter
 from backfill.records.plan import CALL_RECORD, CALL_RECORD_BYTES, PlannedBatch, ShardPlan, ShardSink, ShardWriter
@@ -62,7 +62,6 @@ __all__ = [
     "Answer",
     "ArchivedIds",
     "ArchivedRun",
-    "Attempt",
     "Batch",
     "BatchBytes",
     "BatchPart",
@@ -84,6 +83,7 @@ __all__ = [
     "FoundCall",
     "JobFacts",
     "Kind",
+    "LedgerAttempt",
     "Outcome",
     "PlannedBatch",
     "Problem",

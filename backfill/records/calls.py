@@ -57,7 +57,7 @@ class CallSpan:
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class LedgerAttempt:
     """One request that held a call."""
 
     batch: int  # that left: the one the call stands in, or one it was a part of before that was split

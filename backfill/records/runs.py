@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 
-from backfill.records.calls import Attempt, CallSpan
+from backfill.records.calls import CallSpan, LedgerAttempt
 from backfill.records.plan import ShardPlan
 from backfill.records.snapshot import SourceFile
 
@@ -164,7 +164,7 @@ class FoundCall:
     record: RunRecord | None  # None where the run's ledger is gone: then the archive alone knows
     call: str  # label or type
     calls: CallSpan | None  # the batch it stands in
-    attempts: tuple[Attempt, ...]  # at that batch, and at those that were split for it
+    attempts: tuple[LedgerAttempt, ...]  # at that batch, and at those that were split for it
     given_up: bool = False  # its run was: what is not sent never is by this run
 
     @property

@@ -273,7 +273,7 @@ class RunStore(Protocol):
     def dry_runs(self) -> RunStore:
         """The store of dry runs, which is inside this one: nothing takes them for runs."""
 
-    def prepare(self) -> bool:
+    def make_usable(self) -> bool:
         """Make it usable where it is not, and remove what discarded runs have left; returns whether it is new.
 
         Raises:

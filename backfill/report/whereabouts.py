@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from backfill.errors import counted
-from backfill.records import Attempt, FoundCall
+from backfill.records import FoundCall, LedgerAttempt
 from backfill.report.summary import time_text
 
 _WORDS = {
@@ -39,7 +39,7 @@ def whereabouts_text(message_id: str, found: Sequence[FoundCall], *, call: str =
     return "\n".join(lines)
 
 
-def _attempt_text(attempt: Attempt) -> str:
+def _attempt_text(attempt: LedgerAttempt) -> str:
     sent = f"{attempt.number} of batch {attempt.batch}, sent {time_text(attempt.sent_at)}"
     if attempt.outcome is None:
         return f"{sent}, no answer yet"

@@ -43,12 +43,12 @@ _HASH_CHARACTERS = 8
 
 
 class StateFolder:
-    """A `RunStore` in a folder on this machine. Making the object touches nothing; `prepare` makes the folder."""
+    """A `RunStore` in a folder on this machine. Making the object touches nothing; `make_usable` makes the folder."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def prepare(self) -> bool:
+    def make_usable(self) -> bool:
         """Make the folder with what belongs in it, and remove what discarded runs have left; returns whether it is new.
 
         Raises:
@@ -125,7 +125,7 @@ class StateFolder:
             gone = self._discarded / f"{run.run_id}.{uuid.uuid4().hex}"
             run.path.rename(gone)
             sync_folder(self._runs)
-            shutil.rmtree(gone, ignore_errors=True)  # what is left of it, `prepare` removes another time
+            shutil.rmtree(gone, ignore_errors=True)  # what is left of it, `make_usable` removes another time
 
     @property
     def dry_runs(self) -> StateFolder:

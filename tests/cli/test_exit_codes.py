@@ -228,7 +228,7 @@ def test_7_sandbox_store_is_held(project: Project) -> None:
     """A store in use is found out before anything is staged, and leaves no run behind."""
     job = project.people(20)
     state = StateFolder(project.state)
-    state.prepare()
+    state.make_usable()
     with Sandbox(project.state / "sandbox"):
         result = backfill("run", job, "--target", "sandbox")
     assert result.code == 7

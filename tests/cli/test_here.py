@@ -17,7 +17,7 @@ from tests.support.projects import Project, Result, backfill
 @pytest.fixture
 def below(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     """A project in jobs/, whose state directory is in there; the user stands above, beside another state directory."""
-    StateFolder(tmp_path / ".backfill").prepare()
+    StateFolder(tmp_path / ".backfill").make_usable()
     (tmp_path / "jobs").mkdir()
     monkeypatch.chdir(tmp_path)
     return Project(tmp_path / "jobs")

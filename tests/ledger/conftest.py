@@ -18,7 +18,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 def store(kind: str, tmp_path: Path) -> RunStore:
     """A store without runs."""
     store = STORES[kind](tmp_path / ".backfill")
-    store.prepare()
+    store.make_usable()
     return store
 
 

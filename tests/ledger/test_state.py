@@ -94,7 +94,7 @@ def test_network_file_systems_are_refused(tmp_path: Path, monkeypatch: pytest.Mo
         lambda self, *rest, **named: table if self.name == "mountinfo" else read(self, *rest, **named),
     )
     with pytest.raises(UsageError, match=kind) as refusal:
-        StateFolder(tmp_path / "deep" / ".backfill").prepare()
+        StateFolder(tmp_path / "deep" / ".backfill").make_usable()
     assert "--state-dir" in refusal.value.hint
     assert not (tmp_path / "deep").exists()
 
@@ -105,8 +105,8 @@ def test_made_private_and_ignored_by_git(tmp_path: Path) -> None:
     folder = tmp_path / ".backfill"
     folder.mkdir(mode=0o755)
     state = StateFolder(folder)
-    state.prepare()
-    state.prepare()
+    state.make_usable()
+    state.make_usable()
     run = state.run("orders-sandbox-g1-00000000")
     run.make()
     run.make()
@@ -121,7 +121,7 @@ def test_a_folder_of_other_things_is_refused(tmp_path: Path) -> None:
     (tmp_path / "README.md").touch()
     before = tmp_path.stat().st_mode
     with pytest.raises(UsageError, match="holds other things") as refusal:
-        StateFolder(tmp_path).prepare()
+        StateFolder(tmp_path).make_usable()
     assert str(tmp_path / ".backfill") in refusal.value.hint
     assert (tmp_path.stat().st_mode, sorted(path.name for path in tmp_path.iterdir())) == (before, ["README.md"])
 
@@ -130,7 +130,7 @@ def test_a_place_that_cannot_be_made(tmp_path: Path) -> None:
     """A file in the way is a wrong usage, not a crash."""
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="cannot be made"):
-        StateFolder(tmp_path / "file" / ".backfill").prepare()
+        StateFolder(tmp_path / "file" / ".backfill").make_usable()
 
 
 def test_a_disk_that_may_not_be_written(tmp_path: Path) -> None:
@@ -138,13 +138,13 @@ def test_a_disk_that_may_not_be_written(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk") as disk:
         if disk is None:
             pytest.skip("nobody may mount a tmpfs here")
-        StateFolder(disk / "used").prepare()
+        StateFolder(disk / "used").make_usable()
         subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
         with pytest.raises(StoppedError, match="Read-only file system") as stopped:
-            StateFolder(disk / "used").prepare()
+            StateFolder(disk / "used").make_usable()
         assert "then resume" in stopped.value.hint
         with pytest.raises(StoppedError, match="Read-only file system") as stopped:
-            StateFolder(disk / "new" / ".backfill").prepare()
+            StateFolder(disk / "new" / ".backfill").make_usable()
         assert "--state-dir" in stopped.value.hint
 
 
@@ -161,14 +161,14 @@ def test_a_place_where_nothing_can_be_made(
 
     monkeypatch.setattr(Path, "mkdir", refuse)
     with pytest.raises(error):
-        StateFolder(tmp_path / ".backfill").prepare()
+        StateFolder(tmp_path / ".backfill").make_usable()
 
 
 def test_runs_are_found_by_what_they_are(tmp_path: Path) -> None:
     """Name, target and generation name the folder; each of them makes another run, a kind alone does not."""
     state = StateFolder(tmp_path / ".backfill")
     assert state.runs() == []
-    state.prepare()
+    state.make_usable()
     run = state.find("Orders 2019–2024", "segment", "segment https://api.segment.io", 1)
     assert run.run_id.startswith("orders-20192024-segment-g1-")
     assert not run.begun()
@@ -199,7 +199,7 @@ def test_a_run_id_is_a_plain_file_name(name: str, generation: int) -> None:
 def test_latest_run_first(tmp_path: Path) -> None:
     """Runs are listed by when their ledgers were written."""
     state = StateFolder(tmp_path / ".backfill")
-    state.prepare()
+    state.make_usable()
     for place, name in enumerate(["a", "c", "b"]):
         run = state.run(name)
         run.make()
@@ -211,7 +211,7 @@ def test_latest_run_first(tmp_path: Path) -> None:
 def test_discarding_is_all_or_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A discarded run has never been, also where removing its files was interrupted; those go the next time."""
     state = StateFolder(tmp_path / ".backfill")
-    state.prepare()
+    state.make_usable()
     run = state.run("orders")
     state.discard(run)
     run.make()
@@ -222,14 +222,14 @@ def test_discarding_is_all_or_nothing(tmp_path: Path, monkeypatch: pytest.Monkey
     assert not run.path.exists()
     assert state.runs() == []
     assert len(list((state.path / "discarded").iterdir())) == 1
-    state.prepare()
+    state.make_usable()
     assert list((state.path / "discarded").iterdir()) == []
 
 
 def test_second_lock_is_refused_and_names_the_process(tmp_path: Path) -> None:
     """One holder at a time, within a process as well; released, it is free again."""
     state = StateFolder(tmp_path / ".backfill")
-    state.prepare()
+    state.make_usable()
     with state.lock("orders"):
         with pytest.raises(LockedError, match=rf"pid {os.getpid()}\) is at work on the run orders") as refusal:
             state.lock("orders").take()

@@ -35,7 +35,7 @@ from pathlib import Path
 from tests.support.stores import STORES
 
 store = STORES[sys.argv[1]](Path(sys.argv[2]))
-store.prepare()
+store.make_usable()
 with store.lock("orders"):
     print("taken", flush=True)
     time.sleep(60)
@@ -103,11 +103,11 @@ class TestRuns:
             assert reader.status().record == RECORD
         with pytest.raises(LedgerError, match="exists already"):
             run.create(RECORD)
-        assert not store.prepare()
+        assert not store.make_usable()
 
     def test_dry_ones_are_apart(self, store: RunStore) -> None:
         """Nothing takes a dry run for a run."""
-        store.dry_runs.prepare()
+        store.dry_runs.make_usable()
         run = store.dry_runs.run("orders")
         run.make()
         run.create(RECORD).close()

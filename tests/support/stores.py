@@ -15,7 +15,7 @@ STORES: dict[str, Callable[[Path], RunStore]] = {"folder": open_store}
 def run_in(kind: str, place: Path) -> StoredRun:
     """The run of RECORD in a store of that kind, not begun unless it was before."""
     store = STORES[kind](place)
-    store.prepare()
+    store.make_usable()
     run = store.run(RECORD.run_id)
     run.make()
     return run
