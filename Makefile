@@ -28,7 +28,7 @@ COVERED := $(if $(COVERAGE),--cov --cov-report=term)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test ranges lint format check bench fuzz scale torture differential powercut soak lock wheel clean
+.PHONY: help demo test ranges lint format check bench fuzz scale torture mutants differential powercut soak lock wheel clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -86,6 +86,10 @@ fuzz: $(VENV)/.dev ## readers, SQL and mapping against their oracles, on TIMES=5
 torture: $(VENV)/.dev ## kill, signal, starve of disk and damage runs at random (10 minutes; ALL=1 kills at every failpoint)
 	$(BIN)/python -m tests.torture $(if $(ALL),--all) $(if $(FROM),--from $(FROM)) $(ARGS)
 
+mutants: $(VENV)/.dev ## put small mistakes into the modules that decide, one at a time, and see whether a test fails (some minutes)
+	CI=1 $(BIN)/mutmut run --max-children 2 $(ARGS)
+	$(BIN)/mutmut results
+
 differential: $(VENV)/.dev ## compare with another version, call by call, on 300 made-up jobs (OLD=../before/.venv/bin/python)
 	$(BIN)/python -m tests.differential $(OLD) $(BIN)/python $(ARGS)
 
@@ -105,7 +109,7 @@ wheel: $(VENV)/.dev ## build dist/backfill-*.whl
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist
 
 clean: ## remove the virtual environment and what the tools leave behind; runs in .backfill/ stay
-	rm -rf $(VENV) $(VENV)-highest $(VENV)-lowest-direct build dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(VENV)-highest $(VENV)-lowest-direct build dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache mutants
 
 # The environment is made in two steps, so that the demo need not wait for the developers' tools. A stamp is older
 # than its lock only when the lock has changed; then everything is made anew, so that nothing unlocked lingers.

@@ -18,7 +18,9 @@ from tests.support.sandbox_calls import client_of
 
 # No deadline: a shared machine makes single examples slow without making them wrong. In CI the examples are the same
 # at each run, so that a red build is red again; at a desk they differ, so that they find new things.
-settings.register_profile("desk", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# `make mutants` runs a test several times in one process, the second time as a method of another object.
+OFF = [HealthCheck.too_slow, HealthCheck.differing_executors]
+settings.register_profile("desk", deadline=None, suppress_health_check=OFF)
 settings.register_profile("ci", settings.get_profile("desk"), derandomize=True, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "desk")
 

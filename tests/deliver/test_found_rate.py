@@ -1,6 +1,7 @@
 """deliver: the rate that is found out at a target that does not tell it, in simulated time."""
 
 import random
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -38,7 +39,7 @@ SETTLED, END = 60.0, 180.0
 )
 def test_at_a_hidden_limit(target: Target, capacity: float, others: dict[str, Any]) -> None:
     """Delivery begins knowing nothing; then under 2% are refused, and at least 90% of the capacity are used."""
-    simulation = Simulation(target, **others).run(END)
+    simulation = Simulation(deepcopy(target), **others).run(END)  # it remembers what it was sent
     assert simulation.refusals(SETTLED, END) < 0.02
     assert simulation.share(capacity, SETTLED, END) >= 0.9
 
