@@ -93,11 +93,11 @@ def find_lines(file: SourceFile, job: Job, records: Iterable[int]) -> dict[int, 
 
 
 def read_kept_lines(folder: StoredRun) -> Lines:
-    """The lines that were looked up before."""
+    """The lines that were looked up before; none where their file is not there or not as `keep_lines` writes it."""
     try:
         kept = json.loads((folder.path / LINES_FILE).read_text(encoding="utf-8"))
-        return {name: {int(record): line for record, line in lines.items()} for name, lines in kept.items()}
-    except (OSError, ValueError):
+        return {name: {int(record): int(line) for record, line in lines.items()} for name, lines in kept.items()}
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return {}
 
 

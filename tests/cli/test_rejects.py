@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
+from backfill.report.lines import LINES_FILE
 from tests.support.endpoints import faulty
 from tests.support.projects import Project, backfill
 from tests.support.summaries import identities_hold
@@ -38,6 +39,20 @@ def test_rejects_know_their_lines_without_the_source(project: Project) -> None:
     file = project.folder / "rejects.parquet"
     assert backfill("rejects", "--state-dir", project.state, "--export", file).code == 0
     assert pl.read_parquet(file)["line"].to_list() == [9]
+
+
+@pytest.mark.parametrize(
+    "kept", ["[]", "1", "null", '{"people.csv": [9]}', '{"people.csv": {"8": [9]}}', "{", "\udcff"]
+)
+def test_rejects_with_odd_kept_lines(project: Project, kept: str) -> None:
+    """Lines that were kept in another shape than ours are looked up again."""
+    backfill("run", project.people(30, bad=[7]), "--target", "sandbox")
+    (file,) = project.state.glob(f"runs/*/{LINES_FILE}")
+    file.write_text(kept, encoding="utf-8", errors="surrogateescape")
+    export = project.folder / "rejects.parquet"
+    assert backfill("rejects", "--state-dir", project.state, "--export", export).code == 0
+    assert pl.read_parquet(export)["line"].to_list() == [9]
+    assert "people.csv:9 (record 8)" in backfill("rejects", "--state-dir", project.state).out
 
 
 def test_rejects_behind_the_first_records(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
