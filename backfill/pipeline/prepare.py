@@ -8,7 +8,6 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from backfill.errors import InterruptedRunError
 from backfill.job.models import Job
 from backfill.limits import Limits
 from backfill.memory import MAX_WORKERS
@@ -27,7 +26,6 @@ from backfill.sources import while_unchanged
 from backfill.state import ensure_space
 
 LOG = logging.getLogger(__name__)
-GO_ON = "the same command goes on where it stopped"
 
 
 def prepare_plan(
@@ -61,28 +59,25 @@ def prepare_plan(
         tally.add(plan)
 
     read_in_place = snapshot.files if snapshot.in_place else ()
-    try:
-        with while_unchanged(
-            read_in_place, "run again once it stands still; `backfill run JOB --abandon` begins the run afresh"
-        ):
-            prepare(
-                job,
-                snapshot,
-                sink,
-                id_scope=id_scope,
-                limits=limits,
-                library_version=record.library_version,
-                now=record.created_at,
-                workers=min(MAX_WORKERS, os.cpu_count() or 1),
-                work_folder=run.work,
-                done=done,
-                on_shard=on_shard,
-                cancelled=context.stop.is_set,
-                on_duplicates=run.rejects().keep_duplicates,
-                delivered=delivered,
-            )
-    except InterruptedError:
-        raise InterruptedRunError("interrupted while preparing: nothing was sent", hint=GO_ON) from None
+    with while_unchanged(
+        read_in_place, "run again once it stands still; `backfill run JOB --abandon` begins the run afresh"
+    ):
+        prepare(
+            job,
+            snapshot,
+            sink,
+            id_scope=id_scope,
+            limits=limits,
+            library_version=record.library_version,
+            now=record.created_at,
+            workers=min(MAX_WORKERS, os.cpu_count() or 1),
+            work_folder=run.work,
+            done=done,
+            on_shard=on_shard,
+            cancelled=context.stop.is_set,
+            on_duplicates=run.rejects().keep_duplicates,
+            delivered=delivered,
+        )
     context.progress.end()
     LOG.info("%s: the plan is complete, its digest is %s", job.name, ledger.record_plan())
     shutil.rmtree(run.work, ignore_errors=True)

@@ -111,7 +111,7 @@ def find_dropped(
 ) -> tuple[DroppedCalls, DuplicateRecords]:
     """The calls that are left out of the job, and whose duplicates they are; nothing depends on threads or frames.
 
-    `folder` takes temporary files, which the result may read. Raises InterruptedError where it was cancelled.
+    `folder` takes temporary files, which the result may read. Raises InterruptedRunError where it was cancelled.
     """
     candidates = _candidates(context, pool, folder)
     table, explanations = DropTable(folder / "dropped"), dict[int, str]()

@@ -13,6 +13,7 @@ from itertools import repeat
 import numpy as np
 import polars as pl
 
+from backfill.errors import InterruptedRunError
 from backfill.limits import Limits
 from backfill.mapping import CompiledCall
 from backfill.mapping.calls import Key
@@ -25,6 +26,8 @@ from backfill.prepare.rejects import describe
 from backfill.prepare.repeats import DropTable, Resolution, Sixteen
 from backfill.records import DeliveredIds, Kind, Severity, ShardPlan, ShardSink, ShardWriter, Snapshot
 from backfill.wire import room_for_calls
+
+GO_ON = "the same command goes on where it stopped"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +51,9 @@ class ShardContext:
     delivered: DeliveredIds | None = None  # calls of these ids are left out
 
     def check_cancelled(self) -> None:
-        """Raise InterruptedError where the work was cancelled."""
+        """Raise InterruptedRunError where the work was cancelled."""
         if self.cancelled():
-            raise InterruptedError
+            raise InterruptedRunError("interrupted while preparing: nothing was sent", hint=GO_ON)
 
     @property
     def columns(self) -> list[str]:
@@ -100,7 +103,7 @@ class Sums:
 
 
 def prepare_shard(context: ShardContext, dropped: DroppedCalls, shard: int) -> ShardPlan:
-    """The shard's batches, durable in the sink, and its numbers. Raises InterruptedError where it was cancelled."""
+    """The shard's batches, durable in the sink, and its numbers. Raises InterruptedRunError where it was cancelled."""
     sums, first_row = Sums(), context.frames.bounds(shard)[0]
     writer = context.sink.open(shard)
     batches = Batches(writer, Packer(context.limits), parsed=context.reads_json)

@@ -50,7 +50,7 @@ def prepare(
 
     Raises:
         JobError: A value cannot be mapped at all.
-        InterruptedError: `cancelled` became true; what `on_shard` got stands.
+        InterruptedRunError: `cancelled` became true; what `on_shard` got stands.
     """
     frames = Frames(snapshot, frame_rows=frame_rows, limit=limit)
     calls = compile_job(

@@ -16,6 +16,7 @@ import polars as pl
 import pytest
 
 from backfill.encode import kind_of
+from backfill.errors import InterruptedRunError
 from backfill.job.models import Call, ColumnValue, ConstantValue, Job, ObjectSpec, Source, TimestampSpec
 from backfill.limits import SEGMENT, Limits
 from backfill.memory import FRAME_BYTES
@@ -264,7 +265,7 @@ def test_an_interrupted_prepare_goes_on(tmp_path: Path) -> None:
 def test_cancelled_is_answered(tmp_path: Path) -> None:
     """A cancelled prepare raises, whatever its threads wait for."""
     snapshot = write(rows(SHARD_ROWS * 2), tmp_path / "a.parquet")
-    with pytest.raises(InterruptedError):
+    with pytest.raises(InterruptedRunError, match="nothing was sent"):
         run(job_of(track(properties=PROPERTIES)), snapshot, tmp_path, cancelled=lambda: True)
 
 

@@ -41,7 +41,7 @@ def while_unchanged(files: Sequence[SourceFile], hint: str) -> Iterator[None]:
     """
     try:
         yield
-    except (InterruptedRunError, InterruptedError, StoppedError):
+    except (InterruptedRunError, StoppedError):
         raise
     except Exception as error:
         _refuse_changed(files, hint, error)
