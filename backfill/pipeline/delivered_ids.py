@@ -65,7 +65,7 @@ def delivered_calls(settled: Iterable[CallSpan], spool: RunSpool, digests: dict[
     for shard, parts in shards.items():
         records = np.frombuffer(spool.calls_of(shard, digests[shard]), _RECORD)
         where = np.concatenate([np.arange(part.first_call, part.first_call + part.calls) for part in parts])
-        ids = np.frombuffer(records["message_key"][where].tobytes(), np.uint8).reshape(-1, 16)
+        ids = np.frombuffer(records["id_bytes"][where].tobytes(), np.uint8).reshape(-1, 16)
         yield DeliveredCalls(shard, ids, where)
 
 

@@ -71,7 +71,7 @@ class Batches:
 
     def _record(self, calls: pl.DataFrame, ids: npt.NDArray[np.uint8], sizes: npt.NDArray[np.int64]) -> None:
         records = np.empty(len(calls), _RECORD)
-        records["message_key"] = np.ascontiguousarray(ids).view("V16").ravel()
+        records["id_bytes"] = np.ascontiguousarray(ids).view("V16").ravel()
         records["row"] = calls["row"].to_numpy()
         records["bytes"] = sizes - COMMA
         records["call"] = calls["call"].to_numpy()

@@ -48,8 +48,8 @@ class ShardPlan:
 
 
 #: dtype of one record of a shard's calls file (little endian, packed, 25 bytes), in the order of the batches.
-#: message_key: 16 bytes: the UUID's own where the message id is one in lower case, else the first 16 of its SHA-256.
-CALL_RECORD = [("message_key", "V16"), ("row", "<u4"), ("bytes", "<u4"), ("call", "u1")]
+#: id_bytes: 16 bytes: the UUID's own where the message id is one in lower case, else the first 16 of its SHA-256.
+CALL_RECORD = [("id_bytes", "V16"), ("row", "<u4"), ("bytes", "<u4"), ("call", "u1")]
 CALL_RECORD_BYTES = 25
 
 

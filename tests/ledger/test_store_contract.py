@@ -57,7 +57,7 @@ def other_process(kind: str, store: RunStore, repository: Path) -> "subprocess.P
 def records(first: int = 0, calls: int = 8) -> bytes:
     """CALL_RECORD records of calls of ten bytes, whose ids are their numbers."""
     made = np.zeros(calls, CALL_RECORD)
-    made["message_key"] = np.array([number.to_bytes(16, "big") for number in range(first, first + calls)], "V16")
+    made["id_bytes"] = np.array([number.to_bytes(16, "big") for number in range(first, first + calls)], "V16")
     made["row"], made["bytes"] = np.arange(calls), 10
     return made.tobytes()
 
@@ -283,7 +283,7 @@ class TestArchive:
 
     def calls(self, first: int = 0) -> Iterator[DeliveredCalls]:
         """Eight calls of shard 3, in no order."""
-        ids = np.frombuffer(records(first), CALL_RECORD)["message_key"].copy().view(np.uint8).reshape(-1, 16)
+        ids = np.frombuffer(records(first), CALL_RECORD)["id_bytes"].copy().view(np.uint8).reshape(-1, 16)
         order = np.array([5, 2, 7, 0, 1, 6, 3, 4])
         yield DeliveredCalls(3, ids[order], order)
 

@@ -166,7 +166,7 @@ def test_everything_is_sent_once_and_in_order(tmp_path: Path) -> None:
         records = np.fromfile(prepared.spool.calls_path(shard.shard), np.dtype(CALL_RECORD))
         assert list(records["row"]) == list(range(shard.rows))
         first = calls[shard.shard * SHARD_ROWS]["messageId"]
-        assert records["message_key"][0].tobytes().hex() == first.replace("-", "")
+        assert records["id_bytes"][0].tobytes().hex() == first.replace("-", "")
 
 
 @pytest.mark.parametrize("row_group_size", [1_000, 100_000])
