@@ -40,7 +40,7 @@ def new_record(
         id_scope=id_scope,
         job_fingerprint=now.job,
         job_data=json.dumps(now.data, ensure_ascii=False),
-        facts=facts_of(job),
+        facts=job_facts(job),
         backfill_version=__version__,
         library_version=__version__,
         created_at=time.time(),
@@ -49,7 +49,7 @@ def new_record(
     )
 
 
-def facts_of(job: Job) -> JobFacts:
+def job_facts(job: Job) -> JobFacts:
     """What runs need to know of this job."""
     return JobFacts(tuple(map(call_facts, job.calls)), ordered=job.ordered, has_query=job.source.query is not None)
 

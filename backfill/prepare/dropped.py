@@ -28,11 +28,11 @@ from backfill.prepare.frames import ROW_COLUMN
 from backfill.prepare.in_order import in_order
 from backfill.prepare.rejects import REJECT_TYPES, SAMPLES
 from backfill.prepare.repeats import (
+    CallOrigins,
     Collector,
     DropTable,
     DuplicateResolver,
     Hashes,
-    Origins,
     Places,
     Resolution,
     Sixteen,
@@ -52,7 +52,7 @@ class Occurrences:
     hashes: Hashes
     ids: Sixteen
     digests: Sixteen
-    origins: Origins  # place, and `_record_number`
+    origins: CallOrigins  # place, and `_record_number`
 
     @property
     def places(self) -> Places:
@@ -71,7 +71,7 @@ class DuplicateRecords:
         path.unlink(missing_ok=True)
         self._path = path
 
-    def add(self, found: Occurrences, resolutions: npt.NDArray[np.uint8], firsts: Origins) -> None:
+    def add(self, found: Occurrences, resolutions: npt.NDArray[np.uint8], firsts: CallOrigins) -> None:
         """Take the duplicates of some calls, whose first ones have those origins."""
         is_duplicate = resolutions == Resolution.DUPLICATE
         if is_duplicate.any():

@@ -166,7 +166,7 @@ def _with_rare_matches(frame: pl.DataFrame, rare_matches: Mapping[str, RareMatch
 
 def _encode(call: CompiledCall, good: pl.DataFrame) -> pl.DataFrame:
     """row, call, id, date, json of the rows that passed every check."""
-    facts = facts_of(good, [*call.members.bound_values(), *call.key_values])
+    facts = column_facts(good, [*call.members.bound_values(), *call.key_values])
     identity = good.select(
         pl.col(ROW_COLUMN).alias("row"),
         pl.lit(call.index, pl.UInt8).alias("call"),
@@ -180,7 +180,7 @@ def _encode(call: CompiledCall, good: pl.DataFrame) -> pl.DataFrame:
     return identity.hstack(text)
 
 
-def facts_of(frame: pl.DataFrame, values: Iterable[BoundValue]) -> Facts:
+def column_facts(frame: pl.DataFrame, values: Iterable[BoundValue]) -> Facts:
     """What holds of the columns that some values read directly."""
     escapes = {bound.source: bound.escapes for bound in values if bound.source}
     return Facts(

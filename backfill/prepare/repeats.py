@@ -28,7 +28,7 @@ Sixteen = npt.NDArray[np.uint8]
 #: One number a call, which says where it comes from; what it is made of is the caller's business.
 Places = npt.NDArray[np.uint64]
 #: Two numbers a call: its place, and one more of the caller's.
-Origins = npt.NDArray[np.uint64]
+CallOrigins = npt.NDArray[np.uint64]
 
 BUCKETS: Final = 256
 
@@ -133,9 +133,11 @@ class DuplicateResolver:
     folder: Path
     _ids: Sixteen = field(init=False)
     _digests: Sixteen = field(init=False)
-    _origins: Origins = field(init=False)
+    _origins: CallOrigins = field(init=False)
     _seen: npt.NDArray[np.bool_] = field(init=False)
-    _others: dict[bytes, tuple[bytes, Origins]] = field(init=False, default_factory=dict)  # whose hash is another id's
+    _others: dict[bytes, tuple[bytes, CallOrigins]] = field(
+        init=False, default_factory=dict
+    )  # whose hash is another id's
 
     def __post_init__(self) -> None:
         """Make room for one id and one digest a candidate: in memory while there are few, else on disk."""
@@ -150,8 +152,8 @@ class DuplicateResolver:
         self._origins = origins.view(np.uint64)
 
     def resolve(
-        self, hashes: Hashes, ids: Sixteen, digests: Sixteen, origins: Origins
-    ) -> tuple[npt.NDArray[np.uint8], Origins]:
+        self, hashes: Hashes, ids: Sixteen, digests: Sixteen, origins: CallOrigins
+    ) -> tuple[npt.NDArray[np.uint8], CallOrigins]:
         """What becomes of some calls of candidate hashes, in source order; and the origin of the first of each id."""
         slots = np.searchsorted(self.candidates, hashes)
         _, firsts = np.unique(slots, return_index=True)
@@ -170,7 +172,7 @@ class DuplicateResolver:
             )
         return resolutions, firsts_origins
 
-    def _resolve_other(self, identity: bytes, digest: bytes, origin: Origins) -> tuple[Resolution, Origins]:
+    def _resolve_other(self, identity: bytes, digest: bytes, origin: CallOrigins) -> tuple[Resolution, CallOrigins]:
         own = (digest, origin)
         known = self._others.setdefault(identity, own)
         if known is own:

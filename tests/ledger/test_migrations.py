@@ -11,7 +11,7 @@ from backfill.errors import LedgerError
 from backfill.job import load_job
 from backfill.ledger import Ledger, LedgerReader, migrations, sqlite_file
 from backfill.ledger.schema import SCHEMA_VERSION
-from backfill.pipeline.new_run import facts_of
+from backfill.pipeline.new_run import job_facts
 from backfill.records import CallFacts, JobFacts, RunState
 from tests.support.ledgers import ACCEPTED
 
@@ -113,4 +113,4 @@ def test_facts_of_a_job_and_of_its_data(repository: Path) -> None:
     for path in jobs:
         job = load_job(path)
         data, envelope, facts = migrations.split_job_data(json.dumps(job.raw))
-        assert (json.loads(data), envelope, facts) == (job.raw, "", facts_of(job)), path.name
+        assert (json.loads(data), envelope, facts) == (job.raw, "", job_facts(job)), path.name

@@ -21,7 +21,7 @@ from backfill.records import FILE_COLUMN, RECORD_COLUMN, SourceFile
 from backfill.sources.columns import SourceColumn, text_columns, united
 from backfill.sources.csv.records import Parser, open_records
 from backfill.sources.csv.scan import Records
-from backfill.sources.csv.structure import Fault, Flags, Places
+from backfill.sources.csv.structure import Flags, Places, RecordFault
 from backfill.sources.csv.text import Dialect
 from backfill.sources.files import nothing_in
 from backfill.sources.origins.content import PIECE, Watch, unwatched
@@ -31,11 +31,11 @@ from backfill.sources.utf8 import invalid_utf8
 FEW, MANY, ENCODING = 20, 21, 22
 _ORIGINAL_BYTES = 4 * ORIGINAL_CHARACTERS
 _WORDS = {
-    Fault.ESCAPE: ("BF003", "broken escape: it stands before a sign that needs none"),
-    Fault.BLANK: ("BF003", "broken quotes: a blank before an opening quote"),
-    Fault.BEHIND: ("BF003", "broken quotes: text behind a closing quote"),
-    Fault.UNCLOSED: ("BF003", "broken quotes: one is never closed"),
-    Fault.TOO_LONG: ("BF006", f"the record is too long: more than {MAX_RECORD_BYTES >> 20} MB"),
+    RecordFault.ESCAPE: ("BF003", "broken escape: it stands before a sign that needs none"),
+    RecordFault.BLANK: ("BF003", "broken quotes: a blank before an opening quote"),
+    RecordFault.BEHIND: ("BF003", "broken quotes: text behind a closing quote"),
+    RecordFault.UNCLOSED: ("BF003", "broken quotes: one is never closed"),
+    RecordFault.TOO_LONG: ("BF006", f"the record is too long: more than {MAX_RECORD_BYTES >> 20} MB"),
     FEW: ("BF001", "too few fields"),
     MANY: ("BF002", "too many fields"),
     ENCODING: ("BF004", "bytes that are not in the file's encoding"),
@@ -72,7 +72,7 @@ def unreadable(
         code, message = _WORDS[fault]
         if fault in (FEW, MANY):
             message += f": {found} where {fields} are expected"
-        elif fault == Fault.UNCLOSED and records.taken_lines:
+        elif fault == RecordFault.UNCLOSED and records.taken_lines:
             message += f", and takes {counted(records.taken_lines, 'line', 'lines')} up to the end of the file"
         original = dialect.swap(records.text[start : min(end, start + _ORIGINAL_BYTES)]).decode("utf-8", "replace")
         yield Unreadable(file, first + index, code, message, original, line)

@@ -18,7 +18,7 @@ from backfill.job.references import references
 from backfill.records import SourceFile
 from backfill.sources.columns import check_names
 from backfill.sources.csv.scan import Records, Scanner
-from backfill.sources.csv.structure import Fault, effective, null_fields, shape_of
+from backfill.sources.csv.structure import RecordFault, effective, null_fields, shape_of
 from backfill.sources.csv.text import C_ESCAPES, CR, LF, CsvText, Dialect, open_text
 from backfill.sources.origins.content import Watch, unwatched
 from backfill.sources.utf8 import invalid_utf8
@@ -123,11 +123,11 @@ def _plain_escapes(records: bytes, dialect: Dialect) -> tuple[bytes, bool]:
 
 
 _FAULTS = {
-    Fault.UNCLOSED: "a quote of its header is never closed",
-    Fault.BEHIND: "its header has text behind a closing quote",
-    Fault.BLANK: "its header has a blank before an opening quote",
-    Fault.ESCAPE: "its header has an escape before a sign that needs none",
-    Fault.TOO_LONG: "its header is too long",
+    RecordFault.UNCLOSED: "a quote of its header is never closed",
+    RecordFault.BEHIND: "its header has text behind a closing quote",
+    RecordFault.BLANK: "its header has a blank before an opening quote",
+    RecordFault.ESCAPE: "its header has an escape before a sign that needs none",
+    RecordFault.TOO_LONG: "its header is too long",
 }
 _OTHER_SEPARATORS = ",;\t|"
 
@@ -189,7 +189,7 @@ def _names(records: Records, index: int, dialect: Dialect, file: SourceFile, job
 
 def _header(records: Records, index: int, dialect: Dialect, file: SourceFile) -> tuple[str, ...]:
     """The fields of the header."""
-    fault = Fault(int(records.faults[index]))
+    fault = RecordFault(int(records.faults[index]))
     line = int(records.lines(np.array([index]))[0])
     if fault:
         raise SourceError(f"{file.name}, line {line}: {_FAULTS[fault]}", hint="mend it, or state the `csv` settings")

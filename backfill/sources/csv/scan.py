@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backfill.memory import MAX_RECORD_BYTES
-from backfill.sources.csv.structure import Fault, Marks, Places, Shape, State, Walk, Walker, shape_of
+from backfill.sources.csv.structure import Marks, Places, RecordFault, Shape, State, Walk, Walker, shape_of
 from backfill.sources.csv.text import CR, LF, Dialect
 
 #: What is kept of a record that is too long: 2,000 characters of UTF-8.
@@ -34,7 +34,7 @@ class Records:
     ends: Places  # without the line end
     nexts: Places  # behind the line end
     fields: Places
-    faults: NDArray[np.uint8]  # of Fault
+    faults: NDArray[np.uint8]  # of RecordFault
     line: int  # the line, from 1, of the text's first byte
     #: Lines that the last record takes up, where it is unclosed.
     taken_lines: int = 0
@@ -195,7 +195,7 @@ class Scanner:
                 found.add_many(shape.signs, place, line_ends, fields, self._comment)
                 place = int(line_ends[-1]) + 1
             elif sound := self._walker.sound_record(signs, place, shape.usable):
-                found.singly.append((place, *sound, Fault.NONE))
+                found.singly.append((place, *sound, RecordFault.NONE))
                 place = sound[1]
             else:
                 behind = self._walk_one(shape, signs, text, place, found, final=final)
@@ -217,7 +217,7 @@ class Scanner:
             return walk.place
         if not final:
             return place
-        found.singly.append((place, len(text), len(text), walk.fields, Fault.UNCLOSED))
+        found.singly.append((place, len(text), len(text), walk.fields, RecordFault.UNCLOSED))
         found.unclosed = True
         return shape.usable
 
@@ -236,9 +236,9 @@ class Scanner:
             inside = owners < len(starts)
             owners = owners[inside]
             owners = owners[starts[owners] <= shape.bad_escapes[inside]]
-            faults[owners] = np.maximum(faults[owners], Fault.ESCAPE)
+            faults[owners] = np.maximum(faults[owners], RecordFault.ESCAPE)
         too_long = ends - starts > self._limit
-        faults[too_long] = np.maximum(faults[too_long], Fault.TOO_LONG)
+        faults[too_long] = np.maximum(faults[too_long], RecordFault.TOO_LONG)
         taken = count_line_ends(text, len(text), int(starts[-1])) if found.unclosed else 0
         return Records(text, starts, ends, nexts, np.concatenate(found.fields), faults, self._line, taken)
 
@@ -267,7 +267,7 @@ class Scanner:
         unclosed = walk.state is State.QUOTED
         place = len(text) if unclosed else place
         taken = self._line + count_line_ends(text, place) - record.line if unclosed else 0
-        fault = Fault.UNCLOSED if unclosed else Fault.TOO_LONG
+        fault = RecordFault.UNCLOSED if unclosed else RecordFault.TOO_LONG
         zero, size = np.zeros(1, np.int64), np.full(1, len(record.head))
         faults = np.full(1, fault, np.uint8)
         return Records(record.head, zero, size, size, np.full(1, walk.fields), faults, record.line, taken), place

@@ -219,7 +219,7 @@ def _beside(dialect: Dialect) -> tuple[Flags, Flags]:
     return table, table
 
 
-class Fault(IntEnum):
+class RecordFault(IntEnum):
     """What is wrong with a record as such; of several the highest counts."""
 
     NONE = 0
@@ -248,7 +248,7 @@ class Walk:
     place: int = 0
     state: State = State.START
     fields: int = 1
-    fault: Fault = Fault.NONE
+    fault: RecordFault = RecordFault.NONE
     content_end: int = 0  # where its line end begins
     comment: bool = False
 
@@ -308,7 +308,7 @@ class Walker:
                         return
                 case State.CLOSED:
                     if not self._bounded(walk, signs, usable):
-                        walk.fault, walk.state = max(walk.fault, Fault.BEHIND), State.TEXT
+                        walk.fault, walk.state = max(walk.fault, RecordFault.BEHIND), State.TEXT
                 case State.TEXT | State.COMMENT:
                     pattern = self._bound if walk.state is State.TEXT else self._line_end
                     found = pattern.search(signs, walk.place, usable)
@@ -321,7 +321,7 @@ class Walker:
             walk.place, walk.state = walk.place + 1, State.QUOTED
             return
         if self._before_quote is not None and self._before_quote.match(signs, walk.place, usable):
-            walk.fault = max(walk.fault, Fault.BLANK)
+            walk.fault = max(walk.fault, RecordFault.BLANK)
         walk.state = State.TEXT
 
     def _quoted(self, walk: Walk, signs: bytes, usable: int, *, final: bool) -> bool:
