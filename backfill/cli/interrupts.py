@@ -21,19 +21,22 @@ Result = TypeVar("Result")
 GRACE_SECONDS = 2.0
 #: How long the main thread waits before it looks again; signals are handled in between.
 WAIT_SECONDS = 0.1
+IN_FLIGHT = "what is in flight is finished first. Once more to stop at once"
+NOTHING_SENT = "this step has sent nothing"
 
 
 class Interrupts:
     """What a signal asks for: `stop` after the first, `abort` after the second.
 
     The work sets `staging` while it stages: then one signal is as good as two, should a statement of the database not
-    let itself be interrupted.
+    let itself be interrupted. It sets `sending` while requests may be in flight: only then is there one to wait for.
     """
 
     def __init__(self) -> None:
         self.stop = threading.Event()
         self.abort = threading.Event()
         self.staging = threading.Event()
+        self.sending = threading.Event()
         self.exit_code = ExitCode.INTERRUPTED
 
     def on_signal(self, number: int) -> None:
@@ -97,7 +100,7 @@ def wait_for(session: Session, thread: threading.Thread, interrupts: Interrupts)
         thread.join(WAIT_SECONDS)
         if interrupts.stop.is_set() and not said:
             said = True
-            session.say("Stopping: what is in flight is finished first. Once more to stop at once.", "warning")
+            session.say(f"Stopping: {IN_FLIGHT if interrupts.sending.is_set() else NOTHING_SENT}.", "warning")
         if interrupts.abort.is_set() or (said and interrupts.staging.is_set()):
             thread.join(GRACE_SECONDS)
             if thread.is_alive() and (interrupts.abort.is_set() or interrupts.staging.is_set()):

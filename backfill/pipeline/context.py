@@ -96,6 +96,7 @@ class RunContext:
     abort: threading.Event = field(default_factory=threading.Event)  # end at once
     #: Set while staging: nothing is in flight, and a statement that does not heed `stop` may be ended with the process.
     staging: threading.Event = field(default_factory=threading.Event)
+    sending: threading.Event = field(default_factory=threading.Event)  # set while requests may be in flight
     signal_code: Callable[[], ExitCode] = lambda: ExitCode.INTERRUPTED  # of the signal that stopped it
     progress: Progress = field(default_factory=NoProgress)
     say: Callable[[str], None] = lambda _text: None

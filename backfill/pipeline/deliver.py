@@ -117,6 +117,7 @@ def send_batches(
         settings = replace(settings, concurrency=1, ordered=True)  # one request at a time keeps the order of the source
     elif options.concurrency is not None:
         settings = replace(settings, concurrency=options.concurrency)
+    context.sending.set()
     try:
         return deliver(
             ledger=ledger,
@@ -129,6 +130,7 @@ def send_batches(
             clock=context.clock,
         )
     finally:
+        context.sending.clear()
         context.progress.end()
 
 

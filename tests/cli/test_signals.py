@@ -26,6 +26,7 @@ def test_130_and_143_interrupted(project: Project, number: signal.Signals, code:
         process.send_signal(number)
         out, err = process.communicate(timeout=30)
         assert process.returncode == code, err
+        assert "Stopping: what is in flight is finished first. Once more to stop at once." in err
         assert "backfill resume" in err
         summary = json.loads(out)
         assert summary["state"] == "stopped"
@@ -67,6 +68,8 @@ def test_130_in_a_long_statement(project: Project, name: str) -> None:
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130, err
     assert "run the same command again" in err
+    assert "Stopping: this step has sent nothing." in err
+    assert "in flight" not in err
 
 
 def test_130_twice_ends_at_once(project: Project) -> None:
