@@ -227,12 +227,12 @@ class Archive:
         id_scope: str,
         *,
         memory_records: int = MEMORY_RECORDS,
-        cancelled: Callable[[], bool] = lambda: False,
+        stopping: Callable[[], bool] = lambda: False,
     ) -> None:
         self.folder = archive_folder(state, job_name, target_identity, id_scope)
         self._empty = Manifest(job_name, target_identity, id_scope)
         self._memory = memory_records
-        self._cancelled = cancelled
+        self._stopping = stopping
 
     def manifest(self) -> Manifest:
         """What it holds.
@@ -252,7 +252,7 @@ class Archive:
         Raises:
             LedgerError: The archive is damaged.
             StoppedError: The disk is full.
-            InterruptedRunError: It was cancelled: nothing was archived.
+            InterruptedRunError: It was stopped: nothing was archived.
         """
         with self._locked():
             manifest = self.manifest()
@@ -287,7 +287,7 @@ class Archive:
 
     def _append(self, manifest: Manifest, run: ArchivedRun, delivered: Iterable[DeliveredCalls]) -> None:
         manifest, number = manifest.with_run(run)
-        writer = ColumnWriter(self.folder / manifest.next_name(), self._cancelled)
+        writer = ColumnWriter(self.folder / manifest.next_name(), self._stopping)
         try:
             pieces = (piece_of(one.ids, run=number, shard=one.shard, calls=one.calls) for one in delivered)
             write_sorted(pieces, writer, self.folder / "work", memory_records=self._memory)
@@ -312,7 +312,7 @@ class Archive:
         if many == 1:
             return
         name = manifest.next_name()
-        writer = ColumnWriter(self.folder / name, self._cancelled)
+        writer = ColumnWriter(self.folder / name, self._stopping)
         try:
             sources = [mapped(self.folder / file.name, file.records) for file in manifest.files[-many:]]
             merge(sources, writer, memory_records=self._memory)
@@ -342,7 +342,7 @@ class Archive:
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     break
                 except BlockingIOError:
-                    if self._cancelled():
+                    if self._stopping():
                         raise InterruptedRunError("interrupted while another process archived ids") from None
                     time.sleep(_LOOK_SECONDS)
             yield

@@ -126,8 +126,8 @@ def _bisected(
 class ColumnWriter:
     """Writes a file set; nothing of it counts until a manifest names it. Close it, whatever happens."""
 
-    def __init__(self, stem: Path, cancelled: Callable[[], bool] = lambda: False) -> None:
-        self.cancelled = cancelled
+    def __init__(self, stem: Path, stopping: Callable[[], bool] = lambda: False) -> None:
+        self.stopping = stopping
         self.records = 0
         self.checks = [0, 0, 0]
         self._folder = stem.parent
@@ -146,9 +146,9 @@ class ColumnWriter:
 
         Raises:
             StoppedError: The disk is full.
-            InterruptedRunError: It was cancelled.
+            InterruptedRunError: It was stopped.
         """
-        if self.cancelled():
+        if self.stopping():
             raise InterruptedRunError("interrupted while delivered ids were archived: a later run makes up for it")
         with out_of_space(self._folder):
             for place, (file, array) in enumerate(zip(self._files, piece.arrays, strict=True)):
@@ -226,7 +226,7 @@ def write_sorted(
         stems = []
         for number, run in enumerate(chain((first, second), runs)):
             stems.append((work / f"{number:06d}", len(run)))
-            _spill(run, ColumnWriter(stems[-1][0], writer.cancelled))
+            _spill(run, ColumnWriter(stems[-1][0], writer.stopping))
         del first, second
         merge([mapped(stem, records) for stem, records in stems], writer, memory_records=memory_records)
     finally:

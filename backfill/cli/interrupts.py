@@ -28,6 +28,10 @@ NOTHING_SENT = "this step has sent nothing"
 class Interrupts:
     """What a signal asks for: `stop` after the first, `abort` after the second.
 
+    These are the two words for it everywhere. Stop: begin nothing new, let what is in flight end; what works asks now
+    and then whether it is `stopping`, and raises InterruptedRunError. Abort: wait for nothing, what is in flight stays
+    in doubt. A delivery also stops by itself, and is `aborted` when a stop outlasts its grace time.
+
     The work sets `staging` while it stages: then one signal is as good as two, should a statement of the database not
     let itself be interrupted. It sets `sending` while requests may be in flight: only then is there one to wait for.
     """

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from backfill.deliver.answers import Success, read_success
 from backfill.deliver.clock_skew import SkewWatch
-from backfill.deliver.model import Attempt, Delivery, HaltedError
+from backfill.deliver.model import Attempt, CutShortError, Delivery
 from backfill.deliver.redact import cleaned, detail_of, secrets_of
 from backfill.deliver.totals import RunningTotals
 from backfill.deliver.transport import Reply
@@ -37,9 +37,9 @@ class RecordingSender:
         totals: RunningTotals,
         skew: SkewWatch,
         now: Callable[[], float],
-        abandoned: Callable[[], bool],
+        aborted: Callable[[], bool],
     ) -> None:
-        """`now` is the run's clock (`RunClock`); `abandoned` tells whether the delivery ended without this answer."""
+        """`now` is the run's clock (`RunClock`); `aborted` tells whether the delivery ended without this answer."""
         self._ledger = delivery.ledger
         self._spool = delivery.spool
         self._target = delivery.target
@@ -49,7 +49,7 @@ class RecordingSender:
         self._totals = totals
         self._skew = skew
         self._now = now
-        self._abandoned = abandoned
+        self._aborted = aborted
         self._secrets = secrets_of(delivery.target)
 
     def send(self, batch: Batch, counted: int) -> Attempt:
@@ -61,15 +61,15 @@ class RecordingSender:
         """
         self._check_size(batch)
         content = self._read(batch)  # before the mark: a damaged spool leaves no batch in doubt
-        if self._abandoned():
-            raise HaltedError
+        if self._aborted():
+            raise CutShortError
         marked_at = self._now()
         number = self._ledger.mark_sent(batch, marked_at)
         sent_at = self._clock.now()  # taken anew: making the mark durable took its time, and sentAt must be true
         body, end = self._body(batch, content, sent_at)
         reply = self._post.post(body, number - 1, end)
-        if self._abandoned():
-            raise HaltedError  # the delivery has ended meanwhile, and the ledger may be closed by now
+        if self._aborted():
+            raise CutShortError  # the delivery has ended meanwhile, and the ledger may be closed by now
         if not isinstance(reply.end, Failure):
             self._skew.observe(reply.headers.get("date", ""), sent_at, sent_at + reply.seconds)
         ended = self._judge(batch, counted, reply)

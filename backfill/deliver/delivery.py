@@ -12,7 +12,7 @@ from backfill.deliver.clock_skew import SkewWatch
 from backfill.deliver.endings import canary_end, clock_end, finished_end, interrupted_end, stop_end, window_end
 from backfill.deliver.environment import context_for
 from backfill.deliver.in_doubt import DedupWindowGuard, resolve_doubts, window_open
-from backfill.deliver.model import Attempt, Clock, Delivery, DeliveryEnd, DeliveryOptions, HaltedError, TargetAccess
+from backfill.deliver.model import Attempt, Clock, CutShortError, Delivery, DeliveryEnd, DeliveryOptions, TargetAccess
 from backfill.deliver.outage import Outage
 from backfill.deliver.pace import Pace, PacedSender
 from backfill.deliver.retry import RetryingSender, Waiter
@@ -70,7 +70,7 @@ class _Ending:
         self._lock = threading.Lock()
         self.end: DeliveryEnd | None = None
         self.error: BaseException | None = None
-        self.given_up = False  # what is in flight is not waited for any more
+        self.aborted = False  # what is in flight is not waited for any more
 
     def decide(self, end: DeliveryEnd) -> None:
         with self._lock:
@@ -82,7 +82,7 @@ class _Ending:
 
     @property
     def decided(self) -> bool:
-        return self.given_up or self.end is not None or self.error is not None
+        return self.aborted or self.end is not None or self.error is not None
 
 
 class _DeliveryRun:
@@ -104,14 +104,14 @@ class _DeliveryRun:
         self._skew = SkewWatch()
         self._all_refused = AllRefused()
         self._pace = Pace(delivery.target.rate, delivery.target.requests, clock.monotonic)
-        self._waiter = Waiter(clock, self._halted, self._totals.add_wait)
+        self._waiter = Waiter(clock, self._stopping, self._totals.add_wait)
         self._tls = context_for(delivery.target.batch_url)
 
     def run(self, progress: Callable[[DeliveryTotals], None]) -> DeliveryEnd:
         options = self._delivery.options
         if options.first_alone:
             self._run_senders(1, progress, most=1)
-        if not (self._halted() or options.canary):
+        if not (self._stopping() or options.canary):
             self._run_senders(options.concurrency, progress)
         if self._ending.error is not None:
             raise self._ending.error
@@ -121,7 +121,7 @@ class _DeliveryRun:
         totals = self._totals.copy()
         if self._ending.end is not None:
             return dataclasses.replace(self._ending.end, totals=totals)  # others have ended since it was decided
-        if self._given_up():
+        if self._aborted():
             return interrupted_end(totals)
         if self._queue.complete():
             if doubtful := self._queue.passed_over():
@@ -129,11 +129,11 @@ class _DeliveryRun:
             return finished_end(totals)
         return interrupted_end(totals) if self._stop.is_set() else canary_end(totals, self._delivery.target)
 
-    def _halted(self) -> bool:
+    def _stopping(self) -> bool:
         return self._stop.is_set() or self._abort.is_set() or self._ending.decided
 
-    def _given_up(self) -> bool:
-        return self._abort.is_set() or self._ending.given_up
+    def _aborted(self) -> bool:
+        return self._abort.is_set() or self._ending.aborted
 
     def _run_senders(self, senders: int, progress: Callable[[DeliveryTotals], None], most: int | None = None) -> None:
         """Run sender threads until nothing is left, each has sent `most` planned batches, or the delivery is to end."""
@@ -145,16 +145,16 @@ class _DeliveryRun:
         ]
         for thread in threads:
             thread.start()
-        halted_at: float | None = None
-        while not self._given_up() and (alive := [thread for thread in threads if thread.is_alive()]):
+        stopping_since: float | None = None
+        while not self._aborted() and (alive := [thread for thread in threads if thread.is_alive()]):
             alive[0].join(TICK_SECONDS)
             progress(self._totals.copy())
             if self._run_clock.due():
                 self._delivery.ledger.mark_clock(self._run_clock.mark(options.window_seconds))
-            if self._halted():
+            if self._stopping():
                 now = self._delivery.clock.monotonic()
-                halted_at = now if halted_at is None else halted_at
-                self._ending.given_up = now - halted_at > self._delivery.options.grace_seconds
+                stopping_since = now if stopping_since is None else stopping_since
+                self._ending.aborted = now - stopping_since > self._delivery.options.grace_seconds
 
     def _run_sender(self, most: int | None) -> None:
         """What one sender thread does. Its errors are carried to the main thread, which raises them."""
@@ -164,14 +164,14 @@ class _DeliveryRun:
                 self._send_work(self._make_sender(transport), most)
             finally:
                 transport.close()
-        except HaltedError:
+        except CutShortError:
             return
         except BaseException as error:  # noqa: BLE001 - a thread has nobody above it
             self._ending.fail(error)
 
     def _make_sender(self, transport: Transport) -> SplittingSender:
         delivery, now = self._delivery, self._run_clock.now
-        recording = RecordingSender(delivery, transport, self._totals, self._skew, now, self._given_up)
+        recording = RecordingSender(delivery, transport, self._totals, self._skew, now, self._aborted)
         guard = DedupWindowGuard(recording, delivery.options.window_seconds, now, self._resend)
         paced = PacedSender(guard, self._pace, self._waiter.wait)
         retrying = RetryingSender(paced, self._pace, self._waiter, delivery.clock, self._outage, guard.allows)
@@ -190,7 +190,7 @@ class _DeliveryRun:
 
     def _send_work(self, sender: SplittingSender, most: int | None) -> None:
         sent = 0
-        while sent != most and not self._halted() and (work := self._take(alone=most is not None)) is not None:
+        while sent != most and not self._stopping() and (work := self._take(alone=most is not None)) is not None:
             end = sender.send(work, thorough=work.put_aside or self._delivery.options.ordered)
             self._queue.pass_over(end.doubtful)
             if end.stopped is not None:

@@ -131,8 +131,8 @@ class Sender(Protocol):
     """Takes a batch some way towards the target. Used by one thread."""
 
     def send(self, batch: Batch, counted: int) -> Attempt:
-        """Send it, as the counted attempt of that number from 1; HaltedError where the delivery ends before it left."""
+        """Send it, as the counted attempt of that number from 1; CutShortError where the delivery ends before."""
 
 
-class HaltedError(Exception):
-    """The delivery is ending, so a wait is given up. Never leaves this package."""
+class CutShortError(Exception):
+    """The delivery is stopping or aborted, so a sender leaves off. Never leaves this package."""

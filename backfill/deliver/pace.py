@@ -129,13 +129,13 @@ class PacedSender:
     """Waits for a turn, then sends."""
 
     def __init__(self, inner: Sender, pace: Pace, wait: Callable[[float, str], None]) -> None:
-        """`wait` sleeps for some seconds, for a reason; HaltedError where the delivery ends meanwhile."""
+        """`wait` sleeps for some seconds, for a reason; CutShortError where the delivery ends meanwhile."""
         self._inner = inner
         self._pace = pace
         self._wait = wait
 
     def send(self, batch: Batch, counted: int) -> Attempt:
-        """Send once it is this batch's turn; HaltedError where the delivery ends before."""
+        """Send once it is this batch's turn; CutShortError where the delivery ends before."""
         left_at = self._pace.take(batch.calls, self._wait)
         attempt = self._inner.send(batch, counted)
         self._pace.ended(left_at, accepted=attempt.verdict.outcome is Outcome.ACCEPTED, refused=is_refusal(attempt))

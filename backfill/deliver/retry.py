@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
-from backfill.deliver.model import Attempt, Clock, HaltedError, Sender
+from backfill.deliver.model import Attempt, Clock, CutShortError, Sender
 from backfill.deliver.outage import Outage
 from backfill.deliver.pace import Pace
 from backfill.records import Batch, Outcome
@@ -18,23 +18,23 @@ SLICE_SECONDS = 0.1
 class Waiter:
     """Sleeps in slices, so that a stop is noticed soon. Thread-safe."""
 
-    def __init__(self, clock: Clock, halted: Callable[[], bool], slept: Callable[[str, float], None]) -> None:
-        """`halted` tells whether the delivery is to end; `slept` is told the reason and the seconds of each wait."""
+    def __init__(self, clock: Clock, stopping: Callable[[], bool], slept: Callable[[str, float], None]) -> None:
+        """`stopping` tells whether the delivery is to end; `slept` is told the reason and the seconds of each wait."""
         self._clock = clock
-        self._halted = halted
+        self._stopping = stopping
         self._slept = slept
 
     def wait(self, seconds: float, reason: str) -> None:
-        """Return after that many seconds (0 or less: at once); HaltedError as soon as the delivery is to end."""
+        """Return after that many seconds (0 or less: at once); CutShortError as soon as the delivery is to end."""
         start = self._clock.monotonic()
         try:
-            while (left := start + seconds - self._clock.monotonic()) > 0 and not self._halted():
+            while (left := start + seconds - self._clock.monotonic()) > 0 and not self._stopping():
                 self._clock.sleep(min(left, SLICE_SECONDS))
         finally:
             if seconds > 0:
                 self._slept(reason, self._clock.monotonic() - start)
-        if self._halted():
-            raise HaltedError
+        if self._stopping():
+            raise CutShortError
 
 
 class RetryingSender:
@@ -58,7 +58,7 @@ class RetryingSender:
         self._allows = allows
 
     def send(self, batch: Batch, counted: int = 1) -> Attempt:
-        """Returns the last attempt, whose action is never RETRY; HaltedError where the delivery ends before."""
+        """Returns the last attempt, whose action is never RETRY; CutShortError where the delivery ends before."""
         while (attempt := self._inner.send(batch, counted)).verdict.action is Action.RETRY:
             batch = after_attempt(batch, attempt)
             if not self._allows(batch):

@@ -64,7 +64,7 @@ class SplittingSender:
         Unless `thorough`, it also stops after PUT_ASIDE_CALLS; what is left is then to be sent later on.
 
         Raises:
-            HaltedError: The delivery ends before.
+            CutShortError: The delivery ends before.
         """
         waiting = list(reversed(work.batches))
         accepted, alone = work.accepted, 0

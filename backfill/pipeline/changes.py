@@ -63,7 +63,7 @@ def fingerprint_now(job: Job, intake: Path, context: RunContext, known: Sequence
     """
     shutil.rmtree(intake, ignore_errors=True)
     hashing = HashingProgress(context.progress)
-    files = resolve(job, folder=intake, trusted=known, progress=hashing.advance, cancelled=context.stop.is_set)
+    files = resolve(job, folder=intake, trusted=known, progress=hashing.advance, stopping=context.stop.is_set)
     hashing.end()
     return Fingerprint(fingerprint(job), job.raw, files)
 

@@ -33,7 +33,7 @@ LOG = logging.getLogger(__name__)
 _RECORD = np.dtype(CALL_RECORD)
 
 
-def archive_run(state: RunStore, folder: StoredRun, cancelled: Callable[[], bool] = lambda: False) -> None:
+def archive_run(state: RunStore, folder: StoredRun, stopping: Callable[[], bool] = lambda: False) -> None:
     """Archive the ids of the calls that a run has delivered so far; those archived already are not written again.
 
     Left out of any later plan are also the calls in doubt of which somebody has decided that they are not sent again.
@@ -49,7 +49,7 @@ def archive_run(state: RunStore, folder: StoredRun, cancelled: Callable[[], bool
             return
         record, digests = reader.status().record, reader.calls_digests()
     run = ArchivedRun(record.run_id, record.created_at, sum(calls.calls for calls in settled))
-    archive = state.archive(record, cancelled=cancelled)
+    archive = state.archive(record, stopping=stopping)
     archive.add(run, delivered_calls(settled, folder.spool(), digests))
 
 
@@ -70,7 +70,7 @@ def delivered_calls(settled: Iterable[CallSpan], spool: RunSpool, digests: dict[
 
 
 def open_archive(
-    state: RunStore, record: RunRecord, cancelled: Callable[[], bool] = lambda: False
+    state: RunStore, record: RunRecord, stopping: Callable[[], bool] = lambda: False
 ) -> ArchivedIds | None:
     """The archive that a run of `record` is to look at, with every run in it that belongs there; None if all is new.
 
@@ -81,23 +81,23 @@ def open_archive(
         StoppedError: The disk is full.
         InterruptedRunError: A signal came.
     """
-    return _with_all_runs(state, record, cancelled, lambda archive: archive.open())
+    return _with_all_runs(state, record, stopping, lambda archive: archive.open())
 
 
-def archive_all(state: RunStore, record: RunRecord, cancelled: Callable[[], bool] = lambda: False) -> None:
+def archive_all(state: RunStore, record: RunRecord, stopping: Callable[[], bool] = lambda: False) -> None:
     """Archive every run that belongs with `record`, itself included; raises as `open_archive` does."""
-    _with_all_runs(state, record, cancelled, lambda _: None)
+    _with_all_runs(state, record, stopping, lambda _: None)
 
 
 def _with_all_runs(
-    state: RunStore, record: RunRecord, cancelled: Callable[[], bool], use: Callable[[DeliveredArchive], T]
+    state: RunStore, record: RunRecord, stopping: Callable[[], bool], use: Callable[[DeliveredArchive], T]
 ) -> T:
-    archive = state.archive(record, cancelled=cancelled)
+    archive = state.archive(record, stopping=stopping)
     runs = related_runs(state, record)
 
     def archived() -> T:
         for _, folder in runs:
-            archive_run(state, folder, cancelled)
+            archive_run(state, folder, stopping)
         return use(archive)
 
     try:

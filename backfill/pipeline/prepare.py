@@ -74,7 +74,7 @@ def prepare_plan(
             work_folder=run.work,
             done=done,
             on_shard=on_shard,
-            cancelled=context.stop.is_set,
+            stopping=context.stop.is_set,
             on_duplicates=run.rejects().keep_duplicates,
             delivered=delivered,
         )

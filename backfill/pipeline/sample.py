@@ -68,7 +68,7 @@ def sample(job: Job, folder: Path, rows: int, context: RunContext) -> Snapshot:
                 memory_bytes=STAGING_MEMORY_BYTES,
                 sample=wanted,
                 progress=context.progress.advance,
-                cancelled=context.stop.is_set,
+                stopping=context.stop.is_set,
             )
             if wanted is None or snapshot.rows >= rows or snapshot.read < wanted:
                 return snapshot
@@ -81,7 +81,7 @@ def sample(job: Job, folder: Path, rows: int, context: RunContext) -> Snapshot:
 def files_of(job: Job, folder: Path, context: RunContext) -> tuple[SourceFile, ...]:
     """The source's files, unread where they can be read twice: their hashes are not wanted."""
     if STANDARD_INPUT in job.source.path:
-        return resolve(job, folder=folder, cancelled=context.stop.is_set)
+        return resolve(job, folder=folder, stopping=context.stop.is_set)
     return locate(job)
 
 

@@ -105,7 +105,7 @@ def stage_now(job: Job, folder: StoredRun, files: tuple[SourceFile, ...], contex
             memory_bytes=STAGING_MEMORY_BYTES,
             threads=None,
             progress=advance,
-            cancelled=context.stop.is_set,
+            stopping=context.stop.is_set,
         )
     finally:
         context.staging.clear()

@@ -111,7 +111,7 @@ def find_dropped(
 ) -> tuple[DroppedCalls, DuplicateRecords]:
     """The calls that are left out of the job, and whose duplicates they are; nothing depends on threads or frames.
 
-    `folder` takes temporary files, which the result may read. Raises InterruptedRunError where it was cancelled.
+    `folder` takes temporary files, which the result may read. Raises InterruptedRunError where it is to stop.
     """
     candidates = _candidates(context, pool, folder)
     table, explanations = DropTable(folder / "dropped"), dict[int, str]()
@@ -148,7 +148,7 @@ def _hashes(context: ShardContext, call: CompiledCall, start: int, stop: int) ->
     expression = _id_hash(call, among_calls=context.ids_meet)
     columns, derived = reads_of(call, expression)
     for frame in context.frames.walk_rows(start, stop, columns):
-        context.check_cancelled()
+        context.check_stop()
         with library_errors(f"making the message ids of the {call.scope} calls"):
             hashed = derive(frame, derived).select(ROW_COLUMN, hash=expression)
         yield hashed.drop_nulls("hash")
@@ -174,7 +174,7 @@ def _occurrences(context: ShardContext, candidates: Hashes, shard: int) -> Occur
     if not any(map(len, candidate_rows)):
         return _joined(found)
     for frame in context.frames.walk(shard, list(dict.fromkeys([*context.columns, FILE_COLUMN, RECORD_COLUMN]))):
-        context.check_cancelled()
+        context.check_stop()
         for call, hashes in zip(context.calls, candidate_rows, strict=True):
             own = frame.filter(pl.col(ROW_COLUMN).is_in(hashes["row"].implode()))
             if not len(own):

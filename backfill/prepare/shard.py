@@ -47,12 +47,12 @@ class ShardContext:
     calls: tuple[CompiledCall, ...]
     sink: ShardSink
     limits: Limits
-    cancelled: Callable[[], bool]
+    stopping: Callable[[], bool]
     delivered: DeliveredIds | None = None  # calls of these ids are left out
 
-    def check_cancelled(self) -> None:
-        """Raise InterruptedRunError where the work was cancelled."""
-        if self.cancelled():
+    def check_stop(self) -> None:
+        """Raise InterruptedRunError where the work is to stop."""
+        if self.stopping():
             raise InterruptedRunError("interrupted while preparing: nothing was sent", hint=GO_ON)
 
     @property
@@ -103,12 +103,12 @@ class Sums:
 
 
 def prepare_shard(context: ShardContext, dropped: DroppedCalls, shard: int) -> ShardPlan:
-    """The shard's batches, durable in the sink, and its numbers. Raises InterruptedRunError where it was cancelled."""
+    """The shard's batches, durable in the sink, and its numbers. Raises InterruptedRunError where it is to stop."""
     sums, first_row = Sums(), context.frames.bounds(shard)[0]
     writer = context.sink.open(shard)
     batches = Batches(writer, Packer(context.limits), parsed=context.reads_json)
     for frame in context.frames.walk(shard, context.columns):
-        context.check_cancelled()
+        context.check_stop()
         calls = _valid_calls(context, frame, sums)
         calls = _without_dropped(context, dropped, frame, calls, first_row, sums)
         calls = _without_delivered(context, calls, sums)

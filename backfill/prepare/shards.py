@@ -34,7 +34,7 @@ def prepare(
     work_folder: Path,
     done: Mapping[int, ShardPlan],
     on_shard: Callable[[ShardPlan], None],
-    cancelled: Callable[[], bool],
+    stopping: Callable[[], bool],
     on_duplicates: Callable[[Iterator[pl.DataFrame]], None] | None = None,
     delivered: DeliveredIds | None = None,
     limit: int | None = None,
@@ -50,13 +50,13 @@ def prepare(
 
     Raises:
         JobError: A value cannot be mapped at all.
-        InterruptedRunError: `cancelled` became true; what `on_shard` got stands.
+        InterruptedRunError: `stopping` became true; what `on_shard` got stands.
     """
     frames = Frames(snapshot, frame_rows=frame_rows, limit=limit)
     calls = compile_job(
         job, snapshot, snapshot_schema(snapshot), id_scope=id_scope, library_version=library_version, now=now
     )
-    context = ShardContext(snapshot, frames, calls, sink, limits, cancelled, delivered)
+    context = ShardContext(snapshot, frames, calls, sink, limits, stopping, delivered)
     workers = max(1, workers)
     with ThreadPoolExecutor(workers, thread_name_prefix="prepare") as pool:
         context = replace(context, calls=check_spellings(context, pool))

@@ -118,7 +118,7 @@ def _id_texts(context: ShardContext, start: int, stop: int) -> Iterator[tuple[st
             read.append((each.name, each.text))
             columns, derived = reads_of(call, each.text)
             for frame in context.frames.walk_rows(start, stop, columns):
-                context.check_cancelled()
+                context.check_stop()
                 with library_errors(f"reading the ids of the {call.scope} calls"):
                     texts = derive(frame, derived).select(each.text.alias("id")).to_series()
                 yield each.name, texts

@@ -165,7 +165,7 @@ class DeliveredArchive(Protocol):
         Raises:
             LedgerError: The archive is damaged.
             StoppedError: The disk is full.
-            InterruptedRunError: It was cancelled: nothing was archived.
+            InterruptedRunError: It was stopped: nothing was archived.
         """
 
     def open(self) -> ArchivedIds | None:
@@ -311,7 +311,7 @@ class RunStore(Protocol):
     def put_away(self, run: StoredRun) -> StoredRun:
         """Make room for a later run of the same id; returns this one as it is from now on, for good. Hold its lock."""
 
-    def archive(self, record: RunRecord, *, cancelled: Callable[[], bool] = ...) -> DeliveredArchive:
+    def archive(self, record: RunRecord, *, stopping: Callable[[], bool] = ...) -> DeliveredArchive:
         """The archive to which the delivered ids of such a run belong."""
 
     def archives(self) -> Iterator[ArchivedIds]:

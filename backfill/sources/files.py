@@ -57,7 +57,7 @@ def resolve(
     folder: Path | None = None,
     trusted: Mapping[Stamp, str] | Iterable[SourceFile] = (),
     progress: Callable[[int, int], None] = ignore_progress,
-    cancelled: Callable[[], bool] = never,
+    stopping: Callable[[], bool] = never,
 ) -> tuple[SourceFile, ...]:
     """The source's files in byte order of their names, each read once for its SHA-256 and its own checksums.
 
@@ -68,9 +68,9 @@ def resolve(
     Raises:
         SourceError: a file is missing, corrupt, truncated, found by two names, or the only one and empty.
         JobError: the source is of a kind that is not supported, or cannot be one.
-        InterruptedRunError: `cancelled` became true.
+        InterruptedRunError: `stopping` became true.
     """
-    watch = until(cancelled, _total(progress))
+    watch = until(stopping, _total(progress))
     found = _found(job, folder, watch)
     known = dict(trusted) if isinstance(trusted, Mapping) else {stamp_of_file(file): file.sha256 for file in trusted}
     with ThreadPoolExecutor(HASHING_THREADS, "hash") as pool:

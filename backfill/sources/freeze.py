@@ -170,11 +170,11 @@ def freeze_source(
     threads: int | None,
     sample: int | None,
     progress: Callable[[int, int], None],
-    cancelled: Callable[[], bool],
+    stopping: Callable[[], bool],
 ) -> Snapshot:
     """The snapshot of these files in `folder`, not durable yet; for the rest see `stage`."""
     zone = job.source.timezone
-    with open_engine(folder, memory_bytes=memory_bytes, threads=threads, cancelled=cancelled, timezone=zone) as engine:
+    with open_engine(folder, memory_bytes=memory_bytes, threads=threads, stopping=stopping, timezone=zone) as engine:
         try:
             return freeze(Staging(job, folder, files, engine, progress, sample))
         except duckdb.Error as error:

@@ -26,7 +26,7 @@ def stage(
     threads: int | None = None,
     sample: int | None = None,
     progress: Callable[[int, int], None] = ignore_progress,
-    cancelled: Callable[[], bool] = never,
+    stopping: Callable[[], bool] = never,
 ) -> Snapshot:
     """Freeze the source in `folder`, which is the snapshot's own, and return the snapshot once it is durable.
 
@@ -37,15 +37,15 @@ def stage(
     Raises:
         SourceError: the source is missing, corrupt, truncated, or changed while it was read.
         JobError: the job's SQL or columns do not fit the source.
-        InterruptedRunError: `cancelled` became true.
+        InterruptedRunError: `stopping` became true.
         StoppedError: the disk or the memory given is full.
     """
     make_folder(folder)
-    resolved = tuple(files) if files is not None else resolve(job, folder=folder, cancelled=cancelled)
+    resolved = tuple(files) if files is not None else resolve(job, folder=folder, stopping=stopping)
     with while_unchanged(resolved, "run again once nothing writes to it"):
         own, _ = extra_files(job, resolved)
         found = one_format(job, own).in_place(job, own)
-        if found is not None and found.is_sound(until(cancelled, _passed(progress)), sample):
+        if found is not None and found.is_sound(until(stopping, _passed(progress)), sample):
             snapshot = found.snapshot()
             progress(snapshot.rows, sum(file.bytes for file in resolved))
         else:
@@ -59,7 +59,7 @@ def stage(
                 threads=threads,
                 sample=sample,
                 progress=progress,
-                cancelled=cancelled,
+                stopping=stopping,
             )
     save_snapshot(snapshot, folder)
     shutil.rmtree(folder / "spill", ignore_errors=True)

@@ -71,7 +71,7 @@ class Staging:
 
     def count(self, size: int) -> None:
         """Count the bytes of a piece that a reader takes, in whatever thread; raises InterruptedRunError to end it."""
-        until(self.engine.cancelled)(size)
+        until(self.engine.stopping)(size)
         self.bytes += size
 
     def number(self, layout: Layout, path: Path) -> int:

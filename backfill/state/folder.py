@@ -150,11 +150,11 @@ class StateFolder:
         sync_folder(self._runs)
         return place
 
-    def archive(self, record: RunRecord, *, cancelled: Callable[[], bool] = lambda: False) -> Archive:
+    def archive(self, record: RunRecord, *, stopping: Callable[[], bool] = lambda: False) -> Archive:
         """The archive to which the delivered ids of such a run belong."""
         from backfill.archive import Archive  # noqa: PLC0415 (numpy, for runs that leave something out)
 
-        return Archive(self.path, record.job_name, record.target_identity, record.id_scope, cancelled=cancelled)
+        return Archive(self.path, record.job_name, record.target_identity, record.id_scope, stopping=stopping)
 
     def archives(self) -> Iterator[ArchiveReader]:
         """Every archive that can be read; of one that cannot, the runs' own files are read instead."""

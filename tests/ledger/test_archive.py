@@ -247,7 +247,7 @@ def test_waiting_can_be_given_up(tmp_path: Path) -> None:
     thread.start()
     assert begun.wait(30)
     try:
-        hasty = Archive(tmp_path, "orders", "segment https://api.segment.io", "scope", cancelled=lambda: True)
+        hasty = Archive(tmp_path, "orders", "segment https://api.segment.io", "scope", stopping=lambda: True)
         with pytest.raises(InterruptedRunError):
             add(hasty, "hasty", [random_ids(13, 1)])
     finally:
@@ -266,7 +266,7 @@ def test_archiving_can_be_given_up(tmp_path: Path) -> None:
         return len(asked) > 2
 
     hasty = Archive(
-        tmp_path, "orders", "segment https://api.segment.io", "scope", memory_records=8, cancelled=third_time
+        tmp_path, "orders", "segment https://api.segment.io", "scope", memory_records=8, stopping=third_time
     )
     with pytest.raises(InterruptedRunError):
         add(hasty, "two", [new])

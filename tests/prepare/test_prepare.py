@@ -123,7 +123,7 @@ def run(job: Job, snapshot: Snapshot, folder: Path | None, **options: Any) -> Pr
     spool = Spool(folder / "spool") if folder is not None else None
     work = folder or snapshot.parts[0].path.parent
     shards: list[ShardPlan] = []
-    settings: dict[str, Any] = {"limits": SEGMENT, "workers": 3, "done": {}, "cancelled": lambda: False} | options
+    settings: dict[str, Any] = {"limits": SEGMENT, "workers": 3, "done": {}, "stopping": lambda: False} | options
     prepare(
         job,
         snapshot,
@@ -262,11 +262,11 @@ def test_an_interrupted_prepare_goes_on(tmp_path: Path) -> None:
     assert (rest.plan.duplicate, rest.plan.rejected) == (10, 5)
 
 
-def test_cancelled_is_answered(tmp_path: Path) -> None:
-    """A cancelled prepare raises, whatever its threads wait for."""
+def test_stop_is_answered(tmp_path: Path) -> None:
+    """A prepare that is to stop raises, whatever its threads wait for."""
     snapshot = write(rows(SHARD_ROWS * 2), tmp_path / "a.parquet")
     with pytest.raises(InterruptedRunError, match="nothing was sent"):
-        run(job_of(track(properties=PROPERTIES)), snapshot, tmp_path, cancelled=lambda: True)
+        run(job_of(track(properties=PROPERTIES)), snapshot, tmp_path, stopping=lambda: True)
 
 
 def test_oversize_calls_are_rejected_by_their_bytes(tmp_path: Path) -> None:

@@ -304,12 +304,12 @@ def test_reading_can_be_stopped(tmp_path: Path, encoding: str) -> None:
     path.write_bytes(b"a,b\n" + "1,caf\xe9\n".encode(encoding) * (4 * PIECE // 8))
     job, asked = job_over(path, csv={"encoding": encoding}), []
 
-    def cancelled() -> bool:
+    def stopping() -> bool:
         asked.append(1)
         return len(asked) > 4
 
     with pytest.raises(InterruptedRunError, match="stopped"):
-        stage(job, tmp_path / "state", files=resolve(job), cancelled=cancelled)
+        stage(job, tmp_path / "state", files=resolve(job), stopping=stopping)
     assert len(asked) < 10
 
 

@@ -136,7 +136,7 @@ def test_standard_input_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"x\n1\n")))
     asked = iter([False, True])
     with pytest.raises(InterruptedRunError):
-        resolve(job_over("-", format="csv"), folder=tmp_path / "intake", cancelled=lambda: next(asked))
+        resolve(job_over("-", format="csv"), folder=tmp_path / "intake", stopping=lambda: next(asked))
     assert not (tmp_path / "intake" / "stdin").exists()
 
 
@@ -188,7 +188,7 @@ def test_hashing_can_be_stopped(tmp_path: Path, suffix: str) -> None:
     assert told[-1] == (0, path.stat().st_size + (len(data) if suffix else 0))
     told.clear()
     with pytest.raises(InterruptedRunError):
-        resolve(job_over(path), progress=lambda *done: told.append(done), cancelled=lambda: bool(told))
+        resolve(job_over(path), progress=lambda *done: told.append(done), stopping=lambda: bool(told))
     assert len(told) == 1
 
 

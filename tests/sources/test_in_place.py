@@ -73,7 +73,7 @@ def by_duckdb(job: Job, folder: Path) -> Snapshot:
         memory_bytes=None,
         threads=1,
         progress=lambda *_: None,
-        cancelled=lambda: False,
+        stopping=lambda: False,
         sample=None,
     )
 

@@ -37,15 +37,15 @@ def ignore_progress(rows: int, size: int) -> None:
 
 
 def never() -> bool:
-    """Not cancelled."""
+    """Not to stop."""
     return False
 
 
-def until(cancelled: Callable[[], bool], watch: Watch = unwatched) -> Watch:
-    """A watch that hands its bytes on to another, and raises InterruptedRunError once `cancelled` is true."""
+def until(stopping: Callable[[], bool], watch: Watch = unwatched) -> Watch:
+    """A watch that hands its bytes on to another, and raises InterruptedRunError once `stopping` is true."""
 
     def ask(size: int) -> None:
-        if cancelled():
+        if stopping():
             raise InterruptedRunError(
                 "stopped while the source was read", hint="run the same command again: nothing was sent yet"
             )

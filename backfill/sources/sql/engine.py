@@ -77,12 +77,12 @@ def _as_pattern(path: Path | str) -> str:
 class Engine:
     """One locked connection. Not for use by several threads at once.
 
-    `cancelled` is asked ten times a second while a statement runs; once true, the statement is interrupted and
+    `stopping` is asked ten times a second while a statement runs; once true, the statement is interrupted and
     InterruptedRunError raised.
     """
 
     connection: duckdb.DuckDBPyConnection
-    cancelled: Callable[[], bool] = never
+    stopping: Callable[[], bool] = never
     _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "stage"))
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
@@ -91,7 +91,7 @@ class Engine:
 
     def run(self, sql: str, watch: Callable[[float], None] | None = None) -> list[tuple[Any, ...]]:
         """Run a statement that may take long; `watch` gets the share done, 0 to 1, and may raise to end it."""
-        self._refuse_cancelled()
+        self._refuse_stop()
         future = self._pool.submit(self.rows, sql)
         while True:
             try:
@@ -100,7 +100,7 @@ class Engine:
                 if future.done():
                     raise
             try:
-                self._refuse_cancelled()
+                self._refuse_stop()
                 if watch is not None:
                     watch(min(max(self.connection.query_progress(), 0.0), 100.0) / 100)
             except BaseException:
@@ -108,8 +108,8 @@ class Engine:
                 future.exception()  # the connection is of no use to anybody before the statement has ended
                 raise
 
-    def _refuse_cancelled(self) -> None:
-        if self.cancelled():
+    def _refuse_stop(self) -> None:
+        if self.stopping():
             raise InterruptedRunError("staging was stopped", hint="run the same command again: nothing was sent yet")
 
     def close(self) -> None:
@@ -129,7 +129,7 @@ def open_engine(
     *,
     memory_bytes: int | None = None,
     threads: int | None = None,
-    cancelled: Callable[[], bool] = never,
+    stopping: Callable[[], bool] = never,
     timezone: str | None = None,
 ) -> Engine:
     """A connection that may read and write below `folder`, with its temporary files there; a source is streamed to it.
@@ -165,7 +165,7 @@ def open_engine(
     settings["lock_configuration"] = True
     for name, value in settings.items():
         connection.execute(f"SET {name} = {literal(value)}")
-    return Engine(connection, cancelled)
+    return Engine(connection, stopping)
 
 
 def storage_failure(error: duckdb.Error) -> StoppedError | None:

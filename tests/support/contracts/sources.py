@@ -162,12 +162,12 @@ class SourceContract:
         with pytest.raises(SourceError, match="empty"):
             stage(self.source.job(tmp_path), tmp_path / "state")
 
-    def test_cancelled(self, tmp_path: Path) -> None:
+    def test_stopping(self, tmp_path: Path) -> None:
         """Asked to stop, staging stops, and leaves no snapshot behind."""
         self.source.write(tmp_path, [(f"{index:06}", "text" * 20) for index in range(60_000)])
         job = self.source.job(tmp_path, where="length(regexp_replace(repeat(text, 100), '(t.x)+', 'y', 'g')) > 0")
         with pytest.raises(InterruptedRunError):
-            stage(job, tmp_path / "state", threads=1, cancelled=lambda: True)
+            stage(job, tmp_path / "state", threads=1, stopping=lambda: True)
         assert not (tmp_path / "state" / "snapshot.json").exists()
 
     def test_lines_of_records(self, tmp_path: Path) -> None:
