@@ -15,6 +15,8 @@
     a certificate that does not verify            stop, exit 5      refused: waiting does not mend it
     a failure once the request has begun          retry             unknown
 
+The outcome `refused` means not taken (`Outcome.NOT_TAKEN`): the calls may be sent again. Rejected, they are not.
+
 Retry and its statuses are those of Segment's own libraries as of 2026 (analytics-python 2.4.0, analytics-node 3.1.0,
 analytics-java; https://support.twilio.com article 51769112022299). They wait as `Retry-After` asks on any of the
 statuses to be retried, at most 300 s, without counting that attempt; else they back off from 0.5 s, doubling to 60 s,
@@ -186,14 +188,14 @@ def verdict(
 
 
 def outcome_of(end: int | Failure) -> Outcome:
-    """What is known about the calls: taken, not taken, or nobody can tell."""
+    """What is known about the calls: taken, not taken (they may be sent again), or nobody can tell."""
     if isinstance(end, Failure):
-        return Outcome.REFUSED if end in BEFORE_LEAVING else Outcome.UNKNOWN
+        return Outcome.NOT_TAKEN if end in BEFORE_LEAVING else Outcome.UNKNOWN
     if 200 <= end <= 299:  # noqa: PLR2004 - the class of success
         return Outcome.ACCEPTED
     if end == 408 or (end >= 500 and end in RETRIED):  # noqa: PLR2004 - as the table above says
         return Outcome.UNKNOWN
-    return Outcome.REFUSED
+    return Outcome.NOT_TAKEN
 
 
 def _retry(outcome: Outcome, after: float | None, attempt: int, elapsed: float, patience: Patience) -> Verdict:

@@ -29,8 +29,8 @@ STATES = frozenset({BatchState.PLANNED, BatchState.DELIVERED, BatchState.REJECTE
 ENDS = frozenset(
     {
         (Outcome.ACCEPTED, BatchState.DELIVERED),
-        (Outcome.REFUSED, BatchState.REJECTED),
-        (Outcome.REFUSED, None),
+        (Outcome.NOT_TAKEN, BatchState.REJECTED),
+        (Outcome.NOT_TAKEN, None),
         (Outcome.UNKNOWN, None),
     }
 )

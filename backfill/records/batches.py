@@ -18,11 +18,11 @@ class BatchState(StrEnum):
 
 
 class Outcome(StrEnum):
-    """What one attempt is known to have done. UNKNOWN: the target may or may not hold the calls."""
+    """What one attempt is known to have done: whether the target holds the calls, not what becomes of them."""
 
     ACCEPTED = "accepted"
-    REFUSED = "refused"
-    UNKNOWN = "unknown"
+    NOT_TAKEN = "refused"  # by this attempt: they may be sent again, where they are not rejected for good
+    UNKNOWN = "unknown"  # the target may or may not hold them
 
 
 class Decision(StrEnum):
@@ -102,4 +102,4 @@ class Answer:
     @property
     def left(self) -> bool:
         """Whether anything of the request left: a failure that leaves no doubt, without an answer, came before."""
-        return self.status is not None or self.outcome is not Outcome.REFUSED
+        return self.status is not None or self.outcome is not Outcome.NOT_TAKEN

@@ -9,7 +9,7 @@ from backfill.records.batches import Batch
 
 @dataclass(frozen=True, slots=True)
 class RefusedBatch:
-    """A batch that the target refused, and its answer."""
+    """A batch that the target rejected for good, and its answer."""
 
     batch: Batch
     status: int

@@ -202,7 +202,7 @@ def test_a_refused_call_is_rejected_and_the_rest_delivered(status: int) -> None:
     assert (end.kind, end.totals.requests, end.totals.calls) == (EndKind.FINISHED, 3, 2)
     assert shelf.states() == {1: BatchState.DELIVERED, 2: BatchState.REJECTED, 3: BatchState.DELIVERED}
     answer = shelf.answers[1][2]
-    assert (answer.status, answer.outcome, answer.detail) == (status, Outcome.REFUSED, '{"message":"bad shape"}')
+    assert (answer.status, answer.outcome, answer.detail) == (status, Outcome.NOT_TAKEN, '{"message":"bad shape"}')
 
 
 @pytest.mark.parametrize(
@@ -233,7 +233,7 @@ def test_a_final_answer_stops_the_run(status: int, exit_code: int) -> None:
     assert end.answer == ("" if status == 304 else "no way")
     assert elsewhere.connections == 0
     assert shelf.states() == {1: BatchState.DELIVERED}
-    assert shelf.outcomes() == [Outcome.ACCEPTED, Outcome.REFUSED]
+    assert shelf.outcomes() == [Outcome.ACCEPTED, Outcome.NOT_TAKEN]
     assert len(endpoint.seen) == 2
 
 

@@ -164,5 +164,5 @@ class TestFoundRate:
 )
 def test_refusals(status: int | None, after: float | None, *, is_one: bool) -> None:
     """429, and 503 that does not say when to come back; nothing else is about the rate."""
-    answer = Answer(Outcome.REFUSED, None, status, "", 0.0, 0.0, 0)
-    assert is_refusal(Attempt(Verdict(Action.RETRY, Outcome.REFUSED, after=after), 1, 0.0, answer)) is is_one
+    answer = Answer(Outcome.NOT_TAKEN, None, status, "", 0.0, 0.0, 0)
+    assert is_refusal(Attempt(Verdict(Action.RETRY, Outcome.NOT_TAKEN, after=after), 1, 0.0, answer)) is is_one

@@ -69,7 +69,7 @@ def test_calls_at_fault_stand_alone(calls: int, draws: list[int], compressed: bo
     assert end.totals.calls == calls - len(at_fault)
     assert (end.totals.requests, end.totals.retries) == (len(endpoint.seen), 0)
     assert list(shelf.states().values()).count(BatchState.REJECTED) == len(at_fault)
-    assert set(shelf.outcomes()) <= {Outcome.ACCEPTED, Outcome.REFUSED}
+    assert set(shelf.outcomes()) <= {Outcome.ACCEPTED, Outcome.NOT_TAKEN}
 
 
 def test_parts_go_in_the_order_of_the_plan() -> None:

@@ -81,7 +81,7 @@ def test_parts_inherit_the_doubt_of_their_batch(life: Life) -> None:
         batch = ledger.next_batches(1)[0]
         plain = life.shelf.contents[2]
         first, second = (len(call) for call in plain.removeprefix(HEAD).split(b",{"))
-        refused = Answer(Outcome.REFUSED, BatchState.SPLIT, 413, "too large", life.world.truth, 0.1, 100)
+        refused = Answer(Outcome.NOT_TAKEN, BatchState.SPLIT, 413, "too large", life.world.truth, 0.1, 100)
         parts = halves(batch, plain, [first, second + 1])
         planned = ledger.record_parts(batch, ledger.mark_sent(batch, life.world.truth), refused, parts)
     assert [part.first_unknown_at for part in planned] == [batch.first_unknown_at] * 2

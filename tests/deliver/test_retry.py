@@ -28,7 +28,7 @@ def test_passing_statuses_are_retried(status: int) -> None:
     with Endpoint(scripted(status, status)) as endpoint:
         run = Run(Shelf(1), endpoint.url, time.clock())
         assert run.go().kind is EndKind.FINISHED
-    unknown = Outcome.UNKNOWN if status == 408 or status >= 500 else Outcome.REFUSED
+    unknown = Outcome.UNKNOWN if status == 408 or status >= 500 else Outcome.NOT_TAKEN
     assert run.shelf.outcomes() == [unknown, unknown, Outcome.ACCEPTED]
     assert [answer.status for _, _, answer in run.shelf.answers] == [status, status, 200]
     assert time.up == pytest.approx(0.5 + 1)

@@ -118,7 +118,7 @@ def test_connection_refused() -> None:
     with socket.socket() as unheard:
         unheard.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{unheard.getsockname()[1]}/v1/batch"
-        assert failed(Run(Shelf(1), url, options=ONCE)) == (f"{Failure.CONNECT}: Connection refused", Outcome.REFUSED)
+        assert failed(Run(Shelf(1), url, options=ONCE)) == (f"{Failure.CONNECT}: Connection refused", Outcome.NOT_TAKEN)
 
 
 def test_a_name_that_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,7 +129,7 @@ def test_a_name_that_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(socket, "getaddrinfo", unknown)
     run = Run(Shelf(1), "https://api.segment.example/v1/batch", options=ONCE)
-    assert failed(run) == (f"{Failure.NAME}: Name or service not known", Outcome.REFUSED)
+    assert failed(run) == (f"{Failure.NAME}: Name or service not known", Outcome.NOT_TAKEN)
 
 
 def test_no_answer_in_time() -> None:
@@ -219,7 +219,7 @@ class TestTls:
             run = Run(Shelf(2), endpoint.url)
             end = run.go()
         assert (end.reason, end.exit_code) == (StopReason.CERTIFICATE, ExitCode.STOPPED)
-        assert run.shelf.outcomes() == [Outcome.REFUSED]
+        assert run.shelf.outcomes() == [Outcome.NOT_TAKEN]
         assert "SSL_CERT_FILE" in end.hint
         assert endpoint.seen == []
 
@@ -242,7 +242,7 @@ class TestTls:
         url = f"https://localhost:{saying(b'SSH-2.0-OpenSSH_9.2')}/v1/batch"
         detail, outcome = failed(Run(Shelf(1), url, options=ONCE))
         assert detail.startswith(f"{Failure.TLS}: ")
-        assert outcome is Outcome.REFUSED
+        assert outcome is Outcome.NOT_TAKEN
 
 
 class TestConnection:
@@ -462,7 +462,7 @@ class TestProxy:
         monkeypatch.setenv("https_proxy", f"http://ann:hunter2@{place}")
         run = Run(Shelf(1), "https://events.example/v1/batch", options=ONCE)
         detail = f"{Failure.PROXY}: 403 Forbidden, through the proxy http://{place}"
-        assert failed(run) == (detail, Outcome.REFUSED)
+        assert failed(run) == (detail, Outcome.NOT_TAKEN)
 
     @pytest.mark.parametrize("scheme", ["http", "https"])
     def test_one_that_wants_a_password(self, monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
@@ -480,7 +480,7 @@ class TestProxy:
         run = Run(Shelf(1), "https://events.example/v1/batch", options=replace(ONCE, read_seconds=0.1))
         detail, outcome = failed(run)
         assert detail.startswith(Failure.UNSENT)
-        assert outcome is Outcome.REFUSED
+        assert outcome is Outcome.NOT_TAKEN
 
     def test_one_that_is_not_there(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """It is the proxy that could not be reached: the message names it."""

@@ -54,9 +54,9 @@ def expected(end: int | Failure, calls: int = 1) -> tuple[Action, Outcome, ExitC
     go_on = ExitCode.DELIVERED
     match end:
         case Failure.CERTIFICATE | Failure.PROXY_REFUSED:
-            return Action.STOP, Outcome.REFUSED, ExitCode.STOPPED
+            return Action.STOP, Outcome.NOT_TAKEN, ExitCode.STOPPED
         case Failure.NAME | Failure.CONNECT | Failure.CONNECT_TIMEOUT | Failure.TLS | Failure.PROXY | Failure.UNSENT:
-            return Action.RETRY, Outcome.REFUSED, go_on
+            return Action.RETRY, Outcome.NOT_TAKEN, go_on
         case Failure():
             return Action.RETRY, Outcome.UNKNOWN, go_on
         case _ if 200 <= end < 300:
@@ -64,17 +64,17 @@ def expected(end: int | Failure, calls: int = 1) -> tuple[Action, Outcome, ExitC
         case 408:
             return Action.RETRY, Outcome.UNKNOWN, go_on
         case 410 | 429 | 460:
-            return Action.RETRY, Outcome.REFUSED, go_on
+            return Action.RETRY, Outcome.NOT_TAKEN, go_on
         case 400 | 413 | 422 if calls > 1:
-            return Action.SPLIT, Outcome.REFUSED, go_on
+            return Action.SPLIT, Outcome.NOT_TAKEN, go_on
         case 400 | 413 | 422:
-            return Action.REJECTED, Outcome.REFUSED, go_on
+            return Action.REJECTED, Outcome.NOT_TAKEN, go_on
         case 401 | 403 | 404:
-            return Action.STOP, Outcome.REFUSED, ExitCode.TARGET_REFUSED
+            return Action.STOP, Outcome.NOT_TAKEN, ExitCode.TARGET_REFUSED
         case _ if end >= 500 and end not in {501, 505}:
             return Action.RETRY, Outcome.UNKNOWN, go_on
         case _:
-            return Action.STOP, Outcome.REFUSED, ExitCode.STOPPED
+            return Action.STOP, Outcome.NOT_TAKEN, ExitCode.STOPPED
 
 
 @pytest.mark.parametrize("calls", [1, 2, 2_500])
@@ -121,7 +121,7 @@ def test_a_target_that_was_never_reached(end: int | Failure) -> None:
     patience = Patience(unreached=45)
     assert judge(end, attempt=5, unreached=37, patience=patience) == judge(end)  # the next one leaves 8 s later
     late = judge(end, attempt=5, unreached=37.1, patience=patience)
-    if isinstance(end, Failure) and expected(end)[:2] == (Action.RETRY, Outcome.REFUSED):
+    if isinstance(end, Failure) and expected(end)[:2] == (Action.RETRY, Outcome.NOT_TAKEN):
         assert (late.reason, late.exit_code) == (StopReason.UNREACHED, ExitCode.STOPPED)
     else:
         assert late == judge(end)

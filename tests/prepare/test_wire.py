@@ -100,7 +100,7 @@ def test_halves_are_the_batch(sizes: list[int]) -> None:
             return
         parts = halves(batch, plain, shelf.call_sizes(batch))
         assert abs(parts[0].calls - parts[1].calls) <= 1
-        answer = Answer(Outcome.REFUSED, BatchState.SPLIT, 400, "", 0.0, 0.0, 0)
+        answer = Answer(Outcome.NOT_TAKEN, BatchState.SPLIT, 400, "", 0.0, 0.0, 0)
         for part in shelf.record_parts(batch, 1, answer, parts):
             halve(part)
 

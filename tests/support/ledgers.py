@@ -107,7 +107,7 @@ def as_version_1(path: Path) -> None:
 
 def answer(outcome: Outcome, state: BatchState | None = None, *, at: float = 1_000.0) -> Answer:
     """The end of an attempt."""
-    status = {Outcome.ACCEPTED: 200, Outcome.REFUSED: 400, Outcome.UNKNOWN: 503}[outcome]
+    status = {Outcome.ACCEPTED: 200, Outcome.NOT_TAKEN: 400, Outcome.UNKNOWN: 503}[outcome]
     return Answer(outcome, state, status, "said the target", at, 0.25, 321)
 
 
@@ -125,7 +125,7 @@ def parts_of(batch: Batch, parts: Sequence[tuple[int, BatchState]]) -> list[Batc
 
 
 ACCEPTED = answer(Outcome.ACCEPTED, BatchState.DELIVERED)
-REJECTED = answer(Outcome.REFUSED, BatchState.REJECTED)
-REFUSED = answer(Outcome.REFUSED)
-SPLIT = answer(Outcome.REFUSED, BatchState.SPLIT)
+REJECTED = answer(Outcome.NOT_TAKEN, BatchState.REJECTED)
+REFUSED = answer(Outcome.NOT_TAKEN)
+SPLIT = answer(Outcome.NOT_TAKEN, BatchState.SPLIT)
 UNKNOWN = answer(Outcome.UNKNOWN)
