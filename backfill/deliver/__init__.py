@@ -11,20 +11,15 @@ A batch goes through senders that wrap one another, each with one concern and al
 `deliver` is imported when it is asked for: whoever only needs the vocabulary loads no HTTP client.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from backfill.deliver.in_doubt import undecided
 from backfill.deliver.model import Clock, DeliveryEnd, DeliveryOptions, EndKind, TargetAccess
+from backfill.lazy import lazily
 
 if TYPE_CHECKING:
     from backfill.deliver.delivery import deliver
 
 __all__ = ["Clock", "DeliveryEnd", "DeliveryOptions", "EndKind", "TargetAccess", "deliver", "undecided"]
 
-
-def __getattr__(name: str) -> Any:  # noqa: ANN401 - PEP 562
-    if name == "deliver":
-        from backfill.deliver.delivery import deliver as asked_for  # noqa: PLC0415 (httpx)
-
-        return asked_for
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazily(__name__, {"delivery": ("deliver",)})  # httpx
