@@ -202,7 +202,7 @@ def run_context(delivery: DeliveryCommand, state: Path, interrupts: Interrupts, 
         signal_code=lambda: interrupts.exit_code,
         progress=bars,
         say=delivery.session.say,
-        made=delivery.session.tell_made,
+        on_state_made=delivery.session.tell_made,
         confirm=confirm,
     )
 

@@ -57,8 +57,8 @@ class IdText:
 class CompiledCall:
     """One call of a job, bound to a snapshot's columns.
 
-    To be evaluated in this order over a frame: `derived` and `rare_matches` added as columns; then `made`, `checks`,
-    the key and `members`.
+    To be evaluated in this order over a frame: `derived` and `rare_matches` added as columns; then `condition`,
+    `checks`, the key and `members`.
     """
 
     index: int
@@ -68,7 +68,7 @@ class CompiledCall:
     reads: tuple[str, ...]  # columns of the snapshot it needs, in snapshot order
     derived: tuple[tuple[pl.Expr, ...], ...]  # group by group: each reads columns of the groups before it
     rare_matches: Mapping[str, RareMatch]  # further columns, that only checks read
-    made: pl.Expr | None  # false or null: the row does not make this call; None: every row does
+    condition: pl.Expr | None  # false or null: the row does not make this call; None: every row does
     checks: tuple[Check, ...]
     key: Key
     key_values: tuple[BoundValue, ...]  # the key's values, or the one that is the id given; none for CONTENT

@@ -67,7 +67,7 @@ def compile_job(
 
 
 def _compile(binder: Binder, call: Call, index: int, space: str, library_version: str, now: float) -> CompiledCall:
-    made = _made(binder, call)
+    condition = _condition(binder, call)
     _check_where(binder)
     instant = bind_timestamp(binder, call.timestamp, now)
     top = ObjectTemplate()
@@ -91,8 +91,8 @@ def _compile(binder: Binder, call: Call, index: int, space: str, library_version
         ),
         derived=grouped(binder.derived.values()),
         rare_matches=binder.rare_matches,
-        made=made,
-        checks=tuple(_where_made(check, made) for check in binder.checks),
+        condition=condition,
+        checks=tuple(_where_made(check, condition) for check in binder.checks),
         key=key,
         key_values=key_values,
         timestamp=instant,
@@ -103,10 +103,10 @@ def _compile(binder: Binder, call: Call, index: int, space: str, library_version
     )
 
 
-def _where_made(check: Check, made: pl.Expr | None) -> Check:
+def _where_made(check: Check, condition: pl.Expr | None) -> Check:
     """The check with a mask that is never null, and false where the call is not made."""
     mask = check.mask.fill_null(value=False)
-    return replace(check, mask=mask if made is None else mask & made)
+    return replace(check, mask=mask if condition is None else mask & condition)
 
 
 def _text_member(bound: BoundValue) -> BoundValue:
@@ -116,15 +116,15 @@ def _text_member(bound: BoundValue) -> BoundValue:
     return BoundValue(encode.string(bound.plain), bound.plain, Kind.TEXT, bound.column)
 
 
-def _made(binder: Binder, call: Call) -> pl.Expr | None:
+def _condition(binder: Binder, call: Call) -> pl.Expr | None:
     if call.when is None:
         return None
     column = binder.column(binder.expressions[call.when])
-    made = binder.read(column.name).cast(pl.Boolean).fill_null(value=False)
+    true = binder.read(column.name).cast(pl.Boolean).fill_null(value=False)
     misfit, unclear, failed = binder.misfit(column), binder.unclear(column), binder.failed(column, call.when)
     if misfit is not None:
         binder.check("BF117", call.when, misfit, binder.shown(column), detail=binder.declared_as(column))
-    return pl.any_horizontal(made, *(mask for mask in (misfit, unclear, failed) if mask is not None))
+    return pl.any_horizontal(true, *(mask for mask in (misfit, unclear, failed) if mask is not None))
 
 
 def _check_where(binder: Binder) -> None:

@@ -101,7 +101,7 @@ class RunContext:
     progress: Progress = field(default_factory=NoProgress)
     say: Callable[[str], None] = lambda _text: None
     #: Told the state folder where this process has made it.
-    made: Callable[[Path], None] = lambda _folder: None
+    on_state_made: Callable[[Path], None] = lambda _folder: None
     #: Asked once before the first request of a live run; returns whether to go on.
     confirm: Callable[[Confirmation], bool] = lambda _confirmation: True
     clock: Clock = field(default_factory=Clock)

@@ -108,7 +108,7 @@ def dry_run_folder(request: DryRunRequest) -> Iterator[tuple[StoredRun, Fingerpr
     """
     outer = request.context.store
     if outer.make_usable():
-        request.context.made(outer.path)
+        request.context.on_state_made(outer.path)
     state, folder = dry_folder(outer, request.job)
     state.make_usable()
     with state.lock(folder.run_id):

@@ -57,7 +57,7 @@ def run_job(request: RunRequest) -> RunResult:
     job, target, context = request.job, request.target, request.context
     store = context.store
     if store.make_usable():
-        context.made(store.path)
+        context.on_state_made(store.path)
     run = store.find(job.name, target.kind, target.identity, job.generation)
     with store.lock(run.run_id), out_of_space(store.path):
         now, status = decide_run(request, store, run)

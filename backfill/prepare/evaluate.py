@@ -46,7 +46,7 @@ FAILURES: Final = 20
 class Evaluated:
     """A call over a frame. `calls`: row, call, id, date, json (with a comma behind)."""
 
-    made: int
+    made_calls: int
     rejected: int
     calls: pl.DataFrame
     problems: pl.DataFrame
@@ -86,7 +86,7 @@ def _apart(call: CompiledCall, frame: pl.DataFrame, call_bytes: int, nothing: Ev
             if half:
                 frames += [frame.slice(half), frame.slice(0, half)]
                 continue
-            yield replace(nothing, made=1, rejected=1, problems=_failure(call, frame), counts={FAILED: 1})
+            yield replace(nothing, made_calls=1, rejected=1, problems=_failure(call, frame), counts={FAILED: 1})
             failed += 1
             if failed > FAILURES:
                 return
@@ -101,7 +101,7 @@ def _united(found: Sequence[Evaluated]) -> Evaluated:
     for each in found:
         counts.update(each.counts)
     return Evaluated(
-        sum(each.made for each in found),
+        sum(each.made_calls for each in found),
         sum(each.rejected for each in found),
         pl.concat([each.calls for each in found]),
         pl.concat([each.problems for each in found]),
@@ -111,9 +111,9 @@ def _united(found: Sequence[Evaluated]) -> Evaluated:
 
 def _evaluate(call: CompiledCall, frame: pl.DataFrame, call_bytes: int) -> Evaluated:
     work = _with_rare_matches(derive(frame, call.derived), call.rare_matches)
-    made = call.made if call.made is not None else pl.lit(value=True)
+    condition = call.condition if call.condition is not None else pl.lit(value=True)
     masks = {f"m{number}": check.mask for number, check in enumerate(call.checks)}
-    state = work.select(pl.col(ROW_COLUMN), made.alias("made"), **masks)
+    state = work.select(pl.col(ROW_COLUMN), condition.alias("made"), **masks)
     totals = {name: int(state[name].sum()) for name in ("made", *masks)}
     problems, counts = _problems(call, work, state, totals)
     errors = [name for name, check in zip(masks, call.checks, strict=True) if check.severity is Severity.ERROR]

@@ -93,7 +93,7 @@ class Sums:
     """Sums over the frames of a shard."""
 
     rows: int = 0
-    made: int = 0
+    made_calls: int = 0
     rejected: int = 0
     duplicate: int = 0
     already_delivered: int = 0
@@ -123,7 +123,7 @@ def _valid_calls(context: ShardContext, frame: pl.DataFrame, sums: Sums) -> pl.D
     results = [evaluate(call, frame, context.call_bytes) for call in context.calls]
     sums.rows += len(frame)
     for result in results:
-        sums.made += result.made
+        sums.made_calls += result.made_calls
         sums.rejected += result.rejected
         sums.counts.update(result.counts)
         if len(result.problems):
@@ -179,8 +179,8 @@ def _finish(context: ShardContext, shard: int, sums: Sums, batches: Batches, wri
     return ShardPlan(
         shard=shard,
         rows=sums.rows,
-        planned=sums.made,
-        skipped=sums.rows * len(context.calls) - sums.made,
+        planned=sums.made_calls,
+        skipped=sums.rows * len(context.calls) - sums.made_calls,
         rejected=sums.rejected,
         duplicate=sums.duplicate,
         batches=planned,

@@ -153,7 +153,7 @@ def with_spellings(call: CompiledCall, several: Hashes) -> CompiledCall:
     def check(each: IdText) -> Check:
         mask = form_hash(each.name, each.text).map_batches(is_among, return_dtype=pl.Boolean, is_elementwise=True)
         mask = (mask & each.text.is_not_null()).fill_null(value=False)
-        return Check(_CODE, severity, each.column, mask if call.made is None else mask & call.made, each.text)
+        return Check(_CODE, severity, each.column, mask if call.condition is None else mask & call.condition, each.text)
 
     def is_among(hashes: pl.Series) -> pl.Series:
         return pl.Series(hashes.name, among(hashes.fill_null(0).to_numpy(), several))

@@ -54,7 +54,7 @@ def test_a_panic_costs_its_row(tmp_path: Path) -> None:
     found = evaluate(*call_over(tmp_path, days), 32_000)
     assert found.counts == {("BF134", "error"): 3}
     assert found.problems.select("row", "code").rows() == [(17, "BF134"), (64, "BF134"), (99, "BF134")]
-    assert (found.made, found.rejected) == (100, 3)
+    assert (found.made_calls, found.rejected) == (100, 3)
     assert found.calls["row"].to_list() == [row for row in range(100) if row not in (17, 64, 99)]
 
 
