@@ -2,7 +2,14 @@
 
 Codes are stable: they stand in job files (`rules: {BF105: warn}`), ledgers and scripts. BF0xx: a record could not be
 read. BF1xx: a call breaks a rule. BF2xx: a timestamp cannot be used. A rule whose breach the API (or a tool behind it)
-answers with silence cannot be lowered (`lowerable` false). Sources, by letter:
+answers with silence cannot be lowered (`lowerable` false).
+
+Who sees a breach: `sources`, of records and in `query`; `encode` (masks, and `MARKS` inside nested values) and
+`mapping`, whose `Binder.check` asks `severity` for both; `prepare`, of whole calls (BF107, BF113, BF117, BF134: errors
+without asking, for no job can lower them; BF122 has asked). A new code is a line in `_TABLE`, its row in
+docs/problems.md, and the place that sees it.
+
+Sources, by letter:
 
 [A] HTTP API page, https://www.twilio.com/docs/segment/connections/sources/catalog/libraries/server/http-api
 [D] discards of Delivery Overview, https://www.twilio.com/docs/segment/connections/delivery-overview
