@@ -1,7 +1,8 @@
 """Whole objects that come as JSON text: overriding members, counting them. DuckDB's JSON functions do the work.
 
 polars would need to know the objects' fields beforehand; DuckDB's `json_merge_patch` (RFC 7396) keeps every key it is
-not told of. The functions are pure: an own in-memory database without access to anything.
+not told of. The one place in `mapping` that runs DuckDB, frame by frame: in memory, without access to anything else, so
+that the functions are pure all the same.
 
 DuckDB prints a number anew (1.10 as 1.1, digits beyond a double's lost), all but short integers. So the numbers of
 objects that hold such a one are made strings that begin with a mark before, and are unmarked after. The mark is U+0001
