@@ -83,17 +83,25 @@ def encode_scalar(value: pl.Expr, kind: Kind, dtype: pl.DataType) -> Encoded:
 
 def _simple(value: pl.Expr, kind: Kind) -> pl.Expr:
     """The JSON text of kinds in which nothing can be wrong."""
+    if kind is Kind.NULL:
+        return pl.lit(None, pl.String)
+    inside = inside_quotes(value, kind)
+    if inside is None:  # decimal, boolean: the plain text is the JSON text
+        return plain(value, kind)
+    return string(inside) if kind is Kind.TEXT else quoted(inside)
+
+
+def inside_quotes(value: pl.Expr, kind: Kind) -> pl.Expr | None:
+    """What stands between the quotes, text yet to be escaped; None of kinds that are no JSON strings."""
     match kind:
         case Kind.TEXT:
-            return string(value)
+            return value
         case Kind.TIMESTAMP:
-            return quoted(iso_milliseconds(value))
+            return iso_milliseconds(value)
         case Kind.DATE | Kind.TIME:
-            return quoted(plain(value, kind))
-        case Kind.NULL:
-            return pl.lit(None, pl.String)
-        case _:  # decimal, boolean: the plain text is the JSON text
             return plain(value, kind)
+        case _:
+            return None
 
 
 def plain(value: pl.Expr, kind: Kind) -> pl.Expr:

@@ -12,7 +12,7 @@ from backfill.mapping.instants import InstantReader
 from backfill.mapping.template import BoundValue, Part, constant
 from backfill.records import Column, Kind, Zone, frame_name
 from backfill.rules import severity
-from backfill.timestamps import iso_key, iso_milliseconds, nanoseconds
+from backfill.timestamps import iso_key, nanoseconds
 
 #: Digits with an optional sign, leading zeros to be dropped: an integer too long for its column, from its raw text.
 _LONG_INTEGER = r"^\+?(-?)0*([0-9]+)$"
@@ -178,12 +178,7 @@ class Binder(InstantReader):
 
 def _direct(kind: Kind, value: pl.Expr, text: pl.Expr) -> tuple[Part, ...]:
     """The parts of a column's text where the column has no null; none where the text may be null all the same."""
-    match kind:
-        case Kind.TEXT:
-            return ('"', value, '"')
-        case Kind.TIMESTAMP:
-            return ('"', iso_milliseconds(value), '"')
-        case Kind.NESTED | Kind.JSON | Kind.NULL:
-            return ()
-        case _:
-            return (text,)
+    if kind in (Kind.NESTED, Kind.JSON, Kind.NULL):
+        return ()
+    inside = encode.inside_quotes(value, kind)
+    return (text,) if inside is None else ('"', inside, '"')
