@@ -106,6 +106,20 @@ def summary_text(summary: Summary) -> str:
 
     It begins with where the calls went. A live run's calls are called received: a 200 of Segment says no more.
     """
+    return "\n".join([*_title_lines(summary), *_count_lines(summary), *_further_lines(summary)])
+
+
+def _title_lines(summary: Summary) -> list[str]:
+    """Which job it is, and how far its calls went."""
+    record = summary.status.record
+    if summary.dry:
+        return ["DRY RUN: nothing was sent", f"{record.job_name} -> {record.target_name}: planned"]
+    title = f"{record.job_name} -> {record.target_name}: {summary.status.state}"
+    return [title] if record.live else ["SANDBOX: nothing left this machine", title]
+
+
+def _count_lines(summary: Summary) -> list[str]:
+    """What there is of every run: rows, calls and batches."""
     record, counts, totals = summary.status.record, summary.counts, summary.totals
     words = {"delivered": "received" if record.live else "delivered", "already_delivered": "delivered before"}
     rows = [(name, getattr(counts, name)) for name in ROWS]
@@ -114,16 +128,17 @@ def summary_text(summary: Summary) -> str:
     sizes += [f"{size_text(totals.wire_bytes)} sent"] if totals.requests else []
     sizes += [counted(totals.retries, "retry", "retries")] if totals.retries else []
     batches = f"{counts.batches:,}{f' ({counts.split:,} of them split)' if counts.split else ''}"
-    if summary.dry:
-        lines = ["DRY RUN: nothing was sent"]
-    else:
-        lines = [] if record.live else ["SANDBOX: nothing left this machine"]
-    lines += [
-        f"{record.job_name} -> {record.target_name}: {'planned' if summary.dry else summary.status.state}",
+    return [
         f"  rows      {counts_text(rows)}",
         f"  calls     {counts_text(calls)}",
         f"  batches   {'; '.join([batches, *sizes, duration_text(summary.seconds)])}",
     ]
+
+
+def _further_lines(summary: Summary) -> list[str]:
+    """What there is only of some runs."""
+    record, counts = summary.status.record, summary.counts
+    lines: list[str] = []
     if summary.dates:
         ranges = [f"{call} {first} to {last}" for call, (first, last) in summary.dates.items()]
         lines.append(f"  dated     {', '.join(ranges)}")
@@ -143,7 +158,7 @@ def summary_text(summary: Summary) -> str:
         lines.append(f"  {summary.look}")
     if summary.status.state is RunState.STOPPED and summary.status.detail:
         lines.append(f"  ended     {summary.status.detail}")
-    return "\n".join(lines)
+    return lines
 
 
 def total_text(jobs: int, ended: Sequence[Counts]) -> str:
