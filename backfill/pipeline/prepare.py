@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Iterable
 from pathlib import Path
 
 from backfill.job.models import Job
@@ -26,6 +25,7 @@ from backfill.sources import while_unchanged
 from backfill.state import ensure_space
 
 LOG = logging.getLogger(__name__)
+STAND_STILL = "run again once it stands still; `backfill run JOB --abandon` begins the run afresh"
 
 
 def prepare_plan(
@@ -48,20 +48,10 @@ def prepare_plan(
         InterruptedRunError: A signal came; what is recorded is not prepared again.
     """
     record = ledger.reader.status().record
-    done = ledger.prepared_shards()
-    if done:
-        LOG.info("%s: %s shards are prepared already", job.name, f"{len(done):,}")
-    context.progress.begin("prepare", snapshot.rows, "rows")
-    tally = Tally(snapshot.rows, run.path, context, done.values())
-
-    def on_shard(plan: ShardPlan) -> None:
-        ledger.record_shard(plan)
-        tally.add(plan)
-
-    read_in_place = snapshot.files if snapshot.in_place else ()
-    with while_unchanged(
-        read_in_place, "run again once it stands still; `backfill run JOB --abandon` begins the run afresh"
-    ):
+    shards = RecordedShards(ledger, snapshot.rows, run.path, context)
+    if shards.done:
+        LOG.info("%s: %s shards are prepared already", job.name, f"{len(shards.done):,}")
+    with while_unchanged(snapshot.files if snapshot.in_place else (), STAND_STILL):
         prepare(
             job,
             snapshot,
@@ -72,8 +62,8 @@ def prepare_plan(
             now=record.created_at,
             workers=min(MAX_WORKERS, os.cpu_count() or 1),
             work_folder=run.work,
-            done=done,
-            on_shard=on_shard,
+            done=shards.done,
+            on_shard=shards.record,
             stopping=context.stop.is_set,
             on_duplicates=run.rejects().keep_duplicates,
             delivered=delivered,
@@ -83,23 +73,30 @@ def prepare_plan(
     shutil.rmtree(run.work, ignore_errors=True)
 
 
-class Tally:
-    """What is prepared so far: tells the progress, and refuses early what will not fit the disk."""
+class RecordedShards:
+    """What is prepared so far, in the ledger: tells the progress, and refuses early what will not fit the disk."""
 
-    def __init__(self, rows: int, folder: Path, context: RunContext, done: Iterable[ShardPlan]) -> None:
+    def __init__(self, ledger: RunWriter, rows: int, folder: Path, context: RunContext) -> None:
+        self.ledger = ledger
+        self.done = ledger.prepared_shards()  # by an earlier process
         self.rows = rows
         self.folder = folder
         self.context = context
         self.rows_done = self.json_bytes = self.disk_bytes = 0
-        for plan in done:
-            self.add(plan)
+        context.progress.begin("prepare", rows, "rows")
+        for plan in self.done.values():
+            self._count(plan)
 
-    def add(self, plan: ShardPlan) -> None:
-        """Count a shard that is on disk and recorded.
+    def record(self, plan: ShardPlan) -> None:
+        """Record a shard that is on disk.
 
         Raises:
             StoppedError: At this size a row, the rest will not fit.
         """
+        self.ledger.record_shard(plan)
+        self._count(plan)
+
+    def _count(self, plan: ShardPlan) -> None:
         self.rows_done += plan.rows
         self.json_bytes += plan.json_bytes
         self.disk_bytes += plan.segment_bytes
