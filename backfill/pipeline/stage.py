@@ -171,7 +171,7 @@ def cut_to_limit(job: Job, snapshot: Snapshot, rows: int, place: Path) -> Snapsh
         if kept:
             parts.append(SnapshotPart(part.path, kept, part.file))
     cut = replace(snapshot, parts=tuple(parts), filtered=0)
-    if cut.rows == snapshot.rows:
+    if left or (cut.rows == snapshot.rows and snapshot.unreadable_file is None):
         return snapshot
     if snapshot.unreadable_file is not None and job.source.query is None:
         before = unreadable_before(snapshot, parts[-1])

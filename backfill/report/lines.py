@@ -97,7 +97,7 @@ def read_kept_lines(folder: StoredRun) -> Lines:
     try:
         kept = json.loads((folder.path / LINES_FILE).read_text(encoding="utf-8"))
         return {name: {int(record): int(line) for record, line in lines.items()} for name, lines in kept.items()}
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+    except (OSError, ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         return {}
 
 

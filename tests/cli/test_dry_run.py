@@ -47,6 +47,17 @@ def test_dry_run_limit_counts_unreadable_rows(project: Project) -> None:
     assert whole["rows"] == {"read": 42, "filtered": 1, "unreadable": 2, "mapped": 39}
 
 
+def test_dry_run_limit_of_all_readable_rows(project: Project) -> None:
+    """What is unreadable behind the last of the first N does not count, where these are all that can be read, too."""
+    job = project.people(10)
+    with (project.folder / "people.csv").open("a", encoding="utf-8") as source:
+        source.write("too,few\ntoo,few\n")
+    first = backfill("dry-run", job, "--limit", "10", "--output", "json").object
+    assert first["rows"] == {"read": 10, "filtered": 0, "unreadable": 0, "mapped": 10}
+    more = backfill("dry-run", job, "--limit", "11", "--output", "json").object
+    assert more["rows"] == {"read": 12, "filtered": 0, "unreadable": 2, "mapped": 10}
+
+
 def test_dry_run_limit_reads_no_more_than_it_takes(project: Project) -> None:
     """The first rows are staged alone, which is said, and never taken for the source by a run or another dry run."""
     job = project.people(3000, bad=[5])

@@ -42,7 +42,17 @@ def test_rejects_know_their_lines_without_the_source(project: Project) -> None:
 
 
 @pytest.mark.parametrize(
-    "kept", ["[]", "1", "null", '{"people.csv": [9]}', '{"people.csv": {"8": [9]}}', "{", "\udcff"]
+    "kept",
+    [
+        "[]",
+        "1",
+        "null",
+        '{"people.csv": [9]}',
+        '{"people.csv": {"8": [9]}}',
+        '{"people.csv": {"8": 1e400}}',
+        "{",
+        "\udcff",
+    ],
 )
 def test_rejects_with_odd_kept_lines(project: Project, kept: str) -> None:
     """Lines that were kept in another shape than ours are looked up again."""
