@@ -76,7 +76,7 @@ def test_rejected_rows_are_written_page_by_page(
     assert code == 3
     assert kept.filter(pl.col("code") == "BF107")["record"].to_list() == list(range(2, rows + 1))  # 0 is no user
     assert json.loads(kept["original"][-1])["text"] == text(rows - 1, each)
-    assert megabytes < (560 if each < 10_000_000 else 720)
+    assert megabytes < (600 if each < 10_000_000 else 720)  # 980 and 990 held whole
 
 
 def test_rows_heavier_than_those_before_them_are_read_in_bounds(tmp_path: Path, repository: Path) -> None:

@@ -196,7 +196,9 @@ class Judge:
             return "", {}
         with closing(sqlite3.connect(found[0])) as connection:
             (state,) = connection.execute("SELECT state FROM run").fetchone()
-            rows = connection.execute("SELECT crc32, bytes, state FROM batches").fetchall()
+            # The first batch is cut before it is sent: split, without an attempt.
+            cut = "CASE WHEN state = 'split' AND attempts = 0 THEN 'cut' ELSE state END"
+            rows = connection.execute(f"SELECT crc32, bytes, {cut} FROM batches").fetchall()
             assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         return state, {(crc32, size): how for crc32, size, how in rows}
 
@@ -209,7 +211,7 @@ class Judge:
         refused: set[Fingerprint],
     ) -> None:
         """No batch has left that the ledger takes for planned; none is delivered or refused that got no such answer."""
-        marked = {batch for batch, how in batches.items() if how != "planned"}
+        marked = {batch for batch, how in batches.items() if how not in ("planned", "cut")}
         assert left <= marked, f"{len(left - marked)} batches left without a durable mark, in the state {state!r}"
         told = {
             how: {batch for batch, one in batches.items() if one == how} for how in ("delivered", "rejected", "split")
