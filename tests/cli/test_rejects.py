@@ -121,6 +121,30 @@ def test_rejects_export_can_be_a_source(project: Project) -> None:
     assert backfill("run", mended, "--target", "sandbox").code == 0
 
 
+def test_rejects_export_tells_nulls_from_empty_texts(project: Project) -> None:
+    """Whatever stood for null in the source, in the export it is an empty field, and an empty text is quoted."""
+    source, job = project.folder / "orders.csv", project.folder / "orders.yaml"
+    source.write_text('code;at;total;a;b;c\na1;2023-05-01;much;NA;;"NA"\n', encoding="utf-8")
+    setting = ', csv: {delimiter: ";", null_values: [NA]}'
+    text = (
+        f"version: 1\nname: orders\nsource: {{path: orders.csv{setting}, columns: {{at: date, total: decimal}},"
+        " timezone: UTC}\ncalls:\n  - {type: track, message_key: [code], userId: code, event: {value: Ordered},"
+        " timestamp: at, properties: {total: total, a: a, b: b, c: c}}\n"
+    )
+    job.write_text(text, encoding="utf-8")
+    assert backfill("run", job, "--target", "sandbox").code == 3
+    file = project.folder / "rejects.csv"
+    assert backfill("rejects", "--state-dir", project.state, "--export", file).code == 0
+    exported = file.read_text(encoding="utf-8")
+    assert exported.endswith(',a1,2023-05-01,much,,"",NA\n'), exported
+    copy = text.replace("name: orders", "name: mended").replace("orders.csv", "rejects.csv").replace(setting, "")
+    mended = project.folder / "mended.yaml"
+    mended.write_text(copy, encoding="utf-8")
+    file.write_text(exported.replace("01,much,", "01,2.50,"), encoding="utf-8")
+    shown = " ".join(backfill("preview", mended).out.split())
+    assert '"properties": { "total": 2.50, "b": "", "c": "NA" }' in shown
+
+
 def test_rejects_export_keeps_every_digit(project: Project) -> None:
     """Numbers of typed sources are exported digit for digit, also inside what is nested."""
     pl.DataFrame(
