@@ -186,11 +186,13 @@ def run_and_show(
 def run_context(delivery: DeliveryCommand, state: Path, interrupts: Interrupts, bars: ProgressBars) -> RunContext:
     """Where the run's state is, who hears it and what stops it."""
 
-    def confirm(asked: Confirmation) -> bool:
+    def show_plan() -> None:
         from backfill.cli.showing import show_problems
 
         bars.end()
         show_problems(delivery.session, open_store(state).run(delivery.session.here.run_id))
+
+    def confirm(asked: Confirmation) -> bool:
         return ask(delivery.session, asked, yes=delivery.yes, stop=interrupts.stop)
 
     return RunContext(
@@ -203,6 +205,7 @@ def run_context(delivery: DeliveryCommand, state: Path, interrupts: Interrupts, 
         progress=bars,
         say=delivery.session.say,
         on_state_made=delivery.session.tell_made,
+        on_planned=show_plan,
         confirm=confirm,
     )
 

@@ -102,6 +102,8 @@ class RunContext:
     say: Callable[[str], None] = lambda _text: None
     #: Told the state folder where this process has made it.
     on_state_made: Callable[[Path], None] = lambda _folder: None
+    #: Told that the plan is complete and is about to be sent, before anybody is asked.
+    on_planned: Callable[[], None] = lambda: None
     #: Asked once before the first request of a live run; returns whether to go on.
     confirm: Callable[[Confirmation], bool] = lambda _confirmation: True
     clock: Clock = field(default_factory=Clock)

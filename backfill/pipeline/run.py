@@ -119,6 +119,7 @@ def confirm_or_refuse(
     error = over or (gate.error(counts, run.run_id) if gate else None)
     if error is not None:
         return error
+    context.on_planned()
     nothing = nothing_to_send(counts) and not options.retry_rejected
     silent = not target.live or nothing
     go = silent or context.confirm(confirmation(ledger, target, options, context))

@@ -9,6 +9,7 @@ import socket
 import pytest
 
 from backfill.cli.session import Session, set_up_logs
+from backfill.cli.showing import SHOWN_FILE
 from backfill.sandbox import Sandbox
 from tests.support.endpoints import faulty, wait_for_request
 from tests.support.projects import KEY, Project, backfill
@@ -168,8 +169,9 @@ def test_samples_once(project: Project, endpoint: str, key: str) -> None:
 
 
 @pytest.mark.parametrize("verb", ["run", "resume"])
-def test_samples_of_a_killed_process(project: Project, verb: str) -> None:
-    """What a killed process could not tell, the next one does, warnings too; and no later one again."""
+@pytest.mark.parametrize("told", [True, False])
+def test_samples_of_a_killed_process(project: Project, verb: str, told: bool) -> None:
+    """They are told before the first request; what a process killed earlier could not tell, the next one does, once."""
     job = project.people(3000, bad=[3])
     text = job.read_text(encoding="utf-8").replace("age: age", "age: {column: age, on_bad: omit}")
     job.write_text(text, encoding="utf-8")
@@ -178,13 +180,16 @@ def test_samples_of_a_killed_process(project: Project, verb: str) -> None:
         process = project.process("run", job, *options, "--rate", "100/s")
         wait_for_request(sandbox, process)
         process.kill()
-        process.communicate(timeout=30)
+        _, first = process.communicate(timeout=30)
+        assert "people.csv:5 (record 4): identify" in first
+        if not told:
+            next(project.state.rglob(SHOWN_FILE)).unlink()
         words = ["run", job, *options] if verb == "run" else ["resume", "--state-dir", project.state]
         second = project.process(*words)
-        _, told = second.communicate(timeout=60)
-        assert second.returncode == 0, told
+        _, then = second.communicate(timeout=60)
+        assert second.returncode == 0, then
         _, again = project.process("run", job, *options).communicate(timeout=60)
-    assert "people.csv:5 (record 4): identify" in told
+    assert ("people.csv:5 (record 4): identify" in then) is not told
     assert "record 4" not in again
 
 
