@@ -95,8 +95,10 @@ _TABLE: Final = (
     ("BF202", "unparsable timestamp", _E, False, "mend the value, or state its `format`"),
     ("BF203", "timestamp before 1970", _E, True, "Unify does not always ingest it; mend it or use `when`"),  # [U]
     ("BF204", "timestamp more than an hour in the future", _E, True, "check the format, the unit and the time zone"),
-    ("BF205", "local time that occurs twice (clocks back)", _E, False, "state `ambiguous: earliest` or `latest`"),
-    ("BF206", "local time that never was (clocks forward)", _E, False, "state `nonexistent: shift_forward`"),
+    ("BF205", "local time that occurs twice (clocks back)", _E, False,
+     "state `ambiguous: earliest` or `latest` in `source.columns.COLUMN`; in a `timestamp` it is for that alone"),
+    ("BF206", "local time that never was (clocks forward)", _E, False,
+     "state `nonexistent: shift_forward` in `source.columns.COLUMN`; in a `timestamp` it is for that alone"),
     ("BF207", "instant in 1970, from an epoch: of another unit, or no time at all", _E, True,
      "check the unit of `format`, or use `when`"),
 )  # fmt: skip

@@ -18,8 +18,13 @@ _SERIAL_DAY_ZERO: Final = datetime(1899, 12, 30, tzinfo=UTC)
 _SERIAL_OF_1970: Final = 25_569
 
 
-def hint_of(code: str, column: str, value: str) -> str:
-    """The hint of a problem of that code, with this value in that column."""
+def hint_of(code: str, column: str, value: str, *, of_source: bool = True) -> str:
+    """The hint of a problem of that code, with this value in that column.
+
+    `of_source`: the column is one of the source's, not the text of an expression.
+    """
+    if code in ("BF205", "BF206") and of_source:
+        return CODES[code].hint.replace("COLUMN", column)
     return (epoch_hint(column, value) if code == "BF207" else "") or CODES[code].hint
 
 

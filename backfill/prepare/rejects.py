@@ -72,11 +72,11 @@ def describe(
         page.select(list(REJECT_TYPES)).cast(REJECT_TYPES)  # type: ignore[arg-type]
         for page in with_originals(errors, shard, snapshot, frames)
     )
-    return (pages if len(errors) else None), tuple(_problem(row) for row in samples.iter_rows(named=True))
+    return (pages if len(errors) else None), tuple(_problem(row, snapshot) for row in samples.iter_rows(named=True))
 
 
-def _problem(row: Mapping[str, object]) -> Problem:
-    code = str(row["code"])
+def _problem(row: Mapping[str, object], snapshot: Snapshot) -> Problem:
+    code, column, value = str(row["code"]), str(row["column"]), str(row["value"])
     return Problem(
         code=code,
         severity=Severity(str(row["severity"])),
@@ -84,9 +84,9 @@ def _problem(row: Mapping[str, object]) -> Problem:
         file=str(row["file"]),
         record=int(str(row["record"])),
         call=str(row["call"]),
-        column=str(row["column"]),
-        value=str(row["value"]),
-        hint=hint_of(code, str(row["column"]), str(row["value"])),
+        column=column,
+        value=value,
+        hint=hint_of(code, column, value, of_source=snapshot.column(column) is not None),
     )
 
 

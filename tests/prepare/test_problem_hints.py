@@ -1,0 +1,42 @@
+"""The hints of problems: what they say to do is enough, at the place that they name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.projects import backfill
+
+JOB = """version: 1
+name: visits
+source: {{path: a.csv, timezone: America/New_York, columns: {{seen: {at}, n: number}}{csv}}}
+calls:
+  - type: track
+    message_key: [seen]
+    userId: id
+    event: {{value: Visited}}
+    timestamp: seen
+    properties: {{seen: seen, day: {{sql: "date_trunc('day', seen)"}}, n: n}}
+"""
+
+
+def dry_run(folder: Path, row: str, at: str = "timestamp", csv: str = "") -> tuple[int, str]:
+    """The exit code and the messages of a dry run of one row."""
+    (folder / "a.csv").write_text(f"id,seen,n\n{row}\n", encoding="utf-8")
+    (folder / "job.yaml").write_text(JOB.format(at=at, csv=csv), encoding="utf-8")
+    result = backfill("dry-run", folder / "job.yaml")
+    return result.code, result.err
+
+
+@pytest.mark.parametrize(
+    ("time", "policy"),
+    [("2023-11-05T01:30:00", "ambiguous: earliest"), ("2023-03-12T02:30:00", "nonexistent: shift_forward")],
+)
+def test_a_local_time_is_mended_where_the_hint_says(tmp_path: Path, time: str, policy: str) -> None:
+    """The policy of the column holds for the timestamp, the key, the property and SQL alike."""
+    code, told = dry_run(tmp_path, f"u1,{time},1")
+    assert code == 3
+    assert f"state `{policy}`" in told
+    assert "in `source.columns.seen`; in a `timestamp`" in told
+    assert dry_run(tmp_path, f"u1,{time},1", f"{{type: timestamp, {policy}}}")[0] == 0
