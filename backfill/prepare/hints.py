@@ -8,6 +8,8 @@ from typing import Final
 
 from backfill.rules import CODES
 
+#: What programs write for null into CSV.
+_NULLS: Final = frozenset({"NA", "N/A", "#N/A", "NaN", "nan", "NULL", "Null", "null", "None", "\\N"})
 #: Units of one second in each epoch format.
 _A_SECOND: Final = {"epoch_s": 1, "epoch_ms": 10**3, "epoch_us": 10**6, "epoch_ns": 10**9}
 #: Dates that a history is likely to hold.
@@ -25,6 +27,9 @@ def hint_of(code: str, column: str, value: str, *, of_source: bool = True) -> st
     """
     if code in ("BF205", "BF206") and of_source:
         return CODES[code].hint.replace("COLUMN", column)
+    if code == "BF117" and value in _NULLS:
+        setting = f"source.csv.null_values: [\"\", '{value}']"
+        return f"where it means null in CSV, and has no quotes, state `{setting}`; else {CODES[code].hint}"
     return (epoch_hint(column, value) if code == "BF207" else "") or CODES[code].hint
 
 

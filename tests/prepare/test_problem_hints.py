@@ -40,3 +40,13 @@ def test_a_local_time_is_mended_where_the_hint_says(tmp_path: Path, time: str, p
     assert f"state `{policy}`" in told
     assert "in `source.columns.seen`; in a `timestamp`" in told
     assert dry_run(tmp_path, f"u1,{time},1", f"{{type: timestamp, {policy}}}")[0] == 0
+
+
+@pytest.mark.parametrize("null", ["NA", "nan", r"\N"])
+def test_a_null_of_another_program_is_named_where_the_hint_says(tmp_path: Path, null: str) -> None:
+    """What stands for null in a number's column is answered with the setting that reads it so; it is enough."""
+    code, told = dry_run(tmp_path, f"u1,2024-01-01T00:00:00,{null}")
+    assert code == 3
+    setting = f"""null_values: ["", '{null}']"""
+    assert f"`source.csv.{setting}`" in told
+    assert dry_run(tmp_path, f"u1,2024-01-01T00:00:00,{null}", csv=f", csv: {{{setting}}}")[0] == 0
