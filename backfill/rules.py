@@ -92,7 +92,7 @@ _TABLE: Final = (
      "please report it, with the row if you may; until it is mended, leave such rows out by `where`"),
     ("BF201", "no timestamp", _E, False,  # [S]
      "map a column that is never null, or a constant, or both by coalesce(...) in SQL: undated is dated now"),
-    ("BF202", "unparsable timestamp", _E, False, "mend the value, or state its `format`"),
+    ("BF202", "unparsable timestamp", _E, False, "mend the value, or the `format` that it is read by"),
     ("BF203", "timestamp before 1970", _E, True, "Unify does not always ingest it; mend it or use `when`"),  # [U]
     ("BF204", "timestamp more than an hour in the future", _E, True, "check the format, the unit and the time zone"),
     ("BF205", "local time that occurs twice (clocks back)", _E, False,

@@ -35,7 +35,7 @@ def bind_timestamp(binder: Binder, spec: TimestampSpec, now: float) -> pl.Expr:
             column, zone=spec.timezone, ambiguous=spec.ambiguous, nonexistent=spec.nonexistent, label=label
         )
     if misfit is not None:
-        binder.check("BF202", label, misfit, shown)
+        binder.check("BF202", label, misfit, shown, detail=_wanted(binder, column, spec))
     known = [mask for mask in (misfit, binder.unclear(column), binder.failed(column, label)) if mask is not None]
     missing = source.is_null() & ~pl.any_horizontal(known) if known else source.is_null()
     binder.check("BF201", label, missing, pl.lit(""))
@@ -62,6 +62,13 @@ def _column(binder: Binder, spec: TimestampSpec) -> tuple[Column, str]:
         hint = "state its `format`: iso8601, epoch_s, epoch_ms, epoch_us, epoch_ns or a strptime pattern"
         raise JobError(message, hint=hint)
     return column, label
+
+
+def _wanted(binder: Binder, column: Column, spec: TimestampSpec) -> str | None:
+    """What a value had to be that is no instant: of its format, or of the types that its expression reads."""
+    if spec.sql is not None or column.kind is Kind.DATE:
+        return binder.declared_as(column) or None
+    return f"it is not of {spec.format or binder.declared_spec(column).format or 'iso8601'}"
 
 
 def _from_number(value: pl.Expr, column: Column, unit: str) -> pl.Expr:

@@ -50,3 +50,20 @@ def test_a_null_of_another_program_is_named_where_the_hint_says(tmp_path: Path, 
     setting = f"""null_values: ["", '{null}']"""
     assert f"`source.csv.{setting}`" in told
     assert dry_run(tmp_path, f"u1,2024-01-01T00:00:00,{null}", csv=f", csv: {{{setting}}}")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("at", "wanted"),
+    [
+        ("timestamp", "it is not of iso8601"),
+        ("{type: timestamp, format: '%d/%m/%Y'}", "it is not of %d/%m/%Y"),
+        ("date", "it is declared as date"),
+        ("{type: timestamp, format: epoch_s}", "it is not of epoch_s"),
+    ],
+)
+def test_an_unparsable_timestamp_tells_its_format(tmp_path: Path, at: str, wanted: str) -> None:
+    """What the value was to be is told, so that nobody is asked for a format that is stated."""
+    code, told = dry_run(tmp_path, "u1,2024.01.31,1", at)
+    assert code != 0
+    assert wanted in told
+    assert "Hint: mend the value, or the `format` that it is read by" in told
