@@ -41,6 +41,7 @@ class Interrupts:
         self.abort = threading.Event()
         self.staging = threading.Event()
         self.sending = threading.Event()
+        self.in_flight = False  # whether requests might be when the first signal came
         self.exit_code = ExitCode.INTERRUPTED
 
     def on_signal(self, number: int) -> None:
@@ -48,6 +49,7 @@ class Interrupts:
         if self.stop.is_set():
             self.abort.set()
             return
+        self.in_flight = self.sending.is_set()
         self.exit_code = ExitCode.INTERRUPTED if number == signal.SIGINT else ExitCode.TERMINATED
         self.stop.set()
 
@@ -104,7 +106,7 @@ def wait_for(session: Session, thread: threading.Thread, interrupts: Interrupts)
         thread.join(WAIT_SECONDS)
         if interrupts.stop.is_set() and not said:
             said = True
-            session.say(f"Stopping: {IN_FLIGHT if interrupts.sending.is_set() else NOTHING_SENT}.", "warning")
+            session.say(f"Stopping: {IN_FLIGHT if interrupts.in_flight else NOTHING_SENT}.", "warning")
         if interrupts.abort.is_set() or (said and interrupts.staging.is_set()):
             thread.join(GRACE_SECONDS)
             if thread.is_alive() and (interrupts.abort.is_set() or interrupts.staging.is_set()):
