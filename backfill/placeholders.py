@@ -45,8 +45,6 @@ PLACEHOLDERS: Final = (
     "#div/0!",
     "00000000-0000-0000-0000-000000000000",
 )
-#: And this pattern: nothing but zeros and hyphens.
-PLACEHOLDER_PATTERN: Final = "^[0-]*$"
 
 #: White space that is no control character.
 BLANK: Final = r"[ \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000]"
@@ -66,7 +64,7 @@ BLANK_END_PATTERN: Final = rf"^{BLANK}|{BLANK}$"
 
 
 def placeholder_pattern(add: Collection[str] = ()) -> str:
-    """What finds a placeholder: those of the table and of `add`, in any case, and the empty and the blank text."""
+    """What finds a placeholder: those of the table and of `add` in any case, text of zeros and hyphens, and no text."""
     words = "|".join(re.escape(word) for word in (*PLACEHOLDERS, *add))
     return rf"(?i)^{BLANK}*(?:{words}|[0-]*){BLANK}*$"
 

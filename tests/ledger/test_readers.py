@@ -356,3 +356,19 @@ def test_a_ledger_that_is_put_away(repository: Path, tmp_path: Path) -> None:
             writer.kill()
     assert read
     assert said <= {f"there is no ledger at {path}"}
+
+
+def test_a_mark_is_looked_at_again(path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is read while it is being written is no damage: it is whole a moment later."""
+    left_by_a_kill(path, repository)
+    mark = path.with_name(path.name + "-mark")
+    whole = mark.read_bytes()
+    mark.write_bytes(whole[:-2])
+
+    def written_meanwhile(seconds: float) -> None:
+        if seconds > 0:
+            mark.write_bytes(whole)
+
+    monkeypatch.setattr("backfill.ledger.sqlite_file.time.sleep", written_meanwhile)
+    with LedgerReader(path) as reader:
+        assert reader.status().state is RunState.DELIVERING
