@@ -57,7 +57,7 @@ ranges: $(VENV)/.dev ## the suite in short with the newest and with the oldest v
 		echo "$$versions versions" && \
 		$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)-$$versions && \
 		$(BIN)/uv pip install --quiet --python $(VENV)-$$versions/bin/python --resolution $$versions \
-			--group test --editable . && \
+			--all-extras --group test --editable . && \
 		$(VENV)-$$versions/bin/python -m pytest $(WORKERS) --quiet $(SHORT) || exit 1; \
 	done
 
@@ -103,7 +103,7 @@ lock: $(VENV)/.dev ## write the lock files again after a change of dependencies 
 	$(LOCK) --output-file requirements.lock pyproject.toml
 	$(LOCK) --output-file requirements-build.lock --constraints requirements.lock --group build
 	$(LOCK) --output-file requirements-dev.lock --constraints requirements.lock \
-		--constraints requirements-build.lock --group dev pyproject.toml
+		--constraints requirements-build.lock --all-extras --group dev pyproject.toml
 
 wheel: $(VENV)/.dev ## build dist/backfill-*.whl
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist
