@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 from backfill.sandbox import Sandbox
 from tests.support.delivery_fakes import Endpoint
 from tests.support.lives import Life
+from tests.support.postgres import Postgres, running_server
 from tests.support.processes import all_ended
 from tests.support.projects import KEY, Project
 from tests.support.sandbox_calls import client_of
@@ -27,9 +28,9 @@ settings.load_profile("ci" if os.environ.get("CI") else "desk")
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No write key, option, proxy or taste in colours of the shell reaches a test or a process that it starts."""
+    """No write key, option, server, proxy or taste in colours of the shell reaches a test or a process it starts."""
     for name in list(os.environ):
-        ours = name.startswith(("BACKFILL_", "SEGMENT_")) or name in ("NO_COLOR", "FORCE_COLOR")
+        ours = name.startswith(("BACKFILL_", "SEGMENT_", "PG")) or name in ("NO_COLOR", "FORCE_COLOR")
         if ours or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
 
@@ -56,6 +57,13 @@ def _no_process_stays() -> Iterator[None]:
 def repository() -> Path:
     """The top folder of the checkout: jobs/, sample_data/ and docs/ are below it."""
     return Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL server, one for each process of tests: a test makes a database of its own there."""
+    with running_server() as server:
+        yield server
 
 
 @pytest.fixture
