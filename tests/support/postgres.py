@@ -101,11 +101,12 @@ class Postgres:
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [self.bin / "postgres", "-D", self.folder / "data", *options],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, **_as_nobody(),
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, user=_user(),
             )  # fmt: skip
         end = time.monotonic() + _START_SECONDS
         while subprocess.run([self.bin / "pg_isready", "-q", "-d", self.url()], check=False).returncode:
-            assert self._process.poll() is None and time.monotonic() < end, (self.folder / "log").read_text()
+            running = self._process.poll() is None and time.monotonic() < end
+            assert running, (self.folder / "log").read_text()
             time.sleep(0.05)
 
     def stop(self, sign: signal.Signals = signal.SIGINT) -> None:
@@ -117,13 +118,13 @@ class Postgres:
 
     def _run(self, program: str, *arguments: str) -> None:
         done = subprocess.run(
-            [self.bin / program, *arguments], capture_output=True, check=False, cwd=self.folder, **_as_nobody()
+            [self.bin / program, *arguments], capture_output=True, check=False, cwd=self.folder, user=_user()
         )
         assert done.returncode == 0, done.stderr
 
 
-def _as_nobody() -> dict[str, str]:
-    return {"user": _NOBODY} if os.geteuid() == 0 else {}
+def _user() -> str | None:
+    return _NOBODY if os.geteuid() == 0 else None
 
 
 def _give(path: Path) -> None:
