@@ -17,6 +17,8 @@ from typing import Any, NoReturn
 
 from ruamel.yaml import events
 
+from backfill.errors import Fault
+
 #: Far beyond any job; reading that many nodes takes under two seconds.
 MOST_NODES = 20_000
 DEEPEST = 40
@@ -55,23 +57,14 @@ class DocumentFaultError(Exception):
         self.line, self.column, self.message, self.hint = line, column, message, hint
 
 
-@dataclass(frozen=True, slots=True)
-class SoftFault:
-    """A fault that leaves the rest of the tree readable."""
-
-    node: Node
-    path: str
-    message: str
-    hint: str
-
-
 @dataclass(slots=True)
 class TreeBuilder:
-    """Builds one document's tree from parse events; what it can go on after is in `soft_faults`."""
+    """Builds one document's tree from parse events; what it can go on after is in `faults`."""
 
     stream: Iterator[events.Event]
     text: str
-    soft_faults: list[SoftFault] = field(default_factory=list)
+    file: str  # its name
+    faults: list[Fault] = field(default_factory=list)
     anchors: dict[str, Node | None] = field(default_factory=dict)  # None while the node is still being read
     nodes: int = 0
 
@@ -185,7 +178,7 @@ class TreeBuilder:
         )
 
     def mapping(self, event: events.MappingStartEvent, path: str, depth: int) -> Node:
-        """A mapping; a key that is repeated, no text or `<<` is a soft fault and left out of the data."""
+        """A mapping; a key that is repeated, no text or `<<` is a fault and left out of the data."""
         entries: list[Entry] = []
         data: dict[str, Any] = {}
         while not isinstance(inner := next(self.stream), events.MappingEndEvent):
@@ -208,7 +201,7 @@ class TreeBuilder:
         )
 
     def key_is_good(self, key: Node, seen: dict[str, Any], value: Node, path: str, *, flow: bool) -> bool:
-        """Whether the entry can be taken; if not, why is among the soft faults."""
+        """Whether the entry can be taken; if not, why is among the faults."""
         written = self.text[key.start : key.end][:60]
         if not isinstance(key.data, str):
             self.note(key, path, f"the key {written} is not text", f'quote it: "{written}"')
@@ -232,7 +225,7 @@ class TreeBuilder:
 
     def note(self, node: Node, path: str, message: str, hint: str) -> None:
         """Note a fault that leaves the rest readable."""
-        self.soft_faults.append(SoftFault(node, path, message, hint))
+        self.faults.append(Fault(self.file, node.line, node.column, path, message, hint))
 
 
 def joined(text: str) -> str | None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from backfill.document.nodes import Node
-from backfill.document.syntax import line_and_column
 from backfill.errors import Fault, JobError
 
 _INDEX = re.compile(r"\[(\d+)\]")
@@ -89,6 +88,12 @@ class Positions:
             else:
                 return node, rest, key
         return node, "", key
+
+
+def line_and_column(text: str, offset: int) -> tuple[int, int]:
+    """Line and column, both from 1, of an offset in the text."""
+    before = text[:offset]
+    return before.count("\n") + 1, offset - (before.rfind("\n") + 1) + 1
 
 
 def entry_for(node: Node, rest: str) -> tuple[Node, Node] | None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from backfill.job.columns import check_columns
 from backfill.job.fields import Role
+from backfill.job.file import job_schema
 from backfill.job.load import fault_at, fingerprint, load_job, positions
 from backfill.job.models import Job
 from backfill.job.notices import notices
 from backfill.job.references import Reference, expression_paths, references
-from backfill.job.schema import job_schema
 
 __all__ = [
     "Job",

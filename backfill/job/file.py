@@ -1,4 +1,4 @@
-"""The job file as people write it, short forms included: its shape, and the source of its JSON Schema.
+"""The job file as people write it, short forms included: its shape, and the JSON Schema of that.
 
 Only the shape is settled here: what stands where and of which type. What it means together is for `checks`.
 """
@@ -21,6 +21,8 @@ from backfill.job.value_forms import (
     WholeObjectForm,
     object_shape,
 )
+
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
 
 class CallFields(FileForm):
@@ -135,3 +137,32 @@ class JobForm(FileForm):
         None, description="Texts that stand for nobody in place of an id: add some, or allow some of the table."
     )
     ordered: bool = Field(False, description="One request at a time, in source order.")
+
+
+def job_schema() -> dict[str, Any]:
+    """JSON Schema (draft 2020-12) of the shape of a job file; what its parts mean together `load_job` judges."""
+    schema = JobForm.model_json_schema(by_alias=True)
+    schema["title"] = "backfill job file"
+    return {"$schema": _DIALECT, **without_noise(schema)}
+
+
+def without_noise(part: Any) -> Any:  # noqa: ANN401
+    """The schema without the titles and null defaults that pydantic adds: a field left out is not a null."""
+    if isinstance(part, list):
+        return [without_noise(item) for item in part]
+    if not isinstance(part, dict):
+        return part
+    return {
+        name: without_noise(one_of_two(value))
+        for name, value in part.items()
+        if not (name == "title" and isinstance(value, str)) and not (name == "default" and value is None)
+    }
+
+
+def one_of_two(part: Any) -> Any:  # noqa: ANN401
+    """`anyOf` of a schema and null becomes the schema: an empty field is refused, not taken as left out."""
+    options = part.get("anyOf") if isinstance(part, dict) else None
+    if isinstance(options, list) and len(options) == 2 and {"type": "null"} in options:  # noqa: PLR2004
+        (real,) = [option for option in options if option != {"type": "null"}]
+        return {**real, **{name: value for name, value in part.items() if name != "anyOf"}}
+    return part

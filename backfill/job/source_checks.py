@@ -9,8 +9,7 @@ from backfill.document import Faults, suggest
 from backfill.job.file import SourceForm
 from backfill.job.formats import DATABASES, FILE_FORMATS, FORMATS
 from backfill.job.models import ColumnSpec, CsvSpec
-from backfill.job.times import check_format
-from backfill.job.zones import check_zone
+from backfill.job.times import check_format, check_zone
 from backfill.records import INTERNAL_PREFIX
 
 _LATER_SCHEMES = ("s3", "s3a", "gs", "gcs", "az", "azure", "abfs", "abfss", "http", "https", "hf")

@@ -14,9 +14,9 @@ import pytest
 
 from backfill.errors import SourceError
 from backfill.job import formats as names
+from backfill.job.file import job_schema
 from backfill.job.formats import FORMATS, FormatEntry
 from backfill.job.models import Job
-from backfill.job.schema import job_schema
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, SourceFile
 from backfill.sources import inspect, resolve
 from backfill.sources.columns import SourceColumn, text_columns
