@@ -15,7 +15,14 @@ from backfill.sources.origins.content import HEAD_BYTES, Origin, first_bytes, pl
 from backfill.sources.origins.stamps import unchanged
 from backfill.sources.reader import Format
 
-COMPRESSED = {".gz": "gzip", ".zst": "zstd", ".bz2": "bzip2", ".xz": "xz"}
+COMPRESSED = {
+    ".gz": "gzip", ".zst": "zstd", ".bz2": "bzip2", ".xz": "xz", ".lz4": "lz4", ".sz": "snappy", ".snappy": "snappy",
+}  # fmt: skip
+#: What to do with files of a packing that begin otherwise, where others of that name are about.
+_OTHER_FRAMES = {
+    "lz4": "only LZ4 frames are read: unpack it with `lz4 -d FILE`, and name what comes out",
+    "snappy": "only snappy's framing format is read: unpack it, Hadoop's with `snzip -d -t hadoop-snappy FILE`",
+}
 
 _WORKBOOK = ("a workbook", "save the sheet as CSV (UTF-8), and name that file")
 _ARCHIVE = ("an archive", "unpack it, and name the folder")
@@ -31,7 +38,7 @@ _KNOWN = {
     **dict.fromkeys((".avro", ".orc", ".feather", ".arrow", ".ipc", ".rds", ".sav", ".dta", ".sas7bdat"), _TABLE),
     **dict.fromkeys((".db", ".sqlite", ".sqlite3", ".db3"), _SQLITE),
     ".duckdb": _DUCKDB,
-    **dict.fromkeys((".lz4", ".br", ".lzma", ".sz", ".z", ".lzo"), _PACKED),
+    **dict.fromkeys((".br", ".lzma", ".z", ".lzo"), _PACKED),
     **dict.fromkeys((".xml", ".html", ".htm", ".pdf", ".sql", ".yaml", ".yml"), _DOCUMENT),
 }
 #: First bytes that no text begins with, and what they are.
@@ -41,8 +48,6 @@ _SIGNS = (
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", _WORKBOOK),
     (b"7z\xbc\xaf\x27\x1c", _ARCHIVE),
     (b"Rar!\x1a\x07", _ARCHIVE),
-    (b"\x04\x22\x4d\x18", _PACKED),
-    (b"\xff\x06\x00\x00sNaPpY", _PACKED),
     (b"SQLite format 3\x00", _SQLITE),
     (b"ARROW1\x00\x00", _TABLE),
     (b"Obj\x01", _TABLE),
@@ -116,6 +121,8 @@ def refuse_foreign(origin: Origin, expected: Format) -> None:
         raise SourceError(
             f"{origin.name} is truncated: it holds no {by_suffix} data", hint="fetch or export the file again"
         )
+    if packing is None and by_suffix in _OTHER_FRAMES:
+        raise SourceError(f"{origin.name} holds no {by_suffix} data as its name says", hint=_OTHER_FRAMES[by_suffix])
     if packing is not None:
         head = next(plain_pieces(origin), b"")[:HEAD_BYTES]
         if packing_of(head) is not None:

@@ -20,15 +20,17 @@ from collections.abc import Callable, Iterator
 from io import BytesIO
 from pathlib import Path
 
+import cramjam
 import polars as pl
 import pytest
 import zstandard
 
 import backfill as package
-from backfill.errors import BackfillError, InterruptedRunError, JobError, SourceError
+from backfill.errors import BackfillError, InterruptedRunError, JobError, SourceError, UsageError
 from backfill.sources import inspect, locate, resolve, stage, while_unchanged
 from backfill.sources.origins.compression import PIECE
 from backfill.sources.origins.content import LocalFile, plain_pieces
+from backfill.sources.origins.framed import SNAPPY_MAGIC
 from tests.support.projects import JOB, Project
 from tests.support.projects import backfill as run_program
 from tests.support.sourcing import job_over, staged
@@ -264,7 +266,7 @@ def test_homes_and_further_inputs(tmp_path: Path) -> None:
         ("a.zip", "is an archive", "unpack it"),
         ("a.tar.gz", "is an archive", "unpack it"),
         ("a.tgz", "is an archive", "unpack it"),
-        ("a.csv.lz4", "is compressed in a way that is not read", "gzip or zstd"),
+        ("a.csv.br", "is compressed in a way that is not read", "gzip or zstd"),
         ("a.avro", "is a table that is not read", "Parquet or CSV"),
         ("a.sqlite", "is a SQLite database", "`database: sqlite:///"),
         ("a.duckdb", "is a DuckDB database", "COPY"),
@@ -311,7 +313,6 @@ FOREIGN = {
     "7z": (b"7z\xbc\xaf\x27\x1c" + bytes(60), "an archive, not csv"),
     "sqlite": (b"SQLite format 3\0" + bytes(84), "a SQLite database, not csv"),
     "parquet": (b"PAR1\x15\x00\x15", "is Parquet, not csv"),
-    "lz4": (b"\x04\x22\x4d\x18\x64\x40\xa7", "compressed in a way that is not read, not csv"),
     "pdf": (b"%PDF-1.7\n", "no table, not csv"),
 }
 
@@ -348,6 +349,8 @@ PACKED: dict[str, Callable[[bytes], bytes]] = {
     "zst": zstandard.ZstdCompressor(write_checksum=True).compress,
     "bz2": bz2.compress,
     "xz": lzma.compress,
+    "lz4": lambda data: bytes(cramjam.lz4.compress(data)),
+    "sz": lambda data: bytes(cramjam.snappy.compress(data)) if data else SNAPPY_MAGIC,
 }
 LINES = b"".join(b"%d,%d\n" % (index, index * index) for index in range(3_000))
 OBJECTS = b"".join(b'{"a":"%d","b":"%d"}\n' % (index, index * index) for index in range(3_000))
@@ -369,9 +372,10 @@ def test_every_cut_and_every_tail(tmp_path: Path, suffix: str) -> None:
     assert read(whole) == b"a,b\n" + LINES[:50]
     assert read(two) == b"a,b\n" + LINES[:100]
     assert read(pack(b"") + two + pack(b"")) == b"a,b\n" + LINES[:100]
+    between_chunks = (len(SNAPPY_MAGIC), len(whole) + len(SNAPPY_MAGIC)) if suffix == "sz" else ()  # has no end
     for length in range(len(two)):
-        if length != len(whole):
-            with pytest.raises(SourceError, match=r"truncated|is empty"):
+        if length != len(whole) and length not in between_chunks:
+            with pytest.raises(SourceError, match=r"truncated|is empty|holds no"):
                 read(two[:length])
     for tail in (b"j", b"junk" * 10, whole[:1], whole[:7], whole[1:], b"\0\0\0\0junk", b"\n"):
         with pytest.raises(SourceError, match="truncated or corrupt"):
@@ -385,6 +389,20 @@ def test_every_cut_and_every_tail(tmp_path: Path, suffix: str) -> None:
             assert b"".join(plain_pieces(LocalFile(str(path), path.name))) in (b"a,b\n" + LINES[:50], bytes(flipped))
         except SourceError:
             pass
+
+
+@pytest.mark.parametrize(("suffix", "said"), [("snappy", "Hadoop"), ("sz", "Hadoop"), ("lz4", "lz4 -d")])
+def test_frames_of_other_kinds(tmp_path: Path, suffix: str, said: str) -> None:
+    """Hadoop's snappy and LZ4's old frames have the same suffixes: refused, never read as text."""
+    (tmp_path / f"rows.csv.{suffix}").write_bytes(b"\0\0\0\x04\0\0\0\x06\x04\x0cx\n1\n")
+    assert said in refusal(tmp_path / f"rows.csv.{suffix}").hint
+
+
+def test_snappy_without_its_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the extra that brings it."""
+    (tmp_path / "rows.csv").write_bytes(PACKED["sz"](ROWS))
+    monkeypatch.setitem(sys.modules, "cramjam", None)
+    assert "backfill[lz4]" in refusal(tmp_path / "rows.csv", of=UsageError).hint
 
 
 @pytest.mark.parametrize("zeros", [1, 4, 511, 70_000, 3 * PIECE])

@@ -11,6 +11,7 @@ from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 
+import cramjam
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -19,6 +20,7 @@ import zstandard
 from backfill.errors import SourceError
 from backfill.job.models import Job
 from backfill.sources import inspect, stage
+from backfill.sources.origins.framed import SNAPPY_MAGIC
 from tests.support.projects import JOB, Project, backfill
 from tests.support.sourcing import job_over, staged
 
@@ -52,6 +54,8 @@ PACK: dict[str, Callable[[bytes], bytes]] = {
     "zst": zstandard.ZstdCompressor(write_checksum=True).compress,
     "bz2": bz2.compress,
     "xz": lzma.compress,
+    "lz4": lambda data: bytes(cramjam.lz4.compress(data)),
+    "sz": lambda data: bytes(cramjam.snappy.compress(data)) or SNAPPY_MAGIC,
 }
 PADDED = ("gz", "xz")
 

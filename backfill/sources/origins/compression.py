@@ -1,7 +1,8 @@
-"""Compressed files, unpacked piece by piece: gzip, zstd, bzip2 and xz, of any number of members, checksums verified.
+"""Compressed files, unpacked piece by piece, of any number of members, checksums verified.
 
-Behind the last member zeros are padding, where the format allows that (gzip as tapes leave it, xz). Anything else is an
-error, since the rest of a file that was damaged in its middle looks the same.
+gzip, zstd, bzip2, xz, LZ4 frames and snappy's framing. Behind the last member zeros are padding, where the format
+allows that (gzip as tapes leave it, xz). Anything else is an error, since the rest of a file that was damaged in its
+middle looks the same.
 """
 
 from __future__ import annotations
@@ -10,10 +11,13 @@ import bz2
 import lzma
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, cast
 
 import zstandard
 from isal import igzip_lib
+
+from backfill.sources.origins.framed import LZ4_MAGIC, SNAPPY_MAGIC, SnappyChunks, lz4_pieces
 
 #: Plain bytes handed at once, about.
 PIECE = 1 << 20
@@ -23,10 +27,12 @@ _GZIP, _BZIP2, _XZ = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00"  # RFC 1952; bzip2's a
 _ZSTD = b"\x28\xb5\x2f\xfd"  # RFC 8878, as what follows: a frame to be skipped, which pzstd begins with
 _SKIPPED = frozenset(bytes((low,)) + b"\x2a\x4d\x18" for low in range(0x50, 0x60))
 _TOO_LARGE = ("too much memory", "Memory usage limit")
+#: Gives the next bytes of a file, as many as asked for but at its end.
+Read = Callable[[int], bytes]
 
 
 class Member(Protocol):
-    """One member (gzip), stream (bzip2, xz) or frame (zstd), unpacked in bounded steps."""
+    """One member (gzip), stream (bzip2, xz), frame (zstd) or run of chunks (snappy), unpacked in bounded steps."""
 
     @property
     def eof(self) -> bool:
@@ -46,13 +52,11 @@ class Member(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Packing:
-    """One way to compress a file."""
+    """One way to compress a file: what it begins with, and what makes plain bytes of it."""
 
     name: str
-    member: Callable[[], Member]
-    padding: bytes = b""
-    #: Bytes read at once: few where a step's result cannot be bounded.
-    step: int = 1 << 16
+    begins: bytes
+    unpack: Callable[[Read], Iterator[bytes]]
 
 
 class _Frame:
@@ -84,45 +88,35 @@ def _xz() -> Member:
     return lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=2 * WINDOW_BYTES)
 
 
-GZIP = Packing("gzip", _gzip, padding=b"\0")
-ZSTD = Packing("zstd", _Frame, step=1 << 11)
-BZIP2 = Packing("bzip2", bz2.BZ2Decompressor)
-XZ = Packing("xz", _xz, padding=b"\0")
-
-
-def packing_of(head: bytes) -> Packing | None:
-    """How a file is compressed, by its first bytes: a name can be wrong, and the standard input has none."""
-    if head.startswith(_GZIP):
-        return GZIP
-    if head[:4] == _ZSTD or head[:4] in _SKIPPED:
-        return ZSTD
-    if head.startswith(_BZIP2) and head[4:10] in (b"1AY&SY", b"\x17rE8P\x90"):
-        return BZIP2
-    return XZ if head.startswith(_XZ) else None
-
-
-def is_cut(head: bytes, name: str) -> bool:
-    """The whole file is no more than the beginning of the first bytes of that packing."""
-    begins = {"gzip": _GZIP, "zstd": _ZSTD, "bzip2": _BZIP2 + b"91AY&SY", "xz": _XZ}[name]
-    return len(head) < len(begins) and begins.startswith(head)
-
-
 class Damage(Exception):  # noqa: N818 (told as a SourceError where the file's name is known)
     """A compressed file is damaged, or cannot be unpacked here; the message says how."""
 
 
-def unpacked(read: Callable[[int], bytes], packing: Packing) -> Iterator[bytes]:
-    """The plain bytes of a compressed file; `read` gives its next bytes, as many as asked for but at its end.
+def unpacked(read: Read, packing: Packing) -> Iterator[bytes]:
+    """The plain bytes of a compressed file.
 
     Raises:
         Damage: the file is truncated, corrupt, followed by something else, or wants too much memory.
         OSError: it cannot be read.
+        UsageError: the library for that packing is not installed.
     """
-    member, members = packing.member(), 0
+    return packing.unpack(read)
+
+
+def _lz4(read: Read) -> Iterator[bytes]:
+    try:
+        yield from lz4_pieces(read)
+    except ValueError as error:
+        raise Damage(str(error)) from error
+
+
+def _members(member_of: Callable[[], Member], name: str, padding: bytes, step: int, read: Read) -> Iterator[bytes]:
+    """The plain bytes of one member after the other; `step` bytes are read at once."""
+    member, members = member_of(), 0
     begun, held, size = False, list[bytes](), 0
-    data = read(packing.step)
+    data = read(step)
     while data:
-        data = data if begun else data.lstrip(packing.padding)
+        data = data if begun else data.lstrip(padding)
         begun = begun or bool(data)
         for plain in _steps(member, data, members) if data else ():
             held.append(plain)
@@ -132,14 +126,14 @@ def unpacked(read: Callable[[int], bytes], packing: Packing) -> Iterator[bytes]:
                 held, size = [], 0
         if member.eof:
             data, begun = member.unused_data, False
-            member, members = packing.member(), members + 1
+            member, members = member_of(), members + 1
         else:
             data = b""
-        data = data or read(packing.step)
+        data = data or read(step)
     if held:
         yield b"".join(held)
     if begun:
-        raise Damage(f"the file ends within its {packing.name} data{_behind(members)}")
+        raise Damage(f"the file ends within its {name} data{_behind(members)}")
 
 
 def _steps(member: Member, data: bytes, members: int) -> Iterator[bytes]:
@@ -157,3 +151,33 @@ def _steps(member: Member, data: bytes, members: int) -> Iterator[bytes]:
 def _behind(members: int) -> str:
     """What to add to an error behind `members` whole members."""
     return ", or something else follows what is whole in it" if members else ""
+
+
+def _by_members(
+    name: str, begins: bytes, member: Callable[[], Member], *, padding: bytes = b"", step: int = 1 << 16
+) -> Packing:
+    return Packing(name, begins, partial(_members, member, name, padding, step))
+
+
+GZIP = _by_members("gzip", _GZIP, _gzip, padding=b"\0")
+ZSTD = _by_members("zstd", _ZSTD, _Frame, step=1 << 11)  # few bytes, where a step's result cannot be bounded
+BZIP2 = _by_members("bzip2", _BZIP2 + b"91AY&SY", bz2.BZ2Decompressor)
+XZ = _by_members("xz", _XZ, _xz, padding=b"\0")
+SNAPPY = _by_members("snappy", SNAPPY_MAGIC, SnappyChunks)
+LZ4 = Packing("lz4", LZ4_MAGIC, _lz4)
+_PACKINGS = {packing.name: packing for packing in (GZIP, ZSTD, BZIP2, XZ, SNAPPY, LZ4)}
+
+
+def packing_of(head: bytes) -> Packing | None:
+    """How a file is compressed, by its first bytes: a name can be wrong, and the standard input has none."""
+    if head[:4] in _SKIPPED:
+        return ZSTD
+    if head.startswith(_BZIP2) and head[4:10] in (b"1AY&SY", b"\x17rE8P\x90"):
+        return BZIP2
+    return next((packing for packing in _PACKINGS.values() if head.startswith(packing.begins)), None)
+
+
+def is_cut(head: bytes, name: str) -> bool:
+    """The whole file is no more than the beginning of the first bytes of that packing."""
+    begins = _PACKINGS[name].begins
+    return len(head) < len(begins) and begins.startswith(head)
