@@ -111,6 +111,7 @@ class SourceForm(FileForm):
         None, description="by_name: files of different columns are united, what one lacks is null."
     )
     database: str | None = Field(None, description="A database's URL: sqlite:///shop.db.")
+    table: str | None = Field(None, description="The table of a dump: orders, or shop.orders.")
 
 
 class PlaceholdersForm(FileForm):

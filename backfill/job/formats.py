@@ -13,6 +13,7 @@ class FormatEntry:
     suffixes: tuple[str, ...] = ()  # of files
     scheme: str = ""  # of `source.database`, for formats that are databases
     takes_csv: bool = False  # the settings under `csv` are for it
+    takes_table: bool = False  # files of it hold several tables, of which `table` names one
 
 
 FORMATS = {

@@ -145,4 +145,5 @@ def build_source(form: SourceForm) -> Source:
         files=form.files,
         union=form.union,
         database=form.database,
+        table=form.table,
     )

@@ -153,6 +153,7 @@ class Source(Model):
     files: dict[str, str] = {}
     union: Union | None = None  # None: files whose columns differ are an error
     database: str | None = None
+    table: str | None = None  # of a dump or a database: its name, or its schema's, a dot and its name
 
 
 class Placeholders(Model):

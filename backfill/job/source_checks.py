@@ -63,6 +63,7 @@ def check_source(faults: Faults, source: SourceForm) -> None:
     check_paths(faults, source)
     check_columns_declared(faults, source)
     check_csv(faults, source)
+    check_table(faults, source)
     if source.database is not None:
         check_database(faults, source)
     if source.files and source.query is None:
@@ -143,6 +144,17 @@ def check_csv(faults: Faults, source: SourceForm) -> None:
         faults.add("source.csv.encoding", f'there is no encoding "{csv.encoding}" here', hint)
     if not csv.header and not source.columns:
         faults.add("source.csv.header", "without a header `columns` names the columns in order", "add `columns`")
+
+
+def check_table(faults: Faults, source: SourceForm) -> None:
+    """Note files of several tables of which none is named, and a table of files that have none."""
+    entry = FORMATS.get(source.format or "")
+    if source.table is not None and not source.table.strip():
+        faults.add("source.table", "is an empty name")
+    elif entry is not None and entry.takes_table and source.table is None:
+        faults.add("source", f"a file of {source.format} holds several tables", "name one: `table: orders`")
+    elif source.table is not None and source.database is None and not (entry and entry.takes_table):
+        faults.add("source.table", "is for dumps only", "say which `format` the dump has", key=True)
 
 
 def check_signs(faults: Faults, csv: CsvSpec) -> None:
