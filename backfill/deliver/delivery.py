@@ -13,9 +13,8 @@ from backfill.deliver.endings import canary_end, clock_end, finished_end, interr
 from backfill.deliver.environment import context_for
 from backfill.deliver.in_doubt import DedupWindowGuard, resolve_doubts, window_open
 from backfill.deliver.model import Attempt, Clock, CutShortError, Delivery, DeliveryEnd, DeliveryOptions, TargetAccess
-from backfill.deliver.outage import Outage
 from backfill.deliver.pace import Pace, PacedSender
-from backfill.deliver.retry import RetryingSender, Waiter
+from backfill.deliver.retry import Outage, RetryingSender, Waiter
 from backfill.deliver.splitting import ALL_REFUSED_BATCHES, AllRefused, SplittingSender, WorkEnd
 from backfill.deliver.totals import RunningTotals
 from backfill.deliver.transport import Transport

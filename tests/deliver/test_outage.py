@@ -9,7 +9,7 @@ import pytest
 
 from backfill.deliver import DeliveryOptions, EndKind
 from backfill.deliver.model import Attempt
-from backfill.deliver.outage import LOG_SECONDS, Outage
+from backfill.deliver.retry import LOG_SECONDS, Outage
 from backfill.deliver.totals import RunningTotals
 from backfill.errors import ExitCode
 from backfill.records import Answer, Outcome
