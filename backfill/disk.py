@@ -1,4 +1,4 @@
-"""Writing files so that they are there after a power cut, whole or not at all; and saying so where that cannot be.
+"""Writing files so that they are there after a power cut, whole or not at all; saying so where that cannot be; locks.
 
 A file is written under another name, forced to the disk, renamed, and then its folder is forced too: only after that
 does anybody record that it exists. (POSIX leaves the order of data and rename open; the fsync between closes that.)
@@ -7,6 +7,7 @@ does anybody record that it exists. (POSIX leaves the order of data and rename o
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import re
 import tempfile
@@ -114,6 +115,48 @@ def close_writer(writer: Any, path: Path) -> None:  # noqa: ANN401 (pyarrow's, w
             writer.close()
     finally:
         writer.is_open = False  # else it closes once more when it is collected, and prints what that failed of
+
+
+class FileLock:
+    """A lock of one process at a time, whose id stands in the file; the kernel lets go when it ends, however it ends.
+
+    Locks are files of their own: closing any handle of a file drops the process's POSIX locks on it (fcntl(2)), and
+    those are how SQLite locks its own. The file stays: removing it would let two processes lock two files.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._descriptor: int | None = None
+
+    def take(self) -> bool:
+        """Take it at once; False where another process (or another lock of this one) holds it. Raises OSError."""
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, PRIVATE_FILE)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:
+            os.close(descriptor)
+            if isinstance(error, BlockingIOError):
+                return False
+            raise
+        self._descriptor = descriptor
+        return True
+
+    def holder(self) -> int | None:
+        """The id of the process that took it last and did not let go by itself; None where it is not known."""
+        try:
+            return int(self.path.read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            return None
+
+    def release(self) -> None:
+        """Let go; again does nothing."""
+        if self._descriptor is not None:
+            with suppress(OSError):  # on a disk that went read-only: the number of a process that is gone stays there
+                os.ftruncate(self._descriptor, 0)
+            os.close(self._descriptor)
+            self._descriptor = None
 
 
 @contextmanager

@@ -7,10 +7,8 @@ Rule 3: a file that the manifest does not name is a leftover of a crash.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -34,7 +32,7 @@ from backfill.archive.columns import (
     piece_of,
     write_sorted,
 )
-from backfill.disk import PRIVATE_FILE, make_folder, sync_folder, write_durably
+from backfill.disk import FileLock, make_folder, out_of_space, sync_folder, write_durably
 from backfill.errors import InterruptedRunError, LedgerError
 from backfill.memory import MEMORY_RECORDS
 from backfill.records import ArchivedRun, DeliveredCalls, DeliveredPlace
@@ -333,18 +331,15 @@ class Archive:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """One process at a time: runs of two generations may end together. The kernel lets go when a process ends."""
+        """One process at a time: runs of two generations may end together."""
         make_folder(self.folder)
-        descriptor = os.open(self.folder / _LOCK_FILE, os.O_RDWR | os.O_CREAT, PRIVATE_FILE)
+        lock = FileLock(self.folder / _LOCK_FILE)
+        with out_of_space(self.folder):
+            while not lock.take():
+                if self._stopping():
+                    raise InterruptedRunError("interrupted while another process archived ids")
+                time.sleep(_LOOK_SECONDS)
         try:
-            while True:
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if self._stopping():
-                        raise InterruptedRunError("interrupted while another process archived ids") from None
-                    time.sleep(_LOOK_SECONDS)
             yield
         finally:
-            os.close(descriptor)
+            lock.release()

@@ -35,7 +35,7 @@ from backfill.records import (
 class Ledger(AbstractContextManager["Ledger"]):
     """The durable record of one run. Thread-safe; a method that writes returns once it is durable, unless it says so.
 
-    One process at a time: hold the run's lock (`state.RunLock`) before opening it. `reader` reads it meanwhile.
+    One process at a time: hold the run's lock (`StateFolder.lock`) before opening it. `reader` reads it meanwhile.
     """
 
     def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 import threading
@@ -15,7 +14,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
-from backfill.disk import NO_ROOM, NO_WRITING, PRIVATE_FILE, disk_stop, make_folder, sync_folder
+from backfill.disk import NO_ROOM, NO_WRITING, PRIVATE_FILE, FileLock, disk_stop, make_folder, sync_folder
 from backfill.errors import BackfillError, LockedError, UsageError
 from backfill.sandbox.ingest import Drop, ReceivedRequest
 from backfill.sandbox.seen import SeenIds
@@ -62,7 +61,7 @@ class Store:
 
     def __init__(self, folder: Path | None, *, keep_calls: int | None, window_seconds: float) -> None:
         """Keep the JSON of the first `keep_calls` calls (None: of all); an id counts as repeated for so long."""
-        self._lock_file = _lock(folder) if folder else None
+        self._lock = _locked(folder) if folder else None
         self._file = str(folder / FILE_NAME) if folder else ":memory:"
         self._keep_calls = keep_calls
         self._window_ms = round(window_seconds * 1000)
@@ -113,9 +112,8 @@ class Store:
                 _fail([self._queue.get_nowait()], "the store is closed")
 
     def _unlock(self) -> None:
-        if self._lock_file is not None:
-            os.close(self._lock_file)
-            self._lock_file = None
+        if self._lock is not None:
+            self._lock.release()
 
     # ---------------------------------------------------------------------------- all below runs in the store's thread
     def _work(self, opened: Future[None]) -> None:
@@ -265,32 +263,27 @@ def _counts_of(received: ReceivedRequest, fresh: list[int], drops: list[Drop], *
     return counts
 
 
-def _lock(folder: Path) -> int:
+def _locked(folder: Path) -> FileLock:
     """The folder made, held against others, and the database's file in it: all of it durable."""
     there = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
     if there - {LOCK_NAME} and FILE_NAME not in there:  # a project or home folder, given by mistake
         raise UsageError(f"{folder} holds other things and is not a sandbox's store", hint="name another --store")
+    lock = FileLock(folder / LOCK_NAME)
     try:
         make_folder(folder)
-        handle = os.open(folder / LOCK_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
+        if lock.take():
+            # Only under the lock: to close a file drops every POSIX lock that this process has on it, SQLite's too.
+            os.close(os.open(folder / FILE_NAME, os.O_RDWR | os.O_CREAT, PRIVATE_FILE))
+            sync_folder(folder)
+            return lock
     except OSError as error:
+        lock.release()
         raise _unusable(folder, error) from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        # Only under the lock: to close a file drops every POSIX lock that this process has on it, SQLite's too.
-        os.close(os.open(folder / FILE_NAME, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE))
-        sync_folder(folder)
-    except BlockingIOError as error:
-        os.close(handle)
-        raise LockedError(
-            f"the sandbox's store {folder} is in use by another sandbox",
-            hint="send to that one with `--endpoint http://127.0.0.1:PORT`, wait until its run is done, or stop it;"
-            " a sandbox of its own keeps another store (`backfill sandbox --store DIR`)",
-        ) from error
-    except OSError as error:
-        os.close(handle)
-        raise _unusable(folder, error) from error
-    return handle
+    raise LockedError(
+        f"the sandbox's store {folder} is in use by another sandbox",
+        hint="send to that one with `--endpoint http://127.0.0.1:PORT`, wait until its run is done, or stop it;"
+        " a sandbox of its own keeps another store (`backfill sandbox --store DIR`)",
+    )
 
 
 def _unusable(folder: Path, error: OSError) -> BackfillError:

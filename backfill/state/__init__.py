@@ -6,7 +6,6 @@ from pathlib import Path
 
 from backfill.records import RunStore
 from backfill.state.folder import StateFolder, run_id
-from backfill.state.lock import RunLock
 from backfill.state.place import (
     ensure_space,
     file_system_type,
@@ -17,7 +16,6 @@ from backfill.state.place import (
 )
 
 __all__ = [
-    "RunLock",
     "ensure_space",
     "file_system_type",
     "holds_state",

@@ -26,11 +26,20 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from backfill.disk import NO_PERMISSION, NO_ROOM, PRIVATE_FOLDER, disk_stop, make_folder, sync_folder, write_durably
-from backfill.errors import LedgerError, StoppedError, UsageError
+from backfill.disk import (
+    NO_PERMISSION,
+    NO_ROOM,
+    PRIVATE_FOLDER,
+    FileLock,
+    disk_stop,
+    make_folder,
+    out_of_space,
+    sync_folder,
+    write_durably,
+)
+from backfill.errors import LedgerError, LockedError, StoppedError, UsageError
 from backfill.records import RunRecord, StoredRun
-from backfill.state.lock import RunLock
-from backfill.state.place import DRY_RUNS_FOLDER, FOLDER_NAME, LOCKS_FOLDER, RUNS_FOLDER, refuse_network
+from backfill.state.place import DRY_RUNS_FOLDER, FOLDER_NAME, LOCKS_FOLDER, RUNS_FOLDER, lock_file, refuse_network
 from backfill.state.run import RunFolder
 
 if TYPE_CHECKING:
@@ -112,9 +121,27 @@ class StateFolder:
         begun: list[StoredRun] = [run for run in found if (lost and run.lost) or run.begun()]
         return sorted(begun, key=lambda run: (-_written_ns(run), run.run_id))
 
-    def lock(self, run_id: str) -> RunLock:
-        """The lock of that run, not taken yet."""
-        return RunLock(self._locks / f"{run_id}.lock", run_id)
+    @contextmanager
+    def lock(self, run_id: str) -> Iterator[None]:
+        """Hold the lock of that run.
+
+        Raises:
+            LockedError: Another process (or another lock of this one) holds it.
+            StoppedError: The disk is full or takes nothing.
+        """
+        lock = FileLock(self._locks / lock_file(run_id))
+        with out_of_space(self._locks):
+            taken = lock.take()
+        if not taken:
+            who = "" if (holder := lock.holder()) is None else f" (pid {holder})"
+            raise LockedError(
+                f"another process{who} is at work on the run {run_id}",
+                hint="wait until it is done, or interrupt it; `backfill status` shows how far it is",
+            )
+        try:
+            yield
+        finally:
+            lock.release()
 
     def discard(self, run: StoredRun) -> None:
         """Throw a run away, all of it or nothing: after this returns the run has never been. Hold its lock.

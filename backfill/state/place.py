@@ -49,6 +49,11 @@ def state_folder_from(start: Path) -> Path:
     return start / FOLDER_NAME
 
 
+def lock_file(run_id: str) -> str:
+    """The name of the file below `LOCKS_FOLDER` that is locked by the process at work on a run."""
+    return f"{run_id}.lock"
+
+
 def holds_state(folder: Path) -> bool:
     """Whether this is a state folder, of whatever name."""
     return (folder / RUNS_FOLDER).is_dir() and (folder / LOCKS_FOLDER).is_dir()

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from backfill.disk import make_folder
+from backfill.disk import FileLock, make_folder
 from backfill.errors import LedgerError
 from backfill.records import RunRecord
-from backfill.state.place import DRY_RUNS_FOLDER, LOCKS_FOLDER
+from backfill.state.place import DRY_RUNS_FOLDER, LOCKS_FOLDER, lock_file
 from backfill.state.reject_files import RejectFiles
 
 if TYPE_CHECKING:
@@ -89,10 +89,12 @@ class RunFolder:
         Told by the process id in the lock's file, which a process that ends by itself takes out: to try the lock would
         keep a process from it that begins at this moment.
         """
+        holder = FileLock(self._state / LOCKS_FOLDER / lock_file(self.run_id)).holder()
+        if holder is None:
+            return False
         try:
-            holder = (self._state / LOCKS_FOLDER / f"{self.run_id}.lock").read_text(encoding="ascii").strip()
-            os.kill(int(holder), 0)
-        except (OSError, ValueError) as error:
+            os.kill(holder, 0)
+        except (OSError, OverflowError) as error:
             return isinstance(error, PermissionError)  # of another user
         return True
 

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from backfill.errors import LedgerError, LockedError, StoppedError, UsageError
 from backfill.state import (
-    RunLock,
     ensure_space,
     file_system_type,
     run_id,
@@ -231,42 +230,45 @@ def test_second_lock_is_refused_and_names_the_process(tmp_path: Path) -> None:
     state = StateFolder(tmp_path / ".backfill")
     state.make_usable()
     with state.lock("orders"):
-        with pytest.raises(LockedError, match=rf"pid {os.getpid()}\) is at work on the run orders") as refusal:
-            state.lock("orders").take()
+        with (
+            pytest.raises(LockedError, match=rf"pid {os.getpid()}\) is at work on the run orders") as refusal,
+            state.lock("orders"),
+        ):
+            pytest.fail("it was held")
         assert refusal.value.exit_code == 7
         with state.lock("others"):
             pass
-    lock = state.lock("orders")
-    lock.take()
-    lock.release()
-    lock.release()
+    with state.lock("orders"):
+        pass
 
 
 def test_a_killed_process_lets_go(tmp_path: Path) -> None:
     """The lock holds against another process and ends with it, even by SIGKILL."""
-    path = tmp_path / "orders.lock"
+    state = StateFolder(tmp_path / ".backfill")
+    state.make_usable()
     program = (
-        "import sys, time; from pathlib import Path; from backfill.state import RunLock\n"
-        "lock = RunLock(Path(sys.argv[1]), 'orders'); lock.take(); print('taken', flush=True); time.sleep(60)"
+        "import sys, time; from pathlib import Path; from backfill.state import open_store\n"
+        "with open_store(Path(sys.argv[1])).lock('orders'): print('taken', flush=True); time.sleep(60)"
     )
-    with subprocess.Popen([sys.executable, "-c", program, path], stdout=subprocess.PIPE) as holder:
+    with subprocess.Popen([sys.executable, "-c", program, state.path], stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == b"taken\n"
-        with pytest.raises(LockedError, match=f"pid {holder.pid}"):
-            RunLock(path, "orders").take()
+        with pytest.raises(LockedError, match=f"pid {holder.pid}"), state.lock("orders"):
+            pytest.fail("it was held")
         holder.send_signal(signal.SIGKILL)
         holder.wait()
-        with RunLock(path, "orders"):
+        with state.lock("orders"):
             pass
 
 
 def test_an_unknown_holder_is_not_named(tmp_path: Path) -> None:
     """A lock file without a number in it still locks."""
-    path = tmp_path / "orders.lock"
-    with RunLock(path, "orders"):
-        path.write_text("?")
-        with pytest.raises(LockedError, match="another process is at work"):
-            RunLock(path, "orders").take()
+    state = StateFolder(tmp_path / ".backfill")
+    state.make_usable()
+    with state.lock("orders"):
+        (state.path / "locks" / "orders.lock").write_text("?")
+        with pytest.raises(LockedError, match="another process is at work"), state.lock("orders"):
+            pytest.fail("it was held")
 
 
 def test_too_little_space_is_refused_early(tmp_path: Path) -> None:
