@@ -49,8 +49,6 @@ def prepare_plan(
     """
     record = ledger.reader.status().record
     shards = RecordedShards(ledger, snapshot.rows, run.path, context)
-    if shards.done:
-        LOG.info("%s: %s shards are prepared already", job.name, f"{len(shards.done):,}")
     with while_unchanged(snapshot.files if snapshot.in_place else (), STAND_STILL):
         prepare(
             job,
@@ -84,6 +82,8 @@ class RecordedShards:
         self.context = context
         self.rows_done = self.json_bytes = self.disk_bytes = 0
         context.progress.begin("prepare", rows, "rows")
+        if self.done:
+            LOG.info("%s shards are prepared already", f"{len(self.done):,}")
         for plan in self.done.values():
             self._count(plan)
 

@@ -18,11 +18,11 @@ from backfill.limits import Limits
 from backfill.memory import STAGING_MEMORY_BYTES
 from backfill.pipeline.check import needs_all
 from backfill.pipeline.context import RunContext
-from backfill.pipeline.stage import cut_to_limit, unreadable_samples
+from backfill.pipeline.stage import unreadable_samples
 from backfill.prepare import preview
 from backfill.prepare.rows import PreviewRow
 from backfill.records import Problem, Snapshot, SourceFile
-from backfill.sources import locate, resolve, stage
+from backfill.sources import first_rows, locate, resolve, stage
 from backfill.sources.origins.standard_input import STANDARD_INPUT
 
 #: Where `where` lets too few rows through, this many times as many are read.
@@ -89,7 +89,7 @@ def preview_job(job: Job, context: RunContext, rows: int, *, id_scope: str, limi
     """The first rows of a job's source and what becomes of them; raises as `sample` does."""
     with sample_folder() as folder:
         found = sample(job, folder, rows + 1, context)  # readers read on to the end of what they hold
-        snapshot = cut_to_limit(job, found, rows, folder / "unreadable")
+        snapshot = first_rows(job, found, rows, folder / "unreadable")
         shown = preview(
             job,
             snapshot,

@@ -10,26 +10,22 @@ from pathlib import Path
 
 import polars as pl
 
-from backfill.disk import fill_in_place
 from backfill.errors import LedgerError
 from backfill.job.models import Job
 from backfill.memory import STAGING_MEMORY_BYTES
 from backfill.pipeline.context import RunContext
 from backfill.pipeline.disk_forecast import forecast, measure_folder
 from backfill.records import (
-    FILE_COLUMN,
-    RECORD_COLUMN,
     Problem,
     RunRejects,
     RunState,
     RunWriter,
     Severity,
     Snapshot,
-    SnapshotPart,
     SourceFile,
     StoredRun,
 )
-from backfill.sources import load_snapshot, stage
+from backfill.sources import first_rows, load_snapshot, stage
 from backfill.state import ensure_space
 
 LOG = logging.getLogger(__name__)
@@ -55,7 +51,7 @@ def stage_source(
 
     `files` are what the fingerprint was made of: equal bytes may stand in a file that was touched since the snapshot
     was made, and it is today's stamp that must not change from here on. `limit` leaves its first rows, see
-    `cut_to_limit`. `snapshot` is one that was made elsewhere.
+    `first_rows`. `snapshot` is one that was made elsewhere.
 
     Raises:
         SourceError: The source cannot be read.
@@ -67,7 +63,7 @@ def stage_source(
         return replace(load_snapshot(folder.snapshot), files=files)
     snapshot = snapshot or load_or_clear_snapshot(folder.snapshot) or stage_now(job, folder, files, context)
     if limit is not None:
-        snapshot = cut_to_limit(job, snapshot, limit, folder.path / LIMITED_FILE)
+        snapshot = first_rows(job, snapshot, limit, folder.path / LIMITED_FILE)
     snapshot = replace(snapshot, files=files)
     problems, samples = unreadable_problems(snapshot, folder.rejects())
     LOG.info(
@@ -154,37 +150,3 @@ def unreadable_samples(snapshot: Snapshot) -> list[Problem]:
         )
         for row in first.iter_rows(named=True)
     ]
-
-
-def cut_to_limit(job: Job, snapshot: Snapshot, rows: int, place: Path) -> Snapshot:
-    """The snapshot's first rows and the unreadable records before their last, counted as if there were no others.
-
-    What `where` leaves out is not counted, unless those rows are all. With a query the unreadable records, which are of
-    its inputs, stay all.
-    The unreadable records are written to the file `place`.
-    """
-    parts: list[SnapshotPart] = []
-    left = rows
-    for part in snapshot.parts:
-        kept = min(part.rows, left)
-        left -= kept
-        if kept:
-            parts.append(SnapshotPart(part.path, kept, part.file))
-    cut = replace(snapshot, parts=tuple(parts), filtered=0)
-    if left or (cut.rows == snapshot.rows and snapshot.unreadable_file is None):
-        return snapshot
-    if snapshot.unreadable_file is not None and job.source.query is None:
-        before = unreadable_before(snapshot, parts[-1])
-        fill_in_place(place, before.write_parquet)
-        cut = replace(cut, unreadable=len(before), unreadable_file=place)
-    return replace(cut, read=cut.rows + cut.unreadable)
-
-
-def unreadable_before(snapshot: Snapshot, last: SnapshotPart) -> pl.DataFrame:
-    """The unreadable records that stand before the last row of this part, which may be cut short."""
-    places = pl.scan_parquet(last.path, glob=False).select(FILE_COLUMN, RECORD_COLUMN)
-    file, record = places.slice(last.rows - 1, 1).collect().row(0)
-    order = {one.name: place for place, one in reversed([*enumerate(snapshot.files)])}
-    place = pl.col("file").replace_strict(order, return_dtype=pl.UInt32)
-    here = (place < file) | ((place == file) & (pl.col("record") < record))
-    return pl.read_parquet(snapshot.unreadable_file, glob=False).filter(here)  # type: ignore[arg-type] # there is one

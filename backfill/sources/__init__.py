@@ -12,6 +12,7 @@ from backfill.lazy import lazily
 if TYPE_CHECKING:
     from backfill.sources.files import locate, resolve
     from backfill.sources.origins.stamps import unchanged, while_unchanged
+    from backfill.sources.row_limit import first_rows
     from backfill.sources.schema import Schema, SqlFault
     from backfill.sources.snapshot import load_snapshot
     from backfill.sources.stage import inspect, stage
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Schema",
     "SqlFault",
+    "first_rows",
     "inspect",
     "load_snapshot",
     "locate",
@@ -32,6 +34,7 @@ __getattr__ = lazily(
     __name__,
     {
         "files": ("locate", "resolve"),
+        "row_limit": ("first_rows",),
         "stage": ("inspect", "stage"),
         "schema": ("Schema", "SqlFault"),
         "snapshot": ("load_snapshot",),
