@@ -21,6 +21,9 @@ FORMATS = {
     "tsv": FormatEntry("csv:TSV", (".tsv", ".tab"), takes_csv=True),
     "parquet": FormatEntry("parquet:PARQUET", (".parquet", ".pq")),
     "ndjson": FormatEntry("ndjson:NDJSON", (".ndjson", ".jsonl", ".json")),
+    "arrow": FormatEntry("typed:ARROW", (".arrow", ".arrows", ".feather", ".ipc")),
+    "avro": FormatEntry("typed:AVRO", (".avro",)),
+    "orc": FormatEntry("typed:ORC", (".orc",)),
     "sqlite": FormatEntry("sqlite:SQLITE", scheme="sqlite"),
 }
 #: Those that `source.format` can say: of files.

@@ -35,7 +35,7 @@ _DOCUMENT = ("no table", "export the rows as CSV, NDJSON or Parquet")
 _KNOWN = {
     **dict.fromkeys((".xlsx", ".xls", ".xlsm", ".xlsb", ".ods", ".numbers"), _WORKBOOK),
     **dict.fromkeys((".zip", ".tar", ".tgz", ".7z", ".rar"), _ARCHIVE),
-    **dict.fromkeys((".avro", ".orc", ".feather", ".arrow", ".ipc", ".rds", ".sav", ".dta", ".sas7bdat"), _TABLE),
+    **dict.fromkeys((".rds", ".sav", ".dta", ".sas7bdat"), _TABLE),
     **dict.fromkeys((".db", ".sqlite", ".sqlite3", ".db3"), _SQLITE),
     ".duckdb": _DUCKDB,
     **dict.fromkeys((".br", ".lzma", ".z", ".lzo"), _PACKED),
@@ -49,8 +49,7 @@ _SIGNS = (
     (b"7z\xbc\xaf\x27\x1c", _ARCHIVE),
     (b"Rar!\x1a\x07", _ARCHIVE),
     (b"SQLite format 3\x00", _SQLITE),
-    (b"ARROW1\x00\x00", _TABLE),
-    (b"Obj\x01", _TABLE),
+    (b"FEA1", ("a Feather file of version 1", "write it again with `pyarrow.feather.write_feather`")),
     (b"%PDF-", _DOCUMENT),
 )
 #: Where the head of a tar archive says so (POSIX, ustar).

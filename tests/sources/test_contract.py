@@ -10,9 +10,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
+import fastavro
 import polars as pl
+import pyarrow as pa  # type: ignore[import-untyped]
 import pytest
 import zstandard
+from pyarrow import orc
 
 from backfill.job.formats import FORMATS
 from backfill.job.models import Job
@@ -119,6 +122,63 @@ class Parquet:
         return job_over(folder / self.name, **options)
 
 
+class Typed(Parquet):
+    """A format whose files say the types of their columns."""
+
+    def table(self, rows: Iterable[Row]) -> pa.Table:
+        """The rows."""
+        keys, texts = zip(*rows, strict=True)
+        return pa.table({"id": pa.array(keys, pa.string()), "text": pa.array(texts, pa.string())})
+
+
+class ArrowFile(Typed):
+    """An Arrow file, compressed as Feather is, strings in a dictionary."""
+
+    name = "rows.feather"
+
+    def write(self, folder: Path, rows: Iterable[Row]) -> None:
+        """Write the rows."""
+        table = self.table(rows)
+        table = table.set_column(1, "text", table["text"].dictionary_encode())
+        with pa.ipc.new_file(folder / self.name, table.schema, options=pa.ipc.IpcWriteOptions(compression="lz4")) as to:
+            to.write_table(table.unify_dictionaries(), max_chunksize=10_000)
+
+
+class ArrowStream(Typed):
+    """An Arrow stream."""
+
+    name = "rows.arrows"
+
+    def write(self, folder: Path, rows: Iterable[Row]) -> None:
+        """Write the rows."""
+        table = self.table(rows)
+        with pa.ipc.new_stream(folder / self.name, table.schema) as to:
+            to.write_table(table, max_chunksize=10_000)
+
+
+class Orc(Typed):
+    """ORC."""
+
+    name = "rows.orc"
+
+    def write(self, folder: Path, rows: Iterable[Row]) -> None:
+        """Write the rows."""
+        orc.write_table(self.table(rows), str(folder / self.name), compression="zstd")
+
+
+class Avro(Typed):
+    """Avro, text or null."""
+
+    name = "rows.avro"
+
+    def write(self, folder: Path, rows: Iterable[Row]) -> None:
+        """Write the rows."""
+        fields = [{"name": "id", "type": "string"}, {"name": "text", "type": ["null", "string"]}]
+        schema = {"type": "record", "name": "row", "fields": fields}
+        with (folder / self.name).open("wb") as file:
+            fastavro.writer(file, schema, ({"id": key, "text": text} for key, text in rows), codec="snappy")
+
+
 class Sqlite:
     """A table of an SQLite file."""
 
@@ -140,7 +200,7 @@ class Sqlite:
         return job_over(database=database, query="SELECT id, text FROM rows ORDER BY place", **options)
 
 
-KINDS = [Csv, CrLf, CrOnly, Utf16, Tsv, Ndjson, Parquet, Sqlite]
+KINDS = [Csv, CrLf, CrOnly, Utf16, Tsv, Ndjson, Parquet, ArrowFile, ArrowStream, Orc, Avro, Sqlite]
 
 
 def test_every_format_is_here(tmp_path: Path) -> None:

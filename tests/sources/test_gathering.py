@@ -12,7 +12,7 @@ import pytest
 from backfill.sources import locate
 from backfill.sources.freeze import ENOUGH_BYTES, ENOUGH_ROWS, merge_small
 from backfill.sources.parquet.file import in_turn
-from backfill.sources.parquet.reader import read_footer
+from backfill.sources.parquet.reader import ParquetFiles
 from tests.support.sourcing import job_over
 
 
@@ -51,7 +51,7 @@ def test_footers_are_given_back(tmp_path: Path) -> None:
     gc.disable()
     try:
         for file in in_turn(files):
-            read_footer(file)
+            ParquetFiles().head(file)
         kept = sum(type(one).__name__ == "FileMetaData" for one in gc.get_objects())
     finally:
         gc.enable()

@@ -267,7 +267,7 @@ def test_homes_and_further_inputs(tmp_path: Path) -> None:
         ("a.tar.gz", "is an archive", "unpack it"),
         ("a.tgz", "is an archive", "unpack it"),
         ("a.csv.br", "is compressed in a way that is not read", "gzip or zstd"),
-        ("a.avro", "is a table that is not read", "Parquet or CSV"),
+        ("a.rds", "is a table that is not read", "Parquet or CSV"),
         ("a.sqlite", "is a SQLite database", "`database: sqlite:///"),
         ("a.duckdb", "is a DuckDB database", "COPY"),
         ("job.yaml", "is no table", "CSV, NDJSON or Parquet"),

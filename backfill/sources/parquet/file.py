@@ -13,11 +13,10 @@ import pyarrow.parquet as pq  # type: ignore[import-untyped]
 from backfill.errors import SourceError, counted
 from backfill.memory import BATCH_BYTES
 from backfill.records import SourceFile
+from backfill.sources.arrow_reader import MOST_ROWS
 from backfill.sources.arrow_types import DEEPEST
 from backfill.sources.origins.content import origin_of
 
-#: Rows of a batch at most, however small they look: a dictionary unfolds only once it is read.
-_MOST_ROWS: Final = 8_192
 _FEWEST_ROWS: Final = 16
 #: Parquet's own levels: a list takes two of them.
 _SCHEMA_LEVELS: Final = 3 * DEEPEST
@@ -124,20 +123,11 @@ def stated_rows(file: SourceFile, content: pq.ParquetFile) -> int:
     return int(footer.num_rows)
 
 
-def check_rows(file: SourceFile, stated: int, read: int) -> None:
-    """Raise SourceError where another number of rows was read than the footer states."""
-    if read != stated:
-        raise SourceError(
-            f"{file.name} is damaged: its footer says {counted(stated, 'row', 'rows')}, and {read:,} could be read",
-            hint="write the file again",
-        )
-
-
 def batch_rows(footer: pq.FileMetaData) -> int:
     """Rows that hold about BATCH_BYTES, by the row group whose rows are the longest."""
     groups = [footer.row_group(place) for place in range(footer.num_row_groups)]
     row_bytes = max((group.total_byte_size / max(group.num_rows, 1) for group in groups), default=1)
-    return max(_FEWEST_ROWS, min(_MOST_ROWS, int(BATCH_BYTES / max(row_bytes, 1))))
+    return max(_FEWEST_ROWS, min(MOST_ROWS, int(BATCH_BYTES / max(row_bytes, 1))))
 
 
 def raw_batches(file: SourceFile, rows: int) -> Iterator[pa.RecordBatch]:

@@ -63,8 +63,9 @@ class InPlace:
         Raises:
             SourceError: a file is damaged or gone.
         """
+        from backfill.sources.arrow_reader import check_rows
         from backfill.sources.arrow_types import unfit
-        from backfill.sources.parquet.file import check_rows, raw_batches
+        from backfill.sources.parquet.file import raw_batches
 
         seen = 0
         for file, stated in zip(self.files, self.rows, strict=True):
