@@ -100,6 +100,9 @@ class SourceForm(FileForm):
     format: str | None = Field(
         None, description=f"{', '.join(FILE_FORMATS[:-1])} or {FILE_FORMATS[-1]}; by the suffix where left out."
     )
+    members: PathForm | None = Field(
+        None, description='Which files in zip and tar archives: a pattern such as "*.csv", or a list of them.'
+    )
     csv: CsvSpec | None = Field(None, description="How a CSV or TSV file is written.")
     timezone: str | None = Field(None, description="The zone of timestamps that carry none.")
     columns: dict[str, DeclaredForm] = Field({}, description="Types of columns; what is not named stays text.")

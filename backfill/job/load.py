@@ -138,6 +138,11 @@ def build_source(form: SourceForm) -> Source:
     return Source(
         path=paths,
         format=form.format,
+        members=()
+        if form.members is None
+        else (form.members,)
+        if isinstance(form.members, str)
+        else tuple(form.members),
         csv=form.csv or CsvSpec(),
         timezone=form.timezone,
         columns=columns,

@@ -146,6 +146,7 @@ class Source(Model):
 
     path: tuple[str, ...] = ()  # as written; globs, folders, URLs, "-"
     format: str | None = None  # of job.formats; None: by the suffix
+    members: tuple[str, ...] = ()  # patterns for the members of archives
     csv: CsvSpec = CsvSpec()
     timezone: str | None = None
     columns: dict[str, ColumnSpec] = {}

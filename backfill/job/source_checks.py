@@ -57,6 +57,8 @@ def check_source(faults: Faults, source: SourceForm) -> None:
             or f"there are: {', '.join(FILE_FORMATS)}"
         )
         faults.add("source.format", f'there is no format "{source.format}"', hint)
+    if source.members is not None and not all([source.members, *source.members]):
+        faults.add("source.members", "is empty", 'write the name of a member, or a pattern such as "*.csv"')
     check_zone(faults, source.timezone, "source.timezone")
     if source.query is not None and not source.query.strip():
         faults.add("source.query", "is an empty query")
@@ -219,6 +221,6 @@ def check_database(faults: Faults, source: SourceForm) -> None:
         faults.add("source.database", "has a host, SQLite has none", "write three slashes: sqlite:///shop.db")
     if source.query is None:
         faults.add("source", "a database needs a `query`", "add `query: SELECT ... FROM ...` in its own SQL")
-    for name in ("files", "format", "union"):
+    for name in ("files", "format", "members", "union"):
         if getattr(source, name):
             faults.add(f"source.{name}", "goes with `path`, not with `database`", key=True)

@@ -11,6 +11,7 @@ from backfill.job import load_job
 from backfill.pipeline.runs import states_below
 from backfill.records import RunStore, StoredRun
 from backfill.sources.files import locate
+from backfill.sources.origins.archives import container
 from backfill.state import holds_state, open_store, state_folder_from
 from backfill.targets import find_targets
 
@@ -76,7 +77,7 @@ def files_of_job(job_file: Path) -> Iterator[tuple[Path, str]]:
         job = load_job(job_file)
         yield job_file, f"the job file of {job.name}"
         for file in locate(job):
-            yield Path(file.path), f"a source of {job.name}"
+            yield Path(container(file.path)), f"a source of {job.name}"
 
 
 def files_of_run(folder: StoredRun) -> Iterator[tuple[Path, str]]:
@@ -92,5 +93,5 @@ def files_of_run(folder: StoredRun) -> Iterator[tuple[Path, str]]:
     if targets is not None:
         yield targets, "a targets file"
     for file in snapshot.files if snapshot else ():
-        yield Path(file.path), f"a source of {record.job_name}"
+        yield Path(container(file.path)), f"a source of {record.job_name}"
     yield from files_of_job(job_file)

@@ -16,8 +16,9 @@ from backfill.job.formats import DATABASES
 from backfill.job.models import Job
 from backfill.records import SourceFile
 from backfill.sources.formats import format_by_suffix, format_of, refuse_foreign
+from backfill.sources.members import size_of_member, with_members
+from backfill.sources.origins.archives import ArchiveMember, container
 from backfill.sources.origins.content import (
-    LocalFile,
     Origin,
     Watch,
     cannot_be_read,
@@ -25,11 +26,13 @@ from backfill.sources.origins.content import (
     digest,
     ignore_progress,
     never,
+    origin_at,
     origin_of,
     plain_pieces,
     until,
     unwatched,
 )
+from backfill.sources.origins.copies import COPIES
 from backfill.sources.origins.listing import FileFinder, leads_nowhere
 from backfill.sources.origins.stamps import Stamp, stamp_of, stamp_of_file
 from backfill.sources.origins.standard_input import STANDARD_INPUT, keep_standard_input
@@ -70,6 +73,8 @@ def resolve(
         JobError: the source is of a kind that is not supported, or cannot be one.
         InterruptedRunError: `stopping` became true.
     """
+    if folder is not None:
+        COPIES.keep_in(folder)
     watch = until(stopping, _total(progress))
     found = _found(job, folder, watch)
     known = dict(trusted) if isinstance(trusted, Mapping) else {stamp_of_file(file): file.sha256 for file in trusted}
@@ -111,7 +116,7 @@ def look_through(files: Sequence[SourceFile]) -> None:
         if left <= 0:
             return
         origin = origin_of(file)
-        if compression_of(origin) is not None:
+        if isinstance(origin, ArchiveMember) or compression_of(origin) is not None:
             for piece in plain_pieces(origin):
                 left -= len(piece)
                 if left <= 0:
@@ -208,7 +213,8 @@ def _named_files(job: Job, folder: Path | None, watch: Watch) -> list[tuple[Path
         for entry in entries:
             found.setdefault(entry[0], entry)
     _refuse_same(list(found.values()))
-    return sorted(found.values(), key=lambda entry: (os.fsencode(entry[2]), os.fsencode(entry[0])))
+    ordered = sorted(found.values(), key=lambda entry: (os.fsencode(entry[2]), os.fsencode(entry[0])))
+    return list(with_members(job, ordered))
 
 
 def _refuse_same(entries: Sequence[tuple[Path, str, str]]) -> None:
@@ -262,17 +268,18 @@ def _standard_input(folder: Path | None, watch: Watch) -> tuple[Path, str, str]:
 def _source_file(job: Job, known: Mapping[Stamp, str] | None, watch: Watch, entry: tuple[Path, str, str]) -> SourceFile:
     """One file with its hash, read only where its stamp is not known; without hash where nothing can be known."""
     path, name, key = entry
+    holder = Path(container(str(path)))
     try:
-        status = path.stat()
+        status = holder.stat()
     except FileNotFoundError as error:
         raise (leads_nowhere(name) if path.is_symlink() else cannot_be_read(name, error)) from None
     except OSError as error:
         raise cannot_be_read(name, error) from error
     _refuse_unusual(path, name, status.st_mode)
-    stamp = stamp_of(path, status)
+    stamp = stamp_of(path, status, None if holder == path else size_of_member(path, holder))
     sha256 = known.get(stamp, "") if known is not None else ""
     if not sha256:
-        origin = LocalFile(str(path), "the standard input" if key == STANDARD_INPUT else name)
+        origin = origin_at(str(path), "the standard input" if key == STANDARD_INPUT else name)
         _refuse_foreign(job, origin, key)
         sha256 = "" if known is None else digest(origin, watch)
     return SourceFile(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from importlib import import_module
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from backfill.errors import JobError, SourceError
 from backfill.job.formats import DATABASES, FILE_FORMATS, FORMATS, SUFFIXES
@@ -18,6 +18,8 @@ from backfill.sources.reader import Format
 COMPRESSED = {
     ".gz": "gzip", ".zst": "zstd", ".bz2": "bzip2", ".xz": "xz", ".lz4": "lz4", ".sz": "snappy", ".snappy": "snappy",
 }  # fmt: skip
+#: Suffixes of archives that are read.
+ARCHIVES = (".zip", ".tar", ".tgz", ".taz", ".tbz", ".tbz2", ".txz", ".tzst")
 #: What to do with files of a packing that begin otherwise, where others of that name are about.
 _OTHER_FRAMES = {
     "lz4": "only LZ4 frames are read: unpack it with `lz4 -d FILE`, and name what comes out",
@@ -34,7 +36,7 @@ _DOCUMENT = ("no table", "export the rows as CSV, NDJSON or Parquet")
 #: Suffixes of what people try, and what is said of it.
 _KNOWN = {
     **dict.fromkeys((".xlsx", ".xls", ".xlsm", ".xlsb", ".ods", ".numbers"), _WORKBOOK),
-    **dict.fromkeys((".zip", ".tar", ".tgz", ".7z", ".rar"), _ARCHIVE),
+    **dict.fromkeys((*ARCHIVES, ".7z", ".rar"), _ARCHIVE),
     **dict.fromkeys((".rds", ".sav", ".dta", ".sas7bdat"), _TABLE),
     **dict.fromkeys((".db", ".sqlite", ".sqlite3", ".db3"), _SQLITE),
     ".duckdb": _DUCKDB,
@@ -78,8 +80,7 @@ def format_of(job: Job, path: str) -> Format:
 
 def format_by_suffix(name: Path) -> Format:
     """What a file's suffix tells; raises JobError as `format_of` does."""
-    suffix = name.suffix.lower()
-    inner = Path(name.stem).suffix.lower() if suffix in COMPRESSED else suffix
+    inner = suffix_within(name)
     found = SUFFIXES.get(inner)
     if found is not None:
         return format_named(found)
@@ -90,6 +91,12 @@ def format_by_suffix(name: Path) -> Format:
         f"source.format: what {name.name or 'the standard input'} holds cannot be told by its name",
         hint=f"say it in the job file, for example `format: csv` ({', '.join(sorted(FILE_FORMATS))})",
     )
+
+
+def suffix_within(name: PurePath) -> str:
+    """The suffix, in lower case, that tells the format: the one before a compression's."""
+    suffix = name.suffix.lower()
+    return PurePath(name.stem).suffix.lower() if suffix in COMPRESSED else suffix
 
 
 def one_format(job: Job, files: Iterable[SourceFile]) -> Format:

@@ -11,8 +11,10 @@ from backfill.job.models import Job
 from backfill.records import Snapshot, SourceFile
 from backfill.sources.files import extra_files, locate, look_through, resolve
 from backfill.sources.formats import one_format
+from backfill.sources.origins.archives import container
 from backfill.sources.origins.content import ignore_progress, never, until
 from backfill.sources.origins.stamps import while_unchanged
+from backfill.sources.reader import InPlace
 from backfill.sources.schema import Schema
 from backfill.sources.snapshot import save_snapshot
 
@@ -44,7 +46,7 @@ def stage(
     resolved = tuple(files) if files is not None else resolve(job, folder=folder, stopping=stopping)
     with while_unchanged(resolved, "run again once nothing writes to it"):
         own, _ = extra_files(job, resolved)
-        found = one_format(job, own).in_place(job, own)
+        found = _in_place(job, own)
         if found is not None and found.is_sound(until(stopping, _passed(progress)), sample):
             snapshot = found.snapshot()
             progress(snapshot.rows, sum(file.bytes for file in resolved))
@@ -64,6 +66,12 @@ def stage(
     save_snapshot(snapshot, folder)
     shutil.rmtree(folder / "spill", ignore_errors=True)
     return snapshot
+
+
+def _in_place(job: Job, files: Sequence[SourceFile]) -> InPlace | None:
+    """The files as their own snapshot, if they can be: copies of what lies in archives are not there for long."""
+    kind = one_format(job, files)
+    return kind.in_place(job, files) if all(container(file.path) == file.path for file in files) else None
 
 
 def _passed(progress: Callable[[int, int], None]) -> Callable[[int], None]:
@@ -89,7 +97,7 @@ def inspect(job: Job) -> Schema:
     located = locate(job)
     look_through(located)
     files, further = extra_files(job, located)
-    found = one_format(job, files).in_place(job, files)
+    found = _in_place(job, files)
     if found is not None:
         return Schema(found.columns)
     from backfill.sources.look import look  # DuckDB

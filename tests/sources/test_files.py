@@ -116,7 +116,7 @@ def test_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"PK\x03\x04rest", "the standard input is a zip archive or a workbook, not csv"),
+        (b"PK\x03\x04rest", "the standard input is truncated or corrupt: the directory"),
         (gzip.compress(b"x\n1\n")[:-3], "the standard input is truncated or corrupt"),
         (gzip.compress(b"x\n1\n") + b"junk\n", "something else follows what is whole in it"),
     ],

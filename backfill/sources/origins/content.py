@@ -16,6 +16,7 @@ from typing import BinaryIO, Protocol
 from backfill.errors import InterruptedRunError, SourceError
 from backfill.records import SourceFile
 from backfill.sources.origins import compression
+from backfill.sources.origins.archives import ArchiveMember, container
 from backfill.sources.origins.compression import Damage, Packing, packing_of, unpacked
 
 PIECE = compression.PIECE
@@ -90,7 +91,13 @@ class LocalFile:
 
 def origin_of(file: SourceFile) -> Origin:
     """Where a file of a source lies."""
-    return LocalFile(file.path, file.name)
+    return origin_at(file.path, file.name)
+
+
+def origin_at(path: str, name: str) -> Origin:
+    """What a path of a source names: a file, or a member of an archive."""
+    holder = container(path)
+    return LocalFile(path, name) if holder == path else ArchiveMember(path, name, holder)
 
 
 def compression_of(origin: Origin) -> str | None:
@@ -101,11 +108,12 @@ def compression_of(origin: Origin) -> str | None:
 
 def first_bytes(origin: Origin) -> bytes:
     """The first HEAD_BYTES of the file as it stands; raises SourceError where it cannot be read."""
-    try:
-        with origin.open() as file:
-            return file.read(HEAD_BYTES)
-    except OSError as error:
-        raise cannot_be_read(origin.name, error) from error
+    return next(_with_names(origin, _head(origin)))
+
+
+def _head(origin: Origin) -> Iterator[bytes]:
+    with origin.open() as file:
+        yield file.read(HEAD_BYTES)
 
 
 def cannot_be_read(name: str, error: OSError) -> SourceError:
@@ -185,7 +193,10 @@ def _with_names(origin: Origin, pieces: Iterator[bytes]) -> Iterator[bytes]:
     except OSError as error:
         raise cannot_be_read(origin.name, error) from error
     except Damage as error:
-        raise SourceError(
-            f"{origin.name} is truncated or corrupt: {error}",
-            hint="fetch or export the file again; nothing was sent",
-        ) from error
+        raise damaged(origin.name, error) from error
+
+
+def damaged(name: str, error: Damage) -> SourceError:
+    """The error for a file that cannot be unpacked."""
+    hint = "fetch or export the file again; nothing was sent"
+    return SourceError(f"{name} is truncated or corrupt: {error}", hint=hint)

@@ -9,14 +9,16 @@ from pathlib import Path
 
 from backfill.errors import InterruptedRunError, SourceError, StoppedError
 from backfill.records import SourceFile
+from backfill.sources.origins.archives import container
 
 #: What a SourceFile is trusted by, in place of reading it again.
 Stamp = tuple[str, int, int, int, int]
 
 
-def stamp_of(path: Path, status: os.stat_result) -> Stamp:
-    """What a file is recognised by, of its status."""
-    return (str(path), status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+def stamp_of(path: Path, status: os.stat_result, size: int | None = None) -> Stamp:
+    """What a file is recognised by, of its status; a member of an archive by the archive's, and by its own `size`."""
+    size = status.st_size if size is None else size
+    return (str(path), size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
 
 
 def stamp_of_file(file: SourceFile) -> Stamp:
@@ -26,8 +28,10 @@ def stamp_of_file(file: SourceFile) -> Stamp:
 
 def unchanged(file: SourceFile) -> bool:
     """The file still is what it was when resolved, as far as size, times and inode tell."""
+    holder = container(file.path)
     try:
-        return stamp_of(Path(file.path), Path(file.path).stat()) == stamp_of_file(file)
+        size = None if holder == file.path else file.bytes
+        return stamp_of(Path(file.path), Path(holder).stat(), size) == stamp_of_file(file)
     except OSError:
         return False
 
@@ -52,5 +56,5 @@ def while_unchanged(files: Sequence[SourceFile], hint: str) -> Iterator[None]:
 def _refuse_changed(files: Sequence[SourceFile], hint: str, cause: Exception | None = None) -> None:
     changed = next((file for file in files if not unchanged(file)), None)
     if changed is not None:
-        what = "was changed" if os.path.lexists(changed.path) else "was removed"
+        what = "was changed" if os.path.lexists(container(changed.path)) else "was removed"
         raise SourceError(f"{changed.name} {what} while it was read: nothing was sent", hint=hint) from cause
