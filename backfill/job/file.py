@@ -114,6 +114,9 @@ class SourceForm(FileForm):
         None, description="by_name: files of different columns are united, what one lacks is null."
     )
     database: str | None = Field(None, description="A database's URL: sqlite:///shop.db.")
+    records: str | None = Field(
+        None, description=r"The keys that lead to the records in a JSON document: data.items; `\.` is a dot of a key."
+    )
     table: str | None = Field(None, description="The table of a dump: orders, or shop.orders.")
 
 

@@ -14,13 +14,15 @@ class FormatEntry:
     scheme: str = ""  # of `source.database`, for formats that are databases
     takes_csv: bool = False  # the settings under `csv` are for it
     takes_table: bool = False  # files of it hold several tables, of which `table` names one
+    takes_records: bool = False  # `records` can say where in its documents they stand
 
 
 FORMATS = {
     "csv": FormatEntry("csv:CSV", (".csv",), takes_csv=True),
     "tsv": FormatEntry("csv:TSV", (".tsv", ".tab"), takes_csv=True),
     "parquet": FormatEntry("parquet:PARQUET", (".parquet", ".pq")),
-    "ndjson": FormatEntry("ndjson:NDJSON", (".ndjson", ".jsonl", ".json")),
+    "ndjson": FormatEntry("ndjson:NDJSON", (".ndjson", ".jsonl")),
+    "json": FormatEntry("ndjson:JSON", (".json",), takes_records=True),
     "arrow": FormatEntry("typed:ARROW", (".arrow", ".arrows", ".feather", ".ipc")),
     "avro": FormatEntry("typed:AVRO", (".avro",)),
     "orc": FormatEntry("typed:ORC", (".orc",)),

@@ -11,7 +11,7 @@ from typing import Any
 from backfill.document import Faults, Positions, read_document, validate
 from backfill.errors import Fault
 from backfill.job.checks import check_call, check_job, check_own_fields, check_required, check_scopes
-from backfill.job.expand import ShortForms, merge
+from backfill.job.expand import ShortForms, merge, split_name
 from backfill.job.fields import fields_of
 from backfill.job.file import CallForm, JobForm, PlaceholdersForm, SourceForm
 from backfill.job.models import Call, ColumnSpec, CsvSpec, Job, Placeholders, Source
@@ -150,5 +150,6 @@ def build_source(form: SourceForm) -> Source:
         files=form.files,
         union=form.union,
         database=form.database,
+        records=() if form.records is None else split_name(form.records),
         table=form.table,
     )

@@ -148,6 +148,7 @@ class Source(Model):
     format: str | None = None  # of job.formats; None: by the suffix
     members: tuple[str, ...] = ()  # patterns for the members of archives
     csv: CsvSpec = CsvSpec()
+    records: Texts = ()  # keys that lead to the records in JSON documents; none: they are the documents or elements
     timezone: str | None = None
     columns: dict[str, ColumnSpec] = {}
     query: str | None = None  # DuckDB SQL over `source` and `files`; the database's own SQL where `database` is given

@@ -6,6 +6,7 @@ import codecs
 from itertools import combinations
 
 from backfill.document import Faults, suggest
+from backfill.job.expand import split_name
 from backfill.job.file import SourceForm
 from backfill.job.formats import DATABASES, FILE_FORMATS, FORMATS
 from backfill.job.models import ColumnSpec, CsvSpec
@@ -66,6 +67,7 @@ def check_source(faults: Faults, source: SourceForm) -> None:
     check_columns_declared(faults, source)
     check_csv(faults, source)
     check_table(faults, source)
+    check_records(faults, source)
     if source.database is not None:
         check_database(faults, source)
     if source.files and source.query is None:
@@ -80,8 +82,6 @@ def _format_hint(name: str) -> str:
     inner = bare.removesuffix(".gz").removesuffix(".zst")
     if inner != bare and inner in FILE_FORMATS:
         return f"write {inner}: that a file is compressed shows by itself"
-    if bare == "json":
-        return "a file of one JSON object a line is ndjson; `jq -c '.[]' FILE` makes such lines of one array"
     return next((hint for names, hint in _OTHER_FORMATS.items() if bare in names), "")
 
 
@@ -146,6 +146,17 @@ def check_csv(faults: Faults, source: SourceForm) -> None:
         faults.add("source.csv.encoding", f'there is no encoding "{csv.encoding}" here', hint)
     if not csv.header and not source.columns:
         faults.add("source.csv.header", "without a header `columns` names the columns in order", "add `columns`")
+
+
+def check_records(faults: Faults, source: SourceForm) -> None:
+    """Note a way to the records that is none, or of a format without one."""
+    if source.records is None:
+        return
+    entry = FORMATS.get(source.format or "json")
+    if source.database is not None or (entry is not None and not entry.takes_records):
+        faults.add("source.records", "is for JSON documents only", "say `format: json`, or leave it out", key=True)
+    if not all(split_name(source.records)):
+        faults.add("source.records", "has an empty key on the way", "join the keys by dots: `data.items`")
 
 
 def check_table(faults: Faults, source: SourceForm) -> None:

@@ -75,7 +75,7 @@ def format_of(job: Job, path: str) -> Format:
         return format_named(DATABASES.get(job.source.database.partition("://")[0], "sqlite"))
     if job.source.format is not None:
         return format_named(job.source.format)
-    return format_by_suffix(Path(path))
+    return format_named("json") if job.source.records else format_by_suffix(Path(path))
 
 
 def format_by_suffix(name: Path) -> Format:
@@ -104,7 +104,10 @@ def one_format(job: Job, files: Iterable[SourceFile]) -> Format:
     found = {format_of(job, file.path).name: file for file in files}
     if len(found) > 1:
         these = ", ".join(f"{found[name].name} is {name}" for name in sorted(found))
-        raise JobError(f"source.path: files of several formats: {these}", hint="make a job of each format")
+        raise JobError(
+            f"source.path: files of several formats: {these}",
+            hint="make a job of each format, or state one `format` that reads them all: json reads ndjson",
+        )
     return format_named(next(iter(found)))
 
 

@@ -122,6 +122,8 @@ SOURCE_FAULTS = [
     ("path: a, files: {b: b.csv}", "source.files", "read by nothing"),
     ("path: a, query: q, files: {Source: b.csv}", "source.files.Source", "it is taken"),
     ("path: a, columns: {__bf_x: text}", "source.columns.__bf_x", "does not begin with"),
+    ("path: a, format: ndjson, records: a", "source.records", "is for JSON documents only"),
+    ("path: a, format: json, records: a..b", "source.records", "has an empty key"),
     ("path: a, format: csv, table: t", "source.table", "is for dumps only"),
     ("path: a, format: csv, table: ''", "source.table", "is an empty name"),
     ("path: a, columns: {Ab: text, aB: text}", "source.columns.aB", "differ in case only"),

@@ -106,6 +106,21 @@ class Ndjson:
         return job_over(folder / self.name, **options)
 
 
+class JsonArray(Ndjson):
+    """One pretty-printed array."""
+
+    name = "rows.json.gz"
+    lines: ClassVar[dict[int, int]] = {1: 2, 3: 10, 4: 14}
+
+    def write(self, folder: Path, rows: Iterable[Row]) -> None:
+        """Write the rows, some at a time."""
+        with gzip.open(folder / self.name, "wt", 1, encoding="utf-8") as file:
+            for place, (key, value) in enumerate(rows):
+                record = json.dumps({"id": key, "text": value}, indent=1, ensure_ascii=False)
+                file.write(("," if place else "[") + "\n" + record)
+            file.write("]\n")
+
+
 class Parquet:
     """Parquet."""
 
@@ -200,7 +215,7 @@ class Sqlite:
         return job_over(database=database, query="SELECT id, text FROM rows ORDER BY place", **options)
 
 
-KINDS = [Csv, CrLf, CrOnly, Utf16, Tsv, Ndjson, Parquet, ArrowFile, ArrowStream, Orc, Avro, Sqlite]
+KINDS = [Csv, CrLf, CrOnly, Utf16, Tsv, Ndjson, JsonArray, Parquet, ArrowFile, ArrowStream, Orc, Avro, Sqlite]
 
 
 def test_every_format_is_here(tmp_path: Path) -> None:

@@ -217,8 +217,8 @@ LATE = ['{"b":1}', '{"a":2}', '{"a":true}', '{"a":"\\u00e9","a2":null}']
 @pytest.mark.parametrize("late", LATE)
 def test_what_comes_after_the_beginning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late: str) -> None:
     """Columns and types are by all records, wherever they stand, and every record is read once."""
-    monkeypatch.setattr("backfill.sources.ndjson.records.HEAD_BYTES", 100)
-    monkeypatch.setattr("backfill.sources.ndjson.records.HEAD_BYTES_OF_ALL", 100)
+    monkeypatch.setattr("backfill.sources.ndjson.texts.HEAD_BYTES", 100)
+    monkeypatch.setattr("backfill.sources.ndjson.texts.HEAD_BYTES_OF_ALL", 100)
     monkeypatch.setattr("backfill.sources.ndjson.records.CHUNK_BYTES", 300)
     monkeypatch.setattr("backfill.sources.origins.content.PIECE", 64)
     lines = [*['{"a":"x"}'] * 40, "{bad}", late, *['{"a":"y"}'] * 40]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ from hypothesis import strategies as st
 from backfill.errors import SourceError
 from backfill.sources import resolve
 from backfill.sources.formats import line_of
-from backfill.sources.ndjson import lines as ndjson_lines
 from backfill.sources.ndjson import records as ndjson_records
-from backfill.sources.ndjson.lines import is_document, records_in
+from backfill.sources.ndjson.documents import is_document
+from backfill.sources.ndjson.texts import JsonTexts
 from tests.sources.test_ndjson_lines import good_objects, read, values
 from tests.support import oracle_ndjson
 from tests.support.examples import examples
@@ -72,26 +73,38 @@ DAMAGED = {
     "without its end": "[" + json.dumps(ROWS[0]),
     "a comma too many": '[{"a":1},\n]',
     "no comma": '[{"a":1}\n{"a":2}]',
-    "bad inside": json.dumps(ROWS, indent=2).replace('"b"', "b"),
+    "a quote too few": json.dumps(ROWS, indent=2).replace('"b"', 'b"'),
+    "quotes too few": json.dumps(ROWS).replace('"b"', 'b"').replace('"c"', 'c"'),
+    "quotes too many": json.dumps(ROWS).replace('"a"', '"a""').replace('"c"', '"c""'),
+    "brackets crossed": '[{"a":[1}, {"b":2]}]',
+    "a comma before": '[,{"a":1}]',
+    "two commas": '[{"a":1},,{"a":2}]',
+    "the wrong end": '[{"a":1}}',
+    "words between documents": '{"a":\n1}\nand\n{"a":\n2}',
+    "a comma between documents": '{"a":\n1},\n{"a":\n2}',
     "behind it": json.dumps(ROWS, indent=2) + "\n]",
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGED)
 def test_damaged_documents_are_refused(tmp_path: Path, damage: str) -> None:
-    """As a whole, by name: there is no line to begin anew at."""
+    """As a whole, by name, where it is not known which text is a record: there is no line to begin anew at."""
     path = tmp_path / "rows.json"
     path.write_text(DAMAGED[damage])
     with pytest.raises(SourceError, match=r"rows\.json is a JSON document.* line \d"):
         read(path)
 
 
-def test_a_document_that_is_not_utf8(tmp_path: Path) -> None:
-    """Refused as well, for what it is."""
+@pytest.mark.parametrize(
+    ("bad", "code"), [(b'{"a": "\xff"}', "BF004"), (b'{"a": b, "c": [01, +1]}', "BF005"), (b'{"a": "\t\x01"}', "BF005")]
+)
+def test_a_damaged_element(tmp_path: Path, bad: bytes, code: str) -> None:
+    """It costs itself alone where its strings and brackets are in order."""
     path = tmp_path / "rows.json"
-    path.write_bytes(b'[{"a":"\xff"}]')
-    with pytest.raises(SourceError, match="not UTF-8"):
-        read(path)
+    path.write_bytes(b'[{"a":"1"},\n' + bad + b',\n{"a":"3"}]')
+    table, kept, _ = read(path)
+    assert table["a"].to_pylist() == ["1", "3"]
+    assert [(one.record, one.line, one.code) for one in kept] == [(2, 2, code)]
 
 
 LINES = [
@@ -115,6 +128,11 @@ def test_lines_stay_lines(text: str) -> None:
     assert not is_document(text.encode())
 
 
+def pieces(data: bytes, size: int) -> Iterator[bytes]:
+    """The bytes, so many at once."""
+    return (data[at : at + size] for at in range(0, len(data), size))
+
+
 @settings(max_examples=examples(150))
 @given(
     objects=st.lists(good_objects, min_size=1, max_size=6),
@@ -124,9 +142,7 @@ def test_lines_stay_lines(text: str) -> None:
 def test_arrays_wherever_they_are_cut(objects: list[str], between: str, size: int) -> None:
     """Every element comes out as it stands, however few bytes are read at once."""
     data = f"[{between.join(objects)}]\n".encode()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ndjson_lines, "_READ_CHARACTERS", size)
-        found = list(records_in((data[at : at + size] for at in range(0, len(data), size)), "x"))
+    found = list(JsonTexts().within(pieces(data, size), "x").records)
     assert [line.text.decode() for line in found] == [text.strip(" \t") for text in objects]
     ends = between.count("\n")
     assert [line.number for line in found] == [1 + ends * place for place in range(len(objects))]

@@ -21,6 +21,7 @@ from backfill.sources.ndjson import reader as ndjson_reader
 from backfill.sources.ndjson import records as ndjson_records
 from backfill.sources.ndjson.lines import Line, lines
 from backfill.sources.ndjson.reader import NdjsonReader
+from backfill.sources.ndjson.texts import JsonTexts
 from backfill.sources.origins import content
 from backfill.sources.origins.content import unwatched
 from backfill.sources.reader import Unreadable
@@ -148,7 +149,7 @@ _KINDS = {pa.string(): "VARCHAR", pa.bool_(): "BOOLEAN", pa.json_(pa.string()): 
 def read(path: Path) -> tuple[pa.Table, Kept, dict[str, str]]:
     """A file's rows, its unreadable records, and the types of its columns."""
     job, kept = job_over(path), Kept()
-    reader = NdjsonReader(job, resolve(job), unwatched)
+    reader = NdjsonReader(job, resolve(job), unwatched, JsonTexts())
     table = pa.Table.from_batches(reader.batches(kept))
     return table, kept, {column.name: _KINDS[column.type] for column in reader.columns}
 

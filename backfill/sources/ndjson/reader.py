@@ -24,7 +24,8 @@ from backfill.records import FILE_COLUMN, RECORD_COLUMN, SourceFile
 from backfill.sources.columns import SourceColumn, check_names, declared
 from backfill.sources.files import nothing_in
 from backfill.sources.ndjson.members import BOOLEAN, JSON, OTHER, STRING, Cells, Form, column
-from backfill.sources.ndjson.records import Head, Records, records
+from backfill.sources.ndjson.records import Records, records
+from backfill.sources.ndjson.texts import Head, Texts
 from backfill.sources.origins.content import Watch
 from backfill.sources.partitions import with_partition_columns
 from backfill.sources.reader import MoreColumnsError, Unreadable, UnreadableSink
@@ -77,10 +78,10 @@ class Found:
         return (*self.first, *sorted(self.kinds.keys() - set(self.first), key=str.encode))
 
 
-def all_found(files: Sequence[SourceFile], watch: Watch, head: Head | None = None) -> Found:
+def all_found(files: Sequence[SourceFile], watch: Watch, texts: Texts, head: Head | None = None) -> Found:
     """What all records of the files hold, or those within `head`; raises what `records` and Found.add do."""
     found = Found()
-    for more in records(files, watch, head):
+    for more in records(files, watch, texts, head):
         found.add(more)
     return found
 
@@ -101,35 +102,36 @@ class NdjsonReader:
         job: Job,
         files: Sequence[SourceFile],
         watch: Watch,
+        texts: Texts,
         *,
         found: Found | None = None,
         sampled: bool = False,
     ) -> None:
-        self.job, self.files, self.watch = job, files, watch
+        self.job, self.files, self.watch, self.texts = job, files, watch, texts
         self.sampled = sampled
         self.complete = True
         if found is None:
             head = Head.of(files)
-            found = all_found(files, watch, head)
+            found = all_found(files, watch, texts, head)
             self.complete = not head.cut
             if not (found.kinds or self.complete or sampled):
-                found, self.complete = all_found(files, watch), True
+                found, self.complete = all_found(files, watch, texts), True
         self.seen = found.records
         self.assumed = self._assumed(found)
         self.columns, self.forms = self._columns(found)
 
     def completed(self) -> NdjsonReader:
         """A reader with the columns of all records, which are read for that."""
-        return self if self.complete else self._knowing(all_found(self.files, self.watch))
+        return self if self.complete else self._knowing(all_found(self.files, self.watch, self.texts))
 
     def _knowing(self, found: Found) -> NdjsonReader:
-        return NdjsonReader(self.job, self.files, self.watch, found=found)
+        return NdjsonReader(self.job, self.files, self.watch, self.texts, found=found)
 
     def batches(self, unreadable: UnreadableSink) -> Iterator[pa.RecordBatch]:
         """The records; raises as the protocol says."""
         found, fits = Found(), True
         places = {one.name: place for place, one in enumerate(self.columns)}
-        for more in records(self.files, self.watch, Head.of(self.files) if self.sampled else None):
+        for more in records(self.files, self.watch, self.texts, Head.of(self.files) if self.sampled else None):
             for fault in more.faults:
                 unreadable.add(fault)
             found.add(more)
@@ -206,10 +208,10 @@ def nothing_read(files: Sequence[SourceFile], job: Job, found: Found) -> SourceE
     return nothing_in(files, job)
 
 
-def open_ndjson(job: Job, files: Sequence[SourceFile], watch: Watch, sample: int | None) -> NdjsonReader:
+def open_ndjson(job: Job, files: Sequence[SourceFile], watch: Watch, texts: Texts, sample: int | None) -> NdjsonReader:
     """A reader whose columns are guessed; of a sample that the beginnings hold, one of those beginnings alone."""
     if sample is not None:
-        reader = NdjsonReader(job, files, watch, sampled=True)
+        reader = NdjsonReader(job, files, watch, texts, sampled=True)
         if reader.complete or reader.seen >= sample:
             return reader
-    return NdjsonReader(job, files, watch)
+    return NdjsonReader(job, files, watch, texts)

@@ -19,9 +19,10 @@ import orjson
 from backfill.limits import JSON_DEPTH
 from backfill.memory import MAX_LINE_BYTES
 from backfill.records import INTERNAL_PREFIX, SourceFile
-from backfill.sources.ndjson.lines import Line, Spread, records_in
+from backfill.sources.ndjson.documents import damaged
+from backfill.sources.ndjson.lines import Line, Spread
 from backfill.sources.ndjson.members import Cells, take_apart
-from backfill.sources.origins.content import origin_of, plain_pieces
+from backfill.sources.ndjson.texts import Head, Texts
 from backfill.sources.reader import ORIGINAL_CHARACTERS, Unreadable
 
 #: Longer lines are not handed to orjson, which would build their values: up to 60 times a line's bytes.
@@ -42,6 +43,8 @@ _SIMPLE = rf'(?:{_SCALAR.pattern}|"[^"\\\x00-\x1f]*"|\[\]|\{{\}})[ \t\r\n]*,[ \t
 #: Many simple elements, or members, that others follow: what long lines are made of, and dear one by one.
 _ELEMENTS = re.compile(f"(?:{_SIMPLE}){{0,1000}}")
 _MEMBERS = re.compile(rf'(?:"[^"\\\x00-\x1f]*"[ \t\r\n]*:[ \t\r\n]*{_SIMPLE}){{0,1000}}')
+_WORD = re.compile(r"[\w.+-]+")
+_LOOSE_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _NOT_FINITE = re.compile(r"-?(?:NaN|Infinity)\b")
 _ESCAPE = re.compile(r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F])|.)", re.DOTALL)
 _CLOSING = {"{": "}", "[": "]"}
@@ -81,12 +84,28 @@ def depth_of(text: str) -> int:
     return _scan(text)
 
 
+def is_one_value(text: bytes) -> bool:
+    """A text that is no JSON is damaged within one value all the same: its strings and brackets are in order.
+
+    Where a quote is missing or one too many, strings and what is between them change places, and words stand next to
+    quotes: then nobody knows how many values the text holds.
+    """
+    try:
+        _scan(text.decode(errors="replace"), loosely=True)
+    except _FaultError:
+        return False
+    return True
+
+
 def _half_pair(text: str) -> bool:
     return "\\u" in text and any(escape[1] for escape in _ESCAPE.finditer(text))
 
 
-def _scan(text: str) -> int:
-    """Go through one JSON value, with a stack of its own; returns its depth, raises _FaultError."""
+def _scan(text: str, *, loosely: bool = False) -> int:
+    """Go through one JSON value, with a stack of its own; returns its depth, raises _FaultError.
+
+    `loosely` any word is a value, and strings hold any sign.
+    """
     open_: list[str] = []
     at, deepest = _after_blank(text, 0), 0
     while True:
@@ -101,7 +120,7 @@ def _scan(text: str) -> int:
                 at = _after_key(text, at) if sign == "{" else at
                 continue
         else:
-            at = _after_scalar(text, at)
+            at = _after_word(text, at) if loosely else _after_scalar(text, at)
         at, ended = _after_value(text, at, open_)
         if ended:
             return deepest
@@ -153,6 +172,13 @@ def _after_key(text: str, at: int) -> int:
     return _after_blank(text, at + 1)
 
 
+def _after_word(text: str, at: int) -> int:
+    found = (_LOOSE_STRING if text[at : at + 1] == '"' else _WORD).match(text, at)
+    if found is None:
+        raise _FaultError(NOT_JSON)
+    return found.end()
+
+
 def _after_scalar(text: str, at: int) -> int:
     if text[at : at + 1] == '"':
         return _after_string(text, at)
@@ -164,30 +190,10 @@ def _after_scalar(text: str, at: int) -> int:
 
 #: Bytes of lines that are taken apart at once.
 CHUNK_BYTES = 2 * 2**20
-#: What a look at the beginnings of files reads at most: files, bytes of each file, and bytes of all.
-HEAD_FILES, HEAD_BYTES, HEAD_BYTES_OF_ALL = 64, 4 * 2**20, 16 * 2**20
 TOO_LONG = f"the line is longer than {MAX_LINE_BYTES // 2**20} MB"
 NO_NAME = "a key without a name"
 OWN_NAME = f"a key that begins with {INTERNAL_PREFIX}, as backfill's own columns do"
 NUL_NAME = "a key with U+0000 in it"
-
-
-@dataclass(slots=True)
-class Head:
-    """A bound: the beginnings of some files; `cut` tells, once they were read, whether that left anything out."""
-
-    files: frozenset[int]
-    size: int  # bytes of each file
-    cut: bool
-
-    @classmethod
-    def of(cls, files: Sequence[SourceFile]) -> Head:
-        """The beginnings of all files, or of HEAD_FILES of them: the first ones, and as many from all over the rest."""
-        count = min(len(files), HEAD_FILES)
-        first = count // 2
-        step = (len(files) - 1 - first) / max(count - 1 - first, 1)
-        chosen = frozenset([*range(first), *(round(first + step * place) for place in range(count - first))])
-        return cls(chosen, min(HEAD_BYTES, max(HEAD_BYTES_OF_ALL // count, 2**18)), cut=count < len(files))
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,42 +242,31 @@ class _Chunk:
         return Records(cells, files.astype(np.uint32), numbers, tuple(self.faults))
 
 
-def records(files: Sequence[SourceFile], watch: Callable[[int], None], head: Head | None = None) -> Iterator[Records]:
+def records(
+    files: Sequence[SourceFile], watch: Callable[[int], None], texts: Texts, head: Head | None = None
+) -> Iterator[Records]:
     """All records of the files in their order, or those within `head`; `watch` gets the bytes read.
 
     Raises:
-        SourceError: a file is corrupt, truncated or gone, or records go over several of its lines.
+        SourceError: a file is corrupt, truncated or gone, or cannot be told apart into records.
     """
     chunk = _Chunk()
     for index, file in enumerate(files):
         if not file.bytes or (head is not None and index not in head.files):
             continue
+        found = texts.of(file, watch, head)
         spread = Spread(file.name)
-        for record, line in enumerate(records_in(_pieces(file, watch, head), file.name, cut=head is not None), 1):
+        for record, line in enumerate(found.records, 1):
             readable = chunk.add(index, record, line)
-            if spread.pieces or not readable:
-                spread.see(line, readable=readable)
+            if found.in_lines:
+                if spread.pieces or not readable:
+                    spread.see(line, readable=readable)
+            elif not readable and line.whole and not is_one_value(line.text):
+                raise damaged(file.name, line.number)
             if chunk.size >= CHUNK_BYTES:
                 yield chunk.finish()
                 chunk = _Chunk()
     yield chunk.finish()
-
-
-def _pieces(file: SourceFile, watch: Callable[[int], None], head: Head | None) -> Iterator[bytes]:
-    """The file's plain bytes; within `head`, up to a line's end near its size."""
-    left = head.size if head is not None else None
-    for piece in plain_pieces(origin_of(file), watch):
-        if head is None or left is None or len(piece) <= left:
-            left = None if left is None else left - len(piece)
-            yield piece
-            continue
-        end = piece.find(b"\n", left) + 1
-        if end:
-            head.cut = True
-            yield piece[:end]
-            return
-        left = 0
-        yield piece
 
 
 def _bad_members(cells: Cells, objects: Sequence[bytes]) -> dict[int, str]:

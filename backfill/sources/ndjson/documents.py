@@ -1,0 +1,284 @@
+"""The records of JSON that does not stand in lines: arrays, pretty-printed and concatenated documents; streamed.
+
+1) A document that is an array has its elements for records, and one that is an object is a record. With a path, such as
+   `data.items`, each document is an object, and what stands under those keys is the array (or the one record).
+2) Where records begin and end is told by brackets, commas and quotes alone (`Marks`); each is then judged as a line of
+   NDJSON is. Memory is bounded by the pieces and by a record's maximum size.
+3) There is no line to begin anew at: brackets that do not match, something between elements, a comma too many, an end
+   within a document make the whole file unreadable. What a path leads past is gone over by its brackets alone.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import orjson
+
+from backfill.errors import SourceError
+from backfill.memory import MAX_LINE_BYTES
+from backfill.sources.ndjson.lines import SHOWN_BYTES, Line, line_ends, whole_line_ends, without_mark
+from backfill.sources.ndjson.structure import Mark, Marks
+
+#: How much of a file tells its shape.
+SHAPE_BYTES = 2**20
+#: Lines of one value that tell a document: damaged lines of NDJSON hardly look like a value of that many lines.
+LINES_OF_ONE_VALUE = 4
+#: Characters of a text's last word that a cut may leave: `fals`, `\\ud83d\\ude0`.
+_LONGEST_CUT = 12
+_BLANKS = b" \t\r\n"
+_JSON_BLANKS = _BLANKS.decode()
+_LINE_END = re.compile(r"\r\n|\r|\n")
+_DECODER = json.JSONDecoder(parse_int=str, parse_float=str)
+
+
+def is_document(head: bytes) -> bool:
+    """A file that begins so is one JSON array, or JSON values that do not stand in lines."""
+    if begins_with_an_object(head):
+        return False
+    text = head.removeprefix(codecs.BOM_UTF8).decode(errors="replace").lstrip(_JSON_BLANKS)
+    if not text.startswith(("[", "{")):
+        return False
+    first, *others = (line for line in _LINE_END.split(text) if line.strip(_JSON_BLANKS))
+    try:
+        _, end = _DECODER.raw_decode(text)
+    except json.JSONDecodeError as error:
+        lines_begun = len(_LINE_END.findall(text, 0, error.pos))
+        if lines_begun and len(head) >= SHAPE_BYTES and _is_at_the_end(error):
+            return True
+        return lines_begun >= LINES_OF_ONE_VALUE or (text.startswith("[") and (error.pos >= len(first) or not others))
+    except RecursionError:
+        return False
+    alone = text.startswith("[") or bool(text[end:].strip(_JSON_BLANKS))
+    return end > len(first) or (not others and alone)
+
+
+def begins_with_an_object(head: bytes) -> bool:
+    """The first line is a JSON object: nothing else is to be asked."""
+    line, end, _ = head.partition(b"\n")
+    try:
+        return bool(end) and line.startswith(b"{") and isinstance(orjson.loads(line), dict)
+    except orjson.JSONDecodeError:
+        return False
+
+
+def _is_at_the_end(error: json.JSONDecodeError) -> bool:
+    """What was wrong is that the text ends: within a string, or within its last characters."""
+    return error.msg.startswith("Unterminated string") or error.pos >= len(error.doc) - _LONGEST_CUT
+
+
+def damaged(name: str, line: int, said: str = "is no valid JSON") -> SourceError:
+    """The error for a document that cannot be told apart into records."""
+    return SourceError(
+        f"{name} is a JSON document, not one object a line, and what begins in line {line} {said}",
+        hint="fetch or export it again, or mend it; nothing was sent",
+    )
+
+
+@dataclass(slots=True)
+class _Place:
+    """Where the walk through the documents stands: behind a mark, within `depth` brackets that are on the way."""
+
+    depth: int = 0
+    mark: int = -1  # the last mark that matters, in the text at hand
+    in_list: bool = False  # the innermost bracket is the records' array
+    in_record: bool = False  # of a document that is a record
+    elements: int = 0  # of that array so far
+    on_the_way: bool = False  # the key before is the next one of the path
+    passing: bool = False  # the value of another key
+
+
+class Documents:
+    """The records of one file's documents."""
+
+    def __init__(self, name: str, path: Sequence[str] = (), limit: int = MAX_LINE_BYTES) -> None:
+        self._name, self._path, self._limit = name, tuple(path), limit
+        self._marks = Marks(len(path) + 1)
+        self._at = _Place()
+        self._met = [False] * len(path)  # the path's key of each bracket on the way was there
+        self._text = b""  # from behind the last mark that matters
+        self._line, self._counted = 1, 0  # the line of that place in the text
+        self._long: Line | None = None  # the beginning of a record that is longer than the limit
+
+    def records(self, pieces: Iterable[bytes], cut: Callable[[], bool] = lambda: False) -> Iterator[Line]:
+        """All of them; `cut` tells, once the pieces are gone through, whether they were only the file's beginning.
+
+        Raises:
+            SourceError: the file is damaged, or has nothing under the path.
+        """
+        for piece in without_mark(whole_line_ends(pieces)):
+            begin = len(self._text)
+            self._text += piece
+            for mark in self._marks.feed(piece, begin):
+                line = self._see(mark)
+                if line is not None:
+                    yield line
+            self._let_go()
+        if not cut() and (self._at.depth or self._at.in_record or self._marks.depth or self._marks.in_string):
+            raise damaged(self._name, self._line, "does not end: the file is cut off")
+
+    def _let_go(self) -> None:
+        """Drop what is not needed any more."""
+        at = self._at
+        begin = at.mark + 1
+        if at.passing or (not at.depth and not at.in_record):
+            if not at.passing:
+                self._refuse(begin, len(self._text))
+            begin = len(self._text)
+        else:
+            begin = self._first(begin)
+            if self._long is None and len(self._text) - begin > self._limit:
+                if not (at.in_list or at.in_record or at.on_the_way):
+                    raise damaged(self._name, self._line_of(begin))
+                self._long = Line(self._line_of(begin), self._text[begin : begin + SHOWN_BYTES], whole=False)
+            begin = len(self._text) if self._long is not None else begin
+        self._line, self._counted = self._line_of(begin), 0
+        self._text = self._text[begin:]
+        at.mark = -1
+
+    def _line_of(self, place: int) -> int:
+        """The line of a place, which is not before the one asked for last."""
+        self._line += line_ends(self._text, self._counted, max(place, self._counted))
+        self._counted = max(place, self._counted)
+        return self._line
+
+    def _first(self, begin: int) -> int:
+        """The first byte from there on that is no blank."""
+        while begin < len(self._text) and self._text[begin] in _BLANKS:
+            begin += 1
+        return begin
+
+    def _between(self, mark: Mark) -> bytes:
+        return self._text[self._at.mark + 1 : mark.place].strip(_BLANKS)
+
+    def _refuse(self, begin: int, end: int) -> None:
+        """Raise SourceError where there is anything but blanks."""
+        if self._text[begin:end].strip(_BLANKS):
+            raise damaged(self._name, self._line_of(self._first(begin)))
+
+    def _record(self, end: int) -> Line:
+        """What lies between the last mark and there."""
+        if self._long is not None:
+            line, self._long = self._long, None
+            return line
+        begin = self._first(self._at.mark + 1)
+        text = self._text[begin:end].rstrip(_BLANKS)
+        whole = len(text) <= self._limit
+        return Line(self._line_of(begin), text if whole else text[:SHOWN_BYTES], whole)
+
+    def _see(self, mark: Mark) -> Line | None:
+        """Go on to a mark; returns the record that ends there."""
+        at = self._at
+        if at.in_list:
+            return self._in_list(mark) if mark.level <= at.depth else None
+        if not at.depth:
+            return self._between_documents(mark)
+        return self._in_object(mark)
+
+    def _between_documents(self, mark: Mark) -> Line | None:
+        """A mark outside of all documents, or in one that is a record."""
+        at = self._at
+        if at.in_record:
+            if mark.level > 1 or mark.sign not in "}]":
+                return None
+            line = self._record(mark.place + 1)
+            at.in_record, at.mark = False, mark.place
+            return line
+        self._refuse(at.mark + 1, mark.place)
+        if mark.level != 1 or mark.sign not in "{[":
+            raise damaged(self._name, self._line_of(mark.place))
+        if not self._path and mark.sign == "{":
+            at.in_record, at.mark = True, mark.place - 1
+            return None
+        self._enter(mark)
+        return None
+
+    def _enter(self, mark: Mark) -> None:
+        """Go into a bracket that is on the way to the records, or is their array."""
+        at = self._at
+        last = at.depth == len(self._path)
+        if not last and mark.sign == "[":
+            raise self._astray(mark, "leads through an array")
+        at.depth += 1
+        at.mark, at.in_list, at.elements, at.on_the_way = mark.place, last, 0, False
+        if not last:
+            self._met[at.depth - 1] = False
+
+    def _in_list(self, mark: Mark) -> Line | None:
+        """A comma or the end of the records' array."""
+        at = self._at
+        empty = self._long is None and not self._between(mark)
+        if mark.sign not in ",]" or (empty and (mark.sign == "," or at.elements)):
+            raise damaged(self._name, self._line_of(mark.place))
+        line = None if empty else self._record(mark.place)
+        at.mark, at.elements = mark.place, at.elements + 1
+        if mark.sign == "]":
+            at.depth -= 1
+            at.in_list, at.passing = False, at.depth > 0
+        return line
+
+    def _in_object(self, mark: Mark) -> Line | None:
+        """A mark in an object on the way."""
+        at = self._at
+        line: Line | None = None
+        if mark.level > at.depth:
+            begins = at.on_the_way and mark.level == at.depth + 1 and mark.sign in "{[" and not self._between(mark)
+            if begins and (mark.sign == "[" or at.depth < len(self._path)):
+                self._enter(mark)
+            return None
+        if mark.sign == ":":
+            at.on_the_way = self._is_next(mark)
+            at.passing = not at.on_the_way
+        elif mark.sign in ",}":
+            if at.on_the_way:
+                line = self._lone(mark)
+            elif not at.passing and (mark.sign == "," or self._between(mark)):
+                raise damaged(self._name, self._line_of(mark.place))
+            at.on_the_way = at.passing = False
+            if mark.sign == "}":
+                self._leave(mark)
+        else:
+            raise damaged(self._name, self._line_of(mark.place))
+        at.mark = mark.place
+        return line
+
+    def _is_next(self, mark: Mark) -> bool:
+        """The key before a colon is the path's next one."""
+        try:
+            key = orjson.loads(self._between(mark))
+        except orjson.JSONDecodeError as error:
+            raise damaged(self._name, self._line_of(mark.place)) from error
+        step = self._at.depth - 1
+        if key != self._path[step]:
+            return False
+        if self._met[step]:
+            raise self._astray(mark, "stands there twice")
+        self._met[step] = True
+        return True
+
+    def _lone(self, mark: Mark) -> Line | None:
+        """What stands under the path and is no array: one record, or null for none."""
+        value = self._between(mark)
+        if self._long is None and value == b"null":
+            return None
+        if self._at.depth < len(self._path) or (self._long is None and not value.startswith(b"{")):
+            raise self._astray(mark, "is no array of records")
+        return self._record(mark.place)
+
+    def _leave(self, mark: Mark) -> None:
+        """Go out of an object on the way."""
+        at = self._at
+        if not self._met[at.depth - 1]:
+            raise self._astray(mark, "is not there")
+        at.depth -= 1
+        at.passing = at.depth > 0
+
+    def _astray(self, mark: Mark, said: str) -> SourceError:
+        way = ".".join(self._path)
+        return SourceError(
+            f"{self._name}: the path {way} {said}, in the document that goes to line {self._line_of(mark.place)}",
+            hint="name the keys that lead to the array, in `records` under `source`, such as `data.items`",
+        )
