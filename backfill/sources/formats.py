@@ -8,9 +8,10 @@ from importlib import import_module
 from pathlib import Path, PurePath
 
 from backfill.errors import JobError, SourceError
-from backfill.job.formats import DATABASES, FILE_FORMATS, FORMATS, SUFFIXES
+from backfill.job.formats import DATABASES, FILE_FORMATS, FORMATS, SUFFIXES, live_format
 from backfill.job.models import Job
 from backfill.records import SourceFile
+from backfill.sources.databases.address import scheme_of
 from backfill.sources.foreign import BY_SUFFIX, foreign
 from backfill.sources.origins.compression import is_cut, packing_of
 from backfill.sources.origins.content import HEAD_BYTES, Origin, first_bytes, origin_at, plain_pieces
@@ -40,8 +41,11 @@ def format_of(job: Job, path: str) -> Format:
     Raises:
         JobError: neither does, or the suffix is of something that is not read.
     """
+    live = live_format(path)
+    if live is not None:
+        return format_named(live)
     if job.source.database is not None:
-        return format_named(DATABASES.get(job.source.database.partition("://")[0], "sqlite"))
+        return format_named(DATABASES.get(scheme_of(job), "sqlite"))
     if job.source.format is not None:
         return format_named(job.source.format)
     return format_named("json") if job.source.records else format_by_suffix(Path(path))
