@@ -54,9 +54,9 @@ FOREIGN = (
     Foreign("compressed by lzop", "unpack it with `lzop -d FILE`", (".lzo",), (rb"\x89LZO\x00\r\n\x1a\n",)),
     Foreign("compressed by compress", "unpack it with `uncompress FILE`", (".z",), (rb"\x1f\x9d",)),
     Foreign(
-        "encrypted", "decrypt it with `gpg --decrypt FILE`", (".gpg", ".pgp"), (rb"-----BEGIN PGP MESSAGE-----",)
+        "encrypted", "decrypt it with `gpg -d FILE`", (".gpg", ".pgp"), (rb"-----BEGIN PGP MESSAGE-----",)
     ),
-    Foreign("encrypted by age", "decrypt it with `age --decrypt FILE`", (".age",), (rb"age-encryption\.org/v1\n",)),
+    Foreign("encrypted by age", "decrypt it with `age -d FILE`", (".age",), (rb"age-encryption\.org/v1\n",)),
     Foreign(
         "a SQLite database", "name it as `database: sqlite:///FILE`, with a `query`",
         (".db", ".sqlite", ".sqlite3", ".db3"), (rb"SQLite format 3\x00",),
@@ -95,7 +95,7 @@ FOREIGN = (
     Foreign("an array of NumPy", _ROWS, (".npy", ".npz"), (rb"\x93NUMPY",)),
     Foreign("an encrypted Parquet file", "write it without encryption", (), (rb"PARE.{2}[\x00\x01]\x00",)),
     Foreign("a sequence file of Hadoop", _HIVE, (), (rb"SEQ[\x04-\x06]", rb"RCF\x01")),
-    Foreign("in the binary form of Protocol Buffers", "decode it with `protoc --decode`", (".pb",)),
+    Foreign("in the binary form of Protocol Buffers", "decode it with `protoc`, which wants its schema", (".pb",)),
     Foreign("in MessagePack", "convert it to NDJSON", (".msgpack", ".mpk")),
     Foreign(
         "an export of Firestore",
