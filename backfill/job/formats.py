@@ -11,8 +11,7 @@ class FormatEntry:
 
     home: str  # module below backfill.sources, and the name in it
     suffixes: tuple[str, ...] = ()  # of files
-    schemes: tuple[str, ...] = ()  # of `source.database`, for formats that are databases
-    live: bool = False  # a server answers: there is no file
+    scheme: str = ""  # of `source.database`, for formats that are databases
     takes_csv: bool = False  # the settings under `csv` are for it
     takes_table: bool = False  # files of it hold several tables, of which `table` names one
     takes_records: bool = False  # `records` can say where in its documents they stand
@@ -27,19 +26,13 @@ FORMATS = {
     "arrow": FormatEntry("typed:ARROW", (".arrow", ".arrows", ".feather", ".ipc")),
     "avro": FormatEntry("typed:AVRO", (".avro",)),
     "orc": FormatEntry("typed:ORC", (".orc",)),
-    "sqlite": FormatEntry("sqlite:SQLITE", schemes=("sqlite",)),
-    "postgresql": FormatEntry("databases.postgres:POSTGRESQL", schemes=("postgresql", "postgres"), live=True),
+    "pg_dump": FormatEntry("dumps:PG_DUMP", takes_table=True),
+    "sqlite_dump": FormatEntry("dumps:SQLITE_DUMP", takes_table=True),
+    "sqlite": FormatEntry("sqlite:SQLITE", scheme="sqlite"),
 }
 #: Those that `source.format` can say: of files.
-FILE_FORMATS = tuple(name for name, entry in FORMATS.items() if not entry.schemes)
+FILE_FORMATS = tuple(name for name, entry in FORMATS.items() if not entry.scheme)
 #: Those that `source.database` can say, by their URL's scheme.
-DATABASES = {scheme: name for name, entry in FORMATS.items() for scheme in entry.schemes}
+DATABASES = {entry.scheme: name for name, entry in FORMATS.items() if entry.scheme}
 #: File suffix -> format.
 SUFFIXES = {suffix: name for name, entry in FORMATS.items() for suffix in entry.suffixes}
-
-
-def live_format(path: str) -> str | None:
-    """The format of a SourceFile's path that is a server's URL; None for a file's path."""
-    scheme, separator, _ = path.partition("://")
-    name = DATABASES.get(scheme) if separator else None
-    return name if name is not None and FORMATS[name].live else None

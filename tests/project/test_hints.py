@@ -16,6 +16,8 @@ from backfill.cli.group import VERBS
 
 #: Words of other programs that stand in our texts.
 OTHERS = {"--head"}
+#: Of pg_dump and pg_restore, too.
+OTHERS |= {"--data-only", "--encoding", "--exclude-table-data", "--load-via-partition-root", "--schema-only"}
 FILLING = "PLACE"
 
 

@@ -18,8 +18,9 @@ from backfill.job.references import references
 from backfill.records import SourceFile
 from backfill.sources.columns import check_names
 from backfill.sources.csv.scan import Records, Scanner
-from backfill.sources.csv.structure import RecordFault, effective, null_fields, shape_of
+from backfill.sources.csv.structure import RecordFault, null_fields, shape_of
 from backfill.sources.csv.text import C_ESCAPES, CR, LF, CsvText, Dialect, open_text
+from backfill.sources.escapes import effective
 from backfill.sources.origins.content import Watch, unwatched
 from backfill.sources.utf8 import invalid_utf8
 

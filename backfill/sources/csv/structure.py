@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backfill.sources.csv.text import BLANKS, C_ESCAPES, CR, LF, Dialect
+from backfill.sources.escapes import effective
 
 Bytes = NDArray[np.uint8]
 Places = NDArray[np.int64]
@@ -49,14 +50,6 @@ def shape_of(data: bytes, dialect: Dialect, *, final: bool) -> Shape:
     elif not final and usable and signs[usable - 1] == CR:
         usable -= 1
     return Shape(signs, usable, bad)
-
-
-def effective(escapes: Places) -> Places:
-    """Of all places of the escape those that escape something: the first, third ... of each run."""
-    firsts = np.flatnonzero(np.diff(escapes, prepend=-2) != 1)
-    lengths = np.diff(firsts, append=len(escapes))
-    found: Places = escapes[(np.arange(len(escapes)) - np.repeat(firsts, lengths)) % 2 == 0]
-    return found
 
 
 def _escaped(text: Bytes, escapes: Places, dialect: Dialect, *, final: bool) -> tuple[Bytes, int, Places]:
