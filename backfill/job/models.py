@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from backfill.document import FileForm
 from backfill.job.fields import FIELDS, Role, of_role
@@ -93,6 +93,19 @@ class ObjectSpec(Model):
 Value = Annotated[ColumnValue | SqlValue | ConstantValue | ListValue | ObjectValue, Field(union_mode="smart")]
 
 
+def _as_lines(value: Any) -> Any:  # noqa: ANN401 (what is no list of texts is told as ever)
+    listed = isinstance(value, list) and value and all(isinstance(one, str) for one in value)
+    return "\n".join(value) if listed else value
+
+
+#: A format; several, to be tried in order, are one text of a line each.
+TimeFormat = Annotated[
+    str,
+    BeforeValidator(_as_lines),
+    WithJsonSchema({"oneOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}),
+]
+
+
 class TimestampSpec(FileForm):
     """A timestamp and how to read it; exactly one of `column`, `sql` and `value`.
 
@@ -103,9 +116,10 @@ class TimestampSpec(FileForm):
     column: str | None = Field(None, description="The column's name.")
     sql: str | None = Field(None, description="A DuckDB SQL expression.")
     value: str | None = Field(None, description="One ISO 8601 timestamp for every row.")
-    format: str | None = Field(
+    format: TimeFormat | None = Field(
         None,
-        description="iso8601, epoch_s, epoch_ms, epoch_us, epoch_ns or a strptime pattern: %Y-%m-%d %H:%M:%S.",
+        description="iso8601, epoch_s, epoch_ms, epoch_us, epoch_ns, a strptime pattern such as %Y-%m-%d %H:%M:%S, or "
+        "a list of patterns of which the first that fits is taken.",
     )
     timezone: str | None = Field(None, description="The zone of wall-clock time, such as America/New_York.")
     ambiguous: Ambiguous | None = Field(None, description="Which of two instants in the hour repeated in autumn.")
@@ -116,9 +130,10 @@ class ColumnSpec(FileForm):
     """A declared column of the source."""
 
     type: ColumnType = Field(description="What the text is to be read as.")
-    format: str | None = Field(
+    format: TimeFormat | None = Field(
         None,
-        description="Of a timestamp: iso8601 (default), epoch_s, epoch_ms, epoch_us, epoch_ns or a strptime pattern.",
+        description="Of a timestamp: iso8601 (default), epoch_s, epoch_ms, epoch_us, epoch_ns, a strptime pattern or a "
+        "list of patterns.",
     )
     timezone: str | None = Field(None, description="The zone of wall-clock time in this column.")
     ambiguous: Ambiguous = Field("error", description="Which of two instants in the hour repeated in autumn.")

@@ -56,9 +56,26 @@ _MEANT = {
 
 
 def check_format(faults: Faults, name: str | None, path: str) -> None:
-    """Note a format that is neither one of the words nor a pattern that gives a whole date."""
+    """Note a format that is neither one of the words nor a pattern, or several, that gives a whole date."""
     if name is None or name in FORMATS:
         return
+    if "\n" in name:
+        _check_patterns(faults, name.split("\n"), path)
+    else:
+        _check_pattern(faults, name, path)
+
+
+def _check_patterns(faults: Faults, patterns: list[str], path: str) -> None:
+    for place, pattern in enumerate(patterns):
+        if pattern in FORMATS:
+            faults.add(f"{path}[{place}]", f"{pattern} stands alone", "a list is of strptime patterns")
+        else:
+            _check_pattern(faults, pattern, f"{path}[{place}]")
+    if len({has_offset(pattern) for pattern in patterns}) > 1:
+        faults.add(path, "has patterns with an offset beside others without", "let all of them have one, or none")
+
+
+def _check_pattern(faults: Faults, name: str, path: str) -> None:
     if "%" not in name:
         hint = suggest(name, FORMATS) or "a pattern has directives, such as %Y-%m-%d %H:%M:%S"
         faults.add(path, f'there is no format "{name}"', hint)

@@ -68,7 +68,8 @@ def _wanted(binder: Binder, column: Column, spec: TimestampSpec) -> str | None:
     """What a value had to be that is no instant: of its format, or of the types that its expression reads."""
     if spec.sql is not None or column.kind is Kind.DATE:
         return binder.declared_as(column) or None
-    return f"it is not of {spec.format or binder.declared_spec(column).format or 'iso8601'}"
+    wanted = spec.format or binder.declared_spec(column).format or "iso8601"
+    return f"it is not of {wanted.replace(chr(10), ', nor of ')}"
 
 
 def _from_number(value: pl.Expr, column: Column, unit: str) -> pl.Expr:

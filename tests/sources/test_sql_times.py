@@ -264,3 +264,25 @@ def test_the_value_shown_is_the_bad_one(tmp_path: Path) -> None:
     (call,) = compile_job(job, result.snapshot, schema, id_scope="scope", library_version="1", now=NOW)
     (check,) = [check for check in call.checks if check.code == "BF117"]
     assert result.frame.select(shown=check.shown)["shown"].to_list() == ["never"]
+
+
+BIGQUERY = ("%Y-%m-%d %H:%M:%S UTC", "%Y-%m-%d %H:%M:%S.%f UTC")
+
+
+def test_several_patterns(tmp_path: Path) -> None:
+    """The first that fits is taken, for declared columns and calls' times alike; what fits none is told of all."""
+    path = tmp_path / "rows.csv"
+    texts = ["2024-01-02 03:04:05 UTC", "2024-01-02 03:04:05.1 UTC", "2024-01-02 03:04:05.123456 UTC", "2024-01-02"]
+    path.write_text("\n".join(["t", *texts, ""]), encoding="utf-8")
+    spec = ColumnSpec(type="timestamp", format=list(BIGQUERY), timezone="UTC")  # type: ignore[arg-type]
+    found = staged(job_over(path, columns={"t": spec}), tmp_path / "declared").column("t")
+    wanted = [datetime(2024, 1, 2, 3, 4, 5, micros) for micros in (0, 100_000, 123_456)]  # noqa: DTZ001 (wall clocks)
+    assert found == [*wanted, None]
+    stamp = TimestampSpec(column="t", format=list(BIGQUERY), timezone="UTC")  # type: ignore[arg-type]
+    job = job_over(path, timestamp=stamp)
+    snapshot = staged(job, tmp_path / "read")
+    assert snapshot.column("__bf_time_0") == [*wanted, None]
+    several = ColumnSpec(type="timestamp", format=["%m/%d/%Y", "%d/%m/%Y"], timezone="UTC")  # type: ignore[arg-type]
+    path.write_text("t\n01/02/2024\n13/02/2024\n", encoding="utf-8")
+    days = staged(job_over(path, columns={"t": several}), tmp_path / "order").column("t")
+    assert [(day.month, day.day) for day in days] == [(1, 2), (2, 13)]

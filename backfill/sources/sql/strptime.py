@@ -41,7 +41,13 @@ _WHITE = literal(" \t\n\v\f\r")
 
 
 def parsed(text: str, pattern: str) -> str:
-    """SQL: the TIMESTAMP (with %z: TIMESTAMPTZ) of a text, NULL where the text is not exactly of the pattern."""
+    """SQL: the TIMESTAMP (with %z: TIMESTAMPTZ) of a text, NULL where the text is not exactly of the pattern.
+
+    Of several patterns, one a line, the first that the text is of.
+    """
+    if "\n" in pattern:
+        readings = (parsed(text, one) for one in pattern.splitlines())
+        return f"coalesce({', '.join(readings)})"
     tokens = _tokens(pattern)
     value = _read(_without_z(text, tokens), tokens)
     if _may_disagree(tokens):
@@ -51,7 +57,7 @@ def parsed(text: str, pattern: str) -> str:
 
 
 def has_offset(pattern: str) -> bool:
-    """The pattern reads an offset from UTC, so that its values are instants."""
+    """The pattern, or each of several, reads an offset from UTC, so that its values are instants."""
     return "%z" in _tokens(pattern)
 
 
