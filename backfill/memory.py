@@ -3,7 +3,8 @@
 Whatever the input, a run holds some of these at a time and nothing that grows with the number of rows:
 
     staging     DuckDB up to STAGING_MEMORY_BYTES; beside it the batches of the reader, each of BATCH_BYTES, in which no
-                record is longer than MAX_RECORD_BYTES (CSV) or MAX_LINE_BYTES (NDJSON)
+                record is longer than MAX_RECORD_BYTES (CSV) or MAX_LINE_BYTES (NDJSON); a workbook whole, of
+                LARGEST_WORKBOOK_BYTES at most
     preparing   MAX_WORKERS times a frame of FRAME_BYTES and about five times as much for what encoding makes of it; a
                 row group of the snapshot is at most HEAVIEST_GROUP_BYTES, of a file read in place LARGEST_ROW_GROUP_*;
                 repeated ids are found with MEMORY_HASHES at a time, spellings of ids compared among MAX_ID_FORMS,
@@ -27,6 +28,8 @@ BATCH_BYTES: Final = 4 * 2**20
 #: A CSV record longer than this is rejected as too long, as is a longer line of NDJSON.
 MAX_RECORD_BYTES: Final = 4 * 2**20
 MAX_LINE_BYTES: Final = 16 * 2**20
+#: A workbook is held whole, at about one and a half times what its parts take unpacked; larger ones are refused.
+LARGEST_WORKBOOK_BYTES: Final = 200_000_000
 #: Rows of a Parquet row group in a snapshot: what prepare reads at once.
 ROW_GROUP_ROWS: Final = 32_768
 #: A row group that weighs as much is written whatever its rows: one of megabytes may come among light ones.

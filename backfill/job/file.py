@@ -11,7 +11,7 @@ from pydantic import Field, Tag
 
 from backfill.document import FileForm, told_apart
 from backfill.job.formats import FILE_FORMATS
-from backfill.job.models import CallType, ColumnSpec, ColumnType, CsvSpec, Union
+from backfill.job.models import CallType, ColumnSpec, ColumnType, CsvSpec, ExcelSpec, Union
 from backfill.job.value_forms import (
     IntegrationForm,
     MessageIdForm,
@@ -104,6 +104,7 @@ class SourceForm(FileForm):
         None, description='Which files in zip and tar archives: a pattern such as "*.csv", or a list of them.'
     )
     csv: CsvSpec | None = Field(None, description="How a CSV or TSV file is written.")
+    excel: ExcelSpec | None = Field(None, description="Where the table is in a workbook.")
     timezone: str | None = Field(None, description="The zone of timestamps that carry none.")
     columns: dict[str, DeclaredForm] = Field({}, description="Types of columns; what is not named stays text.")
     query: str | None = Field(

@@ -13,6 +13,7 @@ class FormatEntry:
     suffixes: tuple[str, ...] = ()  # of files
     scheme: str = ""  # of `source.database`, for formats that are databases
     takes_csv: bool = False  # the settings under `csv` are for it
+    takes_excel: bool = False  # likewise under `excel`
     takes_table: bool = False  # files of it hold several tables, of which `table` names one
     takes_records: bool = False  # `records` can say where in its documents they stand
 
@@ -25,6 +26,7 @@ FORMATS = {
     "json": FormatEntry("ndjson:JSON", (".json",), takes_records=True),
     "arrow": FormatEntry("typed:ARROW", (".arrow", ".arrows", ".feather", ".ipc")),
     "avro": FormatEntry("typed:AVRO", (".avro",)),
+    "excel": FormatEntry("typed:EXCEL", (".xlsx", ".xlsm", ".xls", ".ods"), takes_excel=True),
     "orc": FormatEntry("typed:ORC", (".orc",)),
     "pg_dump": FormatEntry("dumps:PG_DUMP", takes_table=True),
     "sqlite_dump": FormatEntry("dumps:SQLITE_DUMP", takes_table=True),

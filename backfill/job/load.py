@@ -14,7 +14,7 @@ from backfill.job.checks import check_call, check_job, check_own_fields, check_r
 from backfill.job.expand import ShortForms, merge, split_name
 from backfill.job.fields import fields_of
 from backfill.job.file import CallForm, JobForm, PlaceholdersForm, SourceForm
-from backfill.job.models import Call, ColumnSpec, CsvSpec, Job, Placeholders, Source
+from backfill.job.models import Call, ColumnSpec, CsvSpec, ExcelSpec, Job, Placeholders, Source
 
 KIND = "job file"
 #: What stands in for required parts that are missing or faulty while the rest is checked; none of it is kept.
@@ -144,6 +144,7 @@ def build_source(form: SourceForm) -> Source:
         if isinstance(form.members, str)
         else tuple(form.members),
         csv=form.csv or CsvSpec(),
+        excel=form.excel or ExcelSpec(),
         timezone=form.timezone,
         columns=columns,
         query=form.query,

@@ -156,6 +156,20 @@ class CsvSpec(FileForm):
     comment: str | None = Field(None, description="One character; lines that begin with it are left out.")
 
 
+class ExcelSpec(FileForm):
+    """Where a workbook's table is."""
+
+    sheet: str | Annotated[int, Field(ge=1)] | None = Field(
+        None, description="The sheet's name, or its place from 1; the only one that shows, where left out."
+    )
+    header_row: int | None = Field(
+        None, ge=1, description="The row of the columns' names, as the sheet numbers it; the first that is not empty."
+    )
+    merged: Literal["fill"] | None = Field(
+        None, description="fill: each of the cells that are merged has their value; rows with such cells are problems."
+    )
+
+
 class Source(Model):
     """Where the rows come from. Exactly one of `path` and `database`."""
 
@@ -164,6 +178,7 @@ class Source(Model):
     members: tuple[str, ...] = ()  # patterns for the members of archives
     csv: CsvSpec = CsvSpec()
     records: Texts = ()  # keys that lead to the records in JSON documents; none: they are the documents or elements
+    excel: ExcelSpec = ExcelSpec()
     timezone: str | None = None
     columns: dict[str, ColumnSpec] = {}
     query: str | None = None  # DuckDB SQL over `source` and `files`; the database's own SQL where `database` is given

@@ -39,7 +39,9 @@ _OTHER_FORMATS = {
     ("jsonl", "json-lines", "jsonlines", "ldjson"): "write ndjson: one JSON object a line",
     ("txt", "text", "psv", "ssv", "dsv"): "write csv, and state its `csv: {delimiter: ...}`",
     ("pq", "parq", "delta", "iceberg"): "write parquet, and name the Parquet files in `path`",
-    ("xlsx", "xls", "excel", "ods", "xml", "avro", "orc", "arrow", "feather"): "export it as CSV, Parquet or NDJSON",
+    ("xlsx", "xlsm", "xls", "ods"): "write excel",
+    ("xlsb", "xml"): "export it as CSV, Parquet or NDJSON",
+    ("feather", "ipc"): "write arrow",
     ("sqlite", "sqlite3", "db", "sql"): "a database has `database: sqlite:///shop.db` and a `query` in place of `path`",
 }
 _ENCODINGS = ("utf-8", "utf-16", "latin-1", "cp1252", "shift_jis", "gb18030")
@@ -66,6 +68,7 @@ def check_source(faults: Faults, source: SourceForm) -> None:
     check_paths(faults, source)
     check_columns_declared(faults, source)
     check_csv(faults, source)
+    check_excel(faults, source)
     check_table(faults, source)
     check_records(faults, source)
     if source.database is not None:
@@ -157,6 +160,13 @@ def check_records(faults: Faults, source: SourceForm) -> None:
         faults.add("source.records", "is for JSON documents only", "say `format: json`, or leave it out", key=True)
     if not all(split_name(source.records)):
         faults.add("source.records", "has an empty key on the way", "join the keys by dots: `data.items`")
+
+
+def check_excel(faults: Faults, source: SourceForm) -> None:
+    """Note settings of workbooks that are for nothing."""
+    entry = FORMATS.get(source.format or "")
+    if source.excel is not None and (source.database is not None or (entry is not None and not entry.takes_excel)):
+        faults.add("source.excel", "is for workbooks only", key=True)
 
 
 def check_table(faults: Faults, source: SourceForm) -> None:

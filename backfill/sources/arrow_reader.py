@@ -6,7 +6,7 @@ Such a format says two things of a file: its head (columns, and rows where the f
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import pyarrow as pa  # type: ignore[import-untyped]
@@ -33,6 +33,14 @@ class Head:
     batch_rows: int = MOST_ROWS  # that are read at once
 
 
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """Rows of which some cannot be read: their places, each with the column at fault and what it holds."""
+
+    rows: pa.RecordBatch
+    wrong: Mapping[int, tuple[str, str]]
+
+
 class TypedFiles(ABC):
     """How the files of one format are opened."""
 
@@ -46,8 +54,13 @@ class TypedFiles(ABC):
         """
 
     @abstractmethod
-    def batches(self, file: SourceFile, head: Head) -> Iterator[pa.RecordBatch]:
+    def batches(self, file: SourceFile, head: Head) -> Iterator[pa.RecordBatch | Marked]:
         """The file's own batches; raises SourceError where it is damaged or gone."""
+
+    def lines(self, file: SourceFile, records: Sequence[int]) -> dict[int, int]:
+        """Where each of those records stands, as `Format.lines` says; nowhere, in most of these formats."""
+        del file, records
+        return {}
 
     def in_turn(self, files: Sequence[SourceFile]) -> Iterable[SourceFile]:
         """The files, one after the other."""
@@ -74,8 +87,9 @@ class ArrowReader(CompleteReader):
         placing = Placing(self.fields, unreadable)
         for index, (file, head) in enumerate(zip(self.opened.in_turn(self.files), self.heads, strict=True)):
             rows = told = 0
-            for batch in self.opened.batches(file, head):
-                placed = placing.place(batch, index, rows)
+            for found in self.opened.batches(file, head):
+                batch, wrong = (found.rows, found.wrong) if isinstance(found, Marked) else (found, {})
+                placed = placing.place(batch, index, rows, wrong)
                 rows += batch.num_rows
                 size = file.bytes if head.rows is None else file.bytes * rows // max(head.rows, 1)
                 self.watch(min(size, file.bytes) - told)

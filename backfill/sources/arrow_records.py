@@ -7,8 +7,9 @@ say, what files of one source have in common, which columns may be declared.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,8 @@ from backfill.sources.columns import SourceColumn, aligned, check_names, declare
 from backfill.sources.reader import Unreadable, UnreadableSink
 
 Numbers = npt.NDArray[np.uint64]
+#: Places of rows in a batch -> the column at fault, and what it holds.
+Wrong = Mapping[int, tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +109,14 @@ class Placing:
         self._fields, self._unreadable = fields, unreadable
         self._schema = pa.schema([(name, field.type) for name, field in fields.items()])
 
-    def place(self, batch: pa.RecordBatch, file: int, before: int) -> pa.RecordBatch | None:
-        """The rows of a batch with `before` records before it; None for none. Rows with unfit values are noted."""
-        kept, numbers = _readable(batch, file, before, self._unreadable)
+    def place(
+        self, batch: pa.RecordBatch, file: int, before: int, wrong: Wrong = MappingProxyType({})
+    ) -> pa.RecordBatch | None:
+        """The rows of a batch with `before` records before it; None for none.
+
+        Rows with unfit values are noted, as are those known to be `wrong`: column and what it holds, by their places.
+        """
+        kept, numbers = _readable(batch, file, before, wrong, self._unreadable)
         if not len(numbers):
             return None
         columns = [
@@ -126,11 +134,11 @@ def _column(values: pa.Array, field: Field) -> pa.Array:
 
 
 def _readable(
-    batch: pa.RecordBatch, file: int, before: int, unreadable: UnreadableSink
+    batch: pa.RecordBatch, file: int, before: int, known: Wrong, unreadable: UnreadableSink
 ) -> tuple[pa.RecordBatch, Numbers]:
     """The rows whose values all are what their types say, with their record numbers; the others are noted."""
     numbers = np.arange(before + 1, before + batch.num_rows + 1, dtype=np.uint64)
-    wrong: dict[int, tuple[str, str]] = {}
+    wrong = dict(known)
     for name, values in zip(batch.schema.names, batch.columns, strict=True):
         for place, what in unfit(values):
             wrong.setdefault(place, (name, what))

@@ -37,7 +37,7 @@ _SCRIPT = ("a script of SQL", f"say which kind of dump it is: `format: {'`, `'.j
 _DOCUMENT = ("no table", "export the rows as CSV, NDJSON or Parquet")
 #: Suffixes of what people try, and what is said of it.
 _KNOWN = {
-    **dict.fromkeys((".xlsx", ".xls", ".xlsm", ".xlsb", ".ods", ".numbers"), _WORKBOOK),
+    **dict.fromkeys((".xlsb", ".numbers"), _WORKBOOK),
     **dict.fromkeys((*ARCHIVES, ".7z", ".rar"), _ARCHIVE),
     **dict.fromkeys((".rds", ".sav", ".dta", ".sas7bdat"), _TABLE),
     **dict.fromkeys((".db", ".sqlite", ".sqlite3", ".db3"), _SQLITE),
@@ -48,9 +48,9 @@ _KNOWN = {
 }
 #: First bytes that no text begins with, and what they are.
 _SIGNS = (
-    (b"PK\x03\x04", ("a zip archive or a workbook", "unpack it, or save the sheet as CSV, and name what comes out")),
+    (b"PK\x03\x04", ("a zip archive or a workbook", "name an archive .zip; of a workbook, say `format: excel`")),
     (b"PK\x05\x06", _ARCHIVE),
-    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", _WORKBOOK),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", ("a workbook", "say `format: excel`")),
     (b"7z\xbc\xaf\x27\x1c", _ARCHIVE),
     (b"Rar!\x1a\x07", _ARCHIVE),
     (b"SQLite format 3\x00", _SQLITE),
@@ -149,7 +149,7 @@ def _refuse_signs(name: str, head: bytes, expected: Format) -> None:
     found = next((said for sign, said in _SIGNS if head.startswith(sign)), None)
     found = _ARCHIVE if head[_TAR_PLACE:].startswith(_TAR) else found
     for other in map(format_named, FILE_FORMATS):
-        if other.magic and head.startswith(other.magic) and b"\x00" in head:
+        if found is None and other.magic and head.startswith(other.magic) and b"\x00" in head:
             found = (other.name.capitalize(), f"say `format: {other.name}`")
     if found is not None:
         raise SourceError(f"{name} is {found[0]}, not {expected.name}", hint=found[1])

@@ -126,8 +126,8 @@ class Format(ABC):
     To import that module must be cheap: what it takes to read (pyarrow, say) is imported where it is used.
     """
 
-    #: First bytes (of the unpacked file) that only files of this format have.
-    magic: ClassVar[bytes] = b""
+    #: First bytes (of the unpacked file) that files of this format have; several where there are several.
+    magic: ClassVar[bytes | tuple[bytes, ...]] = b""
     #: A file may be compressed as a whole; False for formats that compress their own pages.
     packable: ClassVar[bool] = True
     #: `source.query` is the database's own: it gives the records, and is not asked of them.

@@ -1,6 +1,6 @@
 """Formats whose files say the types of their columns: a module for each opens the files, the rest is alike.
 
-Such a module has a class that is an `arrow_reader.TypedFiles`, and an instance of it called FILES.
+Such a module has a function `open_files(job)` that gives an `arrow_reader.TypedFiles`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from backfill.sources.origins.content import Watch, unwatched
 from backfill.sources.reader import Described, Format, Reader
 
 if TYPE_CHECKING:
-    from backfill.sources.arrow_reader import ArrowReader
+    from backfill.sources.arrow_reader import ArrowReader, TypedFiles
 
 
 class TypedFormat(Format):
@@ -25,7 +25,7 @@ class TypedFormat(Format):
     snapshot_per_byte = 1.0
     spool_per_byte = 2.0
 
-    def __init__(self, name: str, home: str, magic: bytes = b"") -> None:
+    def __init__(self, name: str, home: str, *magic: bytes) -> None:
         super().__init__(name)
         self.home, self.magic = home, magic  # type: ignore[misc]  # as of a subclass
 
@@ -43,9 +43,18 @@ class TypedFormat(Format):
     def _reader(self, job: Job, files: Sequence[SourceFile], watch: Watch = unwatched) -> ArrowReader:
         from backfill.sources.arrow_reader import arrow_reader
 
-        return arrow_reader(job, files, import_module(f"backfill.sources.{self.home}").FILES, watch)
+        return arrow_reader(job, files, self._opened(job), watch)
+
+    def lines(self, file: SourceFile, job: Job, records: Sequence[int]) -> dict[int, int]:
+        """Where records stand, in formats that say it."""
+        return self._opened(job).lines(file, records)
+
+    def _opened(self, job: Job) -> TypedFiles:
+        opened: TypedFiles = import_module(f"backfill.sources.{self.home}").open_files(job)
+        return opened
 
 
 ARROW = TypedFormat("arrow", "arrow_ipc", b"ARROW1")
 ORC = TypedFormat("orc", "orc", b"ORC")
+EXCEL = TypedFormat("excel", "excel.files", b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")
 AVRO = TypedFormat("avro", "avro", b"Obj\x01")

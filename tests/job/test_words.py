@@ -61,7 +61,7 @@ SOURCES = [
     ("path: a, columns: [t]", ["a mapping is wanted"], []),
     ("path: a, format: jsonl", ["write ndjson"], []),
     ("path: a, format: csv.gz", ["write csv"], []),
-    ("path: a, format: xlsx", ["export it as CSV"], []),
+    ("path: a, format: xlsx", ["write excel"], []),
     ("path: a, format: sqlite", ["`database: sqlite:///"], []),
     ("path: a, format: thing", ["csv, tsv, parquet, ndjson, json"], []),
     ("path: a, timezone: PST", ["America/Los_Angeles"], ["MST", "did you mean"]),

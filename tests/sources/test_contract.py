@@ -279,10 +279,14 @@ KINDS = [
 ]
 
 
+#: Formats that cannot hold all of those texts: a cell has no CR and at most 32,767 characters. See test_excel.
+APART = {"excel"}
+
+
 def test_every_format_is_here(tmp_path: Path) -> None:
     """A format of the registry has a class above that writes it."""
     jobs = [kind().job(tmp_path) for kind in KINDS]
-    assert {format_of(job, (*job.source.path, "")[0]).name for job in jobs} == set(FORMATS)
+    assert {format_of(job, (*job.source.path, "")[0]).name for job in jobs} == set(FORMATS) - APART
 
 
 @pytest.mark.parametrize("kind", KINDS, scope="class")

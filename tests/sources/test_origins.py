@@ -261,8 +261,8 @@ def test_homes_and_further_inputs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "said", "hint"),
     [
-        ("a.xlsx", "is a workbook", "save the sheet as CSV"),
-        ("a.XLS", "is a workbook", "save the sheet as CSV"),
+        ("a.xlsb", "is a workbook", "save the sheet as CSV"),
+        ("a.XLSB", "is a workbook", "save the sheet as CSV"),
         ("a.zip", "is an archive", "unpack it"),
         ("a.tar.gz", "is an archive", "unpack it"),
         ("a.tgz", "is an archive", "unpack it"),

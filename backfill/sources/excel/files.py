@@ -1,0 +1,197 @@
+"""A sheet's columns and rows: types by all of a column's cells, since in a workbook they belong to cells."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Final
+
+import pyarrow as pa  # type: ignore[import-untyped]
+
+from backfill.errors import SourceError
+from backfill.job.models import ExcelSpec, Job
+from backfill.records import SourceFile
+from backfill.sources.arrow_reader import MOST_ROWS, Head, Marked, TypedFiles
+from backfill.sources.arrow_records import Field, field_of, refuse_names
+from backfill.sources.excel.workbook import Cell, Place, Sheet, opened_sheet
+
+#: Excel keeps 15 digits: of a longer number the last are gone, and it is written as Excel shows it.
+_EXACT: Final = 10**15
+_TYPES: Final = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), dt.date: pa.date32(), dt.time: pa.time64("us")}
+_MOMENT: Final = pa.timestamp("us")
+_NUMBERS: Final = {int, float}
+_DAYS: Final = {dt.date, dt.datetime}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of the sheet that is not empty."""
+
+    number: int  # in the sheet, from 1
+    cells: list[Cell]
+    wrong: dict[int, str]  # places of cells that have no value, and what they hold
+
+
+class ExcelFiles(TypedFiles):
+    """How workbooks are opened."""
+
+    def __init__(self, job: Job) -> None:
+        self._spec = job.source.excel
+        self._texts = frozenset(job.source.columns)
+
+    def head(self, file: SourceFile) -> Head:
+        """The columns by all cells: what is declared is text, as is a column of several types."""
+        with opened_sheet(file, self._spec) as sheet:
+            table = _Table(file, sheet, self._spec)
+            kinds: list[set[type]] = [set() for _ in table.names]
+            rows = 0
+            for row in table.rows():
+                rows += 1
+                for place, cell in enumerate(row.cells):
+                    kinds[place].add(_kind(cell))
+        fields = {
+            name: pa.string() if name in self._texts else _type(found - {type(None)})
+            for place, (name, found) in enumerate(zip(table.names, kinds, strict=True))
+            if table.is_titled(place) or found - {type(None)}
+        }
+        refuse_names(file, [name for name in table.names if name in fields])
+        return Head({name: field_of(kind) for name, kind in fields.items()}, rows)
+
+    def batches(self, file: SourceFile, head: Head) -> Iterator[pa.RecordBatch | Marked]:
+        """The rows; those with a cell whose value is not in the file are marked."""
+        with opened_sheet(file, self._spec) as sheet:
+            table = _Table(file, sheet, self._spec)
+            columns = {place: name for place, name in enumerate(table.names) if name in head.fields}
+            rows = table.rows()
+            while some := list(islice(rows, MOST_ROWS)):
+                arrays = [
+                    _array([row.cells[place] for row in some], head.fields[name]) for place, name in columns.items()
+                ]
+                wrong = {
+                    index: next((columns[place], what) for place, what in row.wrong.items())
+                    for index, row in enumerate(some)
+                    if row.wrong
+                }
+                yield Marked(pa.RecordBatch.from_arrays(arrays, list(columns.values())), wrong)
+
+    def lines(self, file: SourceFile, records: Sequence[int]) -> dict[int, int]:
+        """The row in the sheet of each record."""
+        with opened_sheet(file, self._spec) as sheet:
+            wanted = set(records)
+            rows = enumerate(_Table(file, sheet, self._spec).rows(), 1)
+            return {record: row.number for record, row in rows if record in wanted}
+
+
+class _Table:
+    """The part of a sheet that is a table: a header, and the rows below it that are not empty."""
+
+    def __init__(self, file: SourceFile, sheet: Sheet, spec: ExcelSpec) -> None:
+        self._rows, self._first = sheet.rows(), sheet.first_column
+        header = next((row for row in self._rows if _is_header(*row, spec.header_row)), None)
+        if header is None:
+            where = "" if spec.header_row is None else f" in row {spec.header_row}"
+            raise SourceError(f"{file.name}: the sheet has no header{where}", hint="see `header_row` under `excel`")
+        self._is_titled = [cell != "" for cell in header[1]]
+        self.names = [_text(cell) or f"column_{place}" for place, cell in enumerate(header[1], self._first)]
+        self._spoilt = sheet.spoilt
+        self._covered = _covered(sheet)
+        self._fills = spec.merged == "fill"
+        self._kept: dict[Place, Cell] = {}  # values of merged cells
+
+    def is_titled(self, place: int) -> bool:
+        """The header has a name for the column at that place."""
+        return bool(self._is_titled[place])
+
+    def rows(self) -> Iterator[Row]:
+        """The rows below the header that are not empty."""
+        for number, cells in self._rows:
+            wrong = {}
+            for place in range(len(cells)):
+                at = (number, place + self._first)
+                if at in self._spoilt:
+                    wrong[place] = f"{self._spoilt[at]}, in row {number}"
+                elif at in self._covered:
+                    wrong |= self._uncover(at, place, cells)
+            if wrong or any(cell != "" for cell in cells):
+                yield Row(number, cells, wrong)
+
+    def _uncover(self, at: Place, place: int, cells: list[Cell]) -> dict[int, str]:
+        """Give a cell that is merged with others the value of them, or say that it has none of its own."""
+        lead = self._covered[at]
+        if lead == at:
+            self._kept[at] = cells[place]
+        elif self._fills:
+            cells[place] = self._kept.get(lead, "")
+        else:
+            return {place: f"no value of its own: row {at[0]} is merged there (see `merged: fill` under `excel`)"}
+        return {}
+
+
+def _is_header(number: int, cells: list[Cell], wanted: int | None) -> bool:
+    return number == wanted if wanted is not None else not all(cell == "" for cell in cells)
+
+
+def _covered(sheet: Sheet) -> dict[Place, Place]:
+    """Every cell of those that are merged -> the first of them, which has the value."""
+    return {
+        (row, column): (top, left)
+        for (top, left), (bottom, right) in sheet.merged
+        for row in range(top, bottom + 1)
+        for column in range(left, right + 1)
+    }
+
+
+def _kind(cell: Cell) -> type:
+    """What a cell holds: NoneType for an empty one, int for a whole number whose digits are all there."""
+    if cell == "":
+        return type(None)
+    if isinstance(cell, float):
+        return int if cell.is_integer() and abs(cell) < _EXACT else float
+    return type(cell)
+
+
+def _type(kinds: set[type]) -> pa.DataType:
+    """The type of a column whose cells hold these: text where they are several."""
+    if not kinds:
+        return pa.null()
+    if kinds <= _DAYS and dt.datetime in kinds:
+        return _MOMENT
+    if kinds <= _NUMBERS:
+        return pa.float64() if float in kinds else pa.int64()
+    return _TYPES.get(next(iter(kinds)), pa.string()) if len(kinds) == 1 else pa.string()
+
+
+def _array(cells: Sequence[Cell], field: Field) -> pa.Array:
+    return pa.array([_value(cell, field.type) for cell in cells], field.type)
+
+
+def _value(cell: Cell, kind: pa.DataType) -> Any:  # noqa: ANN401
+    """A cell as a value of the column's type."""
+    if cell == "":
+        return None
+    if pa.types.is_string(kind):
+        return _text(cell)
+    if pa.types.is_integer(kind):
+        return int(cell)
+    if pa.types.is_timestamp(kind) and not isinstance(cell, dt.datetime):
+        return dt.datetime.combine(cell, dt.time())
+    return cell
+
+
+def _text(cell: Cell) -> str:
+    """A cell as text: numbers with the digits that Excel has of them, times in ISO 8601."""
+    if isinstance(cell, bool):
+        return str(cell).lower()
+    if isinstance(cell, float):
+        return str(int(cell)) if _kind(cell) is int else repr(cell)
+    if isinstance(cell, dt.timedelta):
+        seconds = int(cell.total_seconds())
+        return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+    return cell.isoformat() if isinstance(cell, dt.date | dt.time) else str(cell)
+
+
+def open_files(job: Job) -> ExcelFiles:
+    """How the workbooks of a job are opened."""
+    return ExcelFiles(job)
