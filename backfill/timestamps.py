@@ -172,10 +172,17 @@ def _late(wall: pl.Expr, read: Callable[[datetime], object], dtype: pl.DataType)
     """What is read of wall clocks that polars has no rules for, else null; Python sees each such wall clock once."""
 
     def resolve(series: pl.Series) -> pl.Series:
-        table = {wall: read(wall) for wall in series.drop_nulls().unique().to_list()}
-        return series.replace_strict(list(table), list(table.values()), default=None, return_dtype=dtype)
+        return _looked_up(series, read, dtype)
 
     return pl.when(wall >= _LATE).then(wall).map_batches(resolve, return_dtype=dtype, is_elementwise=True)
+
+
+def _looked_up(walls: pl.Series, read: Callable[[datetime], object], dtype: pl.DataType) -> pl.Series:
+    """What is read of each; few of them are not null, and mostly none."""
+    if walls.null_count() == len(walls):
+        return pl.Series(walls.name, [None], dtype).new_from_index(0, len(walls))
+    table = {wall: read(wall) for wall in walls.drop_nulls().unique().to_list()}
+    return walls.replace_strict(list(table), list(table.values()), default=None, return_dtype=dtype)
 
 
 def _late_readings(wall: pl.Expr, zone: str, count: int) -> pl.Expr:
@@ -199,9 +206,7 @@ def _after_gap(wall: pl.Expr, zone: str) -> pl.Expr:
     inside = pl.when(is_nonexistent(wall, zone)).then(wall)
 
     def resolve(series: pl.Series) -> pl.Series:
-        gaps = series.drop_nulls().unique()
-        table = {wall: first_instant_after(wall, ZoneInfo(zone)) for wall in gaps.to_list()}
-        return series.replace_strict(list(table), list(table.values()), default=None, return_dtype=series.dtype)
+        return _looked_up(series, lambda wall: first_instant_after(wall, ZoneInfo(zone)), series.dtype)
 
     return inside.map_batches(resolve, return_dtype=pl.self_dtype(), is_elementwise=True)
 

@@ -19,7 +19,8 @@ from pathlib import Path
 import httpcore
 import httpx
 
-from backfill.deliver import Clock, DeliveryOptions, TargetAccess
+from backfill.clock import Clock
+from backfill.deliver import DeliveryOptions, TargetAccess
 from backfill.deliver.environment import context_for
 from backfill.deliver.model import Delivery
 from backfill.deliver.transport import Transport

@@ -50,7 +50,7 @@ def check_all(session: Session, jobs: list[Job], interrupts: Interrupts) -> Exit
         SourceError: A source cannot be read.
     """
     from backfill.cli.handler import tell_notice
-    from backfill.cli.running import sample_context
+    from backfill.cli.progress import sample_context
     from backfill.pipeline.check import check_job
 
     errors: list[JobError] = []

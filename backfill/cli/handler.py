@@ -7,7 +7,6 @@ import traceback
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import gettempdir
 
@@ -122,6 +121,8 @@ def crash_text(error: BaseException, moment: datetime) -> str:
         f"backfill {__version__} crashed at {moment.isoformat(timespec='seconds')}",
         f"Python {platform.python_version()} on {platform.platform()}",
     ]
+    from importlib.metadata import PackageNotFoundError, version
+
     for package in PACKAGES:
         try:
             lines.append(f"{package} {version(package)}")

@@ -40,7 +40,7 @@ def command(
     from backfill.cli.arguments import expand_job_paths, load_dry_run_target, load_jobs
     from backfill.cli.handler import tell_notice
     from backfill.cli.interrupts import run_interruptibly
-    from backfill.cli.running import sample_context
+    from backfill.cli.progress import sample_context
     from backfill.pipeline.check import needs_all, refuse_unfit
 
     (loaded,) = load_jobs(expand_job_paths([job]))

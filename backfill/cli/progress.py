@@ -1,9 +1,11 @@
-"""Progress bars: one per step, only on a terminal."""
+"""Progress bars: one per step, only on a terminal; and the context of work that keeps nothing."""
 
 from __future__ import annotations
 
+import os
 import sys
 import time
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -12,6 +14,9 @@ from backfill.escape import escaped
 
 if TYPE_CHECKING:
     from tqdm import tqdm  # type: ignore[import-untyped]  # it has no types
+
+    from backfill.cli.interrupts import Interrupts
+    from backfill.pipeline.context import RunContext
 
 #: A bar is drawn at most this often, in seconds.
 REDRAW_SECONDS = 0.2
@@ -78,3 +83,18 @@ class ProgressBars:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.end()
+
+
+def sample_context(session: Session, interrupts: Interrupts, *, shown: bool) -> RunContext:
+    """The surroundings of work that keeps nothing: it has no state directory."""
+    from backfill.pipeline.context import RunContext
+    from backfill.state import open_store
+
+    return RunContext(
+        store=open_store(Path(os.devnull)),
+        stop=interrupts.stop,
+        abort=interrupts.abort,
+        staging=interrupts.staging,
+        progress=ProgressBars(session, shown=shown),
+        say=session.say,
+    )

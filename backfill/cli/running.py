@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -207,16 +206,4 @@ def run_context(delivery: DeliveryCommand, state: Path, interrupts: Interrupts, 
         on_state_made=delivery.session.tell_made,
         on_planned=show_plan,
         confirm=confirm,
-    )
-
-
-def sample_context(session: Session, interrupts: Interrupts, *, shown: bool) -> RunContext:
-    """The surroundings of work that keeps nothing: it has no state directory."""
-    return RunContext(
-        store=open_store(Path(os.devnull)),
-        stop=interrupts.stop,
-        abort=interrupts.abort,
-        staging=interrupts.staging,
-        progress=ProgressBars(session, shown=shown),
-        say=session.say,
     )

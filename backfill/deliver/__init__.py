@@ -14,12 +14,12 @@ A batch goes through senders that wrap one another, each with one concern and al
 from typing import TYPE_CHECKING
 
 from backfill.deliver.in_doubt import undecided
-from backfill.deliver.model import Clock, DeliveryEnd, DeliveryOptions, EndKind, TargetAccess
+from backfill.deliver.model import DeliveryEnd, DeliveryOptions, EndKind, TargetAccess
 from backfill.lazy import lazily
 
 if TYPE_CHECKING:
     from backfill.deliver.delivery import deliver
 
-__all__ = ["Clock", "DeliveryEnd", "DeliveryOptions", "EndKind", "TargetAccess", "deliver", "undecided"]
+__all__ = ["DeliveryEnd", "DeliveryOptions", "EndKind", "TargetAccess", "deliver", "undecided"]
 
 __getattr__ = lazily(__name__, {"delivery": ("deliver",)})  # httpx

@@ -6,13 +6,14 @@ import dataclasses
 import threading
 from collections.abc import Callable, Sequence
 
+from backfill.clock import Clock
 from backfill.deliver.attempt import RecordingSender
 from backfill.deliver.batch_queue import BatchQueue, BatchWork
 from backfill.deliver.clock_skew import SkewWatch
 from backfill.deliver.endings import canary_end, clock_end, finished_end, interrupted_end, stop_end, window_end
 from backfill.deliver.environment import context_for
 from backfill.deliver.in_doubt import DedupWindowGuard, resolve_doubts, window_open
-from backfill.deliver.model import Attempt, Clock, CutShortError, Delivery, DeliveryEnd, DeliveryOptions, TargetAccess
+from backfill.deliver.model import Attempt, CutShortError, Delivery, DeliveryEnd, DeliveryOptions, TargetAccess
 from backfill.deliver.pace import Pace, PacedSender
 from backfill.deliver.retry import Outage, RetryingSender, Waiter
 from backfill.deliver.splitting import ALL_REFUSED_BATCHES, AllRefused, SplittingSender, WorkEnd

@@ -6,7 +6,8 @@ import logging
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
-from backfill.deliver.model import Attempt, Clock, Sender
+from backfill.clock import Clock
+from backfill.deliver.model import Attempt, Sender
 from backfill.deliver.run_clock import SET_BACK_SECONDS, RunClock
 from backfill.errors import ExitCode
 from backfill.records import Batch, ClockMark, Decision, DeliveryLedger, Outcome

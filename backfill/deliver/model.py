@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import random
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
 from typing import Protocol
 
+from backfill.clock import Clock
 from backfill.errors import ExitCode
 from backfill.limits import DEDUP_WINDOW_SECONDS, SEGMENT
 from backfill.records import Answer, Batch, BatchBytes, Decision, DeliveryLedger, DeliveryTotals
@@ -52,29 +50,6 @@ class DeliveryOptions:
     attempt_seconds: float = 120.0
     renew_seconds: float = 3600.0  # the age at which a connection, and the address it was made to, is given up
     grace_seconds: float = 10.0  # how long a stop waits for what is in flight
-
-
-def system_boot() -> tuple[str, float]:
-    """Which boot of which machine this is, and the seconds since, suspended time included.
-
-    ("", 0.0) where the system does not say: only Linux does.
-    """
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
-        return boot, time.clock_gettime(time.CLOCK_BOOTTIME)
-    except (OSError, ValueError, AttributeError):
-        return "", 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Clock:
-    """Time and chance, to be replaced in tests: POSIX seconds, seconds that never jump, sleep, [0, 1), and the boot."""
-
-    now: Callable[[], float] = time.time
-    monotonic: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], None] = time.sleep
-    random: Callable[[], float] = random.random
-    boot: Callable[[], tuple[str, float]] = system_boot
 
 
 @dataclass(frozen=True, slots=True)

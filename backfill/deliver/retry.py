@@ -10,7 +10,8 @@ import logging
 import threading
 from collections.abc import Callable
 
-from backfill.deliver.model import Attempt, Clock, CutShortError, Sender
+from backfill.clock import Clock
+from backfill.deliver.model import Attempt, CutShortError, Sender
 from backfill.deliver.pace import Pace
 from backfill.records import Batch, Outcome
 from backfill.verdict import Action, backoff

@@ -18,7 +18,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
-from backfill.deliver.model import Clock
+from backfill.clock import Clock
 from backfill.records import Batch, ClockMark
 
 #: Clocks are corrected by seconds all the time; behind by more than this, in seconds, one was set back.

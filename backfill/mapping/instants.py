@@ -84,7 +84,8 @@ class InstantReader(ColumnReader):
             instant = pl.coalesce(local, pl.when(flag).then(in_calendar(wall))) if column.utc_flag else local
             self.derived[name] = instant.alias(name)
         odd = pl.when(pl.col(name).is_null()).then(wall)  # few: the costly questions are asked of these alone
-        gap, twice = is_nonexistent(odd, zone), is_ambiguous(odd, zone)
+        gap = self.derive(f"{name}:gap", is_nonexistent(odd, zone))
+        twice = self.derive(f"{name}:twice", is_ambiguous(odd, zone))
         for code, mask in (("BF202", odd.is_not_null() & ~gap & ~twice), ("BF205", twice), ("BF206", gap)):
             self.check(code, label, mask, self.shown(column), omit=omit)
         return pl.col(name)

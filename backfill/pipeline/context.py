@@ -6,14 +6,16 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from backfill.deliver import Clock
+from backfill.clock import Clock
 from backfill.errors import BackfillError, ExitCode
 from backfill.job.models import Job
 from backfill.pipeline.gate import Gate
 from backfill.records import Decision, DeliveryTotals, RunRecord, RunStore, StoredRun
-from backfill.targets import Target
+
+if TYPE_CHECKING:  # a look at a source has no target
+    from backfill.targets import Target
 
 
 class Progress(Protocol):

@@ -58,7 +58,8 @@ def explain(first: int, own: int, frames: Frames, snapshot: Snapshot, calls: Seq
 
     `first` and `own` are the places of the two calls, see `places`.
     """
-    names = list(differing(_content(first, frames, calls), _content(own, frames, calls), ""))
+    sent, other = _contents((first, own), frames, calls)
+    names = list(differing(sent, other, ""))
     (file, record), (own_file, _) = (_record(place // CALLS, frames, snapshot) for place in (first, own))
     where = f"record {record:,}" + ("" if file == own_file else f" of {file}")
     more = f" and {counted(len(names) - _NAMED, 'other', 'others')}" if len(names) > _NAMED else ""
@@ -66,12 +67,16 @@ def explain(first: int, own: int, frames: Frames, snapshot: Snapshot, calls: Seq
     return f"as {where}, which is sent; {unlike}"
 
 
-def _content(place: int, frames: Frames, calls: Sequence[CompiledCall]) -> Any:  # noqa: ANN401
-    """The JSON document of a valid call."""
-    row, index = divmod(place, CALLS)
-    call = next(call for call in calls if call.index == index)
-    text: str = evaluate(call, frames.read(row, row + 1, call.reads), _ANY_SIZE).calls["json"].item()
-    return json.loads(text.removesuffix(","))
+def _contents(places: tuple[int, int], frames: Frames, calls: Sequence[CompiledCall]) -> list[Any]:
+    """The JSON documents of two valid calls; of one evaluation where one call of the job makes both."""
+    found: dict[int, str] = {}
+    for call in calls:
+        rows = [place // CALLS for place in places if place % CALLS == call.index]
+        if rows:
+            frame = pl.concat([frames.read(row, row + 1, call.reads) for row in rows])
+            made = evaluate(call, frame, _ANY_SIZE).calls
+            found |= dict(zip((row * CALLS + call.index for row in rows), made["json"], strict=True))
+    return [json.loads(found[place].removesuffix(",")) for place in places]
 
 
 def _record(row: int, frames: Frames, snapshot: Snapshot) -> tuple[str, int]:

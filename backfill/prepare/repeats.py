@@ -96,11 +96,15 @@ class Collector:
 def _repeated(hashes: Hashes) -> Hashes:
     """The values that occur more than once, sorted, each once; sorts what it is given."""
     hashes.sort(kind="stable")  # which merges runs that are sorted already
-    again = hashes[1:][hashes[1:] == hashes[:-1]]
-    first = np.ones(len(again), np.bool_)  # np.unique would load numpy.ma for this
-    np.not_equal(again[1:], again[:-1], out=first[1:])
-    repeated: Hashes = again[first]
-    return repeated
+    return distinct(hashes[1:][hashes[1:] == hashes[:-1]])
+
+
+def distinct(ordered: Hashes) -> Hashes:
+    """Sorted values, each once; np.unique would load numpy.ma, which takes longer than a small job's ids."""
+    first = np.ones(len(ordered), np.bool_)
+    np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
+    found: Hashes = ordered[first]
+    return found
 
 
 def among(hashes: Hashes, candidates: Hashes) -> npt.NDArray[np.bool_]:

@@ -8,9 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from itertools import repeat
 
-import numpy as np
 import polars as pl
 
 from backfill.errors import InterruptedRunError
@@ -167,9 +165,8 @@ def _without_delivered(context: ShardContext, calls: pl.DataFrame, sums: Sums) -
 def _count_days(context: ShardContext, calls: pl.DataFrame, sums: Sums) -> None:
     for index, call in enumerate(context.calls):
         own = calls["date"] if len(context.calls) == 1 else calls["date"].filter(calls["call"] == index)
-        days, counts = np.unique(own.to_physical().to_numpy(), return_counts=True)
-        texts = pl.Series(days.tolist(), dtype=pl.Int32).cast(pl.Date).cast(pl.String).to_list()
-        sums.days.update(dict(zip(zip(repeat(call.scope), texts), counts.tolist(), strict=False)))
+        days = own.value_counts(name="calls").select(pl.col("date").cast(pl.String), "calls")
+        sums.days.update({(call.scope, day): calls for day, calls in days.iter_rows()})
 
 
 def _finish(context: ShardContext, shard: int, sums: Sums, batches: Batches, writer: ShardWriter) -> ShardPlan:

@@ -24,7 +24,7 @@ from backfill.memory import MAX_ID_FORMS
 from backfill.prepare.batches import text_bytes
 from backfill.prepare.evaluate import derive, reads_of
 from backfill.prepare.faults import library_errors
-from backfill.prepare.repeats import Hashes, among
+from backfill.prepare.repeats import Hashes, among, distinct
 from backfill.prepare.shard import ShardContext
 
 #: One space of ids for each field, whichever call has it.
@@ -80,7 +80,7 @@ class Spellings:
         return found
 
     def _merge(self) -> None:
-        self._forms = np.unique(np.concatenate([self._forms, *self._held]))[: self._most]
+        self._forms = distinct(np.sort(np.concatenate([self._forms, *self._held])))[: self._most]
         self._held.clear()
 
 

@@ -19,7 +19,7 @@ from backfill.errors import JobError, SourceError
 from backfill.job.models import ColumnSpec, Job
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, SourceFile
 from backfill.sources.arrow_types import UnsupportedType, cast, common_type, intervals, is_json, snapshot_type, unfit
-from backfill.sources.columns import SourceColumn, aligned, check_names, declared
+from backfill.sources.columns import SourceColumn, aligned, arrow_array, check_names, declared
 from backfill.sources.reader import Unreadable, UnreadableSink
 
 Numbers = npt.NDArray[np.uint64]
@@ -123,7 +123,7 @@ class Placing:
             _column(values, self._fields[name]) for name, values in zip(kept.schema.names, kept.columns, strict=True)
         ]
         rows = aligned(pa.RecordBatch.from_arrays(columns, kept.schema.names), self._schema)
-        places = [pa.array(np.full(len(numbers), file, np.uint32)), pa.array(numbers)]
+        places = [arrow_array(np.full(len(numbers), file, np.uint32)), arrow_array(numbers)]
         return pa.RecordBatch.from_arrays([*rows.columns, *places], [*rows.schema.names, FILE_COLUMN, RECORD_COLUMN])
 
 

@@ -15,7 +15,6 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
-import pyarrow.compute as pc  # type: ignore[import-untyped]
 from pyarrow import types
 
 #: Levels of lists, structs and maps that are read.
@@ -162,10 +161,17 @@ def cast(values: pa.Array, target: pa.DataType) -> pa.Array:
     if types.is_dictionary(kind):
         return cast(values.dictionary_decode(), target)
     if types.is_run_end_encoded(kind):
-        return cast(pc.run_end_decode(values), target)
+        return cast(_compute().run_end_decode(values), target)
     if types.is_nested(kind):
         return _cast_nested(_compact(values), target)
     return _cast_scalar(values, target)
+
+
+def _compute() -> Any:  # noqa: ANN401 (pyarrow has no types)
+    """Arrow's functions, which take long to load: most files need none of them."""
+    import pyarrow.compute  # type: ignore[import-untyped]
+
+    return pyarrow.compute
 
 
 def _compact(values: pa.Array) -> pa.Array:
@@ -195,9 +201,10 @@ def _cast_scalar(values: pa.Array, target: pa.DataType) -> pa.Array:
     if types.is_timestamp(kind) and kind.unit in _PER_MICROSECOND:
         return _microseconds(values, _PER_MICROSECOND[kind.unit]).view(target)
     if types.is_timestamp(kind) and kind.unit == "us":
-        return _without_lowest(values).cast(target)
+        found = _without_lowest(values)
+        return found if found.type.equals(target) else found.cast(target)
     if types.is_time(kind) and kind.unit == "ns":
-        return pc.divide(values.view(pa.int64()), 1_000).view(target)
+        return _compute().divide(values.view(pa.int64()), 1_000).view(target)
     if types.is_decimal(kind) and types.is_string(target):
         return _digits(values)
     return values.cast(target)
@@ -207,6 +214,7 @@ def _microseconds(values: pa.Array, factor: int) -> pa.Array:
     """Microseconds of a coarser unit; the last that there are, or the first, for what is beyond them."""
     numbers = values.view(pa.int64())
     furthest = _FURTHEST // factor
+    pc = _compute()
     inside = pc.multiply(pc.max_element_wise(pc.min_element_wise(numbers, furthest), -furthest), factor)
     beyond = pc.if_else(pc.greater(numbers, 0), _FURTHEST, -_FURTHEST)
     found = pc.if_else(pc.less_equal(pc.abs(inside), furthest * factor - factor), inside, beyond)
@@ -223,14 +231,16 @@ def _holds_microseconds(kind: pa.DataType) -> bool:
 
 def _without_lowest(values: pa.Array) -> pa.Array:
     """Instants with the lowest number of 64 bits one higher: DuckDB has no such instant, and neither has a calendar."""
-    numbers = values.view(pa.int64())
-    lowest = pc.equal(numbers, -_FURTHEST - 1)
-    return pc.if_else(lowest, -_FURTHEST, numbers).view(values.type) if pc.any(lowest).as_py() else values
+    content = values.buffers()[1]
+    if content is None or np.frombuffer(content, np.int64).min(initial=0) > -_FURTHEST - 1:  # of all in that memory
+        return values
+    numbers, pc = values.view(pa.int64()), _compute()
+    return pc.if_else(pc.equal(numbers, -_FURTHEST - 1), -_FURTHEST, numbers).view(values.type)
 
 
 def _digits(values: pa.Array) -> pa.Array:
     """Decimals as text, all digits and no exponent."""
-    texts = values.cast(pa.string())
+    texts, pc = values.cast(pa.string()), _compute()
     if not pc.any(pc.match_substring(texts, "E")).as_py():
         return texts
     return pa.array([None if value is None else f"{value:f}" for value in values.to_pylist()], pa.string())
@@ -244,7 +254,7 @@ def _uuid_text(values: pa.Array) -> pa.Array:
     text = np.hstack([part for group in groups for part in (group, dash)][:-1])
     offsets = np.arange(0, 36 * len(values) + 1, 36, dtype=np.int32)
     found = pa.Array.from_buffers(pa.string(), len(values), [None, pa.py_buffer(offsets), pa.py_buffer(text.tobytes())])
-    return pc.if_else(values.is_null(), None, found) if values.null_count else found
+    return _compute().if_else(values.is_null(), None, found) if values.null_count else found
 
 
 def _fixed(values: pa.Array) -> bytes:
@@ -293,19 +303,27 @@ _WRONG: Final = {
 }
 
 
+@cache
+def _holds_maps(kind: pa.DataType) -> bool:
+    """Maps are somewhere in the type, other than in a union."""
+    if isinstance(kind, pa.BaseExtensionType) or not types.is_nested(kind) or types.is_union(kind):
+        return False
+    return types.is_map(kind) or any(_holds_maps(kind.field(place).type) for place in range(kind.num_fields))
+
+
 def _repeats(values: pa.Array) -> bool:
     """Some map in the values has a key twice."""
     kind = values.type
-    if isinstance(kind, pa.BaseExtensionType) or not types.is_nested(kind):
+    if not _holds_maps(kind):
         return False
     if types.is_struct(kind):
         return any(_repeats(inner) for inner in values.flatten())
     if not types.is_map(kind):
-        return not types.is_union(kind) and _repeats(values.flatten())
+        return _repeats(values.flatten())
     if types.is_nested(kind.key_type):  # refused as a type
         return False
     entries = values.cast(pa.list_(pa.struct([("key", kind.key_type), ("value", kind.item_type)])))
-    inner = entries.flatten()
+    inner, pc = entries.flatten(), _compute()
     pairs = pa.table({"map": pc.list_parent_indices(entries), "key": pc.struct_field(inner, "key")})
     return pairs.group_by(["map", "key"]).aggregate([]).num_rows < pairs.num_rows or _repeats(
         pc.struct_field(inner, "value")

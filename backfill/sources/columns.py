@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from backfill.errors import JobError, SourceError
 from backfill.job.models import ColumnSpec, Job
 from backfill.records import INTERNAL_PREFIX
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 Kind = TypeVar("Kind")
 
@@ -29,6 +32,14 @@ class SourceColumn:
     type: pa.DataType
     spec: ColumnSpec | None = None
     refused: str = ""
+
+
+def arrow_array(numbers: npt.NDArray[Any]) -> pa.Array:
+    """Numbers of NumPy as an array of Arrow, of the same memory.
+
+    `pa.array` would ask whether they are masked, and load numpy.ma for that: a tenth of what `check` has to start with.
+    """
+    return pa.Array.from_buffers(pa.from_numpy_dtype(numbers.dtype), len(numbers), [None, pa.py_buffer(numbers)])
 
 
 def check_names(names: Sequence[str]) -> None:

@@ -29,7 +29,7 @@ from backfill.sources.columns import check_names
 from backfill.sources.files import extra_files
 from backfill.sources.reader import ORIGINAL_CHARACTERS, VALUE_CHARACTERS
 from backfill.sources.schema import SqlFault
-from backfill.sources.sql.casts import SQL_DECIMAL_TYPE, json_loses_digits, seen_by_sql
+from backfill.sources.sql.casts import SQL_DECIMAL_TYPE, instants_in_sql, json_loses_digits, seen_by_sql
 from backfill.sources.sql.check import SqlFaultsError, binder_fault, bound_layout, refusal_fault, refused_message
 from backfill.sources.sql.duckdb_types import has_json, twins, without_form
 from backfill.sources.sql.engine import PARQUET, Engine, literal, own_parquet, quoted, reason, storage_failure
@@ -216,8 +216,11 @@ def _in_sql(column: Column, job: Job) -> str:
         return f"CAST({name} AS JSON)"
     if column.kind is not Kind.TIMESTAMP or column.raw is None:
         return name
+    spec, zone = job.source.columns[column.name], job.source.timezone
+    if not instants_in_sql(spec, zone):
+        return name
     flag = quoted(column.utc_flag) if column.utc_flag else literal(column.zone is Zone.UTC)
-    return seen_by_sql(name, job.source.columns[column.name], job.source.timezone, utc_flag=flag) or name
+    return seen_by_sql(name, spec, zone, utc_flag=flag)
 
 
 def _refuse_zoneless(read: Sequence[Column], job: Job) -> None:

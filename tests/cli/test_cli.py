@@ -282,6 +282,16 @@ def test_verbs_that_send_nothing_load_no_sender(project: Project, verb: str) -> 
     assert loaded(project, [verb, "people.yaml"], SENDS) == set()
 
 
+#: What a look at a few rows of text has no use for, each 10 to 40 ms of its half second; by whole names of modules.
+UNUSED = {"backfill.deliver", "backfill.targets", "backfill.verdict", "numpy.ma", "pyarrow.compute"}
+
+
+def test_check_loads_only_what_a_look_takes(project: Project) -> None:
+    """`check` of a CSV file loads no target, and no part of a library that is slow to load and not used."""
+    project.people(5)
+    assert loaded(project, ["check", "people.yaml"], UNUSED | {"polars"}) == {"polars"}
+
+
 @pytest.mark.parametrize("verb", ["check", "preview", "dry-run"])
 def test_a_job_that_does_not_fit_is_told_early(project: Project, verb: str) -> None:
     """A fault of the job file is found without any library for data, one against the header without polars."""

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from backfill.clock import system_boot
 from backfill.deliver import EndKind
-from backfill.deliver.model import system_boot
 from backfill.deliver.run_clock import MARK_SECONDS, SET_BACK_SECONDS, RunClock
 from backfill.ledger import LedgerReader
 from backfill.records import Batch, ClockMark, Decision

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backfill.deliver import Clock, DeliveryOptions, EndKind
+from backfill.clock import Clock
+from backfill.deliver import DeliveryOptions, EndKind
 from backfill.deliver.clock_skew import skew
 from backfill.errors import ExitCode
 from backfill.records import BatchState, Outcome

@@ -15,7 +15,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from backfill.deliver import Clock, DeliveryOptions, EndKind, TargetAccess
+from backfill.clock import Clock
+from backfill.deliver import DeliveryOptions, EndKind, TargetAccess
 from backfill.deliver.environment import context_for, proxy_for
 from backfill.deliver.model import Delivery
 from backfill.deliver.redact import DETAIL_CHARACTERS

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO, Self, TypedDict, Unpack
 
-from backfill.deliver import Clock, DeliveryEnd, DeliveryOptions, TargetAccess, deliver
+from backfill.clock import Clock
+from backfill.deliver import DeliveryEnd, DeliveryOptions, TargetAccess, deliver
 from backfill.ledger.sql_delivery import check_cut, check_end, check_parts
 from backfill.records import (
     AGE_UNKNOWN,

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from backfill.deliver import Clock, DeliveryEnd, DeliveryOptions, deliver
+from backfill.clock import Clock
+from backfill.deliver import DeliveryEnd, DeliveryOptions, deliver
 from backfill.pipeline import deliver as deliver_step
 
 

@@ -9,7 +9,8 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from backfill.deliver import Clock, DeliveryEnd, DeliveryOptions, TargetAccess, deliver
+from backfill.clock import Clock
+from backfill.deliver import DeliveryEnd, DeliveryOptions, TargetAccess, deliver
 from backfill.ledger import Ledger
 from backfill.records import Decision, PlannedBatch, RunState
 from backfill.verdict import Patience, StopReason

@@ -18,7 +18,7 @@ from backfill.errors import counted
 from backfill.job.models import Job
 from backfill.memory import MAX_RECORD_BYTES
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, SourceFile
-from backfill.sources.columns import SourceColumn, text_columns, united
+from backfill.sources.columns import SourceColumn, arrow_array, text_columns, united
 from backfill.sources.csv.records import Parser, open_records
 from backfill.sources.csv.scan import Records
 from backfill.sources.csv.structure import Flags, Places, RecordFault
@@ -222,7 +222,7 @@ class _Joined:
         files, rows = np.array(self._files).T
         self._texts, self._numbers, self._files, self.size = [], [], [], 0
         arrays = [values[name] if name in values else pa.nulls(len(numbers), pa.string()) for name in self.columns]
-        places = [pa.array(np.repeat(files.astype(np.uint32), rows)), pa.array(numbers)]
+        places = [arrow_array(np.repeat(files.astype(np.uint32), rows)), arrow_array(numbers)]
         yield pa.RecordBatch.from_arrays([*arrays, *places], names=[*self.columns, FILE_COLUMN, RECORD_COLUMN])
 
 

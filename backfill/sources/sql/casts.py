@@ -110,24 +110,34 @@ def timestamp_cast(text: str, pattern: str) -> Cast:
     return Cast(Kind.TIMESTAMP, Zone.UTC if has_offset else Zone.NAIVE, value, value)
 
 
-def seen_by_sql(value: str, spec: ColumnSpec, zone: str | None, *, utc_flag: str) -> str | None:
-    """SQL: a declared timestamp as SQL is to see it, made of the cast's value and flag; None: SQL sees that value.
+def instants_in_sql(spec: ColumnSpec, zone: str | None) -> bool:
+    """Whether SQL is to see a declared timestamp as an instant made of its wall clock (see seen_by_sql).
 
-    Wherever a zone is known (of the value, the column, or `zone`, the source's) that is the instant, by the column's
-    own policy, and NULL where that says error. A column by `iso8601` is always instants: its type must not depend on
-    the rows. So a time without offset is NULL where no zone is stated.
+    A column by `iso8601` is always instants: its type must not depend on the rows.
     """
     pattern = spec.format or "iso8601"
     if pattern.startswith("epoch_") or strptime.has_offset(pattern):
-        return None
+        return False
+    return pattern == "iso8601" or (spec.timezone or zone) is not None
+
+
+def seen_by_sql(value: str, spec: ColumnSpec, zone: str | None, *, utc_flag: str) -> str:
+    """SQL: a declared timestamp of `instants_in_sql` as SQL is to see it, made of the cast's value and flag.
+
+    That is the instant, by the column's own policy, and NULL where that says error. A time without offset is NULL where
+    no zone is known: neither the column's nor `zone`, the source's.
+
+    Raises:
+        JobError: There is no clock for the zone.
+    """
     own = spec.timezone or zone
     if own is None:
-        local = None if pattern != "iso8601" else "CAST(NULL AS TIMESTAMPTZ)"
+        local = "CAST(NULL AS TIMESTAMPTZ)"
     else:
         from backfill.sources.sql.local_time import local_instant  # polars, which tells the changes of a zone's clocks
 
         local = local_instant(value, own, spec.ambiguous, spec.nonexistent)
-    if pattern != "iso8601" or local is None:
+    if (spec.format or "iso8601") != "iso8601":
         return local
     return f"CASE WHEN {utc_flag} THEN make_timestamptz(epoch_us({value})) ELSE {local} END"
 

@@ -9,8 +9,9 @@ The SQL has floors, each a projection of the one below, so that DuckDB does all 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import pyarrow as pa  # type: ignore[import-untyped]
 from duckdb.sqltypes import DuckDBPyType
@@ -18,7 +19,7 @@ from duckdb.sqltypes import DuckDBPyType
 from backfill.job.models import ColumnSpec, Job
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, Column, Kind, Zone
 from backfill.sources.columns import SourceColumn
-from backfill.sources.sql.casts import cast_of, seen_by_sql
+from backfill.sources.sql.casts import cast_of, instants_in_sql, seen_by_sql
 from backfill.sources.sql.duckdb_types import kind_of, sql_type, stored, zone_of
 from backfill.sources.sql.engine import Engine, attempt, quoted
 from backfill.sources.sql.syntax import enclosed
@@ -129,7 +130,7 @@ class _Floor:
     """Floor 1: its select list, and the instants that are made of it."""
 
     values: list[str] = field(default_factory=list)
-    instants: list[str] = field(default_factory=list)
+    instants: dict[str, Callable[[], str]] = field(default_factory=dict)  # by column: what gives their SQL
     #: Per cast column the SQL that its value is bad: it does not fit, or is a local time that is no one instant.
     bad: dict[str, str] = field(default_factory=dict)
 
@@ -137,10 +138,11 @@ class _Floor:
         """SQL: for each of the columns that can be bad, that it is."""
         return [self.bad[name] for name in names if name in self.bad]
 
-    def over(self, relation: str, extra: Sequence[str] = ()) -> str:
-        """SQL: the floor as a relation."""
+    def over(self, relation: str, extra: Sequence[str] = (), *, empty: bool = False) -> str:
+        """SQL: the floor as a relation; of an `empty` one there are no clocks to look up, as only the types count."""
         below = f"(SELECT {', '.join([*self.values, *extra]) or _NOTHING} FROM {relation})"
-        return f"(SELECT *, {', '.join(self.instants)} FROM {below})" if self.instants else below
+        made = [f"{'CAST(NULL AS TIMESTAMPTZ)' if empty else sql()} AS {name}" for name, sql in self.instants.items()]
+        return f"(SELECT *, {', '.join(made)} FROM {below})" if made else below
 
 
 def lay_out(
@@ -221,7 +223,7 @@ def written(value: str, kind: DuckDBPyType, *, trimmed: bool, made: bool) -> str
 def binding_scope(job: Job, columns: Sequence[SqlColumn]) -> str:
     """A relation without rows that expressions bind against as they do when they run."""
     floor = _floor(columns, {column.name for column in columns}, job.source.timezone)[0]
-    return f"{floor.over(empty_relation(columns))} AS source"
+    return f"{floor.over(empty_relation(columns), empty=True)} AS source"
 
 
 def empty_relation(columns: Sequence[SqlColumn]) -> str:
@@ -258,17 +260,15 @@ def _floor(
             continue
         cast = cast_of(name, column.spec, read_by_sql=column.name in by_sql)
         raw, text, flag = RAW + column.name, TEXT + column.name, UTC_FLAG + column.name
-        seen = None
-        if cast.kind is Kind.TIMESTAMP and column.name in by_sql:
-            seen = seen_by_sql(quoted(text), column.spec, zone, utc_flag=quoted(flag))
-        kept = name if seen is None and cast.in_sql == cast.value else quoted(text)
+        instants = cast.kind is Kind.TIMESTAMP and column.name in by_sql and instants_in_sql(column.spec, zone)
+        kept = name if not instants and cast.in_sql == cast.value else quoted(text)
         floor.values.append(f"{name} AS {quoted(raw)}")
         if kept != name:
             floor.values.append(f"{cast.value} AS {kept}")
-        if seen is None:
-            floor.values.append(f"{cast.in_sql} AS {name}")
+        if instants:
+            floor.instants[name] = partial(seen_by_sql, quoted(text), column.spec, zone, utc_flag=quoted(flag))
         else:
-            floor.instants.append(f"{seen} AS {name}")
+            floor.values.append(f"{cast.in_sql} AS {name}")
         outputs.append(f"{kept} AS {name}")
         own.append(Column(column.name, cast.kind, cast.zone, raw=raw, utc_flag=flag if cast.utc_flag else None))
         internal.append((quoted(raw), Column(raw, Kind.TEXT)))

@@ -110,8 +110,8 @@ def _starts(zone: str) -> tuple[int, ...]:
 
 def _changes(moments: pl.DataFrame, zone: str) -> pl.DataFrame:
     """The moments at which the clock is another than a moment before, in the same group, with both offsets."""
-    local = pl.col("at").cast(pl.Datetime("us", "UTC")).dt.convert_time_zone(zone)
-    after = (local.dt.base_utc_offset() + local.dt.dst_offset()).dt.total_microseconds()
+    instant = pl.col("at").cast(pl.Datetime("us", "UTC"))
+    after = instant.dt.convert_time_zone(zone).dt.replace_time_zone(None).cast(pl.Int64) - pl.col("at")
     before = pl.col("after").shift(1)
     changed = (before != pl.col("after")) & (pl.col("group") == pl.col("group").shift(1))
     return moments.with_columns(after=after).select("at", changed=changed, before=before, after="after").filter(

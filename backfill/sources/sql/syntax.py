@@ -187,16 +187,19 @@ def volatile() -> frozenset[str]:
     What it calls consistent within a query is no guide: since 2.0.1 it says that of all that depends on the time zone,
     which is fixed and locked here.
     """
-    return _functions("stability = 'VOLATILE'")
+    return frozenset(name for name, _, stability in _functions() if stability == "VOLATILE")
 
 
 @cache
 def aggregates() -> frozenset[str]:
     """The functions that are aggregates and nothing else."""
-    return _functions("function_type = 'aggregate'") - _functions("function_type = 'scalar'")
+    by_kind = {kind: {name for name, found, _ in _functions() if found == kind} for kind in ("aggregate", "scalar")}
+    return frozenset(by_kind["aggregate"] - by_kind["scalar"])
 
 
-def _functions(test: str) -> frozenset[str]:
+@cache
+def _functions() -> frozenset[tuple[str, str, str | None]]:
+    """Every function's name, kind and stability: DuckDB is slow to list them, so that is asked once."""
     with duckdb.connect() as connection:
-        rows = connection.execute(f"SELECT DISTINCT lower(function_name) FROM duckdb_functions() WHERE {test}")
-        return frozenset(name for (name,) in rows.fetchall())
+        listed = "SELECT DISTINCT lower(function_name), function_type, stability FROM duckdb_functions()"
+        return frozenset(connection.execute(listed).fetchall())

@@ -13,14 +13,14 @@ from contextlib import contextmanager
 import adbc_driver_manager
 import adbc_driver_sqlite
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa  # type: ignore[import-untyped]
-import pyarrow.compute as pc  # type: ignore[import-untyped]
 
 from backfill.errors import JobError, SourceError, counted
 from backfill.job.models import Job
 from backfill.memory import BATCH_BYTES
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, SourceFile
-from backfill.sources.columns import SourceColumn, declared
+from backfill.sources.columns import SourceColumn, arrow_array, declared
 from backfill.sources.origins.content import Watch
 from backfill.sources.reader import CompleteReader, Described, Unreadable, UnreadableSink
 from backfill.sources.sqlite.query import (
@@ -69,7 +69,7 @@ class SqliteReader(CompleteReader):
             for batch in stream:
                 arrays = [self._column(batch, index) for index in range(len(self.columns))]
                 records = np.arange(done + 1, done + batch.num_rows + 1, dtype=np.uint64)
-                places = [pa.array(np.zeros(batch.num_rows, np.uint32)), pa.array(records)]
+                places = [arrow_array(np.zeros(batch.num_rows, np.uint32)), arrow_array(records)]
                 done += batch.num_rows
                 self.watch(size * batch.num_rows)
                 yield self._readable(pa.RecordBatch.from_arrays([*arrays, *places], names), unreadable)
@@ -106,7 +106,7 @@ class SqliteReader(CompleteReader):
         value = batch.column(index)
         if kind == "integer" and self.columns[index].spec is not None:
             value = value.cast(pa.string())
-        return pc.if_else(pa.array(null), pa.scalar(None, value.type), value) if null.any() else value
+        return _with_nulls(value, null) if null.any() else value
 
     def _readable(self, batch: pa.RecordBatch, unreadable: UnreadableSink) -> pa.RecordBatch:
         """The batch without rows whose text is not UTF-8, which go to the sink."""
@@ -131,6 +131,13 @@ class SqliteReader(CompleteReader):
                 )
             )
         return batch.filter(pa.array([row not in bad for row in range(batch.num_rows)]))
+
+
+def _with_nulls(values: pa.Array, null: npt.NDArray[np.bool_]) -> pa.Array:
+    """Values none of which is null, and of the same memory those that are not to be."""
+    valid = np.packbits(np.concatenate([np.zeros(values.offset, np.bool_), ~null]), bitorder="little")
+    buffers = [pa.py_buffer(valid), *values.buffers()[1:]]
+    return pa.Array.from_buffers(values.type, len(values), buffers, offset=values.offset)
 
 
 def _shown(value: pa.Scalar) -> object:
