@@ -18,6 +18,7 @@ from backfill.cli.group import VERBS
 OTHERS = {"--head"}
 #: Of pg_dump and pg_restore, too.
 OTHERS |= {"--data-only", "--encoding", "--exclude-table-data", "--load-via-partition-root", "--schema-only"}
+OTHERS |= {"--schema", "--table"}
 FILLING = "PLACE"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -261,6 +262,70 @@ def test_forms_that_are_not_read(tmp_path: Path, statement: str) -> None:
     path.write_text(f"CREATE TABLE t (id integer, text text);\n{statement};\n1\ta\n\\.\n")
     with pytest.raises(SourceError, match="line"):
         stage(job_over(path, format="pg_dump", table="t"), tmp_path / "state")
+
+
+@pytest.fixture
+def pg_restore(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server's own pg_restore is the one that is found."""
+    monkeypatch.setenv("PATH", f"{postgres.bin}:{os.environ['PATH']}")
+
+
+@pytest.mark.usefixtures("pg_restore")
+@pytest.mark.parametrize("options", [("-Fc",), ("-Fc", "-Z0"), ("-Fd",), ("-Fc", "--load-via-partition-root")])
+def test_archives(postgres: Postgres, database: str, tmp_path: Path, options: Sequence[str]) -> None:
+    """Archives give what a script gives, types that they define and partitions included."""
+    script = dump(postgres, database, tmp_path / "shop.sql")
+    path = dump(postgres, database, tmp_path / "shop", *options)
+    for at, table in enumerate(('"Order Items"', "parts", "empty", "other.orders")):
+        jobs = [job_over(one, format="pg_dump", table=table) for one in (script, path)]
+        expected, found = (staged(job, tmp_path / f"{at}-{kind}") for kind, job in enumerate(jobs))
+        assert found.rows == expected.rows
+        assert found.records == expected.records
+        assert inspect(jobs[1]).columns == inspect(jobs[0]).columns
+    assert line_of(resolve(jobs[1])[-1], jobs[1], [1]) == {}
+
+
+@pytest.mark.usefixtures("pg_restore")
+def test_archives_that_are_damaged(postgres: Postgres, database: str, tmp_path: Path) -> None:
+    """What pg_restore says of a cut archive is an error; so is a file of a folder that is not there."""
+    path = dump(postgres, database, tmp_path / "shop.dump", "-Fc")
+    whole = path.read_bytes()
+    job = job_over(path, format="pg_dump", table="parts")
+    for place in range(6, len(whole) - 1, len(whole) // 12):
+        path.write_bytes(whole[:place])
+        with pytest.raises(SourceError, match=r"pg_restore|holds no table"):
+            list(open_dumps("pg_dump", job, locate(job)).batches(IgnoredRecords()))
+    folder = dump(postgres, database, tmp_path / "folder", "-Fd")
+    for data in folder.glob("*.dat.gz"):
+        data.unlink()
+    with pytest.raises(SourceError, match="cannot be read by pg_restore"):
+        stage(job_over(folder, format="pg_dump", table="parts"), tmp_path / "state")
+    with pytest.raises(SourceError, match=r"toc\.dat is .*, not csv"):
+        resolve(job_over(folder / "toc.dat", format="csv"))
+
+
+@pytest.mark.usefixtures("pg_restore")
+def test_pg_restore_ends_with_us(postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped while it writes, staging ends it; without it the way on is said."""
+    name = postgres.new_database("CREATE TABLE t AS SELECT repeat('text', 50) AS a FROM generate_series(1, 100000)")
+    path = dump(postgres, name, tmp_path / "shop.dump", "-Fc", "-Z0")
+    job = job_over(path, format="pg_dump", table="t")
+    batches = open_dumps("pg_dump", job, locate(job)).batches(IgnoredRecords())
+    next(batches)
+    assert _children("pg_restore")
+    batches.close()  # type: ignore[attr-defined]
+    del batches
+    assert not _children("pg_restore")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SourceError, match="there is no pg_restore") as caught:
+        inspect(job)
+    assert "postgresql-client" in caught.value.hint
+
+
+def _children(name: str) -> list[str]:
+    """The running processes of that name that this one has begun."""
+    found = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    return [each for each in found if name in Path(f"/proc/{each}/comm").read_text()]
 
 
 def test_psql_copy_as_csv(postgres: Postgres, database: str, tmp_path: Path) -> None:

@@ -1,8 +1,9 @@
 """Dumps: the rows of one table of a script of SQL that a database's own program has written.
 
 script (where statements end) -> postgres, sqlite (what they say, in which order) -> copy, inserts (where rows and
-fields are, by arithmetic) -> rows, fields (what of them is sound, as columns) -> reader. A dump is read from the
-beginning to its end, since only its last lines tell that it is whole; up to the table's definition it is read twice.
+fields are, by arithmetic) -> rows, fields (what of them is sound, as columns) -> reader. An archive is made a script by
+pg_restore. A dump is read from the beginning to its end, since only its last lines tell that it is whole; up to the
+table's definition it is read twice.
 """
 
 from __future__ import annotations
@@ -40,5 +41,11 @@ class Dump(Format):
         return lines_of(self.name, file, job, records)
 
 
-PG_DUMP = Dump("pg_dump")
+class PgDump(Dump):
+    """Of PostgreSQL: a script, or an archive that pg_restore makes one of."""
+
+    magic = b"PGDMP"
+
+
+PG_DUMP = PgDump("pg_dump")
 SQLITE_DUMP = Dump("sqlite_dump")

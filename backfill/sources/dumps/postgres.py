@@ -111,6 +111,10 @@ class PostgresDump:
                 yield from self._inserted(table, columns, wanted)
         self._refuse_incomplete()
 
+    def family(self) -> list[Name]:
+        """The table that is meant and its partitions, as far as they are known."""
+        return [table for table in self._tables if self._is_meant(table)]
+
     def _next(self) -> bytes:
         """The first bytes of the next statement; what comments say is noted."""
         while True:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -14,11 +15,12 @@ from backfill.errors import SourceError
 from backfill.job.models import ColumnSpec, Job
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, SourceFile
 from backfill.sources.columns import SourceColumn, aligned, check_names, united
+from backfill.sources.dumps.archive import CONTENTS, MAGIC, open_archive
 from backfill.sources.dumps.definitions import Name, names
 from backfill.sources.dumps.postgres import PostgresDump
 from backfill.sources.dumps.rows import Rows
 from backfill.sources.dumps.sqlite import SqliteDump
-from backfill.sources.origins.content import Watch, origin_of, plain_pieces, unwatched
+from backfill.sources.origins.content import Watch, first_bytes, origin_of, plain_pieces, unwatched
 from backfill.sources.reader import CompleteReader, UnreadableSink
 
 
@@ -61,7 +63,23 @@ _DUMPS: dict[str, Callable[[Iterator[bytes], str, Name], OpenDump]] = {
 
 def _opened(kind: str, file: SourceFile, job: Job, watch: Watch) -> OpenDump:
     table = names(job.source.table or "", fold=kind == "pg_dump")
+    if _is_archive(kind, file):
+        return open_archive(file, table, watch)
     return _DUMPS[kind](plain_pieces(origin_of(file), watch), file.name, table)
+
+
+def _is_archive(kind: str, file: SourceFile) -> bool:
+    return kind == "pg_dump" and first_bytes(origin_of(file)).startswith(MAGIC)
+
+
+def _dumps(files: Sequence[SourceFile]) -> list[tuple[int, SourceFile]]:
+    """The files that are dumps, with their places: of an archive in a folder, the one that tells what is in it."""
+    folders = {Path(file.path).parent for file in files if Path(file.path).name == CONTENTS}
+    return [
+        (index, file)
+        for index, file in enumerate(files)
+        if Path(file.path).name == CONTENTS or Path(file.path).parent not in folders
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +96,10 @@ class DumpReader(CompleteReader):
         """All records in source order; raises as the protocol says."""
         schema = pa.schema([(column.name, column.type) for column in self.columns])
         wanted = frozenset(column.name for column in self.columns if not column.refused)
-        for index, file in enumerate(self.files):
-            first = 1
+        for index, file in _dumps(self.files):
+            first, with_lines = 1, not _is_archive(self.kind, file)
             for rows in _opened(self.kind, file, self.job, self.watch).rows(wanted):
-                sound = rows.report(unreadable, index, first)
+                sound = rows.report(unreadable, index, first, with_lines=with_lines)
                 numbers = np.flatnonzero(sound).astype(np.uint64) + np.uint64(first)
                 first += len(rows.starts)
                 values = {name: values for name, values in rows.columns() if name in wanted}
@@ -107,7 +125,7 @@ def open_dumps(kind: str, job: Job, files: Sequence[SourceFile], watch: Watch = 
         JobError: the job does not fit the table.
     """
     found: list[tuple[str, dict[str, DumpColumn]]] = []
-    for file in files:
+    for _, file in _dumps(files):
         columns = _opened(kind, file, job, unwatched).columns()
         if not columns:
             raise SourceError(f"{file.name}: the table {job.source.table} has no columns")
@@ -129,6 +147,8 @@ def _column(job: Job, name: str, known: DumpColumn) -> SourceColumn:
 def lines_of(kind: str, file: SourceFile, job: Job, wanted: Sequence[int]) -> dict[int, int]:
     """The lines, from 1, that records of those numbers begin at; `wanted` is ascending."""
     lines: dict[int, int] = {}
+    if _is_archive(kind, file):
+        return lines
     first = 1
     for rows in _opened(kind, file, job, unwatched).rows(frozenset()):
         here = wanted[len(lines) : bisect_left(wanted, first + len(rows.starts))]

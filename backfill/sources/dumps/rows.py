@@ -58,10 +58,11 @@ class Rows:
         owners = owners[self.starts[owners] <= wrong[inside]]
         self.faults[owners] = np.where(self.faults[owners] == 0, ENCODING, self.faults[owners])
 
-    def report(self, sink: UnreadableSink, file: int, first: int) -> Flags:
+    def report(self, sink: UnreadableSink, file: int, first: int, *, with_lines: bool) -> Flags:
         """Tell the sink of the rows with faults, the first of all being record `first`; returns which are sound."""
         bad = np.flatnonzero(self.faults)
-        for index, line in zip(bad.tolist(), self.lines(bad).tolist() if len(bad) else (), strict=True):
+        lines = self.lines(bad) if len(bad) and with_lines else np.zeros(len(bad), np.int64)
+        for index, line in zip(bad.tolist(), lines.tolist(), strict=True):
             code, message = _WORDS[int(self.faults[index])]
             start, end = int(self.starts[index]), int(self.ends[index])
             original = self.text[start : min(end, start + _ORIGINAL_BYTES)].decode("utf-8", "replace")
