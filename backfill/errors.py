@@ -10,6 +10,7 @@ BackfillError
 ├── LockedError           7   another process holds the run
 ├── TargetRefusedError    8   the target refused us: 401, 403, 404
 ├── SourceError           9   the source cannot be read: missing, corrupt, truncated
+│   └── ConnectionLostError 9 a database went away while it was read: reading it may begin again
 ├── LedgerError           1   the ledger or spool is damaged or of another version
 ├── LibraryError          1   a library failed where it should not: with a crash report
 └── InterruptedRunError   130 or 143   stopped by a signal, cleanly
@@ -164,6 +165,10 @@ class SourceError(BackfillError):
     """The source cannot be read: missing, corrupt, truncated or a lone empty file; nothing was sent."""
 
     exit_code = ExitCode.SOURCE
+
+
+class ConnectionLostError(SourceError):
+    """The connection to a database broke, or the database ended the query, for no fault of the query's."""
 
 
 class LedgerError(BackfillError):

@@ -144,7 +144,7 @@ def check_call(faults: Faults, call: Call, path: str, source: SourceForm) -> Non
 def check_key(faults: Faults, call: Call, path: str, source: SourceForm) -> None:
     """Note keys that cannot tell calls apart or cannot be had."""
     key, inside = call.message_key, f"{path}.message_key"
-    if key == "row" and source.query is not None:
+    if key == "row" and (source.query is not None or source.database is not None):
         faults.add(
             inside, "`row` does not go with a `query`: its rows have no record number", "name columns, or `content`"
         )

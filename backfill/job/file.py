@@ -11,7 +11,7 @@ from pydantic import Field, Tag
 
 from backfill.document import FileForm, told_apart
 from backfill.job.formats import FILE_FORMATS
-from backfill.job.models import CallType, ColumnSpec, ColumnType, CsvSpec, ExcelSpec, Union
+from backfill.job.models import CallType, ColumnSpec, ColumnType, CsvSpec, DriverSpec, ExcelSpec, Union
 from backfill.job.value_forms import (
     IntegrationForm,
     MessageIdForm,
@@ -93,6 +93,12 @@ PathForm = Annotated[
 ]
 
 
+DatabaseForm = Annotated[
+    Annotated[str, Tag("<text>")] | Annotated[DriverSpec, Tag("<mapping>")],
+    told_apart(object_shape, "is {found}; a URL or {driver: ..., uri: ...} is wanted"),
+]
+
+
 class SourceForm(FileForm):
     """Where the rows come from; exactly one of `path` and `database`."""
 
@@ -114,11 +120,17 @@ class SourceForm(FileForm):
     union: Union | None = Field(
         None, description="by_name: files of different columns are united, what one lacks is null."
     )
-    database: str | None = Field(None, description="A database's URL: sqlite:///shop.db.")
     records: str | None = Field(
         None, description=r"The keys that lead to the records in a JSON document: data.items; `\.` is a dot of a key."
     )
-    table: str | None = Field(None, description="The table of a dump: orders, or shop.orders.")
+    database: DatabaseForm | None = Field(
+        None, description="A database's URL: postgresql://host/shop or sqlite:///shop.db; or an ADBC driver."
+    )
+    table: str | None = Field(
+        None, description="The table of a dump, or of a database in place of `query`: orders, or shop.orders."
+    )
+    partition_on: str | None = Field(None, description="A column of a live database's rows that cuts them in parts.")
+    partitions: int | None = Field(None, ge=1, le=64, description="How many parts, read at the same time.")
 
 
 class PlaceholdersForm(FileForm):

@@ -11,7 +11,8 @@ class FormatEntry:
 
     home: str  # module below backfill.sources, and the name in it
     suffixes: tuple[str, ...] = ()  # of files
-    scheme: str = ""  # of `source.database`, for formats that are databases
+    schemes: tuple[str, ...] = ()  # of `source.database`, for formats that are databases
+    live: bool = False  # a server answers: there is no file
     takes_csv: bool = False  # the settings under `csv` are for it
     takes_excel: bool = False  # likewise under `excel`
     takes_table: bool = False  # files of it hold several tables, of which `table` names one
@@ -30,11 +31,19 @@ FORMATS = {
     "orc": FormatEntry("typed:ORC", (".orc",)),
     "pg_dump": FormatEntry("dumps:PG_DUMP", takes_table=True),
     "sqlite_dump": FormatEntry("dumps:SQLITE_DUMP", takes_table=True),
-    "sqlite": FormatEntry("sqlite:SQLITE", scheme="sqlite"),
+    "sqlite": FormatEntry("sqlite:SQLITE", schemes=("sqlite",)),
+    "postgresql": FormatEntry("databases.postgres:POSTGRESQL", schemes=("postgresql", "postgres"), live=True),
 }
 #: Those that `source.format` can say: of files.
-FILE_FORMATS = tuple(name for name, entry in FORMATS.items() if not entry.scheme)
+FILE_FORMATS = tuple(name for name, entry in FORMATS.items() if not entry.schemes)
 #: Those that `source.database` can say, by their URL's scheme.
-DATABASES = {entry.scheme: name for name, entry in FORMATS.items() if entry.scheme}
+DATABASES = {scheme: name for name, entry in FORMATS.items() for scheme in entry.schemes}
 #: File suffix -> format.
 SUFFIXES = {suffix: name for name, entry in FORMATS.items() for suffix in entry.suffixes}
+
+
+def live_format(path: str) -> str | None:
+    """The format of a SourceFile's path that is a server's URL; None for a file's path."""
+    scheme, separator, _ = path.partition("://")
+    name = DATABASES.get(scheme) if separator else None
+    return name if name is not None and FORMATS[name].live else None

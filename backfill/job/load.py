@@ -153,4 +153,6 @@ def build_source(form: SourceForm) -> Source:
         database=form.database,
         records=() if form.records is None else split_name(form.records),
         table=form.table,
+        partition_on=form.partition_on,
+        partitions=form.partitions or 1,
     )

@@ -170,6 +170,14 @@ class ExcelSpec(FileForm):
     )
 
 
+class DriverSpec(FileForm):
+    """A database by the name of an ADBC driver that is installed. Values may be `${VARIABLES}`."""
+
+    driver: str = Field(description="The driver's name: of a Python package, such as adbc_driver_snowflake.")
+    uri: str | None = Field(None, description="The database's URI, as the driver has it.")
+    options: dict[str, Any] = Field({}, description="The driver's own options; secrets as ${VARIABLE}.")
+
+
 class Source(Model):
     """Where the rows come from. Exactly one of `path` and `database`."""
 
@@ -184,8 +192,10 @@ class Source(Model):
     query: str | None = None  # DuckDB SQL over `source` and `files`; the database's own SQL where `database` is given
     files: dict[str, str] = {}
     union: Union | None = None  # None: files whose columns differ are an error
-    database: str | None = None
-    table: str | None = None  # of a dump or a database: its name, or its schema's, a dot and its name
+    database: str | DriverSpec | None = None
+    table: str | None = None  # in place of `query`: all of it; of a file of several tables, which one
+    partition_on: str | None = None
+    partitions: int = 1
 
 
 class Placeholders(Model):

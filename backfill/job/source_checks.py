@@ -6,25 +6,15 @@ import codecs
 from itertools import combinations
 
 from backfill.document import Faults, suggest
+from backfill.job.database_checks import check_database
 from backfill.job.expand import split_name
 from backfill.job.file import SourceForm
-from backfill.job.formats import DATABASES, FILE_FORMATS, FORMATS
+from backfill.job.formats import FILE_FORMATS, FORMATS
 from backfill.job.models import ColumnSpec, CsvSpec
 from backfill.job.times import check_format, check_zone
 from backfill.records import INTERNAL_PREFIX
 
 _LATER_SCHEMES = ("s3", "s3a", "gs", "gcs", "az", "azure", "abfs", "abfss", "http", "https", "hf")
-_LATER_DATABASES = (
-    "postgresql",
-    "postgres",
-    "mysql",
-    "mariadb",
-    "snowflake",
-    "bigquery",
-    "redshift",
-    "mssql",
-    "duckdb",
-)
 #: Codecs of Python that no file of text is in.
 _NO_ENCODINGS = (
     "utf-7",
@@ -73,6 +63,9 @@ def check_source(faults: Faults, source: SourceForm) -> None:
     check_records(faults, source)
     if source.database is not None:
         check_database(faults, source)
+    for name in ("partition_on", "partitions") if source.database is None else ():
+        if getattr(source, name) is not None:
+            faults.add(f"source.{name}", "goes with a live `database`", key=True)
     if source.files and source.query is None:
         faults.add(
             "source.files", "are read by nothing without a `query`", "add `query: SELECT ... FROM source JOIN ...`"
@@ -177,7 +170,7 @@ def check_table(faults: Faults, source: SourceForm) -> None:
     elif entry is not None and entry.takes_table and source.table is None:
         faults.add("source", f"a file of {source.format} holds several tables", "name one: `table: orders`")
     elif source.table is not None and source.database is None and not (entry and entry.takes_table):
-        faults.add("source.table", "is for dumps only", "say which `format` the dump has", key=True)
+        faults.add("source.table", "is for dumps and databases", "say which `format` the dump has", key=True)
 
 
 def check_signs(faults: Faults, csv: CsvSpec) -> None:
@@ -222,26 +215,3 @@ def is_encoding(name: str) -> bool:
         return codec.name not in _NO_ENCODINGS and "a,1\n".encode(name).decode(name) == "a,1\n"
     except (LookupError, UnicodeError, ValueError):
         return False
-
-
-def check_database(faults: Faults, source: SourceForm) -> None:
-    """Note databases that this version cannot read, and what goes with files only."""
-    scheme, separator, rest = (source.database or "").partition("://")
-    if not separator or not rest.strip("/"):
-        faults.add("source.database", "is not a database URL", "write it as sqlite:///shop.db")
-    elif scheme in _LATER_DATABASES and scheme not in DATABASES:
-        hint = "export the table to Parquet or CSV; this version reads sqlite:///..."
-        faults.add("source.database", f"{scheme} cannot be read by this version", hint)
-    elif scheme not in DATABASES:
-        faults.add(
-            "source.database",
-            f'there is no database "{scheme}"',
-            suggest(scheme, DATABASES) or f"there is: {', '.join(DATABASES)}",
-        )
-    elif not rest.startswith("/"):
-        faults.add("source.database", "has a host, SQLite has none", "write three slashes: sqlite:///shop.db")
-    if source.query is None:
-        faults.add("source", "a database needs a `query`", "add `query: SELECT ... FROM ...` in its own SQL")
-    for name in ("files", "format", "members", "union"):
-        if getattr(source, name):
-            faults.add(f"source.{name}", "goes with `path`, not with `database`", key=True)

@@ -12,9 +12,10 @@ from threading import Lock
 from urllib.parse import urlsplit
 
 from backfill.errors import JobError, SourceError
-from backfill.job.formats import DATABASES
+from backfill.job.formats import DATABASES, live_format
 from backfill.job.models import Job
 from backfill.records import SourceFile
+from backfill.sources.databases.address import is_live, live_source, url_of
 from backfill.sources.formats import format_by_suffix, format_of, refuse_foreign
 from backfill.sources.members import size_of_member, with_members
 from backfill.sources.origins.archives import ArchiveMember, container
@@ -73,6 +74,8 @@ def resolve(
         JobError: the source is of a kind that is not supported, or cannot be one.
         InterruptedRunError: `stopping` became true.
     """
+    if is_live(job):
+        return (live_source(job),)
     if folder is not None:
         COPIES.keep_in(folder)
     watch = until(stopping, _total(progress))
@@ -104,6 +107,8 @@ def locate(job: Job) -> tuple[SourceFile, ...]:
         SourceError: a file is missing, found by two names, or the only one and empty.
         JobError: the source is of a kind that is not supported, or cannot be one.
     """
+    if is_live(job):
+        return (live_source(job),)
     files = tuple(_source_file(job, None, unwatched, entry) for entry in _found(job, None, unwatched))
     _refuse_useless(job, files)
     return files
@@ -113,7 +118,7 @@ def look_through(files: Sequence[SourceFile]) -> None:
     """Unpack what is compressed, up to LOOK_BYTES in all; raises SourceError where that shows damage."""
     left = LOOK_BYTES
     for file in files:
-        if left <= 0:
+        if left <= 0 or live_format(file.path):
             return
         origin = origin_of(file)
         if isinstance(origin, ArchiveMember) or compression_of(origin) is not None:
@@ -186,7 +191,7 @@ def database_path(job: Job) -> Path:
     Raises:
         JobError: another kind of database.
     """
-    url = job.source.database or ""
+    url = url_of(job)
     scheme, separator, rest = url.partition("://")
     if not separator:
         return local_path(job, url)

@@ -3,62 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path, PurePath
 
 from backfill.errors import JobError, SourceError
-from backfill.job.formats import DATABASES, FILE_FORMATS, FORMATS, SUFFIXES
+from backfill.job.formats import DATABASES, FILE_FORMATS, FORMATS, SUFFIXES, live_format
 from backfill.job.models import Job
 from backfill.records import SourceFile
+from backfill.sources.databases.address import scheme_of
+from backfill.sources.foreign import BY_SUFFIX, foreign
 from backfill.sources.origins.compression import is_cut, packing_of
-from backfill.sources.origins.content import HEAD_BYTES, Origin, first_bytes, plain_pieces
+from backfill.sources.origins.content import HEAD_BYTES, Origin, first_bytes, origin_at, plain_pieces
 from backfill.sources.origins.stamps import unchanged
 from backfill.sources.reader import Format
 
 COMPRESSED = {
     ".gz": "gzip", ".zst": "zstd", ".bz2": "bzip2", ".xz": "xz", ".lz4": "lz4", ".sz": "snappy", ".snappy": "snappy",
 }  # fmt: skip
-#: Suffixes of archives that are read.
-ARCHIVES = (".zip", ".tar", ".tgz", ".taz", ".tbz", ".tbz2", ".txz", ".tzst")
 #: What to do with files of a packing that begin otherwise, where others of that name are about.
 _OTHER_FRAMES = {
     "lz4": "only LZ4 frames are read: unpack it with `lz4 -d FILE`, and name what comes out",
     "snappy": "only snappy's framing format is read: unpack it, Hadoop's with `snzip -d -t hadoop-snappy FILE`",
 }
-
-_DUMPS = [name for name, entry in FORMATS.items() if entry.takes_table]
-_WORKBOOK = ("a workbook", "save the sheet as CSV (UTF-8), and name that file")
-_ARCHIVE = ("an archive", "unpack it, and name the folder")
-_TABLE = ("a table that is not read", "convert it to Parquet or CSV, and name that file")
-_SQLITE = ("a SQLite database", "name it as `database: sqlite:///FILE`, with a `query`")
-_DUCKDB = ("a DuckDB database", "write the table with DuckDB's `COPY ... TO 'rows.parquet'`, and name that file")
-_PACKED = ("compressed in a way that is not read", "compress it with gzip or zstd, or not at all")
-_SCRIPT = ("a script of SQL", f"say which kind of dump it is: `format: {'`, `'.join(_DUMPS)}`, with `table: NAME`")
-_DOCUMENT = ("no table", "export the rows as CSV, NDJSON or Parquet")
-#: Suffixes of what people try, and what is said of it.
-_KNOWN = {
-    **dict.fromkeys((".xlsb", ".numbers"), _WORKBOOK),
-    **dict.fromkeys((*ARCHIVES, ".7z", ".rar"), _ARCHIVE),
-    **dict.fromkeys((".rds", ".sav", ".dta", ".sas7bdat"), _TABLE),
-    **dict.fromkeys((".db", ".sqlite", ".sqlite3", ".db3"), _SQLITE),
-    ".duckdb": _DUCKDB,
-    **dict.fromkeys((".br", ".lzma", ".z", ".lzo"), _PACKED),
-    **dict.fromkeys((".xml", ".html", ".htm", ".pdf", ".yaml", ".yml"), _DOCUMENT),
-    ".sql": _SCRIPT,
-}
-#: First bytes that no text begins with, and what they are.
-_SIGNS = (
-    (b"PK\x03\x04", ("a zip archive or a workbook", "name an archive .zip; of a workbook, say `format: excel`")),
-    (b"PK\x05\x06", _ARCHIVE),
-    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", ("a workbook", "say `format: excel`")),
-    (b"7z\xbc\xaf\x27\x1c", _ARCHIVE),
-    (b"Rar!\x1a\x07", _ARCHIVE),
-    (b"SQLite format 3\x00", _SQLITE),
-    (b"FEA1", ("a Feather file of version 1", "write it again with `pyarrow.feather.write_feather`")),
-    (b"%PDF-", _DOCUMENT),
-)
-#: Where the head of a tar archive says so (POSIX, ustar).
-_TAR_PLACE, _TAR = 257, b"ustar"
 
 
 def format_named(name: str) -> Format:
@@ -74,8 +41,11 @@ def format_of(job: Job, path: str) -> Format:
     Raises:
         JobError: neither does, or the suffix is of something that is not read.
     """
+    live = live_format(path)
+    if live is not None:
+        return format_named(live)
     if job.source.database is not None:
-        return format_named(DATABASES.get(job.source.database.partition("://")[0], "sqlite"))
+        return format_named(DATABASES.get(scheme_of(job), "sqlite"))
     if job.source.format is not None:
         return format_named(job.source.format)
     return format_named("json") if job.source.records else format_by_suffix(Path(path))
@@ -87,13 +57,40 @@ def format_by_suffix(name: Path) -> Format:
     found = SUFFIXES.get(inner)
     if found is not None:
         return format_named(found)
-    if inner in _KNOWN:
-        what, hint = _KNOWN[inner]
-        raise JobError(f"source.path: {name.name} is {what}, by its suffix", hint=hint)
+    if inner in BY_SUFFIX:
+        known = BY_SUFFIX[inner]
+        raise JobError(f"source.path: {name.name} is {known.what}, by its suffix", hint=known.hint)
+    return _by_first_bytes(name)
+
+
+def _by_first_bytes(path: Path) -> Format:
+    """What a file's first bytes tell where its name says nothing; no text can be told so."""
+    name = path.name
+    head = b""
+    with suppress(SourceError):  # which is told where the file is opened
+        head = plain_head(origin_at(str(path), name))
+    found = _magic(head)
+    if found is not None:
+        return found
+    if (other := foreign(head)) is not None:
+        raise JobError(f"source.path: {name} is {other.what}, by its first bytes", hint=other.hint)
+    likely = "ndjson" if head.lstrip()[:1] in (b"{", b"[") else "csv"
     raise JobError(
-        f"source.format: what {name.name or 'the standard input'} holds cannot be told by its name",
-        hint=f"say it in the job file, for example `format: csv` ({', '.join(sorted(FILE_FORMATS))})",
+        f"source.format: what {name} holds cannot be told by its name, nor by its first bytes",
+        hint=f"say it in the job file, for example `format: {likely}` ({', '.join(sorted(FILE_FORMATS))})",
     )
+
+
+def _magic(head: bytes) -> Format | None:
+    """The format whose files begin so; some signs are letters, which a text may begin with."""
+    formats = map(format_named, FILE_FORMATS if b"\x00" in head else ())
+    return next((one for one in formats if one.magic and head.startswith(one.magic)), None)
+
+
+def plain_head(origin: Origin) -> bytes:
+    """The first bytes, unpacked; raises SourceError where there are none to be had."""
+    head = first_bytes(origin)
+    return next(plain_pieces(origin), b"")[:HEAD_BYTES] if packing_of(head) else head
 
 
 def suffix_within(name: PurePath) -> str:
@@ -146,13 +143,13 @@ def _refuse_signs(name: str, head: bytes, expected: Format) -> None:
     """Raise SourceError where a file begins as another format, or as something that is not read, does."""
     if expected.magic and head.startswith(expected.magic):
         return
-    found = next((said for sign, said in _SIGNS if head.startswith(sign)), None)
-    found = _ARCHIVE if head[_TAR_PLACE:].startswith(_TAR) else found
-    for other in map(format_named, FILE_FORMATS):
-        if found is None and other.magic and head.startswith(other.magic) and b"\x00" in head:
-            found = (other.name.capitalize(), f"say `format: {other.name}`")
-    if found is not None:
-        raise SourceError(f"{name} is {found[0]}, not {expected.name}", hint=found[1])
+    other, known = _magic(head), foreign(head)
+    if other is not None:
+        raise SourceError(
+            f"{name} is {other.name.capitalize()}, not {expected.name}", hint=f"say `format: {other.name}`"
+        )
+    if known is not None:
+        raise SourceError(f"{name} is {known.what}, not {expected.name}", hint=known.hint)
 
 
 def line_of(file: SourceFile, job: Job, records: Sequence[int]) -> dict[int, int]:

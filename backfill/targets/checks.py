@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
-from backfill.document import Faults
+from backfill.document import VARIABLE_HINT, Faults, has_broken_variable, is_one_variable, variables_in
 from backfill.errors import Fault, UsageError
 from backfill.limits import SEGMENT
 from backfill.targets.endpoint import Endpoint, EndpointError, parse_endpoint
@@ -17,11 +17,8 @@ from backfill.targets.notation import (
     DURATION_HINT,
     RATE_HINT,
     REQUESTS_HINT,
-    has_broken_variable,
-    is_one_variable,
     parse_duration,
     parse_rate,
-    variables_in,
 )
 from backfill.targets.target import DEFAULTS, TargetKind
 from backfill.wire import members_bytes, members_json
@@ -70,9 +67,7 @@ def check_variables(faults: Faults, profile: ProfileForm, path: str) -> None:
     texts |= {f"headers.{name}": value for name, value in profile.headers.items()}
     for name, text in texts.items():
         if isinstance(text, str) and has_broken_variable(text):
-            faults.add(
-                f"{path}.{name}", "has a `${` that begins no variable", "a variable is ${NAME}: no default, no dash"
-            )
+            faults.add(f"{path}.{name}", "has a `${` that begins no variable", VARIABLE_HINT)
 
 
 def check_key(faults: Faults, profile: ProfileForm, path: str) -> None:

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from backfill.document import Faults, read_document, suggest, validate
+from backfill.document import Faults, fill_in, read_document, suggest, validate, variables_in
 from backfill.errors import UsageError
 from backfill.targets.checks import allowed_endpoint, check_profile, without_keys
 from backfill.targets.endpoint import SEGMENT_REGIONS, Endpoint, EndpointError, region_of
 from backfill.targets.forms import ProfileForm, TargetsForm
-from backfill.targets.notation import REQUESTS_HINT, fill_in, parse_duration, parse_rate, variables_in
+from backfill.targets.notation import REQUESTS_HINT, parse_duration, parse_rate
 from backfill.targets.secret import Secret, checked_key, key_of_file
 from backfill.targets.target import DEFAULTS, AnswerFormat, AuthScheme, Target, TargetKind, default_scope
 from backfill.wire import members_bytes, members_json

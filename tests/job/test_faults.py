@@ -124,7 +124,7 @@ SOURCE_FAULTS = [
     ("path: a, columns: {__bf_x: text}", "source.columns.__bf_x", "does not begin with"),
     ("path: a, format: ndjson, records: a", "source.records", "is for JSON documents only"),
     ("path: a, format: json, records: a..b", "source.records", "has an empty key"),
-    ("path: a, format: csv, table: t", "source.table", "is for dumps only"),
+    ("path: a, format: csv, table: t", "source.table", "is for dumps and databases"),
     ("path: a, format: csv, table: ''", "source.table", "is an empty name"),
     ("path: a, columns: {Ab: text, aB: text}", "source.columns.aB", "differ in case only"),
     ("path: a, columns: {a: {type: integer, format: x}}", "source.columns.a.format", "only a timestamp"),
@@ -145,10 +145,26 @@ SOURCE_FAULTS = [
     ("path: a, columns: {a: {type: timestamp, format: '%m/%d/%Y %I:%M'}}", "source.columns.a.format", "no %p"),
     ("path: a, columns: {a: {type: timestamp, format: '%Y%m%d %Z'}}", "source.columns.a.format", "%Z is not taken"),
     ("database: 'sqlite:///x.db'", "source", "needs a `query`"),
-    ("database: 'postgresql://h/x', query: q", "source.database", "postgresql cannot be read by this version"),
+    ("database: 'snowflake://h/x', query: q", "source.database", "no reader of its own"),
+    ("database: 'postgresql://h/x'", "source", "needs a `query`"),
+    ("database: 'postgresql://h/x', query: q, table: t", "source.table", "beside a `query`"),
+    ("database: 'postgresql://h/x', table: ' '", "source.table", "empty name"),
+    ("database: 'postgresql://h:x/x', table: t", "source.database", "not a database URL"),
+    ("database: 'postgresql://u:hush@h/x', table: t", "source.database", "holds a password"),
+    ("database: 'postgresql://h/x?password=hush', table: t", "source.database", "holds a password"),
+    ("database: 'postgresql://h/${x-y}', table: t", "source.database", "begins no variable"),
+    ("database: 'postgresql://h/x', table: t, partitions: 4", "source.partitions", "goes with `partition_on`"),
+    ("database: 'sqlite:///x', table: t, partition_on: a, partitions: 4", "source.partition_on", "only PostgreSQL"),
+    ("path: a.csv, table: t", "source.table", "is for dumps and databases"),
+    ("path: a.csv, partitions: 4", "source.partitions", "goes with a live"),
+    ("database: {driver: ../x, uri: y}, table: t", "source.database.driver", "not the name of a driver"),
+    ("database: {driver: x, uri: 'u:hush@h'}, table: t", "source.database.uri", "holds a password"),
+    ("database: {driver: x, options: {my.password: hush}}, table: t", "source.database.options.my.password", "secret"),
+    ("database: {driver: x, options: {pin: 1}}, table: t", "source.database.options.pin", "is not text"),
+    ("database: {driver: x, options: {dsn: 'Pwd=hush;'}}, table: t", "source.database.options.dsn", "password"),
     ("database: 'sqlit:///x', query: q", "source.database", 'no database "sqlit"'),
     ("database: 'x.db', query: q", "source.database", "not a database URL"),
-    ("database: 'sqlite://host/x', query: q", "source.database", "SQLite has none"),
+    ("database: 'sqlite://host/x', query: q", "source.database", "has a host"),
     ("database: 'sqlite:///x', query: q, format: csv", "source.format", "goes with `path`"),
 ]
 
@@ -174,6 +190,7 @@ def test_faults_of_the_source(tmp_path: Path, source: str, path: str, message: s
     (fault,) = faults(tmp_path, job_text(source=source))
     assert fault.path == path
     assert message in fault.message
+    assert "hush" not in f"{fault} {fault.hint}"
 
 
 CALL_FAULTS = [

@@ -134,8 +134,8 @@ def test_changes_beside_the_file(shop: Path) -> None:
 
 def test_other_databases(shop: Path) -> None:
     """Databases that are not read yet are named."""
-    with pytest.raises(JobError, match="postgresql"):
-        inspect(job_over(database="postgresql://host/db", query="SELECT 1"))
+    with pytest.raises(JobError, match="oracle"):
+        inspect(job_over(database="oracle://host/db", query="SELECT 1"))
     with pytest.raises(JobError, match="query is missing"):
         inspect(job_over(database=f"sqlite:///{shop}", query=None))
 

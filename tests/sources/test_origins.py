@@ -264,10 +264,7 @@ def test_homes_and_further_inputs(tmp_path: Path) -> None:
         ("a.xlsb", "is a workbook", "save the sheet as CSV"),
         ("a.XLSB", "is a workbook", "save the sheet as CSV"),
         ("a.zip", "is an archive", "unpack it"),
-        ("a.tar.gz", "is an archive", "unpack it"),
         ("a.tgz", "is an archive", "unpack it"),
-        ("a.csv.br", "is compressed in a way that is not read", "gzip or zstd"),
-        ("a.rds", "is a table that is not read", "Parquet or CSV"),
         ("a.sqlite", "is a SQLite database", "`database: sqlite:///"),
         ("a.duckdb", "is a DuckDB database", "COPY"),
         ("job.yaml", "is no table", "CSV, NDJSON or Parquet"),
@@ -310,10 +307,10 @@ FOREIGN = {
     "zip.gz": (gzip.compress(zipped()), "a zip archive or a workbook, not csv"),
     "gz.gz": (gzip.compress(gzip.compress(ROWS)), "is compressed twice"),
     "xls": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "a workbook, not csv"),
-    "7z": (b"7z\xbc\xaf\x27\x1c" + bytes(60), "an archive, not csv"),
+    "7z": (b"7z\xbc\xaf\x27\x1c" + bytes(60), "a 7z archive, not csv"),
     "sqlite": (b"SQLite format 3\0" + bytes(84), "a SQLite database, not csv"),
     "parquet": (b"PAR1\x15\x00\x15", "is Parquet, not csv"),
-    "pdf": (b"%PDF-1.7\n", "no table, not csv"),
+    "pdf": (b"%PDF-1.7\n", "a PDF, not csv"),
 }
 
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from backfill.errors import InterruptedRunError, SourceError, StoppedError
+from backfill.job.formats import live_format
 from backfill.records import SourceFile
 from backfill.sources.origins.archives import container
 
@@ -27,7 +28,9 @@ def stamp_of_file(file: SourceFile) -> Stamp:
 
 
 def unchanged(file: SourceFile) -> bool:
-    """The file still is what it was when resolved, as far as size, times and inode tell."""
+    """The file still is what it was when resolved, as far as size, times and inode tell; of a server nothing does."""
+    if live_format(file.path):
+        return True
     holder = container(file.path)
     try:
         size = None if holder == file.path else file.bytes

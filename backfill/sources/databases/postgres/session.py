@@ -1,0 +1,164 @@
+"""A transaction over one query: its columns, its rows as Arrow batches, and the settings that make both steady."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+import pyarrow as pa  # type: ignore[import-untyped]
+
+from backfill.extras import required
+from backfill.job.models import Job
+from backfill.memory import BATCH_BYTES
+from backfill.sources.databases.address import Address
+from backfill.sources.databases.live import ResultColumn
+from backfill.sources.databases.postgres.failures import Failures
+from backfill.sources.databases.postgres.types import PostgresType, asked
+from backfill.sources.sql_tokens import NAME, TEXT, tokens, without_end
+
+#: What every connection has, unless the URL says otherwise: a server that is gone is noticed within a minute.
+_USUAL = {
+    "application_name": "backfill",
+    "connect_timeout": "10",
+    "keepalives_idle": "30",
+    "keepalives_interval": "10",
+    "keepalives_count": "3",
+}
+#: Settings that make a value's text the same everywhere, and a table's rows come in the same order.
+_SETTINGS = {
+    "TimeZone": "UTC",
+    "DateStyle": "ISO, YMD",
+    "IntervalStyle": "postgres",
+    "extra_float_digits": "3",
+    "synchronize_seqscans": "off",
+}
+#: https://www.postgresql.org/docs/current/sql-syntax-lexical.html
+_TOKENS = tokens(r"[eE]'(?:[^'\\]|\\.|'')*'", TEXT, NAME, r"\$(?P<tag>\w*)\$.*?\$(?P=tag)\$", end=r"\*/")
+#: A part of the name of a table: in double quotes, or all up to the next dot.
+_NAME_PART = re.compile(r'"((?:[^"]|"")+)"|([^".]+)')
+#: The query in brackets, and where it begins in that.
+_DESCRIBED = "SELECT * FROM (\n"
+
+
+@contextmanager
+def connected(job: Job, address: Address, most: int | None) -> Iterator[PostgresSession]:
+    """A session in a transaction of its own; raises as LiveDatabase.connect says."""
+    dbapi = required("adbc_driver_postgresql.dbapi", "postgres", "PostgreSQL databases")
+    failures = Failures(job, address)
+    with failures.while_connecting():
+        connection = dbapi.connect(uri_of(address.uri))
+    session = PostgresSession(connection, failures, query_of(job), most)
+    try:
+        session.begin()
+        yield session
+    finally:
+        session.close()
+
+
+class PostgresSession:
+    """A transaction over one query. Statements run in the thread that asks, rows in the one that takes them."""
+
+    def __init__(self, connection: Any, failures: Failures, query: str, most: int | None) -> None:  # noqa: ANN401
+        self._connection, self._failures, self._query, self._most = connection, failures, query, most
+        self._cursor = connection.cursor()
+        self._reading = False
+        self._expressions: list[str] = []
+        self.columns: tuple[ResultColumn, ...] = ()
+
+    def begin(self) -> None:
+        """Make sure that nothing is written, and find out the columns."""
+        with self._failures.while_asking():
+            self._run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            settings = (f"set_config('{name}', '{value}', true)" for name, value in _SETTINGS.items())
+            encoding = self._run(f"SELECT current_setting('server_encoding'), {', '.join(settings)}")[0][0]
+            if encoding == "SQL_ASCII":  # the server would fail at the first byte that is no UTF-8
+                self._run("SELECT set_config('client_encoding', 'SQL_ASCII', true)")
+        with self._failures.while_asking(before=len(_DESCRIBED)):
+            schema = self._cursor.adbc_execute_schema(f"{_DESCRIBED}{self._query}\n) AS q LIMIT 0")
+        if not schema.names:
+            return
+        with self._failures.while_asking():
+            types = self._types(len(schema.names))
+        pairs = [asked(kind, f"c{at}", name) for at, (kind, name) in enumerate(zip(types, schema.names, strict=True))]
+        self._expressions = [f"{expression} AS c{at}" for at, (expression, _) in enumerate(pairs)]
+        self.columns = tuple(column for _, column in pairs)
+
+    def _types(self, count: int) -> list[PostgresType]:
+        """The types of the columns, domains undone, by a query that reads none of its rows."""
+        names = ", ".join(f"c{at}" for at in range(count))
+        kinds = ", ".join(f"({at}, pg_typeof(q.c{at})::oid)" for at in range(count))
+        rows = self._run(
+            "SELECT t.typname, format_type(t.oid, NULL), t.typtype, t.typcategory, n.nspname = 'pg_catalog', "
+            "coalesce(e.typname, ''), coalesce(e.typtype, ' ') "
+            f"FROM (SELECT 1) AS one LEFT JOIN (SELECT * FROM (\n{self._query}\n) AS q({names}) LIMIT 0) AS q ON true "
+            f"CROSS JOIN LATERAL (VALUES {kinds}) AS v(place, type) CROSS JOIN LATERAL ("
+            "WITH RECURSIVE base(oid) AS (SELECT v.type UNION ALL "
+            "SELECT typbasetype FROM base JOIN pg_catalog.pg_type USING (oid) WHERE typtype = 'd') "
+            "SELECT p.* FROM base JOIN pg_catalog.pg_type AS p USING (oid) WHERE typtype <> 'd') AS t "
+            "JOIN pg_catalog.pg_namespace AS n ON n.oid = t.typnamespace "
+            "LEFT JOIN pg_catalog.pg_type AS e ON e.oid = t.typelem AND t.typcategory = 'A' AND t.typlen = -1 "
+            "ORDER BY v.place"
+        )
+        texts = [[_text(value) for value in row] for row in rows]
+        return [
+            PostgresType(name, shown, kind, category, own == "True", element, element_kind)
+            for name, shown, kind, category, own, element, element_kind in texts
+        ]
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """All rows; raises as Session.batches says."""
+        names = ", ".join(f"c{at}" for at in range(len(self.columns)))
+        limit = "" if self._most is None else f" LIMIT {self._most}"
+        select = f"SELECT {', '.join(self._expressions)} FROM (\n{self._query}\n) AS q({names}){limit}"
+        schema = pa.schema([(f"c{at}", column.type) for at, column in enumerate(self.columns)])
+        self._reading = True
+        try:
+            with self._failures.while_reading():
+                self._cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(BATCH_BYTES)})
+                self._cursor.execute(select)
+                with self._cursor.fetch_record_batch() as reader:
+                    for batch in reader:
+                        yield batch if batch.schema.equals(schema) else batch.cast(schema)
+        finally:
+            self._reading = False
+
+    def cancel(self) -> None:
+        """End the query at the server."""
+        with suppress(Exception):  # it has ended by itself, or its server is gone
+            self._cursor.adbc_cancel()
+
+    def close(self) -> None:
+        """End the transaction; not while another thread waits for the server, which would be at its memory."""
+        if not self._reading:
+            with suppress(Exception):  # the connection is gone already
+                self._cursor.close()
+            with suppress(Exception):
+                self._connection.close()
+
+    def _run(self, statement: str) -> list[tuple[Any, ...]]:
+        self._cursor.execute(statement)
+        found: list[tuple[Any, ...]] = self._cursor.fetchall()
+        return found
+
+
+def _text(value: object) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def query_of(job: Job) -> str:
+    """The job's query, or that for all rows of its table, without what it ends with and means nothing."""
+    if job.source.query is not None:
+        return without_end(job.source.query, _TOKENS)
+    parts = [quoted or plain for quoted, plain in _NAME_PART.findall(job.source.table or "")]
+    return "SELECT * FROM " + ".".join('"' + part.replace('""', '"').replace('"', '""') + '"' for part in parts)
+
+
+def uri_of(url: str) -> str:
+    """The URL with what every connection has; text comes as UTF-8, whatever the database is kept in."""
+    parts = urlsplit(url)
+    query = _USUAL | dict(parse_qsl(parts.query, keep_blank_values=True)) | {"client_encoding": "UTF8"}
+    # libpq's URLs have no `+` for a blank.
+    return f"{parts.scheme}://{parts.netloc}{parts.path}?{urlencode(query).replace('+', '%20')}"
