@@ -110,6 +110,9 @@ class SourceForm(FileForm):
         None, description='Which files in zip and tar archives: a pattern such as "*.csv", or a list of them.'
     )
     csv: CsvSpec | None = Field(None, description="How a CSV or TSV file is written.")
+    fixed_width: dict[str, Annotated[int, Field(ge=1)]] = Field(
+        {}, description="The columns of fixed-width text in the order of a line, each with its number of characters."
+    )
     excel: ExcelSpec | None = Field(None, description="Where the table is in a workbook.")
     timezone: str | None = Field(None, description="The zone of timestamps that carry none.")
     columns: dict[str, DeclaredForm] = Field({}, description="Types of columns; what is not named stays text.")

@@ -28,6 +28,7 @@ FORMATS = {
     "arrow": FormatEntry("typed:ARROW", (".arrow", ".arrows", ".feather", ".ipc")),
     "avro": FormatEntry("typed:AVRO", (".avro",)),
     "excel": FormatEntry("typed:EXCEL", (".xlsx", ".xlsm", ".xls", ".ods"), takes_excel=True),
+    "fixed_width": FormatEntry("csv:FIXED_WIDTH", takes_csv=True),
     "orc": FormatEntry("typed:ORC", (".orc",)),
     "pg_dump": FormatEntry("dumps:PG_DUMP", takes_table=True),
     "sqlite_dump": FormatEntry("dumps:SQLITE_DUMP", takes_table=True),

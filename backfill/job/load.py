@@ -145,6 +145,7 @@ def build_source(form: SourceForm) -> Source:
         else tuple(form.members),
         csv=form.csv or CsvSpec(),
         excel=form.excel or ExcelSpec(),
+        fixed_width=form.fixed_width,
         timezone=form.timezone,
         columns=columns,
         query=form.query,

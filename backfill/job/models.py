@@ -187,6 +187,7 @@ class Source(Model):
     csv: CsvSpec = CsvSpec()
     records: Texts = ()  # keys that lead to the records in JSON documents; none: they are the documents or elements
     excel: ExcelSpec = ExcelSpec()
+    fixed_width: dict[str, int] = {}  # columns in the order of a line, each with its characters
     timezone: str | None = None
     columns: dict[str, ColumnSpec] = {}
     query: str | None = None  # DuckDB SQL over `source` and `files`; the database's own SQL where `database` is given

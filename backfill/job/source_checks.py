@@ -59,6 +59,7 @@ def check_source(faults: Faults, source: SourceForm) -> None:
     check_columns_declared(faults, source)
     check_csv(faults, source)
     check_excel(faults, source)
+    check_fixed_width(faults, source)
     check_table(faults, source)
     check_records(faults, source)
     if source.database is not None:
@@ -153,6 +154,18 @@ def check_records(faults: Faults, source: SourceForm) -> None:
         faults.add("source.records", "is for JSON documents only", "say `format: json`, or leave it out", key=True)
     if not all(split_name(source.records)):
         faults.add("source.records", "has an empty key on the way", "join the keys by dots: `data.items`")
+
+
+def check_fixed_width(faults: Faults, source: SourceForm) -> None:
+    """Note fixed-width text without widths, widths of anything else, and what nothing divides such text by."""
+    if source.format != "fixed_width":
+        if source.fixed_width:
+            faults.add("source.fixed_width", "is for fixed-width text only", "say `format: fixed_width`", key=True)
+        return
+    if not source.fixed_width:
+        faults.add("source", "fixed-width text has no header", "add `fixed_width: {id: 8, name: 30}`")
+    for name in sorted((source.csv.model_fields_set if source.csv else set()) - {"encoding", "skip_lines", "comment"}):
+        faults.add(f"source.csv.{name}", "means nothing in fixed-width text", key=True)
 
 
 def check_excel(faults: Faults, source: SourceForm) -> None:

@@ -279,8 +279,9 @@ KINDS = [
 ]
 
 
-#: Formats that cannot hold all of those texts: a cell has no CR and at most 32,767 characters. See test_excel.
-APART = {"excel"}
+#: Formats that cannot hold all of those texts: a cell has no CR and at most 32,767 characters, a line no LF.
+#: See test_excel and test_fixed_width.
+APART = {"excel", "fixed_width"}
 
 
 def test_every_format_is_here(tmp_path: Path) -> None:

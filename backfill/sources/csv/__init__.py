@@ -1,4 +1,4 @@
-"""CSV and TSV, read exactly by the grammar in docs/sources.md.
+"""CSV, TSV and fixed-width text, read exactly by the grammar in docs/sources.md.
 
 text (bytes to UTF-8) -> scan (where records are; structure is its arithmetic) -> records (columns, faults) -> reader.
 A file is read once for its header and once for its rows; pieces that a header is in are the only ones read twice.
@@ -45,5 +45,29 @@ class Delimited(Format):
         return ": not even a header is in it" if job.source.csv.header else ""
 
 
+class FixedWidth(Format):
+    """Text of one record a line, whose columns have their places in it."""
+
+    def open(
+        self, job: Job, files: Sequence[SourceFile], *, watch: Watch = unwatched, sample: int | None = None
+    ) -> Reader:
+        """A reader of lines that the job's widths cut."""
+        from backfill.sources.csv.fixed_width import open_fixed_width
+
+        del sample  # rows come as they are asked for
+        return open_fixed_width(job, files, watch)
+
+    def describe(self, job: Job, files: Sequence[SourceFile]) -> Described:
+        """The columns, as the job names them."""
+        return Described(self.open(job, files).columns)
+
+    def lines(self, file: SourceFile, job: Job, records: Sequence[int]) -> dict[int, int]:
+        """The line that each record is."""
+        from backfill.sources.csv.fixed_width import lines_of_records
+
+        return lines_of_records(file, job, records)
+
+
 CSV = Delimited("csv", ",")
 TSV = Delimited("tsv", "\t")
+FIXED_WIDTH = FixedWidth("fixed_width")
