@@ -120,7 +120,10 @@ def plain(value: pl.Expr, kind: Kind) -> pl.Expr:
 
 
 def shown(value: pl.Expr, kind: Kind, dtype: pl.DataType) -> pl.Expr:
-    """The text of a scalar for people to see; of what no calendar has, which polars panics at, the number."""
+    """The text of a scalar for people to see; of what no calendar has, which polars panics at, the number.
+
+    The furthest that there is either way is a database's infinity.
+    """
     match kind:
         case Kind.DATE:
             known = date_in_calendar(value)
@@ -132,7 +135,9 @@ def shown(value: pl.Expr, kind: Kind, dtype: pl.DataType) -> pl.Expr:
             return pl.when(value == LAST_TIME).then(pl.lit("24:00:00")).otherwise(iso_time(value))
         case _:
             return value.cast(pl.String)
-    return pl.coalesce(known.cast(pl.String), value.to_physical().cast(pl.String))
+    number, furthest = value.to_physical(), 2**31 - 1 if kind is Kind.DATE else 2**63 - 1
+    infinite = pl.when(number == furthest).then(pl.lit("infinity")).when(number == -furthest).then(pl.lit("-infinity"))
+    return pl.coalesce(known.cast(pl.String), infinite, number.cast(pl.String))
 
 
 def too_large(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:

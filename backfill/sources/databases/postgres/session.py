@@ -16,7 +16,7 @@ from backfill.memory import BATCH_BYTES
 from backfill.sources.databases.address import Address
 from backfill.sources.databases.live import ResultColumn
 from backfill.sources.databases.postgres.failures import Failures
-from backfill.sources.databases.postgres.types import PostgresType, asked
+from backfill.sources.databases.postgres.types import PostgresType, asked, mended
 from backfill.sources.sql_tokens import NAME, TEXT, tokens, without_end
 
 #: What every connection has, unless the URL says otherwise: a server that is gone is noticed within a minute.
@@ -113,7 +113,7 @@ class PostgresSession:
         names = ", ".join(f"c{at}" for at in range(len(self.columns)))
         limit = "" if self._most is None else f" LIMIT {self._most}"
         select = f"SELECT {', '.join(self._expressions)} FROM (\n{self._query}\n) AS q({names}){limit}"
-        schema = pa.schema([(f"c{at}", column.type) for at, column in enumerate(self.columns)])
+        types = [column.type for column in self.columns]
         self._reading = True
         try:
             with self._failures.while_reading():
@@ -121,7 +121,8 @@ class PostgresSession:
                 self._cursor.execute(select)
                 with self._cursor.fetch_record_batch() as reader:
                     for batch in reader:
-                        yield batch if batch.schema.equals(schema) else batch.cast(schema)
+                        arrays = [mended(values.cast(kind)) for values, kind in zip(batch.columns, types, strict=True)]
+                        yield pa.RecordBatch.from_arrays(arrays, [column.name for column in self.columns])
         finally:
             self._reading = False
 

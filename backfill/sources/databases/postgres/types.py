@@ -1,9 +1,9 @@
 """PostgreSQL's types: the SQL that gives each exactly, and what a snapshot takes it for.
 
-The driver gives only some types as they are: infinite and far times come out as others, unsigned numbers as negative,
-and many types as bytes of the protocol. So whatever is not in _NATIVE is asked for as the text that PostgreSQL itself
-prints, with settings that make it one text everywhere, and read by the grammar of its kind: a value that has no place
-in it (NaN, infinity, a year BC) is then a problem of its row.
+The driver gives only some types as they are: unsigned numbers come out as negative, and many types as bytes of the
+protocol; infinite times come out as others, which `mended` undoes. So whatever is not in _NATIVE is asked for as the
+text that PostgreSQL itself prints, with settings that make it one text everywhere, and read by the grammar of its kind:
+a value that has no place in it (NaN, say) is then a problem of its row.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.compute as pc  # type: ignore[import-untyped]
 
 from backfill.job.models import ColumnSpec
 from backfill.sources.databases.live import ResultColumn
@@ -28,13 +29,20 @@ _NATIVE: Final = {
     "varchar": pa.string(),
     "bpchar": pa.string(),  # a cast to text would take its blanks away
     "time": pa.time64("us"),
+    "date": pa.date32(),
+    "timestamp": pa.timestamp("us"),
+    "timestamptz": pa.timestamp("us", "UTC"),
+}
+#: Of days and instants: the integers that the driver makes them of, how far it moves them, as PostgreSQL counts from
+#: 2000 and Arrow from 1970, and the first that PostgreSQL has (4713 BC), as Arrow counts.
+_MOMENTS: Final = {
+    pa.date32(): (pa.int32(), 10_957, -2_440_588),
+    pa.timestamp("us"): (pa.int64(), 946_684_800_000_000, -210_866_803_200_000_000),
+    pa.timestamp("us", "UTC"): (pa.int64(), 946_684_800_000_000, -210_866_803_200_000_000),
 }
 #: What the text of a type is read as.
 _READ_AS: Final = {
     "numeric": ColumnSpec(type="decimal"),
-    "date": ColumnSpec(type="date"),
-    "timestamp": ColumnSpec(type="timestamp"),
-    "timestamptz": ColumnSpec(type="timestamp"),
     "json": ColumnSpec(type="json"),
     "jsonb": ColumnSpec(type="json"),
 }
@@ -90,6 +98,24 @@ def _refused(kind: PostgresType, name: str) -> str:
     if not cast and (kind.type == "c" or (kind.category == "A" and kind.element and not known)):
         cast = f"to_json({shown}) AS {shown}"
     return f"{kind.shown} (write {cast} in the query)" if cast else ""
+
+
+def mended(values: pa.Array) -> pa.Array:
+    """Days and instants with infinity as the furthest that their type has, as DuckDB's infinity is; others as given.
+
+    The driver moves PostgreSQL's numbers by adding, so that the greatest ones, infinity first of all, come out before
+    the first of PostgreSQL's days. That is also where -infinity, its least number, comes out, one behind infinity.
+    """
+    if values.type not in _MOMENTS:
+        return values
+    number, moved, first = _MOMENTS[values.type]
+    numbers = values.view(number)
+    wrapped = pc.less(numbers, first)
+    if not pc.any(wrapped).as_py():
+        return values
+    furthest = 2 ** (number.bit_width - 1) - 1
+    infinite = pc.if_else(pc.equal(numbers, moved - furthest - 1), -furthest, furthest)
+    return pc.if_else(wrapped, infinite.cast(number), numbers).view(values.type)
 
 
 def _array(kind: PostgresType, column: str) -> str:
