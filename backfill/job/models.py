@@ -147,7 +147,7 @@ class CsvSpec(FileForm):
     quote: str = Field('"', description="One character; empty where nothing is quoted.")
     escape: str | None = Field(None, description="One character; the quote, doubled, where left out.")
     c_escapes: bool = Field(
-        False, description=r"With `escape`: \n, \t, \r, \b, \f, \v, \0 and \Z are what MySQL and PostgreSQL mean."
+        False, description=r"With `escape`: \n, \t, \r, \b, \f, \v, \0, \Z and \' are what databases mean."
     )
     encoding: str = Field("utf-8", description="utf-8, utf-16, latin-1, cp1252 ...")
     null_values: Texts = Field(("",), description="Texts that mean null where they stand without quotes.")

@@ -17,6 +17,7 @@ from backfill.job.models import Job
 from backfill.records import SourceFile
 from backfill.sources.databases.address import is_live, live_source, url_of
 from backfill.sources.formats import format_by_suffix, format_of, refuse_foreign
+from backfill.sources.manifest import with_listed_files
 from backfill.sources.members import size_of_member, with_members
 from backfill.sources.origins.archives import ArchiveMember, container
 from backfill.sources.origins.content import (
@@ -215,7 +216,7 @@ def _named_files(job: Job, folder: Path | None, watch: Watch) -> list[tuple[Path
     found: dict[Path, tuple[Path, str, str]] = {}
     for written in job.source.path:
         entries = [_standard_input(folder, watch)] if written == STANDARD_INPUT else _expand(job, written)
-        for entry in entries:
+        for entry in with_listed_files(entries):
             found.setdefault(entry[0], entry)
     _refuse_same(list(found.values()))
     ordered = sorted(found.values(), key=lambda entry: (os.fsencode(entry[2]), os.fsencode(entry[0])))

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 
 LINE_END = re.compile(rb"\r\n|\r|\n")
-LETTERS = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "0": "\0", "Z": "\x1a"}
+LETTERS = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "0": "\0", "Z": "\x1a", "'": "'"}
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from backfill.records import SourceFile
 from backfill.sources.origins.content import PIECE, Watch, origin_of, plain_pieces, unwatched
 
 LF, CR, BLANKS = b"\n"[0], b"\r"[0], b" \t"
-#: What a letter behind the escape stands for in PostgreSQL's COPY text and MySQL's files.
+#: What a sign behind the escape stands for in PostgreSQL's COPY text, MySQL's files, ClickHouse's and Redshift's.
 C_ESCAPES = {
     b"b"[0]: b"\b"[0],
     b"f"[0]: b"\f"[0],
@@ -24,6 +24,7 @@ C_ESCAPES = {
     b"v"[0]: b"\v"[0],
     b"0"[0]: 0,
     b"Z"[0]: 0x1A,
+    b"'"[0]: b"'"[0],
 }
 #: Control characters that stand for signs past ASCII while a file is read (see Dialect.swaps).
 _SPARE = (*range(0x0E, 0x20), *range(0x01, 0x09))
