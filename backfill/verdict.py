@@ -219,8 +219,7 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     """
     text = headers.get("retry-after", "").strip()
     if text.isascii() and text.isdigit():
-        # Ten digits are 300 years: no need to read more of them, and Python refuses to read thousands.
-        seconds = float(text) if len(text) <= 10 else RETRY_AFTER_CAP  # noqa: PLR2004
+        seconds = float(text)  # infinite beyond 309 digits
     else:
         due = http_date(text)
         if due is None:

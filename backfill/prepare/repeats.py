@@ -78,7 +78,6 @@ class Collector:
         self._folder.mkdir(parents=True, exist_ok=True)
         while self._held:
             self._write(self._held.pop())
-        self._count = 0
 
     def _write(self, ordered: Hashes) -> None:
         """Append sorted hashes to the buckets, by their highest eight bits."""

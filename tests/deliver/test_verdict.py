@@ -2,6 +2,7 @@
 
 import email.utils
 import math
+import time
 
 import pytest
 from hypothesis import given
@@ -135,6 +136,7 @@ def test_a_proxy_that_wants_a_password() -> None:
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [
+        ("1", 1),
         ("7", 7),
         (" 7 ", 7),
         ("007", 7),
@@ -150,7 +152,9 @@ def test_a_proxy_that_wants_a_password() -> None:
         ("Tue, 14 Nov 2023 22:13:30 GMT", 10),
         ("Tuesday, 14-Nov-23 22:13:30 GMT", 10),
         ("Tue Nov 14 22:13:30 2023", 10),
+        ("Tue, 14 Nov 2023 22:13:21 GMT", 1),
         ("Tue, 14 Nov 2023 23:13:30 GMT", 300),
+        ("Tue, 14 Nov 2023 23:13:30 +0100", 10),  # which HTTP does not allow
         ("Tue, 14 Nov 2023 22:13:20 GMT", None),
         ("Tue, 14 Nov 2022 22:13:20 GMT", None),
         ("Tue, 99 Nov 2023 99:99:99 GMT", None),
@@ -180,6 +184,15 @@ def test_retry_after_of_anything(text: str) -> None:
 def test_http_date_reads_what_is_formatted(moment: int) -> None:
     """A date in the preferred form reads back to the second."""
     assert http_date(email.utils.formatdate(moment, usegmt=True)) == moment
+
+
+def test_a_date_is_of_utc_whatever_the_zone_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The form of asctime states no zone: it is not the local one."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "America/New_York")
+        time.tzset()
+        assert http_date("Tue Nov 14 22:13:20 2023") == http_date("Tue, 14 Nov 2023 22:13:20 GMT") == NOW
+    time.tzset()
 
 
 @given(st.integers(-5, 10**9), st.floats(0, 1))

@@ -14,6 +14,9 @@ from backfill.errors import StoppedError
 from backfill.prepare.repeats import Collector, DropTable, DuplicateResolver, Resolution, among
 from tests.support.no_room import no_file_above
 
+#: A number that no float keeps.
+FAR = np.uint64(2**63 + 1)
+
 
 def sixteen(values: list[int]) -> np.ndarray:
     """Numbers as sixteen-byte rows."""
@@ -60,12 +63,13 @@ def test_resolutions_are_those_of_the_rule(
         part = slice(start, start + step)
         asked = among(hashes[part], candidates)
         places = np.arange(len(ids), dtype=np.uint64)[part][asked]
-        origins = np.column_stack([places, places * 3])
+        origins = np.column_stack([places, places * np.uint64(3) + FAR])
         found = resolver.resolve(
             hashes[part][asked], sixteen(ids[part])[asked], sixteen(contents[part])[asked], origins
         )
         decided = iter(found[0])
-        assert (found[1][:, 1] == found[1][:, 0] * 3).all()
+        assert found[0].dtype == np.uint8
+        assert (found[1][:, 1] == found[1][:, 0] * np.uint64(3) + FAR).all()
         firsts.extend(found[1][:, 0].tolist())
         resolutions.extend(int(next(decided)) if each else Resolution.FIRST for each in asked)
     assert resolutions == expected(ids, contents)
@@ -77,15 +81,25 @@ def test_many_candidates_live_on_disk(tmp_path: Path, monkeypatch: pytest.Monkey
     """Beyond its memory the resolver keeps ids in mapped files, and answers the same."""
     monkeypatch.setattr("backfill.prepare.repeats.MEMORY_HASHES", 64)
     values = np.arange(1_000, dtype=np.uint64)
-    resolver = DuplicateResolver(values, tmp_path / "resolver")
+    folder = tmp_path / "deep" / "resolver"
+    resolver = DuplicateResolver(values, folder)
     ids = sixteen(list(range(1_000)))
     origins = np.arange(5, 2_005, dtype=np.uint64).reshape(-1, 2)
     for resolution, asked in ((Resolution.FIRST, origins), (Resolution.DUPLICATE, origins * 2)):
         resolutions, firsts = resolver.resolve(values, ids, ids, asked)
         assert set(resolutions) == {resolution}
         assert firsts.tolist() == origins.tolist()
-    assert (tmp_path / "resolver" / "ids").stat().st_size == 16_000
-    assert (tmp_path / "resolver" / "origins").stat().st_size == 16_000
+    assert (folder / "ids").stat().st_size == 16_000
+    assert (folder / "origins").stat().st_size == 16_000
+    assert not resolver._others  # in memory are the ids that share another one's hash, and no others
+
+
+def test_few_candidates_live_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Up to the bound; its files come with the next one."""
+    monkeypatch.setattr("backfill.prepare.repeats.MEMORY_HASHES", 64)
+    for count, there in ((2, False), (3, True)):
+        DuplicateResolver(np.arange(count, dtype=np.uint64), tmp_path / "resolver")
+        assert (tmp_path / "resolver").exists() is there
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from(Resolution)), max_size=60), st.integers(1, 20))
@@ -105,6 +119,29 @@ def test_the_drop_table_says_what_it_was_told(
     found = np.concatenate([table.resolve(part) for part in np.array_split(every, step)])
     assert found.tolist() == [wanted.get(place, Resolution.FIRST) for place in every.tolist()]
     assert table.empty is (set(wanted.values()) <= {Resolution.FIRST})
+    assert table.resolve(every).dtype == np.uint8
+
+
+def test_the_drop_table_makes_its_folder(tmp_path: Path) -> None:
+    """Where a call is left out, and not before."""
+    table = DropTable(tmp_path / "deep" / "work" / "table")
+    table.add(np.array([1], np.uint64), np.array([Resolution.FIRST], np.uint8))
+    assert not (tmp_path / "deep").exists()
+    table.add(np.array([2], np.uint64), np.array([Resolution.CONFLICT], np.uint8))
+    assert table.resolve(np.array([1, 2], np.uint64)).tolist() == [Resolution.FIRST, Resolution.CONFLICT]
+
+
+def test_the_collector_keeps_its_bound(tmp_path: Path) -> None:
+    """Hashes go to disk as soon as there are as many as may be in memory, into the buckets that they are of."""
+    collector = Collector(tmp_path, memory_hashes=5)
+    collector.add(np.arange(4, dtype=np.uint64))
+    assert not (tmp_path / "repeats").exists()
+    collector.add(np.array([2 << 56], np.uint64))
+    assert sorted(path.name for path in (tmp_path / "repeats").iterdir()) == ["000", "002"]
+    collector.add(np.array([3], np.uint64))  # and all that come after
+    candidates = collector.candidates()
+    assert candidates.tolist() == [3]
+    assert not candidates.flags.writeable
 
 
 def test_hashes_beyond_memory_go_to_disk(tmp_path: Path) -> None:
@@ -125,7 +162,9 @@ def test_no_repeats_leave_no_candidates(tmp_path: Path) -> None:
     for most in (10, 10_000):
         collector = Collector(tmp_path / str(most), memory_hashes=most)
         collector.add(np.arange(100, dtype=np.uint64) << np.uint64(50))
-        assert len(collector.candidates()) == 0
+        assert len(found := collector.candidates()) == 0
+        assert found.dtype == np.uint64
+    assert Collector(tmp_path).candidates().dtype == np.uint64
 
 
 def test_room_on_disk_is_taken_before_it_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,6 +173,9 @@ def test_room_on_disk_is_taken_before_it_is_used(tmp_path: Path, monkeypatch: py
     DuplicateResolver(np.arange(10_000, dtype=np.uint64), tmp_path)
     for name in ("ids", "digests"):
         assert (tmp_path / name).stat().st_blocks * 512 >= 160_000
+    monkeypatch.delattr("os.posix_fallocate")  # as on macOS: zeros are written, in pages
+    DuplicateResolver(np.arange(10_000, dtype=np.uint64), tmp_path)
+    assert (tmp_path / "ids").stat().st_size == -(-160_000 // 4_096) * 4_096
 
 
 def test_a_disk_that_takes_no_more_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
