@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from backfill.deliver import EndKind
+from backfill.deliver import EndKind, undecided
+from backfill.deliver.in_doubt import DedupWindowGuard, past_window, resolve_doubts, window_open
+from backfill.deliver.model import Attempt
+from backfill.deliver.run_clock import SET_BACK_SECONDS
+from backfill.errors import ExitCode
 from backfill.ledger import Ledger, LedgerReader
-from backfill.records import Answer, BatchState, Decision, Outcome
-from backfill.verdict import StopReason
+from backfill.records import AGE_UNKNOWN, Answer, Batch, BatchState, ClockMark, Decision, Outcome
+from backfill.verdict import Action, StopReason, Verdict
 from backfill.wire import HEAD, halves
-from tests.support.delivery_fakes import Endpoint, Seen, Step
-from tests.support.lives import HOUR, WINDOW, Life
+from tests.support.delivery_fakes import Endpoint, Seen, Shelf, Step
+from tests.support.lives import HOUR, WINDOW, Life, World
 
 # ------------------------------------------------------------------------------------------------------ the window
 
@@ -181,3 +188,102 @@ def test_nothing_is_decided_within_the_window(life: Life, decision: Decision) ->
     assert life.again == [2, 3, 4]
     with closing(sqlite3.connect(life.path)) as connection:
         assert connection.execute("SELECT count(*) FROM v_decisions").fetchone() == (0,)
+
+
+# ------------------------------------------------------------------------------------------ the rule, batch by batch
+
+TIMES = st.integers(0, 40).map(float)
+
+
+class Sent:
+    """A sender that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.given: list[tuple[Batch, int]] = []
+        self.attempt = Attempt(Verdict(Action.ACCEPTED, Outcome.ACCEPTED), 7)
+
+    def send(self, batch: Batch, counted: int) -> Attempt:
+        """Send it."""
+        self.given.append((batch, counted))
+        return self.attempt
+
+
+def doubt(since: float | None, number: int = 1) -> Batch:
+    """A batch in doubt since then."""
+    return Batch(number, 0, 1, 1, 0, 1, 0, first_unknown_at=since)
+
+
+@given(since=st.none() | TIMES, now=TIMES, window=TIMES, resend=st.none() | st.tuples(TIMES, TIMES))
+def test_the_guard(since: float | None, now: float, window: float, resend: tuple[float, float] | None) -> None:
+    """A batch leaves while the window is open, or that of a decision that is about it; else it is a stop."""
+    sent = Sent()
+    guard = DedupWindowGuard(sent, window, lambda: now, resend)
+    by, seconds = resend or (-1.0, 0.0)
+    leaves = since is None or now - since <= window or (since <= by and now - since <= seconds)
+    assert guard.allows(doubt(since)) is leaves
+    attempt = guard.send(doubt(since), 3)
+    assert sent.given == ([(doubt(since), 3)] if leaves else [])
+    if leaves:
+        assert attempt is sent.attempt
+    else:
+        verdict = Verdict(Action.STOP, Outcome.UNKNOWN, reason=StopReason.WINDOW, exit_code=ExitCode.STOPPED)
+        assert attempt == Attempt(verdict)
+
+
+def test_the_window_ends_after_its_last_second() -> None:
+    """A batch that was never in doubt is in every window."""
+    assert window_open(doubt(None), 0.0, 1e9)
+    assert window_open(doubt(100.0), 24.0, 124.0)
+    assert not window_open(doubt(100.0), 24.0, 124.5)
+
+
+@given(ages=st.lists(st.integers(0, 48), max_size=5), decision=st.none() | st.sampled_from(Decision))
+def test_what_is_decided_when_a_delivery_begins(ages: list[int], decision: Decision | None) -> None:
+    """The decision is about those past the window and no others; asked about beforehand are the same ones."""
+    world, shelf = World(), Shelf(0)
+    for number, hours in enumerate(ages):
+        shelf.add(number, 1, 0, first_unknown_at=world.truth - hours * HOUR)
+    before = list(shelf.batches)
+    old = [batch for batch, hours in zip(before, ages, strict=True) if hours > 24]
+    assert undecided(before, None, world.clock(), WINDOW) == old
+    run_clock = resolve_doubts(shelf, world.clock(), WINDOW, decision)
+    assert shelf.clocks == [ClockMark(world.truth, world.boot, world.truth - world.booted, WINDOW)]
+    assert not shelf.history
+    again = [replace(batch, first_unknown_at=world.truth) if batch in old else batch for batch in before]
+    left = {None: before, Decision.SKIP: [batch for batch in before if batch not in old], Decision.RESEND: again}
+    assert shelf.batches == left[decision]
+    assert past_window(shelf.batches, run_clock, WINDOW) == ([] if decision else old)
+
+
+@pytest.mark.parametrize("reboot", [False, True])
+@pytest.mark.parametrize("behind", [SET_BACK_SECONDS, SET_BACK_SECONDS + 1])
+def test_a_clock_behind_the_last_mark(caplog: pytest.LogCaptureFixture, behind: float, reboot: bool) -> None:
+    """Seconds are a correction; more are said, and after a reboot cost the doubts their age."""
+    world, shelf = World(), Shelf(0)
+    shelf.add(1, 1, 0, first_unknown_at=world.truth)
+    shelf.clocks = [ClockMark(world.truth, world.boot, world.truth - world.booted, WINDOW)]
+    world.wrong = -behind
+    if reboot:
+        world.reboot()
+    told, lost = behind > SET_BACK_SECONDS, behind > SET_BACK_SECONDS and reboot
+    assert undecided(shelf.in_doubt(), shelf.clock_mark(), world.clock(), WINDOW) == (shelf.batches if lost else [])
+    run_clock = resolve_doubts(shelf, world.clock(), WINDOW, None)
+    said = "the clock was set back: it shows 2023-11-14 22:08:19Z, the run was at 2023-11-14 22:13:20Z before"
+    said += "; how long batches have been in doubt cannot be known" if lost else ""
+    assert [record.message for record in caplog.records] == ([said] if told else [])
+    assert shelf.history == ([said] if lost else [])
+    assert shelf.batches[0].first_unknown_at == (AGE_UNKNOWN if lost else world.truth)
+    assert run_clock.now() == shelf.clocks[-1].at == world.truth
+    assert past_window(shelf.batches, run_clock, WINDOW) == (shelf.batches if lost else [])
+
+
+def test_doubts_of_unknown_age_are_decided_about(caplog: pytest.LogCaptureFixture) -> None:
+    """Also where the very process that is told the decision finds that the clock was set back."""
+    world, shelf = World(), Shelf(0)
+    shelf.add(1, 1, 0, first_unknown_at=world.truth)
+    shelf.clocks = [ClockMark(world.truth, world.boot, world.truth - world.booted, WINDOW)]
+    world.wrong = -HOUR
+    world.reboot()
+    resolve_doubts(shelf, world.clock(), WINDOW, Decision.SKIP)
+    assert shelf.batches == []
+    assert len(caplog.records) == 1
