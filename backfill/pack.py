@@ -34,9 +34,9 @@ class Packer:
             before = int(ends[start - 1]) if start else 0
             by_bytes = int(np.searchsorted(ends, before + self._room - self._bytes, side="right"))
             stop = min(by_bytes, start + self._most - self._calls)
-            self._bytes += (int(ends[stop - 1]) if stop else 0) - before
-            self._calls += stop - start
             if stop == len(sizes):
+                self._bytes += int(ends[-1]) - before
+                self._calls += stop - start
                 break
             cuts.append(stop)
             self._bytes = self._calls = 0

@@ -123,7 +123,9 @@ def test_a_target_that_was_never_reached(end: int | Failure) -> None:
     assert judge(end, attempt=5, unreached=37, patience=patience) == judge(end)  # the next one leaves 8 s later
     late = judge(end, attempt=5, unreached=37.1, patience=patience)
     if isinstance(end, Failure) and expected(end)[:2] == (Action.RETRY, Outcome.NOT_TAKEN):
-        assert (late.reason, late.exit_code) == (StopReason.UNREACHED, ExitCode.STOPPED)
+        assert late == Verdict(Action.STOP, Outcome.NOT_TAKEN, reason=StopReason.UNREACHED, exit_code=ExitCode.STOPPED)
+        spent = judge(end, attempt=5, unreached=37.1, patience=Patience(attempts=5, unreached=45))
+        assert spent.reason is StopReason.ATTEMPTS_SPENT
     else:
         assert late == judge(end)
 
