@@ -4,7 +4,7 @@ Codes are stable: they stand in job files (`rules: {BF105: warn}`), ledgers and 
 read. BF1xx: a call breaks a rule. BF2xx: a timestamp cannot be used. A rule whose breach the API (or a tool behind it)
 answers with silence cannot be lowered (`lowerable` false).
 
-Who sees a breach: `sources`, of records and in `query`; `encode` (masks, and `MARKS` inside nested values) and
+Who sees a breach: `sources`, of records and in `query`; `encode` (`VALUE_CODES`, wherever a value stands) and
 `mapping`, whose `Binder.check` asks `severity` for both; `prepare`, of whole calls (BF107, BF113, BF117, BF134: errors
 without asking, for no job can lower them; BF122 has asked). A new code is a line in `_TABLE`, its row in
 docs/problems.md, and the place that sees it.

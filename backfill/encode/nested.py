@@ -13,9 +13,10 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from backfill.encode.json_text import json_plain, not_json
+from backfill.encode.json_text import json_plain
 from backfill.encode.scalars import (
     LAST_TIME,
+    VALUE_CODES,
     Encoded,
     braced,
     encode_scalar,
@@ -25,21 +26,12 @@ from backfill.encode.scalars import (
     quoted,
     shown,
     string,
-    too_large,
 )
 from backfill.records import JSON_MEMBER, LONG_INTEGER_MEMBER, Kind
 from backfill.timestamps import in_calendar, iso_key, iso_milliseconds
 
-_NOT_FINITE: Final = "\x01"
-_TOO_LARGE: Final = "\x02"
-_TWICE: Final = "\x03"
-_NEVER: Final = "\x04"
-_NO_DATE: Final = "\x05"
-_NO_JSON: Final = "\x06"
-#: Problem code of each mark.
-MARKS: Final = {
-    _NOT_FINITE: "BF111", _TOO_LARGE: "BF110", _TWICE: "BF205", _NEVER: "BF206", _NO_DATE: "BF202", _NO_JSON: "BF117",
-}  # fmt: skip
+#: The mark of each problem code.
+MARKS: Final = {code: chr(number) for number, code in enumerate(VALUE_CODES, 1)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +61,7 @@ def nested(value: pl.Expr, dtype: pl.DataType, policy: LocalTimePolicy) -> Encod
 
 def marked(text: pl.Expr) -> Encoded:
     """Nested text with what its marks say."""
-    return Encoded(text, tuple((code, text.str.contains(mark, literal=True)) for mark, code in MARKS.items()))
+    return Encoded(text, tuple((code, text.str.contains(mark, literal=True)) for code, mark in MARKS.items()))
 
 
 def _leaves(dtype: pl.DataType) -> Iterator[pl.DataType]:
@@ -104,8 +96,9 @@ def _any(values: pl.Series, policy: LocalTimePolicy) -> pl.Series:
     """
     dtype = values.dtype
     if (member := tag_of(dtype)) is not None:
-        text = pl.col("v")
-        found = _json(text, policy) if member == JSON_MEMBER else _integer(text, pl.String(), policy)
+        text, kind = pl.col("v"), Kind.JSON if member == JSON_MEMBER else Kind.INTEGER
+        text = json_plain(text) if kind is Kind.JSON and policy is not AS_THEY_ARE else text
+        found = _or_mark(encode_scalar(text, kind, pl.String()), text, kind, pl.String(), policy)
         return values.struct.field(member).to_frame("v").select(found).to_series()
     if isinstance(dtype, pl.Struct | pl.Map):
         inner = _members(values, policy)
@@ -119,46 +112,34 @@ def _any(values: pl.Series, policy: LocalTimePolicy) -> pl.Series:
 
 def _scalar(value: pl.Expr, dtype: pl.DataType, policy: LocalTimePolicy) -> pl.Expr:
     kind = kind_of(dtype)
-    if kind is Kind.NUMBER:
-        mark = _mark(_NOT_FINITE, value, dtype, policy)
-        return pl.when(value.is_finite()).then(value.cast(pl.String)).when(value.is_not_null()).then(mark)
-    if kind is Kind.INTEGER:
-        return _integer(value, dtype, policy)
     if kind is Kind.TIMESTAMP:
         instant, mark = _instant(value, dtype, policy)
         return pl.when(value.is_not_null()).then(pl.coalesce(quoted(iso_milliseconds(instant)), mark))
-    if kind is Kind.TIME:
-        return pl.when(value == LAST_TIME).then(pl.lit(_NO_DATE)).otherwise(quoted(plain(value, kind)))
-    if kind is Kind.DATE:
-        known = quoted(plain(value, kind))
-        return pl.when(value.is_not_null()).then(pl.coalesce(known, _mark(_NO_DATE, value, dtype, policy)))
-    return encode_scalar(value, kind, dtype).text
+    return _or_mark(encode_scalar(value, kind, dtype), value, kind, dtype, policy)
 
 
-def _integer(value: pl.Expr, dtype: pl.DataType, policy: LocalTimePolicy) -> pl.Expr:
-    large = too_large(value, dtype) if policy is not AS_THEY_ARE else pl.lit(value=False)
-    return pl.when(large).then(pl.lit(_TOO_LARGE)).otherwise(value.cast(pl.String))
+def _or_mark(encoded: Encoded, value: pl.Expr, kind: Kind, dtype: pl.DataType, policy: LocalTimePolicy) -> pl.Expr:
+    """The text of values, or the mark of the first thing that is wrong with one."""
+    if policy is AS_THEY_ARE and kind in (Kind.INTEGER, Kind.JSON):
+        return encoded.text
+    text = encoded.text
+    for code, mask in reversed(encoded.bad):
+        text = pl.when(mask).then(_mark(code, value, dtype, policy)).otherwise(text)
+    return text
 
 
-def _json(text: pl.Expr, policy: LocalTimePolicy) -> pl.Expr:
-    if policy is AS_THEY_ARE:
-        return text
-    (_, infinite), (_, unfit) = not_json(text)
-    marks = pl.when(infinite).then(pl.lit(_NOT_FINITE)).when(unfit).then(pl.lit(_NO_JSON))
-    return marks.otherwise(json_plain(text))
-
-
-def _mark(mark: str, value: pl.Expr, dtype: pl.DataType, policy: LocalTimePolicy) -> pl.Expr:
+def _mark(code: str, value: pl.Expr, dtype: pl.DataType, policy: LocalTimePolicy) -> pl.Expr:
     """The mark of values that are not to be sent; where they are shown, the text of the value."""
-    return quoted(shown(value, kind_of(dtype), dtype)) if policy is AS_THEY_ARE else pl.lit(mark)
+    return quoted(shown(value, kind_of(dtype), dtype)) if policy is AS_THEY_ARE else pl.lit(MARKS[code])
 
 
 def _instant(value: pl.Expr, dtype: pl.DataType, policy: LocalTimePolicy) -> tuple[pl.Expr, pl.Expr]:
     """The UTC instant, null where there is none, and the mark that says why."""
-    mark = _mark(_NO_DATE, value, dtype, policy)
+    mark = _mark("BF202", value, dtype, policy)
     if getattr(dtype, "time_zone", None) is not None:
         return in_calendar(value.dt.convert_time_zone("UTC").dt.replace_time_zone(None)), mark
-    odd = pl.when(policy.nonexistent(value)).then(pl.lit(_NEVER)).when(policy.ambiguous(value)).then(pl.lit(_TWICE))
+    never, twice = pl.lit(MARKS["BF206"]), pl.lit(MARKS["BF205"])
+    odd = pl.when(policy.nonexistent(value)).then(never).when(policy.ambiguous(value)).then(twice)
     return policy.instant(value), odd.otherwise(mark)
 
 
@@ -171,7 +152,7 @@ def _key(key: pl.Expr, dtype: pl.DataType, policy: LocalTimePolicy) -> tuple[pl.
     if kind is Kind.TIME:
         key = pl.when(key != LAST_TIME).then(key)
     if kind is not Kind.TIMESTAMP:
-        return plain(key, kind), _mark(_NO_DATE, key, dtype, policy)
+        return plain(key, kind), _mark("BF202", key, dtype, policy)
     instant, mark = _instant(key, dtype, policy)
     below = None
     if isinstance(dtype, pl.Datetime) and dtype.time_unit == "ns" and dtype.time_zone is None:

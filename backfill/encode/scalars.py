@@ -21,6 +21,8 @@ from backfill.timestamps import date_in_calendar, in_calendar, iso_key, iso_mill
 
 #: Stands for 24:00:00 in times that SQL made, which are of whole microseconds (see sources.sql.duckdb_types).
 LAST_TIME: Final = pl.lit(86_399_999_999_999).cast(pl.Time)
+#: What may be wrong with a value, in the order in which the problems of one are told.
+VALUE_CODES: Final = ("BF111", "BF110", "BF205", "BF206", "BF202", "BF117")
 #: The grammar of JSON's numbers with an optional plus sign, for `as: number`.
 NUMBER_PATTERN: Final = r"^[+-]?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?$"
 

@@ -16,6 +16,7 @@ QUESTIONS = (
     "What happens on Ctrl-C?",
     "What makes an id?",
     "Add a problem code",
+    "Add a problem code for a bad value",
     "Add a format",
     "Add a field of calls",
     "Add a verb",
