@@ -17,7 +17,6 @@ import polars as pl
 from backfill.mapping import CompiledCall
 from backfill.mapping.calls import Key
 from backfill.mapping.template import Facts
-from backfill.prepare.batches import digest16
 from backfill.prepare.conflicts import explain, places
 from backfill.prepare.duplicates import DuplicateRecords, Occurrences, joined, record_number
 from backfill.prepare.evaluate import derive, evaluate, message_id, reads_of
@@ -34,6 +33,7 @@ from backfill.prepare.repeats import (
     among,
 )
 from backfill.prepare.shard import DroppedCalls, ShardContext
+from backfill.prepare.text_bytes import digest16
 from backfill.records import FILE_COLUMN, RECORD_COLUMN
 
 

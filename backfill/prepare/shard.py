@@ -8,23 +8,37 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
+import numpy as np
+import numpy.typing as npt
+import orjson
 import polars as pl
 
-from backfill.errors import InterruptedRunError
+from backfill.errors import BackfillError, InterruptedRunError
 from backfill.limits import Limits
 from backfill.mapping import CompiledCall
 from backfill.mapping.calls import Key
 from backfill.pack import Packer
-from backfill.prepare.batches import Batches, id_keys
 from backfill.prepare.conflicts import SCHEMA, conflict_problems, places
 from backfill.prepare.evaluate import evaluate
 from backfill.prepare.frames import Frames
 from backfill.prepare.rejects import describe
 from backfill.prepare.repeats import DropTable, Resolution, Sixteen
-from backfill.records import DeliveredIds, Kind, Severity, ShardPlan, ShardSink, ShardWriter, Snapshot
-from backfill.wire import room_for_calls
+from backfill.prepare.text_bytes import id_keys, text_bytes
+from backfill.records import (
+    CALL_RECORD,
+    DeliveredIds,
+    Kind,
+    Severity,
+    ShardPlan,
+    ShardSink,
+    ShardWriter,
+    Snapshot,
+)
+from backfill.wire import COMMA, HEAD, room_for_calls
 
+_RECORD: Final = np.dtype(CALL_RECORD)
 GO_ON = "the same command goes on where it stopped"
 
 
@@ -190,3 +204,66 @@ def _finish(context: ShardContext, shard: int, sums: Sums, batches: Batches, wri
         calls_sha256=calls_sha256,
         already_delivered=sums.already_delivered,
     )
+
+
+class Batches:
+    """Packs the calls of one shard, slices of the memory that polars wrote them into, and hands batches to its writer.
+
+    `parsed` has every body parsed first, for calls that hold JSON which others wrote.
+    """
+
+    def __init__(self, writer: ShardWriter, packer: Packer, *, parsed: bool = False) -> None:
+        self._writer = writer
+        self._packer = packer
+        self._parsed = parsed
+        self._open: list[bytes] = []  # of the open batch, from earlier frames
+        self._open_calls = 0
+        self._records: list[npt.NDArray[np.void]] = []
+        self.json_bytes = 0
+
+    def push(self, calls: pl.DataFrame, ids: npt.NDArray[np.uint8]) -> None:
+        """Take encoded calls in order (`json` with a comma behind each) and their sixteen-byte ids."""
+        if not len(calls):
+            return
+        content, edges = text_bytes(calls["json"])
+        sizes = np.diff(edges)
+        self._record(calls, ids, sizes)
+        start = 0
+        for cut in self._packer.push(sizes):
+            self._close(content[edges[start] : edges[cut]], cut - start)
+            start = cut
+        self._open.append(content[edges[start] : edges[-1]].tobytes())
+        self._open_calls += len(calls) - start
+
+    def finish(self) -> bytes:
+        """Close the open batch; returns the shard's CALL_RECORD records."""
+        if self._open_calls:
+            self._close(memoryview(b""), 0)
+        return b"".join(records.tobytes() for records in self._records)
+
+    def _close(self, content: memoryview, calls: int) -> None:
+        plain = memoryview(b"".join((HEAD, *self._open, content)))[:-COMMA]
+        if self._parsed:
+            _refuse_no_json(plain)
+        self._writer.add(plain, self._open_calls + calls)
+        self.json_bytes += plain.nbytes
+        self._open, self._open_calls = [], 0
+
+    def _record(self, calls: pl.DataFrame, ids: npt.NDArray[np.uint8], sizes: npt.NDArray[np.int64]) -> None:
+        records = np.empty(len(calls), _RECORD)
+        records["id_bytes"] = np.ascontiguousarray(ids).view("V16").ravel()
+        records["row"] = calls["row"].to_numpy()
+        records["bytes"] = sizes - COMMA
+        records["call"] = calls["call"].to_numpy()
+        self._records.append(records)
+
+
+def _refuse_no_json(body: memoryview) -> None:
+    """Raise BackfillError where a body is no JSON; every value was checked, so this finds a mistake in the checks."""
+    try:
+        orjson.loads(b"".join((body, b"]}")))
+    except orjson.JSONDecodeError as error:
+        message = f"a body that is no JSON would have been sent ({error.msg} at byte {error.pos}); nothing was sent"
+        raise BackfillError(
+            message, hint="please report it: a column of JSON holds what the checks let through"
+        ) from None

@@ -21,11 +21,11 @@ from backfill.job.fields import IDS
 from backfill.mapping import Check, CompiledCall
 from backfill.mapping.calls import IdText
 from backfill.memory import MAX_ID_FORMS
-from backfill.prepare.batches import text_bytes
 from backfill.prepare.evaluate import derive, reads_of
 from backfill.prepare.faults import library_errors
 from backfill.prepare.repeats import Hashes, among, distinct
 from backfill.prepare.shard import ShardContext
+from backfill.prepare.text_bytes import text_bytes
 
 #: One space of ids for each field, whichever call has it.
 _SPACES: Final = {name: number for number, name in enumerate(IDS, 1)}

@@ -17,7 +17,8 @@ from backfill.limits import Limits
 from backfill.mapping.calls import grouped
 from backfill.mapping.template import Escapes, escapes_in, joined, string_parts
 from backfill.pack import Packer
-from backfill.prepare.batches import Batches, id_keys
+from backfill.prepare.shard import Batches
+from backfill.prepare.text_bytes import id_keys
 from backfill.records import CALL_RECORD
 from backfill.wire import HEAD
 
