@@ -11,10 +11,11 @@ from backfill.job.expand import split_name
 from backfill.job.file import SourceForm
 from backfill.job.formats import FILE_FORMATS, FORMATS
 from backfill.job.models import ColumnSpec, CsvSpec
+from backfill.job.remote import is_remote, remote_fault
 from backfill.job.times import check_format, check_zone
 from backfill.records import INTERNAL_PREFIX
 
-_LATER_SCHEMES = ("s3", "s3a", "gs", "gcs", "az", "azure", "abfs", "abfss", "http", "https", "hf")
+_LATER_SCHEMES = ("hf", "ftp", "sftp", "hdfs", "r2", "minio")
 #: Codecs of Python that no file of text is in.
 _NO_ENCODINGS = (
     "utf-7",
@@ -99,8 +100,10 @@ def check_paths(faults: Faults, source: SourceForm) -> None:
         if not text.strip() or "\0" in text:
             faults.add(path, "is an empty path" if not text.strip() else "has a NUL character")
         elif scheme in _LATER_SCHEMES:
-            hint = "download the files first; cloud storage comes with a later version"
-            faults.add(path, f"{scheme}:// cannot be read by this version", hint)
+            hint = "there are s3://, gs://, az:// and https://; download anything else first"
+            faults.add(path, f"{scheme}:// cannot be read", hint)
+        elif is_remote(text) and (fault := remote_fault(text)):
+            faults.add(path, *fault)
         elif text == "-" and (len(paths) > 1 or path.startswith("source.files.")):
             faults.add(path, "standard input stands alone", "save it to a file first")
 

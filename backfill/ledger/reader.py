@@ -136,7 +136,7 @@ class LedgerReader(AbstractContextManager["LedgerReader"]):
             "SELECT path, name, key, bytes, sha256, mtime_ns, ctime_ns, inode FROM files ORDER BY position"
         )
         read, filtered, unreadable, staged, calls_per_row, in_place = rows[0]
-        sources = tuple(SourceFile(**{**dict(file), "inode": int(file["inode"])}) for file in files)
+        sources = tuple(SourceFile(**{**dict(file), **_inode_or_pin(file["inode"])}) for file in files)
         return SnapshotRecord(read, filtered, unreadable, staged, calls_per_row, bool(in_place), sources)
 
     def counts(self) -> Counts:
@@ -324,6 +324,11 @@ class LedgerReader(AbstractContextManager["LedgerReader"]):
 def _problem(text: str) -> Problem:
     values = json.loads(text)
     return Problem(**{**values, "severity": Severity(values["severity"])})
+
+
+def _inode_or_pin(text: str) -> dict[str, Any]:
+    """What of a file's row is one or the other: an object in a bucket has no inode, and its pin is no number."""
+    return {"inode": int(text)} if text.isdecimal() else {"inode": 0, "pin": text}
 
 
 def check_plan(reader: LedgerReader) -> None:

@@ -126,7 +126,7 @@ def insert_snapshot(  # the counts and both kinds of problems belong to one mome
     connection.executemany(
         "INSERT INTO files (position, path, name, key, bytes, sha256, mtime_ns, ctime_ns, inode)"
         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        [(position, *astuple(file)[:-1], str(file.inode)) for position, file in enumerate(snapshot.files)],
+        [(position, *astuple(file)[:-2], file.pin or str(file.inode)) for position, file in enumerate(snapshot.files)],
     )
     _insert_problems(connection, STAGING, problems, samples)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -13,7 +11,8 @@ from backfill.errors import RefusedError
 from backfill.job import fingerprint
 from backfill.job.models import Job
 from backfill.pipeline.context import Progress, RunContext, RunRequest
-from backfill.pipeline.fingerprint import Fingerprint, list_differences
+from backfill.pipeline.fingerprint import Fingerprint, fingerprint_then, list_differences
+from backfill.pipeline.snapshot_cache import files_of_dry_run
 from backfill.pipeline.supersede import (
     delivered_elsewhere,
     discard_sandbox_runs,
@@ -23,6 +22,7 @@ from backfill.pipeline.supersede import (
 )
 from backfill.records import RunState, RunStatus, RunStore, SnapshotRecord, SourceFile, StoredRun
 from backfill.sources import resolve
+from backfill.sources.origins.standard_input import discard_standard_input
 
 #: Nothing is prepared yet: such a run holds nothing that starting afresh could lose.
 BEGINNING = frozenset({RunState.STAGING, RunState.PREPARING})
@@ -56,12 +56,13 @@ def fingerprint_now(job: Job, intake: Path, context: RunContext, known: Sequence
     """The fingerprint of the job and its source as they are; files whose stamp is in `known` are not read again.
 
     Standard input is copied to the folder `intake`, since it cannot be read twice; what was there is of another time.
+    Copies of objects in buckets are kept there, too; those that an earlier process left are used where they still hold.
 
     Raises:
         SourceError: A file is missing, corrupt or truncated.
         InterruptedRunError: A signal came.
     """
-    shutil.rmtree(intake, ignore_errors=True)
+    discard_standard_input(intake)
     hashing = HashingProgress(context.progress)
     files = resolve(job, folder=intake, trusted=known, progress=hashing.advance, stopping=context.stop.is_set)
     hashing.end()
@@ -83,7 +84,7 @@ def decide_run(request: RunRequest, store: RunStore, run: StoredRun) -> tuple[Fi
     if not run.begun():
         refuse_other_scope(store, run, request.target.id_scope)
         store.discard(run)  # what a process left that died before its ledger was made
-        return fingerprint_now(request.job, intake, request.context), None
+        return fingerprint_now(request.job, intake, request.context, files_of_dry_run(store, request.job)), None
     # Opened as its writer: a process that was killed may have left work of recovery, which SQLite's readers cannot do.
     with run.open() as ledger:
         status, snapshot = ledger.reader.status(), ledger.reader.snapshot()
@@ -160,11 +161,6 @@ def choose_step(request: RunRequest, found: PresentRun, now: Fingerprint, *, alo
         )
         return out
     raise refusal(found, differences)
-
-
-def fingerprint_then(status: RunStatus, snapshot: SnapshotRecord) -> Fingerprint:
-    """The fingerprint that a run was prepared from, as its ledger has it."""
-    return Fingerprint(status.record.job_fingerprint, json.loads(status.record.job_data), snapshot.files)
 
 
 def refusal(found: PresentRun, differences: Sequence[str], *, other_scope: bool = False) -> RefusedError:

@@ -155,16 +155,18 @@ def check_job(job: Job, context: RunContext, notice: Callable[[Fault], None]) ->
 
 def judge_sample(job: Job, context: RunContext, schema: Schema, folder: Path) -> Checked:
     """The first records judged; raises as `check_job` does."""
-    from backfill.pipeline.sample import sample  # noqa: PLC0415
+    from backfill.pipeline.sample import files_of, first_files, sample  # noqa: PLC0415
 
     late = [] if schema.complete else faults_of(job, schema, complete=True)
     try:
-        snapshot = sample(job, folder, SAMPLE_ROWS + 1, context)  # one more tells whether there are more
+        files = files_of(job, folder, context)
+        looked_at = first_files(job, files)
+        snapshot = sample(job, folder, SAMPLE_ROWS + 1, context, looked_at)  # one more tells whether there are more
     except JobError as error:
         if not late:
             raise
         return Checked(notes=(f"of the first records: {error.message}",))
-    whole = schema.complete and snapshot.rows <= SAMPLE_ROWS
+    whole = schema.complete and snapshot.rows <= SAMPLE_ROWS and len(looked_at) == len(files)
     if late:
         return Checked(notes=tuple(f"not among the first records: {fault.path}: {fault.message}" for fault in late))
     return replace(weigh_sample(job, context, snapshot, folder), whole=whole)

@@ -47,7 +47,7 @@ def forecast(job: Job, files: Sequence[SourceFile]) -> Forecast:
     for file in files:
         kind = _format(job, file)
         plain = file.bytes * (PLAIN_PER_COMPRESSED_BYTE if file.path.endswith(tuple(COMPRESSED)) else 1.0)
-        snapshot += plain * _snapshot_factor(job, kind)
+        snapshot += plain * _snapshot_factor(job, kind, remote=bool(file.pin))
         spool += plain * kind.spool_per_byte
     return Forecast(int(snapshot), int(spool))
 
@@ -59,12 +59,12 @@ def _format(job: Job, file: SourceFile) -> Format:
         return format_named("csv")
 
 
-def _snapshot_factor(job: Job, kind: Format) -> float:
+def _snapshot_factor(job: Job, kind: Format, *, remote: bool) -> float:
     """Bytes that staging writes for each plain byte of a file of that format, at the most at one time."""
     source = job.source
     declared = any(spec.type != "text" for spec in source.columns.values()) or bool(job.time_columns())
     computed = job.where is not None or source.query is not None or bool(job.expressions())
-    if kind.may_stay and not (declared or computed):
+    if kind.may_stay and not (declared or computed or remote):
         return 0.0  # read where it is
     factor = kind.snapshot_per_byte * (WITH_RAW_TEXT if declared else 1.0)
     # The rows, and beside them the result of the query.

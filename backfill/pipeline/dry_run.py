@@ -30,7 +30,8 @@ from backfill.pipeline.sample import sample
 from backfill.pipeline.snapshot_cache import DRY, dry_folder, last_fingerprint
 from backfill.pipeline.stage import stage_source
 from backfill.records import ArchivedIds, Counts, RunRecord, RunStore, Snapshot, StoredRun
-from backfill.sources import locate, unchanged
+from backfill.sources import locate
+from backfill.sources.origins.stamps import stamp_of_file
 from backfill.sources.origins.standard_input import STANDARD_INPUT
 
 
@@ -140,8 +141,7 @@ def first_rows_do(request: DryRunRequest, folder: StoredRun) -> bool:
     staged_before = (
         then is not None
         and then.job == fingerprint(job)
-        and [file.path for file in locate(job)] == [file.path for file in then.files]
-        and all(map(unchanged, then.files))
+        and [stamp_of_file(file) for file in locate(job)] == [stamp_of_file(file) for file in then.files]
     )
     if staged_before:
         request.context.say("These are the first rows of what the last dry run has staged.")

@@ -5,12 +5,13 @@ A module of its own, since whatever only compares loads nothing that prepares.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from backfill.records import SourceFile
+from backfill.records import RunStatus, SnapshotRecord, SourceFile
 
 #: How many differences are named; the rest are counted.
 NAMED = 5
@@ -31,6 +32,11 @@ class Fingerprint:
         if self.job != now.job and not found:
             found = ["the job file was changed"]
         return found + list(file_differences(self.files, now.files))
+
+
+def fingerprint_then(status: RunStatus, snapshot: SnapshotRecord) -> Fingerprint:
+    """The fingerprint that a run was prepared from, as its ledger has it."""
+    return Fingerprint(status.record.job_fingerprint, json.loads(status.record.job_data), snapshot.files)
 
 
 def file_differences(before: Sequence[SourceFile], now: Sequence[SourceFile]) -> Iterator[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,8 @@ from backfill.prepare import preview
 from backfill.prepare.rows import PreviewRow
 from backfill.records import Problem, Snapshot, SourceFile
 from backfill.sources import first_rows, locate, resolve, stage
+from backfill.sources.files import beginning
+from backfill.sources.origins.objects import OBJECT_COPIES
 from backfill.sources.origins.standard_input import STANDARD_INPUT
 
 #: Where `where` lets too few rows through, this many times as many are read.
@@ -46,8 +48,12 @@ def sample_folder() -> Iterator[Path]:
         yield Path(folder)
 
 
-def sample(job: Job, folder: Path, rows: int, context: RunContext) -> Snapshot:
+def sample(
+    job: Job, folder: Path, rows: int, context: RunContext, files: Sequence[SourceFile] | None = None
+) -> Snapshot:
     """A snapshot that has at least the first `rows` rows that `where` lets through, or all there are.
+
+    With `files`, no others are looked at.
 
     Raises:
         SourceError: The source cannot be read.
@@ -55,7 +61,7 @@ def sample(job: Job, folder: Path, rows: int, context: RunContext) -> Snapshot:
         StoppedError: The disk is full.
         InterruptedRunError: A signal came.
     """
-    files = files_of(job, folder, context)
+    files = files_of(job, folder, context) if files is None else files
     wanted = None if needs_all(job) else rows
     context.progress.begin("stage", None, "rows")
     context.staging.set()
@@ -74,6 +80,7 @@ def sample(job: Job, folder: Path, rows: int, context: RunContext) -> Snapshot:
                 return snapshot
             wanted *= MORE
     finally:
+        OBJECT_COPIES.discard()
         context.staging.clear()
         context.progress.end()
 
@@ -85,10 +92,16 @@ def files_of(job: Job, folder: Path, context: RunContext) -> tuple[SourceFile, .
     return locate(job)
 
 
+def first_files(job: Job, files: Sequence[SourceFile]) -> Sequence[SourceFile]:
+    """Those of a source's files that a sample is made of."""
+    return files if needs_all(job) else beginning(job, files)
+
+
 def preview_job(job: Job, context: RunContext, rows: int, *, id_scope: str, limits: Limits) -> Preview:
     """The first rows of a job's source and what becomes of them; raises as `sample` does."""
     with sample_folder() as folder:
-        found = sample(job, folder, rows + 1, context)  # readers read on to the end of what they hold
+        files = first_files(job, files_of(job, folder, context))
+        found = sample(job, folder, rows + 1, context, files)  # readers read on to the end of what they hold
         snapshot = first_rows(job, found, rows, folder / "unreadable")
         shown = preview(
             job,

@@ -10,9 +10,8 @@ from pathlib import Path
 from backfill.disk import make_folder, sync_folder
 from backfill.errors import LedgerError, LockedError
 from backfill.job.models import Job
-from backfill.pipeline.changes import fingerprint_then
-from backfill.pipeline.fingerprint import Fingerprint
-from backfill.records import RunStore, StoredRun
+from backfill.pipeline.fingerprint import Fingerprint, fingerprint_then
+from backfill.records import RunStore, SourceFile, StoredRun
 from backfill.sources import load_snapshot
 
 #: What stands in place of a target's kind and identity: a dry run is the same whatever the target.
@@ -35,6 +34,19 @@ def last_fingerprint(folder: StoredRun) -> Fingerprint | None:
     except LedgerError:
         return None
     return fingerprint_then(status, snapshot) if snapshot else None
+
+
+def files_of_dry_run(state: RunStore, job: Job) -> tuple[SourceFile, ...]:
+    """The source's files as the last dry run of the job has read them; none where one is under way, or was never."""
+    dry, folder = dry_folder(state, job)
+    if not folder.begun():
+        return ()
+    try:
+        with dry.lock(folder.run_id):
+            then = last_fingerprint(folder)
+    except LockedError:
+        return ()
+    return then.files if then is not None else ()
 
 
 def borrow_snapshot(state: RunStore, job: Job, now: Fingerprint, place: Path) -> None:

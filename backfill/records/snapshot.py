@@ -92,6 +92,7 @@ class SourceFile:
     mtime_ns: int
     ctime_ns: int
     inode: int
+    pin: str = ""  # of an object: what tells this state of it from every other, such as `ETag "..."`
 
 
 @dataclass(frozen=True, slots=True)

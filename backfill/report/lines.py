@@ -89,7 +89,10 @@ def find_lines(file: SourceFile, job: Job, records: Iterable[int]) -> dict[int, 
     from backfill.sources.formats import line_of  # noqa: PLC0415
 
     wanted = sorted(records)
-    return dict.fromkeys(wanted, 0) | line_of(file, job, wanted) if unchanged(file) else {}
+    unknown = dict.fromkeys(wanted, 0)
+    if file.pin:  # an object is not fetched again for it
+        return unknown
+    return unknown | line_of(file, job, wanted) if unchanged(file) else {}
 
 
 def read_kept_lines(folder: StoredRun) -> Lines:

@@ -6,6 +6,7 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -14,12 +15,14 @@ from urllib.parse import urlsplit
 from backfill.errors import JobError, SourceError
 from backfill.job.formats import DATABASES, live_format
 from backfill.job.models import Job
+from backfill.job.remote import is_remote
 from backfill.records import SourceFile
 from backfill.sources.databases.address import is_live, live_source, url_of
 from backfill.sources.formats import format_by_suffix, format_of, refuse_foreign
 from backfill.sources.manifest import with_listed_files
 from backfill.sources.members import size_of_member, with_members
 from backfill.sources.origins.archives import ArchiveMember, container
+from backfill.sources.origins.buckets import found_objects
 from backfill.sources.origins.content import (
     Origin,
     Watch,
@@ -36,17 +39,25 @@ from backfill.sources.origins.content import (
 )
 from backfill.sources.origins.copies import COPIES
 from backfill.sources.origins.listing import FileFinder, leads_nowhere
+from backfill.sources.origins.objects import OBJECT_COPIES, refuse_too_large
 from backfill.sources.origins.stamps import Stamp, stamp_of, stamp_of_file
 from backfill.sources.origins.standard_input import STANDARD_INPUT, keep_standard_input
 
-REMOTE = ("s3://", "gs://", "gcs://", "az://", "azure://", "abfss://", "http://", "https://")
 HASHING_THREADS = 4
+#: Objects are waited for more than they are read.
+FETCHING_THREADS = 16
+#: Whose beginnings are looked at, of a source in a bucket, where only a look is wanted.
+LOOKED_AT = 8
 #: Plain bytes that a look at compressed files goes through.
 LOOK_BYTES = 16 * 2**20
 #: A relative path that begins so tells less than the whole one.
 _FAR = "../../.."
 #: What the keys of a query's further inputs begin with.
 _FURTHER = "files/"
+#: A file that was found: its path, what messages call it, its key.
+Entry = tuple[Path, str, str]
+#: Below the folder that the standard input is copied to: the copies of objects.
+OBJECTS = "objects"
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a pipe"),
@@ -80,10 +91,16 @@ def resolve(
     if folder is not None:
         COPIES.keep_in(folder)
     watch = until(stopping, _total(progress))
-    found = _found(job, folder, watch)
-    known = dict(trusted) if isinstance(trusted, Mapping) else {stamp_of_file(file): file.sha256 for file in trusted}
-    with ThreadPoolExecutor(HASHING_THREADS, "hash") as pool:
-        files = tuple(pool.map(partial(_source_file, job, known, watch), found))
+    fetched = OBJECT_COPIES
+    kept = fetched.kept_in(folder / OBJECTS, until(stopping)) if folder is not None else fetched.passing()
+    with kept:
+        found = _found(job, folder, watch)
+        known = trusted if isinstance(trusted, Mapping) else {stamp_of_file(file): file.sha256 for file in trusted}
+        remote = [one for one in found if isinstance(one, SourceFile) and stamp_of_file(one) not in known]
+        if folder is not None:
+            refuse_too_large(remote, folder)
+        with ThreadPoolExecutor(FETCHING_THREADS if remote else HASHING_THREADS, "hash") as pool:
+            files = tuple(pool.map(partial(_source_file, job, known, watch), found))
     _refuse_useless(job, files)
     return files
 
@@ -110,9 +127,27 @@ def locate(job: Job) -> tuple[SourceFile, ...]:
     """
     if is_live(job):
         return (live_source(job),)
-    files = tuple(_source_file(job, None, unwatched, entry) for entry in _found(job, None, unwatched))
+    found = _found(job, None, unwatched)
+    objects = [entry for entry in found if isinstance(entry, SourceFile)]
+    unseen = frozenset(entry.path for entry in objects[LOOKED_AT:])
+    with OBJECT_COPIES.passing():
+        files = tuple(
+            entry
+            if isinstance(entry, SourceFile) and entry.path in unseen
+            else _source_file(job, None, unwatched, entry)
+            for entry in found
+        )
     _refuse_useless(job, files)
     return files
+
+
+def beginning(job: Job, files: Sequence[SourceFile]) -> Sequence[SourceFile]:
+    """Of the files of a source, those that a look at it goes through: of objects in a bucket only the first ones.
+
+    Unless their columns differ, as the job says, so that the others may have more.
+    """
+    remote = any(file.pin for file in files)
+    return files[:LOOKED_AT] if remote and job.source.union is None else files
 
 
 def look_through(files: Sequence[SourceFile]) -> None:
@@ -129,11 +164,23 @@ def look_through(files: Sequence[SourceFile]) -> None:
                     return
 
 
-def _found(job: Job, folder: Path | None, watch: Watch) -> list[tuple[Path, str, str]]:
-    """(path, name, key) of every file of the source, and behind them of every further input of its query."""
+def _found(job: Job, folder: Path | None, watch: Watch) -> list[Entry | SourceFile]:
+    """Every file of the source, and behind them every further input of its query."""
     main = _database_files(job) if job.source.database is not None else _named_files(job, folder, watch)
-    further = ((local_path(job, written), name) for name, written in job.source.files.items())
-    return [*main, *((path, _shown(job, path), f"{_FURTHER}{name}") for path, name in further)]
+    return [*main, *(_further(job, name, written, watch) for name, written in job.source.files.items())]
+
+
+def _further(job: Job, name: str, written: str, watch: Watch) -> Entry | SourceFile:
+    """A further input of a query, which is one file."""
+    if is_remote(written):
+        found = found_objects(written, watch)
+        if len(found) > 1:
+            raise SourceError(
+                f"source.files.{name}: {written} stands for {len(found)} objects", hint="a further input is one file"
+            )
+        return replace(found[0], key=f"{_FURTHER}{name}")
+    path = local_path(job, written)
+    return (path, _shown(job, path), f"{_FURTHER}{name}")
 
 
 def extra_files(job: Job, files: Sequence[SourceFile]) -> tuple[tuple[SourceFile, ...], dict[str, SourceFile]]:
@@ -170,16 +217,7 @@ def base_folder(job: Job) -> Path:
 
 
 def local_path(job: Job, written: str) -> Path:
-    """An absolute path for one written in the job file.
-
-    Raises:
-        JobError: it is a URL of a store that this version does not read.
-    """
-    if written.startswith(REMOTE):
-        raise JobError(
-            f"source.path: {written.partition('://')[0]}:// is not read yet: object stores come with a later version",
-            hint="copy the files here first and name their folder",
-        )
+    """An absolute path for one written in the job file; raises JobError where it names a home that is none."""
     try:
         return Path(os.path.normpath(base_folder(job) / Path(written).expanduser()))
     except RuntimeError as error:
@@ -204,26 +242,38 @@ def database_path(job: Job) -> Path:
     return local_path(job, rest.removeprefix("/"))
 
 
-def _database_files(job: Job) -> list[tuple[Path, str, str]]:
+def _database_files(job: Job) -> list[Entry]:
     path = database_path(job)
     return [(path, path.name, path.name)]
 
 
-def _named_files(job: Job, folder: Path | None, watch: Watch) -> list[tuple[Path, str, str]]:
-    """(path, name, key) of every file of `source.path`."""
+def _named_files(job: Job, folder: Path | None, watch: Watch) -> list[Entry | SourceFile]:
+    """Every file of `source.path`."""
     if not job.source.path:
         raise JobError("source: neither `path` nor `database` is given")
-    found: dict[Path, tuple[Path, str, str]] = {}
+    found: dict[Path, Entry] = {}
+    objects: dict[str, SourceFile] = {}
     for written in job.source.path:
+        if is_remote(written):
+            if job.source.members:
+                raise JobError("source.members: archives are read of this machine only", hint="fetch them first")
+            for file in found_objects(written, watch):
+                objects.setdefault(file.path, file)
+            continue
         entries = [_standard_input(folder, watch)] if written == STANDARD_INPUT else _expand(job, written)
         for entry in with_listed_files(entries):
             found.setdefault(entry[0], entry)
     _refuse_same(list(found.values()))
     ordered = sorted(found.values(), key=lambda entry: (os.fsencode(entry[2]), os.fsencode(entry[0])))
-    return list(with_members(job, ordered))
+    return sorted([*with_members(job, ordered), *objects.values()], key=_order)
 
 
-def _refuse_same(entries: Sequence[tuple[Path, str, str]]) -> None:
+def _order(entry: Entry | SourceFile) -> tuple[bytes, bytes]:
+    path, key = (entry.path, entry.key) if isinstance(entry, SourceFile) else (entry[0], entry[2])
+    return os.fsencode(key), os.fsencode(path)
+
+
+def _refuse_same(entries: Sequence[Entry]) -> None:
     """Raise SourceError where two of the names lead to one file: its rows would be sent twice."""
     seen: dict[tuple[int, int], tuple[Path, str]] = {}
     for path, name, _ in entries if len(entries) > 1 else ():
@@ -242,7 +292,7 @@ def _refuse_same(entries: Sequence[tuple[Path, str, str]]) -> None:
             )
 
 
-def _expand(job: Job, written: str) -> list[tuple[Path, str, str]]:
+def _expand(job: Job, written: str) -> list[Entry]:
     """The files of one path as written: a file, a folder, or a pattern."""
     whole = local_path(job, written)
     found = FileFinder(partial(_shown, job)).files(whole)
@@ -264,15 +314,17 @@ def printable(name: str) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
-def _standard_input(folder: Path | None, watch: Watch) -> tuple[Path, str, str]:
+def _standard_input(folder: Path | None, watch: Watch) -> Entry:
     """The standard input, copied to the folder: it cannot be read twice."""
     if folder is None:
         raise JobError("source.path: the standard input can be read only by a command that keeps a copy of it")
     return (keep_standard_input(folder, watch), STANDARD_INPUT, STANDARD_INPUT)
 
 
-def _source_file(job: Job, known: Mapping[Stamp, str] | None, watch: Watch, entry: tuple[Path, str, str]) -> SourceFile:
+def _source_file(job: Job, known: Mapping[Stamp, str] | None, watch: Watch, entry: Entry | SourceFile) -> SourceFile:
     """One file with its hash, read only where its stamp is not known; without hash where nothing can be known."""
+    if isinstance(entry, SourceFile):
+        return _read_object(job, known, watch, entry)
     path, name, key = entry
     holder = Path(container(str(path)))
     try:
@@ -282,16 +334,26 @@ def _source_file(job: Job, known: Mapping[Stamp, str] | None, watch: Watch, entr
     except OSError as error:
         raise cannot_be_read(name, error) from error
     _refuse_unusual(path, name, status.st_mode)
-    stamp = stamp_of(path, status, None if holder == path else size_of_member(path, holder))
+    size = status.st_size if holder == path else size_of_member(path, holder)
+    stamp = stamp_of(path, status, size)
     sha256 = known.get(stamp, "") if known is not None else ""
     if not sha256:
         origin = origin_at(str(path), "the standard input" if key == STANDARD_INPUT else name)
         _refuse_foreign(job, origin, key)
         sha256 = "" if known is None else digest(origin, watch)
     return SourceFile(
-        path=str(path), name=name, key=key, bytes=stamp[1], sha256=sha256,
-        mtime_ns=stamp[2], ctime_ns=stamp[3], inode=stamp[4],
+        path=str(path), name=name, key=key, bytes=size, sha256=sha256,
+        mtime_ns=status.st_mtime_ns, ctime_ns=status.st_ctime_ns, inode=status.st_ino,
     )  # fmt: skip
+
+
+def _read_object(job: Job, known: Mapping[Stamp, str] | None, watch: Watch, file: SourceFile) -> SourceFile:
+    """An object with the hash of its copy, as `_source_file` does."""
+    sha256 = known.get(stamp_of_file(file), "") if known is not None else ""
+    if not sha256:
+        _refuse_foreign(job, origin_of(file), file.key)
+        sha256 = "" if known is None else digest(origin_of(file), watch)
+    return replace(file, sha256=sha256)
 
 
 def _refuse_unusual(path: Path, name: str, mode: int) -> None:

@@ -155,9 +155,10 @@ def _refuse_signs(name: str, head: bytes, expected: Format) -> None:
 def line_of(file: SourceFile, job: Job, records: Sequence[int]) -> dict[int, int]:
     """The line, from 1, that each of those records of a text file begins at, looked up when a problem is shown.
 
-    The file is read again: empty for a file that has changed since, and for formats without lines.
+    The file is read again: empty for a file that has changed since, for an object in a
+    bucket, and for formats without lines.
     Records are numbered as problems number them.
     """
-    if not records or not unchanged(file):
+    if not records or file.pin or not unchanged(file):
         return {}
     return format_of(job, file.path).lines(file, job, sorted(set(records)))

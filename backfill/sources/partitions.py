@@ -58,7 +58,8 @@ def _of_file(file: SourceFile, base: Path, way: dict[str, dict[str, str | None]]
         return {}
     folder = os.path.dirname(file.path)  # noqa: PTH120 (of text, for ten thousand files)
     if folder not in way:
-        way[folder] = _values(Path(os.path.relpath(folder, base)).parts, file.name)
+        folders = folder.split("/") if file.pin else Path(os.path.relpath(folder, base)).parts
+        way[folder] = _values(folders, file.name)
     return way[folder]
 
 

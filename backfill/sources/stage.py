@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from backfill.disk import make_folder
 from backfill.job.models import Job
 from backfill.records import Snapshot, SourceFile
-from backfill.sources.files import extra_files, locate, look_through, resolve
+from backfill.sources.files import OBJECTS, beginning, extra_files, locate, look_through, resolve
 from backfill.sources.formats import one_format
 from backfill.sources.origins.archives import container
-from backfill.sources.origins.content import ignore_progress, never, until
+from backfill.sources.origins.content import Watch, ignore_progress, never, until
+from backfill.sources.origins.objects import OBJECT_COPIES
 from backfill.sources.origins.stamps import while_unchanged
 from backfill.sources.reader import InPlace
 from backfill.sources.schema import Schema
 from backfill.sources.snapshot import save_snapshot
+
+#: What to do about a file that changed while it was read.
+STILL = "run again once nothing writes to it"
 
 
 def stage(
@@ -44,7 +50,7 @@ def stage(
     """
     make_folder(folder)
     resolved = tuple(files) if files is not None else resolve(job, folder=folder, stopping=stopping)
-    with while_unchanged(resolved, "run again once nothing writes to it"):
+    with _copies(folder, until(stopping), keep=sample is not None), while_unchanged(resolved, STILL):
         own, _ = extra_files(job, resolved)
         found = _in_place(job, own)
         if found is not None and found.is_sound(until(stopping, _passed(progress)), sample):
@@ -69,9 +75,21 @@ def stage(
 
 
 def _in_place(job: Job, files: Sequence[SourceFile]) -> InPlace | None:
-    """The files as their own snapshot, if they can be: copies of what lies in archives are not there for long."""
+    """The files as their own snapshot, if they can be: copies of objects, and of what lies in archives, pass."""
     kind = one_format(job, files)
-    return kind.in_place(job, files) if all(container(file.path) == file.path for file in files) else None
+    stay = not any(file.pin or container(file.path) != file.path for file in files)
+    return kind.in_place(job, files) if stay else None
+
+
+@contextmanager
+def _copies(folder: Path, watch: Watch, *, keep: bool) -> Iterator[None]:
+    """Keep copies of objects below the folder, and remove all of them in the end; `keep`: more will be read of them."""
+    with OBJECT_COPIES.kept_in(folder / OBJECTS, watch):
+        try:
+            yield
+        finally:
+            if not keep:
+                OBJECT_COPIES.discard()
 
 
 def _passed(progress: Callable[[int, int], None]) -> Callable[[int], None]:
@@ -94,12 +112,17 @@ def inspect(job: Job) -> Schema:
             megabytes go, so that those of a small source are judged whole.
         JobError: the declared columns do not fit the source, or its query does not bind.
     """
-    located = locate(job)
-    look_through(located)
-    files, further = extra_files(job, located)
-    found = _in_place(job, files)
-    if found is not None:
-        return Schema(found.columns)
-    from backfill.sources.look import look  # DuckDB
+    with OBJECT_COPIES.passing():
+        located = locate(job)
+        look_through(beginning(job, located))
+        files, further = extra_files(job, located)
+        looked_at = tuple(beginning(job, files))
+        files, unseen = looked_at, len(files) - len(looked_at)
+        found = _in_place(job, files)
+        if found is not None:
+            return Schema(found.columns)
+        from backfill.sources.look import look  # DuckDB
 
-    return look(job, files, further)
+        seen = look(job, files, further)
+        # The keys of objects that were not looked at may be further columns.
+        return replace(seen, complete=seen.complete and not (unseen and seen.records))

@@ -84,13 +84,6 @@ def test_stamps(exports: Path) -> None:
     assert not unchanged(file)
 
 
-@pytest.mark.parametrize("url", ["s3://bucket/x.csv", "gs://bucket/x.csv", "az://c/x.csv", "https://host/x.csv"])
-def test_stores_to_come(url: str) -> None:
-    """Object stores are refused by name."""
-    with pytest.raises(JobError, match="later version"):
-        resolve(job_over(url))
-
-
 def test_formats(tmp_path: Path) -> None:
     """The format is told by the suffix, or stated; several formats in one source are refused."""
     (tmp_path / "rows.txt").write_text("x\n1\n")

@@ -18,6 +18,7 @@ from backfill.records import SourceFile
 from backfill.sources.origins import compression
 from backfill.sources.origins.archives import ArchiveMember, container
 from backfill.sources.origins.compression import Damage, Packing, packing_of, unpacked
+from backfill.sources.origins.objects import OBJECT_COPIES
 
 PIECE = compression.PIECE
 #: Seconds between two looks at whether to go on, while there is nothing to read or a statement runs.
@@ -91,7 +92,7 @@ class LocalFile:
 
 def origin_of(file: SourceFile) -> Origin:
     """Where a file of a source lies."""
-    return origin_at(file.path, file.name)
+    return OBJECT_COPIES.of(file) if file.pin else origin_at(file.path, file.name)
 
 
 def origin_at(path: str, name: str) -> Origin:

@@ -23,7 +23,7 @@ from backfill.errors import SourceError
 from backfill.sources.origins.content import cannot_be_read
 
 WILDCARD = re.compile(r"[*?\[]")
-_ANY_DEPTH = "**"
+ANY_DEPTH = "**"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class FileFinder:
     def _matches(self, folder: Path, parts: Sequence[str], *, deep: bool = False) -> Iterator[Path]:
         """What matches a pattern below a folder; `deep` where the folder was come to by `**`."""
         name, rest = parts[0], parts[1:]
-        if name == _ANY_DEPTH:
+        if name == ANY_DEPTH:
             for below in self._folders(folder, lambda name: name.startswith(".")):
                 yield from self._matches(below, rest or ["[!.]*"], deep=True)
             return
@@ -67,7 +67,7 @@ class FileFinder:
             if os.path.isdir(path):  # noqa: PTH112 (see above)
                 if rest:
                     yield from self._matches(path, rest)
-                elif not deep and not _left_out(path.name):
+                elif not deep and not left_out(path.name):
                     raise SourceError(
                         f"{self.shown(path)} is a folder, where the pattern means files",
                         hint=f"write {self.shown(path)}/* for the files in it, or a pattern that leaves it out",
@@ -87,9 +87,9 @@ class FileFinder:
 
     def _below(self, top: Path) -> Iterator[Path]:
         """All files below a folder."""
-        for folder in self._folders(top, _left_out):
+        for folder in self._folders(top, left_out):
             for entry in self._entries(folder):
-                if not _left_out(entry.name) and not _is_folder(entry):
+                if not left_out(entry.name) and not _is_folder(entry):
                     yield folder / entry.name
 
     def _folders(self, top: Path, left_out: Callable[[str], bool]) -> Iterator[Path]:
@@ -148,7 +148,7 @@ def _fixed_part(whole: Path) -> tuple[Path, tuple[str, ...]]:
     return fixed, ()
 
 
-def _left_out(name: str) -> bool:
+def left_out(name: str) -> bool:
     """A name that a folder's files do not have: hidden, or of those that other programs leave beside data."""
     return name.startswith(".") or (name.startswith("_") and "=" not in name)
 

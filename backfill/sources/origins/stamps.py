@@ -11,9 +11,10 @@ from backfill.errors import InterruptedRunError, SourceError, StoppedError
 from backfill.job.formats import live_format
 from backfill.records import SourceFile
 from backfill.sources.origins.archives import container
+from backfill.sources.origins.buckets import stands
 
 #: What a SourceFile is trusted by, in place of reading it again.
-Stamp = tuple[str, int, int, int, int]
+Stamp = tuple[str | int, ...]
 
 
 def stamp_of(path: Path, status: os.stat_result, size: int | None = None) -> Stamp:
@@ -24,13 +25,20 @@ def stamp_of(path: Path, status: os.stat_result, size: int | None = None) -> Sta
 
 def stamp_of_file(file: SourceFile) -> Stamp:
     """The stamp of a file resolved before."""
+    if file.pin:
+        return (file.path, file.bytes, file.pin)
     return (file.path, file.bytes, file.mtime_ns, file.ctime_ns, file.inode)
 
 
 def unchanged(file: SourceFile) -> bool:
-    """The file still is what it was when resolved, as far as size, times and inode tell; of a server nothing does."""
+    """The file still is what it was when resolved, as far as size, times and inode tell, or an object's pin.
+
+    Of a live database nothing tells.
+    """
     if live_format(file.path):
         return True
+    if file.pin:
+        return stands(file)
     holder = container(file.path)
     try:
         size = None if holder == file.path else file.bytes
@@ -57,7 +65,8 @@ def while_unchanged(files: Sequence[SourceFile], hint: str) -> Iterator[None]:
 
 
 def _refuse_changed(files: Sequence[SourceFile], hint: str, cause: Exception | None = None) -> None:
-    changed = next((file for file in files if not unchanged(file)), None)
+    # What is read of an object is pinned by each request for it.
+    changed = next((file for file in files if not file.pin and not unchanged(file)), None)
     if changed is not None:
         what = "was changed" if os.path.lexists(container(changed.path)) else "was removed"
         raise SourceError(f"{changed.name} {what} while it was read: nothing was sent", hint=hint) from cause

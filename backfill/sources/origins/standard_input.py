@@ -13,6 +13,7 @@ from backfill.sources.origins.content import PIECE, POLL_SECONDS, Watch
 
 #: How a job file writes the standard input, and what it is called.
 STANDARD_INPUT = "-"
+_COPY, _UNFINISHED = "stdin", "stdin.part"
 
 
 def keep_standard_input(folder: Path, watch: Watch) -> Path:
@@ -22,10 +23,10 @@ def keep_standard_input(folder: Path, watch: Watch) -> Path:
     writes to a pipe too, and what it wrote till then is not to pass for all.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    copy = folder / "stdin"
+    copy = folder / _COPY
     if copy.exists():
         return copy
-    unfinished = folder / "stdin.part"
+    unfinished = folder / _UNFINISHED
     source = cast("io.BufferedIOBase", sys.stdin.buffer)
     descriptor = _descriptor(sys.stdin.buffer)
     with unfinished.open("wb") as target:
@@ -40,6 +41,12 @@ def keep_standard_input(folder: Path, watch: Watch) -> Path:
         os.fsync(target.fileno())
     unfinished.rename(copy)
     return copy
+
+
+def discard_standard_input(folder: Path) -> None:
+    """Remove the copy in the folder, whole or not."""
+    for name in (_COPY, _UNFINISHED):
+        (folder / name).unlink(missing_ok=True)
 
 
 def _descriptor(stream: BinaryIO) -> int | None:

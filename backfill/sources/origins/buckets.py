@@ -1,0 +1,149 @@
+"""The objects that a URL of the job stands for: an object, a folder of a bucket, or a pattern.
+
+The rules are those of files (listing.py), as far as a bucket has what they speak of: a URL that is an object's is that
+object, whatever characters are in it; what is hidden, or in a folder begins with `_`, is left out alike. The marks that
+consoles leave in place of folders (no bytes, and the name of a folder) are none of its files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from fnmatch import fnmatchcase
+from typing import Any
+
+from backfill.errors import SourceError
+from backfill.job.remote import Remote, remote
+from backfill.records import SourceFile
+from backfill.sources.origins.listing import ANY_DEPTH, WILDCARD, left_out
+from backfill.sources.origins.objects import ask, pin_of, source_file
+from backfill.sources.origins.refusals import status_of
+from backfill.sources.origins.stores import obstore, store_of
+
+_PAGE = 1_000
+#: A HEAD that is refused with one of these says not why.
+_SILENT = (400, 401, 403, 301)
+
+
+def found_objects(url: str, watch: Callable[[int], None]) -> list[SourceFile]:
+    """The objects that a URL stands for, unread, each with its key, the path below what is fixed in the URL.
+
+    Raises:
+        SourceError: there is none, the store refuses to tell, or a pattern's last part matches a folder.
+    """
+    at = remote(url)
+    if at.is_web:
+        return [_object(at, at.key.rpartition("/")[2], watch)]
+    if at.key and not at.key.endswith("/"):
+        patterned = bool(WILDCARD.search(at.key))
+        try:
+            return [_object(at, at.key.rpartition("/")[2], watch, quiet=patterned)]
+        except FileNotFoundError:
+            if patterned:
+                return _matching(at, url, watch)
+    found = list(_below(at, watch))
+    if not found:
+        raise SourceError(f"{url} does not exist, and is no folder with files in it", hint="is the key right?")
+    return found
+
+
+def stands(file: SourceFile) -> bool:
+    """The object still is what it was when it was listed."""
+    at = remote(file.path)
+    try:
+        meta = ask(at, file.name, lambda: obstore().head(store_of(at), at.object_name), lambda _: None)
+    except (FileNotFoundError, SourceError):
+        return False
+    return (pin_of(meta), meta["size"]) == (file.pin, file.bytes)
+
+
+def _object(at: Remote, key: str, watch: Callable[[int], None], *, quiet: bool = False) -> SourceFile:
+    """The object of that very key; raises FileNotFoundError where there is none."""
+    url = f"{at.root}{at.key}"
+
+    def head() -> Any:  # noqa: ANN401
+        try:
+            return obstore().head(store_of(at), at.object_name)
+        except FileNotFoundError:
+            raise
+        except Exception as error:
+            if status_of(error) not in _SILENT:
+                raise
+            if quiet:  # without the right to list, S3 says so of what is not there
+                raise FileNotFoundError from error
+            return obstore().get(store_of(at), at.object_name).meta  # whose refusal says why
+
+    try:
+        meta = ask(at, url, head, watch)
+    except FileNotFoundError:
+        if at.is_web:
+            raise SourceError(f"{url} does not exist", hint="is the URL right?") from None
+        raise
+    return source_file(url, key, meta)
+
+
+def _listed(at: Remote, prefix: str, watch: Callable[[int], None]) -> Iterator[Any]:
+    """What lies below a folder, in pages."""
+    pages = iter(obstore().list(store_of(at), prefix or None, chunk_size=_PAGE))
+
+    def following() -> list[Any]:
+        return list(next(pages, ()))
+
+    while page := ask(at, f"{at.root}{prefix}", following, watch):
+        watch(0)
+        yield from page
+
+
+def _files(at: Remote, prefix: str, watch: Callable[[int], None]) -> Iterator[tuple[Any, tuple[str, ...]]]:
+    """The objects below a folder, each with the parts of its key below it; marks of folders left out."""
+    start = len(prefix) + 1 if prefix else 0
+    for meta in _listed(at, prefix, watch):
+        name = meta["path"].rpartition("/")[2]
+        if meta["size"] == 0 and "." not in name:
+            continue  # a mark, or a file without any row
+        yield meta, tuple(meta["path"][start:].split("/"))
+
+
+def _below(at: Remote, watch: Callable[[int], None]) -> Iterator[SourceFile]:
+    """All files below a folder."""
+    prefix = at.key.rstrip("/")
+    for meta, names in _files(at, prefix, watch):
+        if not any(map(left_out, names)):
+            yield source_file(f"{at.root}{meta['path']}", "/".join(names), meta)
+
+
+def _matching(at: Remote, url: str, watch: Callable[[int], None]) -> list[SourceFile]:
+    """The objects that match a pattern."""
+    parts = at.key.split("/")
+    place = next(index for index, part in enumerate(parts) if WILDCARD.search(part))
+    pattern, found = parts[place:], list[SourceFile]()
+    for meta, names in _files(at, "/".join(parts[:place]), watch):
+        if matches(names, pattern):
+            found.append(source_file(f"{at.root}{meta['path']}", "/".join(names), meta))
+        elif ANY_DEPTH not in pattern and len(names) > len(pattern) and _means(names, pattern):
+            folder = f"{at.root}{'/'.join([*parts[:place], *names[: len(pattern)]])}"
+            raise SourceError(
+                f"{folder} is a folder, where the pattern means files",
+                hint=f"write {folder}/* for the files in it, or a pattern that leaves it out",
+            )
+    if not found:
+        raise SourceError(f"no object matches {url}", hint=f"looked below {at.root}{'/'.join(parts[:place])}")
+    return found
+
+
+def _means(names: Sequence[str], pattern: Sequence[str]) -> bool:
+    """The pattern matches a folder on the way to an object."""
+    folders = names[: len(pattern)]
+    return matches(folders, pattern) and not left_out(folders[-1])
+
+
+def matches(names: Sequence[str], pattern: Sequence[str]) -> bool:
+    """The parts of a key match those of a pattern, as names of files do."""
+    if not pattern:
+        return not names
+    first, rest = pattern[0], pattern[1:]
+    if first == ANY_DEPTH:
+        deeper = bool(names) and not names[0].startswith(".") and matches(names[1:], pattern)
+        return deeper or matches(names, rest or ["[!.]*"])
+    if not names or (names[0].startswith(".") and not first.startswith(".")):
+        return False
+    return fnmatchcase(names[0], first) and matches(names[1:], rest)

@@ -1,0 +1,327 @@
+"""Objects of buckets, and files of web servers: each one pinned, and copied as far as it is read.
+
+Rules (docs/decisions/objects-are-copied.md)
+1) An object is what its listing said: size and pin (its ETag; without one its version, or the time of its last
+   change). Every request says so too (If-Match), and what answers otherwise is an error: bytes of another version are
+   never taken.
+2) What is read is kept in a file, so that a second reading asks the store for nothing. A lost connection is taken up
+   where it was lost.
+3) A copy is whole, and has its own name, only once every byte is there and forced to the disk; then another process
+   may use it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock, RLock
+from typing import Any, BinaryIO, TypeVar
+
+from backfill.disk import sync_folder
+from backfill.errors import SourceError, StoppedError
+from backfill.job.remote import Remote, remote
+from backfill.records import SourceFile
+from backfill.sources.origins.refusals import is_passing, refusal
+from backfill.sources.origins.stores import obstore, store_of
+
+#: Bytes taken from a connection at once, at least: so many are lost with it.
+CHUNK_BYTES = 1 << 16
+#: Seconds between attempts, where the store has answered this process before; and where it never has.
+PATIENCE = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0)
+FIRST_PATIENCE = (0.5, 1.0)
+_POLL_SECONDS = 0.1
+#: Never fill the disk to the last byte.
+_RESERVE_BYTES = 64_000_000
+_Answer = TypeVar("_Answer")
+_answered = set[tuple[str, str]]()
+
+
+def ask(at: Remote, name: str, request: Callable[[], _Answer], watch: Callable[[int], None]) -> _Answer:
+    """What a store answers; asked again while it is busy or out of reach.
+
+    Raises:
+        FileNotFoundError: there is no such object.
+        SourceError: it refuses, or stays out of reach.
+    """
+    delays = iter(PATIENCE if (at.scheme, at.place) in _answered else FIRST_PATIENCE)
+    while True:
+        try:
+            answer = request()
+        except FileNotFoundError:
+            raise
+        except _failures() as error:
+            delay = next(delays, None) if is_passing(error) else None
+            if delay is None:
+                raise refusal(error, at, name) from None  # its own words may hold what must not be shown
+            _wait(delay, watch)
+        else:
+            _answered.add((at.scheme, at.place))
+            return answer
+
+
+def _failures() -> tuple[type[Exception], ...]:
+    from obstore.exceptions import BaseError
+
+    return (BaseError, OSError, ValueError)
+
+
+def _wait(seconds: float, watch: Callable[[int], None]) -> None:
+    until = time.monotonic() + seconds
+    while (left := until - time.monotonic()) > 0:
+        watch(0)
+        time.sleep(min(left, _POLL_SECONDS))
+
+
+def pin_of(meta: Any) -> str:  # noqa: ANN401 (obstore's ObjectMeta)
+    """What tells one state of an object from every other; empty where the server says nothing that does."""
+    if meta["e_tag"]:
+        return f"ETag {meta['e_tag']}"
+    if meta["version"]:
+        return f"version {meta['version']}"
+    changed = meta["last_modified"]
+    return f"changed {changed.isoformat()}" if changed.timestamp() > 0 else ""
+
+
+def source_file(url: str, key: str, meta: Any) -> SourceFile:  # noqa: ANN401 (obstore's ObjectMeta)
+    """The file that an object is, unread.
+
+    Raises:
+        SourceError: it could change while it is read, and nobody would know.
+    """
+    pin = pin_of(meta)
+    if not pin:
+        raise SourceError(
+            f"{url} cannot be pinned: its server gives no ETag and no time of last change",
+            hint='read what another program fetches: `path: "-"`, `curl -sSf URL | backfill run JOB`',
+        )
+    return SourceFile(
+        path=url, name=url, key=key, bytes=meta["size"], sha256="", mtime_ns=0, ctime_ns=0, inode=0, pin=pin
+    )
+
+
+class ObjectCopy:
+    """An object, and the copy of what was read of it so far; an Origin. Safe in several threads."""
+
+    def __init__(self, file: SourceFile, folder: Path, watch: Callable[[int], None]) -> None:
+        self.file, self.folder, self.watch = file, folder, watch
+        named = hashlib.sha256(f"{file.path}\0{file.pin}\0{file.bytes}".encode()).hexdigest()[:32]
+        self._whole, self._part = folder / named, folder / f"{named}.part"
+        self._at = remote(file.path)
+        self._lock = RLock()
+        self._stream: Iterator[Any] | None = None
+        self._target: BinaryIO | None = None
+        self.size = file.bytes if self._whole.exists() else 0  # of the copy
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return self.file.name
+
+    @property
+    def path(self) -> str:
+        """Its URL."""
+        return self.file.path
+
+    def open(self) -> BinaryIO:
+        """Its bytes from the first on, fetched as they are read."""
+        return io.BufferedReader(_Reading(self), CHUNK_BYTES)
+
+    def local_path(self) -> Path:
+        """The copy, once it is whole."""
+        self.reach(self.file.bytes)
+        return self._whole
+
+    def reach(self, size: int) -> None:
+        """Fetch on until the copy has that many bytes, or all.
+
+        Raises:
+            SourceError: the object is gone or another one by now, or the store does not give it.
+            StoppedError: the disk is full.
+        """
+        size = min(size, self.file.bytes)
+        with self._lock:
+            if self._target is None and not self._whole.exists():
+                self._begin()
+            while self.size < size:
+                self._append(ask(self._at, self.name, self._next, self.watch))
+            if self._target is not None and self.size == self.file.bytes:
+                self._finish()
+
+    def read(self, place: int, size: int) -> bytes:
+        """Bytes of the copy from a place on: as many as asked for, or as few as there are so far, one at least."""
+        self.reach(place + 1)
+        at = self._part if self._target is not None else self._whole
+        with self._lock, at.open("rb") as copy:
+            copy.seek(place)
+            return copy.read(min(size, self.size - place))
+
+    def discard(self) -> None:
+        """Close the connection and remove the copy."""
+        with self._lock:
+            self._stream = None
+            if self._target is not None:
+                self._target.close()
+                self._target = None
+            self._part.unlink(missing_ok=True)
+            self._whole.unlink(missing_ok=True)
+            self.size = 0
+
+    def _begin(self) -> None:
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._target = self._part.open("wb", buffering=0)
+        self.size = 0
+
+    def _next(self) -> bytes:
+        """The next bytes, of the connection that is there or of a new one."""
+        try:
+            if self._stream is None:
+                self._stream = self._connected()
+            piece = bytes(next(self._stream, b""))
+        except BaseException:
+            self._stream = None
+            raise
+        if not piece:
+            self._stream = None
+            raise ConnectionError
+        return piece
+
+    def _connected(self) -> Iterator[Any]:
+        """The object's bytes behind those that were fetched."""
+        from obstore.exceptions import NotModifiedError, PreconditionError
+
+        tag = self.file.pin.removeprefix("ETag ")
+        strong = tag.startswith('"') or (tag != self.file.pin and not tag.startswith("W/"))
+        options: dict[str, Any] = {"if_match": tag} if strong else {}
+        if self.size:
+            options["range"] = {"offset": self.size}
+        try:
+            found = obstore().get(store_of(self._at), self._at.object_name, options=options)
+        except (PreconditionError, NotModifiedError):
+            raise self._changed() from None
+        except FileNotFoundError:
+            raise self._changed("removed") from None
+        if pin_of(found.meta) != self.file.pin or found.meta["size"] != self.file.bytes or found.range[0] != self.size:
+            raise self._changed()
+        return iter(found.stream(CHUNK_BYTES))
+
+    def _changed(self, what: str = "changed") -> SourceError:
+        hint = "run again once nothing writes to it"
+        return SourceError(f"{self.name} was {what} while it was read: nothing was sent", hint=hint)
+
+    def _append(self, piece: bytes) -> None:
+        if self.size + len(piece) > self.file.bytes:
+            raise self._changed()
+        assert self._target is not None
+        try:
+            self._target.write(piece)
+        except OSError as error:
+            raise StoppedError(
+                f"the copy of {self.name} cannot be written to {self.folder}: {error.strerror}",
+                hint="free some space or give a folder on another disk with --state-dir; then go on",
+            ) from error
+        self.size += len(piece)
+
+    def _finish(self) -> None:
+        assert self._target is not None
+        os.fsync(self._target.fileno())
+        self._target.close()
+        self._target, self._stream = None, None
+        self._part.rename(self._whole)
+        sync_folder(self.folder)
+
+
+class _Reading(io.RawIOBase):
+    """One reading of a copy from its first byte on."""
+
+    def __init__(self, copy: ObjectCopy) -> None:
+        self._copy, self._place = copy, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 (any buffer)
+        if self._place >= self._copy.file.bytes:
+            return 0
+        piece = self._copy.read(self._place, len(buffer))
+        buffer[: len(piece)] = piece
+        self._place += len(piece)
+        return len(piece)
+
+
+class _ObjectCopies:
+    """The copies of this process, which reads one source at a time."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._copies: dict[tuple[str, str], ObjectCopy] = {}
+        self._folder: Path | None = None
+        self._watch: Callable[[int], None] = _unwatched
+
+    def of(self, file: SourceFile) -> ObjectCopy:
+        """The copy of a file, begun where there is none."""
+        with self._lock:
+            found = self._copies.get((file.path, file.pin))
+            if found is None:
+                assert self._folder is not None, "whoever reads a source says where copies go"
+                found = ObjectCopy(file, self._folder, self._watch)
+                self._copies[file.path, file.pin] = found
+            found.watch = self._watch
+            return found
+
+    @contextmanager
+    def kept_in(self, folder: Path, watch: Callable[[int], None]) -> Iterator[None]:
+        """Begin copies in this folder, and let `watch`, which may raise, end the fetching, for as long as it lasts."""
+        before = self._folder, self._watch
+        self._folder, self._watch = folder, watch
+        try:
+            yield
+        finally:
+            self._folder, self._watch = before
+
+    @contextmanager
+    def passing(self) -> Iterator[None]:
+        """Keep copies for as long as it lasts, for a look at a source; where a folder is said already, there."""
+        if self._folder is not None:
+            yield
+            return
+        with tempfile.TemporaryDirectory(prefix="backfill-") as folder, self.kept_in(Path(folder), _unwatched):
+            try:
+                yield
+            finally:
+                self.discard()
+
+    def discard(self) -> None:
+        """Remove all copies."""
+        with self._lock:
+            for copy in self._copies.values():
+                copy.discard()
+            folders = {copy.folder for copy in self._copies.values()}
+            self._copies.clear()
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)  # with what an earlier process left
+
+
+def _unwatched(_size: int) -> None:
+    """Ignore it."""
+
+
+OBJECT_COPIES = _ObjectCopies()
+
+
+def refuse_too_large(files: list[SourceFile], folder: Path) -> None:
+    """Raise StoppedError where the disk has no room for copies of these files."""
+    size = sum(file.bytes for file in files)
+    near = next(above for above in (folder.absolute(), *folder.absolute().parents) if above.exists())
+    free = shutil.disk_usage(near).free
+    if size and free < size + _RESERVE_BYTES:
+        raise StoppedError(
+            f"copies of the source's objects take {size:,} bytes in {folder}, {free:,} are free",
+            hint="free some space or give a folder on another disk with --state-dir; then go on",
+        )
