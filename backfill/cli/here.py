@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from backfill.job.remote import is_remote
-
 #: A command as messages quote it; RUN and JOB in it stand for the run and the job file at hand.
 COMMAND = re.compile(r"`backfill ([a-z][a-z-]*)((?: [^`]*)?)`")
 #: Verbs that take a run, and look for its state directory from the current one upward.
@@ -23,7 +21,7 @@ FAR = "../../.."
 
 def display_path(path: Path | str) -> str:
     """The path from the current directory where it is near, else whole; a URL as it is."""
-    if is_remote(str(path)):
+    if "://" in str(path):
         return str(path)
     whole = os.path.abspath(path)  # noqa: PTH100 (links are the user's own names, and stay)
     relative = os.path.relpath(whole)

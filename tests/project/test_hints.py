@@ -15,7 +15,7 @@ from backfill.cli import backfill as program
 from backfill.cli.group import VERBS
 
 #: Words of other programs that stand in our texts.
-OTHERS = {"--head"}
+OTHERS = {"--head", "--format", "--billing-project"}
 #: Of pg_dump and pg_restore, too.
 OTHERS |= {"--data-only", "--encoding", "--exclude-table-data", "--load-via-partition-root", "--schema-only"}
 OTHERS |= {"--schema", "--table"}
