@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 from backfill.sandbox import Sandbox
 from tests.support.delivery_fakes import Endpoint
 from tests.support.lives import Life
+from tests.support.mariadb import MariaDb, running_mariadb
 from tests.support.postgres import Postgres, running_server
 from tests.support.processes import all_ended
 from tests.support.projects import KEY, Project
@@ -63,6 +64,13 @@ def repository() -> Path:
 def postgres() -> Iterator[Postgres]:
     """A PostgreSQL server, one for each process of tests: a test makes a database of its own there."""
     with running_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[MariaDb]:
+    """A MariaDB server, one for each process of tests: a test makes a database of its own there."""
+    with running_mariadb() as server:
         yield server
 
 

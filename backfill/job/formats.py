@@ -30,6 +30,7 @@ FORMATS = {
     "excel": FormatEntry("typed:EXCEL", (".xlsx", ".xlsm", ".xls", ".ods"), takes_excel=True),
     "fixed_width": FormatEntry("csv:FIXED_WIDTH", takes_csv=True),
     "orc": FormatEntry("typed:ORC", (".orc",)),
+    "mysqldump": FormatEntry("dumps.mysql:MYSQLDUMP", takes_table=True),
     "pg_dump": FormatEntry("dumps:PG_DUMP", takes_table=True),
     "sqlite_dump": FormatEntry("dumps:SQLITE_DUMP", takes_table=True),
     "sqlite": FormatEntry("sqlite:SQLITE", schemes=("sqlite",)),

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+import pyarrow as pa  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 _FOLLOWS, _FIRST = 0x80, 0xC0  # from 0x80 on a byte follows another one, from 0xC0 on it is the first of several
@@ -36,3 +39,25 @@ def invalid_utf8(text: NDArray[np.uint8]) -> NDArray[np.int64]:
     wrong = np.concatenate((firsts[~sound], stray[~covered[stray]]))
     wrong.sort()
     return wrong
+
+
+def rows_not_utf8(column: pa.StringArray) -> Sequence[int]:
+    """The rows whose text is not UTF-8."""
+    _, offsets, content = column.buffers()
+    if content is None:
+        return []
+    edges = np.frombuffer(offsets, np.int32)[column.offset : column.offset + len(column) + 1]
+    text = np.frombuffer(content, np.uint8)[edges[0] : edges[-1]]
+    starts = edges[:-1][edges[:-1] < edges[-1]] - edges[0]
+    halves = (text[starts] >= _FOLLOWS) & (text[starts] < _FIRST)
+    if not halves.any() and not len(invalid_utf8(text)):
+        return []
+    return [row for row, value in enumerate(column) if value.is_valid and _is_no_text(value)]
+
+
+def _is_no_text(value: pa.StringScalar) -> bool:
+    try:
+        value.as_buffer().to_pybytes().decode()
+    except UnicodeDecodeError:
+        return True
+    return False

@@ -16,6 +16,8 @@ from backfill.cli.group import VERBS
 
 #: Words of other programs that stand in our texts.
 OTHERS = {"--head", "--format", "--billing-project"}
+#: Of mysqldump.
+OTHERS |= {"--default-character-set", "--no-create-info"}
 #: Of pg_dump and pg_restore, too.
 OTHERS |= {"--data-only", "--encoding", "--exclude-table-data", "--load-via-partition-root", "--schema-only"}
 OTHERS |= {"--schema", "--table"}

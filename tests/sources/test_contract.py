@@ -122,6 +122,32 @@ class JsonArray(Ndjson):
             file.write("]\n")
 
 
+class Mysqldump:
+    """A dump as mariadb-dump writes one."""
+
+    name = "rows.sql"
+    lines: ClassVar[dict[int, int]] = {1: 5, 3: 7, 4: 8}
+    marks: ClassVar[dict[int, str]] = str.maketrans(
+        {"\0": r"\0", "\n": r"\n", "\r": r"\r", "'": r"\'", '"': r"\"", "\\": r"\\"}
+    )
+
+    def write(self, folder: Path, rows: Iterable[Row]) -> None:
+        """Write the rows, a statement for each 2,000."""
+        lines = [
+            f"('{key}',NULL)" if text is None else f"('{key}','{text.translate(self.marks)}')" for key, text in rows
+        ]
+        blocks = [",\n".join(lines[start : start + 2_000]) for start in range(0, len(lines), 2_000)]
+        inserts = "".join(f"INSERT INTO `rows` VALUES\n{block};\n" for block in blocks)
+        text = (
+            "-- MariaDB dump 10.19\n/*!40101 SET NAMES utf8mb4 */;\nCREATE TABLE `rows` (`id` text, `text` longtext);\n"
+        )
+        (folder / self.name).write_text(f"{text}{inserts}-- Dump completed\n", encoding="utf-8", newline="")
+
+    def job(self, folder: Path, **options: Any) -> Job:
+        """A job over the table."""
+        return job_over(folder / self.name, format="mysqldump", table="rows", **options)
+
+
 class Parquet:
     """Parquet."""
 
@@ -276,6 +302,7 @@ KINDS = [
     Sqlite,
     PgDump,
     SqliteDump,
+    Mysqldump,
 ]
 
 

@@ -7,7 +7,7 @@ it was one stands in further columns, one bit for each, so that no first row mis
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import adbc_driver_manager
@@ -33,14 +33,13 @@ from backfill.sources.sqlite.query import (
     sample_classes,
 )
 from backfill.sources.sqlite.session import uri
-from backfill.sources.utf8 import invalid_utf8
+from backfill.sources.utf8 import rows_not_utf8
 
 #: The type of each storage class.
 _TYPES = {"integer": pa.int64(), "real": pa.float64(), "text": pa.string(), "blob": pa.binary(), "null": pa.string()}
 #: Bits of an integer that tell which columns are NULL.
 _FLAGS = 60
 _MOST_ROWS = 8_192
-_FOLLOWING = 0x80, 0xC0  # a byte of UTF-8 that follows another: from the first to before the second
 _MESSAGE = "text that is not UTF-8: SQLite takes any bytes for text"
 
 
@@ -113,7 +112,7 @@ class SqliteReader(CompleteReader):
         bad: dict[int, str] = {}
         for index, (name, kind) in enumerate(self.result.columns):
             if kind == "text":
-                bad |= dict.fromkeys(_invalid(batch.column(index)), name)
+                bad |= dict.fromkeys(rows_not_utf8(batch.column(index)), name)
         if not bad:
             return batch
         for row in sorted(bad):
@@ -146,28 +145,6 @@ def _shown(value: pa.Scalar) -> object:
         return None if not value.is_valid else value.as_buffer().to_pybytes().decode(errors="backslashreplace")
     found = value.as_py()
     return found.hex() if isinstance(found, bytes) else found
-
-
-def _invalid(column: pa.StringArray) -> Sequence[int]:
-    """The rows whose text is not UTF-8."""
-    _, offsets, content = column.buffers()
-    if content is None:
-        return []
-    edges = np.frombuffer(offsets, np.int32)[column.offset : column.offset + len(column) + 1]
-    text = np.frombuffer(content, np.uint8)[edges[0] : edges[-1]]
-    starts = edges[:-1][edges[:-1] < edges[-1]] - edges[0]
-    halves = (text[starts] >= _FOLLOWING[0]) & (text[starts] < _FOLLOWING[1])
-    if not halves.any() and not len(invalid_utf8(text)):
-        return []
-    return [row for row, value in enumerate(column) if value.is_valid and _is_no_text(value)]
-
-
-def _is_no_text(value: pa.StringScalar) -> bool:
-    try:
-        value.as_buffer().to_pybytes().decode()
-    except UnicodeDecodeError:
-        return True
-    return False
 
 
 @contextmanager

@@ -1,0 +1,134 @@
+"""A MariaDB server for tests: on loopback and a Unix socket, in a folder of its own, gone when it is closed."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+_PROGRAMS = ("mariadbd", "mariadb-install-db", "mariadb", "mariadb-dump")
+_OPTIONS = (
+    "--innodb-buffer-pool-size=32M", "--innodb-log-file-size=8M", "--innodb-flush-log-at-trx-commit=0",
+    "--innodb-doublewrite=0", "--skip-log-bin", "--performance-schema=OFF", "--skip-name-resolve",
+    "--bind-address=127.0.0.1", "--max-allowed-packet=256M", "--character-set-server=utf8mb4", "--sql-mode=",
+    "--default-time-zone=-05:00",  # not what reading it depends on
+)  # fmt: skip
+_START_SECONDS = 60
+_PATH = f"{os.environ.get('PATH', '')}:/usr/sbin"  # where Debian has the server
+#: Who has to give a password over TCP.
+USER, PASSWORD = "asks", "s3cret pass"
+
+
+class MariaDb:
+    """A running server."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.socket = folder, folder / "s.sock"
+        self.port = _free_port()
+        self._numbers = count(1)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def make(self) -> None:
+        """Make the files of the server, once."""
+        self._run(
+            "mariadb-install-db", "--no-defaults", f"--datadir={self.folder / 'data'}", "--skip-test-db",
+            "--auth-root-authentication-method=normal", "--skip-name-resolve", f"--user={getpass.getuser()}",
+        )  # fmt: skip
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        command = [
+            _found("mariadbd"), "--no-defaults", f"--datadir={self.folder / 'data'}", f"--socket={self.socket}",
+            f"--port={self.port}", f"--pid-file={self.folder / 'pid'}", f"--user={getpass.getuser()}", *_OPTIONS,
+        ]  # fmt: skip
+        with (self.folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        end = time.monotonic() + _START_SECONDS
+        while self._client("SELECT 1").returncode:
+            running = self._process.poll() is None and time.monotonic() < end
+            assert running, (self.folder / "log").read_text()
+            time.sleep(0.05)
+        self.sql(f"CREATE USER IF NOT EXISTS {USER}@'127.0.0.1' IDENTIFIED BY '{PASSWORD}'")
+        self.sql(f"GRANT SELECT ON *.* TO {USER}@'127.0.0.1'")
+
+    def stop(self, sign: signal.Signals = signal.SIGTERM) -> None:
+        """Stop it: SIGTERM in order, SIGKILL as a crash would."""
+        if self._process is not None:
+            self._process.send_signal(sign)
+            self._process.wait(60)
+            self._process = None
+
+    def sql(self, text: str, database: str = "") -> str:
+        """Run statements by the server's own client; returns what it prints: tabs, no headers."""
+        done = self._client(text, *([database] if database else []))
+        assert done.returncode == 0, done.stderr.decode()
+        return done.stdout.decode()
+
+    def new_database(self, text: str = "", options: str = "CHARACTER SET utf8mb4") -> str:
+        """A new database, with these statements run in it; returns its name."""
+        name = f"test_{next(self._numbers)}"
+        self.sql(f"CREATE DATABASE {name} {options}")
+        if text:
+            self.sql(text, name)
+        return name
+
+    def dump(self, *arguments: str) -> bytes:
+        """What mariadb-dump writes with these arguments."""
+        return self._run("mariadb-dump", "--no-defaults", f"--socket={self.socket}", "--user=root", *arguments)
+
+    def load(self, dump: bytes, database: str = "") -> None:
+        """Load a dump."""
+        done = self._client(dump, "--binary-mode", *([database] if database else []))
+        assert done.returncode == 0, done.stderr.decode()
+
+    def _client(self, text: str | bytes, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(
+            [
+                _found("mariadb"), "--no-defaults", f"--socket={self.socket}", "--user=root", "--batch", "-N",
+                "--default-character-set=utf8mb4", "--max-allowed-packet=256M", *arguments,
+            ],
+            input=text.encode() if isinstance(text, str) else text, capture_output=True, check=False,
+        )  # fmt: skip
+
+    def _run(self, program: str, *arguments: str) -> bytes:
+        done = subprocess.run([_found(program), *arguments], capture_output=True, check=False, cwd=self.folder)
+        assert done.returncode == 0, done.stderr.decode() + done.stdout.decode()
+        return done.stdout
+
+
+def _found(program: str) -> str:
+    return shutil.which(program, path=_PATH) or program
+
+
+def _free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+@contextmanager
+def running_mariadb() -> Iterator[MariaDb]:
+    """A new server; skips the test where there is no MariaDB."""
+    missing = [name for name in _PROGRAMS if shutil.which(name, path=_PATH) is None]
+    if missing:
+        pytest.skip(f"{missing[0]} is not here: install Debian's `mariadb-server-core` and `mariadb-client`")
+    folder = Path(tempfile.mkdtemp(prefix="bf-my-"))  # short: the path of a socket has 107 bytes at most
+    server = MariaDb(folder)
+    try:
+        server.make()
+        server.start()
+        yield server
+    finally:
+        server.stop()
+        shutil.rmtree(folder, ignore_errors=True)
