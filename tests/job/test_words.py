@@ -63,7 +63,7 @@ SOURCES = [
     ("path: a, format: csv.gz", ["write csv"], []),
     ("path: a, format: xlsx", ["write excel"], []),
     ("path: a, format: sqlite", ["`database: sqlite:///"], []),
-    ("path: a, format: thing", ["csv, tsv, parquet, ndjson, json"], []),
+    ("path: a, format: thing", ["csv, tsv, parquet, ndjson, json, mongoexport, bson, dynamodb"], []),
     ("path: a, timezone: PST", ["America/Los_Angeles"], ["MST", "did you mean"]),
     ("path: a, timezone: pdt", ["America/Los_Angeles"], []),
     ("path: a, timezone: Pacific Standard Time", ["America/Los_Angeles"], []),

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, ClassVar
 
+import bson
 import fastavro
 import polars as pl
 import pyarrow as pa  # type: ignore[import-untyped]
@@ -146,6 +147,56 @@ class Mysqldump:
     def job(self, folder: Path, **options: Any) -> Job:
         """A job over the table."""
         return job_over(folder / self.name, format="mysqldump", table="rows", **options)
+
+
+class Mongoexport(Ndjson):
+    """Lines of extended JSON."""
+
+    name = "rows.mongo.gz"
+
+    def write(self, folder: Path, rows: Iterable[Row]) -> None:
+        """Write the rows, ids as symbols."""
+        with gzip.open(folder / self.name, "wt", 1, encoding="utf-8") as file:
+            for key, value in rows:
+                file.write(json.dumps({"id": {"$symbol": key}, "text": value}, ensure_ascii=False) + "\n")
+
+    def job(self, folder: Path, **options: Any) -> Job:
+        """The job says the format."""
+        return job_over(folder / self.name, format="mongoexport", **options)
+
+
+class Bson:
+    """A collection dumped by mongodump."""
+
+    name = "rows.bson.gz"
+    lines: ClassVar[dict[int, int]] = {}
+
+    def write(self, folder: Path, rows: Iterable[Row]) -> None:
+        """Write the rows."""
+        with gzip.open(folder / self.name, "wb", 1) as file:
+            for key, value in rows:
+                file.write(bson.encode({"id": key, "text": value}))
+
+    def job(self, folder: Path, **options: Any) -> Job:
+        """A job over the file."""
+        return job_over(folder / self.name, **options)
+
+
+class Dynamodb(Ndjson):
+    """A data file of an export of DynamoDB's."""
+
+    name = "rows.json.gz"
+
+    def write(self, folder: Path, rows: Iterable[Row]) -> None:
+        """Write the rows."""
+        with gzip.open(folder / self.name, "wt", 1, encoding="utf-8") as file:
+            for key, value in rows:
+                text = {"NULL": True} if value is None else {"S": value}
+                file.write(json.dumps({"Item": {"id": {"S": key}, "text": text}}, ensure_ascii=False) + "\n")
+
+    def job(self, folder: Path, **options: Any) -> Job:
+        """The job says the format."""
+        return job_over(folder / self.name, format="dynamodb", **options)
 
 
 class Parquet:
@@ -294,6 +345,9 @@ KINDS = [
     Tsv,
     Ndjson,
     JsonArray,
+    Mongoexport,
+    Bson,
+    Dynamodb,
     Parquet,
     ArrowFile,
     ArrowStream,

@@ -8,7 +8,7 @@ guess was wrong, or the job names a column that the beginnings do not have, all 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from backfill.job.models import Job
 from backfill.records import SourceFile
@@ -24,6 +24,8 @@ class Ndjson(Format):
 
     snapshot_per_byte = 0.12
     spool_per_byte = 0.3
+    #: The files are texts, so that a record has a line.
+    has_lines: ClassVar[bool] = True
 
     def open(
         self, job: Job, files: Sequence[SourceFile], *, watch: Watch = unwatched, sample: int | None = None
@@ -31,26 +33,28 @@ class Ndjson(Format):
         """A reader whose columns are guessed by the beginnings of some files."""
         from backfill.sources.ndjson.reader import open_ndjson
 
-        return open_ndjson(job, files, watch, self._texts(job), sample)
+        return open_ndjson(job, files, watch, self.texts(job), sample)
 
     def describe(self, job: Job, files: Sequence[SourceFile]) -> Described:
         """The columns by the beginnings of some files."""
         from backfill.sources.ndjson.reader import NdjsonReader
 
-        reader = NdjsonReader(job, files, unwatched, self._texts(job), sampled=True)
+        reader = NdjsonReader(job, files, unwatched, self.texts(job), sampled=True)
         return Described(reader.columns, reader.complete, reader.seen, reader.assumed)
 
     def lines(self, file: SourceFile, job: Job, records: Sequence[int]) -> dict[int, int]:
         """The line that each record begins in."""
-        places, found = set(records), {}
-        for record, line in enumerate(self._texts(job).of(file, unwatched, None).records, 1):
+        places, found = set(records), dict[int, int]()
+        if not self.has_lines:
+            return found
+        for record, line in enumerate(self.texts(job).of(file, unwatched, None).records, 1):
             if record in places:
                 found[record] = line.number
             if record == records[-1]:
                 break
         return found
 
-    def _texts(self, job: Job) -> Texts:
+    def texts(self, job: Job) -> Texts:
         """What parts a file into records."""
         from backfill.sources.ndjson.texts import JsonTexts
 

@@ -29,6 +29,7 @@ class Line(NamedTuple):
     number: int  # from 1, all lines counted
     text: bytes  # without its end; only the beginning where `whole` is false
     whole: bool = True
+    fault: tuple[str, str] | None = None  # the problem's code and words, where it is known to be no record
 
 
 class _Begun:

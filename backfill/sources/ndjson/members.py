@@ -56,7 +56,7 @@ class Cells:
     name: Integers  # index into `names`
     start: Integers  # its value, from ...
     end: Integers  # ... to
-    kind: npt.NDArray[np.uint8]
+    kind: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
     def repeated(self) -> Integers:
         """The objects that have a key twice, each once, ascending."""

@@ -23,9 +23,10 @@ from backfill.job.models import ColumnSpec, Job
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, SourceFile
 from backfill.sources.columns import SourceColumn, check_names, declared
 from backfill.sources.files import nothing_in
-from backfill.sources.ndjson.members import BOOLEAN, JSON, OTHER, STRING, Cells, Form, column
+from backfill.sources.ndjson.members import Cells
 from backfill.sources.ndjson.records import Records, records
 from backfill.sources.ndjson.texts import Head, Texts
+from backfill.sources.ndjson.types import AnyForm
 from backfill.sources.origins.content import Watch
 from backfill.sources.partitions import with_partition_columns
 from backfill.sources.reader import MoreColumnsError, Unreadable, UnreadableSink
@@ -60,8 +61,8 @@ class Found:
             return
         if not self.first:
             self.first = tuple(cells.names[name] for name in cells.name[cells.row == cells.row[0]])
-        kinds = np.zeros(len(cells.names), np.uint8)
-        for kind in (STRING, BOOLEAN, OTHER):
+        kinds = np.zeros(len(cells.names), cells.kind.dtype)
+        for kind in np.flatnonzero(np.bincount(cells.kind)).astype(cells.kind.dtype):
             kinds[cells.name[cells.kind == kind]] |= kind
         for place in np.flatnonzero(np.bincount(cells.name)):
             name = cells.names[place]
@@ -163,11 +164,11 @@ class NdjsonReader:
         order = np.argsort(place, kind="stable")
         members, bounds = members[order], np.searchsorted(place[order], np.arange(len(self.forms) + 1))
         return [
-            column(cells, members[bounds[index] : bounds[index + 1]], start, stop - start, form)
+            self.texts.types.column(cells, members[bounds[index] : bounds[index + 1]], start, stop - start, form)
             for index, form in enumerate(self.forms)
         ]
 
-    def _columns(self, found: Found) -> tuple[tuple[SourceColumn, ...], tuple[Form, ...]]:
+    def _columns(self, found: Found) -> tuple[tuple[SourceColumn, ...], tuple[AnyForm, ...]]:
         """The columns with their types, and the form of each."""
         if not found.kinds and (not found.empty or self.job.source.query is not None or not self.job.calls):
             raise nothing_read(self.files, self.job, found)
@@ -184,16 +185,10 @@ class NdjsonReader:
         folders = {one.name for one in with_partition_columns((), self.job, self.files)}
         return frozenset(self.job.source.columns.keys() - found.kinds.keys() - folders)
 
-    def _column(self, name: str, held: int, spec: ColumnSpec | None) -> tuple[SourceColumn, Form]:
+    def _column(self, name: str, held: int, spec: ColumnSpec | None) -> tuple[SourceColumn, AnyForm]:
         """One column, by the kinds of values it holds and its declared type (None for text)."""
-        declared_as = self.job.source.columns.get(name)
-        if declared_as is not None and declared_as.type != "json":
-            return SourceColumn(name, pa.string(), spec), Form.SCALAR
-        if declared_as is None and not held & ~STRING:
-            return SourceColumn(name, pa.string()), Form.TEXT
-        if declared_as is None and held == BOOLEAN:
-            return SourceColumn(name, pa.bool_()), Form.BOOLEAN
-        return SourceColumn(name, JSON), Form.JSON
+        kind, form, refused = self.texts.types.choose(held, self.job.source.columns.get(name))
+        return SourceColumn(name, kind, spec if kind == pa.string() else None, refused), form
 
 
 def nothing_read(files: Sequence[SourceFile], job: Job, found: Found) -> SourceError:

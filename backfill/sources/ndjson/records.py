@@ -23,6 +23,7 @@ from backfill.sources.ndjson.documents import damaged
 from backfill.sources.ndjson.lines import Line, Spread
 from backfill.sources.ndjson.members import Cells, take_apart
 from backfill.sources.ndjson.texts import Head, Texts
+from backfill.sources.ndjson.types import Types
 from backfill.sources.reader import ORIGINAL_CHARACTERS, Unreadable
 
 #: Longer lines are not handed to orjson, which would build their values: up to 60 times a line's bytes.
@@ -218,7 +219,7 @@ class _Chunk:
     def add(self, file: int, record: int, line: Line) -> bool:
         """Add one; returns whether it can be read."""
         self.size += len(line.text)
-        found = fault_of(line.text) if line.whole else ("BF006", TOO_LONG)
+        found = line.fault or (fault_of(line.text) if line.whole else ("BF006", TOO_LONG))
         place = (file, record, line.number)
         if found is None:
             self.objects.append(line.text)
@@ -227,7 +228,7 @@ class _Chunk:
             self.faults.append(_unreadable(place, *found, line.text))
         return found is None
 
-    def finish(self) -> Records:
+    def finish(self, types: Types) -> Records:
         """The records, those that turn out to be unreadable once they are taken apart told as well."""
         cells = take_apart(self.objects)
         bad = _bad_members(cells, self.objects)
@@ -239,7 +240,7 @@ class _Chunk:
             cells = cells.without(keep)
             self.places = [place for row, place in enumerate(self.places) if row not in bad]
         files, numbers, _ = np.array(self.places, np.uint64).reshape(-1, 3).T
-        return Records(cells, files.astype(np.uint32), numbers, tuple(self.faults))
+        return Records(types.refined(cells), files.astype(np.uint32), numbers, tuple(self.faults))
 
 
 def records(
@@ -261,12 +262,12 @@ def records(
             if found.in_lines:
                 if spread.pieces or not readable:
                     spread.see(line, readable=readable)
-            elif not readable and line.whole and not is_one_value(line.text):
+            elif not readable and line.whole and not line.fault and not is_one_value(line.text):
                 raise damaged(file.name, line.number)
             if chunk.size >= CHUNK_BYTES:
-                yield chunk.finish()
+                yield chunk.finish(texts.types)
                 chunk = _Chunk()
-    yield chunk.finish()
+    yield chunk.finish(texts.types)
 
 
 def _bad_members(cells: Cells, objects: Sequence[bytes]) -> dict[int, str]:

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from backfill.records import SourceFile
 from backfill.sources.ndjson.documents import SHAPE_BYTES, Documents, begins_with_an_object, is_document
 from backfill.sources.ndjson.lines import Line, lines
+from backfill.sources.ndjson.types import PlainTypes, Types
 from backfill.sources.origins.content import origin_of, plain_pieces
 
 #: What a look at the beginnings of files reads at most: files, bytes of each file, and bytes of all.
@@ -48,6 +49,10 @@ class FileTexts:
 class Texts(Protocol):
     """Gives the texts of files."""
 
+    @property
+    def types(self) -> Types:
+        """How columns get their types."""
+
     def of(self, file: SourceFile, watch: Callable[[int], None], head: Head | None) -> FileTexts:
         """Those of one file, or of its beginning; `watch` gets the bytes read, `head.cut` tells whether that was all.
 
@@ -61,6 +66,7 @@ class JsonTexts:
     """JSON as its first bytes say: lines, or one document or several, in which `path` leads to the records."""
 
     path: tuple[str, ...] = ()
+    types: ClassVar[Types] = PlainTypes()
 
     def of(self, file: SourceFile, watch: Callable[[int], None], head: Head | None) -> FileTexts:
         """The file's records; see Texts."""
