@@ -43,13 +43,13 @@ FRAME_BYTES: Final = 24_000_000
 MAX_WORKERS: Final = 4
 #: Hashes of ids kept in memory before they go to disk: 10 MB, and two and a half times as much while they are sorted.
 MEMORY_HASHES: Final = 1_250_000
-#: Rejected rows are described and written so many bytes of them at a time: their text is held several times over.
+#: Bytes of rejected rows that are described and written at a time: their text is held several times over.
 PAGE_BYTES: Final = 6_000_000
-#: So many of their columns are written to JSON together: polars holds what it makes of each until it has them all.
+#: How many of their columns are written to JSON together: polars holds what it makes of each until it has them all.
 COLUMNS_AT_ONCE: Final = 250
 #: Forms of ids that are compared for other spellings: 40 MB with what is known of each.
 MAX_ID_FORMS: Final = 1_250_000
-#: Rows whose call another row had made are described so many at a time.
+#: How many rows whose call another row had made are described at a time.
 DUPLICATES_AT_ONCE: Final = 50_000
 #: Of an answer's body no more is read, in bytes.
 ANSWER_BYTES: Final = 64 * 1024

@@ -225,7 +225,7 @@ class _Segment:
         weakref.finalize(self, os.close, self._descriptor)
 
     def read(self, length: int, offset: int) -> bytes:
-        """So many bytes from there, or fewer where the file ends."""
+        """That many bytes from there, or fewer where the file ends."""
         return os.pread(self._descriptor, length, offset)
 
 

@@ -128,7 +128,7 @@ class Patience:
 
     attempts: int = 30  # 23 minutes of back-off: an outage of ten minutes is nobody's business
     seconds: float = 12 * 3600.0
-    #: A target that never accepted anything and cannot be reached is not asked again after so many seconds. The last
+    #: A target that never accepted anything and cannot be reached is not asked again after this many seconds. The last
     #: attempt may take 15 more, until no connection is made: that is a minute.
     unreached: float = 45.0
 

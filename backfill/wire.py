@@ -104,7 +104,7 @@ def gzip_body(deflated: bytes, plain_bytes: int, crc32: int, tail: bytes) -> byt
 
 
 def plain_bytes(calls: int, total: int) -> int:
-    """The length of the plain bytes of so many calls, which have `total` bytes without the commas."""
+    """The length of the plain bytes of that many calls, which have `total` bytes without the commas."""
     return len(HEAD) + total + (calls - 1) * COMMA
 
 

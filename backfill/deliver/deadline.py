@@ -38,7 +38,7 @@ class Deadline:
         return self._passed
 
     def begin(self, seconds: float) -> None:
-        """Allow so many seconds from now on."""
+        """Allow this many seconds from now on."""
         with self._changed:
             self._passed = False
             self._end = time.monotonic() + seconds

@@ -10,7 +10,7 @@ from backfill.limits import DEDUP_WINDOW_SECONDS
 from backfill.records import DeliveryTotals
 from backfill.verdict import Failure, StopReason
 
-#: So many batches are named in a message.
+#: Batches named in a message, at most.
 LISTED = 10
 _RESUME = "`backfill resume` goes on where it stopped"
 

@@ -164,7 +164,7 @@ class Transport:
             raise client.RemoteProtocolError("the answer was there before the request")
 
     def _read(self, response: client.Response) -> tuple[bytes, bool]:
-        """So many bytes of the answer's body at most, and whether it was cut. A broken body changes no status."""
+        """The answer's body, at most that many bytes of it, and whether it was cut. A broken body changes no status."""
         parts: list[bytes] = []
         size = 0
         end = self._monotonic() + ANSWER_SECONDS

@@ -147,7 +147,7 @@ def indentation(text: str, header: int) -> int:
 
 
 def unindented(text: str, place: int, spaces: int) -> int:
-    """Behind at most so many spaces."""
+    """The place behind the spaces that begin there, at most that many."""
     return min(skip(text, place, " "), place + spaces)
 
 

@@ -11,7 +11,7 @@ import polars as pl
 
 from backfill.limits import JSON_DEPTH, SAFE_INTEGER
 
-#: Without an exponent of three digits, or so many digits before the point, a number fits a double.
+#: Without an exponent of three digits, or that many digits before the point, a number fits a double.
 _LARGE_EXPONENT: Final = r"[0-9][eE]\+?[0-9]{3}"
 _DOUBLE_DIGITS: Final = 308
 _STRING: Final = r'"(?:[^"\\]|\\.)*"'

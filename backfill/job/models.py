@@ -152,7 +152,7 @@ class CsvSpec(FileForm):
     encoding: str = Field("utf-8", description="utf-8, utf-16, latin-1, cp1252 ...")
     null_values: Texts = Field(("",), description="Texts that mean null where they stand without quotes.")
     header: bool = Field(True, description="False: `columns` names the columns in order.")
-    skip_lines: int = Field(0, ge=0, description="So many lines before the header are left out.")
+    skip_lines: int = Field(0, ge=0, description="How many lines before the header are left out.")
     comment: str | None = Field(None, description="One character; lines that begin with it are left out.")
 
 

@@ -116,7 +116,7 @@ def _present(value: ObjectTemplate | BoundValue) -> pl.Expr:
 
 
 def check_size(binder: Binder, field_name: str, template: ObjectTemplate) -> None:
-    """Add the checks of how many members an object has; none where it cannot have so many.
+    """Add the checks of how many members an object has; none where it cannot have that many.
 
     A whole object and its overrides are counted apart and added: a member in both counts twice. The documented limits
     are of properties and of traits, so `context` is not counted.

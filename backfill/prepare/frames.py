@@ -20,7 +20,7 @@ from backfill.records import FILE_COLUMN, RECORD_COLUMN, Kind, Snapshot, frame_n
 SHARD_ROWS = 32_768
 #: Passes over few columns take larger pieces: of a row group of Parquet all is read, however little is wanted.
 KEY_ROWS = 8 * SHARD_ROWS
-#: The first slice of a snapshot is read blind: so many rows of a megabyte each are still bearable.
+#: The first slice of a snapshot is read blind: this many rows of a megabyte each are still bearable.
 _FIRST_ROWS = 512
 #: The row's place in its shard.
 ROW_COLUMN = "__bf_row"

@@ -55,7 +55,7 @@ def epoch_hint(column: str, value: str) -> str:
 
 
 def _likely(start: datetime, seconds: float) -> str:
-    """The day so many seconds after the start, if it is a likely one."""
+    """The day that many seconds after the start, if it is a likely one."""
     try:
         moment = start + timedelta(seconds=seconds)
     except (OverflowError, ValueError):

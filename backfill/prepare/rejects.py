@@ -26,7 +26,7 @@ from backfill.records import (
 )
 from backfill.rules import CODES
 
-#: At most so many samples of each code are kept of a shard.
+#: How many samples of each code are kept of a shard.
 SAMPLES: Final = 5
 
 #: Columns and types of the problems frame of a shard, as records.REJECT_COLUMNS names them.

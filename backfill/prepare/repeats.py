@@ -115,7 +115,7 @@ def among(hashes: Hashes, candidates: Hashes) -> npt.NDArray[np.bool_]:
 
 
 def _on_disk(path: Path, count: int) -> Sixteen:
-    """So many rows of sixteen zeros in a new file, memory-mapped.
+    """Rows of sixteen zeros in a new file, memory-mapped.
 
     Their room is taken before: a page for which there is none when it is touched ends the process (SIGBUS).
     """

@@ -29,7 +29,7 @@ from backfill.sandbox.store import RequestRecord, Store, StoreError
 SERVER_NAME = "backfill-sandbox"
 #: The Server header of every answer: `backfill-sandbox/` and the version.
 SERVER_HEADER = f"{SERVER_NAME}/{__version__}"
-#: A page of /calls or /drops has so many rows unless asked, and at most so many.
+#: How many rows a page of /calls or /drops has unless asked, and at most.
 PAGE_ROWS, MOST_PAGE_ROWS = 100, 10_000
 _IDS_AT_ONCE = 20_000
 # What is read off a connection of a body that is too large, so that its sender gets to read the answer.

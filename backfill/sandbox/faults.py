@@ -40,7 +40,7 @@ _HINT = "such as status=500,every=7 or lost=1/10; docs/sandbox.md has the gramma
 
 @dataclass(frozen=True, slots=True)
 class RetryAfter:
-    """A Retry-After header to be: so many seconds, or the HTTP date that many seconds ahead."""
+    """A Retry-After header to be: a number of seconds, or the HTTP date that many seconds ahead."""
 
     seconds: int
     as_date: bool = False
