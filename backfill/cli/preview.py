@@ -41,12 +41,12 @@ def command(
     from backfill.cli.handler import tell_notice
     from backfill.cli.interrupts import run_interruptibly
     from backfill.cli.progress import sample_context
-    from backfill.pipeline.check import needs_all, refuse_unfit
+    from backfill.pipeline.check import refuse_unfit
 
     (loaded,) = load_jobs(expand_job_paths([job]))
     chosen = load_dry_run_target(session, target, job.parent)
     refuse_unfit([loaded], partial(tell_notice, session))
-    if needs_all(loaded):
+    if loaded.source.needs_all:
         session.say("The source is read whole: its query may need all of it.")
     from backfill.pipeline import preview_job  # polars: not for a job that does not fit its source
     from backfill.report import preview_text

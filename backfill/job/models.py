@@ -198,6 +198,11 @@ class Source(Model):
     partition_on: str | None = None
     partitions: int = 1
 
+    @property
+    def needs_all(self) -> bool:
+        """Whether the first rows cannot be had without reading all: a query over files may order, join and sum."""
+        return self.query is not None and self.database is None
+
 
 class Placeholders(Model):
     """What a job takes for a placeholder beside, and instead of, the table's: texts in lower case."""

@@ -122,11 +122,6 @@ def unstated_integrations(job: Job) -> list[Fault]:
     ]
 
 
-def needs_all(job: Job) -> bool:
-    """Whether the first rows cannot be had without reading all: a query over files may order, join and sum."""
-    return job.source.query is not None and job.source.database is None
-
-
 def check_job(job: Job, context: RunContext, notice: Callable[[Fault], None]) -> Checked:
     """Judge a job by its source's schema, then its first records by the code of a dry run; nothing of it is kept.
 
@@ -143,7 +138,7 @@ def check_job(job: Job, context: RunContext, notice: Callable[[Fault], None]) ->
         notice(slip)
     if faults:
         raise unfit(job, faults)
-    if needs_all(job):
+    if job.source.needs_all:
         return Checked(notes=("no row was judged, as its query may need all of them",))
     if unseen(job, schema):
         return Checked(notes=("no row was judged, as what the first ones lack may come later",))

@@ -20,7 +20,6 @@ from backfill.job import fingerprint
 from backfill.job.models import Job
 from backfill.limits import SEGMENT, Limits
 from backfill.pipeline.changes import fingerprint_now
-from backfill.pipeline.check import needs_all
 from backfill.pipeline.context import RunContext, RunResult
 from backfill.pipeline.fingerprint import Fingerprint
 from backfill.pipeline.gate import Gate
@@ -133,8 +132,8 @@ def first_rows_do(request: DryRunRequest, folder: StoredRun) -> bool:
     job = request.job
     if request.limit is None:
         return False
-    if needs_all(job) or STANDARD_INPUT in job.source.path:
-        why = "its query may need all of it" if needs_all(job) else "it is standard input"
+    if job.source.needs_all or STANDARD_INPUT in job.source.path:
+        why = "its query may need all of it" if job.source.needs_all else "it is standard input"
         request.context.say(f"The source is read whole, --limit or not: {why}.")
         return False
     then = last_fingerprint(folder) if folder.snapshot.is_dir() else None

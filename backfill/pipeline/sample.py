@@ -16,7 +16,6 @@ from backfill import __version__
 from backfill.job.models import Job
 from backfill.limits import Limits
 from backfill.memory import STAGING_MEMORY_BYTES
-from backfill.pipeline.check import needs_all
 from backfill.pipeline.context import RunContext
 from backfill.pipeline.stage import unreadable_samples
 from backfill.prepare import preview
@@ -62,7 +61,7 @@ def sample(
         InterruptedRunError: A signal came.
     """
     files = files_of(job, folder, context) if files is None else files
-    wanted = None if needs_all(job) else rows
+    wanted = None if job.source.needs_all else rows
     context.progress.begin("stage", None, "rows")
     context.staging.set()
     try:
@@ -94,7 +93,7 @@ def files_of(job: Job, folder: Path, context: RunContext) -> tuple[SourceFile, .
 
 def first_files(job: Job, files: Sequence[SourceFile]) -> Sequence[SourceFile]:
     """Those of a source's files that a sample is made of."""
-    return files if needs_all(job) else beginning(job, files)
+    return files if job.source.needs_all else beginning(job, files)
 
 
 def preview_job(job: Job, context: RunContext, rows: int, *, id_scope: str, limits: Limits) -> Preview:
