@@ -12,6 +12,7 @@ from backfill import __version__
 #: Verb -> module below backfill.cli; in the order in which a user meets them.
 VERBS = {
     "check": "check",
+    "explain": "explain",
     "preview": "preview",
     "dry-run": "dry_run",
     "run": "run",

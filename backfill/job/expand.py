@@ -20,6 +20,7 @@ from backfill.job.models import (
     TimestampSpec,
     Value,
 )
+from backfill.job.shapes import Shaping
 from backfill.job.value_forms import ListForm, ObjectForm, ObjectValueForm
 from backfill.limits import SAFE_INTEGER
 from backfill.records import INTERNAL_PREFIX
@@ -33,6 +34,7 @@ class ShortForms:
     """Writes forms out; `faults` takes what is wrong with a single value."""
 
     faults: Faults
+    shaping: Shaping
 
     def value(self, form: Any, path: str) -> Value:  # noqa: ANN401
         """The value of any value form."""
@@ -41,10 +43,10 @@ class ShortForms:
                 return ColumnValue(column=self.bare(form, path))
             case ColumnValue():
                 self.column(form.column, f"{path}.column")
-                return form
+                return self.shaping.value(form, path)
             case SqlValue():
                 self.sql(form.sql, f"{path}.sql")
-                return form
+                return self.shaping.value(form, path)
             case ListForm():
                 items = (self.value(item, f"{path}.list[{index}]") for index, item in enumerate(form.elements))
                 return ListValue(list=tuple(items))

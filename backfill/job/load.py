@@ -15,6 +15,7 @@ from backfill.job.expand import ShortForms, merge, split_name
 from backfill.job.fields import fields_of
 from backfill.job.file import CallForm, JobForm, PlaceholdersForm, SourceForm
 from backfill.job.models import Call, ColumnSpec, CsvSpec, ExcelSpec, Job, Placeholders, Source
+from backfill.job.shapes import Shaping
 
 KIND = "job file"
 #: What stands in for required parts that are missing or faulty while the rest is checked; none of it is kept.
@@ -77,7 +78,8 @@ def fingerprint(job: Job) -> str:
 def build(form: JobForm, faults: Faults, path: Path, known_rules: Mapping[str, bool] | None) -> Job | None:
     """The job, every fault of meaning noted; None where there was any fault at all."""
     check_job(faults, form, known_rules)
-    short_forms = ShortForms(faults)
+    shaping = Shaping(faults, path.parent)
+    short_forms = ShortForms(faults, shaping)
     defaults = short_forms.fields(form.defaults, "defaults") if form.defaults else {}
     sound = [(place, call) for place, call in enumerate(form.calls) if not faults.is_broken(f"calls[{place}]")]
     check_scopes(faults, sound)
@@ -99,7 +101,7 @@ def build(form: JobForm, faults: Faults, path: Path, known_rules: Mapping[str, b
         placeholders=build_placeholders(form.placeholders),
         ordered=form.ordered,
         path=str(path.resolve()),
-        raw=faults.positions.data,
+        raw={**faults.positions.data, **({"lookup files": shaping.files} if shaping.files else {})},
     )
 
 

@@ -30,6 +30,16 @@ class Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, strict=True, defer_build=True)
 
 
+class Lookup(FileForm):
+    """A table of values: what stands for what."""
+
+    values: dict[str, Any] | None = Field(None, description="The table itself: text as it comes to what it becomes.")
+    file: str | None = Field(None, description="A CSV file of two columns and a header, relative to the job file.")
+    unknown: Literal["reject", "keep", "null"] | None = Field(
+        description="What has no entry: is a bad value, stays as it is, or is null."
+    )
+
+
 class Slot(FileForm):
     """What a column's or an expression's value may say about itself."""
 
@@ -40,6 +50,13 @@ class Slot(FileForm):
         None, alias="as", description="Send the value as text or as a number."
     )
     on_bad: Literal["reject", "omit"] = Field("reject", description="A bad value rejects the call, or only itself.")
+    trim: bool = Field(False, description="Leave out blanks around the text.")
+    lower: bool = Field(False, description="In lower case.")
+    normalize: Literal["email", "phone"] | None = Field(
+        None, description="An address in lower case without blanks around it; a number's digits, with a plus in front."
+    )
+    lookup: Lookup | None = Field(None, description="The value that a table has for it.")
+    hash: Literal["sha256"] | None = Field(None, description="SHA-256 of the text, in hex digits.")
 
 
 class ColumnValue(Slot):
@@ -52,6 +69,12 @@ class SqlValue(Slot):
     """The value of a DuckDB SQL expression over the row's typed columns."""
 
     sql: str = Field(description="A DuckDB SQL expression; no aggregates, no clock, nothing random.")
+
+
+class ShapedValue(SqlValue):
+    """A value with a shape, written out as SQL (see job.shapes); no form of the file."""
+
+    column: str = ""  # whose value it is; "" where it is that of an expression
 
 
 class ConstantValue(FileForm):
@@ -273,6 +296,13 @@ class Job(Model):
         return {pair: f"__bf_time_{index}" for index, pair in enumerate(dict.fromkeys(pairs))}
 
 
+def label_of(value: ColumnValue | SqlValue) -> str:
+    """What problems call a value: its column, else its expression."""
+    if isinstance(value, SqlValue):
+        return (value.column if isinstance(value, ShapedValue) else "") or value.sql
+    return value.column
+
+
 #: One value without others in it.
 Leaf = ColumnValue | SqlValue | ConstantValue
 #: In which the expressions of a call are numbered; a snapshot that is there already has them so.
@@ -339,10 +369,10 @@ def call_expressions(call: Call) -> list[str]:
 def used_columns(call: Call) -> frozenset[str]:
     """The columns that a call takes as id, time or name, which `"*"` leaves out."""
     single = [getattr(call, name) for name in of_role(Role.ID, Role.NAME, Role.MESSAGE_ID)]
-    used = {value.column for value in single if isinstance(value, ColumnValue)}
+    used = {value.column for value in single if isinstance(value, ColumnValue | ShapedValue)}
     return frozenset(used | ({call.timestamp.column} if call.timestamp.column else set()))
 
 
 def named_columns(spec: ObjectSpec) -> set[str]:
     """The columns named in an object, which its `"*"` leaves out."""
-    return {leaf.column for leaf in leaves(spec) if isinstance(leaf, ColumnValue)}
+    return {leaf.column for leaf in leaves(spec) if isinstance(leaf, ColumnValue | ShapedValue)}

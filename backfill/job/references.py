@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from backfill.job.fields import Role
-from backfill.job.models import Call, ColumnValue, Job, ObjectSpec, SqlValue, parts, walk
+from backfill.job.models import Call, ColumnValue, Job, ObjectSpec, ShapedValue, SqlValue, parts, walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,7 @@ class Reference:
     column: str | None = None
     sql: str | None = None
     as_: str | None = None
+    shaped: str = ""  # the column that the expression is made for, which does not stand there itself
 
 
 def references(job: Job) -> list[Reference]:
@@ -51,7 +52,8 @@ def call_references(call: Call, place: int) -> Iterator[Reference]:
             if isinstance(each, ColumnValue):
                 yield Reference(at, within, place, column=each.column, as_=each.as_)
             elif isinstance(each, SqlValue):
-                yield Reference(at, within, place, sql=each.sql, as_=each.as_)
+                shaped = each.column if isinstance(each, ShapedValue) else ""
+                yield Reference(at, within, place, sql=each.sql, as_=each.as_, shaped=shaped)
             elif isinstance(each, ObjectSpec) and each.column is not None:
                 yield Reference(f"{at}.column", Role.WHOLE, place, column=each.column.column)
 

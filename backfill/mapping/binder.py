@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from backfill import encode
-from backfill.job.models import ColumnValue, ConstantValue, SqlValue
+from backfill.job.models import ColumnValue, ConstantValue, SqlValue, label_of
 from backfill.mapping.instants import InstantReader
 from backfill.mapping.template import BoundValue, Part, constant
 from backfill.records import Column, Kind, Zone, frame_name
@@ -61,7 +61,7 @@ class Binder(InstantReader):
     def _bind(self, value: ColumnValue | SqlValue) -> BoundValue:
         name = self.expressions[value.sql] if isinstance(value, SqlValue) else value.column
         column = self.column(name)
-        label = value.sql if isinstance(value, SqlValue) else value.column
+        label = label_of(value)
         omit = value.on_bad == "omit"
         kind, dtype = column.kind, self.schema[column.name]
         expr = self._resolved(column, omit=omit, label=label)

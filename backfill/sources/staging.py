@@ -17,6 +17,7 @@ from backfill.disk import close_writer, out_of_space
 from backfill.errors import JobError
 from backfill.job import expression_paths
 from backfill.job.models import Job
+from backfill.job.shapes import NO_ENTRY
 from backfill.records import INTERNAL_PREFIX, RECORD_COLUMN, REJECT_COLUMNS, Column, Kind, Severity, SourceFile, Zone
 from backfill.sources.origins.content import until
 from backfill.sources.reader import ORIGINAL_CHARACTERS, VALUE_CHARACTERS, Unreadable
@@ -221,6 +222,8 @@ def _why(engine: Engine, part: Path, layout: Layout, text: str, failed: str) -> 
     except (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException):
         return ""  # of a type that the snapshot keeps as another
     except duckdb.Error as error:
+        if NO_ENTRY in str(error):
+            return f"{NO_ENTRY}the value"
         return re.sub(r"'[^']*'|\"[^\"]*\"", "'...'", reason(error))[:REASON_CHARACTERS]
     return ""
 

@@ -29,12 +29,13 @@ VERBS = {
     "status": ("status", (0,)),
     "rejects": ("rejects", (0,)),
     "schema": ("schema", (0,)),
+    "explain": ("explain people.yaml", (0,)),
     "sandbox": ("sandbox --store .", (2,)),
     "help": ("--help", (0,)),
     "usage": ("no-such-verb", (2,)),
 }
 #: Verbs that write data, so that a standard output that takes no more is told.
-SPEAKING = {"check", "preview", "dry-run", "run", "resume", "status", "rejects", "schema", "help"}
+SPEAKING = {"check", "preview", "dry-run", "run", "resume", "status", "rejects", "schema", "explain", "help"}
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
 
+from backfill.document import suggest
 from backfill.errors import JobError
 from backfill.job import fault_at
 from backfill.job.columns import REFUSED_HINT
@@ -82,12 +84,17 @@ def bind(engine: Engine, job: Job, columns: Sequence[SqlColumn]) -> tuple[dict[s
         text = reference.sql
         if text is None:
             continue
+        if reference.shaped and reference.shaped not in names:
+            message, advice = f'the source has no column "{reference.shaped}"', suggest(reference.shaped, names)
+            faults.append(SqlFault(reference.path, text, None, message, advice=advice, absence=True))
+            continue
         try:
             bound[text] = _bind_one(engine, text, scope, names)
         except SqlRefusal as refusal:
             faults.append(refusal_fault(engine, reference.path, text, refusal, types, PREFIX))
         except duckdb.Error as error:
-            faults.append(binder_fault(engine, reference.path, text, error, types, PREFIX))
+            fault = binder_fault(engine, reference.path, text, error, types, PREFIX)
+            faults.append(replace(fault, offset=None) if reference.shaped else fault)
         else:
             kind = bound[text].type
             if without_form(kind):

@@ -1,0 +1,118 @@
+"""What a value says of its own shape (trim, lower, normalize, lookup, hash), written as the SQL that does it.
+
+There is one engine: a value with a shape is an SQL expression like those that people write, with the same checks,
+problems and place in a snapshot. The steps are taken in the order above, whatever the order they are written in.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from backfill.document import Faults
+from backfill.errors import counted
+from backfill.job.models import ColumnValue, Lookup, ShapedValue, SqlValue
+
+#: Entries of one lookup; more are the business of a `query` that joins another file.
+MAX_ENTRIES = 5_000
+#: How the text begins whose cast to a number fails a row that has no entry.
+NO_ENTRY = "no entry in `lookup` for "
+_SHAPES = ("trim", "lower", "normalize", "lookup", "hash")
+_BLANKS_AROUND = r"^[\s\pZ]+|[\s\pZ]+$"
+
+
+@dataclass(slots=True)
+class Shaping:
+    """Writes shapes as SQL; `faults` takes what is wrong with them, `files` what was read for them: path -> SHA-256."""
+
+    faults: Faults
+    folder: Path
+    files: dict[str, str] = field(default_factory=dict)
+
+    def value(self, form: ColumnValue | SqlValue, path: str) -> ColumnValue | SqlValue:
+        """The value as an expression, where it states a shape; else as it is."""
+        if not any(getattr(form, name) for name in _SHAPES):
+            return form
+        column = form.column if isinstance(form, ColumnValue) else ""
+        text = f"CAST({_name(column)} AS VARCHAR)" if column else f"CAST(({getattr(form, 'sql', '')}\n) AS VARCHAR)"
+        if form.trim:
+            text = _trimmed(text)
+        if form.lower:
+            text = f"lower({text})"
+        if form.normalize is not None:
+            text = _email(text) if form.normalize == "email" else _phone(text)
+        if form.lookup is not None:
+            text = self._looked_up(text, form.lookup, f"{path}.lookup")
+        if form.hash is not None:
+            text = f"sha256({text})"
+        return ShapedValue(sql=text, column=column, nulls=form.nulls, as_=form.as_, on_bad=form.on_bad)
+
+    def _looked_up(self, text: str, lookup: Lookup, path: str) -> str:
+        entries = self._entries(lookup, path)
+        kinds = {type(value) for value in entries.values()}
+        if len(entries) > MAX_ENTRIES:
+            hint = "join it in a `query`, as one of `files`"
+            self.faults.add(path, f"has {len(entries):,} entries; at most {MAX_ENTRIES:,} are wanted", hint)
+        elif len(kinds) > 1 or not kinds <= {str, int, float, bool}:
+            self.faults.add(f"{path}.values", "are not of one type: text, numbers, or true and false")
+        elif lookup.unknown == "keep" and kinds - {str}:
+            self.faults.add(f"{path}.unknown", "would keep text among values that are none", "say reject or null")
+        cases = " ".join(f"WHEN {_literal(key)} THEN {_constant(value)}" for key, value in entries.items())
+        other = {"keep": text, "reject": None}.get(lookup.unknown or "null", "NULL")
+        if other is None:  # a text that is never a number, so that the attempt of the row fails
+            other = f"CASE WHEN {text} IS NOT NULL THEN CAST({_literal(NO_ENTRY)} || {text} AS INTEGER) END"
+            other = f"CAST({other} AS VARCHAR)" if kinds <= {str} else other
+        return f"CASE {text} {cases or 'WHEN NULL THEN NULL'} ELSE {other} END"
+
+    def _entries(self, lookup: Lookup, path: str) -> Mapping[str, Any]:
+        if (lookup.values is None) == (lookup.file is None):
+            self.faults.add(path, "wants exactly one of `values` and `file`")
+            return {}
+        if lookup.file is None:
+            return lookup.values or {}
+        try:
+            data = (self.folder / Path(lookup.file).expanduser()).read_bytes()
+            rows = [row for row in csv.reader(data.decode("utf-8-sig").splitlines()) if row][1:]
+        except (OSError, UnicodeDecodeError, csv.Error) as error:
+            self.faults.add(f"{path}.file", f"cannot be read as CSV: {error}")
+            return {}
+        self.files[lookup.file] = hashlib.sha256(data).hexdigest()
+        found: dict[str, str] = {}
+        for row in rows:
+            if len(row) != len(("key", "value")) or row[0] in found:
+                what = "twice" if row[0] in found else f"in a row of {counted(len(row), 'field', 'fields')}, not two"
+                self.faults.add(f"{path}.file", f"{lookup.file} has {row[0]!r} {what}")
+                return {}
+            found[row[0]] = row[1]
+        return found
+
+
+def _name(column: str) -> str:
+    return '"' + column.replace('"', '""') + '"'
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _constant(value: str | float) -> str:
+    return _literal(value) if isinstance(value, str) else str(value).lower()
+
+
+def _trimmed(text: str) -> str:
+    return f"regexp_replace({text}, {_literal(_BLANKS_AROUND)}, '', 'g')"
+
+
+def _email(text: str) -> str:
+    """In lower case, without blanks around it; null where nothing is left, so that no two people share a hash."""
+    return f"nullif(lower({_trimmed(text)}), '')"
+
+
+def _phone(text: str) -> str:
+    """Its digits, behind a plus where it begins with one; null where nothing is left."""
+    plus = f"CASE WHEN starts_with({_trimmed(text)}, '+') THEN '+' ELSE '' END"
+    return f"nullif(nullif({plus} || regexp_replace({text}, '[^0-9]', '', 'g'), ''), '+')"

@@ -1,0 +1,115 @@
+"""Shapes of values: each compiles to SQL that gives what Python gives; faults of one are told with their places."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backfill.job import fingerprint
+from backfill.job.models import ShapedValue, named_columns, used_columns
+from tests.support.job_texts import faults, job_text, load
+from tests.support.sourcing import staged
+
+TEXTS = [" Ann@Example.COM ", "\u00a0Zoë\t", "ÄÖ'x", "+1 (555) 123", " +49 ", "0049 30", "", "  ", None, "us", "东京"]
+
+
+def blank(text: str) -> str:
+    """The text without white space around it."""
+    return text.strip()
+
+
+def phone(text: str) -> str | None:
+    """Its digits, with the plus."""
+    digits = re.sub("[^0-9]", "", text)
+    return ("+" if text.strip().startswith("+") else "") + digits if digits else None
+
+
+def sha256(text: str | None) -> str | None:
+    """Its hash."""
+    return None if text is None else hashlib.sha256(text.encode()).hexdigest()
+
+
+SHAPES: list[tuple[str, Any]] = [
+    ("trim: true", blank),
+    ("lower: true", str.lower),
+    ("lower: true, trim: true", lambda text: text.strip().lower()),
+    ("normalize: email", lambda text: text.strip().lower() or None),
+    ("normalize: phone", phone),
+    ("hash: sha256", sha256),
+    ("hash: sha256, normalize: email", lambda text: sha256(text.strip().lower() or None)),
+    ('lookup: {values: {us: 1, "ÄÖ\'x": 2}, unknown: null}', {"us": 1, "ÄÖ'x": 2}.get),
+    ("lookup: {values: {us: United States}, unknown: keep}", lambda text: {"us": "United States"}.get(text, text)),
+    ("trim: true, lookup: {values: {us: U}, unknown: reject}", lambda text: {"us": "U"}.get(text.strip())),
+]
+
+
+@pytest.mark.parametrize(("shape", "expected"), SHAPES)
+def test_shape_is_what_python_gives(tmp_path: Path, shape: str, expected: Any) -> None:
+    """The same for every text, and null for null; only a lookup that rejects fails, and says so."""
+    (tmp_path / "rows.csv").write_text(
+        "id,text\n"
+        + "".join(f"{at},{'' if text is None else f'{chr(34)}{text}{chr(34)}'}\n" for at, text in enumerate(TEXTS))
+    )
+    job = load(tmp_path, job_text(f"properties: {{a: {{column: text, {shape}}}}}", source="path: rows.csv"))
+    result = staged(job, tmp_path / "state")
+    (column,) = job.expressions().values()
+    assert result.column(column) == [None if text is None else expected(text) for text in TEXTS]
+    described = result.snapshot.column(column)
+    assert described is not None
+    assert (described.failed is not None) == ("reject" in shape)
+    assert ("no entry in `lookup`" in described.reason) == ("reject" in shape)
+
+
+def test_places_of_a_shape(tmp_path: Path) -> None:
+    """Ids, keys and members take one, of a column or of an expression; `"*"` does not send such a column as it is."""
+    email = "{column: email, normalize: email}"
+    call = f"userId: {email}, message_key: [{email}], properties: {{a: {{sql: b || c, hash: sha256}}, '*': {{}}}}"
+    job = load(tmp_path, job_text(call))
+    (made,) = job.calls
+    assert isinstance(made.userId, ShapedValue)
+    assert made.message_key == (made.userId,)
+    assert used_columns(made) == {"email", "at"}
+    assert made.properties is not None
+    hashed = load(tmp_path, job_text("properties: {a: {column: email, hash: sha256}, '*': {}}")).calls[0].properties
+    assert hashed is not None
+    assert named_columns(hashed) == {"email"}
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [
+        ("lookup: {values: {a: b}}", "unknown"),
+        ("lookup: {unknown: keep}", "exactly one of `values` and `file`"),
+        ("lookup: {values: {a: b}, file: x.csv, unknown: keep}", "exactly one"),
+        ("lookup: {values: {a: 1}, unknown: keep}", "would keep text"),
+        ("lookup: {values: {a: 1, b: c}, unknown: reject}", "not of one type"),
+        ("lookup: {file: none.csv, unknown: reject}", "cannot be read"),
+        ("lookup: {file: twice.csv, unknown: reject}", "'a' twice"),
+        ("lookup: {file: wide.csv, unknown: reject}", "of 3 fields"),
+        ("hash: md5", "sha256"),
+        ("normalize: name", "phone"),
+        ("trim: yes", "true"),
+    ],
+)
+def test_what_is_wrong_with_a_shape(tmp_path: Path, shape: str, words: str) -> None:
+    """One fault, with its place."""
+    (tmp_path / "twice.csv").write_text("k,v\na,1\na,2\n")
+    (tmp_path / "wide.csv").write_text("k,v,w\na,1,2\n")
+    (fault,) = faults(tmp_path, job_text(f"properties: {{a: {{column: text, {shape}}}}}"))
+    assert words in f"{fault.message} {fault.hint} {fault.path}"
+    assert fault.path.startswith("calls[0].properties.a")
+    assert fault.line
+
+
+def test_a_lookups_file_is_part_of_the_job(tmp_path: Path) -> None:
+    """Another table is another job."""
+    (tmp_path / "table.csv").write_text("k,v\na,1\n")
+    text = job_text("properties: {a: {column: text, lookup: {file: table.csv, unknown: reject}}}")
+    before = fingerprint(load(tmp_path, text))
+    assert fingerprint(load(tmp_path, text)) == before
+    (tmp_path / "table.csv").write_text("k,v\na,2\n")
+    assert fingerprint(load(tmp_path, text)) != before
