@@ -13,7 +13,7 @@ from backfill.clock import system_boot
 from backfill.deliver import EndKind
 from backfill.deliver.run_clock import MARK_SECONDS, SET_BACK_SECONDS, RunClock
 from backfill.ledger import LedgerReader
-from backfill.records import Batch, ClockMark, Decision
+from backfill.records import AGE_UNKNOWN, Batch, ClockMark, Decision
 from backfill.verdict import StopReason
 from tests.support.delivery_fakes import Endpoint, Run, Seen, Shelf, Simulated, Step, eventually
 from tests.support.lives import HOUR, WINDOW, Life, World
@@ -174,6 +174,43 @@ def test_a_virtual_machine_that_was_put_back_in_time() -> None:
     last = ClockMark(world.truth, world.boot, world.truth - world.booted + 99, WINDOW)
     world.wrong = -HOUR
     assert RunClock(world.clock(), last, (doubt,)).set_back
+
+
+@pytest.mark.parametrize(
+    ("since", "mark", "wrong", "time", "behind", "set_back"),
+    [
+        (None, 0.0, 0.0, 0.0, 0.0, False),
+        (-60.0, 0.0, 0.0, 0.0, 0.0, False),
+        (60.0, None, 0.0, 60.0, 60.0, False),  # a doubt is never in the future
+        (301.0, None, 0.0, 301.0, 301.0, True),
+        (300.0, None, 0.0, 300.0, 300.0, False),
+        (0.0, 0.0, -3_600.0, 0.0, 3_600.0, False),  # at the very second of the mark
+        (AGE_UNKNOWN - 1.7e9, None, 0.0, 0.0, 0.0, False),
+    ],
+)
+def test_what_is_known_of_the_time(
+    since: float | None, mark: float | None, wrong: float, time: float, behind: float, set_back: bool
+) -> None:
+    """The latest of the wall clock, the doubts and the last mark; all given as seconds from the true time."""
+    world = World(wrong=wrong)
+    doubts = [] if since is None else [Batch(1, 0, 1, 1, 0, 1, 0, first_unknown_at=world.truth + since)]
+    up = world.truth - world.booted
+    last = None if mark is None else ClockMark(world.truth + mark, world.boot, up, WINDOW)
+    run_clock = RunClock(world.clock(), last, doubts)
+    assert (run_clock.now(), run_clock.behind, run_clock.set_back) == (world.truth + time, behind, set_back)
+
+
+def test_a_mark_is_due_every_ten_minutes() -> None:
+    """From the beginning of the process, and from the last mark on; not in the very second."""
+    world = World()
+    run_clock = RunClock(world.clock(), None, ())
+    for _ in range(2):
+        assert not run_clock.due()
+        world.wait(MARK_SECONDS)
+        assert not run_clock.due()
+        world.wait(0.5)
+        assert run_clock.due()
+        assert run_clock.mark(WINDOW) == ClockMark(world.truth, world.boot, world.truth - world.booted, WINDOW)
 
 
 def test_the_systems_boot() -> None:

@@ -3,17 +3,14 @@
 import os
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from backfill.errors import LedgerError, StoppedError
 from backfill.ledger import Ledger, LedgerReader
-from backfill.records import (
-    Batch,
-    Decision,
-    RunState,
-)
+from backfill.records import Batch, Counts, Decision, RunState, plan_digest
 from tests.support.ledgers import (
     ACCEPTED,
     RECORD,
@@ -234,3 +231,71 @@ def test_documented_questions_have_answers(path: Path, repository: Path) -> None
     with closing(sqlite3.connect(path)) as connection:
         for question in questions:
             connection.execute(question).fetchall()
+
+
+#: Counts that add up, no two of a sum alike.
+SOUND = Counts(
+    read=111,
+    filtered=10,
+    unreadable=1,
+    mapped=100,
+    calls_per_row=2,
+    planned=197,
+    skipped=3,
+    delivered=128,
+    rejected=1,
+    duplicate=2,
+    already_delivered=4,
+    in_doubt=18,
+    pending=44,
+    batches=5,
+    requests=6,
+    retries=1,
+    json_bytes=70_000,
+    wire_bytes=9_000,
+    first_sent_at=-1.0,  # a moment, and no count
+    last_ended_at=None,
+)
+READ = "read = filtered + unreadable + mapped"
+MAPPED = "mapped x calls = planned + skipped"
+PLANNED = "planned = delivered + rejected + duplicate + already_delivered + in_doubt + pending"
+
+
+@pytest.mark.parametrize(
+    ("name", "faults"),
+    [
+        ("read", [f"{READ}: 112 is not 111"]),
+        ("filtered", [f"{READ}: 111 is not 112"]),
+        ("unreadable", [f"{READ}: 111 is not 112"]),
+        ("mapped", [f"{READ}: 111 is not 112", f"{MAPPED}: 202 is not 200"]),
+        ("calls_per_row", [f"{MAPPED}: 300 is not 200"]),
+        ("planned", [f"{MAPPED}: 200 is not 201", f"{PLANNED}: 198 is not 197"]),
+        ("skipped", [f"{MAPPED}: 200 is not 201"]),
+        *((name, [f"{PLANNED}: 197 is not 198"]) for name in ("delivered", "rejected", "duplicate")),
+        *((name, [f"{PLANNED}: 197 is not 198"]) for name in ("already_delivered", "in_doubt", "pending")),
+        ("batches", []),
+    ],
+)
+def test_each_count_is_in_its_identities(name: str, faults: list[str]) -> None:
+    """One more of any is told, with the identity that does not hold and both its sides."""
+    assert SOUND.faults() == []
+    assert replace(SOUND, **{name: getattr(SOUND, name) + 1}).faults() == faults
+
+
+def test_no_count_is_negative() -> None:
+    """Also where it is in no identity, or where two make up for each other."""
+    assert replace(SOUND, retries=-1).faults() == ["retries is -1"]
+    assert replace(SOUND, retries=0).faults() == []
+    assert replace(SOUND, in_doubt=-2, pending=64).faults() == ["in_doubt is -2"]
+
+
+def test_the_digest_of_a_plan_stays_what_it_is() -> None:
+    """It is in ledgers and in what people wrote down of dry runs. Of the bytes planned, in the order of the shards."""
+    assert (
+        plan_digest(reversed(PLANS))
+        == plan_digest(PLANS)
+        == "bcc686d3e00cdc38e7f643c7ef923aee2771819e3a34eec1abd2e100c1a38cd5"
+    )
+    late = [replace(PLANS[0], already_delivered=1), *PLANS[1:]]
+    assert plan_digest(late) == "8f194801de60dc0eaec0011c4d0700db622aae3c8b5e782c97d7390cf39bfe76"
+    assert plan_digest([]) == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
