@@ -9,7 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backfill.deliver.model import Attempt
-from backfill.deliver.pace import CUT, FIRST_RATE, LEAST_RATE, PLATEAU, FoundRate, is_refusal
+from backfill.deliver.pace import (
+    CUT,
+    FIRST_RATE,
+    LEAST_RATE,
+    PLATEAU,
+    PLATEAU_ROUND_TRIPS,
+    PLATEAU_SECONDS,
+    FoundRate,
+    is_refusal,
+)
 from backfill.records import Answer, Outcome
 from backfill.verdict import Action, Verdict
 from tests.support.pace_simulation import BACKOFF, NETWORK, Simulation
@@ -166,3 +175,109 @@ def test_refusals(status: int | None, after: float | None, *, is_one: bool) -> N
     """429, and 503 that does not say when to come back; nothing else is about the rate."""
     answer = Answer(Outcome.NOT_TAKEN, None, status, "", 0.0, 0.0, 0)
     assert is_refusal(Attempt(Verdict(Action.RETRY, Outcome.NOT_TAKEN, after=after), 1, 0.0, answer)) is is_one
+
+
+# ------------------------------------------------------------------------------------------- the rate, step by step
+
+
+def slow_start(doublings: float) -> FoundRate:
+    """A rate that was refused once, and was used since until it had doubled that often; then it was refused again."""
+    found = FoundRate()
+    found.refused(0.0, 1.0)
+    while found.rate < FIRST_RATE * 2**doublings:
+        found.used()
+    found.accepted(1.5, 1.5)
+    return found
+
+
+def test_before_the_first_refusal_nothing_is_limited() -> None:
+    """Then requests leave at the first rate, which doubles in as many requests as leave in a second at it."""
+    found = FoundRate()
+    found.accepted(0.0, 0.5)
+    assert found.rate == float("inf")
+    found.refused(0.0, 1.0)
+    assert found.rate == FIRST_RATE
+    found.used()
+    assert found.rate == pytest.approx(FIRST_RATE * 2 ** (1 / FIRST_RATE))
+    second = found.rate
+    found.used()
+    assert found.rate == pytest.approx(second * 2 ** (1 / second))
+
+
+@given(doublings=st.floats(0, 8), round_trip=st.floats(0, 4), requests=st.integers(1, 400))
+def test_after_slow_start_the_rate_is_a_cubic_of_the_requests(
+    doublings: float, round_trip: float, requests: int
+) -> None:
+    """It drops, comes back within the plateau, and grows beyond it."""
+    found = slow_start(doublings)
+    found.accepted(2.0, 2.0 + round_trip)
+    last = found.rate
+    found.refused(3.0, 4.0)
+    assert found.rate == pytest.approx(CUT * last)
+    for _ in range(requests):
+        found.used()
+    # The mean of round trips, of which each counts an eighth.
+    seconds = max(PLATEAU_ROUND_TRIPS * round_trip / 8, min(PLATEAU / last, PLATEAU_SECONDS))
+    assert found.rate == pytest.approx(last * (1 + (1 - CUT) * (requests / (seconds * last) - 1) ** 3))
+
+
+def test_round_trips_are_smoothed() -> None:
+    """Each counts an eighth; that of the first refusal is none."""
+    found = slow_start(0)
+    for _ in range(3):
+        found.accepted(2.0, 10.0)
+    last = found.rate
+    found.refused(3.0, 4.0)
+    found.used()
+    seconds = PLATEAU_ROUND_TRIPS * 8 * (1 - (7 / 8) ** 3)
+    assert found.rate == pytest.approx(last * (1 + (1 - CUT) * (1 / (seconds * last) - 1) ** 3))
+
+
+def test_one_cut_for_all_that_left_before_it() -> None:
+    """What left before it, or at its moment, is refused for the old rate; the new one is tested by what left later."""
+    found = slow_start(2)
+    found.refused(2.0, 3.0)
+    cut = found.rate
+    for left_at in (1.0, 3.0, 3.5):
+        found.refused(left_at, 4.0)
+        assert found.rate == cut
+    found.accepted(3.0, 4.0)  # left at the moment of the cut
+    found.refused(3.5, 4.0)
+    assert found.rate == cut
+    found.accepted(3.1, 4.0)
+    found.refused(3.0, 4.0)
+    assert found.rate == cut
+    found.refused(3.2, 4.0)
+    assert found.rate < cut
+
+
+def test_a_refusal_by_chance_costs_half_of_what_was_regained() -> None:
+    """`last` goes half way down to a rate that is lower than it, and up to one that is higher, at once."""
+    found = slow_start(4)
+    found.refused(2.0, 3.0)
+    last, cut = found.rate / CUT, found.rate
+    found.accepted(3.1, 3.1)
+    found.refused(3.2, 4.0)
+    assert found.rate == pytest.approx(CUT * cut)
+    found.used()
+    half = (last + cut) / 2
+    requests = min(PLATEAU / half, PLATEAU_SECONDS) * half
+    assert found.rate == pytest.approx(half * (1 + (1 - CUT) * (1 / requests - 1) ** 3))
+    for _ in range(3 * PLATEAU):
+        found.used()
+    high = found.rate
+    assert high > last
+    found.accepted(4.1, 4.1)
+    found.refused(4.2, 5.0)
+    assert found.rate == pytest.approx(CUT * high)
+
+
+def test_no_rate_below_the_least_is_refused() -> None:
+    """However often: a target that refuses all is asked every ten seconds or so."""
+    found = slow_start(0)
+    for turn in range(200):
+        found.accepted(10.0 * turn + 3, 10.0 * turn + 3)
+        found.used()
+        found.refused(10.0 * turn + 4, 10.0 * turn + 5)
+    found.used()
+    assert found.rate == pytest.approx(CUT * LEAST_RATE, rel=0.1)
