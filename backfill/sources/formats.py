@@ -21,6 +21,8 @@ from backfill.sources.reader import Format
 COMPRESSED = {
     ".gz": "gzip", ".zst": "zstd", ".bz2": "bzip2", ".xz": "xz", ".lz4": "lz4", ".sz": "snappy", ".snappy": "snappy",
 }  # fmt: skip
+#: How workbooks begin: as zip archives, which `members` has looked into before, and as files of OLE.
+_WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")
 #: What to do with files of a packing that begin otherwise, where others of that name are about.
 _OTHER_FRAMES = {
     "lz4": "only LZ4 frames are read: unpack it with `lz4 -d FILE`, and name what comes out",
@@ -69,7 +71,7 @@ def _by_first_bytes(path: Path) -> Format:
     head = b""
     with suppress(SourceError):  # which is told where the file is opened
         head = plain_head(origin_at(str(path), name))
-    found = _magic(head)
+    found = format_named("excel") if head.startswith(_WORKBOOKS) else _magic(head)
     if found is not None:
         return found
     if (other := foreign(head)) is not None:

@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import openpyxl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -124,6 +125,11 @@ def test_formats_that_are_known_by_their_bytes(tmp_path: Path, name: str) -> Non
     for format_, write in (("parquet", pq.write_table), ("arrow", feather.write_feather), ("orc", orc.write_table)):
         write(table, tmp_path / name)
         assert staged(job_over(tmp_path / name), tmp_path / format_).column("x") == [1, 2]
+    book = openpyxl.Workbook()
+    book.active.append(["x"])
+    book.active.append([7])
+    book.save(tmp_path / name)
+    assert staged(job_over(tmp_path / name), tmp_path / "excel").column("x") == [7]
     with zipfile.ZipFile(tmp_path / name, "w") as archive:
         archive.writestr("rows.parquet", _parquet(table))
     assert staged(job_over(tmp_path / name), tmp_path / "zip").column("x") == [1, 2]
