@@ -38,6 +38,7 @@ FORMATS = {
     "sqlite_dump": FormatEntry("dumps:SQLITE_DUMP", takes_table=True),
     "sqlite": FormatEntry("sqlite:SQLITE", schemes=("sqlite",)),
     "postgresql": FormatEntry("databases.postgres:POSTGRESQL", schemes=("postgresql", "postgres"), live=True),
+    "mysql": FormatEntry("databases.mysql:MYSQL", schemes=("mysql", "mariadb"), live=True),
 }
 #: Those that `source.format` can say: of files.
 FILE_FORMATS = tuple(name for name, entry in FORMATS.items() if not entry.schemes)

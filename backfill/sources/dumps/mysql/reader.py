@@ -18,8 +18,9 @@ from backfill.records import FILE_COLUMN, RECORD_COLUMN, SourceFile
 from backfill.sources.columns import SourceColumn, check_names, united
 from backfill.sources.dumps.mysql.columns import columns_of, encoding_of
 from backfill.sources.dumps.mysql.script import Insert, Script, Table, View
-from backfill.sources.dumps.mysql.types import TableColumn, reading, table_columns
+from backfill.sources.dumps.mysql.types import reading, table_columns
 from backfill.sources.dumps.mysql.values import Block, Fields, WrongRowsError, fields_of
+from backfill.sources.mysql_types import TableColumn
 from backfill.sources.origins.content import PIECE, Watch, origin_of, plain_pieces, unwatched
 from backfill.sources.reader import ORIGINAL_CHARACTERS, CompleteReader, Described, Unreadable, UnreadableSink
 
