@@ -184,7 +184,7 @@ def delivery_options(command: Command) -> Command:
             "--in-doubt",
             type=click.Choice(["resend", "skip"]),
             help="Of batches in doubt for longer than the target remembers ids: send them again, though their calls may"
-            " arrive twice, or leave them for good [default: the run stops, exit 5].",
+            " arrive twice, or never again [default: the run stops, exit 5].",
         ),
         click.option(
             "--attempts",

@@ -99,8 +99,7 @@ def window_end(totals: DeliveryTotals, batches: tuple[int, ...], window_seconds:
         message=f"{message}: sent again, the calls could arrive twice",
         hint=(
             "look in the source whether their calls arrived; then `backfill resume --in-doubt resend` sends them again,"
-            " and `--in-doubt skip` leaves them as they are, for good"
-            + (longer if window_seconds < DEDUP_WINDOW_SECONDS else "")
+            " and `--in-doubt skip` never sends them again" + (longer if window_seconds < DEDUP_WINDOW_SECONDS else "")
         ),
         batches=batches,
     )

@@ -21,7 +21,7 @@ from backfill.wire import check_places
 
 _WORDS = {
     Decision.RESEND: "to be sent again, though calls may arrive twice, as --in-doubt resend asks",
-    Decision.SKIP: "left so for good, as --in-doubt skip asks",
+    Decision.SKIP: "never sent again, as --in-doubt skip asks",
 }
 #: What a part may be from its beginning.
 STATES = frozenset({BatchState.PLANNED, BatchState.DELIVERED, BatchState.REJECTED})

@@ -197,7 +197,7 @@ def doubt_text(old: Sequence[Batch], decision: Decision | None, window: float) -
     are, they = ("is", "it") if calls == 1 else ("are", "they")
     becomes = {
         Decision.RESEND: f"{are} sent again, as --in-doubt resend asks: {they} may arrive twice",
-        Decision.SKIP: f"{are} left so for good, as --in-doubt skip asks",
+        Decision.SKIP: f"{are} never sent again, as --in-doubt skip asks",
         None: f"{are} not sent again unless --in-doubt resend says so",
     }
     how = "for longer than the target remembers ids (or nobody knows how long)"

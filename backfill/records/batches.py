@@ -14,7 +14,7 @@ class BatchState(StrEnum):
     DELIVERED = "delivered"
     REJECTED = "rejected"  # refused by the target
     SPLIT = "split"  # its children stand for it
-    LEFT = "left"  # in doubt for good: somebody decided that it is not sent again
+    LEFT = "left"  # in doubt, and never sent again: somebody decided so
 
 
 class Outcome(StrEnum):
@@ -29,7 +29,7 @@ class Decision(StrEnum):
     """What is to become of the batches in doubt for longer than the target remembers ids."""
 
     RESEND = "resend"  # sent again: their calls may arrive twice
-    SKIP = "skip"  # left in doubt for good
+    SKIP = "skip"  # never: they stay in doubt
 
 
 #: Stands for the time of a first unknown attempt where the clock was set back since: older than any window.

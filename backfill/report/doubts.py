@@ -75,7 +75,7 @@ def doubt_lines(doubts: Doubts) -> list[str]:
         )
     if span.left_batches:
         are = "is" if span.left_calls == 1 else "are"
-        left = f"{_calls(span.left_calls)} in {_batches(span.left_batches)} {are} left so for good"
+        left = f"{_calls(span.left_calls)} in {_batches(span.left_batches)} {are} never sent again"
         lines.append(f"in doubt  {left}")
     return lines + _listed([doubt_line(one, doubts) for one in doubts.first], span.batches + span.left_batches)
 
@@ -92,7 +92,7 @@ def doubt_line(doubt: Doubt, doubts: Doubts) -> str:
     """One batch in doubt."""
     since = "an unknown time, the clock having been set back" if doubt.since is None else time_text(doubt.since)
     if doubt.left:
-        becomes = "left so for good"
+        becomes = "never sent again"
     elif doubts.closed(doubt.since):
         becomes = "not sent again by itself"
     else:

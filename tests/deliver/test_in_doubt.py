@@ -169,7 +169,7 @@ def test_skip(life: Life) -> None:
         assert ledger.in_doubt() == []
         (left,) = ledger.reader.doubts()
         assert (left.batch, left.left, left.since) == (2, True, 1_700_000_000.0)
-        assert "1 batch (2 calls) in doubt is left so for good" in ledger.reader.history()[-1][3]
+        assert "1 batch (2 calls) in doubt is never sent again" in ledger.reader.history()[-1][3]
         ledger.finish(5, "some are left in doubt")
     with closing(sqlite3.connect(life.path)) as connection:
         assert connection.execute("SELECT state, standing FROM v_batches WHERE id = 2").fetchone() == (

@@ -95,8 +95,8 @@ def test_5_a_finished_run_with_skipped_batches(doubtful: Doubtful) -> None:
     assert (again.code, again.object["requests"], again.object["calls"]) == (5, 0, calls)
     assert "10 calls are left in doubt, as --in-doubt skip asked" in again.err
     text = doubtful.status().out
-    assert "10 calls in 1 batch are left so for good" in text
-    assert "1 batch (10 calls) in doubt is left so for good" in text
+    assert "10 calls in 1 batch are never sent again" in text
+    assert "1 batch (10 calls) in doubt is never sent again" in text
     assert not list(doubtful.project.state.glob("runs/*/spool/*.segment"))
 
 
