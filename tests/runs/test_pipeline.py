@@ -383,3 +383,13 @@ def test_a_disk_that_fills_up_while_staging(project: Project, monkeypatch: pytes
     with pytest.raises(StoppedError, match="are free"):
         run(project, job, watch)
     assert watch.steps == ["stage"]
+
+
+def test_a_disk_that_is_too_full_to_stage(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What staging and preparing will take is compared with what is free before the first row is read."""
+    job = project.people(40_000)
+    monkeypatch.setattr("backfill.state.place.shutil.disk_usage", lambda _folder: SimpleNamespace(free=65_000_000))
+    watch = Watch()
+    with pytest.raises(StoppedError, match="are free"):
+        run(project, job, watch)
+    assert watch.steps == []
