@@ -20,6 +20,8 @@ import orjson
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
 
+from backfill.sources.columns import arrow_array
+
 #: Bytes gone through at once.
 BLOCK_BYTES = 2**18
 _QUOTE, _BACKSLASH, _COLON, _COMMA, _OPENING, _CLOSING = b'"\\:,{}'
@@ -206,11 +208,10 @@ def sliced(text: npt.NDArray[np.uint8], start: Integers, end: Integers) -> Calla
 
 def slices(text: npt.NDArray[np.uint8], start: Integers, end: Integers) -> pa.Array:
     """Slices of the text, which are in its order, as an array of strings."""
-    return sliced(text, start, end)(pa.array(np.arange(0, 2 * len(start), 2)))
+    return sliced(text, start, end)(arrow_array(np.arange(0, 2 * len(start), 2)))
 
 
 JSON = pa.json_(pa.string())
-_TRUE = ord("t")
 
 
 class Form(Enum):
@@ -227,41 +228,49 @@ class Form(Enum):
         return Form.JSON.value if self is Form.SCALAR else int(self.value)
 
 
-def column(cells: Cells, members: Integers, first: int, rows: int, form: Form) -> pa.Array:
-    """The column of some members, one a row at most and ascending; null in the rows from `first` that have none.
+def columns(
+    cells: Cells, members: Integers, column: Integers, first: int, rows: int, forms: Sequence[Form]
+) -> list[pa.Array]:
+    """The columns that some members are the values of; null in the rows from `first` that have none.
 
-    JSON is marked as such (https://arrow.apache.org/docs/format/CanonicalExtensions.html), so DuckDB does not parse it.
+    `column` tells for each member, which are in their order, which of `forms` it is made by. All texts are taken at
+    once and then parted, as there may be thousands of columns. JSON is marked as such
+    (https://arrow.apache.org/docs/format/CanonicalExtensions.html), so DuckDB does not parse it.
     """
-    kind = pa.bool_() if form is Form.BOOLEAN else JSON if form is Form.JSON else pa.string()
-    if not len(members):
-        return pa.nulls(rows, kind)
-    places = cells.row[members] - first
-    start, end = cells.start[members], cells.end[members]
-    if form is Form.BOOLEAN:
-        values, missing = np.zeros(rows, np.bool_), np.ones(rows, np.bool_)
-        values[places], missing[places] = cells.text[start] == _TRUE, False
-        return pa.array(values, kind, mask=missing)
+    place = column * rows + cells.row[members] - first
     strings = cells.kind[members] == STRING
-    if form is not Form.JSON:
-        start, end = start + strings, end - strings
-    numbers = np.full(rows, -1, np.int64)
-    numbers[places] = np.arange(0, 2 * len(members), 2)
-    made = sliced(cells.text, start, end)(pa.array(numbers, mask=numbers < 0))
-    if form is Form.JSON:
-        return pa.ExtensionArray.from_storage(JSON, made)
-    return _unescaped(cells, made, places[strings], start[strings], end[strings])
+    inner = strings & np.array([form is not Form.JSON for form in forms], np.bool_)[column]
+    start, end = cells.start[members] + inner, cells.end[members] - inner
+    numbers = np.full(rows * len(forms), -1, np.int64)
+    numbers[place] = np.arange(0, 2 * len(members), 2)
+    made = sliced(cells.text, start, end)(_or_null(numbers))
+    made = _unescaped(cells, made, place[inner], start[inner], end[inner])
+    return [_formed(made.slice(index * rows, rows), form) for index, form in enumerate(forms)]
+
+
+def _or_null(numbers: Integers) -> pa.Array:
+    """The numbers, those below 0 as null."""
+    valid = np.packbits(numbers >= 0, bitorder="little")
+    return pa.Array.from_buffers(pa.int64(), len(numbers), [pa.py_buffer(valid), pa.py_buffer(numbers)])
+
+
+def _formed(texts: pa.Array, form: Form) -> pa.Array:
+    if form is Form.BOOLEAN:
+        return pc.equal(texts, "true")
+    return pa.ExtensionArray.from_storage(JSON, texts) if form is Form.JSON else texts
 
 
 def _unescaped(cells: Cells, made: pa.Array, places: Integers, start: Integers, end: Integers) -> pa.Array:
-    """The column with the strings at those places as what they stand for."""
+    """The texts with the strings at those places as what they stand for."""
     slashes = cells.slashes
     if not len(slashes):
         return made
     escaped = np.searchsorted(slashes, start) < np.searchsorted(slashes, end)
     if not escaped.any():
         return made
-    written = sliced(cells.text, start[escaped] - 1, end[escaped] + 1)
-    texts = written(pa.array(np.arange(0, 2 * int(escaped.sum()), 2))).to_pylist()
+    order = np.argsort(places[escaped])
+    written = slices(cells.text, start[escaped] - 1, end[escaped] + 1).to_pylist()
+    plain = pa.array(orjson.loads(f"[{','.join(written)}]"), pa.string()).take(arrow_array(order))
     mask: npt.NDArray[np.bool_] = np.zeros(len(made), np.bool_)
     mask[places[escaped]] = True
-    return pc.replace_with_mask(made, pa.array(mask), pa.array(orjson.loads(f"[{','.join(texts)}]"), pa.string()))
+    return pc.replace_with_mask(made, pa.array(mask), plain)

@@ -21,7 +21,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 from backfill.errors import JobError, SourceError
 from backfill.job.models import ColumnSpec, Job
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, SourceFile
-from backfill.sources.columns import SourceColumn, check_names, declared
+from backfill.sources.columns import SourceColumn, arrow_array, check_names, declared
 from backfill.sources.files import nothing_in
 from backfill.sources.ndjson.members import Cells
 from backfill.sources.ndjson.records import Records, records
@@ -153,20 +153,16 @@ class NdjsonReader:
         for start in range(0, some.cells.objects, step):
             stop = min(start + step, some.cells.objects)
             arrays = self._arrays(some.cells, start, stop, places)
-            arrays += [pa.array(some.files[start:stop]), pa.array(some.numbers[start:stop])]
+            arrays += [arrow_array(some.files[start:stop]), arrow_array(some.numbers[start:stop])]
             yield pa.RecordBatch.from_arrays(arrays, names)
 
     def _arrays(self, cells: Cells, start: int, stop: int, places: Mapping[str, int]) -> list[pa.Array]:
         """The columns of the objects from `start` to `stop`."""
         first, last = np.searchsorted(cells.row, (start, stop))
         members = first + np.flatnonzero(cells.kind[first:last])
-        place = np.array([places.get(name, -1) for name in cells.names], np.int16)[cells.name[members]]
-        order = np.argsort(place, kind="stable")
-        members, bounds = members[order], np.searchsorted(place[order], np.arange(len(self.forms) + 1))
-        return [
-            self.texts.types.column(cells, members[bounds[index] : bounds[index + 1]], start, stop - start, form)
-            for index, form in enumerate(self.forms)
-        ]
+        column = np.array([places.get(name, -1) for name in cells.names], np.int64)[cells.name[members]]
+        known = column >= 0
+        return self.texts.types.columns(cells, members[known], column[known], start, stop - start, self.forms)
 
     def _columns(self, found: Found) -> tuple[tuple[SourceColumn, ...], tuple[AnyForm, ...]]:
         """The columns with their types, and the form of each."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from enum import Enum
 from math import inf
@@ -23,7 +23,7 @@ import pyarrow.compute as pc  # type: ignore[import-untyped]
 
 from backfill.job.models import ColumnSpec
 from backfill.limits import SAFE_INTEGER
-from backfill.sources.ndjson.members import BOOLEAN, JSON, OTHER, STRING, Cells, Form, Integers, column
+from backfill.sources.ndjson.members import BOOLEAN, JSON, OTHER, STRING, Cells, Form, Integers, columns
 
 #: Kinds of values beside those that JSON has: bits as well.
 DATE, DECIMAL, BINARY, INTEGER, LONG, FLOAT, HOLDS_BINARY = 8, 16, 32, 64, 128, 256, 512
@@ -69,8 +69,10 @@ class Types(Protocol):
     def choose(self, held: int, declared: ColumnSpec | None) -> Chosen:
         """A column by the kinds of values that it holds, and by what the job declares."""
 
-    def column(self, cells: Cells, members: Integers, first: int, rows: int, form: AnyForm) -> pa.Array:
-        """The column of some members, as backfill.sources.ndjson.members.column makes it."""
+    def columns(
+        self, cells: Cells, members: Integers, column: Integers, first: int, rows: int, forms: Sequence[AnyForm]
+    ) -> list[pa.Array]:
+        """The columns of some members, as backfill.sources.ndjson.members.columns makes them."""
 
 
 class PlainTypes:
@@ -90,10 +92,11 @@ class PlainTypes:
             return Chosen(pa.bool_(), Form.BOOLEAN)
         return Chosen(JSON, Form.JSON)
 
-    def column(self, cells: Cells, members: Integers, first: int, rows: int, form: AnyForm) -> pa.Array:
+    def columns(
+        self, cells: Cells, members: Integers, column: Integers, first: int, rows: int, forms: Sequence[AnyForm]
+    ) -> list[pa.Array]:
         """See Types."""
-        assert isinstance(form, Form)
-        return column(cells, members, first, rows, form)
+        return columns(cells, members, column, first, rows, [form for form in forms if isinstance(form, Form)])
 
 
 _TYPES = {
@@ -135,17 +138,31 @@ class MarkedTypes(PlainTypes):
         chosen = super().choose(held, declared)
         return chosen._replace(form=Marked.JSON) if chosen.form is Form.JSON else chosen
 
-    def column(self, cells: Cells, members: Integers, first: int, rows: int, form: AnyForm) -> pa.Array:
+    def columns(
+        self, cells: Cells, members: Integers, column: Integers, first: int, rows: int, forms: Sequence[AnyForm]
+    ) -> list[pa.Array]:
         """See Types."""
-        if isinstance(form, Form):
-            return super().column(cells, members, first, rows, form)
-        if form is Marked.JSON:
-            made = column(cells, members, first, rows, Form.JSON)
-            return made if not len(members) else pa.ExtensionArray.from_storage(JSON, _unmarked(made.storage))
-        made = column(cells, members, first, rows, Form.SCALAR)
-        if form is Marked.SCALAR:
+        taken = [
+            form if isinstance(form, Form) else Form.JSON if form is Marked.JSON else Form.SCALAR for form in forms
+        ]
+        made = columns(cells, members, column, first, rows, taken)
+        for index, form in enumerate(forms):
+            if isinstance(form, Marked):
+                made[index] = _finished(made[index], form, cells, members[column == index], first)
+        return made
+
+
+def _finished(made: pa.Array, form: Marked, cells: Cells, members: Integers, first: int) -> pa.Array:
+    """A column of marked values by their texts; `members` are those that have one."""
+    match form:
+        case Marked.JSON:
+            return pa.ExtensionArray.from_storage(JSON, _unmarked(made.storage))
+        case Marked.SCALAR:
             return _unquoted(_unmarked(made), cells, members, first)
-        return pa.nulls(rows, pa.binary()) if form is Marked.REFUSED else _typed(made, form)
+        case Marked.REFUSED:
+            return pa.nulls(len(made), pa.binary())
+        case _:
+            return _typed(made, form)
 
 
 def _typed(texts: pa.Array, form: Marked) -> pa.Array:
