@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from backfill.targets.forms import parse_rate
 from backfill.targets.load import find_targets, load_target
-from backfill.targets.notation import parse_rate
 from backfill.targets.secret import Secret
 from backfill.targets.target import AnswerFormat, AuthScheme, Target, TargetKind
 

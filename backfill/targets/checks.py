@@ -12,11 +12,11 @@ from backfill.document import VARIABLE_HINT, Faults, has_broken_variable, is_one
 from backfill.errors import Fault, UsageError
 from backfill.limits import SEGMENT
 from backfill.targets.endpoint import Endpoint, EndpointError, parse_endpoint
-from backfill.targets.forms import ProfileForm
-from backfill.targets.notation import (
+from backfill.targets.forms import (
     DURATION_HINT,
     RATE_HINT,
     REQUESTS_HINT,
+    ProfileForm,
     parse_duration,
     parse_rate,
 )

@@ -1,14 +1,22 @@
-"""`targets.yaml` as people write it."""
+"""`targets.yaml` as people write it: its fields, and the rates and durations in them."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import re
+from typing import Any, Final, Literal
 
 from pydantic import Field
 
 from backfill.document import FileForm
+from backfill.errors import UsageError
 
 KindName = Literal["segment", "rudderstack", "compatible", "sandbox"]
+RATE_HINT: Final = "write calls a second, such as 1000/s, or unlimited"
+REQUESTS_HINT: Final = "write requests a second, such as 50/s, or unlimited"
+DURATION_HINT: Final = "write seconds, minutes, hours or days, such as 3600s, 90m, 24h or 7d, or none"
+_RATE: Final = re.compile(r"(\d{1,9}(?:\.\d{1,6})?)(?:/s)?")
+_DURATION: Final = re.compile(r"([0-9]{1,6})([smhd])")
+_UNITS: Final = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
 class LimitsForm(FileForm):
@@ -49,3 +57,24 @@ class TargetsForm(FileForm):
 
     version: Literal[1] = Field(description="Of this format.")
     targets: dict[str, ProfileForm] = Field(description="By name.")
+
+
+def parse_rate(text: str, hint: str = RATE_HINT) -> float | None:
+    """Calls (or requests) a second of `1000/s` (or `1000`), None for `unlimited`; raises UsageError with that hint."""
+    if text.strip() == "unlimited":
+        return None
+    match = _RATE.fullmatch(text.strip())
+    rate = float(match[1]) if match else 0.0
+    if not rate:
+        raise UsageError(f"{text!r} is not a valid rate", hint=hint)
+    return rate
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of `3600s`, `90m`, `24h` or `7d`, 0 of `none`; raises UsageError."""
+    if text.strip() == "none":
+        return 0.0
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise UsageError(f"{text!r} is not a valid duration", hint=DURATION_HINT)
+    return float(int(match[1]) * _UNITS[match[2]])

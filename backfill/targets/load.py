@@ -11,8 +11,7 @@ from backfill.document import Faults, fill_in, read_document, suggest, validate,
 from backfill.errors import UsageError
 from backfill.targets.checks import allowed_endpoint, check_profile, without_keys
 from backfill.targets.endpoint import SEGMENT_REGIONS, Endpoint, EndpointError, region_of
-from backfill.targets.forms import ProfileForm, TargetsForm
-from backfill.targets.notation import REQUESTS_HINT, parse_duration, parse_rate
+from backfill.targets.forms import REQUESTS_HINT, ProfileForm, TargetsForm, parse_duration, parse_rate
 from backfill.targets.secret import Secret, checked_key, key_of_file
 from backfill.targets.target import DEFAULTS, AnswerFormat, AuthScheme, Target, TargetKind, default_scope
 from backfill.wire import members_bytes, members_json

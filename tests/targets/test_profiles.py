@@ -14,7 +14,7 @@ from backfill.targets import (
     find_targets,
     load_target,
 )
-from backfill.targets.notation import parse_duration
+from backfill.targets.forms import parse_duration
 from tests.support.target_files import ENVIRON, KEY, faults, load, written
 
 
