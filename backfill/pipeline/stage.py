@@ -10,7 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
-from backfill.errors import LedgerError
+from backfill.errors import ConnectionLostError, LedgerError, SourceError
 from backfill.job.models import Job
 from backfill.memory import STAGING_MEMORY_BYTES
 from backfill.pipeline.context import RunContext
@@ -31,6 +31,8 @@ from backfill.state import ensure_space
 LOG = logging.getLogger(__name__)
 #: Seconds between two looks at the disk while staging.
 SPACE_SECONDS = 0.5
+#: Seconds before a database that went away is read again: long enough for it to be started anew.
+AGAIN_SECONDS = (2, 10, 30)
 #: How many problems of each code are kept as samples.
 SAMPLES = 5
 #: The unreadable records among the first rows, where only those are judged.
@@ -79,6 +81,21 @@ def stage_source(
 
 
 def stage_now(job: Job, folder: StoredRun, files: tuple[SourceFile, ...], context: RunContext) -> Snapshot:
+    """Stage the source, from its start again where a database went away meanwhile; raises as `stage_source` does."""
+    lost = False
+    for pause in AGAIN_SECONDS:
+        try:
+            return stage_once(job, folder, files, context)
+        except SourceError as error:
+            lost = lost or isinstance(error, ConnectionLostError)  # which may not be to be had at once again
+            if not lost:
+                raise
+            context.say(f"{job.name}: {error.message}. It is read from its start again in {pause} s.")
+        context.stop.wait(pause)
+    return stage_once(job, folder, files, context)
+
+
+def stage_once(job: Job, folder: StoredRun, files: tuple[SourceFile, ...], context: RunContext) -> Snapshot:
     """Stage the source; raises as `stage_source` does."""
     need = forecast(job, files)
     ensure_space(folder.path, need.bytes)

@@ -21,7 +21,7 @@ from backfill.job.models import DriverSpec, Job
 from backfill.records import SourceFile
 
 #: Parameters of a URL that tell who asks and how, not what is asked.
-_NOT_SHOWN = re.compile(r"user|pass|pwd|token|secret|key|ssl|timeout|keepalives|application", re.IGNORECASE)
+_NOT_SHOWN = re.compile(r"user|pass|pwd|token|secret|key|ssl|gss|timeout|keepalives|application", re.IGNORECASE)
 _SHORTEST_SECRET = 4  # a shorter one is in any text
 #: The scheme of a database that is named by its driver.
 DRIVER_SCHEME = "adbc"

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 #: Batches read ahead.
 _AHEAD = 2
 #: Seconds that a server is given to end a query that was cancelled.
-_ENDING_SECONDS = 5.0
+_ENDING_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,10 @@ _OF_THE_QUERY = ("21", "22", "25", "2F", "42", "0A", "2B", "34", "XX")
 _DENIED, _CANCELLED, _DAMAGED, _OF_VALUES = "42501", "57014", "58000", "22000"
 #: How the driver marks what the server said, in the middle of the rows.
 _SERVER_SAID = "[PGRES_FATAL_ERROR]: "
+_DRIVER_SAID = (
+    "IO: ", "[libpq] ", "Failed to connect: ", "FATAL:  ", "ERROR:  ", "PQgetCopyData() failed: ",
+    "Failed to describe prepared statement: ",
+)  # fmt: skip
 _CANCELLED_WORDS = "statement timeout"
 _GONE_WORDS = ("conflict with recovery", "terminating connection")
 _DAMAGE_WORDS = (
@@ -124,7 +128,8 @@ class Failures:
         """What the server or the driver said, in one line and without secrets."""
         text = _details(error).get("PG_DIAG_MESSAGE_PRIMARY") or str(error).partition("Query was:")[0]
         text = text.partition(_SERVER_SAID)[2] or text
-        for words in ("IO: ", "[libpq] ", "Failed to connect: ", "FATAL:  ", "ERROR:  "):
+        text = text.partition("\tThis probably means")[0]
+        for words in _DRIVER_SAID:
             text = text.replace(words, "")
         return self.address.without_secrets(text)
 

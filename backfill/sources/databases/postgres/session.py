@@ -35,6 +35,8 @@ _SETTINGS = {
     "extra_float_digits": "3",
     "synchronize_seqscans": "off",
 }
+#: Sessions whose server does not even end a query that is cancelled: they end with the process.
+_LEFT: list[PostgresSession] = []
 #: https://www.postgresql.org/docs/current/sql-syntax-lexical.html
 _TOKENS = tokens(r"[eE]'(?:[^'\\]|\\.|'')*'", TEXT, NAME, r"\$(?P<tag>\w*)\$.*?\$(?P=tag)\$", end=r"\*/")
 #: A part of the name of a table: in double quotes, or all up to the next dot.
@@ -132,8 +134,10 @@ class PostgresSession:
             self._cursor.adbc_cancel()
 
     def close(self) -> None:
-        """End the transaction; not while another thread waits for the server, which would be at its memory."""
-        if not self._reading:
+        """End the transaction; not while another thread waits for a server that says nothing, and is at its memory."""
+        if self._reading:
+            _LEFT.append(self)
+        else:
             with suppress(Exception):  # the connection is gone already
                 self._cursor.close()
             with suppress(Exception):
