@@ -110,6 +110,10 @@ class SourceForm(FileForm):
         None, description='Which files in zip and tar archives: a pattern such as "*.csv", or a list of them.'
     )
     csv: CsvSpec | None = Field(None, description="How a CSV or TSV file is written.")
+    version: int | str | None = Field(
+        None,
+        description="Of a Delta table its version or a time in ISO 8601, of an Iceberg table the id of a snapshot.",
+    )
     fixed_width: dict[str, Annotated[int, Field(ge=1)]] = Field(
         {}, description="The columns of fixed-width text in the order of a line, each with its number of characters."
     )

@@ -15,6 +15,7 @@ class FormatEntry:
     live: bool = False  # a server answers: there is no file
     takes_csv: bool = False  # the settings under `csv` are for it
     takes_excel: bool = False  # likewise under `excel`
+    takes_version: bool = False  # `version` says which state of the table
     takes_table: bool = False  # files of it hold several tables, of which `table` names one
     takes_records: bool = False  # `records` can say where in its documents they stand
 
@@ -32,6 +33,8 @@ FORMATS = {
     "avro": FormatEntry("typed:AVRO", (".avro",)),
     "excel": FormatEntry("typed:EXCEL", (".xlsx", ".xlsm", ".xls", ".ods"), takes_excel=True),
     "fixed_width": FormatEntry("csv:FIXED_WIDTH", takes_csv=True),
+    "delta": FormatEntry("typed:DELTA", takes_version=True),
+    "iceberg": FormatEntry("typed:ICEBERG", takes_version=True),
     "orc": FormatEntry("typed:ORC", (".orc",)),
     "mysqldump": FormatEntry("dumps.mysql:MYSQLDUMP", takes_table=True),
     "pg_dump": FormatEntry("dumps:PG_DUMP", takes_table=True),

@@ -147,6 +147,7 @@ def build_source(form: SourceForm) -> Source:
         else tuple(form.members),
         csv=form.csv or CsvSpec(),
         excel=form.excel or ExcelSpec(),
+        version=form.version,
         fixed_width=form.fixed_width,
         timezone=form.timezone,
         columns=columns,

@@ -210,6 +210,7 @@ class Source(Model):
     csv: CsvSpec = CsvSpec()
     records: Texts = ()  # keys that lead to the records in JSON documents; none: they are the documents or elements
     excel: ExcelSpec = ExcelSpec()
+    version: int | str | None = None  # of a table that keeps its versions
     fixed_width: dict[str, int] = {}  # columns in the order of a line, each with its characters
     timezone: str | None = None
     columns: dict[str, ColumnSpec] = {}

@@ -29,7 +29,7 @@ _NO_ENCODINGS = (
 _OTHER_FORMATS = {
     ("jsonl", "json-lines", "jsonlines", "ldjson"): "write ndjson: one JSON object a line",
     ("txt", "text", "psv", "ssv", "dsv"): "write csv, and state its `csv: {delimiter: ...}`",
-    ("pq", "parq", "delta", "iceberg"): "write parquet, and name the Parquet files in `path`",
+    ("pq", "parq"): "write parquet, and name the Parquet files in `path`",
     ("xlsx", "xlsm", "xls", "ods"): "write excel",
     ("xlsb", "xml"): "export it as CSV, Parquet or NDJSON",
     ("feather", "ipc"): "write arrow",
@@ -62,6 +62,7 @@ def check_source(faults: Faults, source: SourceForm) -> None:
     check_csv(faults, source)
     check_excel(faults, source)
     check_fixed_width(faults, source)
+    check_version(faults, source)
     check_table(faults, source)
     check_records(faults, source)
     if source.database is not None:
@@ -170,6 +171,18 @@ def check_fixed_width(faults: Faults, source: SourceForm) -> None:
         faults.add("source", "fixed-width text has no header", "add `fixed_width: {id: 8, name: 30}`")
     for name in sorted((source.csv.model_fields_set if source.csv else set()) - {"encoding", "skip_lines", "comment"}):
         faults.add(f"source.csv.{name}", "means nothing in fixed-width text", key=True)
+
+
+def check_version(faults: Faults, source: SourceForm) -> None:
+    """Note a version of what has none."""
+    entry = FORMATS.get(source.format or "")
+    if source.version is not None and not (entry and entry.takes_version):
+        faults.add(
+            "source.version",
+            "is for tables that keep their versions only",
+            "say `format: delta` or `format: iceberg`",
+            key=True,
+        )
 
 
 def check_excel(faults: Faults, source: SourceForm) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pyarrow as pa  # type: ignore[import-untyped]
 
@@ -61,6 +62,11 @@ class TypedFiles(ABC):
         """Where each of those records stands, as `Format.lines` says; nowhere, in most of these formats."""
         del file, records
         return {}
+
+    def data_files(self, path: Path) -> Sequence[Path] | None:
+        """The files that a path stands for, see `Format.data_files`."""
+        del path
+        return None
 
     def in_turn(self, files: Sequence[SourceFile]) -> Iterable[SourceFile]:
         """The files, one after the other."""

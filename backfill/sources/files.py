@@ -13,12 +13,12 @@ from threading import Lock
 from urllib.parse import urlsplit
 
 from backfill.errors import JobError, SourceError
-from backfill.job.formats import DATABASES, live_format
+from backfill.job.formats import DATABASES, FORMATS, live_format
 from backfill.job.models import Job
 from backfill.job.remote import is_remote
 from backfill.records import SourceFile
 from backfill.sources.databases.address import is_live, live_source, url_of
-from backfill.sources.formats import format_by_suffix, format_of, refuse_foreign
+from backfill.sources.formats import format_by_suffix, format_named, format_of, refuse_foreign
 from backfill.sources.manifest import with_listed_files
 from backfill.sources.members import size_of_member, with_members
 from backfill.sources.origins.archives import ArchiveMember, container
@@ -58,6 +58,8 @@ _FURTHER = "files/"
 Entry = tuple[Path, str, str]
 #: Below the folder that the standard input is copied to: the copies of objects.
 OBJECTS = "objects"
+#: What the log of a table is in.
+_LOGS = {"delta": "_delta_log/*.json", "iceberg": "metadata/*.metadata.json"}
 _KINDS = (
     (stat.S_ISDIR, "a folder"),
     (stat.S_ISFIFO, "a pipe"),
@@ -255,6 +257,11 @@ def _named_files(job: Job, folder: Path | None, watch: Watch) -> list[Entry | So
     objects: dict[str, SourceFile] = {}
     for written in job.source.path:
         if is_remote(written):
+            if FORMATS[job.source.format or "csv"].takes_version:
+                raise JobError(
+                    f"source.path: tables of {job.source.format} are read of this machine only",
+                    hint="copy it here first",
+                )
             if job.source.members:
                 raise JobError("source.members: archives are read of this machine only", hint="fetch them first")
             for file in found_objects(written, watch):
@@ -295,10 +302,27 @@ def _refuse_same(entries: Sequence[Entry]) -> None:
 def _expand(job: Job, written: str) -> list[Entry]:
     """The files of one path as written: a file, a folder, or a pattern."""
     whole = local_path(job, written)
+    table = format_named(job.source.format).data_files(job, whole) if job.source.format else None
+    if table is not None:
+        if not table:
+            raise SourceError(f"no file is of the table {written}: it is empty")
+        return [(path, _shown(job, path), str(path.relative_to(whole))) for path in table]
     found = FileFinder(partial(_shown, job)).files(whole)
     if not found:
         raise SourceError(f"no file matches {written}", hint=f"looked in {whole.parent}")
+    _refuse_tables({path.parent for path, _ in found})
     return [(path, _shown(job, path), key) for path, key in found]
+
+
+def _refuse_tables(folders: set[Path]) -> None:
+    """Raise JobError where files belong to a table: which of them are the table's rows, its log alone tells."""
+    for folder in sorted({above for one in folders for above in (one, *one.parents)}):
+        for name, pattern in _LOGS.items():
+            if next(folder.glob(pattern), None) is not None:
+                raise JobError(
+                    f"source.path: {folder.name} is a table of {name.capitalize()}: its log tells which files it has",
+                    hint=f"name the folder {folder.name}, and say `format: {name}`",
+                )
 
 
 def _shown(job: Job, path: Path) -> str:

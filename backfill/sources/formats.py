@@ -146,12 +146,12 @@ def _refuse_signs(name: str, head: bytes, expected: Format) -> None:
     if expected.magic and head.startswith(expected.magic):
         return
     other, known = _magic(head), foreign(head)
+    if known is not None:
+        raise SourceError(f"{name} is {known.what}, not {expected.name}", hint=known.hint)
     if other is not None:
         raise SourceError(
             f"{name} is {other.name.capitalize()}, not {expected.name}", hint=f"say `format: {other.name}`"
         )
-    if known is not None:
-        raise SourceError(f"{name} is {known.what}, not {expected.name}", hint=known.hint)
 
 
 def line_of(file: SourceFile, job: Job, records: Sequence[int]) -> dict[int, int]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 
 from backfill.job.models import Job
@@ -157,6 +158,11 @@ class Format(ABC):
     @abstractmethod
     def describe(self, job: Job, files: Sequence[SourceFile]) -> Described:
         """The columns by headers, footers or a sample, within a second or two; raises as `open` does."""
+
+    def data_files(self, job: Job, path: Path) -> Sequence[Path] | None:
+        """The files with the rows, for a format whose path is a table of many; None where the path is as it is."""
+        del job, path
+        return None
 
     def lines(self, file: SourceFile, job: Job, records: Sequence[int]) -> dict[int, int]:
         """The line, from 1, that each of those records (ascending) begins at; empty for a format without lines."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backfill.job.models import Job
@@ -25,9 +26,9 @@ class TypedFormat(Format):
     snapshot_per_byte = 1.0
     spool_per_byte = 2.0
 
-    def __init__(self, name: str, home: str, *magic: bytes) -> None:
+    def __init__(self, name: str, home: str, *magic: bytes, is_table: bool = False) -> None:
         super().__init__(name)
-        self.home, self.magic = home, magic  # type: ignore[misc]  # as of a subclass
+        self.home, self.is_table, self.magic = home, is_table, magic  # type: ignore[misc]  # as of a subclass
 
     def open(
         self, job: Job, files: Sequence[SourceFile], *, watch: Watch = unwatched, sample: int | None = None
@@ -49,6 +50,10 @@ class TypedFormat(Format):
         """Where records stand, in formats that say it."""
         return self._opened(job).lines(file, records)
 
+    def data_files(self, job: Job, path: Path) -> Sequence[Path] | None:
+        """The files of a table, in formats of tables."""
+        return self._opened(job).data_files(path) if self.is_table else None
+
     def _opened(self, job: Job) -> TypedFiles:
         opened: TypedFiles = import_module(f"backfill.sources.{self.home}").open_files(job)
         return opened
@@ -58,3 +63,5 @@ ARROW = TypedFormat("arrow", "arrow_ipc", b"ARROW1")
 ORC = TypedFormat("orc", "orc", b"ORC")
 EXCEL = TypedFormat("excel", "excel.files", b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")
 AVRO = TypedFormat("avro", "avro", b"Obj\x01")
+DELTA = TypedFormat("delta", "parquet.delta", is_table=True)
+ICEBERG = TypedFormat("iceberg", "parquet.iceberg", is_table=True)

@@ -361,8 +361,8 @@ KINDS = [
 
 
 #: Formats that cannot hold all of those texts: a cell has no CR and at most 32,767 characters, a line no LF.
-#: See test_excel and test_fixed_width.
-APART = {"excel", "fixed_width"}
+#: See test_excel and test_fixed_width; tables are Parquet, see test_delta and test_iceberg.
+APART = {"delta", "excel", "fixed_width", "iceberg"}
 
 
 def test_every_format_is_here(tmp_path: Path) -> None:

@@ -120,10 +120,14 @@ HOMES = {entry.home.partition(":")[0] for entry in FORMATS.values()} | {"arrow_i
 
 @pytest.mark.parametrize("name", sorted(HOMES))
 def test_no_format_opens_a_path(name: str) -> None:
-    """The path of a file is asked of its origin."""
+    """A file is opened by its origin: its path is no more than a name."""
+    opening = re.compile(r"\w+\((str\()?files?(\[0\])?\.path\)(?!\.(name|parent|suffix)\b)")
+    names = re.compile(r"(get|search|endswith)\(")
     place = SOURCES / name.replace(".", "/")
     modules = [*place.rglob("*.py"), *place.parent.glob(f"{place.name}.py")]
     assert modules
     for module in modules:
-        text = module.read_text(encoding="utf-8")
-        assert not re.search(r"\bfiles?(\[0\])?\.path\b", text), module
+        found = [
+            match[0] for match in opening.finditer(module.read_text(encoding="utf-8")) if not names.match(match[0])
+        ]
+        assert not found, module

@@ -306,7 +306,7 @@ FOREIGN = {
     "tar.gz": (gzip.compress(tarred()), "an archive, not csv"),
     "zip.gz": (gzip.compress(zipped()), "a zip archive or a workbook, not csv"),
     "gz.gz": (gzip.compress(gzip.compress(ROWS)), "is compressed twice"),
-    "xls": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "a workbook, not csv"),
+    "xls": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "is Excel, not csv"),
     "7z": (b"7z\xbc\xaf\x27\x1c" + bytes(60), "a 7z archive, not csv"),
     "sqlite": (b"SQLite format 3\0" + bytes(84), "a SQLite database, not csv"),
     "parquet": (b"PAR1\x15\x00\x15", "is Parquet, not csv"),
