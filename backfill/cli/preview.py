@@ -46,8 +46,8 @@ def command(
     (loaded,) = load_jobs(expand_job_paths([job]))
     chosen = load_dry_run_target(session, target, job.parent)
     refuse_unfit([loaded], partial(tell_notice, session))
-    if loaded.source.needs_all:
-        session.say("The source is read whole: its query may need all of it.")
+    if loaded.needs_all:
+        session.say(f"The source is read whole: its {loaded.needs_all} may need all of it.")
     from backfill.pipeline import preview_job  # polars: not for a job that does not fit its source
     from backfill.report import preview_text
 

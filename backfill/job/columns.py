@@ -23,6 +23,8 @@ _FITTING: Mapping[Role, frozenset[Kind]] = {
     Role.KEY: frozenset(Kind) - {Kind.NESTED, Kind.NUMBER},
     Role.MESSAGE_ID: frozenset({Kind.TEXT, Kind.INTEGER, Kind.JSON}),
     Role.CONDITION: frozenset({Kind.BOOLEAN}),
+    Role.KIND: frozenset(Kind) - {Kind.NESTED, Kind.NUMBER, Kind.JSON},
+    Role.ORDER: frozenset({Kind.TIMESTAMP, Kind.DATE, Kind.INTEGER, Kind.NUMBER}),
     Role.WHOLE: frozenset({Kind.JSON, Kind.NESTED}),
 }
 _HINTS = {
@@ -31,6 +33,8 @@ _HINTS = {
     Role.KEY: "a float prints in more than one way: cast it in SQL, to a decimal or an integer",
     Role.MESSAGE_ID: "message ids are text",
     Role.CONDITION: "write a comparison, such as total > 0",
+    Role.KIND: "take a single value out of it in a query",
+    Role.ORDER: "declare it under `columns` as what it is, a timestamp say, or cast it in a query",
     Role.WHOLE: "map its members one by one, or declare the column as json",
 }
 #: What to do about a column that no snapshot holds.

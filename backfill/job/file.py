@@ -11,7 +11,7 @@ from pydantic import Field, Tag
 
 from backfill.document import FileForm, told_apart
 from backfill.job.formats import FILE_FORMATS
-from backfill.job.models import CallType, ColumnSpec, ColumnType, CsvSpec, DriverSpec, ExcelSpec, Union
+from backfill.job.models import CallType, ColumnSpec, ColumnType, CsvSpec, DriverSpec, ExcelSpec, Latest, Union
 from backfill.job.value_forms import (
     IntegrationForm,
     MessageIdForm,
@@ -155,6 +155,7 @@ class JobForm(FileForm):
     generation: int = Field(1, ge=1, description="Raised on purpose to send the same rows again under new ids.")
     source: SourceForm = Field(description="Where the rows come from.")
     where: str | None = Field(None, description="DuckDB SQL; rows where it is not true are left out.")
+    latest: Latest | None = Field(None, description="Of the rows that `where` keeps, only the newest of each kind.")
     defaults: CallFields | None = Field(None, description="Fields of every call whose type has them.")
     calls: list[CallForm] = Field(description="The calls made of each row.", json_schema_extra={"minItems": 1})
     rules: dict[str, Literal["error", "warn", "ignore"]] = Field(

@@ -96,6 +96,7 @@ def build(form: JobForm, faults: Faults, path: Path, known_rules: Mapping[str, b
         generation=form.generation,
         source=build_source(form.source),
         where=form.where,
+        latest=form.latest,
         calls=tuple(call for call in calls if call),
         rules=form.rules,
         placeholders=build_placeholders(form.placeholders),

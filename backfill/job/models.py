@@ -222,10 +222,12 @@ class Source(Model):
     partition_on: str | None = None
     partitions: int = 1
 
-    @property
-    def needs_all(self) -> bool:
-        """Whether the first rows cannot be had without reading all: a query over files may order, join and sum."""
-        return self.query is not None and self.database is None
+
+class Latest(FileForm):
+    """Which rows are the newest of their kind; only they are kept."""
+
+    by: Texts = Field(description="The columns that make rows ones of a kind, such as [customer_id].")
+    on: str = Field(description="The column that tells which is the newest: a time, a date or a number.")
 
 
 class Placeholders(Model):
@@ -270,12 +272,20 @@ class Job(Model):
     generation: int = 1
     source: Source
     where: str | None = None
+    latest: Latest | None = None
     calls: tuple[Call, ...]
     rules: dict[str, Literal["error", "warn", "ignore"]] = {}
     placeholders: Placeholders = Placeholders()
     ordered: bool = False
     path: str = ""  # of the job file, absolute; "" where it was not read from a file
     raw: dict[str, Any] = Field(default={}, exclude=True)  # the YAML data as written: the fingerprint's subject
+
+    @property
+    def needs_all(self) -> str:
+        """What the first rows cannot be had for without reading all; "" where they can."""
+        if self.source.query is not None and self.source.database is None:
+            return "query"  # over files: it may order, join and sum
+        return "latest" if self.latest is not None else ""
 
     def expressions(self) -> dict[str, str]:
         """Every distinct SQL expression of the calls (`sql`, `when`), in file order -> its snapshot column."""

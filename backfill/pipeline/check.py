@@ -138,8 +138,8 @@ def check_job(job: Job, context: RunContext, notice: Callable[[Fault], None]) ->
         notice(slip)
     if faults:
         raise unfit(job, faults)
-    if job.source.needs_all:
-        return Checked(notes=("no row was judged, as its query may need all of them",))
+    if job.needs_all:
+        return Checked(notes=(f"no row was judged, as its {job.needs_all} may need all of them",))
     if unseen(job, schema):
         return Checked(notes=("no row was judged, as what the first ones lack may come later",))
     from backfill.pipeline.sample import sample_folder  # noqa: PLC0415 (polars, which no look at a schema needs)

@@ -132,8 +132,8 @@ def first_rows_do(request: DryRunRequest, folder: StoredRun) -> bool:
     job = request.job
     if request.limit is None:
         return False
-    if job.source.needs_all or STANDARD_INPUT in job.source.path:
-        why = "its query may need all of it" if job.source.needs_all else "it is standard input"
+    if job.needs_all or STANDARD_INPUT in job.source.path:
+        why = f"its {job.needs_all} may need all of it" if job.needs_all else "it is standard input"
         request.context.say(f"The source is read whole, --limit or not: {why}.")
         return False
     then = last_fingerprint(folder) if folder.snapshot.is_dir() else None

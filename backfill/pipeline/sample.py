@@ -61,7 +61,7 @@ def sample(
         InterruptedRunError: A signal came.
     """
     files = files_of(job, folder, context) if files is None else files
-    wanted = None if job.source.needs_all else rows
+    wanted = None if job.needs_all else rows
     context.progress.begin("stage", None, "rows")
     context.staging.set()
     try:
@@ -93,7 +93,7 @@ def files_of(job: Job, folder: Path, context: RunContext) -> tuple[SourceFile, .
 
 def first_files(job: Job, files: Sequence[SourceFile]) -> Sequence[SourceFile]:
     """Those of a source's files that a sample is made of."""
-    return files if job.source.needs_all else beginning(job, files)
+    return files if job.needs_all else beginning(job, files)
 
 
 def preview_job(job: Job, context: RunContext, rows: int, *, id_scope: str, limits: Limits) -> Preview:

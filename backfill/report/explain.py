@@ -35,6 +35,9 @@ def source_lines(job: Job) -> Iterator[str]:
     yield f"source: {', '.join(source.path) or 'a database'}"
     yield from _sql("query", source.query)
     yield from _sql("where", job.where)
+    if job.latest is not None:
+        by, on = ", ".join(job.latest.by), job.latest.on
+        yield f"{_INDENT}latest: of the rows of one ({by}) the one of the greatest {on}, of several the last"
 
 
 def call_lines(job: Job, call: Call, place: int) -> Iterator[str]:

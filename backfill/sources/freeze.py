@@ -183,6 +183,15 @@ def freeze_source(
 
 def freeze(staging: Staging) -> Snapshot:
     """The snapshot, its files not durable yet."""
+    rows = _freeze_all(staging)
+    if staging.job.latest is None:
+        return rows
+    from backfill.sources.latest import keep_latest
+
+    return keep_latest(staging, rows, staging.job.latest)
+
+
+def _freeze_all(staging: Staging) -> Snapshot:
     if staging.job.source.query is not None and not one_format(staging.job, staging.files[:1]).is_database:
         from backfill.sources.query import freeze_query
 

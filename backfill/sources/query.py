@@ -41,6 +41,7 @@ from backfill.sources.staging import Staging, refine_columns
 
 LOG = logging.getLogger(__name__)
 SOURCE = "source"
+_READ = ", in a column that the query reads"
 #: The columns of records.REJECT_COLUMNS with their types.
 _REJECT_COLUMNS = {
     "file": "VARCHAR",
@@ -77,7 +78,7 @@ def freeze_query(staging: Staging, freeze_rows: FreezeRows) -> Snapshot:
         bad += [_rounded(column) for column in _own(rows) if column.name in reads and column.kind is Kind.JSON]
     keep = f" WHERE NOT ({' OR '.join(each.test for each in bad)})" if bad else ""
     engine.run(f"CREATE VIEW {SOURCE} AS SELECT {_values(rows, job)} FROM {_relation(rows)}{keep}")
-    unreadable = _save_unreadable(staging, rows, bad)
+    unreadable = save_unreadable(staging, rows, bad)
     layout = query_layout(engine, job)
     try:
         count = staging.copy_counted(layout.select(query_relation(job), filtered=False), staging.part(0))
@@ -107,12 +108,12 @@ def freeze_query(staging: Staging, freeze_rows: FreezeRows) -> Snapshot:
 def rows_alone(job: Job) -> Job:
     """The job without its query and all that reads the query's result."""
     source = job.source.model_copy(update={"query": None, "files": {}})
-    return job.model_copy(update={"source": source, "where": None, "calls": ()})
+    return job.model_copy(update={"source": source, "where": None, "latest": None, "calls": ()})
 
 
 def input_job(job: Job, file: SourceFile) -> Job:
     """A job that reads a further input of a query without declared types: text formats as text."""
-    return job.model_copy(update={"source": Source(path=(file.path,)), "where": None, "calls": ()})
+    return job.model_copy(update={"source": Source(path=(file.path,)), "where": None, "latest": None, "calls": ()})
 
 
 def query_relation(job: Job) -> str:
@@ -205,10 +206,11 @@ def _relation(rows: Snapshot) -> str:
 
 def _values(rows: Snapshot, job: Job) -> str:
     """SQL: the select list of the source's own columns as SQL is to see them."""
-    return ", ".join(f"{_in_sql(column, job)} AS {quoted(column.name)}" for column in _own(rows))
+    return ", ".join(f"{value_in_sql(column, job)} AS {quoted(column.name)}" for column in _own(rows))
 
 
-def _in_sql(column: Column, job: Job) -> str:
+def value_in_sql(column: Column, job: Job) -> str:
+    """SQL: the value of a column of a snapshot as SQL sees it; NULL for one that is bad."""
     name = quoted(column.name)
     if column.kind is Kind.DECIMAL and column.raw is not None:
         return f"CAST({name} AS {SQL_DECIMAL_TYPE})"
@@ -235,7 +237,7 @@ def _refuse_zoneless(read: Sequence[Column], job: Job) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Bad:
+class Bad:
     """What keeps a row from a query: a test in SQL, and what is said of it; `why` is SQL too."""
 
     test: str
@@ -245,24 +247,26 @@ class _Bad:
     why: str
 
 
-def _misfit(column: Column, job: Job) -> _Bad:
+def _misfit(column: Column, job: Job) -> Bad:
     """A value that does not fit its declared type, or is a local time that is no one instant."""
     raw = quoted(column.raw or "")
     why = (
         f"CASE WHEN {quoted(column.name)} IS NULL THEN 'a value that does not fit its declared type' "
-        "ELSE 'a local time that occurs twice or never, or has no zone' END"
+        f"ELSE 'a local time that occurs twice or never, or has no zone' END || {literal(_READ)}"
     )
-    return _Bad(f"({raw} IS NOT NULL AND {_in_sql(column, job)} IS NULL)", "BF007", column.name, raw, why)
+    return Bad(f"({raw} IS NOT NULL AND {value_in_sql(column, job)} IS NULL)", "BF007", column.name, raw, why)
 
 
-def _rounded(column: Column) -> _Bad:
+def _rounded(column: Column) -> Bad:
     """A number in JSON that would be rounded."""
     name = quoted(column.name)
-    return _Bad(json_loses_digits(name), "BF133", column.name, name, "'a number with more digits than SQL keeps'")
+    return Bad(
+        json_loses_digits(name), "BF133", column.name, name, literal(f"a number with more digits than SQL keeps{_READ}")
+    )
 
 
-def _save_unreadable(staging: Staging, rows: Snapshot, bad: Sequence[_Bad]) -> int:
-    """Write what was unreadable before and what the query cannot read; returns how many that is."""
+def save_unreadable(staging: Staging, rows: Snapshot, bad: Sequence[Bad]) -> int:
+    """Write what was unreadable before and the rows with something bad; returns how many that is."""
     selects = [f"SELECT * FROM {own_parquet([rows.unreadable_file])}"] if rows.unreadable_file else []
     count = rows.unreadable
     if bad:
@@ -276,7 +280,7 @@ def _save_unreadable(staging: Staging, rows: Snapshot, bad: Sequence[_Bad]) -> i
     return count
 
 
-def _left_out(rows: Snapshot, bad: Sequence[_Bad], asked: str) -> str:
+def _left_out(rows: Snapshot, bad: Sequence[Bad], asked: str) -> str:
     """SQL: the rows with a bad value that the query would have read, as unreadable records."""
     file = f"{literal([file.name for file in rows.files])}[{FILE_COLUMN} + 1]"
 
@@ -291,7 +295,7 @@ def _left_out(rows: Snapshot, bad: Sequence[_Bad], asked: str) -> str:
         RECORD_COLUMN,
         "0",
         first(literal(each.code) for each in bad),
-        f"{first(each.why for each in bad)} || ', in a column that the query reads'",
+        first(each.why for each in bad),
         f"CAST(to_json(struct_pack({members})) AS VARCHAR)",
         column=first(literal(each.column) for each in bad),
         value=first(each.value for each in bad),
@@ -330,5 +334,7 @@ def _unreadable_row(
 
 
 def _save_rejects(engine: Engine, selects: Sequence[str], path: Path) -> None:
-    """Write the file of unreadable records, in the order given."""
-    engine.run(f"COPY ({' UNION ALL '.join(f'({select})' for select in selects)}) TO {literal(str(path))} ({PARQUET})")
+    """Write the file of unreadable records, in the order given; some of them may be in it now."""
+    made = path.with_suffix(".new")
+    engine.run(f"COPY ({' UNION ALL '.join(f'({select})' for select in selects)}) TO {literal(str(made))} ({PARQUET})")
+    made.replace(path)
