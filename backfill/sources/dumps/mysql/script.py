@@ -14,6 +14,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from backfill.errors import SourceError
 from backfill.sources.dumps.mysql.values import Block, WrongRowsError, find_rows
 
@@ -22,6 +24,7 @@ MAX_STATEMENT_BYTES = 64 * 2**20
 #: What is looked at to tell what a statement is: the names of a table's 4,096 columns fit.
 _AHEAD = 2**19
 
+_LF = b"\n"[0]
 _NAME = rb'(?:`(?:[^`]|``)+`|"(?:[^"]|"")+"|[\w$\x80-\xff]+)'
 _QUALIFIED = rb"(?:(" + _NAME + rb")\s*\.\s*)?(" + _NAME + rb")"
 _HINT = rb"/\*M?!\d*\s*"
@@ -279,7 +282,8 @@ class Script:
         return self.settings.database if name is None else _plain(name)
 
     def _move(self, place: int) -> None:
-        self.line += self.text.count(b"\n", self.at, place)
+        # bytes.count is slow where it finds many
+        self.line += int(np.count_nonzero(np.frombuffer(self.text, np.uint8)[self.at : place] == _LF))
         self.at = place
 
     def _look_ahead(self) -> None:

@@ -20,6 +20,8 @@ import pyarrow as pa  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from pyarrow import csv
 
+from backfill.sources.escapes import effective
+
 Bytes = NDArray[np.uint8]
 Flags = NDArray[np.bool_]
 Places = NDArray[np.int64]
@@ -32,6 +34,10 @@ for _letter, _meant in _ESCAPES.items():
     _TABLE[_letter[0]] = _meant[0]
 _KEPT = np.zeros(256, np.bool_)
 _KEPT[list(b"%_'")] = True  # \% and \_ are two characters; \' is made a doubled quote
+
+
+_IS_SIGN = np.zeros(256, np.bool_)
+_IS_SIGN[[_OPEN, _CLOSE, _COMMA]] = True
 
 
 class WrongRowsError(Exception):
@@ -52,7 +58,7 @@ class Block:
     closes: Places
     end: int  # behind the last row
     is_last: bool  # the rows end there
-    quotes: Flags = field(repr=False)  # quotes that begin or end a text
+    quotes: Places = field(repr=False)  # of those that begin or end a text
     escapes: Places = field(repr=False)  # backslashes that escape something
     line: int = 0  # of the text's first byte
 
@@ -75,14 +81,16 @@ def find_rows(text: bytes, head: bytes, *, escapes: bool, ended: bool) -> Block:
         WrongRowsError: a row holds something else than values.
     """
     data = np.frombuffer(text, np.uint8)
-    quotes = data == _QUOTE
-    slashes = _effective(np.flatnonzero(data == _BACKSLASH)) if escapes and b"\\" in text else np.zeros(0, np.int64)
+    slashes = effective(np.flatnonzero(data == _BACKSLASH)) if escapes and b"\\" in text else np.zeros(0, np.int64)
     if len(slashes) and slashes[-1] == len(data) - 1:
         slashes = slashes[:-1]  # what it escapes is yet to come, and so is the end of the row
-    quotes[slashes + 1] = False
-    inside = np.cumsum(quotes.view(np.uint8), dtype=np.uint8) & 1
-    near = np.flatnonzero(((data - np.uint8(_OPEN)) <= _COMMA - _OPEN) & (inside == 0))
-    signs = near[_is_sign(data[near])]
+    near = np.flatnonzero(data - np.uint8(_QUOTE) <= _COMMA - _QUOTE)  # quotes, parentheses, commas, and * and +
+    kinds = data[near]
+    is_quote = kinds == _QUOTE
+    if len(slashes):
+        is_quote[near.searchsorted(slashes[data[slashes + 1] == _QUOTE] + 1)] = False
+    outside = (np.cumsum(is_quote, dtype=np.uint8) & 1 == 0) & ~is_quote
+    quotes, signs = near[is_quote], near[outside & _IS_SIGN[kinds]]
     kinds = data[signs]
     opens, closes = np.flatnonzero(kinds == _OPEN), np.flatnonzero(kinds == _CLOSE)
     rows = min(len(opens), len(closes))
@@ -98,19 +106,6 @@ def find_rows(text: bytes, head: bytes, *, escapes: bool, ended: bool) -> Block:
     end = int(ends[whole - 1]) + 1 if whole else 0
     is_last = whole < rows or _is_end(text[end:], head, ended=ended)
     return Block(text, signs, opens[:whole], closes[:whole], end, is_last, quotes, slashes)
-
-
-def _is_sign(kinds: Bytes) -> Flags:
-    found: Flags = (kinds == _OPEN) | (kinds == _CLOSE) | (kinds == _COMMA)
-    return found
-
-
-def _effective(escapes: Places) -> Places:
-    """Of all backslashes those that escape something: the first, third ... of each run."""
-    firsts = np.flatnonzero(np.diff(escapes, prepend=-2) != 1)
-    lengths = np.diff(firsts, append=len(escapes))
-    found: Places = escapes[(np.arange(len(escapes)) - np.repeat(firsts, lengths)) % 2 == 0]
-    return found
 
 
 def _linked(text: bytes, data: Bytes, begins: Places, before: Places, head: bytes) -> Flags:
@@ -157,8 +152,12 @@ def _is_end(rest: bytes, head: bytes, *, ended: bool) -> bool:
 PLAIN, HEX, QUOTED_HEX, BITS = range(4)
 _PREFIXES = {b"x": QUOTED_HEX, b"X": QUOTED_HEX, b"b": BITS, b"B": BITS}
 _BINARY = b"_binary"
-_NUMBER = np.zeros(256, np.bool_)
-_NUMBER[list(b"0123456789+-.")] = True
+_NULL = b"NULL"
+_IS_PREFIX = np.zeros(256, np.bool_)
+_IS_PREFIX[list(b"_xXbB")] = True
+#: What a value begins with.
+_BEGINS = np.zeros(256, np.bool_)
+_BEGINS[list(b"0123456789+-.'N")] = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,56 +184,50 @@ def fields_of(block: Block, head: bytes) -> Fields:
     firsts, lasts = data[places[:, :-1] + 1], data[places[:, 1:] - 1]
     if (firsts <= _BLANK).any() or (lasts <= _BLANK).any():
         return fields_of(_compact(block, head), head)
-    keep = np.ones(len(data), np.bool_)
-    lines = _undone(data, block.escapes[block.escapes < len(data)], keep)
-    notations = _notations(data, places, firsts, lasts, keep)
-    is_text = firsts == _QUOTE
-    _check(block, data, places, is_text, lasts)
+    lines = data.copy()
+    gone = [_undone(data, block.escapes[: block.escapes.searchsorted(len(data))], lines)]
+    notations = _notations(block, data, places, firsts, lasts, gone)
+    is_text = _check(block, data, places, firsts, lasts)
     begins, ends = places[:, 0], places[:, -1]
-    gaps = np.diff(begins, prepend=-1) - 1
-    gaps[1:] = begins[1:] - ends[:-1] - 1
-    for size in np.unique(gaps).tolist():
-        keep[begins[gaps == size][:, None] - np.arange(size + 1)] = False
     lines[ends] = _LF
-    return Fields(lines[keep].tobytes(), len(begins), columns, notations, is_text)
+    lines[begins] = _COMMA  # behind a field that is of no column: what stood between the rows
+    before = np.concatenate(([-1], ends[:-1]))
+    gaps = begins - before - 1
+    for size in np.unique(gaps).tolist():
+        lines[begins[gaps == size][:, None] - np.arange(1, size + 1)] = _BLANK
+    places_gone = np.concatenate(gone)
+    kept = lines if not len(places_gone) else np.delete(lines, places_gone)
+    return Fields(kept.tobytes(), len(begins), columns, notations, is_text)
 
 
 def _compact(block: Block, head: bytes) -> Block:
     """The same rows without blanks between values."""
     data = np.frombuffer(block.text, np.uint8)[: block.end]
-    inside = np.cumsum(block.quotes[: block.end].view(np.uint8), dtype=np.uint8) & 1
+    edges = np.zeros(len(data), np.uint8)
+    edges[block.quotes[: block.quotes.searchsorted(len(data))]] = 1
+    inside = np.cumsum(edges, dtype=np.uint8) & 1
     text = data[(data > _BLANK) | (inside == 1)].tobytes()
     return find_rows(text, re.sub(rb"\s+", b"", head), escapes=bool(len(block.escapes)), ended=True)
 
 
-def _undone(data: Bytes, escapes: Places, keep: Flags) -> Bytes:
-    """A copy with what the escapes stand for; the backslashes that are to go are noted."""
-    changed = data.copy()
-    if len(escapes):
-        following = data[escapes + 1]
-        changed[escapes[following == _QUOTE]] = _QUOTE
-        gone = escapes[~_KEPT[following]]
-        keep[gone] = False
-        changed[gone + 1] = _TABLE[data[gone + 1]]
-    return changed
+def _undone(data: Bytes, escapes: Places, lines: Bytes) -> Places:
+    """Put what the escapes stand for behind them; returns the backslashes that are to go."""
+    following = data[escapes + 1]
+    lines[escapes[following == _QUOTE]] = _QUOTE
+    gone = escapes[~_KEPT[following]]
+    lines[gone + 1] = _TABLE[data[gone + 1]]
+    return gone
 
 
-def _notations(data: Bytes, places: Places, firsts: Bytes, lasts: Bytes, keep: Flags) -> NDArray[np.uint8]:
+def _notations(
+    block: Block, data: Bytes, places: Places, firsts: Bytes, lasts: Bytes, gone: list[Places]
+) -> NDArray[np.uint8]:
     """How each value is written; prefixes such as _binary, which say nothing that the column does not, are to go."""
     found = np.zeros(firsts.shape, np.uint8)
-    rows, columns = np.nonzero((firsts == b"_"[0]) & (lasts == _QUOTE))
-    starts = places[rows, columns] + 1
-    for prefix in (_BINARY + b" ", _BINARY):
-        whole = (data[starts[:, None] + np.arange(len(prefix))] == np.frombuffer(prefix, np.uint8)).all(axis=1)
-        keep[starts[whole][:, None] + np.arange(len(prefix))] = False
-        firsts[rows[whole], columns[whole]] = data[starts[whole] + len(prefix)]
-        rows, columns, starts = rows[~whole], columns[~whole], starts[~whole]
-    for letter, notation in _PREFIXES.items():
-        rows, columns = np.nonzero((firsts == letter[0]) & (lasts == _QUOTE))
-        starts = places[rows, columns] + 1
-        keep[starts] = False
-        found[rows, columns] = notation
-        firsts[rows, columns] = data[starts + 1]
+    if (_IS_PREFIX[firsts] & (lasts == _QUOTE)).any():
+        _without_prefixes(data, places, firsts, gone, found)
+    if b"0x" not in block.text:
+        return found
     rows, columns = np.nonzero(firsts == b"0"[0])
     starts = places[rows, columns] + 1
     hexadecimal = data[starts + 1] == b"x"[0]
@@ -242,39 +235,60 @@ def _notations(data: Bytes, places: Places, firsts: Bytes, lasts: Bytes, keep: F
     return found
 
 
-def _check(block: Block, data: Bytes, places: Places, is_text: Flags, lasts: Bytes) -> None:
-    """Every value is one text, a number or NULL; raises WrongRowsError."""
-    starts, sizes = places[:, :-1] + 1, np.diff(places, axis=1) - 1
-    is_null = (sizes == len(b"NULL")) & (data[starts] == b"N"[0])
-    rows, columns = np.nonzero(is_null)
-    nulls = data[starts[rows, columns][:, None] + np.arange(len(b"NULL"))]
-    wrong = ~(is_null | _NUMBER[data[starts]]) & ~is_text
-    wrong |= is_text & ((lasts != _QUOTE) | (sizes < len("''"))) | (~is_text & (lasts == _QUOTE)) | (sizes < 1)
-    wrong[rows[(nulls != np.frombuffer(b"NULL", np.uint8)).any(axis=1)]] = True
+def _without_prefixes(
+    data: Bytes, places: Places, firsts: Bytes, gone: list[Places], notations: NDArray[np.uint8]
+) -> None:
+    """Note what prefixes say, and take the first signs of what is behind them for those of the values."""
+    rows, columns = np.nonzero(firsts == b"_"[0])
+    starts = places[rows, columns] + 1
+    for prefix in (_BINARY + b" ", _BINARY):
+        span = np.minimum(starts[:, None] + np.arange(len(prefix)), len(data) - 1)
+        whole = (data[span] == np.frombuffer(prefix, np.uint8)).all(axis=1)
+        gone.append(span[whole].ravel())
+        firsts[rows[whole], columns[whole]] = data[starts[whole] + len(prefix)]
+        rows, columns, starts = rows[~whole], columns[~whole], starts[~whole]
+    for letter, notation in _PREFIXES.items():
+        rows, columns = np.nonzero(firsts == letter[0])
+        starts = places[rows, columns] + 1
+        gone.append(starts)
+        notations[rows, columns] = notation
+        firsts[rows, columns] = data[starts + 1]
+
+
+def _check(block: Block, data: Bytes, places: Places, firsts: Bytes, lasts: Bytes) -> Flags:
+    """Which values are texts; raises WrongRowsError where one is neither a text, a number nor NULL."""
+    is_text: Flags = firsts == _QUOTE
+    wrong = (is_text != (lasts == _QUOTE)) | ~_BEGINS[firsts]
+    rows, columns = np.nonzero(firsts == b"N"[0])
+    nulls = np.minimum(places[rows, columns][:, None] + np.arange(1, len(_NULL) + 1), len(data) - 1)
+    is_null = (data[nulls] == np.frombuffer(_NULL, np.uint8)).all(axis=1)
+    is_null &= places[rows, columns + 1] - places[rows, columns] == len(_NULL) + 1
+    wrong[rows, columns] |= ~is_null
     if wrong.any():
         row = int(np.argmax(wrong.any(axis=1)))
         raise WrongRowsError("a row holds something else than literal values", int(places[row, 0]))
-    edges = np.flatnonzero(block.quotes[: block.end])
+    edges = block.quotes[: block.quotes.searchsorted(len(data))]
     texts = 1 + np.count_nonzero(edges[2::2] != edges[1:-1:2] + 1) if len(edges) else 0
     if texts != np.count_nonzero(is_text):
         raise WrongRowsError("a row holds a text beside a text, or in a number", int(places[0, 0]))
-
-
-#: No value of text is this: it would stand in quotes.
-_NULLS = ["NULL"]
+    return is_text
 
 
 def parse(fields: Fields, types: list[pa.DataType]) -> list[pa.Array]:
     """The columns; raises pyarrow.ArrowInvalid where a value is not of its type. Text is not looked at."""
     names = [str(place) for place in range(fields.columns)]
+    unused = "between"
     table = csv.read_csv(
         pa.BufferReader(fields.lines),
-        read_options=csv.ReadOptions(use_threads=False, block_size=len(fields.lines) + 64, column_names=names),
+        read_options=csv.ReadOptions(
+            use_threads=False, block_size=len(fields.lines) + 64, column_names=[unused, *names]
+        ),
         parse_options=csv.ParseOptions(quote_char="'", double_quote=True, newlines_in_values=True),
         convert_options=csv.ConvertOptions(
             check_utf8=False,
             column_types=dict(zip(names, types, strict=True)),
-            null_values=_NULLS,
+            include_columns=names,
+            null_values=[_NULL.decode()],
             strings_can_be_null=True,
             quoted_strings_can_be_null=False,
         ),
