@@ -14,7 +14,7 @@ from backfill.extras import required
 from backfill.job.models import Job
 from backfill.memory import BATCH_BYTES
 from backfill.sources.databases.address import Address
-from backfill.sources.databases.live import ResultColumn
+from backfill.sources.databases.live import ResultColumn, Session
 from backfill.sources.databases.postgres.failures import Failures
 from backfill.sources.databases.postgres.types import PostgresType, asked, mended
 from backfill.sources.sql_tokens import NAME, TEXT, tokens, without_end
@@ -46,16 +46,25 @@ _DESCRIBED = "SELECT * FROM (\n"
 
 
 @contextmanager
-def connected(job: Job, address: Address, most: int | None) -> Iterator[PostgresSession]:
+def connected(job: Job, address: Address, most: int | None) -> Iterator[Session]:
     """A session in a transaction of its own; raises as LiveDatabase.connect says."""
     dbapi = required("adbc_driver_postgresql.dbapi", "postgres", "PostgreSQL databases")
     failures = Failures(job, address)
-    with failures.while_connecting():
-        connection = dbapi.connect(uri_of(address.uri))
-    session = PostgresSession(connection, failures, query_of(job), most)
+
+    def connect() -> Any:  # noqa: ANN401 (a connection of dbapi)
+        with failures.while_connecting():
+            return dbapi.connect(uri_of(address.uri))
+
+    session = PostgresSession(connect(), failures, query_of(job), most)
     try:
         session.begin()
-        yield session
+        if job.source.partition_on is None:
+            yield session
+            return
+        from backfill.sources.databases.postgres.parts import PartedSession  # which imports this
+
+        parted = PartedSession(session, connect, job.source.partition_on, job.source.partitions)
+        yield parted if most is None else session
     finally:
         session.close()
 
@@ -64,35 +73,47 @@ class PostgresSession:
     """A transaction over one query. Statements run in the thread that asks, rows in the one that takes them."""
 
     def __init__(self, connection: Any, failures: Failures, query: str, most: int | None) -> None:  # noqa: ANN401
-        self._connection, self._failures, self._query, self._most = connection, failures, query, most
+        self._connection, self.failures, self._query, self._most = connection, failures, query, most
         self._cursor = connection.cursor()
         self._reading = False
         self._expressions: list[str] = []
         self.columns: tuple[ResultColumn, ...] = ()
 
+    def part(self, connection: Any, snapshot: str) -> PostgresSession:  # noqa: ANN401
+        """Another session over the same query, in the same state of the database, which this one has exported."""
+        part = PostgresSession(connection, self.failures, self._query, self._most)
+        part.columns, part._expressions = self.columns, self._expressions
+        part._begin_transaction(snapshot)
+        return part
+
     def begin(self) -> None:
         """Make sure that nothing is written, and find out the columns."""
-        with self._failures.while_asking():
-            self._run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            settings = (f"set_config('{name}', '{value}', true)" for name, value in _SETTINGS.items())
-            encoding = self._run(f"SELECT current_setting('server_encoding'), {', '.join(settings)}")[0][0]
-            if encoding == "SQL_ASCII":  # the server would fail at the first byte that is no UTF-8
-                self._run("SELECT set_config('client_encoding', 'SQL_ASCII', true)")
-        with self._failures.while_asking(before=len(_DESCRIBED)):
+        self._begin_transaction()
+        with self.failures.while_asking(before=len(_DESCRIBED)):
             schema = self._cursor.adbc_execute_schema(f"{_DESCRIBED}{self._query}\n) AS q LIMIT 0")
         if not schema.names:
             return
-        with self._failures.while_asking():
+        with self.failures.while_asking():
             types = self._types(len(schema.names))
         pairs = [asked(kind, f"c{at}", name) for at, (kind, name) in enumerate(zip(types, schema.names, strict=True))]
         self._expressions = [f"{expression} AS c{at}" for at, (expression, _) in enumerate(pairs)]
         self.columns = tuple(column for _, column in pairs)
 
+    def _begin_transaction(self, snapshot: str = "") -> None:
+        with self.failures.while_asking():
+            self.run("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            if snapshot:
+                self.run(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
+            settings = (f"set_config('{name}', '{value}', true)" for name, value in _SETTINGS.items())
+            encoding = self.run(f"SELECT current_setting('server_encoding'), {', '.join(settings)}")[0][0]
+            if encoding == "SQL_ASCII":  # the server would fail at the first byte that is no UTF-8
+                self.run("SELECT set_config('client_encoding', 'SQL_ASCII', true)")
+
     def _types(self, count: int) -> list[PostgresType]:
         """The types of the columns, domains undone, by a query that reads none of its rows."""
         names = ", ".join(f"c{at}" for at in range(count))
         kinds = ", ".join(f"({at}, pg_typeof(q.c{at})::oid)" for at in range(count))
-        rows = self._run(
+        rows = self.run(
             "SELECT t.typname, format_type(t.oid, NULL), t.typtype, t.typcategory, n.nspname = 'pg_catalog', "
             "coalesce(e.typname, ''), coalesce(e.typtype, ' ') "
             f"FROM (SELECT 1) AS one LEFT JOIN (SELECT * FROM (\n{self._query}\n) AS q({names}) LIMIT 0) AS q ON true "
@@ -112,14 +133,22 @@ class PostgresSession:
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """All rows; raises as Session.batches says."""
+        yield from self.batches_of("" if self._most is None else f" LIMIT {self._most}", BATCH_BYTES)
+
+    @property
+    def relation(self) -> str:
+        """SQL: the query as a table q of columns c0, c1 ..."""
         names = ", ".join(f"c{at}" for at in range(len(self.columns)))
-        limit = "" if self._most is None else f" LIMIT {self._most}"
-        select = f"SELECT {', '.join(self._expressions)} FROM (\n{self._query}\n) AS q({names}){limit}"
+        return f"(\n{self._query}\n) AS q({names})"
+
+    def batches_of(self, clauses: str, batch_bytes: int) -> Iterator[pa.RecordBatch]:
+        """The rows that clauses behind FROM leave, in batches of about that size; raises as Session.batches says."""
+        select = f"SELECT {', '.join(self._expressions)} FROM {self.relation}{clauses}"
         types = [column.type for column in self.columns]
         self._reading = True
         try:
-            with self._failures.while_reading():
-                self._cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(BATCH_BYTES)})
+            with self.failures.while_reading():
+                self._cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(batch_bytes)})
                 self._cursor.execute(select)
                 with self._cursor.fetch_record_batch() as reader:
                     for batch in reader:
@@ -143,7 +172,8 @@ class PostgresSession:
             with suppress(Exception):
                 self._connection.close()
 
-    def _run(self, statement: str) -> list[tuple[Any, ...]]:
+    def run(self, statement: str) -> list[tuple[Any, ...]]:
+        """The rows that a statement gives; raises the driver's errors."""
         self._cursor.execute(statement)
         found: list[tuple[Any, ...]] = self._cursor.fetchall()
         return found
