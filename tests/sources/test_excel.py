@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import zipfile
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -214,3 +215,35 @@ def test_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SourceError, match="held in memory whole") as raised:
         stage(tmp_path / "a.xlsx")
     assert "CSV" in raised.value.hint
+
+
+def test_strict_workbooks(tmp_path: Path) -> None:
+    """What Excel saves as "strict" has other names for all of XML's parts; errors are found there too."""
+    path = tmp_path / "a.xlsx"
+    book = write(path, HEADER, ["a", 1], ["b", "#N/A"])
+    book.active["B3"].data_type = "e"
+    book.save(path)
+    names = {
+        b"http://schemas.openxmlformats.org/spreadsheetml/2006/main": b"http://purl.oclc.org/ooxml/spreadsheetml/main",
+        b"http://schemas.openxmlformats.org/officeDocument/2006/relationships": (
+            b"http://purl.oclc.org/ooxml/officeDocument/relationships"
+        ),
+    }
+    with zipfile.ZipFile(path) as parts:
+        contents = {name: parts.read(name) for name in parts.namelist()}
+    with zipfile.ZipFile(path, "w") as parts:
+        for name, content in contents.items():
+            parts.writestr(name, reduce(lambda text, pair: text.replace(*pair), names.items(), content))
+    found = stage(path)
+    assert found.rows == [("a", 1)]
+    assert "the error #N/A, in row 3" in found.rejects[0]["message"]
+
+
+def test_xls_that_holds_an_archive(tmp_path: Path) -> None:
+    """An .xls with a zip archive embedded, as Excel writes drawings, is no zip archive itself."""
+    path = tmp_path / "a.xls"
+    archive = tmp_path / "a.zip"
+    with zipfile.ZipFile(archive, "w") as parts:
+        parts.writestr("drawing.xml", "<x/>")
+    path.write_bytes((Path(__file__).parent / "data" / "orders.xls").read_bytes() + archive.read_bytes())
+    assert stage(path).column("id") == ["é"]

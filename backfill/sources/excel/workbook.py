@@ -28,8 +28,7 @@ Cell = Any
 Place = tuple[int, int]
 
 _PIECE: Final = 2**20
-_MAIN: Final = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
-_RELATIONS: Final = "{http://schemas.openxmlformats.org/officeDocument/2006/relationships}"
+_ZIP: Final = b"PK"
 _NO_RESULT: Final = "a formula whose result is not in the file"
 _XLRD_ERROR: Final = 5
 
@@ -78,9 +77,14 @@ def opened_sheet(file: SourceFile, spec: ExcelSpec) -> Iterator[Sheet]:
         raise SourceError(f"{file.name} cannot be read: {said}", hint="save it again, and name that copy") from error
 
 
+def _is_zip(path: Path) -> bool:
+    with path.open("rb") as content:
+        return content.read(len(_ZIP)) == _ZIP
+
+
 def _refuse_large(file: SourceFile, path: Path) -> None:
     size = file.bytes
-    if zipfile.is_zipfile(path):
+    if _is_zip(path):
         with zipfile.ZipFile(path) as parts:
             size = sum(part.file_size for part in parts.infolist())
     if size > LARGEST_WORKBOOK_BYTES:
@@ -114,8 +118,8 @@ def _named(file: SourceFile, book: Any, wanted: str | int | None) -> str:  # noq
 
 def _spoilt(file: SourceFile, path: Path, sheet: str) -> dict[Place, str]:
     """The sheet's cells that calamine gives as empty, and that are not; raises SourceError where it cannot be told."""
-    if not zipfile.is_zipfile(path):
-        return _spoilt_by_xlrd(path, sheet)
+    if not _is_zip(path):
+        return _spoilt_by_xlrd(file, path, sheet)
     with zipfile.ZipFile(path) as parts:
         if "content.xml" in parts.namelist():
             _refuse_errors(file, parts)
@@ -129,27 +133,32 @@ def _spoilt(file: SourceFile, path: Path, sheet: str) -> dict[Place, str]:
         return found.spoilt
 
 
-def _spoilt_by_xlrd(path: Path, sheet: str) -> dict[Place, str]:
+def _spoilt_by_xlrd(file: SourceFile, path: Path, sheet: str) -> dict[Place, str]:
     xlrd = required("xlrd", "excel", "workbooks of xls")
-    with xlrd.open_workbook(str(path), on_demand=True) as book:
-        cells = book.sheet_by_name(sheet)
-        errors = xlrd.error_text_from_code
-        return {
-            (row + 1, column + 1): f"the error {errors.get(cells.cell_value(row, column), '?')}"
-            for row in range(cells.nrows)
-            for column, kind in enumerate(cells.row_types(row))
-            if kind == _XLRD_ERROR
-        }
+    try:
+        with xlrd.open_workbook(str(path), on_demand=True) as book:
+            cells = book.sheet_by_name(sheet)
+    except Exception as error:  # damage shows as any of Python's errors
+        raise SourceError(f"{file.name} cannot be read: {error}", hint="save it again, and name that copy") from error
+    return {
+        (row + 1, column + 1): f"the error {xlrd.error_text_from_code.get(cells.cell_value(row, column), '?')}"
+        for row in range(cells.nrows)
+        for column, kind in enumerate(cells.row_types(row))
+        if kind == _XLRD_ERROR
+    }
 
 
 def _sheet_part(parts: zipfile.ZipFile, sheet: str) -> str:
-    """The part of an xlsx that holds the sheet of that name."""
+    """The part of an xlsx that holds the sheet; its two kinds, transitional and strict, have other namespaces."""
     # expat itself refuses entities that unfold without end
     relations = ET.fromstring(parts.read("xl/_rels/workbook.xml.rels"))  # noqa: S314
     targets = {one.get("Id"): one.get("Target", "") for one in relations}
-    sheets = ET.fromstring(parts.read("xl/workbook.xml")).iter(f"{_MAIN}sheet")  # noqa: S314
-    target = next(targets[one.get(f"{_RELATIONS}id")] for one in sheets if one.get("name") == sheet)
-    return target.removeprefix("/") if target.startswith("/") else f"xl/{target}"
+    sheets = ET.fromstring(parts.read("xl/workbook.xml")).iterfind("{*}sheets/{*}sheet")  # noqa: S314
+    for one in sheets:
+        if one.get("name") == sheet:
+            target = next(targets[value] for key, value in one.items() if key.endswith("}id"))
+            return target.removeprefix("/") if target.startswith("/") else f"xl/{target}"
+    raise KeyError(f"no sheet {sheet} in it")
 
 
 def _parse(parts: zipfile.ZipFile, name: str, begin: Any, text: Any, end: Any) -> None:  # noqa: ANN401
