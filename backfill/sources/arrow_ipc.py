@@ -17,7 +17,7 @@ from backfill.errors import SourceError
 from backfill.job.models import Job
 from backfill.records import SourceFile
 from backfill.sources.arrow_reader import Head, TypedFiles, head_of, sliced
-from backfill.sources.origins.content import origin_of
+from backfill.sources.arrow_records import sought
 
 _MAGIC: Final = b"ARROW1"
 #: What ends a stream: no further message; without the first four bytes until Arrow 0.15.
@@ -67,7 +67,7 @@ def _refuse_cut(file: SourceFile, content: pa.NativeFile) -> None:
 def _opened(file: SourceFile) -> Iterator[pa.NativeFile]:
     """The file's bytes; raises SourceError for what pyarrow says of them, also while they are read."""
     try:
-        with pa.OSFile(str(origin_of(file).local_path())) as content:
+        with sought(file) as content:
             yield content
     except (OSError, pa.ArrowException, UnicodeDecodeError, MemoryError) as error:
         raise SourceError(f"{file.name} cannot be read: {str(error).partition(chr(10))[0].rstrip('.')}") from error

@@ -20,11 +20,18 @@ from backfill.job.models import ColumnSpec, Job
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, SourceFile
 from backfill.sources.arrow_types import UnsupportedType, cast, common_type, intervals, is_json, snapshot_type, unfit
 from backfill.sources.columns import SourceColumn, aligned, arrow_array, check_names, declared
+from backfill.sources.origins.content import origin_of
 from backfill.sources.reader import Unreadable, UnreadableSink
 
 Numbers = npt.NDArray[np.uint64]
 #: Places of rows in a batch -> the column at fault, and what it holds.
 Wrong = Mapping[int, tuple[str, str]]
+
+
+def sought(file: SourceFile) -> pa.NativeFile:
+    """The file, opened for a library of Arrow to seek in; of an object only what it asks for is fetched in a look."""
+    origin = origin_of(file)
+    return pa.PythonFile(origin.seekable(), mode="r") if file.pin else pa.OSFile(str(origin.local_path()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,7 +84,7 @@ def _in_place(job: Job, files: Sequence[SourceFile]) -> InPlace | None:
 @contextmanager
 def _copies(folder: Path, watch: Watch, *, keep: bool) -> Iterator[None]:
     """Keep copies of objects below the folder, and remove all of them in the end; `keep`: more will be read of them."""
-    with OBJECT_COPIES.kept_in(folder / OBJECTS, watch):
+    with OBJECT_COPIES.kept_in(folder / OBJECTS, watch, looking=keep):
         try:
             yield
         finally:

@@ -15,7 +15,7 @@ from backfill.errors import InterruptedRunError, SourceError, StoppedError
 from backfill.sources import inspect, locate, resolve, stage
 from backfill.sources.origins import objects, stores
 from backfill.sources.origins.buckets import matches
-from tests.support.buckets import Fault, Store, credentials, served
+from tests.support.buckets import Asked, Fault, Store, credentials, served
 from tests.support.sourcing import job_over, staged
 
 ROWS = b"id,text\n" + b"".join(b"%d,row %d\n" % (number, number) for number in range(20_000))
@@ -144,6 +144,31 @@ def test_parquet_object(store: Store, tmp_path: Path) -> None:
     result = staged(job, tmp_path / "state")
     assert not result.snapshot.in_place
     assert result.rows == [("1", 3), ("2", None)]
+
+
+def test_look_at_parquet(store: Store, tmp_path: Path) -> None:
+    """A look at a large Parquet object fetches its footer and the beginning, by ranges of the pinned state."""
+    rows = 400_000
+    frame = pl.DataFrame({"id": [f"{n * 7919:012}" for n in range(rows)], "n": [n * n for n in range(rows)]})
+    frame.write_parquet(tmp_path / "x.parquet", row_group_size=20_000, compression="uncompressed")
+    store.objects["x.parquet"] = body = (tmp_path / "x.parquet").read_bytes()
+    job = job_over("s3://shop/x.parquet")
+    assert [column.name for column in inspect(job).columns][:2] == ["id", "n"]
+    look = stage(job, tmp_path / "look", files=locate(job), sample=100)
+    assert look.rows >= 100
+    assert not look.in_place
+    fetched = sum(int(last) - int(first) for one in store.gets() for first, last in [ranged(one)])
+    assert fetched < len(body) / 4
+    store.script = lambda asked: store.objects.update({"x.parquet": body + body}) if asked.method == "GET" else None
+    objects.OBJECT_COPIES.discard()
+    assert "was changed while it was read" in refused("s3://shop/x.parquet", tmp_path).message
+
+
+def ranged(asked: Asked) -> tuple[str, str]:
+    """The range that was asked for; of a body without one the first 100,000 bytes, before it is closed."""
+    said = {name.lower(): value for name, value in asked.headers.items()}.get("range", "bytes=0-100000")
+    first, _, last = said.removeprefix("bytes=").partition("-")
+    return first, last
 
 
 def test_further_input_of_a_query(store: Store, tmp_path: Path) -> None:

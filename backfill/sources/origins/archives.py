@@ -284,6 +284,10 @@ class ArchiveMember:
         status = Path(self.archive).stat()
         return COPIES.copy((self.path, status.st_mtime_ns, status.st_ino), self._pieces())
 
+    def seekable(self) -> BinaryIO:
+        """The copy, opened."""
+        return self.local_path().open("rb")
+
     def _pieces(self) -> Iterator[bytes]:
         with self.open() as file:
             read: Callable[[int], bytes] = file.read

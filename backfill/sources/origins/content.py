@@ -73,6 +73,9 @@ class Origin(Protocol):
     def local_path(self) -> Path:
         """A file of this machine that holds the bytes, for formats that seek in them."""
 
+    def seekable(self) -> BinaryIO:
+        """The stored bytes for a format that seeks in them, and needs no path; the caller closes it."""
+
 
 @dataclass(frozen=True, slots=True)
 class LocalFile:
@@ -88,6 +91,10 @@ class LocalFile:
     def local_path(self) -> Path:
         """The file itself."""
         return Path(self.path)
+
+    def seekable(self) -> BinaryIO:
+        """The file, opened."""
+        return self.open()
 
 
 def origin_of(file: SourceFile) -> Origin:

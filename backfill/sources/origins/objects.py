@@ -33,6 +33,8 @@ from backfill.sources.origins.stores import obstore, store_of
 
 #: Bytes taken from a connection at once, at least: so many are lost with it.
 CHUNK_BYTES = 1 << 16
+#: Bytes fetched at once, at least, where a format seeks in an object of which only a look is wanted.
+RANGE_BYTES = 1 << 17
 #: Seconds between attempts, where the store has answered this process before; and where it never has.
 PATIENCE = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0)
 FIRST_PATIENCE = (0.5, 1.0)
@@ -118,6 +120,7 @@ class ObjectCopy:
         self._stream: Iterator[Any] | None = None
         self._target: BinaryIO | None = None
         self.size = file.bytes if self._whole.exists() else 0  # of the copy
+        self.looking = False  # no more is wanted of it than some parts
 
     @property
     def name(self) -> str:
@@ -137,6 +140,16 @@ class ObjectCopy:
         """The copy, once it is whole."""
         self.reach(self.file.bytes)
         return self._whole
+
+    def seekable(self) -> BinaryIO:
+        """Its bytes to seek in: of the whole copy, or, in a look, only those that are sought."""
+        if self.size < self.file.bytes and self.looking:
+            return io.BufferedReader(_Ranges(self), RANGE_BYTES)
+        return self.local_path().open("rb")
+
+    def range(self, start: int, size: int) -> bytes:
+        """A part of the object, of which no copy is kept; raises as `reach` does."""
+        return ask(self._at, self.name, lambda: bytes(self._get((start, start + size)).bytes()), self.watch)
 
     def reach(self, size: int) -> None:
         """Fetch on until the copy has that many bytes, or all.
@@ -194,22 +207,27 @@ class ObjectCopy:
 
     def _connected(self) -> Iterator[Any]:
         """The object's bytes behind those that were fetched."""
+        return iter(self._get({"offset": self.size} if self.size else None).stream(CHUNK_BYTES))
+
+    def _get(self, part: Any) -> Any:  # noqa: ANN401 (obstore's own)
+        """The answer to a request for the object or a part of it, which is of the pinned state."""
         from obstore.exceptions import NotModifiedError, PreconditionError
 
         tag = self.file.pin.removeprefix("ETag ")
         strong = tag.startswith('"') or (tag != self.file.pin and not tag.startswith("W/"))
         options: dict[str, Any] = {"if_match": tag} if strong else {}
-        if self.size:
-            options["range"] = {"offset": self.size}
+        if part is not None:
+            options["range"] = part
         try:
             found = obstore().get(store_of(self._at), self._at.object_name, options=options)
         except (PreconditionError, NotModifiedError):
             raise self._changed() from None
         except FileNotFoundError:
             raise self._changed("removed") from None
-        if pin_of(found.meta) != self.file.pin or found.meta["size"] != self.file.bytes or found.range[0] != self.size:
+        start = 0 if part is None else part["offset"] if isinstance(part, dict) else part[0]
+        if (pin_of(found.meta), found.meta["size"], found.range[0]) != (self.file.pin, self.file.bytes, start):
             raise self._changed()
-        return iter(found.stream(CHUNK_BYTES))
+        return found
 
     def _changed(self, what: str = "changed") -> SourceError:
         hint = "run again once nothing writes to it"
@@ -255,6 +273,31 @@ class _Reading(io.RawIOBase):
         return len(piece)
 
 
+class _Ranges(io.RawIOBase):
+    """An object read where it is sought."""
+
+    def __init__(self, copy: ObjectCopy) -> None:
+        self._copy, self._place = copy, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._place = offset + (0, self._place, self._copy.file.bytes)[whence]
+        return self._place
+
+    def readinto(self, buffer: Any) -> int:  # noqa: ANN401 (any buffer)
+        size = min(len(buffer), self._copy.file.bytes - self._place)
+        if size <= 0:
+            return 0
+        buffer[:size] = self._copy.range(self._place, size)
+        self._place += size
+        return size
+
+
 class _ObjectCopies:
     """The copies of this process, which reads one source at a time."""
 
@@ -263,6 +306,7 @@ class _ObjectCopies:
         self._copies: dict[tuple[str, str], ObjectCopy] = {}
         self._folder: Path | None = None
         self._watch: Callable[[int], None] = _unwatched
+        self._looking = False
 
     def of(self, file: SourceFile) -> ObjectCopy:
         """The copy of a file, begun where there is none."""
@@ -272,18 +316,21 @@ class _ObjectCopies:
                 assert self._folder is not None, "whoever reads a source says where copies go"
                 found = ObjectCopy(file, self._folder, self._watch)
                 self._copies[file.path, file.pin] = found
-            found.watch = self._watch
+            found.watch, found.looking = self._watch, self._looking
             return found
 
     @contextmanager
-    def kept_in(self, folder: Path, watch: Callable[[int], None]) -> Iterator[None]:
-        """Begin copies in this folder, and let `watch`, which may raise, end the fetching, for as long as it lasts."""
-        before = self._folder, self._watch
-        self._folder, self._watch = folder, watch
+    def kept_in(self, folder: Path, watch: Callable[[int], None], *, looking: bool = False) -> Iterator[None]:
+        """Begin copies in this folder, and let `watch`, which may raise, end the fetching, for as long as it lasts.
+
+        `looking`: not all is going to be read.
+        """
+        before = self._folder, self._watch, self._looking
+        self._folder, self._watch, self._looking = folder, watch, looking
         try:
             yield
         finally:
-            self._folder, self._watch = before
+            self._folder, self._watch, self._looking = before
 
     @contextmanager
     def passing(self) -> Iterator[None]:
@@ -291,9 +338,10 @@ class _ObjectCopies:
         if self._folder is not None:
             yield
             return
-        with tempfile.TemporaryDirectory(prefix="backfill-") as folder, self.kept_in(Path(folder), _unwatched):
+        with tempfile.TemporaryDirectory(prefix="backfill-") as folder:
             try:
-                yield
+                with self.kept_in(Path(folder), _unwatched, looking=True):
+                    yield
             finally:
                 self.discard()
 

@@ -14,8 +14,8 @@ from backfill.errors import SourceError, counted
 from backfill.memory import BATCH_BYTES
 from backfill.records import SourceFile
 from backfill.sources.arrow_reader import MOST_ROWS
+from backfill.sources.arrow_records import sought
 from backfill.sources.arrow_types import DEEPEST
-from backfill.sources.origins.content import origin_of
 
 _FEWEST_ROWS: Final = 16
 #: Parquet's own levels: a list takes two of them.
@@ -48,7 +48,7 @@ def opened(file: SourceFile) -> Iterator[pq.ParquetFile]:
         SourceError: the file is damaged, encrypted or gone, also where that shows while it is read.
     """
     try:
-        with pa.OSFile(str(origin_of(file).local_path())) as content:
+        with sought(file) as content:
             found = _file(content)
             _refuse_signed(content, found.metadata)
             if any(_holds_dictionary(field.type) for field in found.schema_arrow if not _is_dictionary(field.type)):
@@ -62,6 +62,7 @@ def _file(content: pa.NativeFile, footer: pq.FileMetaData | None = None) -> pq.P
     return pq.ParquetFile(
         content,
         metadata=footer,
+        pre_buffer=False,  # else all that is to be read is fetched at once, whatever the size
         page_checksum_verification=True,
         coerce_int96_timestamp_unit="us",  # whose nanoseconds hold no date after 2262
         schema_depth_limit=_SCHEMA_LEVELS,
