@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,19 @@ def expand_job_paths(named: Sequence[Path]) -> list[Path]:
     if twice:
         raise UsageError(f"{min(twice)} is named twice")
     return paths
+
+
+def in_phases(jobs: Sequence[Job], named: Sequence[Path]) -> list[Job]:
+    """The jobs in the order in which they run: those of a folder by phase, else as they were named.
+
+    `named` are the arguments that `expand_job_paths` has had.
+    """
+    folders = {path.resolve() for path in named if path.is_dir()}
+    alone = {path.resolve() for path in named}
+    found: list[Job] = []
+    for folder, group in groupby(jobs, lambda job: None if Path(job.path) in alone else Path(job.path).parent):
+        found += sorted(group, key=lambda job: job.phase if folder in folders else 0)
+    return found
 
 
 def refuse_data(path: Path) -> None:

@@ -63,14 +63,14 @@ def command(
 
     Stage and prepare the jobs as a run would, to the very ids and bytes, and send nothing.
     """  # noqa: D205, D301, D415
-    from backfill.cli.arguments import expand_job_paths, load_dry_run_target, load_jobs
+    from backfill.cli.arguments import expand_job_paths, in_phases, load_dry_run_target, load_jobs
     from backfill.cli.handler import tell_notice
     from backfill.cli.interrupts import run_interruptibly
     from backfill.cli.running import DeliveryCommand, run_one_by_one
     from backfill.pipeline import Gate, Options
     from backfill.pipeline.check import refuse_unfit
 
-    loaded = load_jobs(expand_job_paths(jobs))
+    loaded = in_phases(load_jobs(expand_job_paths(jobs)), jobs)
     gate = Gate.parse(max_rejects) if max_rejects else None
     folders = dict.fromkeys(Path(job.path).parent for job in loaded)
     chosen = {folder: load_dry_run_target(session, target, folder) for folder in folders}

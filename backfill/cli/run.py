@@ -58,9 +58,9 @@ def command(
     Deliver the jobs: every row is read, checked and packed before the first call is sent.
 
     A finished run sends nothing again, an unfinished one goes on where it stopped. A folder stands for its job
-    files in byte order of names. All job files are checked before any of them runs.
+    files, by phase and in byte order of names. All job files are checked before any of them runs.
     """  # noqa: D205, D301, D415
-    from backfill.cli.arguments import expand_job_paths, load_jobs, wanted_target_name
+    from backfill.cli.arguments import expand_job_paths, in_phases, load_jobs, wanted_target_name
     from backfill.cli.interrupts import run_interruptibly
     from backfill.cli.running import DeliveryCommand, deliver_all, run_options
 
@@ -68,5 +68,5 @@ def command(
     chosen = replace(target, name=wanted_target_name(target.name))
     options = run_options(asked, abandon=abandon, only_new=only_new)
     delivery = DeliveryCommand(session, options, asked.yes, output, progress=not no_progress)
-    loaded = load_jobs(paths)
+    loaded = in_phases(load_jobs(paths), jobs)
     return run_interruptibly(session, lambda interrupts: deliver_all(delivery, loaded, chosen, state_dir, interrupts))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 
 from backfill.cli import arguments
@@ -96,7 +97,7 @@ def deliver_all(
     def one(job: Job, folder: Path) -> ExitCode:
         return deliver_one(delivery, job, target_of[job.path], folder, interrupts)
 
-    return run_one_by_one(delivery, jobs, state, interrupts, one)
+    return run_one_by_one(delivery, jobs, state, interrupts, one, waits=not delivery.options.canary)
 
 
 def run_one_by_one(
@@ -105,19 +106,38 @@ def run_one_by_one(
     state: Path | None,
     interrupts: Interrupts,
     one: Callable[[Job, Path], ExitCode],
+    *,
+    waits: bool = False,
 ) -> ExitCode:
-    """Do `one` with each job and its state directory, then tell the total of several; returns their one exit code."""
+    """Do `one` with each job and its state directory, then tell the total of several; returns their one exit code.
+
+    With `waits`, a job is not begun while one of an earlier phase before it is not finished.
+    """
     delivery.several.jobs = len(jobs)
+    if len({job.phase for job in jobs}) > 1:
+        delivery.session.say(f"The order of the jobs: {order_text(jobs)}.")
     codes: list[ExitCode] = []
+    unfinished: dict[int, str] = {}  # phase -> a job of it
     for job in jobs:
         delivery.several.begun += 1
+        if before := next((name for phase, name in unfinished.items() if phase < job.phase), None):
+            delivery.session.say(f"{job.name} is not begun: {before}, of an earlier phase, is not finished.", "warning")
+            continue
         delivery.session.here.job = display_path(job.path)
         codes.append(one(job, arguments.choose_state_folder(delivery.session, state, Path(job.path))))
+        if waits and codes[-1] not in (ExitCode.DELIVERED, ExitCode.REJECTS):
+            unfinished.setdefault(job.phase, job.name)
         if interrupts.stop.is_set():
             break
     if len(jobs) > 1 and delivery.output == "text":
         delivery.session.data(total_text(len(jobs), delivery.several.ended))
     return worst(codes)
+
+
+def order_text(jobs: Sequence[Job]) -> str:
+    """The jobs with their phases, in the order in which they run."""
+    groups = groupby(jobs, lambda job: job.phase)
+    return "; ".join(f"phase {phase}: {', '.join(job.name for job in group)}" for phase, group in groups)
 
 
 def deliver_one(delivery: DeliveryCommand, job: Job, target: Target, state: Path, interrupts: Interrupts) -> ExitCode:

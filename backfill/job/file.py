@@ -165,6 +165,11 @@ class JobForm(FileForm):
         None, description="Texts that stand for nobody in place of an id: add some, or allow some of the table."
     )
     ordered: bool = Field(False, description="One request at a time, in source order.")
+    phase: int | None = Field(
+        None,
+        ge=0,
+        description="Of a folder, the jobs of a lower phase run first: 1 for identify, group and alias, 2 for others.",
+    )
 
 
 def job_schema() -> dict[str, Any]:

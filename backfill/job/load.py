@@ -18,6 +18,8 @@ from backfill.job.models import Call, ColumnSpec, CsvSpec, ExcelSpec, Job, Place
 from backfill.job.shapes import Shaping
 
 KIND = "job file"
+#: Calls that tell who somebody is: they come first, so that what people did finds them known.
+_PEOPLE = {"identify", "group", "alias"}
 #: What stands in for required parts that are missing or faulty while the rest is checked; none of it is kept.
 _STAND_INS: dict[str, Any] = {
     "version": 1,
@@ -101,9 +103,16 @@ def build(form: JobForm, faults: Faults, path: Path, known_rules: Mapping[str, b
         rules=form.rules,
         placeholders=build_placeholders(form.placeholders),
         ordered=form.ordered,
+        phase=form.phase if form.phase is not None else int(bool(types - _PEOPLE)) + 1,
         path=str(path.resolve()),
-        raw={**faults.positions.data, **({"lookup files": shaping.files} if shaping.files else {})},
+        raw=_content(faults.positions.data, shaping.files),
     )
+
+
+def _content(data: Mapping[str, Any], lookups: Mapping[str, str]) -> dict[str, Any]:
+    """What the fingerprint is made of: another phase makes no other calls, another table of a lookup does."""
+    content = {name: value for name, value in data.items() if name != "phase"}
+    return {**content, "lookup files": dict(lookups)} if lookups else content
 
 
 def build_call(

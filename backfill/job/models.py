@@ -277,6 +277,7 @@ class Job(Model):
     rules: dict[str, Literal["error", "warn", "ignore"]] = {}
     placeholders: Placeholders = Placeholders()
     ordered: bool = False
+    phase: int = 2  # jobs of a lower one come first
     path: str = ""  # of the job file, absolute; "" where it was not read from a file
     raw: dict[str, Any] = Field(default={}, exclude=True)  # the YAML data as written: the fingerprint's subject
 

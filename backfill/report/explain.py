@@ -23,7 +23,7 @@ _INDENT = "  "
 
 def explain_text(job: Job) -> str:
     """The job's source and calls: each value with the column, the constant or the DuckDB SQL that it is."""
-    lines = [f"{job.name}, generation {job.generation}", *source_lines(job)]
+    lines = [f"{job.name}, generation {job.generation}, phase {job.phase}", *source_lines(job)]
     for place, call in enumerate(job.calls):
         lines += ["", *call_lines(job, call, place)]
     return "\n".join(lines)
