@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -12,7 +13,7 @@ from backfill.extras import required
 from backfill.records import SourceFile
 from backfill.sources.mongodb.extended import NOT_FINITE, ExtendedError, plain
 from backfill.sources.ndjson.lines import SHOWN_BYTES, Line
-from backfill.sources.ndjson.records import fault_of
+from backfill.sources.ndjson.records import NOT_A_NUMBER, fault_of
 from backfill.sources.ndjson.texts import FileTexts, Head, JsonTexts
 from backfill.sources.ndjson.types import MarkedTypes, Types
 from backfill.sources.origins.content import origin_of, plain_pieces
@@ -113,25 +114,30 @@ def _decoded(documents: Iterable[bytes], name: str) -> Iterator[Line]:
     for record, document in enumerate(documents, 1):
         try:
             value = bson.decode(document, options)
-            text = json.dumps(value, default=_extended, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+            line = _line(value)
         except bson.InvalidBSON as error:
             raise _damaged(name, record, f"cannot be decoded ({error})") from error
         except _RepeatedKeyError:
             yield Line(0, document[:SHOWN_BYTES], fault=("BF005", "a key stands twice in a document"))
         except RecursionError:
             yield Line(0, document[:SHOWN_BYTES], fault=("BF005", "nested too deep"))
-        except ValueError:
-            yield Line(0, document[:SHOWN_BYTES], fault=("BF009", f"the record holds {NOT_FINITE}"))
         else:
-            yield _line(text)
+            yield line
 
 
-def _line(text: str) -> Line:
+def _line(value: _Document) -> Line:
+    """A document's record."""
+    text = _written(value)
     try:
         written = text.encode()
     except UnicodeEncodeError:
         return Line(0, text[:SHOWN_BYTES].encode(errors="replace"), fault=("BF004", "text that is not UTF-8"))
-    return _plain_line(0, written) if b'"$' in written else Line(0, written)
+    if _NOT_FINITE.search(written) and fault_of(written) == ("BF005", NOT_A_NUMBER):
+        return Line(0, written, fault=("BF009", f"the record holds {NOT_FINITE}"))
+    return _plain_line(0, written)
+
+
+_NOT_FINITE = re.compile(rb"[:\[,-](?:NaN|Infinity)\b")
 
 
 class _RepeatedKeyError(ValueError):
@@ -203,3 +209,4 @@ _OTHERS = {
     "MinKey": "minKey",
     "MaxKey": "maxKey",
 }
+_written = json.JSONEncoder(default=_extended, ensure_ascii=False, separators=(",", ":")).encode

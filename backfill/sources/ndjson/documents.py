@@ -141,8 +141,9 @@ class Documents:
 
     def _line_of(self, place: int) -> int:
         """The line of a place, which is not before the one asked for last."""
-        self._line += line_ends(self._text, self._counted, max(place, self._counted))
-        self._counted = max(place, self._counted)
+        if place > self._counted:
+            self._line += line_ends(self._text, self._counted, place)
+            self._counted = place
         return self._line
 
     def _first(self, begin: int) -> int:
@@ -159,15 +160,17 @@ class Documents:
         if self._text[begin:end].strip(_BLANKS):
             raise damaged(self._name, self._line_of(self._first(begin)))
 
-    def _record(self, end: int) -> Line:
-        """What lies between the last mark and there."""
+    def _record(self, end: int) -> Line | None:
+        """What lies between the last mark and there; None for nothing."""
         if self._long is not None:
             line, self._long = self._long, None
             return line
-        begin = self._first(self._at.mark + 1)
-        text = self._text[begin:end].rstrip(_BLANKS)
-        whole = len(text) <= self._limit
-        return Line(self._line_of(begin), text if whole else text[:SHOWN_BYTES], whole)
+        text = self._text[self._at.mark + 1 : end].lstrip(_BLANKS)
+        number = self._line_of(end - len(text))
+        text = text.rstrip(_BLANKS)
+        if len(text) > self._limit:
+            return Line(number, text[:SHOWN_BYTES], whole=False)
+        return Line(number, text) if text else None
 
     def _see(self, mark: Mark) -> Line | None:
         """Go on to a mark; returns the record that ends there."""
@@ -210,10 +213,9 @@ class Documents:
     def _in_list(self, mark: Mark) -> Line | None:
         """A comma or the end of the records' array."""
         at = self._at
-        empty = self._long is None and not self._between(mark)
-        if mark.sign not in ",]" or (empty and (mark.sign == "," or at.elements)):
+        line = self._record(mark.place)
+        if mark.sign not in ",]" or (line is None and (mark.sign == "," or at.elements)):
             raise damaged(self._name, self._line_of(mark.place))
-        line = None if empty else self._record(mark.place)
         at.mark, at.elements = mark.place, at.elements + 1
         if mark.sign == "]":
             at.depth -= 1

@@ -12,8 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 _BACKSLASH, _QUOTE = b"\\", ord('"')
-_MARKS = np.zeros(256, np.bool_)
-_MARKS[list(b'"{}[],:')] = True
+_MARKS, _WITHOUT_COLONS = (bytes(sign in marks for sign in range(256)) for marks in (b'"{}[],:', b'"{}[],'))
 _STEP = np.zeros(256, np.int8)
 _STEP[list(b"{[")], _STEP[list(b"}]")] = 1, -1
 _COLON = ord(":")
@@ -43,11 +42,12 @@ class Marks:
 
     def feed(self, piece: bytes, begin: int) -> list[Mark]:
         """The marks of the next piece, whose first byte has the place `begin`; no colons at the deepest level."""
-        text = np.frombuffer(self._without_escapes(piece), np.uint8)
-        places = np.flatnonzero(_MARKS[text])
+        text = self._without_escapes(piece)
+        table = _MARKS if self._deepest > 1 else _WITHOUT_COLONS
+        places = np.flatnonzero(np.frombuffer(text.translate(table), np.bool_))
         if not len(places):
             return []
-        signs = text[places]
+        signs = np.frombuffer(text, np.uint8)[places]
         quotes = signs == _QUOTE
         inside = (np.cumsum(quotes, dtype=np.uint8) + self._in_string) & 1
         self._in_string = inside[-1]
@@ -56,7 +56,7 @@ class Marks:
         if not len(places):
             return []
         steps = _STEP[signs]
-        depth = np.cumsum(steps, dtype=np.int64) + self.depth
+        depth = np.cumsum(steps, dtype=np.int32) + self.depth
         self.depth = int(depth[-1])
         level = depth + (steps < 0)
         near = np.flatnonzero(level + (signs == _COLON) <= self._deepest)
