@@ -19,8 +19,8 @@ from backfill.job.remote import is_remote
 from backfill.records import SourceFile
 from backfill.sources.databases.address import is_live, live_source, url_of
 from backfill.sources.formats import format_by_suffix, format_named, format_of, refuse_foreign
-from backfill.sources.manifest import with_listed_files
-from backfill.sources.members import size_of_member, with_members
+from backfill.sources.manifest import with_listed_files, with_listed_objects
+from backfill.sources.members import object_members, size_of_member, with_members
 from backfill.sources.origins.archives import ArchiveMember, container
 from backfill.sources.origins.buckets import found_objects
 from backfill.sources.origins.content import (
@@ -129,10 +129,10 @@ def locate(job: Job) -> tuple[SourceFile, ...]:
     """
     if is_live(job):
         return (live_source(job),)
-    found = _found(job, None, unwatched)
-    objects = [entry for entry in found if isinstance(entry, SourceFile)]
-    unseen = frozenset(entry.path for entry in objects[LOOKED_AT:])
     with OBJECT_COPIES.passing():
+        found = _found(job, None, unwatched)
+        objects = [entry for entry in found if isinstance(entry, SourceFile)]
+        unseen = frozenset(entry.path for entry in objects[LOOKED_AT:])
         files = tuple(
             entry
             if isinstance(entry, SourceFile) and entry.path in unseen
@@ -262,14 +262,13 @@ def _named_files(job: Job, folder: Path | None, watch: Watch) -> list[Entry | So
                     f"source.path: tables of {job.source.format} are read of this machine only",
                     hint="copy it here first",
                 )
-            if job.source.members:
-                raise JobError("source.members: archives are read of this machine only", hint="fetch them first")
-            for file in found_objects(written, watch):
-                objects.setdefault(file.path, file)
+            for entry in with_listed_objects(found_objects(written, watch), partial(found_objects, watch=watch)):
+                for file in object_members(job, entry):
+                    objects.setdefault(file.path, file)
             continue
         entries = [_standard_input(folder, watch)] if written == STANDARD_INPUT else _expand(job, written)
-        for entry in with_listed_files(entries):
-            found.setdefault(entry[0], entry)
+        for one in with_listed_files(entries):
+            found.setdefault(one[0], one)
     _refuse_same(list(found.values()))
     ordered = sorted(found.values(), key=lambda entry: (os.fsencode(entry[2]), os.fsencode(entry[0])))
     return sorted([*with_members(job, ordered), *objects.values()], key=_order)

@@ -37,11 +37,13 @@ _HIVE = "write the table anew in Hive: `CREATE TABLE copy STORED AS PARQUET AS S
 _DUMPS = [name for name, entry in FORMATS.items() if entry.takes_table]
 _SCRIPT = f"say which kind of dump it is: `format: {'`, `'.join(_DUMPS)}`, with `table: NAME`"
 
+#: Suffixes of archives that are read, by their members.
+ARCHIVES = (".zip", ".tar", ".tgz", ".taz", ".tbz", ".tbz2", ".txz", ".tzst")
 FOREIGN = (
     Foreign("a workbook", _SHEET, (".xlsb",)),
     Foreign("a workbook of Numbers", "export it as CSV (UTF-8), and name that file", (".numbers",)),
     Foreign(
-        "an archive", _NAMED_SO, (".zip", ".tar", ".tgz", ".taz", ".tbz", ".tbz2", ".txz", ".tzst"),
+        "an archive", _NAMED_SO, ARCHIVES,
         (rb"PK\x05\x06", rb".{257}ustar"),
     ),
     Foreign(

@@ -19,10 +19,13 @@ from pathlib import Path, PurePosixPath
 from backfill.errors import JobError, SourceError
 from backfill.job.formats import SUFFIXES
 from backfill.job.models import Job
+from backfill.records import SourceFile
+from backfill.sources.foreign import ARCHIVES
 from backfill.sources.formats import suffix_within
 from backfill.sources.origins.archives import Archive, archive_at
 from backfill.sources.origins.compression import Damage
 from backfill.sources.origins.content import cannot_be_read, damaged
+from backfill.sources.origins.objects import OBJECT_COPIES, member_of
 from backfill.sources.origins.standard_input import STANDARD_INPUT
 
 #: (path, name, key) of a file of a source.
@@ -44,9 +47,25 @@ def with_members(job: Job, found: Iterable[_Found]) -> Iterator[_Found]:
         if archive is None:
             yield path, name, key
             continue
-        chosen = _matching(job, archive, name) if job.source.members else [_only_one(job, archive, name)]
-        for member in sorted(chosen, key=os.fsencode):
+        for member in _chosen(job, archive, name):
             yield Path(f"{path}/{member}"), f"{name}/{member}", f"{key}/{member}"
+
+
+def object_members(job: Job, file: SourceFile) -> Iterator[SourceFile]:
+    """The same of an object of a bucket, which is fetched whole where it is called an archive; raises likewise."""
+    is_archive = bool(job.source.members) or suffix_within(PurePosixPath(file.path)) in ARCHIVES
+    archive = _archive(job, OBJECT_COPIES.of(file).local_path(), file.name) if is_archive else None
+    if archive is None:
+        yield file
+        return
+    for member in _chosen(job, archive, file.name):
+        yield member_of(file, member, archive.entries[member].size)
+
+
+def _chosen(job: Job, archive: Archive, name: str) -> list[str]:
+    """The members that are meant, in order of their names."""
+    chosen = _matching(job, archive, name) if job.source.members else [_only_one(job, archive, name)]
+    return sorted(chosen, key=os.fsencode)
 
 
 def size_of_member(path: Path, holder: Path) -> int:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import io
+import json
 import os
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,7 @@ import polars as pl
 import pytest
 
 from backfill.errors import InterruptedRunError, SourceError, StoppedError
-from backfill.sources import inspect, locate, resolve, stage
+from backfill.sources import inspect, locate, resolve, stage, unchanged
 from backfill.sources.origins import objects, stores
 from backfill.sources.origins.buckets import matches
 from tests.support.buckets import Asked, Fault, Store, credentials, served
@@ -334,3 +337,44 @@ def test_azure(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("AZURE_STORAGE_ENDPOINT", store.url)
     store.objects |= {"a/1.csv": ROWS, "a/2.csv": ROWS}
     assert len(staged(job_over("az://shop/a/*.csv"), tmp_path / "state").rows) == 40_000
+
+
+def test_archive(store: Store, tmp_path: Path) -> None:
+    """An archive is fetched once and read by its members, which are pinned as it is."""
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("y=7/b.csv.gz", gzip.compress(b"id\n3\n"))
+        archive.writestr("y=6/a.csv", b"id\n1\n2\n")
+        archive.writestr("README.md", b"x")
+    store.objects["in/e.zip"] = target.getvalue()
+    job = job_over("s3://shop/in/*.zip", members=("*.csv*",))
+    assert keys("s3://shop/in/*.zip", members=("*.csv*",)) == ["e.zip/y=6/a.csv", "e.zip/y=7/b.csv.gz"]
+    store.asked.clear()
+    files = resolve(job, folder=tmp_path / "intake")
+    found = staged(job, tmp_path / "state", files=files)
+    assert found.rows == [("1", "6"), ("2", "6"), ("3", "7")]
+    assert found.files[0] == "s3://shop/in/e.zip/y=6/a.csv"
+    assert len(store.gets()) == 1
+    assert [column.name for column in inspect(job).columns][:2] == ["id", "y"]
+    assert [file.sha256 for file in resolve(job, trusted=files)] == [file.sha256 for file in files]
+    assert all(map(unchanged, files))
+    store.objects["in/e.zip"] += b"x"
+    assert not any(map(unchanged, files))
+    assert "truncated or corrupt" in refused("s3://shop/in/e.zip", tmp_path, members=("*",)).message
+
+
+def test_manifest(store: Store, tmp_path: Path) -> None:
+    """Redshift's manifest in a bucket is the files that its URLs name, each as large as it says."""
+    store.objects |= {"u/o_0001_part_00": b"id\n2\n", "u/y=1/o_0000_part_00": b"id\n1\n", "u/stale": b"id\n9\n"}
+    entries: list[dict[str, Any]] = [
+        {"url": f"s3://shop/{key}", "meta": {"content_length": len(store.objects[key])}}
+        for key in ("u/y=1/o_0000_part_00", "u/o_0001_part_00")
+    ]
+    store.objects["u/o_manifest"] = json.dumps({"entries": entries}).encode()
+    job = job_over("s3://shop/u/o_manifest", format="csv", union="by_name")
+    assert [file.key for file in resolve(job, folder=tmp_path)] == ["o_0001_part_00", "y=1/o_0000_part_00"]
+    assert staged(job, tmp_path / "state").column("id") == ["2", "1"]
+    store.objects["u/o_0001_part_00"] += b"3\n"
+    assert "says 5" in refused("s3://shop/u/o_manifest", tmp_path, format="csv").message
+    del store.objects["u/o_0001_part_00"]
+    assert "does not exist" in refused("s3://shop/u/o_manifest", tmp_path, format="csv").message

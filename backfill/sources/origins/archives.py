@@ -264,20 +264,17 @@ class ArchiveMember:
     path: str
     name: str
     archive: str
-
-    @property
-    def _member(self) -> str:
-        return self.path[len(self.archive) + 1 :]
+    member: str  # its name in there
 
     def open(self) -> BinaryIO:
         """The member's bytes, as stored within it; raises OSError and Damage, as reading does."""
         archive = archive_at(Path(self.archive))
-        if archive is None or self._member not in archive.entries:
+        if archive is None or self.member not in archive.entries:
             raise FileNotFoundError(None, None, self.path)
-        refused = archive.entries[self._member].refused
+        refused = archive.entries[self.member].refused
         if refused:
             raise SourceError(f"{self.name} {refused}", hint="unpack the archive, and name the folder")
-        return archive.open(self._member)
+        return archive.open(self.member)
 
     def local_path(self) -> Path:
         """A copy of it."""

@@ -15,7 +15,7 @@ from backfill.errors import SourceError
 from backfill.job.remote import Remote, remote
 from backfill.records import SourceFile
 from backfill.sources.origins.listing import ANY_DEPTH, WILDCARD, left_out
-from backfill.sources.origins.objects import ask, pin_of, source_file
+from backfill.sources.origins.objects import ask, object_of, pin_of, source_file
 from backfill.sources.origins.refusals import status_of
 from backfill.sources.origins.stores import obstore, store_of
 
@@ -47,7 +47,8 @@ def found_objects(url: str, watch: Callable[[int], None]) -> list[SourceFile]:
 
 
 def stands(file: SourceFile) -> bool:
-    """The object still is what it was when it was listed."""
+    """The object, or the archive that holds it, still is what it was when it was listed."""
+    file = object_of(file)
     at = remote(file.path)
     try:
         meta = ask(at, file.name, lambda: obstore().head(store_of(at), at.object_name), lambda _: None)

@@ -18,7 +18,7 @@ from backfill.records import SourceFile
 from backfill.sources.origins import compression
 from backfill.sources.origins.archives import ArchiveMember, container
 from backfill.sources.origins.compression import Damage, Packing, packing_of, unpacked
-from backfill.sources.origins.objects import OBJECT_COPIES
+from backfill.sources.origins.objects import OBJECT_COPIES, object_of
 
 PIECE = compression.PIECE
 #: Seconds between two looks at whether to go on, while there is nothing to read or a statement runs.
@@ -99,13 +99,19 @@ class LocalFile:
 
 def origin_of(file: SourceFile) -> Origin:
     """Where a file of a source lies."""
-    return OBJECT_COPIES.of(file) if file.pin else origin_at(file.path, file.name)
+    if not file.pin:
+        return origin_at(file.path, file.name)
+    holder = object_of(file)
+    copy = OBJECT_COPIES.of(holder)
+    if holder is file:
+        return copy
+    return ArchiveMember(file.path, file.name, str(copy.local_path()), file.path[len(holder.path) + 1 :])
 
 
 def origin_at(path: str, name: str) -> Origin:
     """What a path of a source names: a file, or a member of an archive."""
     holder = container(path)
-    return LocalFile(path, name) if holder == path else ArchiveMember(path, name, holder)
+    return LocalFile(path, name) if holder == path else ArchiveMember(path, name, holder, path[len(holder) + 1 :])
 
 
 def compression_of(origin: Origin) -> str | None:

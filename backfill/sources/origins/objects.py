@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock, RLock
 from typing import Any, BinaryIO, TypeVar
@@ -105,6 +106,27 @@ def source_file(url: str, key: str, meta: Any) -> SourceFile:  # noqa: ANN401 (o
         )
     return SourceFile(
         path=url, name=url, key=key, bytes=meta["size"], sha256="", mtime_ns=0, ctime_ns=0, inode=0, pin=pin
+    )
+
+
+_MEMBER = "member"
+
+
+def member_of(archive: SourceFile, member: str, size: int) -> SourceFile:
+    """A file of an archive that is an object. It is pinned as the archive is, whose URL and size its pin tells too."""
+    pin = f"{_MEMBER} {len(archive.path)} {archive.bytes} {archive.pin}"
+    path, name, key = (f"{one}/{member}" for one in (archive.path, archive.name, archive.key))
+    return replace(archive, path=path, name=name, key=key, bytes=size, pin=pin)
+
+
+def object_of(file: SourceFile) -> SourceFile:
+    """The object that holds a file: itself, or the archive of a member."""
+    if not file.pin.startswith(f"{_MEMBER} "):
+        return file
+    _, length, size, pin = file.pin.split(" ", 3)
+    behind = len(file.path) - int(length)
+    return replace(
+        file, path=file.path[:-behind], name=file.name[:-behind], key=file.key[:-behind], bytes=int(size), pin=pin
     )
 
 
@@ -365,7 +387,7 @@ OBJECT_COPIES = _ObjectCopies()
 
 def refuse_too_large(files: list[SourceFile], folder: Path) -> None:
     """Raise StoppedError where the disk has no room for copies of these files."""
-    size = sum(file.bytes for file in files)
+    size = sum(file.bytes for file in files if object_of(file) is file)  # archives are there already
     near = next(above for above in (folder.absolute(), *folder.absolute().parents) if above.exists())
     free = shutil.disk_usage(near).free
     if size and free < size + _RESERVE_BYTES:
