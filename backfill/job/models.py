@@ -176,6 +176,7 @@ class CsvSpec(FileForm):
     null_values: Texts = Field(("",), description="Texts that mean null where they stand without quotes.")
     header: bool = Field(True, description="False: `columns` names the columns in order.")
     skip_lines: int = Field(0, ge=0, description="How many lines before the header are left out.")
+    line_end: Literal["any", "lf"] = Field("any", description="lf: only LF ends a line, a CR is text.")
     comment: str | None = Field(None, description="One character; lines that begin with it are left out.")
 
 

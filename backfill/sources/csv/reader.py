@@ -22,7 +22,7 @@ from backfill.sources.columns import SourceColumn, arrow_array, text_columns, un
 from backfill.sources.csv.records import Parser, open_records
 from backfill.sources.csv.scan import Records
 from backfill.sources.csv.structure import Flags, Places, RecordFault
-from backfill.sources.csv.text import Dialect
+from backfill.sources.csv.text import CR_MARK, Dialect
 from backfill.sources.files import nothing_in
 from backfill.sources.origins.content import PIECE, Watch, unwatched
 from backfill.sources.reader import ORIGINAL_CHARACTERS, CompleteReader, Unreadable, UnreadableSink
@@ -42,12 +42,14 @@ _WORDS = {
 }
 
 
-def faults_of(records: Records, fields: int) -> NDArray[np.uint8]:
+def faults_of(records: Records, fields: int, dialect: Dialect) -> NDArray[np.uint8]:
     """Each record's fault, by the scanner, its encoding or its number of fields, in this order; 0 where it is sound."""
     found = np.where(records.fields < fields, np.uint8(FEW), np.uint8(MANY))
     found[records.fields == fields] = 0
     if not records.text.isascii():
         wrong = invalid_utf8(np.frombuffer(records.text, np.uint8))
+        if dialect.only_lf:
+            wrong = wrong[np.frombuffer(records.text, np.uint8)[wrong] != CR_MARK[0]]
         owners = records.nexts.searchsorted(wrong, side="right")
         inside = owners < len(records)
         owners = owners[inside]
@@ -74,7 +76,7 @@ def unreadable(
             message += f": {found} where {fields} are expected"
         elif fault == RecordFault.UNCLOSED and records.taken_lines:
             message += f", and takes {counted(records.taken_lines, 'line', 'lines')} up to the end of the file"
-        original = dialect.swap(records.text[start : min(end, start + _ORIGINAL_BYTES)]).decode("utf-8", "replace")
+        original = dialect.shown(records.text[start : min(end, start + _ORIGINAL_BYTES)]).decode("utf-8", "replace")
         yield Unreadable(file, first + index, code, message, original, line)
 
 
@@ -172,7 +174,7 @@ def _numbered(
 def _sound(numbered: _Numbered, fields: int, file: int, dialect: Dialect, sink: UnreadableSink) -> Flags:
     """Which records are sound; the others go to the sink."""
     records = numbered.records
-    faults = faults_of(records, fields)
+    faults = faults_of(records, fields, dialect)
     bad = np.flatnonzero(faults)
     if len(bad):
         for record in unreadable(records, faults, bad, file, numbered.first, fields, dialect):

@@ -19,7 +19,7 @@ from backfill.records import SourceFile
 from backfill.sources.columns import check_names
 from backfill.sources.csv.scan import Records, Scanner
 from backfill.sources.csv.structure import RecordFault, null_fields, shape_of
-from backfill.sources.csv.text import C_ESCAPES, CR, LF, CsvText, Dialect, open_text
+from backfill.sources.csv.text import C_ESCAPES, CR, CR_MARK, LF, CsvText, Dialect, open_text
 from backfill.sources.escapes import effective
 from backfill.sources.origins.content import Watch, unwatched
 from backfill.sources.utf8 import invalid_utf8
@@ -53,6 +53,7 @@ class Parser:
         Raises:
             BackfillError: the parser finds another number of records, which is a mistake of this program.
         """
+        has_crs = self._dialect.only_lf and CR_MARK in records
         null_values: list[str | bytes] = [*self._null_values]
         if self._dialect.escape is not None and bytes([self._dialect.escape]) in records:
             records, has_nulls = _plain_escapes(records, self._dialect)
@@ -76,18 +77,26 @@ class Parser:
                 f"of {counted(count, 'record', 'records')} {table.num_rows:,} came of parsing", hint="please report it"
             )
         columns = table.combine_chunks().columns
-        return [_swapped(_one(column), self._dialect.swaps) for column in columns]
+        swapped = [_swapped(_one(column), self._dialect.swaps) for column in columns]
+        return [_replaced(column, CR_MARK, b"\r") for column in swapped] if has_crs else swapped
 
 
 def _one(column: pa.ChunkedArray) -> pa.Array:
     return column.chunk(0) if column.num_chunks else pa.array([], pa.string())
 
 
+def _replaced(column: pa.Array, pattern: bytes, replacement: bytes) -> pa.Array:
+    import pyarrow.compute as pc  # type: ignore[import-untyped]
+
+    raw = column.cast(pa.binary())
+    return pc.replace_substring(raw, pattern=pattern, replacement=replacement).cast(pa.string())
+
+
 def _swapped(column: pa.Array, swaps: Sequence[tuple[bytes, bytes]]) -> pa.Array:
     """The column with swapped signs put back."""
     if not swaps:
         return column
-    import pyarrow.compute as pc  # type: ignore[import-untyped]
+    import pyarrow.compute as pc
 
     for sign, spare in swaps:
         raw = column.cast(pa.binary())

@@ -29,6 +29,8 @@ C_ESCAPES = {
 #: Control characters that stand for signs past ASCII while a file is read (see Dialect.swaps).
 _SPARE = (*range(0x0E, 0x20), *range(0x01, 0x09))
 _BYTE = 0x80
+#: Stands for a CR that ends no line: no text in UTF-8 has this byte, nor the other, which it is where a file has it.
+CR_MARK, _NO_UTF8 = b"\xfe", b"\xff"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,8 @@ class Dialect:
     null_values: tuple[str, ...] = ("",)
     #: Signs of the job past ASCII, in UTF-8, each with the byte that changes places with it in the text.
     swaps: tuple[tuple[bytes, bytes], ...] = ()
+    #: A CR ends no line: CR_MARK stands for it in the text.
+    only_lf: bool = False
 
     @property
     def null_escapes(self) -> frozenset[int]:
@@ -57,6 +61,11 @@ class Dialect:
         for sign, spare in self.swaps:
             text = spare.join(part.replace(spare, sign) for part in text.split(sign))
         return text
+
+    def shown(self, text: bytes) -> bytes:
+        """The text as the file has it."""
+        text = self.swap(text)
+        return text.replace(CR_MARK, b"\r") if self.only_lf else text
 
 
 def dialect_of(job: Job, usual: str, separator: str = "") -> Dialect:
@@ -83,6 +92,7 @@ def dialect_of(job: Job, usual: str, separator: str = "") -> Dialect:
         spec.c_escapes,
         spec.null_values,
         tuple((sign.encode(), bytes([byte])) for sign, byte in swaps.items()),
+        only_lf=spec.line_end == "lf",
     )
 
 
@@ -148,6 +158,8 @@ def open_text(file: SourceFile, job: Job, usual: str, watch: Watch = unwatched) 
         pieces = without_lines(pieces, 1)
     dialect = dialect_of(job, usual, separator)
     line = 1 + spec.skip_lines + bool(separator)
+    if dialect.only_lf:
+        pieces = (piece.replace(CR_MARK, _NO_UTF8).replace(b"\r", CR_MARK) for piece in pieces)
     return CsvText(dialect, line, map(dialect.swap, _whole_signs(pieces)) if dialect.swaps else pieces)
 
 
