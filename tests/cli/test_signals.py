@@ -79,9 +79,17 @@ def test_130_twice_ends_at_once(project: Project) -> None:
         options = ["--target", "segment", "--endpoint", sandbox.endpoint, "--yes"]
         process = project.process("run", job, *options, "--rate", "unlimited")
         wait_for_request(sandbox, process)
-        time.sleep(0.3)
+
+        def calls() -> dict[str, int]:
+            found: dict[str, int] = backfill("status", "--state-dir", project.state, "--output", "json").object["calls"]
+            return found
+
+        while not calls()["in_doubt"]:  # the second request has left
+            assert process.poll() is None, process.communicate()
         process.send_signal(signal.SIGINT)
-        time.sleep(0.3)
+        assert process.stderr is not None
+        while "Stopping" not in (line := process.stderr.readline()):
+            assert line, process.wait()
         process.send_signal(signal.SIGINT)
         process.communicate(timeout=20)
         assert process.returncode == 130
