@@ -2,6 +2,7 @@
 
 import logging
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -106,6 +107,16 @@ def client(sandbox: Sandbox) -> Iterator[httpx.Client]:
     """A client of that sandbox, with a write key."""
     with client_of(sandbox.endpoint, auth=("a-key", "")) as one:
         yield one
+
+
+@pytest.fixture
+def far_from_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine whose local time is another one than that of UTC."""
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", "America/New_York")
+        time.tzset()
+        yield
+    time.tzset()
 
 
 @pytest.fixture

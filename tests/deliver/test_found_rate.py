@@ -17,10 +17,12 @@ from backfill.deliver.pace import (
     PLATEAU_ROUND_TRIPS,
     PLATEAU_SECONDS,
     FoundRate,
+    Pace,
+    PacedSender,
     is_refusal,
 )
-from backfill.records import Answer, Outcome
-from backfill.verdict import Action, Verdict
+from backfill.records import Answer, Batch, Outcome
+from backfill.verdict import Action, Verdict, outcome_of
 from tests.support.pace_simulation import BACKOFF, NETWORK, Simulation
 from tests.support.pace_targets import Bucket, Down, Flaky, Plain, Queue, Sliding, Target, Together, even, lognormal
 
@@ -175,6 +177,9 @@ def test_refusals(status: int | None, after: float | None, *, is_one: bool) -> N
     """429, and 503 that does not say when to come back; nothing else is about the rate."""
     answer = Answer(Outcome.NOT_TAKEN, None, status, "", 0.0, 0.0, 0)
     assert is_refusal(Attempt(Verdict(Action.RETRY, Outcome.NOT_TAKEN, after=after), 1, 0.0, answer)) is is_one
+    assert not is_refusal(Attempt(Verdict(Action.RETRY, Outcome.NOT_TAKEN, after=after), 0, 0.0))  # nothing was sent
+    for action in (Action.ACCEPTED, Action.SPLIT, Action.REJECTED):
+        assert not is_refusal(Attempt(Verdict(action, Outcome.NOT_TAKEN), 1, 0.0, answer))
 
 
 # ------------------------------------------------------------------------------------------- the rate, step by step
@@ -281,3 +286,47 @@ def test_no_rate_below_the_least_is_refused() -> None:
         found.refused(10.0 * turn + 4, 10.0 * turn + 5)
     found.used()
     assert found.rate == pytest.approx(CUT * LEAST_RATE, rel=0.1)
+
+
+class Scripted:
+    """A sender whose attempts end as it is told."""
+
+    def __init__(self, *statuses: int) -> None:
+        self._statuses = iter(statuses)
+
+    def send(self, _batch: Batch, _counted: int) -> Attempt:
+        """One attempt."""
+        status = next(self._statuses)
+        outcome = outcome_of(status)
+        action = Action.ACCEPTED if outcome is Outcome.ACCEPTED else Action.RETRY
+        return Attempt(Verdict(action, outcome), 1, 0.0, Answer(outcome, None, status, "", 0.0, 0.0, 0))
+
+
+def test_the_pace_is_told_how_each_attempt_ended() -> None:
+    """Refusals lower the rate, but only once something was accepted since the last one; other ends say nothing."""
+    now = [100.0]
+    waits: list[tuple[float, str]] = []
+
+    def wait(seconds: float, reason: str) -> None:
+        waits.append((seconds, reason))
+        now[0] += seconds
+
+    pace, rates = Pace(None, None, lambda: now[0]), []
+    statuses = (429, 500, 429, 200, 429, 500, 429)
+    sender = PacedSender(Scripted(*statuses), pace, wait)
+    for _ in statuses:
+        sender.send(Batch(1, 0, 1, 1, 0, 1, 0), 1)
+        rates.append(1 / pace.ask(1, now[0]))  # how long after this request the next one may leave
+        now[0] += 1e-6  # an answer takes its time
+    found = FoundRate()
+    found.refused(0.0, 1.0)
+    expected = [found.rate]
+    for at, status in enumerate(statuses[1:], 2):
+        found.used()
+        if status == 200:
+            found.accepted(float(at), at + 0.0)
+        elif status == 429 and 200 in statuses[: at - 1]:
+            found.refused(float(at), at + 0.5)
+        expected.append(found.rate)
+    assert rates == pytest.approx(expected, rel=1e-3)
+    assert {reason for _, reason in waits} == {"pace"}

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from backfill.deliver import EndKind, undecided
@@ -214,6 +214,9 @@ def doubt(since: float | None, number: int = 1) -> Batch:
 
 
 @given(since=st.none() | TIMES, now=TIMES, window=TIMES, resend=st.none() | st.tuples(TIMES, TIMES))
+@example(since=5.0, now=20.0, window=0.0, resend=(5.0, 15.0))
+@example(since=5.0, now=20.0, window=0.0, resend=(4.0, 15.0))
+@example(since=5.0, now=20.0, window=15.0, resend=None)
 def test_the_guard(since: float | None, now: float, window: float, resend: tuple[float, float] | None) -> None:
     """A batch leaves while the window is open, or that of a decision that is about it; else it is a stop."""
     sent = Sent()
@@ -257,8 +260,9 @@ def test_what_is_decided_when_a_delivery_begins(ages: list[int], decision: Decis
 
 @pytest.mark.parametrize("reboot", [False, True])
 @pytest.mark.parametrize("behind", [SET_BACK_SECONDS, SET_BACK_SECONDS + 1])
+@pytest.mark.usefixtures("far_from_utc")
 def test_a_clock_behind_the_last_mark(caplog: pytest.LogCaptureFixture, behind: float, reboot: bool) -> None:
-    """Seconds are a correction; more are said, and after a reboot cost the doubts their age."""
+    """Seconds are a correction; more are said, in UTC, and after a reboot cost the doubts their age."""
     world, shelf = World(), Shelf(0)
     shelf.add(1, 1, 0, first_unknown_at=world.truth)
     shelf.clocks = [ClockMark(world.truth, world.boot, world.truth - world.booted, WINDOW)]

@@ -74,6 +74,12 @@ def test_at_most_2500_calls() -> None:
     assert [len(group) for group in batches([20] * 5001, SEGMENT)] == [2500, 2500, 1]
 
 
+def test_no_calls_cut_nothing() -> None:
+    """Nor do they close the open batch."""
+    packer = Packer(SEGMENT)
+    assert [packer.push(np.array(sizes, np.int64)) for sizes in ([], [300_000], [], [300_000])] == [[], [], [], [0]]
+
+
 @pytest.mark.parametrize("size", [200, 405, 2_000, 10_000])
 def test_batches_are_at_least_97_percent_full(size: int) -> None:
     """Promise 7: the average fill of all but the last batch."""
