@@ -139,6 +139,7 @@ def first_rows_do(request: DryRunRequest, folder: StoredRun) -> bool:
     then = last_fingerprint(folder) if folder.snapshot.is_dir() else None
     staged_before = (
         then is not None
+        and not then.is_live
         and then.job == fingerprint(job)
         and [stamp_of_file(file) for file in locate(job)] == [stamp_of_file(file) for file in then.files]
     )
@@ -152,7 +153,8 @@ def clear_last_dry_run(request: DryRunRequest, state: RunStore, folder: StoredRu
     then = last_fingerprint(folder)
     known = then.files if then else ()
     now = fingerprint_now(request.job, folder.intake, request.context, known)
-    keep_snapshot_only(state, folder, keep=then is not None and not then.differences(now))
+    same = then is not None and not then.differences(now) and not then.is_live
+    keep_snapshot_only(state, folder, keep=same)
     return now
 
 

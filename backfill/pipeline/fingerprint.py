@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from backfill.job.formats import live_format
 from backfill.records import RunStatus, SnapshotRecord, SourceFile
 
 #: How many differences are named; the rest are counted.
@@ -25,6 +26,11 @@ class Fingerprint:
     job: str  # SHA-256 of the canonical JSON of `data`
     data: Mapping[str, Any]
     files: tuple[SourceFile, ...]
+
+    @property
+    def is_live(self) -> bool:
+        """The source is a live database, of which a fingerprint says what is asked, not what is in it."""
+        return any(live_format(file.path) for file in self.files)
 
     def differences(self, now: Fingerprint) -> list[str]:
         """How `now` differs from this, as sentences that name a field or a file; empty where it does not."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.postgres import Postgres
 from tests.support.projects import backfill
 
 REPOSITORY = Path(__file__).parents[2]
@@ -32,8 +33,14 @@ def held(state: Path) -> Iterator[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_what_a_recipe_sends(tmp_path: Path, repository: Path, recipe: str) -> None:
+def test_what_a_recipe_sends(
+    tmp_path: Path, repository: Path, recipe: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Checked and run against the sandbox, a recipe makes of its sample the calls that are expected, ids included."""
+    if recipe == "postgres":
+        server: Postgres = request.getfixturevalue("postgres")
+        made = (repository / "sample_data" / "recipes" / "postgres" / "shop.sql").read_text("utf-8")
+        monkeypatch.setenv("SHOP_DATABASE", server.url(server.new_database(made)))
     for name in ("jobs", "sample_data"):
         shutil.copytree(repository / name / "recipes", tmp_path / name / "recipes")
     job = tmp_path / "jobs" / "recipes" / f"{recipe}.yaml"

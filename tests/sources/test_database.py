@@ -62,6 +62,15 @@ def test_mixed_columns(shop: Path) -> None:
             of(shop, query)
 
 
+def test_tables(shop: Path) -> None:
+    """A table in place of a query is all its rows."""
+    connection = sqlite3.connect(shop)
+    connection.execute('CREATE TABLE "odd ""name" AS SELECT 7 AS n')
+    connection.commit()
+    connection.close()
+    assert staged(job_over(database=f"sqlite:///{shop}", table='odd "name'), shop.parent / "state").rows == [(7,)]
+
+
 def test_declared(shop: Path) -> None:
     """Text and integers can be declared; numbers cannot, as their text is not the database's."""
     result = of(

@@ -14,7 +14,7 @@ import pytest
 from backfill.errors import ConnectionLostError, InterruptedRunError, JobError, SourceError
 from backfill.sources import inspect, stage
 from tests.support.postgres import Postgres, running_server
-from tests.support.projects import Project
+from tests.support.projects import Project, backfill
 from tests.support.sourcing import job_over, staged
 from tests.support.stand_ins.cutting import CuttingProxy
 
@@ -197,3 +197,24 @@ def test_passwords_are_not_told(postgres: Postgres, project: Project, old: str, 
     kept = b"".join(path.read_bytes() for path in one.folder.rglob("*") if path.is_file())
     assert "sesame" not in out + said
     assert b"sesame" not in kept
+
+
+def test_rows_that_came_since(postgres: Postgres, project: Project) -> None:
+    """A dry run reads the database each time, the run sends what it has read, and --only-new what has come since."""
+    name = postgres.new_database("CREATE TABLE t AS SELECT i, 'u' || i AS t FROM generate_series(1, 3) AS i")
+    job = project.folder / "job.yaml"
+    job.write_text(JOB.format(url=postgres.url(name), query="SELECT i, t FROM t ORDER BY i"))
+
+    def run(*arguments: str) -> dict[str, Any]:
+        done = backfill(*arguments, job, "--output", "json")
+        assert done.code == 0, done.err
+        return done.object["calls"]
+
+    assert run("dry-run")["planned"] == 3
+    postgres.sql("INSERT INTO t VALUES (4, 'u4')", name)
+    assert run("dry-run")["planned"] == 4
+    postgres.sql("INSERT INTO t VALUES (5, 'u5')", name)
+    assert run("run", "--target", "sandbox")["delivered"] == 4
+    assert run("run", "--target", "sandbox")["delivered"] == 4
+    calls = run("run", "--target", "sandbox", "--only-new")
+    assert (calls["delivered"], calls["already_delivered"]) == (1, 4)

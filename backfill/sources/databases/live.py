@@ -7,6 +7,7 @@ waiting for a server is interrupted at once, and that reading and writing happen
 from __future__ import annotations
 
 import threading
+import time
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -203,6 +204,7 @@ def read_ahead(session: Session, watch: Watch) -> Iterator[Iterator[pa.RecordBat
         yield ahead.take(watch)
     finally:
         ahead.ended.set()
-        if thread.is_alive():
-            session.cancel()
-        thread.join(_ENDING_SECONDS)
+        end = time.monotonic() + _ENDING_SECONDS
+        while thread.is_alive() and time.monotonic() < end:
+            session.cancel()  # in vain, where the server has not got the query yet
+            thread.join(POLL_SECONDS)

@@ -187,7 +187,10 @@ def describe(job: Job, file: SourceFile) -> Described:
 
 
 def own_query(job: Job) -> str:
-    """The job's query; raises JobError where there is none."""
+    """The job's query, or that for all rows of its table; raises JobError where there is neither."""
+    if job.source.table is not None:
+        name = job.source.table.replace('"', '""')
+        return f'SELECT * FROM "{name}"'
     if job.source.query is None:
         raise JobError("source.query is missing", hint="say which rows: `query: SELECT * FROM orders ORDER BY id`")
     return job.source.query
