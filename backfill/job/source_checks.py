@@ -34,6 +34,7 @@ _OTHER_FORMATS = {
     ("xlsb", "xml"): "export it as CSV, Parquet or NDJSON",
     ("feather", "ipc"): "write arrow",
     ("mysql", "mariadb", "mariadb-dump", "mariadbdump", "dump"): "write mysqldump, and name the `table`",
+    ("mongodb", "mongo", "mongodump"): "write mongoexport for lines or arrays of JSON, bson for files of mongodump",
     ("sqlite", "sqlite3", "db", "sql"): "a database has `database: sqlite:///shop.db` and a `query` in place of `path`",
 }
 _ENCODINGS = ("utf-8", "utf-16", "latin-1", "cp1252", "shift_jis", "gb18030")

@@ -303,9 +303,10 @@ def _expand(job: Job, written: str) -> list[Entry]:
     whole = local_path(job, written)
     table = format_named(job.source.format).data_files(job, whole) if job.source.format else None
     if table is not None:
+        below = whole if whole.is_dir() else whole.parent
         if not table:
             raise SourceError(f"no file is of the table {written}: it is empty")
-        return [(path, _shown(job, path), str(path.relative_to(whole))) for path in table]
+        return [(path, _shown(job, path), str(path.relative_to(below))) for path in table]
     found = FileFinder(partial(_shown, job)).files(whole)
     if not found:
         raise SourceError(f"no file matches {written}", hint=f"looked in {whole.parent}")

@@ -50,6 +50,14 @@ FOREIGN = (
         "a zip archive or a workbook", "name an archive .zip; of a workbook, say `format: excel`", (),
         (rb"PK\x03\x04",),
     ),
+    Foreign(
+        "an archive of mongodump", "dump without --archive: `mongodump --out FOLDER`, and name a .bson file of it", (),
+        (rb"\x6d\xe2\x99\x81",),
+    ),
+    Foreign(
+        "in Amazon Ion", "export it as JSON; of DynamoDB, in the format DynamoDB JSON", (".ion", ".10n"),
+        (rb"\$ion_1_0\b", rb"\xe0\x01\x00\xea"),
+    ),
     Foreign("a 7z archive", "unpack it with `7z x FILE`, and name the folder", (".7z",), (rb"7z\xbc\xaf\x27\x1c",)),
     Foreign("a RAR archive", "unpack it with `unrar x FILE`, and name the folder", (".rar",), (rb"Rar!\x1a\x07",)),
     Foreign("compressed by brotli", "unpack it with `brotli -d FILE`", (".br",)),

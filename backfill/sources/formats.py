@@ -143,7 +143,7 @@ def refuse_foreign(origin: Origin, expected: Format) -> None:
 
 def _refuse_signs(name: str, head: bytes, expected: Format) -> None:
     """Raise SourceError where a file begins as another format, or as something that is not read, does."""
-    if expected.magic and head.startswith(expected.magic):
+    if expected.begins(head):
         return
     other, known = _magic(head), foreign(head)
     if known is not None:

@@ -159,6 +159,10 @@ class Format(ABC):
     def describe(self, job: Job, files: Sequence[SourceFile]) -> Described:
         """The columns by headers, footers or a sample, within a second or two; raises as `open` does."""
 
+    def begins(self, head: bytes) -> bool:
+        """A file with those first bytes, unpacked, is surely of this format, whatever else begins like it."""
+        return bool(self.magic) and head.startswith(self.magic)
+
     def data_files(self, job: Job, path: Path) -> Sequence[Path] | None:
         """The files with the rows, for a format whose path is a table of many; None where the path is as it is."""
         del job, path

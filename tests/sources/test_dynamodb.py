@@ -146,9 +146,14 @@ def test_an_export_that_is_not_whole(tmp_path: Path, how: str) -> None:
 
 
 def test_the_manifest_alone_and_ion(tmp_path: Path) -> None:
-    """The folder is to be named; the other format is told by its first bytes as well."""
-    with pytest.raises(SourceError, match="holds no items"):
-        staged(job_over(export(tmp_path) / "manifest-summary.json", format="dynamodb"), tmp_path / "state")
+    """Either manifest stands for the whole export; the other format is told by its first bytes."""
+    home = export(tmp_path)
+    for name in ("manifest-summary.json", "manifest-files.json"):
+        result = staged(job_over(home / name, format="dynamodb"), tmp_path / name)
+        assert result.column("id") == list("abcde")
+    (home / "data" / "b.json.gz").unlink()
+    with pytest.raises(SourceError, match="is not there"):
+        staged(job_over(home / "manifest-files.json", format="dynamodb"), tmp_path / "state")
     (tmp_path / "x.ion").write_text('$ion_1_0 {Item:{id:"a"}}\n')
     with pytest.raises(SourceError, match="Amazon Ion"):
         staged(job_over(tmp_path / "x.ion", format="dynamodb"), tmp_path / "state")

@@ -265,8 +265,17 @@ def test_damaged_bson(tmp_path: Path) -> None:
         b"{}\n" * 9,
     ):
         path.write_bytes(damage)
-        with pytest.raises(SourceError, match="no BSON"):
+        with pytest.raises(SourceError, match=r"no BSON|an archive of mongodump"):
             read(path, "bson")
+
+
+@pytest.mark.parametrize("size", [0x8B1F, 0x9D1F, 0x10171])
+def test_documents_whose_length_looks_like_another_format(tmp_path: Path, size: int) -> None:
+    """The first bytes of a file are a length: those of gzip, compress and Stata are lengths too."""
+    document = bson.encode({"_id": 1, "text": ""})
+    (tmp_path / "rows.bson").write_bytes(bson.encode({"_id": 1, "text": "x" * (size - len(document))}))
+    table, _ = read(tmp_path / "rows.bson", "bson")
+    assert table["_id"].to_pylist() == [1]
 
 
 def test_odd_bson(tmp_path: Path) -> None:

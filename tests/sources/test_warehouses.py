@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
+import hashlib
 import io
 import json
 import re
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import bson
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
+from bson import json_util
 
 from backfill.errors import SourceError
 from backfill.job import load_job
@@ -109,6 +113,40 @@ CLICKHOUSE_TSV = (
     b"3\t\t\\N\t0.1\t\\N\n"
     b"9007199254740993\ttwo\\nlines\ttab\\there\\\\N\t100\t2024-01-02 03:04:05\n"
 )
+
+
+def documents() -> list[dict[str, Any]]:
+    """The rows as MongoDB holds them."""
+    return [
+        {
+            "id": bson.Int64(key), "name": name, "note": note,
+            "total": total and bson.Decimal128(total), "ordered_at": time and time.replace(tzinfo=UTC),
+        }
+        for key, name, note, total, time in ROWS
+    ]  # fmt: skip
+
+
+def dynamodb_export() -> dict[str, bytes]:
+    """The files of an export."""
+    items = [
+        {
+            "id": {"N": str(key)}, "name": {"S": name}, "note": {"S": note} if note is not None else {"NULL": True},
+            **({"total": {"N": total}} if total else {}),
+            **({"ordered_at": {"S": f"{time.isoformat()}Z"}} if time else {}),
+        }
+        for key, name, note, total, time in ROWS
+    ]  # fmt: skip
+    data = gzip.compress("".join(json.dumps({"Item": item}) + "\n" for item in items).encode())
+    md5 = base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode()
+    entry = {"itemCount": len(items), "md5Checksum": md5, "dataFileS3Key": "AWSDynamoDB/0169-2d/data/a.json.gz"}
+    return {
+        "orders/data/a.json.gz": data,
+        "orders/manifest-files.json": json.dumps(entry).encode() + b"\n",
+        "orders/manifest-files.md5": b"eA==",
+        "orders/manifest-summary.json": json.dumps({"itemCount": 4, "outputFormat": "DYNAMODB_JSON"}).encode(),
+    }
+
+
 ATHENA_CSV = (
     b'"id","name","note","total","ordered_at"\n'
     b'"1","a,b|c","say ""hi""","12.50","2024-01-02 03:04:05.123"\n'
@@ -203,6 +241,17 @@ EXPORTS: dict[str, tuple[dict[str, bytes], list[tuple[Any, ...]]]] = {
         {"results/3f2c.csv": ATHENA_CSV, "results/3f2c.csv.metadata": b"\x0a\x08"},
         MILLIS,
     ),
+}
+EXPORTS |= {
+    "MongoDB, mongodump": (
+        {"dump/shop/orders.bson.gz": gzip.compress(b"".join(map(bson.encode, documents())))},
+        MILLIS,
+    ),
+    "MongoDB, mongoexport": (
+        {"orders.json": "\n".join(map(json_util.dumps, documents())).encode()},
+        MILLIS,
+    ),
+    "DynamoDB, export to S3": (dynamodb_export(), ROWS),
 }
 CALLS = """
 calls:

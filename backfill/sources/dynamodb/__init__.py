@@ -11,6 +11,7 @@ stored bytes are read once more for that.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backfill.job.models import Job
@@ -39,6 +40,13 @@ class Dynamodb(Ndjson):
             if file.path in listed:
                 check_md5(file, listed[file.path].md5, watch)
         return open_ndjson(job, files, watch, DynamoTexts(listed), sample)
+
+    def data_files(self, job: Job, path: Path) -> Sequence[Path] | None:
+        """Of a manifest's path, the manifests and the data files beside it; the reader compares them."""
+        del job
+        if path.name not in ("manifest-files.json", "manifest-summary.json") or not path.is_file():
+            return None
+        return [*sorted(path.parent.glob("manifest-*.json")), *sorted((path.parent / "data").glob("[!.]*"))]
 
     def texts(self, job: Job) -> Texts:
         """Its items, uncounted."""

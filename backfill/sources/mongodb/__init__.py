@@ -31,6 +31,11 @@ class Bson(Ndjson):
 
     has_lines = False
 
+    def begins(self, head: bytes) -> bool:
+        """The length of a document, and the type and name of its first value (https://bsonspec.org/spec.html)."""
+        length, kind, name = int.from_bytes(head[:4], "little"), head[4:5], head[5:]
+        return 5 <= length < 2**25 and (kind == b"\0" or (b"\0" in name and b"\1" <= kind <= b"\x13"))  # noqa: PLR2004
+
     def texts(self, job: Job) -> Texts:
         """Its records."""
         from backfill.sources.mongodb.texts import BsonTexts

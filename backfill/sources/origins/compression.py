@@ -23,7 +23,7 @@ from backfill.sources.origins.framed import LZ4_MAGIC, SNAPPY_MAGIC, SnappyChunk
 PIECE = 1 << 20
 #: A larger window or dictionary is refused: so much memory unpacking would hold.
 WINDOW_BYTES = 2**27
-_GZIP, _BZIP2, _XZ = b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00"  # RFC 1952; bzip2's and xz's own descriptions
+_GZIP, _BZIP2, _XZ = b"\x1f\x8b\x08", b"BZh", b"\xfd7zXZ\x00"  # RFC 1952; bzip2's and xz's own descriptions
 _ZSTD = b"\x28\xb5\x2f\xfd"  # RFC 8878, as what follows: a frame to be skipped, which pzstd begins with
 _SKIPPED = frozenset(bytes((low,)) + b"\x2a\x4d\x18" for low in range(0x50, 0x60))
 _TOO_LARGE = ("too much memory", "Memory usage limit")
