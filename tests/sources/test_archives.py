@@ -6,11 +6,13 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import sys
 import tarfile
 import zipfile
 from collections.abc import Callable
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 
 import cramjam
@@ -18,11 +20,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from backfill.errors import BackfillError, JobError, SourceError
 from backfill.sources import inspect, locate, resolve, stage, unchanged
 from backfill.sources.origins.archives import container
 from backfill.sources.origins.content import origin_of, plain_pieces
+from tests.support.examples import examples
 from tests.support.projects import JOB, Project
 from tests.support.projects import backfill as run_program
 from tests.support.sourcing import job_over, staged
@@ -338,3 +343,40 @@ def test_a_run_of_an_archive(tmp_path: Path) -> None:
     again = run_program("run", job, "--target", "sandbox", "--output", "json")
     assert again.object["requests"] == 0
     assert run_program("rejects", "--export", path, job).code == 2  # would write over the source
+
+
+NAMES = st.sampled_from(
+    ["a.csv", "b.csv", "x/a.csv", "x/y/é.csv", "x/._a.csv", ".h.csv", "_z.csv", "n.txt", "x y/(1).csv"]
+)
+MEMBERS = st.dictionaries(NAMES, st.integers(0, 40), min_size=1)
+
+
+@settings(max_examples=examples(25), deadline=None)
+@given(members=MEMBERS, shape=st.sampled_from(sorted(SHAPES)), cut=st.floats(0, 1), flip=st.integers(0, 7))
+def test_made_up_archives(
+    tmp_path_factory: pytest.TempPathFactory, members: dict[str, int], shape: str, cut: float, flip: int
+) -> None:
+    """The members that another program would take, in byte order, with all of their rows; or, cut, an error."""
+    folder = tmp_path_factory.mktemp("made")
+    suffix, pack = SHAPES[shape]
+    path = folder / f"e.{suffix}"
+    files = {name: b"id\n" + b"".join(b"%d\n" % row for row in range(rows)) for name, rows in members.items()}
+    whole = pack(files)
+    path.write_bytes(whole)
+    wanted = sorted((name for name in files if name.endswith(".csv") and Path(name).name[0] != "."), key=os.fsencode)
+    job = job_over(path, members=("*.csv",))
+    if wanted:
+        found = resolve(job)
+        assert [(file.key.removeprefix(f"{path.name}/"), file.bytes) for file in found] == [
+            (name, len(files[name])) for name in wanted
+        ]
+        assert [b"".join(plain_pieces(origin_of(file))) for file in found] == [files[name] for name in wanted]
+    damaged = bytearray(whole[: int(len(whole) * cut)])
+    if flip and damaged:
+        damaged[len(damaged) * flip // 8] ^= 1 << flip
+    path.write_bytes(bytes(damaged))
+    sound = {sha256(content).hexdigest() for content in files.values()}
+    with suppress(SourceError):
+        found = resolve(job)
+        if suffix != "tar":  # whose bytes have no checksum
+            assert {file.sha256 for file in found} <= sound

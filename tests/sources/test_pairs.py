@@ -63,7 +63,6 @@ PACKED: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
     "bzip2": (".bz2", lambda data: bz2.compress(data, 1)),
     "xz": (".xz", lambda data: lzma.compress(data, preset=0)),
     "lz4": (".lz4", lambda data: bytes(cramjam.lz4.compress(data))),
-    "zip": (".zip", zipped),
 }
 
 
@@ -111,6 +110,15 @@ def test_packed(tmp_path: Path, kind: type, packing: str) -> None:
     suffix, pack = PACKED[packing]
     path = Path(f"{job.source.path[0]}{suffix}")
     path.write_bytes(pack(data))
+    assert is_exact(staged(over(job, path, format=name_of(kind)), tmp_path / "state"))
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_member(tmp_path: Path, kind: type) -> None:
+    """A file of an archive; those that are read by seeking are copied first."""
+    data, job = written(kind, tmp_path / "data")
+    path = tmp_path / "rows.zip"
+    path.write_bytes(zipped(data))
     assert is_exact(staged(over(job, path, format=name_of(kind)), tmp_path / "state"))
 
 

@@ -90,7 +90,7 @@ def _documents(file: SourceFile, watch: Callable[[int], None]) -> Iterator[bytes
 def _damaged(name: str, record: int, said: str) -> SourceError:
     return SourceError(
         f"{name} is no BSON, or corrupt or truncated: document {record} {said}",
-        hint="`mongodump` writes such files, one for each collection (without --archive); dump it again",
+        hint="`mongodump` writes such files, one for each collection (not its one archive); dump it again",
     )
 
 
