@@ -38,7 +38,7 @@ from backfill.sources.origins.content import (
     unwatched,
 )
 from backfill.sources.origins.copies import COPIES
-from backfill.sources.origins.listing import FileFinder, leads_nowhere
+from backfill.sources.origins.listing import FileFinder, leads_nowhere, printable, refuse_unusual
 from backfill.sources.origins.objects import OBJECT_COPIES, refuse_too_large
 from backfill.sources.origins.stamps import Stamp, stamp_of, stamp_of_file
 from backfill.sources.origins.standard_input import STANDARD_INPUT, keep_standard_input
@@ -60,13 +60,6 @@ Entry = tuple[Path, str, str]
 OBJECTS = "objects"
 #: What the log of a table is in.
 _LOGS = {"delta": "_delta_log/*.json", "iceberg": "metadata/*.metadata.json"}
-_KINDS = (
-    (stat.S_ISDIR, "a folder"),
-    (stat.S_ISFIFO, "a pipe"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-)
 
 
 def resolve(
@@ -333,11 +326,6 @@ def _shown(job: Job, path: Path) -> str:
     return printable(text if relative.startswith(_FAR) else relative)
 
 
-def printable(name: str) -> str:
-    r"""The name, bytes that are not UTF-8 as \xNN."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")
-
-
 def _standard_input(folder: Path | None, watch: Watch) -> Entry:
     """The standard input, copied to the folder: it cannot be read twice."""
     if folder is None:
@@ -357,7 +345,7 @@ def _source_file(job: Job, known: Mapping[Stamp, str] | None, watch: Watch, entr
         raise (leads_nowhere(name) if path.is_symlink() else cannot_be_read(name, error)) from None
     except OSError as error:
         raise cannot_be_read(name, error) from error
-    _refuse_unusual(path, name, status.st_mode)
+    refuse_unusual(path, name, status.st_mode)
     size = status.st_size if holder == path else size_of_member(path, holder)
     stamp = stamp_of(path, status, size)
     sha256 = known.get(stamp, "") if known is not None else ""
@@ -378,24 +366,6 @@ def _read_object(job: Job, known: Mapping[Stamp, str] | None, watch: Watch, file
         _refuse_foreign(job, origin_of(file), file.key)
         sha256 = "" if known is None else digest(origin_of(file), watch)
     return replace(file, sha256=sha256)
-
-
-def _refuse_unusual(path: Path, name: str, mode: int) -> None:
-    """Raise SourceError for what is no file, or has a name that cannot be written down."""
-    if not stat.S_ISREG(mode):
-        kind = next((said for test, said in _KINDS if test(mode)), "no file")
-        hint = '`path: "-"` reads standard input: direct it there' if stat.S_ISFIFO(mode) else "name a file"
-        raise SourceError(f"{name} is {kind}", hint=hint)
-    if not _is_utf8(str(path)):
-        raise SourceError(f"{printable(str(path))}: the name is not UTF-8", hint="rename it")
-
-
-def _is_utf8(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _refuse_foreign(job: Job, origin: Origin, key: str) -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import fnmatch
 import os
 import re
+import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,13 @@ from backfill.errors import SourceError
 from backfill.sources.origins.content import cannot_be_read
 
 WILDCARD = re.compile(r"[*?\[]")
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
 ANY_DEPTH = "**"
 
 
@@ -165,3 +173,20 @@ def _leads_nowhere(path: Path) -> bool:
 def leads_nowhere(name: str) -> SourceError:
     """The error for a link whose target is missing: its rows would be left out silently."""
     return SourceError(f"{name} is a link that leads nowhere", hint="mend or remove it, or name the files otherwise")
+
+
+def printable(name: str) -> str:
+    r"""The name, bytes that are not UTF-8 as \xNN."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def refuse_unusual(path: Path, name: str, mode: int) -> None:
+    """Raise SourceError for what is no file, or has a name that cannot be written down."""
+    if not stat.S_ISREG(mode):
+        kind = next((said for test, said in _KINDS if test(mode)), "no file")
+        hint = '`path: "-"` reads standard input: direct it there' if stat.S_ISFIFO(mode) else "name a file"
+        raise SourceError(f"{name} is {kind}", hint=hint)
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise SourceError(f"{printable(str(path))}: the name is not UTF-8", hint="rename it") from None
