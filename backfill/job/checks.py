@@ -24,6 +24,8 @@ def check_job(faults: Faults, form: JobForm, known_rules: Mapping[str, bool] | N
     check_source(faults, form.source)
     if form.where is not None and not form.where.strip():
         faults.add("where", "is an empty expression")
+    if form.explode is not None and form.source.query is not None and form.source.database is None:
+        faults.add("explode", "does not go with a `query` over files", "unnest the list in the query: unnest(items)")
     if not form.calls:
         faults.add("calls", "is empty: a job makes at least one call of each row")
     if known_rules is not None:

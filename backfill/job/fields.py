@@ -21,6 +21,7 @@ class Role(Enum):
     MESSAGE_ID = "a message id"
     TIME = "a timestamp"
     CONDITION = "a condition"
+    LIST = "lists to explode"
     KIND = "what makes rows ones of a kind"
     ORDER = "what tells the newest"
     MEMBER = "a member"  # inside a whole object, or a destination's options

@@ -155,6 +155,9 @@ class JobForm(FileForm):
     generation: int = Field(1, ge=1, description="Raised on purpose to send the same rows again under new ids.")
     source: SourceForm = Field(description="Where the rows come from.")
     where: str | None = Field(None, description="DuckDB SQL; rows where it is not true are left out.")
+    explode: str | None = Field(
+        None, description="A column of lists: each element becomes a row, its position the column NAME_position."
+    )
     latest: Latest | None = Field(None, description="Of the rows that `where` keeps, only the newest of each kind.")
     defaults: CallFields | None = Field(None, description="Fields of every call whose type has them.")
     calls: list[CallForm] = Field(description="The calls made of each row.", json_schema_extra={"minItems": 1})

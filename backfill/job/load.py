@@ -14,7 +14,7 @@ from backfill.job.checks import check_call, check_job, check_own_fields, check_r
 from backfill.job.expand import ShortForms, merge, split_name
 from backfill.job.fields import fields_of
 from backfill.job.file import CallForm, JobForm, PlaceholdersForm, SourceForm
-from backfill.job.models import Call, ColumnSpec, CsvSpec, ExcelSpec, Job, Placeholders, Source
+from backfill.job.models import Call, ColumnSpec, ColumnValue, CsvSpec, ExcelSpec, Job, Placeholders, Source
 from backfill.job.shapes import Shaping
 
 KIND = "job file"
@@ -98,6 +98,7 @@ def build(form: JobForm, faults: Faults, path: Path, known_rules: Mapping[str, b
         generation=form.generation,
         source=build_source(form.source),
         where=form.where,
+        explode=form.explode,
         latest=form.latest,
         calls=tuple(call for call in calls if call),
         rules=form.rules,
@@ -128,7 +129,19 @@ def build_call(
     known = {name: value for name, value in fields.items() if name in fields_of(form.type)}
     call = Call(type=form.type, label=form.label, when=form.when, **known)
     check_call(faults, call, path, job.source)
-    return call
+    return call if job.explode is None else _with_position(faults, call, path, f"{job.explode}_position")
+
+
+def _with_position(faults: Faults, call: Call, path: str, position: str) -> Call:
+    """The call of an exploded row: where the element stands is part of its key."""
+    if call.message_key == "row":
+        hint = "name columns, or `content`: the element's position is added"
+        faults.add(f"{path}.message_key", "`row` does not go with `explode`: one record makes several rows", hint)
+    if not isinstance(call.message_key, tuple) or any(
+        isinstance(value, ColumnValue) and value.column == position for value in call.message_key
+    ):
+        return call
+    return call.model_copy(update={"message_key": (*call.message_key, ColumnValue(column=position))})
 
 
 def build_placeholders(form: PlaceholdersForm | None) -> Placeholders:

@@ -273,6 +273,7 @@ class Job(Model):
     generation: int = 1
     source: Source
     where: str | None = None
+    explode: str | None = None  # the column whose lists become rows
     latest: Latest | None = None
     calls: tuple[Call, ...]
     rules: dict[str, Literal["error", "warn", "ignore"]] = {}
@@ -281,6 +282,11 @@ class Job(Model):
     phase: int = 2  # jobs of a lower one come first
     path: str = ""  # of the job file, absolute; "" where it was not read from a file
     raw: dict[str, Any] = Field(default={}, exclude=True)  # the YAML data as written: the fingerprint's subject
+
+    @property
+    def position(self) -> str:
+        """The column that says which element of its list a row is."""
+        return f"{self.explode}_position"
 
     @property
     def needs_all(self) -> str:

@@ -25,6 +25,8 @@ class Reference:
 def references(job: Job) -> list[Reference]:
     """Every reference of the job in file order, those from `defaults` once for each call that takes them."""
     found = [Reference("where", Role.CONDITION, -1, sql=job.where)] if job.where else []
+    if job.explode is not None:
+        found.append(Reference("explode", Role.LIST, -1, column=job.explode))
     if job.latest is not None:
         found += [Reference(f"latest.by[{at}]", Role.KIND, -1, column=name) for at, name in enumerate(job.latest.by)]
         found.append(Reference("latest.on", Role.ORDER, -1, column=job.latest.on))

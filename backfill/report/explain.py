@@ -34,6 +34,8 @@ def source_lines(job: Job) -> Iterator[str]:
     source = job.source
     yield f"source: {', '.join(source.path) or 'a database'}"
     yield from _sql("query", source.query)
+    if job.explode is not None:
+        yield f"{_INDENT}explode: a row for each element of {job.explode}, which stands at {job.position}"
     yield from _sql("where", job.where)
     if job.latest is not None:
         by, on = ", ".join(job.latest.by), job.latest.on

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from backfill.sources.partitions import with_partition_columns, with_partitions
 from backfill.sources.reader import MoreColumnsError, Reader, UnreadableSink
 from backfill.sources.sql.check import bound_layout
 from backfill.sources.sql.engine import Engine, open_engine, reason, storage_failure
+from backfill.sources.sql.explode import FLAG, VALUE, exploded, exploded_columns, refuse_absent_list
 from backfill.sources.sql.layout import Layout, place_columns, sql_columns, typed_relation
 from backfill.sources.staging import IgnoredRecords, Staging, UnreadableFile, refine_columns
 
@@ -37,7 +38,7 @@ def freeze_stream(staging: Staging, reader: Reader, in_query: Sequence[str] = ()
         BackfillError: DuckDB gave another number of rows than it was handed.
     """
     reader = with_partitions(reader, staging.job, staging.files)
-    layout = bound_layout(staging.engine, staging.job, sql_columns(staging.engine, reader.columns), in_query=in_query)
+    layout = _layout(staging, reader, in_query)
     path = staging.part(0)
     with UnreadableFile(staging.unreadable_file, staging.files) as unreadable:
         handed = _Handed()
@@ -46,6 +47,8 @@ def freeze_stream(staging: Staging, reader: Reader, in_query: Sequence[str] = ()
             kept = _write(staging, reader, layout, batches, path, in_query)
         except duckdb.Error as error:
             raise (handed.failure or storage_failure(error) or _failure(staging, reader, layout, error)) from error
+    if staging.job.explode is not None:
+        return _exploded(staging, layout, kept, handed.rows, unreadable.count)
     if layout.keep is None and kept != handed.rows:
         came, read = counted(kept, "row", "rows"), counted(handed.rows, "row", "rows")
         raise BackfillError(f"{came} came of {read} read", hint="please report it")
@@ -61,6 +64,44 @@ def freeze_stream(staging: Staging, reader: Reader, in_query: Sequence[str] = ()
     )
 
 
+def _layout(staging: Staging, reader: Reader, in_query: Sequence[str]) -> Layout:
+    """The layout of the reader's rows, exploded."""
+    columns = sql_columns(staging.engine, reader.columns)
+    refuse_absent_list(staging.job, columns)
+    return bound_layout(
+        staging.engine, staging.job, exploded_columns(staging.engine, staging.job, columns), in_query=in_query
+    )
+
+
+def _relation(staging: Staging, reader: Reader) -> str:
+    """SQL: the rows of the stream, exploded."""
+    columns = sql_columns(staging.engine, reader.columns)
+    return exploded(staging.job, columns, typed_relation(columns, _STREAM))
+
+
+def _exploded(staging: Staging, layout: Layout, rows: int, records: int, unreadable: int) -> Snapshot:
+    """The snapshot of exploded rows, of which `rows` were written: those that are elements, and that `where` keeps."""
+    part = staging.part(0)
+    if rows < records:
+        came, read = counted(rows, "row", "rows"), counted(records, "record", "records")
+        raise BackfillError(f"{came} came of {read} exploded", hint="please report it")
+    everything = Snapshot(
+        parts=(SnapshotPart(part, rows),),
+        columns=(*layout.columns, *place_columns(file=True)),
+        files=staging.files,
+        read=rows + unreadable,
+        filtered=0,
+        unreadable=unreadable,
+        in_place=False,
+        unreadable_file=staging.unreadable_file if unreadable else None,
+    )
+    from backfill.sources.exploding import keep_elements
+
+    kept = keep_elements(staging, everything, layout)
+    columns = refine_columns(staging.engine, part, layout, staging.job)
+    return replace(kept, columns=(*columns, *place_columns(file=True)))
+
+
 def _write(
     staging: Staging,
     reader: Reader,
@@ -70,9 +111,14 @@ def _write(
     in_query: Sequence[str],
 ) -> int:
     """Write the part; returns its rows."""
+    explode = staging.job.explode is not None
+    if explode and len(layout.source) > WIDE_COLUMNS:
+        message = f"explode: the source has more than {WIDE_COLUMNS} columns"
+        raise JobError(message, hint="select those that are wanted in a `query`, and unnest the list there")
     if len(layout.source) > WIDE_COLUMNS:
         return write_wide(staging, layout, batches, path, in_query=in_query, schema=_schema(reader))
-    select = layout.select(typed_relation(layout.source, _STREAM), filtered=True, extra=_PLACES)
+    extra = (*_PLACES, FLAG, VALUE) if explode else _PLACES
+    select = layout.select(_relation(staging, reader), filtered=not explode, extra=extra)
     first = next(batches, None)
     row_bytes = 0.0 if first is None else first.nbytes / max(first.num_rows, 1)
     with _registered(staging.engine, reader, batches if first is None else chain([first], batches)):
@@ -131,7 +177,7 @@ def _failure(staging: Staging, reader: Reader, layout: Layout, error: duckdb.Err
     def again() -> AbstractContextManager[None]:
         return _registered(staging.engine, reader, reader.batches(IgnoredRecords()))
 
-    found = staging.failing_expression(layout, typed_relation(layout.source, _STREAM), again)
+    found = staging.failing_expression(layout, _relation(staging, reader), again)
     return found or JobError(f"the source cannot be staged: {reason(error)}")
 
 

@@ -16,6 +16,7 @@ from backfill.sources.reader import Described
 from backfill.sources.schema import Schema, SqlFault
 from backfill.sources.sql.check import SqlFaultsError, bind
 from backfill.sources.sql.engine import Engine, open_engine, quoted
+from backfill.sources.sql.explode import exploded_columns
 from backfill.sources.sql.layout import SqlColumn, binding_scope, empty_relation, lay_out, sql_columns
 
 
@@ -71,6 +72,7 @@ def _look_at_query(engine: Engine, job: Job, seen: Described, further: Mapping[s
 def _bound(engine: Engine, job: Job, columns: Sequence[SqlColumn], seen: Described, *, trimmed: bool = False) -> Schema:
     if not columns:  # of a database's query that gave no row yet
         return Schema((), complete=seen.complete)
+    columns = exploded_columns(engine, job, columns)
     bound, faults = bind(engine, job, columns)
     if faults:
         job = job.model_copy(update={"where": None, "calls": ()})

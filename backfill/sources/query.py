@@ -107,13 +107,16 @@ def freeze_query(staging: Staging, freeze_rows: FreezeRows) -> Snapshot:
 
 def rows_alone(job: Job) -> Job:
     """The job without its query and all that reads the query's result."""
-    source = job.source.model_copy(update={"query": None, "files": {}})
-    return job.model_copy(update={"source": source, "where": None, "latest": None, "calls": ()})
+    return _bare(job, job.source.model_copy(update={"query": None, "files": {}}))
 
 
 def input_job(job: Job, file: SourceFile) -> Job:
     """A job that reads a further input of a query without declared types: text formats as text."""
-    return job.model_copy(update={"source": Source(path=(file.path,)), "where": None, "latest": None, "calls": ()})
+    return _bare(job, Source(path=(file.path,)))
+
+
+def _bare(job: Job, source: Source) -> Job:
+    return job.model_copy(update={"source": source, "where": None, "explode": None, "latest": None, "calls": ()})
 
 
 def query_relation(job: Job) -> str:

@@ -78,7 +78,7 @@ def _in_place(job: Job, files: Sequence[SourceFile]) -> InPlace | None:
     """The files as their own snapshot, if they can be: copies of objects, and of what lies in archives, pass."""
     kind = one_format(job, files)
     stay = not any(file.pin or container(file.path) != file.path for file in files)
-    return kind.in_place(job, files) if stay and job.latest is None else None
+    return kind.in_place(job, files) if stay and job.latest is None and job.explode is None else None
 
 
 @contextmanager
