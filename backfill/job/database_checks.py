@@ -70,11 +70,13 @@ def _check_url(faults: Faults, url: str) -> None:
         faults.add(
             "source.database", "is not a database URL", "write it as sqlite:///shop.db or postgresql://host/shop"
         )
+    elif scheme == "adbc":
+        faults.add("source.database", "names no driver", "write `database: {driver: adbc_driver_x, uri: ...}`")
     elif scheme in _BY_DRIVER:
         hint = f"if its ADBC driver is installed: `database: {{driver: {_BY_DRIVER[scheme]}, uri: ...}}`"
         faults.add("source.database", f"{scheme} has no reader of its own", hint)
     elif scheme not in DATABASES:
-        known = suggest(scheme, DATABASES) or f"there are: {', '.join(DATABASES)}"
+        known = suggest(scheme, DATABASES) or f"there are: {', '.join(name for name in DATABASES if name != 'adbc')}"
         faults.add("source.database", f'there is no database "{scheme}"', known)
     elif FORMATS[DATABASES[scheme]].live:
         _check_live(faults, url)

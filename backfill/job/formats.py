@@ -40,6 +40,8 @@ FORMATS = {
     "pg_dump": FormatEntry("dumps:PG_DUMP", takes_table=True),
     "sqlite_dump": FormatEntry("dumps:SQLITE_DUMP", takes_table=True),
     "sqlite": FormatEntry("sqlite:SQLITE", schemes=("sqlite",)),
+    "duckdb": FormatEntry("databases.duckdb_file:DUCKDB", schemes=("duckdb",)),
+    "adbc": FormatEntry("databases.driver:ADBC", schemes=("adbc",), live=True),
     "postgresql": FormatEntry("databases.postgres:POSTGRESQL", schemes=("postgresql", "postgres"), live=True),
     "mysql": FormatEntry("databases.mysql:MYSQL", schemes=("mysql", "mariadb"), live=True),
 }

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import bson
+import duckdb
 import fastavro
 import polars as pl
 import pyarrow as pa  # type: ignore[import-untyped]
@@ -337,6 +338,26 @@ class SqliteDump:
         return job_over(folder / self.name, format="sqlite_dump", table="rows", **options)
 
 
+class DuckdbFile:
+    """A table of a DuckDB file."""
+
+    name = "rows.duckdb"
+    lines: ClassVar[dict[int, int]] = {}
+
+    def write(self, folder: Path, rows: Iterable[Row]) -> None:
+        """Write the rows."""
+        (folder / self.name).unlink(missing_ok=True)
+        frame = pl.DataFrame(list(rows), schema={"id": pl.String, "text": pl.String}, orient="row").to_arrow()
+        with duckdb.connect(str(folder / self.name)) as connection:
+            connection.register("made", frame)
+            connection.execute("CREATE TABLE rows AS SELECT row_number() OVER () AS place, * FROM made")
+
+    def job(self, folder: Path, **options: Any) -> Job:
+        """A job over the table."""
+        database = f"duckdb:///{folder / self.name}"
+        return job_over(database=database, query="SELECT id, text FROM rows ORDER BY place", **options)
+
+
 KINDS = [
     Csv,
     CrLf,
@@ -354,6 +375,7 @@ KINDS = [
     Orc,
     Avro,
     Sqlite,
+    DuckdbFile,
     PgDump,
     SqliteDump,
     Mysqldump,
