@@ -23,7 +23,7 @@ from backfill.prepare.rows import PreviewRow
 from backfill.records import Problem, Snapshot, SourceFile
 from backfill.sources import first_rows, locate, resolve, stage
 from backfill.sources.files import beginning
-from backfill.sources.origins.objects import OBJECT_COPIES
+from backfill.sources.origins.fetched import OBJECT_COPIES
 from backfill.sources.origins.standard_input import STANDARD_INPUT
 
 #: Where `where` lets too few rows through, this many times as many are read.

@@ -38,8 +38,8 @@ from backfill.sources.origins.content import (
     unwatched,
 )
 from backfill.sources.origins.copies import COPIES
+from backfill.sources.origins.fetched import OBJECT_COPIES, refuse_too_large
 from backfill.sources.origins.listing import FileFinder, leads_nowhere, printable, refuse_unusual
-from backfill.sources.origins.objects import OBJECT_COPIES, refuse_too_large
 from backfill.sources.origins.stamps import Stamp, stamp_of, stamp_of_file
 from backfill.sources.origins.standard_input import STANDARD_INPUT, keep_standard_input
 

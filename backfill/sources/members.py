@@ -25,7 +25,8 @@ from backfill.sources.formats import suffix_within
 from backfill.sources.origins.archives import Archive, archive_at
 from backfill.sources.origins.compression import Damage
 from backfill.sources.origins.content import cannot_be_read, damaged
-from backfill.sources.origins.objects import OBJECT_COPIES, member_of
+from backfill.sources.origins.fetched import OBJECT_COPIES
+from backfill.sources.origins.objects import member_of
 from backfill.sources.origins.standard_input import STANDARD_INPUT
 
 #: (path, name, key) of a file of a source.

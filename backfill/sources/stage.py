@@ -15,7 +15,7 @@ from backfill.sources.files import OBJECTS, beginning, extra_files, locate, look
 from backfill.sources.formats import one_format
 from backfill.sources.origins.archives import container
 from backfill.sources.origins.content import Watch, ignore_progress, never, until
-from backfill.sources.origins.objects import OBJECT_COPIES
+from backfill.sources.origins.fetched import OBJECT_COPIES
 from backfill.sources.origins.stamps import while_unchanged
 from backfill.sources.reader import InPlace
 from backfill.sources.schema import Schema

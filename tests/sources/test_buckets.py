@@ -13,10 +13,11 @@ from typing import Any
 
 import polars as pl
 import pytest
+import trustme
 
 from backfill.errors import InterruptedRunError, SourceError, StoppedError
 from backfill.sources import inspect, locate, resolve, stage, unchanged
-from backfill.sources.origins import objects, stores
+from backfill.sources.origins import fetched, objects, stores
 from backfill.sources.origins.buckets import matches
 from tests.support.buckets import Asked, Fault, Store, credentials, served
 from tests.support.sourcing import job_over, staged
@@ -160,10 +161,10 @@ def test_look_at_parquet(store: Store, tmp_path: Path) -> None:
     look = stage(job, tmp_path / "look", files=locate(job), sample=100)
     assert look.rows >= 100
     assert not look.in_place
-    fetched = sum(int(last) - int(first) for one in store.gets() for first, last in [ranged(one)])
-    assert fetched < len(body) / 4
+    taken = sum(int(last) - int(first) for one in store.gets() for first, last in [ranged(one)])
+    assert taken < len(body) / 4
     store.script = lambda asked: store.objects.update({"x.parquet": body + body}) if asked.method == "GET" else None
-    objects.OBJECT_COPIES.discard()
+    fetched.OBJECT_COPIES.discard()
     assert "was changed while it was read" in refused("s3://shop/x.parquet", tmp_path).message
 
 
@@ -288,7 +289,7 @@ def test_stopping(store: Store, tmp_path: Path) -> None:
 def test_full_disk(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Copies that the disk has no room for are not begun."""
     store.objects["rows.csv"] = ROWS
-    monkeypatch.setattr(objects, "_RESERVE_BYTES", 10**18)
+    monkeypatch.setattr(fetched, "_RESERVE_BYTES", 10**18)
     with pytest.raises(StoppedError, match="copies of the source's objects"):
         resolve(job_over("s3://shop/rows.csv"), folder=tmp_path)
 
@@ -298,12 +299,12 @@ def test_copy_of_an_earlier_process(store: Store, tmp_path: Path) -> None:
     store.objects |= {"1.csv": ROWS, "2.csv": ROWS + b"x,y\n"}
     job = job_over("s3://shop/*.csv")
     first = resolve(job, folder=tmp_path)
-    objects.OBJECT_COPIES._copies.clear()
+    fetched.OBJECT_COPIES._copies.clear()
     whole = sorted((tmp_path / "objects").iterdir())
     whole[0].rename(whole[0].with_suffix(".part"))
     assert resolve(job, folder=tmp_path) == first
     assert len(store.gets()) == 3
-    objects.OBJECT_COPIES.discard()
+    fetched.OBJECT_COPIES.discard()
 
 
 def test_web(store: Store, tmp_path: Path) -> None:
@@ -318,6 +319,19 @@ def test_web(store: Store, tmp_path: Path) -> None:
     assert "cannot be pinned" in refused(url, tmp_path).message
 
 
+def test_tls(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A certificate of nobody's is refused by what it is; one of an authority that SSL_CERT_FILE names is trusted."""
+    authority = trustme.CA()
+    with served(authority.issue_cert("localhost")) as web:
+        web.objects["rows.csv"] = ROWS
+        url = f"{web.url}/shop/rows.csv".replace("127.0.0.1", "localhost")
+        assert "certificate is not trusted" in refused(url, tmp_path).message
+        authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+        monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+        stores._opened.cache_clear()
+        assert len(staged(job_over(url), tmp_path / "state").rows) == 20_000
+
+
 def test_gcs(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Objects of GCS."""
     key = '{"gcs_base_url": "%s", "disable_oauth": true, "client_email": "", "private_key": "", "private_key_id": ""}'
@@ -327,6 +341,8 @@ def test_gcs(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("GOOGLE_ALLOW_HTTP", "true")
     store.objects |= {"a/1.csv": ROWS, "a/2.csv": ROWS}
     assert len(staged(job_over("gs://shop/a/*.csv"), tmp_path / "state").rows) == 40_000
+    # Else GCS unpacks objects that were stored with `Content-Encoding: gzip`: other bytes than were listed.
+    assert {name.lower(): value for name, value in store.gets()[-1].headers.items()}["accept-encoding"] == "gzip"
 
 
 def test_azure(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -12,6 +13,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
 from urllib.parse import parse_qs, unquote, urlsplit
 from xml.sax.saxutils import escape
+
+import trustme
 
 #: Keys in one answer to a listing.
 PAGE = 1_000
@@ -94,7 +97,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def handle(self) -> None:
         """Answer until the client goes, which it may do within a body."""
-        with suppress(ConnectionError):
+        with suppress(ConnectionError, ssl.SSLError):
             super().handle()
 
     def log_message(self, *_: object) -> None:
@@ -203,16 +206,20 @@ def _blob(key: str, body: bytes) -> str:
     return (
         f"<Blob><Name>{escape(key)}</Name><Properties><Last-Modified>Tue, 14 Nov 2023 22:13:20 GMT</Last-Modified>"
         f"<Content-Length>{len(body)}</Content-Length><Content-Type>text/plain</Content-Type>"
-        f"<Etag>&quot;{tag}&quot;</Etag><BlobType>BlockBlob</BlobType></Properties></Blob>"
+        f"<Etag>{tag}</Etag><BlobType>BlockBlob</BlobType></Properties></Blob>"
     )
 
 
 @contextmanager
-def served() -> Iterator[Store]:
-    """A store that listens, until the block ends."""
+def served(certificate: trustme.LeafCert | None = None) -> Iterator[Store]:
+    """A store that listens, until the block ends; over TLS with a certificate."""
     store = Store()
     server = _Server(store)
-    store.url = f"http://127.0.0.1:{server.server_port}"
+    store.url = f"http{'s' if certificate else ''}://127.0.0.1:{server.server_port}"
+    if certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        certificate.configure_cert(context)
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
     thread = Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:

@@ -18,7 +18,8 @@ from backfill.records import SourceFile
 from backfill.sources.origins import compression
 from backfill.sources.origins.archives import ArchiveMember, container
 from backfill.sources.origins.compression import Damage, Packing, packing_of, unpacked
-from backfill.sources.origins.objects import OBJECT_COPIES, object_of
+from backfill.sources.origins.fetched import OBJECT_COPIES
+from backfill.sources.origins.objects import object_of
 
 PIECE = compression.PIECE
 #: Seconds between two looks at whether to go on, while there is nothing to read or a statement runs.

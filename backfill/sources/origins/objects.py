@@ -15,14 +15,11 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from threading import Lock, RLock
+from threading import RLock
 from typing import Any, BinaryIO, TypeVar
 
 from backfill.disk import sync_folder
@@ -40,8 +37,6 @@ RANGE_BYTES = 1 << 17
 PATIENCE = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0)
 FIRST_PATIENCE = (0.5, 1.0)
 _POLL_SECONDS = 0.1
-#: Never fill the disk to the last byte.
-_RESERVE_BYTES = 64_000_000
 _Answer = TypeVar("_Answer")
 _answered = set[tuple[str, str]]()
 
@@ -84,8 +79,9 @@ def _wait(seconds: float, watch: Callable[[int], None]) -> None:
 
 def pin_of(meta: Any) -> str:  # noqa: ANN401 (obstore's ObjectMeta)
     """What tells one state of an object from every other; empty where the server says nothing that does."""
-    if meta["e_tag"]:
-        return f"ETag {meta['e_tag']}"
+    tag = meta["e_tag"]
+    if tag:  # Azure's listings have it without quotes
+        return f"ETag {tag}" if tag.endswith('"') else f'ETag "{tag}"'
     if meta["version"]:
         return f"version {meta['version']}"
     changed = meta["last_modified"]
@@ -197,14 +193,19 @@ class ObjectCopy:
             copy.seek(place)
             return copy.read(min(size, self.size - place))
 
-    def discard(self) -> None:
-        """Close the connection and remove the copy."""
+    def let_go(self) -> None:
+        """Close the connection, and remove the copy where it is not whole."""
         with self._lock:
             self._stream = None
             if self._target is not None:
                 self._target.close()
-                self._target = None
-            self._part.unlink(missing_ok=True)
+                self._target, self.size = None, 0
+                self._part.unlink(missing_ok=True)
+
+    def discard(self) -> None:
+        """Close the connection and remove the copy."""
+        with self._lock:
+            self.let_go()
             self._whole.unlink(missing_ok=True)
             self.size = 0
 
@@ -318,80 +319,3 @@ class _Ranges(io.RawIOBase):
         buffer[:size] = self._copy.range(self._place, size)
         self._place += size
         return size
-
-
-class _ObjectCopies:
-    """The copies of this process, which reads one source at a time."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._copies: dict[tuple[str, str], ObjectCopy] = {}
-        self._folder: Path | None = None
-        self._watch: Callable[[int], None] = _unwatched
-        self._looking = False
-
-    def of(self, file: SourceFile) -> ObjectCopy:
-        """The copy of a file, begun where there is none."""
-        with self._lock:
-            found = self._copies.get((file.path, file.pin))
-            if found is None:
-                assert self._folder is not None, "whoever reads a source says where copies go"
-                found = ObjectCopy(file, self._folder, self._watch)
-                self._copies[file.path, file.pin] = found
-            found.watch, found.looking = self._watch, self._looking
-            return found
-
-    @contextmanager
-    def kept_in(self, folder: Path, watch: Callable[[int], None], *, looking: bool = False) -> Iterator[None]:
-        """Begin copies in this folder, and let `watch`, which may raise, end the fetching, for as long as it lasts.
-
-        `looking`: not all is going to be read.
-        """
-        before = self._folder, self._watch, self._looking
-        self._folder, self._watch, self._looking = folder, watch, looking
-        try:
-            yield
-        finally:
-            self._folder, self._watch, self._looking = before
-
-    @contextmanager
-    def passing(self) -> Iterator[None]:
-        """Keep copies for as long as it lasts, for a look at a source; where a folder is said already, there."""
-        if self._folder is not None:
-            yield
-            return
-        with tempfile.TemporaryDirectory(prefix="backfill-") as folder:
-            try:
-                with self.kept_in(Path(folder), _unwatched, looking=True):
-                    yield
-            finally:
-                self.discard()
-
-    def discard(self) -> None:
-        """Remove all copies."""
-        with self._lock:
-            for copy in self._copies.values():
-                copy.discard()
-            folders = {copy.folder for copy in self._copies.values()}
-            self._copies.clear()
-        for folder in folders:
-            shutil.rmtree(folder, ignore_errors=True)  # with what an earlier process left
-
-
-def _unwatched(_size: int) -> None:
-    """Ignore it."""
-
-
-OBJECT_COPIES = _ObjectCopies()
-
-
-def refuse_too_large(files: list[SourceFile], folder: Path) -> None:
-    """Raise StoppedError where the disk has no room for copies of these files."""
-    size = sum(file.bytes for file in files if object_of(file) is file)  # archives are there already
-    near = next(above for above in (folder.absolute(), *folder.absolute().parents) if above.exists())
-    free = shutil.disk_usage(near).free
-    if size and free < size + _RESERVE_BYTES:
-        raise StoppedError(
-            f"copies of the source's objects take {size:,} bytes in {folder}, {free:,} are free",
-            hint="free some space or give a folder on another disk with --state-dir; then go on",
-        )

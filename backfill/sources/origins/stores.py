@@ -64,7 +64,13 @@ def store_of(remote: Remote) -> Any:  # noqa: ANN401
 def _opened(scheme: str, place: str, stall: float, _settings: int) -> Any:  # noqa: ANN401
     from obstore import store
 
-    client = {"timeout": _WHOLE_BODY, "read_timeout": timedelta(seconds=stall), **_plain_http(scheme, place)}
+    client: dict[str, Any] = {
+        "timeout": _WHOLE_BODY,
+        "read_timeout": timedelta(seconds=stall),
+        **_plain_http(scheme, place),
+    }
+    if scheme == "gs":  # the bytes as they are stored: GCS unpacks what says `Content-Encoding: gzip`, unless asked so
+        client |= {"default_headers": {"accept-encoding": "gzip"}}
     options: dict[str, Any] = {
         "client_options": client,
         # Whoever asks again (see objects.py) looks in between at whether to go on, and at the pin.
