@@ -346,7 +346,7 @@ def _source_file(job: Job, known: Mapping[Stamp, str] | None, watch: Watch, entr
     except OSError as error:
         raise cannot_be_read(name, error) from error
     refuse_unusual(path, name, status.st_mode)
-    size = status.st_size if holder == path else size_of_member(path, holder)
+    size = status.st_size if holder == path else size_of_member(path, holder, name)
     stamp = stamp_of(path, status, size)
     sha256 = known.get(stamp, "") if known is not None else ""
     if not sha256:

@@ -69,11 +69,18 @@ def _chosen(job: Job, archive: Archive, name: str) -> list[str]:
     return sorted(chosen, key=os.fsencode)
 
 
-def size_of_member(path: Path, holder: Path) -> int:
-    """The plain bytes of a member of an archive, as its directory says."""
-    archive = archive_at(holder)
+def size_of_member(path: Path, holder: Path, name: str) -> int:
+    """The plain bytes of a member of an archive, as its directory says.
+
+    Raises:
+        SourceError: there is no such member, or the file above is no archive, or damaged.
+    """
+    archive = _opened(holder, name)
     member = str(path)[len(str(holder)) + 1 :]
-    return archive.entries[member].size if archive is not None else 0
+    if archive is None or member not in archive.entries:
+        what = _listed(list(archive.entries)) if archive else f"{holder.name} is neither a zip nor a tar archive"
+        raise SourceError(f"{name} does not exist", hint=what)
+    return archive.entries[member].size
 
 
 def _may_be_archive(path: Path, key: str) -> bool:
@@ -84,20 +91,24 @@ def _may_be_archive(path: Path, key: str) -> bool:
 def _archive(job: Job, path: Path, name: str) -> Archive | None:
     """The archive in a file; None where there is none and none is asked for."""
     name = "the standard input" if name == STANDARD_INPUT else name
-    try:
-        archive = archive_at(path)
-    except FileNotFoundError:
-        return None  # told where it is opened, as whatever else is no file
-    except OSError as error:
-        raise cannot_be_read(name, error) from error
-    except Damage as error:
-        raise damaged(name, error) from error
+    archive = _opened(path, name)
     if archive is None and job.source.members:
         raise SourceError(
             f"{name} is neither a zip nor a tar archive, so that it has no members",
             hint="leave `members` out, or let the path match archives only",
         )
     return archive
+
+
+def _opened(path: Path, name: str) -> Archive | None:
+    try:
+        return archive_at(path)
+    except FileNotFoundError:
+        return None  # told where it is opened, as whatever else is no file
+    except OSError as error:
+        raise cannot_be_read(name, error) from error
+    except Damage as error:
+        raise damaged(name, error) from error
 
 
 def _matching(job: Job, archive: Archive, name: str) -> list[str]:

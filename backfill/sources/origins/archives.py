@@ -36,6 +36,8 @@ _WORKBOOK_PARTS = frozenset(("[Content_Types].xml", "mimetype"))
 _METHODS = {1: "shrink", 6: "implode", 9: "deflate64", 93: "zstd", 95: "xz", 98: "PPMd", 99: "AES"}
 _READ_METHODS = frozenset((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA))
 _ENCRYPTED = 0x1
+#: Where in its attributes a zip made by Unix has a file's mode.
+_UNIX_MODE = 16
 _NO_DIRECTORY = "File is not a zip file"  # zipfile's words
 _BLOCK = tarfile.BLOCKSIZE
 #: Of the record that ends a zip, and where in it the length of the comment stands that follows.
@@ -93,6 +95,8 @@ def _refuse_tail(path: Path, comment: int) -> None:
 def _zip_refusal(info: zipfile.ZipInfo) -> str:
     if info.flag_bits & _ENCRYPTED:
         return "is encrypted"
+    if stat.S_ISLNK(info.external_attr >> _UNIX_MODE):
+        return "is a link"
     if info.compress_type not in _READ_METHODS:
         return f"is compressed by {_METHODS.get(info.compress_type, f'method {info.compress_type}')}"
     return ""
