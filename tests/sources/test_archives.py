@@ -24,6 +24,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backfill.errors import BackfillError, JobError, SourceError
+from backfill.pipeline.disk_forecast import forecast
 from backfill.sources import inspect, locate, resolve, stage, unchanged
 from backfill.sources.origins.archives import container
 from backfill.sources.origins.content import origin_of, plain_pieces
@@ -337,10 +338,12 @@ def test_large_sizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_bomb_is_streamed(tmp_path: Path) -> None:
-    """A member is handed on in pieces of a megabyte, however much it makes of a few bytes."""
+    """A member is handed on in pieces of a megabyte, and forecast by its own size, however few bytes it lies in."""
     (tmp_path / "e.zip").write_bytes(zip_of({"a.csv": bytes(50 << 20)}))
-    (file,) = locate(job_over(tmp_path / "e.zip"))
+    job = job_over(tmp_path / "e.zip")
+    (file,) = locate(job)
     assert file.bytes == 50 << 20
+    assert forecast(job, [file]).spool > 30 << 20
     assert max(map(len, plain_pieces(origin_of(file)))) == 1 << 20
 
 

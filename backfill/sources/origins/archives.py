@@ -15,8 +15,6 @@ import lzma
 import os
 import stat
 import struct
-import tarfile
-import zipfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,27 +22,30 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
-from typing import IO, BinaryIO, Protocol, cast
+from typing import IO, TYPE_CHECKING, BinaryIO, Protocol, cast
 
 from backfill.errors import SourceError
 from backfill.sources.origins.compression import PIECE, Damage, packing_of, unpacked
 from backfill.sources.origins.copies import COPIES
 
+if TYPE_CHECKING:
+    import tarfile
+    import zipfile
+
 _ZIP, _ZIP_OF_NOTHING = b"PK\x03\x04", b"PK\x05\x06"
 #: What workbooks (Office Open XML, OpenDocument) have in them and archives have not.
 _WORKBOOK_PARTS = frozenset(("[Content_Types].xml", "mimetype"))
 _METHODS = {1: "shrink", 6: "implode", 9: "deflate64", 93: "zstd", 95: "xz", 98: "PPMd", 99: "AES"}
-_READ_METHODS = frozenset((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA))
+_READ_METHODS = frozenset((0, 8, 12, 14))  # stored, deflate, bzip2, LZMA
 _ENCRYPTED = 0x1
 #: Where in its attributes a zip made by Unix has a file's mode.
 _UNIX_MODE = 16
 _NO_DIRECTORY = "File is not a zip file"  # zipfile's words
-_BLOCK = tarfile.BLOCKSIZE
+_BLOCK = 512
 #: Of the record that ends a zip, and where in it the length of the comment stands that follows.
 _END_BYTES, _END = 22, b"PK\x05\x06"
 _FAULTS = (
-    zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, struct.error, EOFError, NotImplementedError,
-    RuntimeError, ValueError, IndexError,
+    zlib.error, lzma.LZMAError, struct.error, EOFError, NotImplementedError, RuntimeError, ValueError, IndexError,
 )  # fmt: skip
 #: Archives held open at once.
 _HELD = 32
@@ -70,6 +71,8 @@ class Archive(Protocol):
 
 class _Zip:
     def __init__(self, path: Path) -> None:
+        import zipfile
+
         with _damage():
             self._zip = zipfile.ZipFile(path)
         _refuse_tail(path, len(self._zip.comment))
@@ -131,6 +134,8 @@ class _Tar:
 
 def _tar_entries(file: BinaryIO) -> Iterator[tuple[str, Entry]]:
     """All files, links and devices; raises Damage behind the last where the archive does not end there."""
+    import tarfile
+
     with tarfile.TarFile(fileobj=file, errorlevel=2) as tar:
         while (info := tar.next()) is not None:
             tar.members.clear()  # type: ignore[attr-defined]  # else all are kept
@@ -177,9 +182,12 @@ class _Slice(io.RawIOBase):
 @contextmanager
 def _damage() -> Iterator[None]:
     """What the libraries raise for an archive that is none, told as Damage."""
+    import tarfile  # these two here, since most sources are no archives
+    import zipfile
+
     try:
         yield
-    except _FAULTS as error:
+    except (zipfile.BadZipFile, tarfile.TarError, *_FAULTS) as error:
         message = str(error) or "the archive ends early"
         raise Damage("the directory that ends a zip is missing" if message == _NO_DIRECTORY else message) from error
 
@@ -207,6 +215,8 @@ def is_zip(head: bytes) -> bool:
 
 def is_tar(head: bytes) -> bool:
     """By the first block, whose checksum holds."""
+    import tarfile
+
     try:
         tarfile.TarInfo.frombuf(head[:_BLOCK], "utf-8", "surrogateescape")
     except tarfile.HeaderError:
