@@ -10,7 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -33,11 +33,17 @@ USER, PASSWORD = "asks", "s3cret pass"
 class MariaDb:
     """A running server."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self.socket = folder, folder / "s.sock"
+    def __init__(self, folder: Path, options: Sequence[str] = ()) -> None:
+        self.folder, self.socket, self.options = folder, folder / "s.sock", (*_OPTIONS, *options)
         self.port = _free_port()
         self._numbers = count(1)
         self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int:
+        """Of the server."""
+        assert self._process is not None
+        return self._process.pid
 
     def make(self) -> None:
         """Make the files of the server, once."""
@@ -50,7 +56,7 @@ class MariaDb:
         """Start it, and wait until it answers."""
         command = [
             _found("mariadbd"), "--no-defaults", f"--datadir={self.folder / 'data'}", f"--socket={self.socket}",
-            f"--port={self.port}", f"--pid-file={self.folder / 'pid'}", f"--user={getpass.getuser()}", *_OPTIONS,
+            f"--port={self.port}", f"--pid-file={self.folder / 'pid'}", f"--user={getpass.getuser()}", *self.options,
         ]  # fmt: skip
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
@@ -118,13 +124,13 @@ def _free_port() -> int:
 
 
 @contextmanager
-def running_mariadb() -> Iterator[MariaDb]:
-    """A new server; skips the test where there is no MariaDB."""
+def running_mariadb(*options: str) -> Iterator[MariaDb]:
+    """A new server, with these options beside the usual ones; skips the test where there is no MariaDB."""
     missing = [name for name in _PROGRAMS if shutil.which(name, path=_PATH) is None]
     if missing:
         pytest.skip(f"{missing[0]} is not here: install Debian's `mariadb-server-core` and `mariadb-client`")
     folder = Path(tempfile.mkdtemp(prefix="bf-my-"))  # short: the path of a socket has 107 bytes at most
-    server = MariaDb(folder)
+    server = MariaDb(folder, options)
     try:
         server.make()
         server.start()

@@ -219,11 +219,11 @@ class _Dump:
 
 
 def grouped(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """The same bytes in pieces of about PIECE bytes: small ones cost as much as large ones."""
+    """The same bytes in pieces of some megabytes: small ones cost as much as large ones."""
     held: list[bytes] = []
     for piece in pieces:
         held.append(piece)
-        if sum(map(len, held)) >= PIECE:
+        if sum(map(len, held)) >= 2 * PIECE:
             yield b"".join(held)
             held = []
     if held:

@@ -20,7 +20,7 @@ from backfill.errors import SourceError
 from backfill.sources.dumps.mysql.values import Block, WrongRowsError, find_rows
 
 #: A statement (of an INSERT: a row) that is longer is refused; MySQL itself sends no packet of more than 1 GB.
-MAX_STATEMENT_BYTES = 64 * 2**20
+MAX_STATEMENT_BYTES = 32 * 2**20
 #: What is looked at to tell what a statement is: the names of a table's 4,096 columns fit.
 _AHEAD = 2**19
 

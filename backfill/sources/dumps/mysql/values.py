@@ -153,8 +153,6 @@ PLAIN, HEX, QUOTED_HEX, BITS = range(4)
 _PREFIXES = {b"x": QUOTED_HEX, b"X": QUOTED_HEX, b"b": BITS, b"B": BITS}
 _BINARY = b"_binary"
 _NULL = b"NULL"
-_IS_PREFIX = np.zeros(256, np.bool_)
-_IS_PREFIX[list(b"_xXbB")] = True
 #: What a value begins with.
 _BEGINS = np.zeros(256, np.bool_)
 _BEGINS[list(b"0123456789+-.'N")] = True
@@ -224,7 +222,8 @@ def _notations(
 ) -> NDArray[np.uint8]:
     """How each value is written; prefixes such as _binary, which say nothing that the column does not, are to go."""
     found = np.zeros(firsts.shape, np.uint8)
-    if (_IS_PREFIX[firsts] & (lasts == _QUOTE)).any():
+    odd = ~_BEGINS[firsts]
+    if odd.any() and (odd & (lasts == _QUOTE)).any():
         _without_prefixes(data, places, firsts, gone, found)
     if b"0x" not in block.text:
         return found
