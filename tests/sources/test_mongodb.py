@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import bson
 import pyarrow as pa
 import pytest
 from bson import json_util
+from bson.binary import UuidRepresentation
 from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.datetime_ms import DatetimeMS
 from hypothesis import given, settings
@@ -21,6 +23,8 @@ from hypothesis import strategies as st
 from backfill.errors import JobError, SourceError
 from backfill.sources import resolve
 from backfill.sources.formats import format_named
+from backfill.sources.mongodb.extended import ExtendedError, plain
+from backfill.sources.origins import content
 from backfill.sources.reader import Unreadable
 from tests.support.examples import examples
 from tests.support.sourcing import job_over, staged
@@ -219,13 +223,19 @@ documents = st.dictionaries(
 
 
 @settings(max_examples=examples(40))
-@given(rows=st.lists(documents, min_size=1, max_size=6))
+@given(rows=st.lists(documents, min_size=1, max_size=6), size=st.integers(1, 60))
 def test_all_exports_of_a_collection_give_the_same_rows(
-    tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]]
+    tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, Any]], size: int
 ) -> None:
     """BSON, canonical and relaxed lines, and a pretty-printed array: values, types and unreadable records."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(content, "PIECE", size)
+        compare_exports(tmp_path_factory.mktemp("rows"), rows)
+
+
+def compare_exports(folder: Path, rows: list[dict[str, Any]]) -> None:
+    """Write the rows in every way, and read them."""
     rows = [{"_id": bson.ObjectId(ID)}, *rows]
-    folder = tmp_path_factory.mktemp("rows")
     (folder / "rows.bson").write_bytes(b"".join(map(bson.encode, rows)))
     wanted, wanted_kept = read(folder / "rows.bson", "bson")
     for name, text in {
@@ -328,3 +338,51 @@ def test_dates_are_those_of_the_calendar(tmp_path: Path) -> None:
     (tmp_path / "rows.json").write_text("\n".join(map(json.dumps, numbers)))
     table, _ = read(tmp_path / "rows.json", "mongoexport")
     assert table["v"].to_pylist() == moments
+
+
+pool = st.sampled_from(
+    ["", "5", "-7", "1.5", "1.50", "NaN", "05", "1e5", ID, GUID, "AAEC", "ABEiM0RVZneImaq7zN3u/w==", "04", "00",
+     "2019-01-01T00:00:00Z", "2019-01-01T00:00:00.12+0100", "2019-13-01T00:00:00Z", "9223372036854775808"]
+)  # fmt: skip
+names = st.sampled_from(
+    ["oid", "date", "numberInt", "numberLong", "numberDouble", "numberDecimal", "binary", "uuid", "symbol"]
+)
+inner_pairs = st.dictionaries(st.sampled_from(["$numberLong", "base64", "subType", "x"]), pool, max_size=2)
+wrappers = st.builds(
+    lambda name, value, more: {f"${name}": value, **more},
+    names,
+    pool | inner_pairs,
+    st.dictionaries(st.sampled_from(["$type", "x"]), pool, max_size=1),
+) | st.integers(-(10**12), 10**12).map(lambda one: {"$date": one})
+
+
+def by_pymongo(value: Any) -> Any:
+    """A value that pymongo found, as the table of the documentation has it."""
+    match value:
+        case bson.ObjectId() | UUID():
+            return str(value)
+        case datetime():
+            return f"{value.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='milliseconds')}Z"
+        case bson.Decimal128():
+            return float(str(value))
+        case dict():
+            return {key: by_pymongo(one) for key, one in value.items()}
+        case list():
+            return [by_pymongo(one) for one in value]
+    return value
+
+
+@settings(max_examples=examples(300))
+@given(value=st.lists(wrappers, min_size=1, max_size=2), blanks=st.booleans())
+def test_wrappers_mean_what_pymongo_says(value: list[Any], blanks: bool) -> None:
+    """Whatever stands in them: the value that pymongo finds, or a problem."""
+    text = json.dumps(value, separators=(" , ", " : ") if blanks else (",", ":"))
+    try:
+        found = plain(text.encode())
+    except ExtendedError:
+        return
+    if b'{"$binary"' in found:
+        return
+    unmarked = re.sub(rb'\{"\$decimal":"([^"]*)"\}', rb"\1", re.sub(rb'\{"\$date":("[^"]*")\}', rb"\1", found))
+    options = json_util.JSONOptions(tz_aware=True, uuid_representation=UuidRepresentation.STANDARD)
+    assert json.loads(unmarked) == by_pymongo(json_util.loads(text, json_options=options))

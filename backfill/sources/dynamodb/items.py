@@ -11,6 +11,8 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
+from json.encoder import encode_basestring
 from typing import Any, ClassVar
 
 from backfill.errors import SourceError
@@ -63,7 +65,7 @@ def _plain_line(line: Line) -> Line:
     if not line.whole:
         return line
     try:
-        item = json.loads(line.text, object_pairs_hook=_each_once)
+        item = _DECODER.decode(line.text.decode())
     except _UnplainError as error:
         return line._replace(fault=("BF005", str(error)))
     except (ValueError, RecursionError):
@@ -82,6 +84,9 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+_DECODER = json.JSONDecoder(object_pairs_hook=_each_once)
+
+
 def _item(line: object) -> str:
     """A line's item as JSON."""
     if isinstance(line, dict) and "Item" not in line and "Keys" in line:
@@ -93,11 +98,13 @@ def _item(line: object) -> str:
 
 def _map(members: dict[str, Any], *, outermost: bool = False) -> str:
     """A map's members as a JSON object. A key's `$` is escaped, so that no key is taken for a mark."""
-    made = (f"{_text(key).replace('$', _DOLLAR)}:{_value(one, outermost=outermost)}" for key, one in members.items())
+    made = [f"{_key(key)}:{_value(one, outermost=outermost)}" for key, one in members.items()]
     return f"{{{','.join(made)}}}"
 
 
-_DOLLAR = r"\u0024"
+@lru_cache(4_096)
+def _key(name: str) -> str:
+    return encode_basestring(name).replace("$", r"\u0024")
 
 
 def _value(attribute: object, *, outermost: bool = False) -> str:
@@ -118,7 +125,7 @@ def _value(attribute: object, *, outermost: bool = False) -> str:
 
 def _scalar(kind: str, value: object) -> str:
     if kind == "S" and isinstance(value, str):
-        return _text(value)
+        return encode_basestring(value)
     if kind == "N" and isinstance(value, str) and _NUMBER.fullmatch(value):
         return value
     if kind == "BOOL" and isinstance(value, bool):
@@ -136,7 +143,3 @@ def _scalar(kind: str, value: object) -> str:
 def _is_integer(value: object) -> bool:
     found = _NUMBER.fullmatch(value) if isinstance(value, str) else None
     return found is not None and not (found[1] or found[2])
-
-
-def _text(value: str) -> str:
-    return json.dumps(value, ensure_ascii=False)

@@ -67,13 +67,11 @@ def _plain_value(found: re.Match[bytes]) -> bytes:
     parts = [part[1:-1].decode() for part in _TEXTS.findall(found[2])] or [found[2].decode()]
     if name == "binary":
         return _binary(parts, found[3])
-    if len(parts) == _WITH_KEY and (name, parts[0]) != ("date", "$numberLong"):
+    if len(parts) > 1 and (name, *parts[:-1]) != ("date", "$numberLong"):
         raise ExtendedError(f"${name} in a form that extended JSON does not have")
+    if name == "date":
+        return _written_date(parts[0]) if found[2].startswith(b'"') else _date_of(parts[-1])
     return _READ[name](parts[-1])
-
-
-#: Texts in a value that is `{"$numberLong": "1"}`.
-_WITH_KEY = 2
 
 
 def _oid(text: str) -> bytes:
@@ -115,21 +113,29 @@ def _decimal(text: str) -> bytes:
     return MARKS[DECIMAL] + text.encode() + b'"}'
 
 
-def _date(text: str) -> bytes:
-    """Milliseconds since 1970, or ISO 8601 with a zone."""
-    if _INTEGER.fullmatch(text):
-        moment = _moment(int(text))
-    else:
-        found = _DATE.fullmatch(text)
-        if found is None or (found[2] or "")[3:].strip("0"):
-            raise ExtendedError("$date that is neither ISO 8601 with a zone nor milliseconds")
-        if found[3] == "Z" and found[2] is not None and len(found[2]) == len("mmm"):
-            _checked(found[1])
-            return MARKS[DATE] + text.encode() + b'"}'
-        moment = _shifted(_checked(found[1]), found[3]).replace(
-            microsecond=1_000 * int((found[2] or "")[:3].ljust(3, "0"))
-        )
+def _date_of(milliseconds: str) -> bytes:
+    """Since 1970, as an integer."""
+    if not _INTEGER.fullmatch(milliseconds):
+        raise ExtendedError(_NO_DATE)
+    return _marked(_moment(int(milliseconds)))
+
+
+def _written_date(text: str) -> bytes:
+    """ISO 8601 with a zone."""
+    found = _DATE.fullmatch(text)
+    if found is None or (found[2] or "")[3:].strip("0"):
+        raise ExtendedError(_NO_DATE)
+    whole = _checked(found[1])
+    if found[3] == "Z" and found[2] is not None and len(found[2]) == len("mmm"):
+        return MARKS[DATE] + text.encode() + b'"}'
+    return _marked(_shifted(whole, found[3]).replace(microsecond=1_000 * int((found[2] or "")[:3].ljust(3, "0"))))
+
+
+def _marked(moment: datetime) -> bytes:
     return MARKS[DATE] + moment.isoformat(timespec="milliseconds")[: -len("+00:00")].encode() + b'Z"}'
+
+
+_NO_DATE = "$date that is neither ISO 8601 with a zone nor milliseconds"
 
 
 def _checked(text: str) -> datetime:
@@ -164,7 +170,6 @@ _READ: Final[dict[str, Callable[[str], bytes]]] = {
     "numberLong": _integer,
     "numberDouble": _double,
     "numberDecimal": _decimal,
-    "date": _date,
 }
 
 

@@ -192,8 +192,8 @@ def nothing_read(files: Sequence[SourceFile], job: Job, found: Found) -> SourceE
     hint = "one JSON object a line is wanted"
     if found.fault is not None:
         one = found.fault
-        name = files[one.file].name
-        return SourceError(f"no record can be read; the first, in line {one.line} of {name}: {one.message}", hint=hint)
+        name, place = files[one.file].name, f"in line {one.line}" if one.line else f"record {one.record}"
+        return SourceError(f"no record can be read; the first, {place} of {name}: {one.message}", hint=hint)
     if found.records:
         return SourceError("no record has any key: a query has no column to read", hint=hint)
     return nothing_in(files, job)
