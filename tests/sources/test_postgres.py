@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+from collections.abc import Iterable
 from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
@@ -9,7 +12,9 @@ from typing import Any
 import pytest
 
 from backfill.errors import JobError
+from backfill.job.models import Job
 from backfill.sources import inspect
+from tests.support.contracts.sources import Row, RowsContract
 from tests.support.postgres import Postgres
 from tests.support.sourcing import Staged, job_over, staged
 
@@ -207,3 +212,39 @@ def test_text_that_is_none(postgres: Postgres, tmp_path: Path) -> None:
     result = of(postgres.url(name), query, tmp_path)
     assert result.column("i") == [1, 3]
     assert [(one["code"], one["record"]) for one in result.rejects] == [("BF009", 2)]
+
+
+class Table:
+    """A table of a database that the environment names, since the measure of memory is a process of its own."""
+
+    def write(self, folder: Path, rows: Iterable[Row]) -> None:
+        """Write the rows."""
+        text = "".join("\t".join(map(copied, row)) + "\n" for row in rows)
+        made = "DROP TABLE IF EXISTS rows; CREATE TABLE rows (place serial, id text, text text);"
+        written = f"{made}\nCOPY rows (id, text) FROM STDIN;\n{text}\\.\n"
+        psql = [os.environ["TEST_PSQL"], "-Xq", "-v", "ON_ERROR_STOP=1", os.environ["TEST_DATABASE"]]
+        subprocess.run(psql, input=written.encode(), check=True)
+
+    def job(self, folder: Path, **options: Any) -> Job:
+        """A job over the table."""
+        return job_over(database="${TEST_DATABASE}", query="SELECT id, text FROM rows ORDER BY place", **options)
+
+
+def copied(value: str | None) -> str:
+    """A value as COPY reads it."""
+    if value is None:
+        return "\\N"
+    for sign, written in (("\\", "\\\\"), ("\n", "\\n"), ("\r", "\\r"), ("\t", "\\t")):
+        value = value.replace(sign, written)
+    return value
+
+
+class TestTable(RowsContract):
+    """The contract of rows."""
+
+    source = Table()
+
+    @pytest.fixture(autouse=True)
+    def _database(self, postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("TEST_DATABASE", postgres.url(postgres.new_database()))
+        monkeypatch.setenv("TEST_PSQL", str(postgres.bin / "psql"))

@@ -1,4 +1,4 @@
-"""What every source keeps, whatever its format: subclass SourceContract with a way to write rows, and run it."""
+"""What every source keeps, whatever its format: subclass a contract with a way to write rows, and run it."""
 
 from __future__ import annotations
 
@@ -65,8 +65,8 @@ print(status[status.index("VmHWM:") + 1])
 """
 
 
-class SourceContract:
-    """The promises; a subclass says how its format is written. Rows are of two columns: id, and text or null."""
+class RowsContract:
+    """What rows keep, wherever they come from. They are of two columns: id, and text or null."""
 
     @property
     def source(self) -> Any:
@@ -137,6 +137,30 @@ class SourceContract:
         job = self.source.job(tmp_path)
         assert staged(job, tmp_path / "state").rows == [("1", "a")]
 
+    def test_stopping(self, tmp_path: Path) -> None:
+        """Asked to stop, staging stops, and leaves no snapshot behind."""
+        self.source.write(tmp_path, [(f"{index:06}", "text" * 20) for index in range(60_000)])
+        job = self.source.job(tmp_path, where="length(regexp_replace(repeat(text, 100), '(t.x)+', 'y', 'g')) > 0")
+        with pytest.raises(InterruptedRunError):
+            stage(job, tmp_path / "state", threads=1, stopping=lambda: True)
+        assert not (tmp_path / "state" / "snapshot.json").exists()
+
+    def test_memory_is_bounded(self, tmp_path: Path) -> None:
+        """Ten times the rows take no more than a little more memory."""
+        peaks = []
+        for size in (12_000, 120_000):
+            self.source.write(tmp_path, ((f"{index:07}", f"{index % 977} " * 60) for index in range(size)))
+            code = MEASURE.format(module=type(self.source).__module__, name=type(self.source).__name__)
+            done = subprocess.run(
+                [sys.executable, "-c", code, str(tmp_path), f"state-{size}"], check=True, capture_output=True, text=True
+            )
+            peaks.append(int(done.stdout) // 1024)
+        assert peaks[1] < peaks[0] + 110, f"peaks in MB: {peaks}"
+
+
+class SourceContract(RowsContract):
+    """What files keep besides; a subclass says how its format is written."""
+
     def test_files_are_known_by_their_bytes(self, tmp_path: Path) -> None:
         """The hash changes with the bytes, and is not asked for again where the stamp is known."""
         self.source.write(tmp_path, [("1", "a")])
@@ -162,14 +186,6 @@ class SourceContract:
         with pytest.raises(SourceError, match="empty"):
             stage(self.source.job(tmp_path), tmp_path / "state")
 
-    def test_stopping(self, tmp_path: Path) -> None:
-        """Asked to stop, staging stops, and leaves no snapshot behind."""
-        self.source.write(tmp_path, [(f"{index:06}", "text" * 20) for index in range(60_000)])
-        job = self.source.job(tmp_path, where="length(regexp_replace(repeat(text, 100), '(t.x)+', 'y', 'g')) > 0")
-        with pytest.raises(InterruptedRunError):
-            stage(job, tmp_path / "state", threads=1, stopping=lambda: True)
-        assert not (tmp_path / "state" / "snapshot.json").exists()
-
     def test_lines_of_records(self, tmp_path: Path) -> None:
         """Lines are told where the format has them, and only of a file that is unchanged."""
         rows: list[Row] = [("1", "a"), ("2", "two\nlines"), ("3", "b"), ("4", "c")]
@@ -179,15 +195,3 @@ class SourceContract:
         assert line_of(file, job, [4, 1, 3]) == self.source.lines
         os.utime(file.path, ns=(1, 1))
         assert line_of(file, job, [1]) == {}
-
-    def test_memory_is_bounded(self, tmp_path: Path) -> None:
-        """Ten times the rows take no more than a little more memory."""
-        peaks = []
-        for size in (12_000, 120_000):
-            self.source.write(tmp_path, ((f"{index:07}", f"{index % 977} " * 60) for index in range(size)))
-            code = MEASURE.format(module=type(self.source).__module__, name=type(self.source).__name__)
-            done = subprocess.run(
-                [sys.executable, "-c", code, str(tmp_path), f"state-{size}"], check=True, capture_output=True, text=True
-            )
-            peaks.append(int(done.stdout) // 1024)
-        assert peaks[1] < peaks[0] + 110, f"peaks in MB: {peaks}"
