@@ -156,6 +156,16 @@ def test_cut_and_corrupt(tmp_path: Path, kind: str) -> None:
             assert {file.sha256 for file in resolve(job_over(path, members=("*",)))} >= set(digests)
 
 
+@pytest.mark.parametrize("shape", ["deflated", "pax", "gnu", "tgz"])
+def test_long_names(tmp_path: Path, shape: str) -> None:
+    """Beyond the hundred bytes that tar's header has for a name, and of any script."""
+    suffix, pack = SHAPES[shape]
+    names = [f"{'folder/' * 20}{'名' * 40}.csv", f"{'n' * 180}.csv"]
+    (tmp_path / f"e.{suffix}").write_bytes(pack(dict.fromkeys(names, MAY)))
+    found = locate(job_over(tmp_path / f"e.{suffix}", members=("*.csv",)))
+    assert [file.key.removeprefix(f"e.{suffix}/") for file in found] == names
+
+
 PATTERNS = {
     ("*.csv",): ["a.csv", "x/b.csv", "x/y/c.csv"],
     ("x/*.csv",): ["x/b.csv"],

@@ -147,6 +147,17 @@ def dynamodb_export() -> dict[str, bytes]:
     }
 
 
+SPARK = (
+    (
+        b"id,name,note,total,ordered_at\n"
+        b'1,"a,b|c","say ""hi""",12.50,2024-01-02T03:04:05.123Z\n'
+        b"2,it's,C:\\dir\\new,,2024-01-02T03:04:05.000Z\n"
+    ),
+    (
+        b'id,name,note,total,ordered_at\n3,"",,0.10,\n'
+        b'9007199254740993,"two\nlines",tab\there\\N,100.00,2024-01-02T03:04:05.123Z\n'
+    ),
+)
 ATHENA_CSV = (
     b'"id","name","note","total","ordered_at"\n'
     b'"1","a,b|c","say ""hi""","12.50","2024-01-02 03:04:05.123"\n'
@@ -252,6 +263,14 @@ EXPORTS |= {
         MILLIS,
     ),
     "DynamoDB, export to S3": (dynamodb_export(), ROWS),
+    "Spark, CSV": (
+        {
+            f"orders/part-0000{n}-5b1f0c3e-6f0e-4a68-9a52-0d7b0e6f5b6e-c000.csv.gz": gzip.compress(text)
+            for n, text in enumerate(SPARK)
+        }
+        | {"orders/_SUCCESS": b"", "orders/.part-00000-5b1f0c3e-c000.csv.gz.crc": b"crc\x00"},
+        MILLIS,
+    ),
 }
 CALLS = """
 calls:
