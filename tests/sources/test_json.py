@@ -84,6 +84,15 @@ def test_the_beginning_of_an_array_in_one_line(tmp_path: Path) -> None:
     assert 0 < seen.records < 40_000
 
 
+def test_a_first_record_beyond_the_beginning(tmp_path: Path) -> None:
+    """A look at the columns goes on to it, be it large or behind much else."""
+    path, large = tmp_path / "rows.json", "x" * 5_000_000
+    path.write_text(f'[{{"id": "a", "text": "{large}"}}, {{"id": "b", "more": "{large}"}}]')
+    assert [column.name for column in inspect(job_over(path)).columns][:2] == ["id", "text"]
+    path.write_text(f'{{"other": "{large}", "rows": [{{"id": "a"}}]}}')
+    assert inspect(job_over(path, records=("rows",))).columns[0].name == "id"
+
+
 def pieces(data: bytes, size: int) -> Iterator[bytes]:
     """The bytes, so many at once."""
     return (data[at : at + size] for at in range(0, len(data), size))

@@ -19,6 +19,7 @@ from backfill.errors import SourceError
 from backfill.records import SourceFile
 from backfill.sources.dynamodb.manifest import ABOUT, Listed, ion_error
 from backfill.sources.ndjson.lines import Line
+from backfill.sources.ndjson.records import fault_of
 from backfill.sources.ndjson.texts import FileTexts, Head, JsonTexts
 from backfill.sources.ndjson.types import MarkedTypes, Types
 
@@ -69,12 +70,18 @@ def _plain_line(line: Line) -> Line:
     except _UnplainError as error:
         return line._replace(fault=("BF005", str(error)))
     except (ValueError, RecursionError):
-        return line
+        return line._replace(fault=fault_of(line.text) or _TOO_MUCH)
     try:
         return line._replace(text=_item(item).encode())
+    except RecursionError:
+        return line._replace(fault=_TOO_MUCH)
     except (_UnplainError, UnicodeEncodeError) as error:
         said = str(error) if isinstance(error, _UnplainError) else "half of a surrogate pair"
         return line._replace(fault=("BF009", f"the item holds {said}"))
+
+
+#: Of what no item of DynamoDB's is: it nests 32 deep, and its numbers are texts.
+_TOO_MUCH = ("BF005", "nested too deep, or a number of too many digits")
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

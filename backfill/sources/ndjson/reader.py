@@ -193,7 +193,9 @@ def nothing_read(files: Sequence[SourceFile], job: Job, found: Found) -> SourceE
     if found.fault is not None:
         one = found.fault
         name, place = files[one.file].name, f"in line {one.line}" if one.line else f"record {one.record}"
-        return SourceError(f"no record can be read; the first, {place} of {name}: {one.message}", hint=hint)
+        return SourceError(
+            f"no record can be read; the first, {place} of {name}: {one.message}", hint=hint if one.line else ""
+        )
     if found.records:
         return SourceError("no record has any key: a query has no column to read", hint=hint)
     return nothing_in(files, job)

@@ -87,16 +87,17 @@ class JsonTexts:
 
 @dataclass(slots=True)
 class _Beginning:
-    """The first pieces, about as many bytes as the head is to have."""
+    """The first pieces, about as many bytes as the head is to have, and as many more as the first record wants."""
 
     pieces: Iterable[bytes]
     head: Head
+    found: bool = False  # a record
     cut: bool = False
 
     def __iter__(self) -> Iterator[bytes]:
         left = self.head.size
         for piece in self.pieces:
-            if left <= 0:
+            if left <= 0 and self.found:
                 self.cut = self.head.cut = True
                 return
             left -= len(piece)
@@ -106,9 +107,12 @@ class _Beginning:
 def _documents(pieces: Iterable[bytes], name: str, path: Sequence[str], head: Head | None) -> Iterator[Line]:
     """The records of documents, or of their beginning."""
     if head is None:
-        return Documents(name, path).records(pieces)
+        yield from Documents(name, path).records(pieces)
+        return
     beginning = _Beginning(pieces, head)
-    return Documents(name, path).records(beginning, lambda: beginning.cut)
+    for line in Documents(name, path).records(beginning, lambda: beginning.cut):
+        beginning.found = True
+        yield line
 
 
 def _whole_lines(pieces: Iterable[bytes], head: Head) -> Iterator[bytes]:
