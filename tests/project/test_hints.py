@@ -21,6 +21,8 @@ OTHERS |= {"--default-character-set", "--no-create-info"}
 #: Of pg_dump and pg_restore, too.
 OTHERS |= {"--data-only", "--encoding", "--exclude-table-data", "--load-via-partition-root", "--schema-only"}
 OTHERS |= {"--schema", "--table"}
+#: Of mongodump.
+OTHERS |= {"--archive", "--out"}
 FILLING = "PLACE"
 
 
