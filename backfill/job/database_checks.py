@@ -93,11 +93,13 @@ def _check_live(faults: Faults, url: str) -> None:
 
 
 def _is_url(text: str) -> bool:
+    """Whether it can be taken to pieces; libpq takes several hosts, with commas between them."""
     try:
-        urlsplit(text).port  # noqa: B018 (which raises)
+        hosts = urlsplit(text).netloc.rpartition("@")[2].split(",")
+        ports = [urlsplit(f"//{host}").port for host in hosts]
     except ValueError:
         return False
-    return True
+    return bool(ports)
 
 
 def _check_driver(faults: Faults, spec: DriverSpec) -> None:

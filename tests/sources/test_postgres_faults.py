@@ -185,7 +185,10 @@ def passwords(postgres: Postgres) -> tuple[str, str]:
     return place, f"postgresql://asks:open%20sesame%2F1@{place}/postgres"
 
 
-@pytest.mark.parametrize(("old", "new", "code"), [("", "", 0), ("sesame", "wrong-sesame", 9), ("@", "@[", 2)])
+@pytest.mark.parametrize(
+    ("old", "new", "code"),
+    [("", "", 0), ("sesame", "wrong-sesame", 9), ("@", "@[", 2), ("%2F", "/", 2), ("%20", "#", 2)],
+)
 def test_passwords_are_not_told(postgres: Postgres, project: Project, old: str, new: str, code: int) -> None:
     """Whether it lets in, is wrong or breaks the URL: a password is in no message and in no file."""
     _, whole = passwords(postgres)

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from backfill.document import fill_in, is_one_variable, variables_in
 from backfill.errors import JobError
-from backfill.job.formats import DATABASES, FORMATS
+from backfill.job.formats import DATABASES, FORMATS, live_format
 from backfill.job.models import DriverSpec, Job
 from backfill.records import SourceFile
 
@@ -53,16 +53,14 @@ def address_of(job: Job, environ: Mapping[str, str] = os.environ) -> Address:
     written = job.source.database
     if isinstance(written, DriverSpec):
         return _of_driver(written, environ)
-    url = url_of(job, environ)
-    secrets = _secrets(written or "", environ)
-    try:
-        parts = urlsplit(url)
-        password = unquote(parts.password or "")
-        shown = _shown(url)
-    except ValueError as error:
-        hint = "a port is a number, and odd characters are %-encoded"
-        raise JobError("source.database: what its variables hold makes no URL", hint=hint) from error
-    return Address(parts.scheme, shown, url, secrets=_worth_hiding([*secrets, parts.password or "", password]))
+    url, secrets = url_of(job, environ), _secrets(written or "", environ)
+    scheme, _, rest = url.partition("://")
+    if not live_format(url):
+        return Address(scheme, url, url, secrets=_worth_hiding(secrets))
+    password = rest.rpartition("@")[0].partition(":")[2]
+    secrets += [password, unquote(password), *re.split(r"[/#?@:&]", password)]  # a driver may take it to pieces
+    secrets += [value for name, value in parse_qsl(rest.partition("?")[2]) if "pass" in name.lower()]
+    return Address(scheme, _shown(url), url, secrets=_worth_hiding(secrets))
 
 
 def url_of(job: Job, environ: Mapping[str, str] = os.environ) -> str:
@@ -106,8 +104,14 @@ def _worth_hiding(texts: list[str]) -> tuple[str, ...]:
 
 
 def _shown(url: str) -> str:
-    """The URL without login, and without parameters that tell nothing of the data."""
-    parts = urlsplit(url)
+    """The URL without login, and without parameters that tell nothing of the data; raises JobError where it is none."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        parts = urlsplit("")
+    if not parts.scheme or parts.fragment or "@" in parts.path + parts.query:
+        hint = "odd characters of a password are %-encoded: / as %2F, # as %23, @ as %40"
+        raise JobError("source.database: what its variables hold makes no URL", hint=hint)
     host = parts.netloc.rpartition("@")[2]
     kept = [(name, value) for name, value in parse_qsl(parts.query) if not _NOT_SHOWN.search(name)]
     query = f"?{urlencode(kept)}" if kept else ""
