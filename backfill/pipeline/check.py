@@ -132,7 +132,7 @@ def check_job(job: Job, context: RunContext, notice: Callable[[Fault], None]) ->
     """
     if STANDARD_INPUT in job.source.path:
         return Checked(notes=("no column, SQL or row was judged, as they come from standard input",))
-    schema = inspect(job)
+    schema = inspect(job, stopping=context.stop.is_set)
     faults = faults_of(job, schema)
     for slip in slips_of(job, schema):
         notice(slip)

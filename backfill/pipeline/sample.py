@@ -88,7 +88,7 @@ def files_of(job: Job, folder: Path, context: RunContext) -> tuple[SourceFile, .
     """The source's files, unread where they can be read twice: their hashes are not wanted."""
     if STANDARD_INPUT in job.source.path:
         return resolve(job, folder=folder, stopping=context.stop.is_set)
-    return locate(job)
+    return locate(job, stopping=context.stop.is_set)
 
 
 def first_files(job: Job, files: Sequence[SourceFile]) -> Sequence[SourceFile]:

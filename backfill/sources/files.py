@@ -87,8 +87,8 @@ def resolve(
         COPIES.keep_in(folder)
     watch = until(stopping, _total(progress))
     fetched = OBJECT_COPIES
-    kept = fetched.kept_in(folder / OBJECTS, until(stopping)) if folder is not None else fetched.passing()
-    with kept:
+    stop = until(stopping)
+    with fetched.kept_in(folder / OBJECTS, stop) if folder is not None else fetched.passing(stop):
         found = _found(job, folder, watch)
         known = trusted if isinstance(trusted, Mapping) else {stamp_of_file(file): file.sha256 for file in trusted}
         remote = [one for one in found if isinstance(one, SourceFile) and stamp_of_file(one) not in known]
@@ -113,17 +113,18 @@ def _total(progress: Callable[[int, int], None]) -> Watch:
     return add
 
 
-def locate(job: Job) -> tuple[SourceFile, ...]:
+def locate(job: Job, *, stopping: Callable[[], bool] = never) -> tuple[SourceFile, ...]:
     """The same files, unread: their SHA-256 is empty. Not for the standard input.
 
     Raises:
         SourceError: a file is missing, found by two names, or the only one and empty.
         JobError: the source is of a kind that is not supported, or cannot be one.
+        InterruptedRunError: `stopping` became true while a store was waited for.
     """
     if is_live(job):
         return (live_source(job),)
-    with OBJECT_COPIES.passing():
-        found = _found(job, None, unwatched)
+    with OBJECT_COPIES.passing(until(stopping)):
+        found = _found(job, None, until(stopping))
         objects = [entry for entry in found if isinstance(entry, SourceFile)]
         unseen = frozenset(entry.path for entry in objects[LOOKED_AT:])
         files = tuple(

@@ -104,16 +104,17 @@ def _passed(progress: Callable[[int, int], None]) -> Callable[[int], None]:
     return tell
 
 
-def inspect(job: Job) -> Schema:
+def inspect(job: Job, *, stopping: Callable[[], bool] = never) -> Schema:
     """Look at headers, footers or a sample, and bind the job's SQL against what is there; no row is staged.
 
     Raises:
         SourceError: a file is missing or not what it should be; compressed ones are unpacked as far as the first
             megabytes go, so that those of a small source are judged whole.
         JobError: the declared columns do not fit the source, or its query does not bind.
+        InterruptedRunError: `stopping` became true while a store was waited for.
     """
-    with OBJECT_COPIES.passing():
-        located = locate(job)
+    with OBJECT_COPIES.passing(until(stopping)):
+        located = locate(job, stopping=stopping)
         look_through(beginning(job, located))
         files, further = extra_files(job, located)
         looked_at = tuple(beginning(job, files))

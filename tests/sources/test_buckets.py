@@ -286,6 +286,23 @@ def test_stopping(store: Store, tmp_path: Path) -> None:
         stage(job_over("s3://shop/rows.csv"), tmp_path / "state", files=files, stopping=lambda: True)
 
 
+def test_stopping_while_nothing_comes(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request that waits for ever is not waited for once somebody wants to stop: in a look, a listing and a body."""
+    monkeypatch.setattr(stores, "STALL_SECONDS", 3600.0)
+    store.objects["rows.csv"] = ROWS
+    job = job_over("s3://shop/rows.csv")
+    files = locate(job)
+    store.once(Fault(stall=70_000), times=100)
+    asked = len(store.asked)
+    for read in (
+        lambda stopping: resolve(job, folder=tmp_path, stopping=stopping),
+        lambda stopping: stage(job, tmp_path / "state", files=files, stopping=stopping),
+        lambda stopping: inspect(job, stopping=stopping),
+    ):
+        with pytest.raises(InterruptedRunError):
+            read(lambda: bool(store.gets()) and len(store.asked) > asked)
+
+
 def test_full_disk(store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Copies that the disk has no room for are not begun."""
     store.objects["rows.csv"] = ROWS

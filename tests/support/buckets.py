@@ -148,7 +148,7 @@ class _Handler(BaseHTTPRequestHandler):
         if fault.then is not None:
             fault.then()
         if fault.stall >= 0:
-            self.server.store.closing.wait(30)
+            self.server.store.closing.wait()
         self.close_connection = True
 
     def _object(self, key: str, fault: Fault | None) -> None:

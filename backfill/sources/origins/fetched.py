@@ -56,14 +56,17 @@ class _ObjectCopies:
             self._folder, self._watch, self._looking = before
 
     @contextmanager
-    def passing(self) -> Iterator[None]:
-        """Keep copies for as long as it lasts, for a look at a source; where a folder is said already, there."""
+    def passing(self, watch: Callable[[int], None]) -> Iterator[None]:
+        """Keep copies for as long as it lasts, for a look at a source; where a folder is said already, there.
+
+        `watch` may raise, which ends the fetching.
+        """
         if self._folder is not None:
             yield
             return
         with tempfile.TemporaryDirectory(prefix="backfill-") as folder:
             try:
-                with self.kept_in(Path(folder), _unwatched, looking=True):
+                with self.kept_in(Path(folder), watch, looking=True):
                     yield
             finally:
                 self.discard()

@@ -17,7 +17,9 @@ import io
 import os
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from threading import RLock
 from typing import Any, BinaryIO, TypeVar
@@ -37,6 +39,8 @@ RANGE_BYTES = 1 << 17
 PATIENCE = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0)
 FIRST_PATIENCE = (0.5, 1.0)
 _POLL_SECONDS = 0.1
+#: Requests under way at once, at most; one that nobody waits for any more ends when its connection counts as lost.
+REQUESTS = 64
 _Answer = TypeVar("_Answer")
 _answered = set[tuple[str, str]]()
 
@@ -51,7 +55,7 @@ def ask(at: Remote, name: str, request: Callable[[], _Answer], watch: Callable[[
     delays = iter(PATIENCE if (at.scheme, at.place) in _answered else FIRST_PATIENCE)
     while True:
         try:
-            answer = request()
+            answer = _polled(request, watch)
         except FileNotFoundError:
             raise
         except _failures() as error:
@@ -62,6 +66,19 @@ def ask(at: Remote, name: str, request: Callable[[], _Answer], watch: Callable[[
         else:
             _answered.add((at.scheme, at.place))
             return answer
+
+
+def _polled(request: Callable[[], _Answer], watch: Callable[[int], None]) -> _Answer:
+    """What a request gives, `watch` being called as long as it takes: nothing can end one that waits for an answer."""
+    asked = _requests().submit(request)
+    while not wait([asked], _POLL_SECONDS).done:
+        watch(0)
+    return asked.result()
+
+
+@cache
+def _requests() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(REQUESTS, "request")
 
 
 def _failures() -> tuple[type[Exception], ...]:
