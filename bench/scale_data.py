@@ -14,6 +14,8 @@ from pathlib import Path
 import pyarrow as pa  # type: ignore[import-untyped] # it has no types
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
+from bench.scale_more import MORE
+
 #: How much is made at once.
 PARQUET_BYTES = 32_000_000
 
@@ -101,6 +103,7 @@ WRITERS: dict[str, Callable[[Shape, Path], None]] = {
     "ndjson": write_ndjson,
     "parquet": write_parquet,
     "sqlite": write_sqlite,
+    **MORE,
 }
 
 

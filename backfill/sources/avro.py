@@ -11,7 +11,6 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, BinaryIO, Final
 
 import pyarrow as pa  # type: ignore[import-untyped]
@@ -51,6 +50,8 @@ _JSON_TYPES: Final = frozenset(("null", "boolean", "int", "long", "float", "doub
 _MIXED: Final = Field(pa.binary(), refused="a union of types that JSON has not")
 _NAMED: Final = ("record", "error", "enum", "fixed")
 _SYNC_BYTES: Final = 16
+#: Bytes of Python values for each stored one, about.
+_UNPACKED: Final = 4
 
 
 class AvroFiles(TypedFiles):
@@ -68,14 +69,27 @@ class AvroFiles(TypedFiles):
         del head
         with _blocks(file) as (content, blocks):
             marker, types = content.last, _types(file, blocks.writer_schema)
-            for block in blocks:
-                rows = max(1, min(MOST_ROWS, block.num_records * BATCH_BYTES // max(block.size * 4, 1)))
-                records = iter(block)
-                while some := list(islice(records, rows)):
-                    columns = [_values([record[name] for record in some], kind) for name, kind in types.items()]
-                    yield pa.RecordBatch.from_arrays(columns, list(types))
+            for records in _together(blocks):
+                columns = [_values([record[name] for record in records], kind) for name, kind in types.items()]
+                yield pa.RecordBatch.from_arrays(columns, list(types))
             if content.last != marker:
                 raise EOFError("it ends within a block")
+
+
+def _together(blocks: Any) -> Iterator[list[Any]]:  # noqa: ANN401
+    """The records of all blocks, about BATCH_BYTES at a time: a block may hold one, or more than is wanted at once."""
+    held: list[Any] = []
+    size = 0.0
+    for block in blocks:
+        each = block.size * _UNPACKED / max(block.num_records, 1)
+        for record in block:
+            held.append(record)
+            size += each
+            if size >= BATCH_BYTES or len(held) == MOST_ROWS:
+                yield held
+                held, size = [], 0.0
+    if held:
+        yield held
 
 
 @dataclass(slots=True)
