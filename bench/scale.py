@@ -89,10 +89,13 @@ def sizes_of(form: str, way: str) -> tuple[Size, Size] | None:
     small, large = WAYS[way][1], ten_times(way)
     if (form in MORE_FORMATS and way not in MORE_WAYS) or (form == "excel" and way == "huge-cell"):
         return None  # 32,767 characters are the most that a cell of a workbook holds
-    if form != "sqlite":
+    if form not in ("sqlite", *DUMPS):
         return small, large
     if way == "columns":
-        return replace(small, columns=190), replace(large, columns=1_900)
+        most = 1_600 if form in DUMPS else 1_900  # PostgreSQL's most
+        return replace(small, columns=most // 10), replace(large, columns=most)
+    if form != "sqlite":
+        return small, large
     return None if way == "files" else (small, large)
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, Final
 
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from backfill.errors import SourceError
 from backfill.job.models import ExcelSpec, Job
+from backfill.memory import BATCH_BYTES
 from backfill.records import SourceFile
 from backfill.sources.arrow_reader import MOST_ROWS, Head, Marked, TypedFiles
 from backfill.sources.arrow_records import Field, field_of, refuse_names
@@ -19,6 +19,8 @@ from backfill.sources.excel.workbook import Cell, Place, Sheet, opened_sheet
 
 #: Excel keeps 15 digits: of a longer number the last are gone, and it is written as Excel shows it.
 _EXACT: Final = 10**15
+#: Of a cell without text, about.
+_CELL_BYTES: Final = 8
 _TYPES: Final = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), dt.date: pa.date32(), dt.time: pa.time64("us")}
 _MOMENT: Final = pa.timestamp("us")
 _NUMBERS: Final = {int, float}
@@ -64,8 +66,7 @@ class ExcelFiles(TypedFiles):
         with opened_sheet(file, self._spec) as sheet:
             table = _Table(file, sheet, self._spec)
             columns = {place: name for place, name in enumerate(table.names) if name in head.fields}
-            rows = table.rows()
-            while some := list(islice(rows, MOST_ROWS)):
+            for some in _together(table.rows()):
                 arrays = [
                     _array([row.cells[place] for row in some], head.fields[name]) for place, name in columns.items()
                 ]
@@ -82,6 +83,20 @@ class ExcelFiles(TypedFiles):
             wanted = set(records)
             rows = enumerate(_Table(file, sheet, self._spec).rows(), 1)
             return {record: row.number for record, row in rows if record in wanted}
+
+
+def _together(rows: Iterator[Row]) -> Iterator[list[Row]]:
+    """The rows, about BATCH_BYTES of them at a time."""
+    held: list[Row] = []
+    size = 0
+    for row in rows:
+        held.append(row)
+        size += sum(len(cell) if isinstance(cell, str) else _CELL_BYTES for cell in row.cells)
+        if size >= BATCH_BYTES or len(held) == MOST_ROWS:
+            yield held
+            held, size = [], 0
+    if held:
+        yield held
 
 
 class _Table:
