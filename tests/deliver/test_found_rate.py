@@ -330,3 +330,15 @@ def test_the_pace_is_told_how_each_attempt_ended() -> None:
         expected.append(found.rate)
     assert rates == pytest.approx(expected, rel=1e-3)
     assert {reason for _, reason in waits} == {"pace"}
+
+
+def test_a_request_that_comes_when_it_is_due_says_nothing_of_the_rate() -> None:
+    """Only one that had to wait for it does: then the rate is what limits."""
+    now = [100.0]
+    pace = Pace(None, None, lambda: now[0])
+    assert pace.ask(1, now[0]) == 0.0
+    pace.ended(now[0], accepted=False, refused=True)
+    for came, waits in ((0.0, FIRST_RATE), (-0.1, FIRST_RATE * 2 ** (1 / FIRST_RATE))):
+        now[0] += 1 / FIRST_RATE
+        assert pace.ask(1, now[0] + came) == 0.0
+        assert pace.ask(1, now[0]) == pytest.approx(1 / waits)

@@ -230,3 +230,14 @@ def test_of_a_delivery(access: dict[str, float]) -> None:
         assert run.go().kind is EndKind.FINISHED
     assert len(arrived) == 20
     assert all(at >= began + 0.025 * number - NOTHING for number, at in enumerate(sorted(arrived)))
+
+
+@pytest.mark.parametrize(
+    ("rate", "requests", "calls", "seconds"),
+    [(None, None, 9, 0.0), (None, 4.0, 9, 0.25), (100.0, None, 9, 0.09), (100.0, 4.0, 9, 0.25), (100.0, 4.0, 50, 0.5)],
+)
+def test_the_turn_after_a_request(rate: float | None, requests: float | None, calls: int, seconds: float) -> None:
+    """It is due as late as the slower of the two stated rates asks."""
+    pace = Pace(rate, requests, lambda: 1_000.0)
+    assert pace.ask(calls, 1_000.0) == 0.0
+    assert pace.ask(1, 1_000.0) == pytest.approx(seconds)
