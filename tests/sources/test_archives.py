@@ -386,10 +386,8 @@ def test_a_run_of_an_archive(tmp_path: Path) -> None:
     assert run_program("rejects", "--export", path, job).code == 2  # would write over the source
 
 
-NAMES = st.sampled_from(
-    ["a.csv", "b.csv", "x/a.csv", "x/y/é.csv", "x/._a.csv", ".h.csv", "_z.csv", "n.txt", "x y/(1).csv"]
-)
-MEMBERS = st.dictionaries(NAMES, st.integers(0, 40), min_size=1)
+NAMES = ["a.csv", "b.csv", "x/a.csv", "x/y/é.csv", "x/._a.csv", ".h.csv", "_z.csv", "n.txt", f"{'l' * 150}.csv"]
+MEMBERS = st.dictionaries(st.sampled_from(NAMES), st.integers(0, 40), min_size=1)
 
 
 @settings(max_examples=examples(25), deadline=None)
@@ -401,6 +399,7 @@ def test_made_up_archives(
     folder = tmp_path_factory.mktemp("made")
     suffix, pack = SHAPES[shape]
     path = folder / f"e.{suffix}"
+    members = {name: rows for name, rows in members.items() if shape != "ustar" or len(name) < 100} or {"a.csv": 1}
     files = {name: b"id\n" + b"".join(b"%d\n" % row for row in range(rows)) for name, rows in members.items()}
     whole = pack(files)
     path.write_bytes(whole)
