@@ -226,3 +226,17 @@ def test_one_state_of_the_database(mariadb: MariaDb) -> None:
         assert [batch.column(0).to_pylist() for batch in session.batches()] == [[1]]
     with connected(job, address_of(job), 3) as session:
         assert [batch.column(0).to_pylist() for batch in session.batches()] == [[1, 2, 3]]
+
+
+def test_batches_of_wide_rows(mariadb: MariaDb) -> None:
+    """A batch holds some megabytes, whatever the rows hold."""
+    database = mariadb.new_database(
+        "CREATE TABLE t (id int, b longblob); INSERT INTO t SELECT seq, repeat('x', 1000000) FROM seq_1_to_12;"
+        "INSERT INTO t SELECT seq, 'y' FROM seq_13_to_9000"
+    )
+    job = job_over(database=url(mariadb, database), table="t")
+    with connected(job, address_of(job), None) as session:
+        rows = [batch.num_rows for batch in session.batches()]
+    assert sum(rows) == 9000
+    assert rows[0] <= 5
+    assert len(rows) < 8

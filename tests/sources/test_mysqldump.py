@@ -18,6 +18,7 @@ from backfill.sources import inspect, resolve, stage
 from backfill.sources.dumps.mysql.script import Insert, Script, Table, View
 from backfill.sources.formats import line_of
 from backfill.sources.origins.content import origin_of, plain_pieces
+from tests.support.examples import examples
 from tests.support.mariadb import MariaDb
 from tests.support.sourcing import Staged, job_over, staged
 
@@ -82,7 +83,7 @@ def test_texts_are_the_servers(mariadb: MariaDb, tmp_path: Path, way: tuple[str,
     assert result.records == list(range(1, len(texts) + 1))
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(
     rows=st.lists(
         st.tuples(st.none() | st.text(), st.binary(max_size=20), st.none() | st.sampled_from(NASTY)), min_size=1
@@ -333,7 +334,7 @@ def test_what_is_no_literal(tmp_path: Path, rows: str, said: str) -> None:
         dump_of(tmp_path / "t.sql", f"{CREATE}{rows}\n")
 
 
-@settings(max_examples=40)
+@settings(max_examples=examples(40))
 @given(size=st.integers(1, 60))
 def test_pieces_of_any_size(size: int) -> None:
     """Wherever the pieces of a file end, the same is found."""

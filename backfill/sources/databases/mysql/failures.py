@@ -27,7 +27,7 @@ _ENDED: Final = frozenset((1317, 1969, 3024))
 _BROKEN: Final = frozenset((3, 5, 12, 23, 24, 28, 1021, 1030, 1034, 1035, 1037, 1038, 1041, 1194, 1195, 1877, 1932))
 _HINTS: Final = {
     1045: "set MYSQL_PWD, or keep user and password under [client] in ~/.my.cnf",
-    1698: "the server lets this user in by its own socket only: name another user in the URL",
+    1698: "this user comes in by the server's socket only: add ?unix_socket=PATH, or name another user in the URL",
     1044: "GRANT SELECT ON the database to the user",
     1049: "the database's name stands behind the host in the URL",
     2003: "is the server running, and is this its host and port?",

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import islice
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -36,8 +37,9 @@ _PARAMETERS: Final = frozenset((
     "read_default_file",
 ))  # fmt: skip
 _CONNECT_SECONDS: Final = 10
-#: Rows of the first batch: how long a row is shows only then.
-_FIRST_ROWS, _MOST_ROWS = 512, 8_192
+#: Rows of a batch at most; of columns that may hold more bytes than this, each value counts.
+_MOST_ROWS: Final = 8_192
+_WIDE_BYTES: Final = 1_024
 #: A server gives up on who does not take its rows for so many seconds; while they are written, that may take a while.
 _PATIENCE: Final = 3_600
 #: By the number of the protocol (https://dev.mysql.com/doc/dev/mysql-server/latest/field__types_8h.html): the type's
@@ -58,6 +60,9 @@ _TEXTS: Final = {
     15: "varbinary",
 }
 _NOT_FIXED = 31  # digits behind the point that the protocol says of numbers without a fixed number of them
+
+
+Row = tuple[bytes | None, ...]
 
 
 @contextmanager
@@ -85,6 +90,7 @@ class MysqlSession:
             self._connection = self._connect()
         self._query = query_of(job)
         self._found: list[TableColumn] = []
+        self._lengths: list[int] = []
         self._reading = False
         self.columns: tuple[ResultColumn, ...] = ()
 
@@ -102,6 +108,7 @@ class MysqlSession:
         with self._failures.while_asking(self._pymysql):
             fields = self._run(f"{_DESCRIBED}{self._query}\n) AS q LIMIT 0")
         self._found = [_column(field) for field in fields]
+        self._lengths = [field.length for field in fields]
         self.columns = tuple(self._result(column) for column in self._found)
 
     def _result(self, column: TableColumn) -> ResultColumn:
@@ -128,15 +135,25 @@ class MysqlSession:
             if self._most is not None:
                 self._run(f"SET sql_select_limit = {self._most}")
             cursor.execute(self._statement())
-            left, rows = self._most, _FIRST_ROWS
-            while found := cursor.fetchmany(rows if left is None else min(rows, left)):
-                batch = self._batch(found)
-                left = None if left is None else left - len(found)
-                rows = max(min(BATCH_BYTES * len(found) // max(batch.nbytes, 1), _MOST_ROWS), 1)
-                yield batch
-                if left == 0:
-                    return
-        self._reading = False
+            rows = iter(cursor.fetchone, None)
+            for some in self._together(rows if self._most is None else islice(rows, self._most)):
+                yield self._batch(some)
+        self._reading = self._most is not None  # of a sample, rows may be left
+
+    def _together(self, rows: Iterator[Row]) -> Iterator[list[Row]]:
+        """The rows, as many together as hold about BATCH_BYTES: row by row, as each is a packet of its own."""
+        wide = [place for place, length in enumerate(self._lengths) if length > _WIDE_BYTES]
+        narrow = sum(length for length in self._lengths if length <= _WIDE_BYTES)
+        most = max(min(BATCH_BYTES // max(narrow, 1), _MOST_ROWS), 1)
+        held, size = list[Row](), 0
+        for row in rows:
+            held.append(row)
+            size += sum(len(row[place] or b"") for place in wide)
+            if len(held) >= most or size >= BATCH_BYTES:
+                yield held
+                held, size = [], 0
+        if held:
+            yield held
 
     def _statement(self) -> str:
         """The query as it stands; of a table, FLOAT by a sum, whose type prints all its digits."""
@@ -146,7 +163,7 @@ class MysqlSession:
         values = (f"{name} + 0e0 AS {name}" if kind == "float" else name for name, kind in names)
         return f"SELECT {', '.join(values)} FROM {_table(self._job)}"
 
-    def _batch(self, rows: Sequence[tuple[bytes | None, ...]]) -> pa.RecordBatch:
+    def _batch(self, rows: Sequence[Row]) -> pa.RecordBatch:
         arrays = []
         for values, column, result in zip(zip(*rows, strict=True), self._found, self.columns, strict=True):
             raw = pa.array(values, pa.binary())
@@ -164,8 +181,9 @@ class MysqlSession:
     def close(self) -> None:
         """End the transaction; a query that is not at its end is left to the server, which sees that nobody listens."""
         with suppress(Exception):
-            if self._reading:
-                self._connection._force_close()  # noqa: SLF001 (close would read the rest of the rows)
+            if self._reading:  # to close it in order would read the rest of the rows
+                self._connection._result.unbuffered_active = False  # noqa: SLF001
+                self._connection._force_close()  # noqa: SLF001
             else:
                 self._connection.close()
 

@@ -69,7 +69,7 @@ def _column(
     wrong: Wrong,
 ) -> pa.Array:
     if one.parsed == pa.binary():
-        plain = _bytes(values, notations)
+        plain = _bytes(values, notations, place, wrong)
         return _bits(plain) if one.is_bit else plain
     if notations is not None:
         for row in np.flatnonzero(notations != PLAIN).tolist():
@@ -85,18 +85,21 @@ def _column(
     return pc.binary_join_element_wise(values, one.suffix, "") if one.suffix else values
 
 
-def _bytes(values: pa.BinaryArray, notations: NDArray[np.uint8] | None) -> pa.BinaryArray:
+def _bytes(values: pa.BinaryArray, notations: NDArray[np.uint8] | None, place: int, wrong: Wrong) -> pa.BinaryArray:
     """The bytes that hexadecimal and binary literals stand for; value by value, as nothing does it for many."""
     if notations is None:
         return values
-    pairs = zip(values.to_pylist(), notations.tolist(), strict=True)
-    return pa.array(
-        [value if notation == PLAIN else _literal(value, notation) for value, notation in pairs], pa.binary()
-    )
+    made = values.to_pylist()
+    for row in np.flatnonzero(notations != PLAIN).tolist():
+        try:
+            made[row] = _literal(made[row], int(notations[row]))
+        except ValueError:
+            wrong.setdefault(row, (place, "BF009", "a binary literal with other signs than digits"))
+    return pa.array(made, pa.binary())
 
 
 def _literal(text: bytes, notation: int) -> bytes:
-    digits = text.decode("ascii", "replace")
+    digits = text.decode("ascii")
     if notation == BITS:
         return int(digits or "0", 2).to_bytes((len(digits) + 7) // 8, "big")
     digits = digits[len("0x") :] if notation == HEX else digits
