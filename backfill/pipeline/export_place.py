@@ -8,6 +8,8 @@ from pathlib import Path
 
 from backfill.errors import BackfillError, UsageError
 from backfill.job import load_job
+from backfill.job.models import Job
+from backfill.job.remote import is_remote
 from backfill.pipeline.runs import states_below
 from backfill.records import RunStore, StoredRun
 from backfill.sources.files import locate
@@ -76,8 +78,15 @@ def files_of_job(job_file: Path) -> Iterator[tuple[Path, str]]:
     with suppress(BackfillError):
         job = load_job(job_file)
         yield job_file, f"the job file of {job.name}"
-        for file in locate(job):
+        for file in locate(without_urls(job)):
             yield Path(container(file.path)), f"a source of {job.name}"
+
+
+def without_urls(job: Job) -> Job:
+    """The job without what no file can be written over: no bucket is asked for that."""
+    files = {name: path for name, path in job.source.files.items() if not is_remote(path)}
+    paths = tuple(path for path in job.source.path if not is_remote(path))
+    return job.model_copy(update={"source": job.source.model_copy(update={"path": paths, "files": files})})
 
 
 def files_of_run(folder: StoredRun) -> Iterator[tuple[Path, str]]:

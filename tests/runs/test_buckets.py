@@ -109,6 +109,18 @@ def test_object_replaced_while_read(store: Store, job: Path) -> None:
     assert f"s3://shop/{key} was changed while it was read: nothing was sent" in result.err
 
 
+def test_export_asks_no_store(store: Store, job: Path) -> None:
+    """Rejected rows are exported from what the run kept, though other jobs beside it have sources in buckets."""
+    store.objects["people/00.csv.gz"] = gzip.compress(b"id,name\n,Nobody\nu1,Ada\n")
+    assert backfill("run", job, "--target", "sandbox").code == 3
+    (job.parent / "other.yaml").write_text(JOB.replace("name: people", "name: other"))
+    asked = len(store.asked)
+    result = backfill("rejects", "--export", job.parent / "bad.csv", "--state-dir", job.parent / ".backfill")
+    assert result.code == 0, result.err
+    assert "Nobody" in (job.parent / "bad.csv").read_text()
+    assert len(store.asked) == asked
+
+
 def test_credentials_are_not_shown(store: Store, job: Path) -> None:
     """What is refused says so without the secret, whoever asks."""
     store.always(Fault(403, "SignatureDoesNotMatch", "<StringToSign>tHeSeCrEtOfNobody</StringToSign>"))

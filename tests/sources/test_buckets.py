@@ -330,6 +330,8 @@ def test_web(store: Store, tmp_path: Path) -> None:
     url = f"{store.url}/shop/rows%25s.csv"
     assert len(staged(job_over(url), tmp_path / "state").rows) == 20_000
     assert "does not exist" in refused(f"{store.url}/shop/none.csv", tmp_path).message
+    store.script = lambda asked: Fault(405) if asked.method == "HEAD" else None
+    assert len(staged(job_over(url), tmp_path / "headless").rows) == 20_000
     store.tagged = False
     assert len(staged(job_over(url), tmp_path / "dated").rows) == 20_000
     store.dated = False

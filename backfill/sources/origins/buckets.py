@@ -15,13 +15,13 @@ from backfill.errors import SourceError
 from backfill.job.remote import Remote, remote
 from backfill.records import SourceFile
 from backfill.sources.origins.listing import ANY_DEPTH, WILDCARD, left_out
-from backfill.sources.origins.objects import ask, object_of, pin_of, source_file
+from backfill.sources.origins.objects import ask, failures, object_of, pin_of, source_file
 from backfill.sources.origins.refusals import status_of
 from backfill.sources.origins.stores import obstore, store_of
 
 _PAGE = 1_000
-#: A HEAD that is refused with one of these says not why.
-_SILENT = (400, 401, 403, 301)
+#: A HEAD that is refused with one of these says not why, or is not known there.
+_SILENT = (301, 400, 401, 403, 405, 501)
 
 
 def found_objects(url: str, watch: Callable[[int], None]) -> list[SourceFile]:
@@ -64,9 +64,7 @@ def _object(at: Remote, key: str, watch: Callable[[int], None], *, quiet: bool =
     def head() -> Any:  # noqa: ANN401
         try:
             return obstore().head(store_of(at), at.object_name)
-        except FileNotFoundError:
-            raise
-        except Exception as error:
+        except failures() as error:  # of which "not found" may be one of these, too
             if status_of(error) not in _SILENT:
                 raise
             if quiet:  # without the right to list, S3 says so of what is not there

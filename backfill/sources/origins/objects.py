@@ -58,7 +58,7 @@ def ask(at: Remote, name: str, request: Callable[[], _Answer], watch: Callable[[
             answer = _polled(request, watch)
         except FileNotFoundError:
             raise
-        except _failures() as error:
+        except failures() as error:
             delay = next(delays, None) if is_passing(error) else None
             if delay is None:
                 raise refusal(error, at, name) from None  # its own words may hold what must not be shown
@@ -81,7 +81,8 @@ def _requests() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(REQUESTS, "request")
 
 
-def _failures() -> tuple[type[Exception], ...]:
+def failures() -> tuple[type[Exception], ...]:
+    """What obstore raises."""
     from obstore.exceptions import BaseError
 
     return (BaseError, OSError, ValueError)

@@ -63,6 +63,7 @@ def store_of(remote: Remote) -> Any:  # noqa: ANN401
 @lru_cache(maxsize=64)
 def _opened(scheme: str, place: str, stall: float, _settings: int) -> Any:  # noqa: ANN401
     from obstore import store
+    from obstore.exceptions import BaseError
 
     client: dict[str, Any] = {
         "timeout": _WHOLE_BODY,
@@ -86,11 +87,7 @@ def _opened(scheme: str, place: str, stall: float, _settings: int) -> Any:  # no
                 return store.AzureStore.from_url(f"abfss://{place}/", **options)
             return store.AzureStore(place, **options)
         return store.HTTPStore(f"{scheme}://{place}/", **options)
-    except Exception as error:
-        from obstore.exceptions import BaseError
-
-        if not isinstance(error, (BaseError, ValueError)):
-            raise
+    except (BaseError, ValueError) as error:
         raise SourceError(
             f"{scheme}://{place}/ cannot be opened: {str(error).partition(chr(10))[0]}", hint=_MISSING.get(scheme, "")
         ) from None
