@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from backfill.errors import JobError
@@ -212,6 +215,36 @@ def test_text_that_is_none(postgres: Postgres, tmp_path: Path) -> None:
     result = of(postgres.url(name), query, tmp_path)
     assert result.column("i") == [1, 3]
     assert [(one["code"], one["record"]) for one in result.rejects] == [("BF009", 2)]
+
+
+MADE_UP = """
+    SELECT setseed(0.5); SET intervalstyle = 'postgres';
+    CREATE TABLE made_up AS SELECT i,
+      (random() * 10 ^ (random() * 40 - 20))::numeric * CASE WHEN i % 2 = 0 THEN -1 ELSE 1 END AS n,
+      (random() * 10 ^ (random() * 600 - 300))::float8 AS f, (random() * 10 ^ (random() * 60 - 30))::float4 AS g,
+      ((random() - 0.5) * 2 ^ 63)::int8 AS b, timestamptz '0001-01-01 00:00+00' + random() * interval '9998 years' AS z,
+      timestamp '0001-01-01' + random() * interval '9998 years' AS t,
+      date '0001-01-01' + (random() * 3650000)::int AS d, (random() * interval '1 day')::time AS h,
+      chr(32 + (random() * 50000)::int) || '"\\,' AS c,
+      jsonb_build_object('n', (random() * 10 ^ (random() * 40 - 20))::numeric) AS j
+    FROM generate_series(1, 5000) AS i;
+"""
+
+
+def test_as_psql_prints_it(postgres: Postgres, tmp_path: Path) -> None:
+    """Values made up by the server are what psql, which shares no code with the driver, prints of them."""
+    name = postgres.new_database(MADE_UP)
+    result = staged(job_over(database=postgres.url(name), query="SELECT * FROM made_up ORDER BY i"), tmp_path / "state")
+    said = "COPY (SELECT * FROM made_up ORDER BY i) TO STDOUT (FORMAT csv)"
+    text = postgres.sql(f"SET timezone = 'UTC'; SET datestyle = 'ISO'; {said}", name)
+    printed = list(zip(*csv.reader(io.StringIO(text)), strict=True))
+    assert len(printed[0]) == result.snapshot.rows == 5000
+    reads: dict[str, Callable[[str], Any]] = {
+        "i": int, "n": str, "f": float, "g": lambda one: float(np.float32(one)), "b": int, "z": datetime.fromisoformat,
+        "t": datetime.fromisoformat, "d": date.fromisoformat, "h": time.fromisoformat, "c": str, "j": str,
+    }  # fmt: skip
+    for (column, read), values in zip(reads.items(), printed, strict=True):
+        assert result.column(column) == list(map(read, values)), column
 
 
 class Table:
