@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from backfill.errors import SourceError
+from backfill.errors import JobError, SourceError
 from backfill.sources import inspect, resolve
 from backfill.sources.formats import line_of
 from backfill.sources.ndjson.documents import Documents
@@ -40,6 +40,16 @@ def test_records_under_a_path(tmp_path: Path) -> None:
     assert result.records == [1, 2, 1]
     assert line_of(resolve(job)[0], job, [1, 2]) == {1: 4, 2: 5}
     assert [column.name for column in inspect(job).columns][:2] == ["id", "n"]
+
+
+def test_lines_and_documents_together(tmp_path: Path) -> None:
+    """Each file is read as what it is, where the job says json of all."""
+    (tmp_path / "1.ndjson").write_text('{"id":"a"}\n{"id":"b"}\n')
+    (tmp_path / "2.json").write_text('{\n "id": "c"\n}')
+    (tmp_path / "3.json").write_text('[{"id":"d"},{"id":"e"}]')
+    assert staged(job_over(tmp_path, format="json"), tmp_path / "state").rows == [(key,) for key in "abcde"]
+    with pytest.raises(JobError, match="several formats"):
+        inspect(job_over(tmp_path / "*.*json"))
 
 
 WRONG = {

@@ -12,7 +12,7 @@ from typing import Any
 
 from backfill.errors import SourceError
 from backfill.records import SourceFile
-from backfill.sources.origins.content import PIECE, Watch, cannot_be_read, origin_of, plain_pieces
+from backfill.sources.origins.content import Watch, origin_of, plain_pieces, stored_pieces
 
 #: Files of an export that tell about it.
 ABOUT = re.compile(r"(?:^|/)(?:manifest-(?:summary|files)\.(?:json|md5)|_started)$")
@@ -78,13 +78,8 @@ def _json_lines(file: SourceFile) -> list[dict[str, Any]]:
 
 def check_md5(file: SourceFile, wanted: str, watch: Watch) -> None:
     """Raise SourceError where the stored bytes of a file are not those of its manifest."""
-    origin, found = origin_of(file), hashlib.md5(usedforsecurity=False)
-    try:
-        with origin.open() as stored:
-            while piece := stored.read(PIECE):
-                watch(len(piece))
-                found.update(piece)
-    except OSError as error:
-        raise cannot_be_read(file.name, error) from error
+    found = hashlib.md5(usedforsecurity=False)
+    for piece in stored_pieces(origin_of(file), watch):
+        found.update(piece)
     if base64.b64encode(found.digest()).decode() != wanted:
         raise SourceError(f"{file.name} is not what its manifest says: another MD5", hint="fetch it again")

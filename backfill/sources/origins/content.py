@@ -189,6 +189,13 @@ def plain_pieces(origin: Origin, watch: Watch = unwatched) -> Iterator[bytes]:
         yield piece
 
 
+def stored_pieces(origin: Origin, watch: Watch = unwatched) -> Iterator[bytes]:
+    """The file's bytes as they are stored; raises SourceError as `plain_pieces` does."""
+    for piece in _with_names(origin, _stored(origin)):
+        watch(len(piece))
+        yield piece
+
+
 def _unpacked(origin: Origin, packing: Packing) -> Iterator[bytes]:
     with origin.open() as file:
         yield from unpacked(file.read, packing)
