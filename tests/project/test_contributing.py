@@ -18,6 +18,7 @@ QUESTIONS = (
     "Add a problem code",
     "Add a problem code for a bad value",
     "Add a format",
+    "Name a kind of file that is not read",
     "Add a field of calls",
     "Add a verb",
 )
