@@ -143,7 +143,21 @@ def seen_by_sql(value: str, spec: ColumnSpec, zone: str | None, *, utc_flag: str
 
 
 def iso8601_cast(text: str) -> Cast:
-    """Date, optionally a time (seconds and their fraction optional), optionally an offset or Z."""
+    """Date, optionally a time (seconds and their fraction optional), optionally an offset or Z.
+
+    DuckDB's own casts are asked first, as they take a fifth of the time: in the grammar they give the same, or NULL.
+    """
+    clock_on = f"substr({text}, 12)"
+    zoned = [f"contains({clock_on}, '{sign}')" for sign in "+-"] + [f"ends_with({text}, '{sign}')" for sign in "Zz"]
+    flag = f"({' OR '.join(zoned)})"
+    instant = f"make_timestamp(epoch_us(TRY_CAST({text} AS TIMESTAMPTZ)))"
+    quick = f"CASE WHEN {flag} THEN {instant} ELSE TRY_CAST({text} AS TIMESTAMP) END"
+    value = f"CASE WHEN {matches(text, ISO8601)} THEN coalesce({quick}, {_any_iso8601(text)}) END"
+    return Cast(Kind.TIMESTAMP, Zone.MIXED, value, value, utc_flag=f"CASE WHEN ({value}) IS NOT NULL THEN {flag} END")
+
+
+def _any_iso8601(text: str) -> str:
+    """SQL: a text of the grammar taken apart: also with a comma, a small z, or an offset that no clock has."""
     clock = f"regexp_extract({text}, {literal('^[^+Zz]{10}[^+Zz-]*')})"
     cut = f"replace(left({clock}, 26), ',', '.')"
     wall = f"TRY_CAST({cut} AS TIMESTAMP)"
@@ -152,13 +166,8 @@ def iso8601_cast(text: str) -> Cast:
         f"(CASE {offset}, 1) WHEN '-' THEN -1 ELSE 1 END * (60 * TRY_CAST({offset}, 2) AS INTEGER) "
         f"+ coalesce(TRY_CAST(nullif({offset}, 3), '') AS INTEGER), 0)))"
     )
-    flag = f"regexp_matches({text}, {literal('^.{10}[T ].*(?:[Zz]|[+-][0-9:]+)$')})"
     shifted = f"regexp_matches({text}, {literal('^.{10}[T ].*[+-][0-9:]+$')})"
-    value = (
-        f"CASE WHEN {matches(text, ISO8601)} "
-        f"THEN CASE WHEN {shifted} THEN {wall} - to_minutes({minutes}) ELSE {wall} END END"
-    )
-    return Cast(Kind.TIMESTAMP, Zone.MIXED, value, value, utc_flag=f"CASE WHEN ({value}) IS NOT NULL THEN {flag} END")
+    return f"CASE WHEN {shifted} THEN {wall} - to_minutes({minutes}) ELSE {wall} END"
 
 
 def epoch_cast(text: str, pattern: str) -> Cast:
