@@ -1,6 +1,6 @@
 """Columns to JSON text, as polars expressions: one value table, no Python per row."""
 
-from backfill.encode.json_text import computed_json, json_plain, rounded, scalar_text, too_deep
+from backfill.encode.json_text import computed_json, is_plain, json_plain, rounded, scalar_text, too_deep
 from backfill.encode.nested import AS_THEY_ARE, LocalTimePolicy, encode, field, marked, nested, tag_of
 from backfill.encode.scalars import (
     Encoded,
@@ -25,6 +25,7 @@ __all__ = [
     "encode",
     "field",
     "inside_quotes",
+    "is_plain",
     "json_plain",
     "kind_of",
     "literal",

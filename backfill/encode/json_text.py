@@ -15,6 +15,7 @@ from backfill.limits import JSON_DEPTH, SAFE_INTEGER
 _LARGE_EXPONENT: Final = r"[0-9][eE]\+?[0-9]{3}"
 _DOUBLE_DIGITS: Final = 308
 _STRING: Final = r'"(?:[^"\\]|\\.)*"'
+_PLAIN: Final = r"^(?:-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null)$"
 _NUMBER: Final = r"-?[0-9][0-9.eE+-]*"
 #: What DuckDB takes and writes in JSON, and RFC 8259 has not: NaN and infinities, in any case, and closing commas.
 _NOT_FINITE: Final = "(?i)nan|inf"
@@ -36,6 +37,11 @@ def scalar_text(value: pl.Expr) -> pl.Expr:
     wrapped = pl.concat_str([pl.lit('{"v":'), pl.when(is_string).then(value), pl.lit("}")])
     unescaped = wrapped.str.json_decode(pl.Struct({"v": pl.String})).struct.field("v")
     return pl.when(is_string).then(unescaped).when(value != "null").then(value)
+
+
+def is_plain(text: pl.Expr) -> pl.Expr:
+    """True where JSON text is a number, true, false or null, exactly as RFC 8259 has them."""
+    return text.str.contains(_PLAIN)
 
 
 def overflows(text: pl.Expr) -> pl.Expr:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import orjson
 import polars as pl
 
+from backfill import encode
 from backfill.errors import BackfillError, InterruptedRunError
 from backfill.limits import Limits
 from backfill.mapping import CompiledCall
@@ -35,6 +36,7 @@ from backfill.records import (
     ShardSink,
     ShardWriter,
     Snapshot,
+    frame_name,
 )
 from backfill.wire import COMMA, HEAD, room_for_calls
 
@@ -73,12 +75,22 @@ class ShardContext:
         return list(dict.fromkeys(name for call in self.calls for name in call.reads))
 
     @property
-    def reads_json(self) -> bool:
-        """Whether the calls hold JSON text that others wrote."""
+    def json_columns(self) -> list[str]:
+        """The columns that hold JSON text which others wrote, as a frame has them."""
         read = set(self.columns)
-        return any(
-            (column.kind is Kind.JSON or column.computed) and column.name in read for column in self.snapshot.columns
-        )
+        return [
+            frame_name(column.name)
+            for column in self.snapshot.columns
+            if (column.kind is Kind.JSON or column.computed) and column.name in read
+        ]
+
+    def doubtful(self, frame: pl.DataFrame) -> bool:
+        """Whether the frame holds JSON of others that is more than a number or a word: its bodies are parsed."""
+        names = self.json_columns
+        if not all(isinstance(frame.schema[name], pl.String) for name in names):
+            return True
+        plain = [encode.is_plain(pl.col(name)).all() for name in names]
+        return bool(names) and not all(frame.select(plain).row(0))
 
     @property
     def call_bytes(self) -> int:
@@ -118,14 +130,14 @@ def prepare_shard(context: ShardContext, dropped: DroppedCalls, shard: int) -> S
     """The shard's batches, durable in the sink, and its numbers. Raises InterruptedRunError where it is to stop."""
     sums, first_row = Sums(), context.frames.bounds(shard)[0]
     writer = context.sink.open(shard)
-    batches = Batches(writer, Packer(context.limits), parsed=context.reads_json)
+    batches = Batches(writer, Packer(context.limits))
     for frame in context.frames.walk(shard, context.columns):
         context.check_stop()
         calls = _valid_calls(context, frame, sums)
         calls = _without_dropped(context, dropped, frame, calls, first_row, sums)
         calls = _without_delivered(context, calls, sums)
         _count_days(context, calls, sums)
-        batches.push(calls, context.keys(calls))
+        batches.push(calls, context.keys(calls), parsed=context.doubtful(frame))
         del frame, calls  # before the next ones are read and made
     return _finish(context, shard, sums, batches, writer)
 
@@ -207,30 +219,32 @@ def _finish(context: ShardContext, shard: int, sums: Sums, batches: Batches, wri
 
 
 class Batches:
-    """Packs the calls of one shard, slices of the memory that polars wrote them into, and hands batches to its writer.
+    """Packs the calls of one shard, slices of the memory polars wrote them into, and hands batches to its writer."""
 
-    `parsed` has every body parsed first, for calls that hold JSON which others wrote.
-    """
-
-    def __init__(self, writer: ShardWriter, packer: Packer, *, parsed: bool = False) -> None:
+    def __init__(self, writer: ShardWriter, packer: Packer) -> None:
         self._writer = writer
         self._packer = packer
-        self._parsed = parsed
+        self._parsed = False  # the open batch is to be
         self._open: list[bytes] = []  # of the open batch, from earlier frames
         self._open_calls = 0
         self._records: list[npt.NDArray[np.void]] = []
         self.json_bytes = 0
 
-    def push(self, calls: pl.DataFrame, ids: npt.NDArray[np.uint8]) -> None:
-        """Take encoded calls in order (`json` with a comma behind each) and their sixteen-byte ids."""
+    def push(self, calls: pl.DataFrame, ids: npt.NDArray[np.uint8], *, parsed: bool = False) -> None:
+        """Take encoded calls in order (`json` with a comma behind each) and their sixteen-byte ids.
+
+        `parsed` has every body with some of them parsed first, for calls that hold JSON which others wrote.
+        """
         if not len(calls):
             return
+        self._parsed = self._parsed or parsed
         content, edges = text_bytes(calls["json"])
         sizes = np.diff(edges)
         self._record(calls, ids, sizes)
         start = 0
         for cut in self._packer.push(sizes):
             self._close(content[edges[start] : edges[cut]], cut - start)
+            self._parsed = parsed
             start = cut
         self._open.append(content[edges[start] : edges[-1]].tobytes())
         self._open_calls += len(calls) - start

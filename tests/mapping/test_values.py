@@ -7,10 +7,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from backfill import encode
 from backfill.ledger import LedgerReader
 from backfill.spool import Spool
 from tests.prepare.test_prepare import as_batch
@@ -279,3 +283,15 @@ def test_problems_inside_nested_values_show_the_values(tmp_path: Path) -> None:
     for text in ('[1.0,"NaN"]', '{"n":9007199254740993}'):
         assert text in result.err
         assert text in exported
+
+
+WORDS = ["true", "null", "false", "nul", "1\n", "{}", '"1"', "NaN"]
+
+
+@given(st.one_of(st.from_regex(r"[-+0-9.eE]{0,8}"), st.sampled_from(WORDS)))
+def test_plain_json_is_a_number_or_a_word(text: str) -> None:
+    """What is placed in a body without parsing it again is JSON of one number or word."""
+    (plain,) = pl.DataFrame({"text": [text]}).select(encode.is_plain(pl.col("text"))).to_series()
+    if plain:
+        assert not isinstance(json.loads(text), str | list | dict)
+        assert text == text.strip()

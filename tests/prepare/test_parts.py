@@ -92,8 +92,9 @@ def test_no_body_is_kept_that_is_no_json(text: str) -> None:
     """Whatever the checks of values let through, a body that is no JSON ends the preparing."""
     calls = pl.DataFrame({"row": [0], "json": [f"{text},"], "call": [0]})
     shelf = Shelf()
-    batches = Batches(shelf, Packer(Limits()), parsed=True)
-    batches.push(calls, np.zeros((1, 16), np.uint8))
+    batches = Batches(shelf, Packer(Limits()))
+    batches.push(calls, np.zeros((1, 16), np.uint8), parsed=True)
+    batches.push(calls.clear(), np.zeros((0, 16), np.uint8))
     with pytest.raises(BackfillError, match="no JSON"):
         batches.finish()
     assert not shelf.batches

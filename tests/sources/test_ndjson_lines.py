@@ -274,3 +274,15 @@ def test_numbers_as_they_stand(tmp_path: Path, number: str) -> None:
         {"n": number, "l": f"[{number},{number}]", "o": f'{{"x":{number}}}'}
     ]
     assert json.loads(f"[{number}]", parse_int=Number, parse_float=Number) == [number]
+
+
+FRAGMENTS = ['{"a":1}', "{}", '{"a":[1', "2]}", '{"x":1},{"y":2}', '{"x":1},0,{"y":2}', '{"s":"', '"}', "[]", "1", ""]
+
+
+@given(st.lists(st.one_of(st.sampled_from(FRAGMENTS), scalars.map('{{"a":{}}}'.format)), min_size=1, max_size=6))
+def test_lines_judged_together_are_judged_as_each_is(texts: list[str]) -> None:
+    """What is taken for objects all at once is one object each; lines that are valid only side by side are not."""
+    found = [text.encode() for text in texts]
+    alone = [ndjson_records.fault_of(text) is None for text in found]
+    assert not ndjson_records.are_objects(found) or all(alone)
+    assert ndjson_records.are_objects([b'{"a":1}', b"{}", b' {"b": [2]} '])

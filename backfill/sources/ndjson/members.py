@@ -63,6 +63,8 @@ class Cells:
     def repeated(self) -> Integers:
         """The objects that have a key twice, each once, ascending."""
         place = self.row * len(self.names) + self.name
+        if (place[1:] > place[:-1]).all():  # each has its keys in the order of the first ones
+            return np.empty(0, np.int64)
         place.sort()
         return np.unique(place[1:][place[1:] == place[:-1]] // max(len(self.names), 1))
 
@@ -155,7 +157,7 @@ class _Walk:
         self, block: npt.NDArray[np.uint8], escaped: npt.NDArray[np.bool_] | None
     ) -> tuple[npt.NDArray[np.uint8], Integers, npt.NDArray[np.uint8]]:
         """The block without blanks outside strings, and in it the places and signs of the objects' own marks."""
-        places = np.flatnonzero(_MARKS[block])
+        places = np.flatnonzero(np.take(_MARKS, block))
         signs = block[places]
         quotes = signs == _QUOTE
         if escaped is not None:

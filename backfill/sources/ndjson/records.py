@@ -8,7 +8,8 @@ builds all that a record holds, which costs a long one more memory than there is
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+import secrets
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from json.decoder import scanstring  # type: ignore[attr-defined]  # as the standard library's own scanner has it
 
@@ -78,6 +79,45 @@ def fault_of(line: bytes) -> tuple[str, str] | None:
     if _half_pair(text):
         return "BF005", HALF_PAIR
     return None if text.lstrip(" \t\r\n").startswith("{") else ("BF005", NO_OBJECT)
+
+
+#: Stands between records that are judged together; none holds it, as nobody knows it.
+_MARK = secrets.token_hex(16)
+#: Bytes of records that are judged together, and so built at once.
+GROUP_BYTES = 2**18
+
+
+def are_objects(lines: Sequence[bytes]) -> bool:
+    """Whether each line is one JSON object; False where that is not found out at once for all of them.
+
+    As the elements of an array, with a mark that no line holds between them: an array of objects and marks in turn is
+    what comes of objects alone, since a line that ended within a value, or held two, would move a mark from its place.
+    """
+    try:
+        values = orjson.loads(b"".join((b"[", f',"{_MARK}",'.encode().join(lines), b"]")))
+    except orjson.JSONDecodeError:
+        return False
+    objects, marks = values[::2], values[1::2]
+    return (
+        len(objects) == len(lines)
+        and marks == [_MARK] * (len(lines) - 1)
+        and all(type(value) is dict for value in objects)
+    )
+
+
+def grouped(lines: Iterable[Line]) -> Iterator[tuple[list[Line], bool]]:
+    """The lines in groups of about GROUP_BYTES, each with whether all of it are known to be JSON objects."""
+    group: list[Line] = []
+    size, whole = 0, True
+    for line in lines:
+        group.append(line)
+        size += len(line.text)
+        whole = whole and line.whole and line.fault is None
+        if size >= GROUP_BYTES:
+            yield group, whole and size <= MAX_BUILT_BYTES and are_objects([each.text for each in group])
+            group, size, whole = [], 0, True
+    if group:
+        yield group, whole and are_objects([each.text for each in group])
 
 
 def depth_of(text: str) -> int:
@@ -209,38 +249,48 @@ class Records:
 
 @dataclass(slots=True)
 class _Chunk:
-    """Records as they come."""
+    """Records as they come: those that are objects, with the file, record and line of each, and the others' faults."""
 
     objects: list[bytes] = field(default_factory=list)
-    places: list[tuple[int, int, int]] = field(default_factory=list)  # file, record, line of each object
+    files: list[int] = field(default_factory=list)
+    numbers: list[int] = field(default_factory=list)
+    lines: list[int] = field(default_factory=list)
     faults: list[Unreadable] = field(default_factory=list)
     size: int = 0
 
     def add(self, file: int, record: int, line: Line) -> bool:
         """Add one; returns whether it can be read."""
-        self.size += len(line.text)
         found = line.fault or (fault_of(line.text) if line.whole else ("BF006", TOO_LONG))
-        place = (file, record, line.number)
         if found is None:
-            self.objects.append(line.text)
-            self.places.append(place)
+            self.add_objects(file, record, [line])
         else:
-            self.faults.append(_unreadable(place, *found, line.text))
+            self.size += len(line.text)
+            self.faults.append(_unreadable((file, record, line.number), *found, line.text))
         return found is None
+
+    def add_objects(self, file: int, record: int, lines: Sequence[Line]) -> None:
+        """Add some that are known to be objects, the first of that record number."""
+        texts = [line.text for line in lines]
+        self.objects += texts
+        self.size += sum(map(len, texts))
+        self.files += [file] * len(lines)
+        self.numbers += range(record, record + len(lines))
+        self.lines += [line.number for line in lines]
 
     def finish(self, types: Types) -> Records:
         """The records, those that turn out to be unreadable once they are taken apart told as well."""
         cells = take_apart(self.objects)
+        files, numbers = np.array(self.files, np.uint32), np.array(self.numbers, np.uint64)
         bad = _bad_members(cells, self.objects)
         if bad:
-            self.faults += [_unreadable(self.places[row], "BF005", bad[row], self.objects[row]) for row in bad]
+            for row, message in bad.items():
+                place = (self.files[row], self.numbers[row], self.lines[row])
+                self.faults.append(_unreadable(place, "BF005", message, self.objects[row]))
             self.faults.sort(key=lambda fault: (fault.file, fault.record))
             keep = np.ones(len(self.objects), np.bool_)
             keep[list(bad)] = False
-            cells = cells.without(keep)
-            self.places = [place for row, place in enumerate(self.places) if row not in bad]
-        files, numbers, _ = np.array(self.places, np.uint64).reshape(-1, 3).T
-        return Records(types.refined(cells), files.astype(np.uint32), numbers, tuple(self.faults))
+            cells, files, numbers = cells.without(keep), files[keep], numbers[keep]
+        return Records(types.refined(cells), files, numbers, tuple(self.faults))
 
 
 def records(
@@ -257,13 +307,19 @@ def records(
             continue
         found = texts.of(file, watch, head)
         spread = Spread(file.name)
-        for record, line in enumerate(found.records, 1):
-            readable = chunk.add(index, record, line)
-            if found.in_lines:
-                if spread.pieces or not readable:
-                    spread.see(line, readable=readable)
-            elif not readable and line.whole and not line.fault and not is_one_value(line.text):
-                raise damaged(file.name, line.number)
+        record = 1
+        for lines, sound in grouped(found.records):
+            if sound and not spread.pieces:
+                chunk.add_objects(index, record, lines)
+            else:
+                for number, line in enumerate(lines, record):
+                    readable = chunk.add(index, number, line)
+                    if found.in_lines:
+                        if spread.pieces or not readable:
+                            spread.see(line, readable=readable)
+                    elif not readable and line.whole and not line.fault and not is_one_value(line.text):
+                        raise damaged(file.name, line.number)
+            record += len(lines)
             if chunk.size >= CHUNK_BYTES:
                 yield chunk.finish(texts.types)
                 chunk = _Chunk()
