@@ -326,6 +326,7 @@ def _all(path: Path) -> Any:
         ("INSERT INTO t VALUES (1,2,3);", "another number of values"),
         ("INSERT INTO t VALUES (1,,3);", "another number of values"),
         ("INSERT INTO t VALUES (1,);", "something else than literal values"),
+        ("INSERT INTO t (id, text) VALUES (1,'a');INSERT INTO t (id) VALUES (2);", "different columns: text"),
     ],
 )
 def test_what_is_no_literal(tmp_path: Path, rows: str, said: str) -> None:
@@ -383,3 +384,33 @@ def test_json_is_as_it_stands(tmp_path: Path) -> None:
     assert result.rows == [('{"n": 1.10}', "[1e400]"), (None, None)]
     assert (result.kind("a"), result.kind("b")) == ("json", "json")
     assert json.loads(result.rows[0][0]) == {"n": 1.1}
+
+
+def test_query_over_a_dump(tmp_path: Path) -> None:
+    """DuckDB's SQL over the rows, as over any file."""
+    (tmp_path / "t.sql").write_text(f"{CREATE}INSERT INTO t VALUES (1,'a'),(2,'a'),(3,'b');\n")
+    job = over(tmp_path / "t.sql", query="SELECT text, max(id) AS last FROM source GROUP BY text ORDER BY text")
+    assert staged(job, tmp_path / "state").rows == [("a", 2), ("b", 3)]
+
+
+def test_a_table_far_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the table is not among the first bytes, a look at the dump knows nothing, and staging does."""
+    path = tmp_path / "t.sql"
+    path.write_text(f"{'-- x' * 20}\n{CREATE}{ROWS}")
+    monkeypatch.setattr("backfill.sources.dumps.mysql.reader.LOOK_BYTES", 20)
+    schema = inspect(over(path))
+    assert (schema.columns, schema.complete) == ((), False)
+    assert staged(over(path), tmp_path / "state").rows == [(1, "a"), (2, "b")]
+
+
+def test_files_that_differ(tmp_path: Path) -> None:
+    """Files of other columns are refused, or united, as those of any format."""
+    (tmp_path / "a.sql").write_text(f"{CREATE}{ROWS}")
+    (tmp_path / "b.sql").write_text("CREATE TABLE t (id int);INSERT INTO t VALUES (3);")
+    with pytest.raises(SourceError, match="lacks text"):
+        stage(over(tmp_path / "*.sql"), tmp_path / "no")
+    united = staged(over(tmp_path / "*.sql", union="by_name"), tmp_path / "state")
+    assert united.rows == [(1, "a"), (2, "b"), (3, None)]
+    (tmp_path / "b.sql").write_text("CREATE TABLE t (id text, text text);INSERT INTO t VALUES ('3','x');")
+    with pytest.raises(SourceError, match="the column id is string here, int64 there"):
+        stage(over(tmp_path / "*.sql"), tmp_path / "no")

@@ -1,7 +1,7 @@
 """Dumps of MySQL and MariaDB (mysqldump, mariadb-dump, and tools that write the like): the rows of one table.
 
 script (statements, settings, where rows are) -> values (rows taken apart) -> columns (of their types) -> reader; types
-tells those from CREATE TABLE. A dump is read once for its rows, and before that up to the first row of the table.
+tells those from CREATE TABLE. A dump is read once; of several files, each is read up to the table's first row before.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
@@ -73,13 +74,14 @@ class DumpReader(CompleteReader):
     job: Job
     files: Sequence[SourceFile]
     watch: Watch = unwatched
+    begun: list[_Dump] = field(default_factory=list)  # the lone file, read up to its first rows
 
     def batches(self, unreadable: UnreadableSink) -> Iterator[pa.RecordBatch]:
         """All rows in source order; raises as the protocol says."""
         known: tuple[TableColumn, ...] = ()
         for index, file in enumerate(self.files):
-            dump = _Dump(file, self.job, known, self.watch)
-            for rows in dump.rows():
+            dump = self.begun.pop() if self.begun else _Dump(file, self.job, known, self.watch)
+            for rows in dump.begun or dump.rows():
                 yield from self._batch(rows, index, unreadable)
             known = dump.found.created or known
 
@@ -140,6 +142,8 @@ class _Dump:
         self.script = Script(file.name, grouped(plain_pieces(origin_of(file), watch)))
         self.found = _Found(job.source.table or "")
         self.count = 0
+        self.names: frozenset[str] = frozenset()
+        self.begun: Iterator[_Rows] | None = None  # the rows, once `shape` has looked at the first
 
     def rows(self) -> Iterator[_Rows]:
         """The table's rows; raises SourceError where the file is damaged or has no such table."""
@@ -174,10 +178,18 @@ class _Dump:
         for block in insert.blocks():
             if shape is None:
                 shape = Shape(self._columns(insert, int(block.closes[0] - block.opens[0])), settings.is_utc)
+                self._refuse_others(shape)
             if (block.closes - block.opens != len(shape.columns)).any():
                 raise self._wrong(f"has rows of another number of values than columns ({len(shape.columns)})")
             yield _Rows(block, insert.head, shape, self.count + 1, charset)
             self.count += len(block.opens)
+
+    def _refuse_others(self, shape: Shape) -> None:
+        """Raise SourceError where an INSERT has other columns than the first: what it lacks is a default, not null."""
+        names = frozenset(column.name for column in shape.columns)
+        self.names = self.names or names
+        if names != self.names:
+            raise self._wrong(f"has INSERTs of different columns: {', '.join(sorted(names ^ self.names))} not in all")
 
     def _columns(self, insert: Insert, fields: int) -> tuple[TableColumn, ...]:
         """The columns of an INSERT's rows, which have so many values."""
@@ -213,8 +225,11 @@ class _Dump:
 
     def shape(self) -> Shape | None:
         """The columns, by the file up to the table's first row; None where it has neither rows nor CREATE TABLE."""
-        for rows in self.rows():
-            return rows.shape
+        rows = self.rows()
+        first = next(rows, None)
+        self.begun = chain([] if first is None else [first], rows)
+        if first is not None:
+            return first.shape
         return Shape(self.found.created) if self.found.created else None
 
 
@@ -234,24 +249,25 @@ class _Enough(Exception):  # noqa: N818 (no error)
     """So much of a file is not to be read to tell its columns."""
 
 
-def _shapes(job: Job, files: Sequence[SourceFile], watch: Watch) -> Iterator[tuple[SourceFile, Shape]]:
-    """The columns of each file that has any."""
+def _begun(job: Job, files: Sequence[SourceFile], watch: Watch) -> Iterator[tuple[_Dump, Shape]]:
+    """Each file that has any columns, read up to its first rows, and its columns."""
     known: tuple[TableColumn, ...] = ()
     for file in files:
         dump = _Dump(file, job, known, watch)
         shape = dump.shape()
         known = dump.found.created or known
         if shape is not None:
-            yield file, shape
+            yield dump, shape
 
 
-def _columns(job: Job, files: Sequence[SourceFile], watch: Watch) -> tuple[SourceColumn, ...]:
-    shaped = list(_shapes(job, files, watch))
-    if not shaped:
+def _columns(
+    job: Job, shapes: Sequence[tuple[SourceFile, Shape]], files: Sequence[SourceFile]
+) -> tuple[SourceColumn, ...]:
+    if not shapes:
         raise SourceError(f"{files[0].name} does not tell the columns of {job.source.table}")
     readings = [
         (file.name, {column.name: reading(job, column, is_utc=shape.is_utc) for column in shape.columns})
-        for file, shape in shaped
+        for file, shape in shapes
     ]
     for _, one in readings:
         check_names(list(one))
@@ -259,8 +275,13 @@ def _columns(job: Job, files: Sequence[SourceFile], watch: Watch) -> tuple[Sourc
 
 
 def open_dump(job: Job, files: Sequence[SourceFile], watch: Watch) -> DumpReader:
-    """A reader of the job's table; raises as Format.open says."""
-    return DumpReader(_columns(job, files, watch), job, files, watch)
+    """A reader of the job's table; raises as Format.open says. A lone file goes on to be read from where it is."""
+    begun = _begun(job, files, watch)
+    if len(files) == 1:
+        lone = list(begun)
+        columns = _columns(job, [(dump.file, shape) for dump, shape in lone], files)
+        return DumpReader(columns, job, files, watch, [dump for dump, _ in lone])
+    return DumpReader(_columns(job, [(dump.file, shape) for dump, shape in begun], files), job, files, watch)
 
 
 def describe(job: Job, files: Sequence[SourceFile]) -> Described:
@@ -274,7 +295,7 @@ def describe(job: Job, files: Sequence[SourceFile]) -> Described:
             raise _Enough
 
     try:
-        return Described(_columns(job, files, watch))
+        return Described(open_dump(job, files, watch).columns)
     except _Enough:
         return Described((), complete=False)
 

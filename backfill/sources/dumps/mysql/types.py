@@ -69,6 +69,9 @@ class Reading:
     is_bit: bool = False
     suffix: str = ""  # behind every value
 
+    def __str__(self) -> str:
+        return str(self.column.type) if self.column.spec is None else self.column.spec.type
+
 
 def reading(job: Job, column: TableColumn, *, is_utc: bool) -> Reading:
     """How the job reads a column; `is_utc` says that values of TIMESTAMP are UTC.
