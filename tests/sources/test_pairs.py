@@ -25,7 +25,7 @@ from backfill.errors import SourceError
 from backfill.job.models import Job
 from backfill.sources import resolve
 from backfill.sources.origins import objects
-from tests.sources.test_contract import KINDS, Csv, Ndjson, Parquet, Sqlite
+from tests.sources.test_contract import KINDS, Csv, Ndjson, Parquet
 from tests.support.buckets import Fault, Store, credentials, served
 from tests.support.contracts.sources import NASTY, Row
 from tests.support.sourcing import Staged, staged
@@ -98,7 +98,7 @@ def is_exact(found: Staged) -> bool:
 
 
 #: Formats of files; those that compress their own pages are not packed as a whole.
-FILES = [kind for kind in KINDS if kind is not Sqlite]
+FILES = [kind for kind in KINDS if kind().job(Path("/")).source.database is None]
 WHOLE = [kind for kind in FILES if not issubclass(kind, Parquet)]
 PAIRS = [(kind, packing) for kind in WHOLE for packing in PACKED if packing == "gzip" or kind in (Csv, Ndjson)]
 
