@@ -13,37 +13,46 @@ class FormatEntry:
     suffixes: tuple[str, ...] = ()  # of files
     schemes: tuple[str, ...] = ()  # of `source.database`, for formats that are databases
     live: bool = False  # a server answers: there is no file
-    takes_csv: bool = False  # the settings under `csv` are for it
-    takes_excel: bool = False  # likewise under `excel`
-    takes_version: bool = False  # `version` says which state of the table
-    takes_table: bool = False  # files of it hold several tables, of which `table` names one
-    takes_records: bool = False  # `records` can say where in its documents they stand
+    takes: tuple[str, ...] = ()  # of the settings below those that are for it
+
+
+#: Settings of `source` that are for some formats only -> what those are called, and what to write.
+SETTINGS = {
+    "csv": ("csv and tsv files", ""),
+    "excel": ("workbooks", ""),
+    "fixed_width": ("fixed-width text", "say `format: fixed_width`"),
+    "records": ("JSON documents", "say `format: json`, or leave it out"),
+    "table": ("dumps and databases", "say which `format` the dump has"),
+    "version": ("tables that keep their versions", "say `format: delta` or `format: iceberg`"),
+}
 
 
 FORMATS = {
-    "csv": FormatEntry("csv:CSV", (".csv",), takes_csv=True),
-    "tsv": FormatEntry("csv:TSV", (".tsv", ".tab"), takes_csv=True),
+    "csv": FormatEntry("csv:CSV", (".csv",), takes=("csv",)),
+    "tsv": FormatEntry("csv:TSV", (".tsv", ".tab"), takes=("csv",)),
     "parquet": FormatEntry("parquet:PARQUET", (".parquet", ".pq")),
     "ndjson": FormatEntry("ndjson:NDJSON", (".ndjson", ".jsonl")),
-    "json": FormatEntry("ndjson:JSON", (".json",), takes_records=True),
+    "json": FormatEntry("ndjson:JSON", (".json",), takes=("records",)),
     "mongoexport": FormatEntry("mongodb:MONGOEXPORT"),
     "bson": FormatEntry("mongodb:BSON", (".bson",)),
     "dynamodb": FormatEntry("dynamodb:DYNAMODB"),
     "arrow": FormatEntry("typed:ARROW", (".arrow", ".arrows", ".feather", ".ipc")),
     "avro": FormatEntry("typed:AVRO", (".avro",)),
-    "excel": FormatEntry("typed:EXCEL", (".xlsx", ".xlsm", ".xls", ".ods"), takes_excel=True),
-    "fixed_width": FormatEntry("csv:FIXED_WIDTH", takes_csv=True),
-    "delta": FormatEntry("typed:DELTA", takes_version=True),
-    "iceberg": FormatEntry("typed:ICEBERG", takes_version=True),
+    "excel": FormatEntry("typed:EXCEL", (".xlsx", ".xlsm", ".xls", ".ods"), takes=("excel",)),
+    "fixed_width": FormatEntry("csv:FIXED_WIDTH", takes=("csv", "fixed_width")),
+    "delta": FormatEntry("typed:DELTA", takes=("version",)),
+    "iceberg": FormatEntry("typed:ICEBERG", takes=("version",)),
     "orc": FormatEntry("typed:ORC", (".orc",)),
-    "mysqldump": FormatEntry("dumps.mysql:MYSQLDUMP", takes_table=True),
-    "pg_dump": FormatEntry("dumps:PG_DUMP", takes_table=True),
-    "sqlite_dump": FormatEntry("dumps:SQLITE_DUMP", takes_table=True),
-    "sqlite": FormatEntry("sqlite:SQLITE", schemes=("sqlite",)),
-    "duckdb": FormatEntry("databases.duckdb_file:DUCKDB", schemes=("duckdb",)),
-    "adbc": FormatEntry("databases.driver:ADBC", schemes=("adbc",), live=True),
-    "postgresql": FormatEntry("databases.postgres:POSTGRESQL", schemes=("postgresql", "postgres"), live=True),
-    "mysql": FormatEntry("databases.mysql:MYSQL", schemes=("mysql", "mariadb"), live=True),
+    "mysqldump": FormatEntry("dumps.mysql:MYSQLDUMP", takes=("table",)),
+    "pg_dump": FormatEntry("dumps:PG_DUMP", takes=("table",)),
+    "sqlite_dump": FormatEntry("dumps:SQLITE_DUMP", takes=("table",)),
+    "sqlite": FormatEntry("sqlite:SQLITE", schemes=("sqlite",), takes=("table",)),
+    "duckdb": FormatEntry("databases.duckdb_file:DUCKDB", schemes=("duckdb",), takes=("table",)),
+    "adbc": FormatEntry("databases.driver:ADBC", schemes=("adbc",), live=True, takes=("table",)),
+    "postgresql": FormatEntry(
+        "databases.postgres:POSTGRESQL", schemes=("postgresql", "postgres"), live=True, takes=("table",)
+    ),
+    "mysql": FormatEntry("databases.mysql:MYSQL", schemes=("mysql", "mariadb"), live=True, takes=("table",)),
 }
 #: Those that `source.format` can say: of files.
 FILE_FORMATS = tuple(name for name, entry in FORMATS.items() if not entry.schemes)

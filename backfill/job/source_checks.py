@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import codecs
 from itertools import combinations
+from pathlib import PurePath
 
 from backfill.document import Faults, suggest
 from backfill.job.database_checks import check_database
 from backfill.job.expand import split_name
 from backfill.job.file import SourceForm
-from backfill.job.formats import FILE_FORMATS, FORMATS
+from backfill.job.formats import FILE_FORMATS, FORMATS, SETTINGS, SUFFIXES
 from backfill.job.models import ColumnSpec, CsvSpec
 from backfill.job.remote import is_remote, remote_fault
 from backfill.job.times import check_format, check_zone
@@ -60,10 +61,9 @@ def check_source(faults: Faults, source: SourceForm) -> None:
         faults.add("source.query", "is an empty query")
     check_paths(faults, source)
     check_columns_declared(faults, source)
+    check_settings(faults, source)
     check_csv(faults, source)
-    check_excel(faults, source)
     check_fixed_width(faults, source)
-    check_version(faults, source)
     check_table(faults, source)
     check_records(faults, source)
     if source.database is not None:
@@ -135,14 +135,27 @@ def check_declared(faults: Faults, declared: ColumnSpec, path: str) -> None:
     check_zone(faults, declared.timezone, f"{path}.timezone")
 
 
+def check_settings(faults: Faults, source: SourceForm) -> None:
+    """Note settings that are not for the format; where its files' names tell that, they are refused with the source."""
+    entry = FORMATS.get(source.format or _by_suffix(source))
+    takes = {"table"} if source.database is not None else set(SETTINGS) if entry is None else set(entry.takes)
+    for name, (formats, hint) in SETTINGS.items():
+        if name in source.model_fields_set and name not in takes:
+            faults.add(f"source.{name}", f"is for {formats} only", hint, key=True)
+
+
+def _by_suffix(source: SourceForm) -> str:
+    """The format that the first path's suffixes tell; empty where they tell none."""
+    path = source.path[0] if isinstance(source.path, list) and source.path else source.path
+    suffixes = reversed(PurePath(path).suffixes) if isinstance(path, str) else ()
+    return next((SUFFIXES[one.lower()] for one in suffixes if one.lower() in SUFFIXES), "")
+
+
 def check_csv(faults: Faults, source: SourceForm) -> None:
     """Note settings that are not one character, and a header that nothing replaces."""
     csv = source.csv
     if csv is None:
         return
-    entry = FORMATS.get(source.format or "")
-    if source.database is not None or (entry is not None and not entry.takes_csv):
-        faults.add("source.csv", "is for csv and tsv files only", key=True)
     check_signs(faults, csv)
     if not is_encoding(csv.encoding):
         hint = suggest(csv.encoding, _ENCODINGS) or f"for example {', '.join(_ENCODINGS)}"
@@ -152,21 +165,14 @@ def check_csv(faults: Faults, source: SourceForm) -> None:
 
 
 def check_records(faults: Faults, source: SourceForm) -> None:
-    """Note a way to the records that is none, or of a format without one."""
-    if source.records is None:
-        return
-    entry = FORMATS.get(source.format or "json")
-    if source.database is not None or (entry is not None and not entry.takes_records):
-        faults.add("source.records", "is for JSON documents only", "say `format: json`, or leave it out", key=True)
-    if not all(split_name(source.records)):
+    """Note a way to the records that is none."""
+    if source.records is not None and not all(split_name(source.records)):
         faults.add("source.records", "has an empty key on the way", "join the keys by dots: `data.items`")
 
 
 def check_fixed_width(faults: Faults, source: SourceForm) -> None:
-    """Note fixed-width text without widths, widths of anything else, and what nothing divides such text by."""
+    """Note fixed-width text without widths, and what nothing divides such text by."""
     if source.format != "fixed_width":
-        if source.fixed_width:
-            faults.add("source.fixed_width", "is for fixed-width text only", "say `format: fixed_width`", key=True)
         return
     if not source.fixed_width:
         faults.add("source", "fixed-width text has no header", "add `fixed_width: {id: 8, name: 30}`")
@@ -174,34 +180,12 @@ def check_fixed_width(faults: Faults, source: SourceForm) -> None:
         faults.add(f"source.csv.{name}", "means nothing in fixed-width text", key=True)
 
 
-def check_version(faults: Faults, source: SourceForm) -> None:
-    """Note a version of what has none."""
-    entry = FORMATS.get(source.format or "")
-    if source.version is not None and not (entry and entry.takes_version):
-        faults.add(
-            "source.version",
-            "is for tables that keep their versions only",
-            "say `format: delta` or `format: iceberg`",
-            key=True,
-        )
-
-
-def check_excel(faults: Faults, source: SourceForm) -> None:
-    """Note settings of workbooks that are for nothing."""
-    entry = FORMATS.get(source.format or "")
-    if source.excel is not None and (source.database is not None or (entry is not None and not entry.takes_excel)):
-        faults.add("source.excel", "is for workbooks only", key=True)
-
-
 def check_table(faults: Faults, source: SourceForm) -> None:
-    """Note files of several tables of which none is named, and a table of files that have none."""
-    entry = FORMATS.get(source.format or "")
+    """Note files of several tables of which none is named."""
     if source.table is not None and not source.table.strip():
         faults.add("source.table", "is an empty name")
-    elif entry is not None and entry.takes_table and source.table is None:
+    elif source.table is None and source.format in FILE_FORMATS and "table" in FORMATS[source.format].takes:
         faults.add("source", f"a file of {source.format} holds several tables", "name one: `table: orders`")
-    elif source.table is not None and source.database is None and not (entry and entry.takes_table):
-        faults.add("source.table", "is for dumps and databases", "say which `format` the dump has", key=True)
 
 
 def check_signs(faults: Faults, csv: CsvSpec) -> None:

@@ -251,7 +251,7 @@ def _named_files(job: Job, folder: Path | None, watch: Watch) -> list[Entry | So
     objects: dict[str, SourceFile] = {}
     for written in job.source.path:
         if is_remote(written):
-            if FORMATS[job.source.format or "csv"].takes_version:
+            if "version" in FORMATS[job.source.format or "csv"].takes:
                 raise JobError(
                     f"source.path: tables of {job.source.format} are read of this machine only",
                     hint="copy it here first",

@@ -34,7 +34,7 @@ _XML = (
 _R = "convert it: `Rscript -e \"arrow::write_parquet(readRDS('FILE'), 'rows.parquet')\"`"
 _R_SPACE = "convert it: `Rscript -e \"load('FILE'); arrow::write_parquet(NAME, 'rows.parquet')\"`"
 _HIVE = "write the table anew in Hive: `CREATE TABLE copy STORED AS PARQUET AS SELECT * FROM rows`"
-_DUMPS = [name for name, entry in FORMATS.items() if entry.takes_table]
+_DUMPS = [name for name, entry in FORMATS.items() if "table" in entry.takes and not entry.schemes]
 _SCRIPT = f"say which kind of dump it is: `format: {'`, `'.join(_DUMPS)}`, with `table: NAME`"
 
 #: Suffixes of archives that are read, by their members.

@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path, PurePath
 
 from backfill.errors import JobError, SourceError
-from backfill.job.formats import DATABASES, FILE_FORMATS, FORMATS, SUFFIXES, live_format
+from backfill.job.formats import DATABASES, FILE_FORMATS, FORMATS, SETTINGS, SUFFIXES, live_format
 from backfill.job.models import Job
 from backfill.records import SourceFile
 from backfill.sources.databases.address import scheme_of
@@ -102,7 +102,7 @@ def suffix_within(name: PurePath) -> str:
 
 
 def one_format(job: Job, files: Iterable[SourceFile]) -> Format:
-    """The format that all the files have; raises JobError where they differ."""
+    """The format that all the files have; raises JobError where they differ, or the job has settings of another one."""
     found = {format_of(job, file.path).name: file for file in files}
     if len(found) > 1:
         these = ", ".join(f"{found[name].name} is {name}" for name in sorted(found))
@@ -110,7 +110,11 @@ def one_format(job: Job, files: Iterable[SourceFile]) -> Format:
             f"source.path: files of several formats: {these}",
             hint="make a job of each format, or state one `format` that reads them all: json reads ndjson",
         )
-    return format_named(next(iter(found)))
+    (name, file), *_ = found.items()
+    for setting in SETTINGS.keys() & job.raw.get("source", {}).keys() - set(FORMATS[name].takes):
+        formats, hint = SETTINGS[setting]
+        raise JobError(f"source.{setting}: is for {formats} only, and {file.name} is {name}", hint=hint)
+    return format_named(name)
 
 
 def refuse_foreign(origin: Origin, expected: Format) -> None:

@@ -132,7 +132,7 @@ SOURCE_FAULTS = [
     ("path: a, format: ndjson, records: a", "source.records", "is for JSON documents only"),
     ("path: a, format: json, records: a..b", "source.records", "has an empty key"),
     ("path: a, format: csv, table: t", "source.table", "is for dumps and databases"),
-    ("path: a, format: csv, table: ''", "source.table", "is an empty name"),
+    ("path: a, format: pg_dump, table: ''", "source.table", "is an empty name"),
     ("path: a, columns: {Ab: text, aB: text}", "source.columns.aB", "differ in case only"),
     ("path: a, columns: {a: {type: integer, format: x}}", "source.columns.a.format", "only a timestamp"),
     ("path: a, columns: {a: {type: timestamp, format: '%Y-%m'}}", "source.columns.a.format", "year, month and day"),

@@ -12,7 +12,7 @@ from types import ModuleType
 import pyarrow as pa
 import pytest
 
-from backfill.errors import SourceError
+from backfill.errors import JobError, SourceError
 from backfill.job import formats as names
 from backfill.job.file import job_schema
 from backfill.job.formats import FORMATS, FormatEntry
@@ -20,7 +20,7 @@ from backfill.job.models import Job
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, SourceFile
 from backfill.sources import inspect, resolve
 from backfill.sources.columns import SourceColumn, text_columns
-from backfill.sources.formats import format_named, line_of
+from backfill.sources.formats import format_named, line_of, one_format
 from backfill.sources.origins.content import Watch, origin_of, plain_pieces, unwatched
 from backfill.sources.reader import CompleteReader, Described, Format, Reader, Unreadable, UnreadableSink
 from tests.support.sourcing import job_over, staged
@@ -131,3 +131,20 @@ def test_no_format_opens_a_path(name: str) -> None:
             match[0] for match in opening.finditer(module.read_text(encoding="utf-8")) if not names.match(match[0])
         ]
         assert not found, module
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "value", "said"),
+    [
+        ("a.csv", "excel", {"sheet": 1}, "source.excel: is for workbooks only, and a.csv is csv"),
+        ("a.csv.gz", "records", "data", "source.records: is for JSON documents only, and a.csv.gz is csv"),
+        ("a.ndjson", "csv", {"delimiter": ";"}, "source.csv: is for csv and tsv files only, and a.ndjson is ndjson"),
+        ("a.parquet", "table", "orders", "source.table: is for dumps and databases only, and a.parquet is parquet"),
+    ],
+)
+def test_settings_of_another_format(tmp_path: Path, name: str, setting: str, value: object, said: str) -> None:
+    """A setting that nothing would heed is refused, also where a file's name alone tells the format."""
+    job = job_over(tmp_path / name).model_copy(update={"raw": {"source": {"path": name, setting: value}}})
+    with pytest.raises(JobError) as raised:
+        one_format(job, [SourceFile(str(tmp_path / name), name, name, 1, "", 1, 1, 1)])
+    assert raised.value.message == said
