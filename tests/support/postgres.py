@@ -151,5 +151,5 @@ def running_server() -> Iterator[Postgres]:
         server.start()
         yield server
     finally:
-        server.stop()
+        server.stop(signal.SIGQUIT)  # at once: what it would write first is thrown away
         shutil.rmtree(folder, ignore_errors=True)
