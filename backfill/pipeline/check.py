@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from backfill.errors import Fault, JobError, SourceError, counted, joined
+from backfill.errors import Fault, InterruptedRunError, JobError, SourceError, counted, joined
 from backfill.job import check_columns, fault_at, fingerprint, notices, positions
 from backfill.job.models import Job
 from backfill.pipeline.context import RunContext
@@ -18,6 +20,8 @@ from backfill.state import open_store
 
 #: How many records are judged before a full read judges them all.
 SAMPLE_ROWS = 1_000
+#: How long they are waited for: a database may have to work out all rows for the first one.
+SAMPLE_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,18 @@ class Checked:
     files: tuple[SourceFile, ...] = ()
     whole: bool = False  # the sample is all there is
     notes: tuple[str, ...] = ()  # what only a full read can tell
+
+
+class Deadline(threading.Event):
+    """Set as soon as another event is, or the time for a sample is up."""
+
+    def __init__(self, other: threading.Event) -> None:
+        super().__init__()
+        self._other, self._end = other, time.monotonic() + SAMPLE_SECONDS
+
+    def is_set(self) -> bool:
+        """Whether to stop."""
+        return self._other.is_set() or time.monotonic() > self._end
 
 
 def refuse_unfit(jobs: Sequence[Job], notice: Callable[[Fault], None], *, live: bool = False) -> None:
@@ -156,7 +172,12 @@ def judge_sample(job: Job, context: RunContext, schema: Schema, folder: Path) ->
     try:
         files = files_of(job, folder, context)
         looked_at = first_files(job, files)
-        snapshot = sample(job, folder, SAMPLE_ROWS + 1, context, looked_at)  # one more tells whether there are more
+        # One more tells whether there are more.
+        snapshot = sample(job, folder, SAMPLE_ROWS + 1, replace(context, stop=Deadline(context.stop)), looked_at)
+    except InterruptedRunError:
+        if context.stop.is_set():
+            raise
+        return Checked(notes=(f"no row was judged, as the first ones take more than {SAMPLE_SECONDS} seconds",))
     except JobError as error:
         if not late:
             raise

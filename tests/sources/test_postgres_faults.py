@@ -202,6 +202,17 @@ def test_passwords_are_not_told(postgres: Postgres, project: Project, old: str, 
     assert b"sesame" not in kept
 
 
+def test_a_first_row_that_takes_long(postgres: Postgres, project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`check` does not wait for a database that works out all rows for the first: it says so, and ends the query."""
+    monkeypatch.setattr("backfill.pipeline.check.SAMPLE_SECONDS", 1)
+    job = project.folder / "job.yaml"
+    job.write_text(JOB.format(url=postgres.url(), query="SELECT 1 AS i, pg_sleep(60)::text AS t"))
+    done = backfill("check", job)
+    assert done.code == 0, done.err
+    assert "no row was judged, as the first ones take more than 1 seconds" in done.out + done.err
+    assert postgres.sql("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'COPY%' AND state = 'active'") == "0\n"
+
+
 def test_rows_that_came_since(postgres: Postgres, project: Project) -> None:
     """A dry run reads the database each time, the run sends what it has read, and --only-new what has come since."""
     name = postgres.new_database("CREATE TABLE t AS SELECT i, 'u' || i AS t FROM generate_series(1, 3) AS i")
