@@ -332,6 +332,9 @@ def test_web(store: Store, tmp_path: Path) -> None:
     assert "does not exist" in refused(f"{store.url}/shop/none.csv", tmp_path).message
     store.script = lambda asked: Fault(405) if asked.method == "HEAD" else None
     assert len(staged(job_over(url), tmp_path / "headless").rows) == 20_000
+    store.ranged = False
+    store.once(Fault(cut=100_000))
+    assert len(staged(job_over(url), tmp_path / "rangeless").rows) == 20_000
     store.tagged = False
     assert len(staged(job_over(url), tmp_path / "dated").rows) == 20_000
     store.dated = False

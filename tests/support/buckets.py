@@ -56,6 +56,7 @@ class Store:
         self.script: Script = lambda _: None
         self.tagged = True  # False: no ETag
         self.dated = True  # False: no Last-Modified
+        self.ranged = True  # False: a range is answered by the whole
         self.closing = Event()
         self.url = ""
 
@@ -164,7 +165,7 @@ class _Handler(BaseHTTPRequestHandler):
             return
         status, whole = 200, len(body)
         asked = self.headers.get("Range", "")
-        if asked:
+        if asked and self.server.store.ranged:
             first, _, last = asked.removeprefix("bytes=").partition("-")
             start, stop = (int(first), int(last) + 1 if last else whole) if first else (whole - int(last), whole)
             body = body[start:stop]

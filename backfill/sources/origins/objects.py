@@ -28,14 +28,14 @@ from backfill.disk import sync_folder
 from backfill.errors import SourceError, StoppedError
 from backfill.job.remote import Remote, remote
 from backfill.records import SourceFile
-from backfill.sources.origins.refusals import is_passing, refusal
+from backfill.sources.origins.refusals import is_passing, refusal, status_of
 from backfill.sources.origins.stores import obstore, store_of
 
 #: Bytes taken from a connection at once, at least: so many are lost with it.
 CHUNK_BYTES = 1 << 16
 #: Bytes fetched at once, at least, where a format seeks in an object of which only a look is wanted.
 RANGE_BYTES = 1 << 17
-#: Seconds between attempts, where the store has answered this process before; and where it never has.
+#: Seconds between attempts, where the store has answered before, if only that it is busy; and where it never has.
 PATIENCE = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0)
 FIRST_PATIENCE = (0.5, 1.0)
 _POLL_SECONDS = 0.1
@@ -52,13 +52,15 @@ def ask(at: Remote, name: str, request: Callable[[], _Answer], watch: Callable[[
         FileNotFoundError: there is no such object.
         SourceError: it refuses, or stays out of reach.
     """
-    delays = iter(PATIENCE if (at.scheme, at.place) in _answered else FIRST_PATIENCE)
+    delays: Iterator[float] | None = None
     while True:
         try:
             answer = _polled(request, watch)
         except FileNotFoundError:
             raise
         except failures() as error:
+            there = status_of(error) or (at.scheme, at.place) in _answered
+            delays = delays or iter(PATIENCE if there else FIRST_PATIENCE)
             delay = next(delays, None) if is_passing(error) else None
             if delay is None:
                 raise refusal(error, at, name) from None  # its own words may hold what must not be shown
@@ -205,11 +207,11 @@ class ObjectCopy:
 
     def read(self, place: int, size: int) -> bytes:
         """Bytes of the copy from a place on: as many as asked for, or as few as there are so far, one at least."""
-        self.reach(place + 1)
-        at = self._part if self._target is not None else self._whole
-        with self._lock, at.open("rb") as copy:
-            copy.seek(place)
-            return copy.read(min(size, self.size - place))
+        with self._lock:
+            self.reach(place + 1)
+            with (self._whole if self._target is None else self._part).open("rb") as copy:
+                copy.seek(place)
+                return copy.read(min(size, self.size - place))
 
     def let_go(self) -> None:
         """Close the connection, and remove the copy where it is not whole."""
@@ -247,8 +249,18 @@ class ObjectCopy:
         return piece
 
     def _connected(self) -> Iterator[Any]:
-        """The object's bytes behind those that were fetched."""
-        return iter(self._get({"offset": self.size} if self.size else None).stream(CHUNK_BYTES))
+        """The object's bytes behind those that were fetched; all of them again where the server knows no ranges."""
+        from obstore.exceptions import NotSupportedError
+
+        try:
+            found = self._get({"offset": self.size} if self.size else None)
+        except NotSupportedError:
+            assert self._target is not None
+            self._target.truncate(0)
+            self._target.seek(0)
+            self.size = 0
+            found = self._get(None)
+        return iter(found.stream(CHUNK_BYTES))
 
     def _get(self, part: Any) -> Any:  # noqa: ANN401 (obstore's own)
         """The answer to a request for the object or a part of it, which is of the pinned state."""
