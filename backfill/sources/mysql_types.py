@@ -28,6 +28,8 @@ BYTES: Final = frozenset((
 _DECIMALS: Final = frozenset(("decimal", "numeric", "dec", "fixed"))
 _LARGEST_PRECISION: Final = 38
 _DIGITS: Final = 10  # of DECIMAL without a precision
+#: In place of the digits of a fraction, of which each value has its own number.
+VARIES: Final = "varies"
 #: Behind the text of an instant.
 UTC: Final = "+00:00"
 
@@ -53,6 +55,8 @@ def read_as(column: TableColumn, *, is_instant: bool) -> ColumnSpec | None:
         return ColumnSpec(type="json")
     if column.type == "date":
         return ColumnSpec(type="date")
+    if column.type in ("datetime", "timestamp") and column.arguments == (VARIES,):
+        return ColumnSpec(type="timestamp")
     if column.type in ("datetime", "timestamp"):
         fraction = ".%f" if column.arguments and column.arguments[0] != "0" else ""
         return ColumnSpec(type="timestamp", format=f"%Y-%m-%d %H:%M:%S{fraction}{'%z' if is_instant else ''}")

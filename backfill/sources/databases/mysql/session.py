@@ -22,7 +22,7 @@ from backfill.memory import BATCH_BYTES
 from backfill.sources.databases.address import Address
 from backfill.sources.databases.live import ResultColumn
 from backfill.sources.databases.mysql.failures import Failures
-from backfill.sources.mysql_types import UTC, TableColumn, arrow_type, is_instant, read_as
+from backfill.sources.mysql_types import UTC, VARIES, TableColumn, arrow_type, is_instant, read_as
 from backfill.sources.sql_tokens import TEXT, tokens, without_end
 
 #: https://dev.mysql.com/doc/refman/8.4/en/comments.html
@@ -198,14 +198,14 @@ class MysqlSession:
 def _column(field: Any) -> TableColumn:  # noqa: ANN401
     """A column by what the protocol says of it."""
     name, kind = field.name.decode() if isinstance(field.name, bytes) else field.name, field.type_code
-    is_bytes = field.charsetnr == _BINARY_CHARSET
+    is_bytes = field.charsetnr == _BINARY_CHARSET and field.length > 0  # a bare NULL has no length
     arguments: tuple[str, ...] = ()
     known = _TYPES.get(kind) or (_TEXTS.get(kind, "text") if is_bytes else "text")
     if known == "decimal":
         signs = int(not field.flags & _UNSIGNED) + int(field.scale > 0)
         arguments = (str(field.length - signs), str(field.scale))
     elif known in ("datetime", "timestamp"):
-        arguments = (str(field.scale if field.scale < _NOT_FIXED else 6),)
+        arguments = (str(field.scale) if field.scale < _NOT_FIXED else VARIES,)
     return TableColumn(name, known, arguments, unsigned=bool(field.flags & _UNSIGNED), is_json=known == "json")
 
 
