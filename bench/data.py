@@ -1,4 +1,6 @@
-"""The benchmark's data: `python -m bench.data ROWS FILE` writes that many orders of 13 columns as Parquet or CSV.
+"""The benchmark's data: `python -m bench.data ROWS FILE` writes that many orders of 13 columns.
+
+As CSV or NDJSON where the file's name ends so, else as Parquet.
 
 Each value is a function of the row's number, so that the same rows come out on every machine; a call made of a row has
 about 410 bytes of JSON. Runs as a process of its own, so that the benchmark itself stays small (see process.py).
@@ -14,6 +16,7 @@ CITIES = ["Boston", "København", "São Paulo", "東京", "New York", "Kraków",
 PRODUCTS = ["Oolong 50 g", 'Teapot "Lotus"', "Pu-erh 普洱", "Darjeeling", "Thé vanille"]
 FIRST_SECOND = 1_546_300_800  # 2019-01-01T00:00:00Z
 SECONDS = 6 * 365 * 86_400
+ISO_8601 = "%Y-%m-%dT%H:%M:%S%.6fZ"
 
 
 def scattered(salt: int) -> pl.Expr:
@@ -55,10 +58,12 @@ def orders(rows: int) -> pl.LazyFrame:
 
 
 def write(rows: int, path: Path) -> None:
-    """Write the orders, as CSV where the name ends so, else as Parquet of 100,000 rows a group; whole or not at all."""
+    """Write the orders in the format of the name, Parquet in groups of 100,000 rows; whole or not at all."""
     unfinished = path.with_name(path.name + ".part")
     if path.suffix == ".csv":
-        orders(rows).sink_csv(unfinished, datetime_format="%Y-%m-%dT%H:%M:%S%.6fZ")
+        orders(rows).sink_csv(unfinished, datetime_format=ISO_8601)
+    elif path.suffix == ".ndjson":
+        orders(rows).with_columns(pl.col("ordered_at").dt.to_string(ISO_8601)).sink_ndjson(unfinished)
     else:
         orders(rows).sink_parquet(unfinished, compression="zstd", row_group_size=100_000)
     unfinished.rename(path)
