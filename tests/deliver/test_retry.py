@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from backfill.clock import Clock
 from backfill.deliver import DeliveryOptions, EndKind
-from backfill.deliver.clock_skew import skew
+from backfill.deliver.clock_skew import STOP_SECONDS, WARN_SECONDS, SkewWatch, skew
 from backfill.errors import ExitCode
 from backfill.records import BatchState, Outcome
 from backfill.verdict import Failure, Patience, StopReason, backoff
@@ -201,6 +201,31 @@ class TestSkew:
         assert says in self.end.message
         assert run.shelf.states() == {1: BatchState.DELIVERED}
         assert len(run.shelf.marks) == 1
+
+    def test_each_date_is_looked_at_once(self, caplog: pytest.LogCaptureFixture) -> None:
+        """Answers of one second tell no more than its first one; those of another one are told of no more either."""
+        watch, moment = SkewWatch(), 1_700_000_000
+        dates = [email.utils.formatdate(moment + seconds, usegmt=True) for seconds in range(4)]
+        for date in dates[:2]:
+            watch.observe(date, moment + 100.0, moment + 100.0)
+        assert len(caplog.records) == 1
+        watch.observe(dates[1], moment + 1_000.0, moment + 1_000.0)
+        assert watch.too_large is None
+        watch.observe(dates[2], moment + 1_000.0, moment + 1_000.0)
+        assert watch.too_large == 997.0
+        watch.observe(dates[3], moment + 3.0, moment + 3.0)
+        assert watch.too_large == 997.0  # a clock that was that wrong is not to be trusted now
+        assert len(caplog.records) == 1
+
+    @pytest.mark.parametrize("side", [1, -1])
+    def test_the_bounds_themselves_are_good(self, side: int, caplog: pytest.LogCaptureFixture) -> None:
+        """Five seconds are not told, and three hundred do not stop the run."""
+        moment = 1_700_000_000.0
+        for number, bound in enumerate((WARN_SECONDS, STOP_SECONDS)):
+            watch, ours = SkewWatch(), moment + side * bound + (side > 0)  # Date leaves a second open
+            watch.observe(email.utils.formatdate(moment, usegmt=True), ours, ours)
+            assert watch.too_large is None
+            assert len(caplog.records) == number
 
     @pytest.mark.parametrize("date", ["", "yesterday", "Tue, 99 Nov 2023 22:13:20 GMT"])
     def test_no_usable_date(self, date: str) -> None:

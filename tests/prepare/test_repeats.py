@@ -68,7 +68,7 @@ def test_resolutions_are_those_of_the_rule(
             hashes[part][asked], sixteen(ids[part])[asked], sixteen(contents[part])[asked], origins
         )
         decided = iter(found[0])
-        assert found[0].dtype == np.uint8
+        assert (found[0].dtype, found[1].dtype) == (np.uint8, np.uint64)
         assert (found[1][:, 1] == found[1][:, 0] * np.uint64(3) + FAR).all()
         firsts.extend(found[1][:, 0].tolist())
         resolutions.extend(int(next(decided)) if each else Resolution.FIRST for each in asked)
