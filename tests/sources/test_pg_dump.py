@@ -17,6 +17,7 @@ from backfill.sources.dumps.reader import open_dumps
 from backfill.sources.files import locate
 from backfill.sources.formats import line_of
 from backfill.sources.staging import IgnoredRecords
+from tests.support.examples import examples
 from tests.support.postgres import Postgres
 from tests.support.sourcing import job_over, staged
 
@@ -187,7 +188,7 @@ nasty = st.sampled_from(
 LINES = st.lists(st.none() | texts | nasty | st.lists(nasty, max_size=4).map("".join), max_size=40)
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(8), deadline=None, suppress_health_check=list(HealthCheck))
 @given(lines=LINES)
 def test_any_text_by_any_way(
     postgres: Postgres, database: str, tmp_path_factory: pytest.TempPathFactory, lines: list[str | None]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 Name = tuple[str, ...]  # schema and table, or the table alone
 
 _QUOTED = r'"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]+\]'
-_BARE = r"[^\W\d][\w$]*"
+_BARE = r"(?:[^\W\d]|[\udc80-\udcff])[\w$\udc80-\udcff]*"  # the latter stand for bytes that are no UTF-8
 #: A name of one part, and of several.
 PART = f"(?:{_QUOTED}|{_BARE})"
 NAME = rf"{PART}(?:\s*\.\s*{PART})*"

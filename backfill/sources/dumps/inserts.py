@@ -47,7 +47,8 @@ _WORDS = re.compile(
 )
 #: The words of an INSERT are no longer than this: 1,600 columns by name.
 _WORDS_BYTES = 2**18
-_ESCAPED_TEXT = re.compile(rb"'(?:[^']++|'')*+'|[eE]'(?:[^'\\]++|\\.|'')*+'|\w++", re.DOTALL)
+#: Texts, also one that is not whole yet.
+_ESCAPED_TEXT = re.compile(rb"'(?:[^']++|'')*+(?:'|\Z)|[eE]'(?:[^'\\]++|\\.|'')*+(?:'|\\?\Z)|\w++", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +139,8 @@ def _structure(text: bytes, script: Script) -> Bytes:
         data = data.copy()
         for found in _ESCAPED_TEXT.finditer(text):  # only where somebody wrote E'...': pg_dump does not
             if found[0][:1] in b"eE" and found[0][1:2] == b"'":
-                data[found.start() + 2 : found.end() - 1] = _NEUTRAL
+                whole = found[0][-1:] == b"'" and len(found[0]) > len("E'")
+                data[found.start() + 2 : found.end() - whole] = _NEUTRAL
     return data
 
 
@@ -150,8 +152,8 @@ def _find(data: Bytes, words: bytes, *, at_words: bool, final: bool) -> _Found:
     marks, signs = marks[outside], signs[outside]
     depth = np.cumsum((signs == _OPEN).astype(np.int64) - (signs == _CLOSE))
     ends = marks[(signs == _SEMICOLON) & (depth == 0)]
-    starts, over_at = _statements(data, ends, words, at_words=at_words, final=final)
-    limit = len(data) if over_at is None else over_at
+    starts, over_at, cut = _statements(data, ends, words, at_words=at_words, final=final)
+    limit = cut if over_at is None else over_at
     kept = marks < limit
     if len(starts):
         owner = starts.searchsorted(marks, side="right") - 1
@@ -167,8 +169,13 @@ def _find(data: Bytes, words: bytes, *, at_words: bool, final: bool) -> _Found:
     return _Found(marks[opens][: len(row_ends)], row_ends, places[:count], last, end, over_at is not None)
 
 
-def _statements(data: Bytes, ends: Places, words: bytes, *, at_words: bool, final: bool) -> tuple[Places, int | None]:
-    """Where statements with these words begin, and behind which place there is another one, if one is to be seen."""
+def _statements(
+    data: Bytes, ends: Places, words: bytes, *, at_words: bool, final: bool
+) -> tuple[Places, int | None, int]:
+    """Where statements with these words begin, and behind which place there is another one, if one is to be seen.
+
+    Also how far the text can be told: up to the end before a statement of which too little is there yet.
+    """
     starts = ends + 1
     size = len(data)
     while True:
@@ -181,8 +188,10 @@ def _statements(data: Bytes, ends: Places, words: bytes, *, at_words: bool, fina
     same = (data[places] == np.frombuffer(words, np.uint8)).all(axis=1) & known
     other = np.flatnonzero(~same & (known | final))
     over_at = int(ends[other[0]]) + 1 if len(other) else None
+    unknown = np.flatnonzero(~known) if not final else other[:0]
+    cut = int(ends[unknown[0]]) if len(unknown) else size
     starts = starts[same & (starts < (size if over_at is None else over_at))]
-    return (np.concatenate(([0], starts)) if at_words else starts), over_at
+    return (np.concatenate(([0], starts)) if at_words else starts), over_at, cut
 
 
 def _rows(

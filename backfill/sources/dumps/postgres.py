@@ -305,6 +305,6 @@ def _codec(encoding: str) -> str | None:
     for name in (wanted, wanted.replace("win", "cp", 1), wanted.replace("iso_8859_", "iso8859_")):
         try:
             return codecs.lookup(name).name
-        except LookupError:
+        except (LookupError, ValueError):  # no text that could be a name, too
             continue
     return None

@@ -31,6 +31,8 @@ class Lexis:
     comments: bytes
     #: Every byte that a token or a comment can begin with.
     begins: bytes
+    #: Bodies of functions stand between $tag$ and $tag$.
+    has_bodies: bool = True
 
     def run(self, further: bytes = b"") -> re.Pattern[bytes]:
         """Matches as many whole tokens as there are, up to a semicolon; `further` is one more alternative."""
@@ -50,13 +52,9 @@ _SLASHES = rb"/\*(?:[^*/]++|\*(?!/)(?=.)|/(?!\*)(?=.)|/\*.*?\*/)*+\*/"
 _TEXT = rb"'(?:[^']++|'')*+'(?=[^'])"
 _NAME = rb'"(?:[^"]++|"")*+"(?=[^"])'
 _TAG = rb"[A-Za-z_\x80-\xff][0-9A-Za-z_\x80-\xff]*+"
-_DOLLARS = (
-    rb"(?P<tag>\$(?:"
-    + _TAG
-    + rb")?\$).*?(?P=tag)|\$(?=[^A-Za-z_\x80-\xff$])|\$(?="
-    + _TAG
-    + rb"[^$0-9A-Za-z_\x80-\xff])"
-)
+#: A dollar that begins no body. A body has no place in the pattern: Python 3.11's `re` fails on a group in such a loop.
+_DOLLARS = rb"\$(?=[^A-Za-z_\x80-\xff$])|\$(?=" + _TAG + rb"[^$0-9A-Za-z_\x80-\xff])"
+_BODY = re.compile(rb"\$(?:" + _TAG + rb")?\$")
 _SINGLES = rb"-(?=[^-])|/(?=[^*])|[eE](?=[^'])"
 _ESCAPED = rb"[eE]'(?:[^'\\]++|\\.|'')*+'(?=[^'])"
 #: PostgreSQL, chapter 4.1 "Lexical Structure", with standard_conforming_strings on.
@@ -76,6 +74,7 @@ SQLITE = Lexis(
     b"|".join((_TEXT, _NAME, rb"`(?:[^`]++|``)*+`(?=[^`])", rb"\[[^\]]*+\]", rb"-(?=[^-])|/(?=[^*])")),
     _DASHES + b"|" + _SLASHES,
     rb"'\"`\[\-/",
+    has_bodies=False,
 )
 _BLANKS = re.compile(rb"[ \t\r\n\f\v]*+")
 
@@ -161,7 +160,7 @@ class Script:
         """
         run = self.lexis.run(also)
         while True:
-            end = _end(run.match(self.text, self.place))
+            end = self._end_of(run)
             has_ended = self.text[end : end + 1] == b";"
             if has_ended and (self.ended or not also or len(self.text) - end > len(also)):
                 self.pass_to(end + 1)
@@ -175,7 +174,7 @@ class Script:
         """The whole statement, without its semicolon; raises SourceError where the text ends before it does."""
         run = self.lexis.run()
         while True:
-            end = _end(run.match(self.text, self.place))
+            end = self._end_of(run)
             if self.text[end : end + 1] == b";":
                 found = self.text[self.place : end]
                 self.pass_to(end + 1)
@@ -183,6 +182,17 @@ class Script:
             if not self.more():
                 raise self.cut_off()
             self._refuse_endless(MAX_STATEMENT_BYTES)
+
+    def _end_of(self, run: re.Pattern[bytes]) -> int:
+        """Where the tokens from here on end: at a semicolon, or where one is not whole yet."""
+        place = self.place
+        while True:
+            end = _end(run.match(self.text, place))
+            opens = _BODY.match(self.text, end) if self.lexis.has_bodies else None
+            closes = self.text.find(opens[0], opens.end()) if opens else -1
+            if opens is None or closes < 0:
+                return end
+            place = closes + len(opens[0])
 
     def _refuse_endless(self, limit: int) -> None:
         if len(self.text) - self.place > limit:
