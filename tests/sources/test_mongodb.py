@@ -386,3 +386,19 @@ def test_wrappers_mean_what_pymongo_says(value: list[Any], blanks: bool) -> None
     unmarked = re.sub(rb'\{"\$decimal":"([^"]*)"\}', rb"\1", re.sub(rb'\{"\$date":("[^"]*")\}', rb"\1", found))
     options = json_util.JSONOptions(tz_aware=True, uuid_representation=UuidRepresentation.STANDARD)
     assert json.loads(unmarked) == by_pymongo(json_util.loads(text, json_options=options))
+
+
+def test_types_that_the_beginning_does_not_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A column is what all its values are, wherever the first of another type comes."""
+    monkeypatch.setattr("backfill.sources.ndjson.texts.HEAD_BYTES", 2_000)
+    monkeypatch.setattr("backfill.sources.ndjson.texts.HEAD_BYTES_OF_ALL", 2_000)
+    monkeypatch.setattr(content, "PIECE", 2_000)
+    when = datetime(2019, 1, 1, tzinfo=UTC)
+    first: dict[str, Any] = {"n": 1, "big": 1, "when": when, "late": None, "text": "x", "id": bson.ObjectId(ID)}
+    last = {"n": 0.5, "big": bson.Int64(2**60), "when": "never", "late": when, "text": "y", "id": bson.ObjectId(ID)}
+    (tmp_path / "rows.bson").write_bytes(bson.encode(first) * 5_000 + bson.encode(last))
+    result = staged(job_over(tmp_path / "rows.bson"), tmp_path / "state")
+    assert result.rows[-2:] == [
+        (1.0, 1, '"2019-01-01T00:00:00.000Z"', None, "x", ID),
+        (0.5, 2**60, '"never"', when, "y", ID),
+    ]
