@@ -23,7 +23,7 @@ _FITTING: Mapping[Role, frozenset[Kind]] = {
     Role.KEY: frozenset(Kind) - {Kind.NESTED, Kind.NUMBER},
     Role.MESSAGE_ID: frozenset({Kind.TEXT, Kind.INTEGER, Kind.JSON}),
     Role.CONDITION: frozenset({Kind.BOOLEAN}),
-    Role.KIND: frozenset(Kind) - {Kind.NESTED, Kind.NUMBER, Kind.JSON},
+    Role.KIND: frozenset(Kind) - {Kind.NESTED, Kind.NUMBER},
     Role.ORDER: frozenset({Kind.TIMESTAMP, Kind.DATE, Kind.INTEGER, Kind.NUMBER}),
     Role.WHOLE: frozenset({Kind.JSON, Kind.NESTED}),
 }

@@ -49,17 +49,17 @@ def test_where_is_asked_first(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("threads", [1, 4])
-@pytest.mark.parametrize("kind", ["csv", "parquet", "query"])
+@pytest.mark.parametrize("kind", ["csv", "ndjson", "parquet", "query"])
 def test_against_python(tmp_path: Path, kind: str, threads: int) -> None:
     """100,000 rows of any source: those that Python keeps, in their order, whatever the threads."""
     chance = random.Random(kind)
-    rows = [(f"k{chance.randrange(30_000)}", chance.randrange(50), at) for at in range(100_000)]
+    rows = [(chance.randrange(30_000), chance.randrange(50), at) for at in range(100_000)]
     frame = pl.DataFrame(rows, schema=["id", "at", "place"], orient="row")
-    path = tmp_path / ("rows.csv" if kind == "csv" else "rows.parquet")
-    frame.write_csv(path) if kind == "csv" else frame.write_parquet(path)
-    columns: dict[str, Any] = {"at": "integer", "place": "integer"} if kind == "csv" else {}
+    path = tmp_path / {"csv": "rows.csv", "ndjson": "rows.ndjson"}.get(kind, "rows.parquet")
+    {"csv": frame.write_csv, "ndjson": frame.write_ndjson}.get(kind, frame.write_parquet)(path)
+    columns: dict[str, Any] = {"at": "integer", "place": "integer"} if kind in ("csv", "ndjson") else {}
     query = {"query": "SELECT * FROM source"} if kind == "query" else {}
-    newest: dict[str, tuple[int, int]] = {}
+    newest: dict[int, tuple[int, int]] = {}
     for key, at, place in rows:
         newest[key] = max(newest.get(key, (-1, -1)), (at, place))
     result = staged(latest(job_over(path, columns=columns, **query), "id"), tmp_path / "state", threads=threads)
