@@ -185,7 +185,9 @@ class TestSkew:
         assert self.end.kind is EndKind.FINISHED
         assert not caplog.records
 
-    @pytest.mark.parametrize(("ahead", "says"), [(-200.5, "behind"), (30, "29 s ahead of")])
+    @pytest.mark.parametrize(
+        ("ahead", "says"), [(-200.5, " s behind the target's"), (30, "29 s ahead of the target's")]
+    )
     def test_a_poor_clock_is_told_once(self, ahead: float, says: str, caplog: pytest.LogCaptureFixture) -> None:
         """One warning, whatever the number of answers."""
         self.at(ahead)
@@ -208,7 +210,8 @@ class TestSkew:
         dates = [email.utils.formatdate(moment + seconds, usegmt=True) for seconds in range(4)]
         for date in dates[:2]:
             watch.observe(date, moment + 100.0, moment + 100.0)
-        assert len(caplog.records) == 1
+        said = "the local clock is 99 s ahead of the target's: all timestamps will be shifted by that much"
+        assert [record.getMessage() for record in caplog.records] == [said]
         watch.observe(dates[1], moment + 1_000.0, moment + 1_000.0)
         assert watch.too_large is None
         watch.observe(dates[2], moment + 1_000.0, moment + 1_000.0)
