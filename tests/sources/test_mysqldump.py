@@ -416,3 +416,12 @@ def test_files_that_differ(tmp_path: Path) -> None:
     (tmp_path / "b.sql").write_text("CREATE TABLE t (id text, text text);INSERT INTO t VALUES ('3','x');")
     with pytest.raises(SourceError, match="the column id is string here, int64 there"):
         stage(over(tmp_path / "*.sql"), tmp_path / "no")
+
+
+def test_the_end_of_a_large_statement(tmp_path: Path) -> None:
+    """A dump whose last statement is larger than any piece, and has nothing behind it, is whole; cut, it is not."""
+    rows = ",".join(f"({place},'{'x' * 900}')" for place in range(6000))
+    text = f"{CREATE}INSERT INTO t VALUES {rows};"
+    assert len(dump_of(tmp_path / "whole.sql", text).rows) == 6000
+    with pytest.raises(SourceError, match="truncated"):
+        dump_of(tmp_path / "cut.sql", text[:-1])

@@ -59,7 +59,9 @@ class MariaDb:
             f"--port={self.port}", f"--pid-file={self.folder / 'pid'}", f"--user={getpass.getuser()}", *self.options,
         ]  # fmt: skip
         with (self.folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment()
+            )
         end = time.monotonic() + _START_SECONDS
         while self._client("SELECT 1").returncode:
             running = self._process.poll() is None and time.monotonic() < end
@@ -107,8 +109,14 @@ class MariaDb:
             input=text.encode() if isinstance(text, str) else text, capture_output=True, check=False,
         )  # fmt: skip
 
+    def _environment(self) -> dict[str, str]:
+        """With a folder for temporary files of its own: a server removes what it takes for its own there."""
+        return {**os.environ, "TMPDIR": str(self.folder)}
+
     def _run(self, program: str, *arguments: str) -> bytes:
-        done = subprocess.run([_found(program), *arguments], capture_output=True, check=False, cwd=self.folder)
+        done = subprocess.run(
+            [_found(program), *arguments], capture_output=True, check=False, cwd=self.folder, env=self._environment()
+        )
         assert done.returncode == 0, done.stderr.decode() + done.stdout.decode()
         return done.stdout
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, islice
 
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
@@ -49,14 +49,13 @@ class _Found:
     wanted: str
     created: tuple[TableColumn, ...] = ()
     databases: list[str] = field(default_factory=list)
-    others: list[str] = field(default_factory=list)
+    others: dict[str, None] = field(default_factory=dict)  # in their order
     is_view: bool = False
 
     def is_meant(self, database: str, name: str) -> bool:
         """The table is the one of the job; raises JobError where a second database has one of that name."""
         if self.wanted not in (name, f"{database}.{name}"):
-            if name not in self.others:
-                self.others.append(name)
+            self.others[name] = None
             return False
         if database not in self.databases:
             self.databases.append(database)
@@ -214,7 +213,7 @@ class _Dump:
             return SourceError(f"{self.file.name}: {wanted} is a view, of which a dump has no rows")
         if not self.found.others:
             return SourceError(f"{self.file.name} has no table at all", hint="is it a dump of mysqldump?")
-        shown = ", ".join(self.found.others[:_SHOWN])
+        shown = ", ".join(islice(self.found.others, _SHOWN))
         return SourceError(f"{self.file.name} has no table {wanted}", hint=f"it has: {shown}")
 
     def _wrong(self, message: str) -> SourceError:

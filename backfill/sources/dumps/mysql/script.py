@@ -21,6 +21,8 @@ from backfill.sources.dumps.mysql.values import Block, WrongRowsError, find_rows
 
 #: A statement (of an INSERT: a row) that is longer is refused; MySQL itself sends no packet of more than 1 GB.
 MAX_STATEMENT_BYTES = 32 * 2**20
+#: So much is looked at first for the rows of a statement, as tables may be small; each time so many times more.
+_FIRST_WINDOW, _GROWTH = 2**13, 8
 #: What is looked at to tell what a statement is: the names of a table's 4,096 columns fit.
 _AHEAD = 2**19
 
@@ -181,27 +183,36 @@ class Script:
     def rows(self, insert: Insert) -> Iterator[Block]:
         """The rows of the INSERT that was found last, and of those that follow it and begin as it does."""
         self._pending = None
-        wanted = 0
+        lead, window = b",", _FIRST_WINDOW  # as if a row were before
         while True:
-            rest = self.text[self.at :]
+            rest = lead + self.text[self.at : self.at + window]
+            is_all = len(self.text) - self.at <= window
+            ended = self.ended and is_all
             try:
-                block = find_rows(rest, insert.head, escapes=self.settings.escapes, ended=self.ended)
+                block = find_rows(rest, insert.head, escapes=self.settings.escapes, ended=ended)
             except WrongRowsError as error:
                 raise self._wrong(f"`{insert.name}`: {error}", self.line + rest.count(b"\n", 0, error.place)) from error
             if len(block.opens):
                 block.line = self.line
                 yield block
-                self._move(self.at + block.end)
+                self._move(self.at + block.end - len(lead))
+                lead = b""
             if block.is_last:
                 self._end_of_rows(insert)
                 return
-            wanted = 0 if len(block.opens) else 2 * len(rest)
-            if wanted > MAX_STATEMENT_BYTES:
-                raise self._too_long()
-            if not self._more():
+            if ended:
                 raise self.cut()
-            while len(self.text) - self.at < wanted and self._more():
-                pass
+            window *= _GROWTH
+            if is_all:
+                self._read_on(0 if len(block.opens) else 2 * len(rest))
+
+    def _read_on(self, size: int) -> None:
+        """Read on, up to that size where no row was in less; raises SourceError where it is too much."""
+        if size > 2 * MAX_STATEMENT_BYTES:
+            raise self._too_long()
+        self._more()
+        while len(self.text) - self.at < size and self._more():
+            pass
 
     def _end_of_rows(self, insert: Insert) -> None:
         """Pass over what ends a statement with rows."""
@@ -236,7 +247,6 @@ class Script:
         if insert is not None and self.settings.delimiter == b";":
             names = None if insert[4] is None else tuple(map(_plain, re.findall(_NAME, insert[4])))
             self._move(insert.end())
-            self.text, self.at = b"," + self.text[self.at :], 0  # as if a row were before
             self._pending = Insert(self._database(insert[2]), _plain(insert[3]), names, self, insert[1])
             return self._pending
         delimiter = _DELIMITER.match(self.text, self.at)
