@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from backfill.errors import Fault, InterruptedRunError, JobError, SourceError, counted, joined
-from backfill.job import check_columns, fault_at, fingerprint, notices, positions
+from backfill.job import check_columns, fault_at, fingerprint, positions
 from backfill.job.models import Job
+from backfill.job.notices import notices
 from backfill.pipeline.context import RunContext
 from backfill.pipeline.fingerprint import Fingerprint
 from backfill.records import Counts, Problem, Snapshot, SourceFile
