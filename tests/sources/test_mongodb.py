@@ -172,6 +172,35 @@ def test_mixed_columns(tmp_path: Path) -> None:
         staged(job_over(tmp_path / "rows.json", format="mongoexport", sql=("c",)), tmp_path / "state")
 
 
+SPELT = st.lists(
+    st.sampled_from(['{"$date":"', '{"$decimal":"', '{"$binary":"', '{"$oid":"', '{"$numberLong":"', '"}', '{"', "\\"])
+    | st.text('\\\\"{}$:, é\\x00', max_size=3),
+    max_size=6,
+).map("".join)
+
+
+@settings(max_examples=examples(40))
+@given(texts=st.lists(SPELT | st.dates().map(lambda day: f'{{"$date":"{day}"}}'), min_size=1, max_size=4))
+def test_texts_that_spell_types(tmp_path_factory: pytest.TempPathFactory, texts: list[str]) -> None:
+    """A string is what it is, whatever it spells: by itself, within others, and where the job declares a column."""
+    folder = tmp_path_factory.mktemp("spelt")
+    records = [{"v": text, "w": text, "j": [text, {"k": text}]} for text in texts] + [
+        {"w": {"$date": {"$numberLong": "0"}}}
+    ]
+    (folder / "lines.json").write_text("".join(f"{json.dumps(record, ensure_ascii=False)}\n" for record in records))
+    (folder / "array.json").write_text(json.dumps(records))
+    plain_records = [*records[:-1], {"w": datetime.fromtimestamp(0, UTC)}]
+    (folder / "rows.bson").write_bytes(b"".join(map(bson.encode, plain_records)))
+    for name in ("lines.json", "array.json", "rows.bson"):
+        job = job_over(folder / name, format="bson" if name == "rows.bson" else "mongoexport", columns={"w": "text"})
+        kept = Kept()
+        table = pa.Table.from_batches(format_named(str(job.source.format)).open(job, resolve(job)).batches(kept))
+        assert not kept
+        assert table["v"].to_pylist() == [*texts, None]
+        assert table["w"].to_pylist() == [*texts, "1970-01-01T00:00:00.000Z"]
+        assert [json.loads(one) for one in table["j"].to_pylist()[:-1]] == [record["j"] for record in records[:-1]]
+
+
 def test_typed_columns_in_a_job(tmp_path: Path) -> None:
     """Instants and numbers are compared as such in SQL, and declared types are cast from the plain text."""
     rows = [

@@ -158,7 +158,7 @@ def _finished(made: pa.Array, form: Marked, cells: Cells, members: Integers, fir
         case Marked.JSON:
             return pa.ExtensionArray.from_storage(JSON, _unmarked(made.storage))
         case Marked.SCALAR:
-            return _unquoted(_unmarked(made), cells, members, first)
+            return _scalars(made, cells, members, first)
         case Marked.REFUSED:
             return pa.nulls(len(made), pa.binary())
         case _:
@@ -231,8 +231,9 @@ def _unmarked(texts: pa.Array) -> pa.Array:
     return pc.replace_substring_regex(dates, r'\{"\$decimal":"([^"]*)"\}', r"\1")
 
 
-def _unquoted(texts: pa.Array, cells: Cells, members: Integers, first: int) -> pa.Array:
-    """The texts of scalars, dates without quotes."""
-    dates = np.zeros(len(texts), np.bool_)
-    dates[cells.row[members[cells.kind[members] == DATE]] - first] = True
-    return pc.if_else(pa.array(dates), pc.utf8_slice_codeunits(texts, 1, -1), texts) if dates.any() else texts
+def _scalars(texts: pa.Array, cells: Cells, members: Integers, first: int) -> pa.Array:
+    """The texts of scalars: strings are what they stand for by now, and may spell anything; dates have no quotes."""
+    kinds = np.zeros(len(texts), np.uint16)
+    kinds[cells.row[members] - first] = cells.kind[members]
+    plain = pc.if_else(pa.array(kinds == STRING), texts, _unmarked(texts))
+    return pc.if_else(pa.array(kinds == DATE), pc.utf8_slice_codeunits(plain, 1, -1), plain)
