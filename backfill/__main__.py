@@ -42,6 +42,9 @@ def program() -> NoReturn:
     except KeyboardInterrupt:
         os._exit(130)
     code = main()
+    from backfill.disk import TEMPORARY_FOLDERS
+
+    TEMPORARY_FOLDERS.remove()
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
         stream.flush()

@@ -6,10 +6,12 @@ does anybody record that it exists. (POSIX leaves the order of data and rename o
 
 from __future__ import annotations
 
+import atexit
 import errno
 import fcntl
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -157,6 +159,51 @@ class FileLock:
                 os.ftruncate(self._descriptor, 0)
             os.close(self._descriptor)
             self._descriptor = None
+
+
+class TemporaryFolders:
+    """Folders of this process that are gone when it ends; what a killed one left is removed by the next to need one.
+
+    A lock in each tells whether its process lives.
+    """
+
+    _PREFIX, _LOCK = "backfill-unpacked-", "lock"
+
+    def __init__(self) -> None:
+        self._locks: list[FileLock] = []
+        self._known = False  # to atexit
+
+    def make(self, above: Path | None) -> Path:
+        """A new folder in that one, or in the system's for temporary files."""
+        within = Path(tempfile.gettempdir()) if above is None else above
+        for left in within.glob(f"{self._PREFIX}*/{self._LOCK}"):
+            self._remove_left(FileLock(left))
+        if not self._known:
+            self._known = True
+            atexit.register(self.remove)
+        while True:
+            folder = Path(tempfile.mkdtemp(prefix=self._PREFIX, dir=within))
+            lock = FileLock(folder / self._LOCK)
+            with suppress(FileNotFoundError):  # taken for one that was left, as it had no lock yet
+                if lock.take() and lock.path.exists():
+                    self._locks.append(lock)
+                    return folder
+
+    def remove(self) -> None:
+        """Remove them all now."""
+        while self._locks:
+            lock = self._locks.pop()
+            shutil.rmtree(lock.path.parent, ignore_errors=True)
+            lock.release()
+
+    def _remove_left(self, lock: FileLock) -> None:
+        with suppress(OSError):  # of another user
+            if lock.take():
+                shutil.rmtree(lock.path.parent, ignore_errors=True)
+                lock.release()
+
+
+TEMPORARY_FOLDERS = TemporaryFolders()
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from types import FrameType
 from typing import Generic, TypeVar, cast
 
 from backfill.cli.session import Session
+from backfill.disk import TEMPORARY_FOLDERS
 from backfill.errors import ExitCode, InterruptedRunError
 
 Result = TypeVar("Result")
@@ -114,4 +115,5 @@ def wait_for(session: Session, thread: threading.Thread, interrupts: Interrupts)
                     "Stopped at once. What was recorded stands: run the same command again to go on.", "warning"
                 )
                 sys.stderr.flush()
+                TEMPORARY_FOLDERS.remove()
                 os._exit(int(interrupts.exit_code))

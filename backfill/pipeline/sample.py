@@ -23,6 +23,7 @@ from backfill.prepare.rows import PreviewRow
 from backfill.records import Problem, Snapshot, SourceFile
 from backfill.sources import first_rows, locate, resolve, stage
 from backfill.sources.files import beginning
+from backfill.sources.origins.archives import discard_copies
 from backfill.sources.origins.fetched import OBJECT_COPIES
 from backfill.sources.origins.standard_input import STANDARD_INPUT
 
@@ -80,6 +81,7 @@ def sample(
             wanted *= MORE
     finally:
         OBJECT_COPIES.discard()
+        discard_copies()
         context.staging.clear()
         context.progress.end()
 

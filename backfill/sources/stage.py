@@ -13,7 +13,7 @@ from backfill.job.models import Job
 from backfill.records import Snapshot, SourceFile
 from backfill.sources.files import OBJECTS, beginning, extra_files, locate, look_through, resolve
 from backfill.sources.formats import one_format
-from backfill.sources.origins.archives import container
+from backfill.sources.origins.archives import container, discard_copies
 from backfill.sources.origins.content import Watch, ignore_progress, never, until
 from backfill.sources.origins.fetched import OBJECT_COPIES
 from backfill.sources.origins.stamps import while_unchanged
@@ -83,13 +83,14 @@ def _in_place(job: Job, files: Sequence[SourceFile]) -> InPlace | None:
 
 @contextmanager
 def _copies(folder: Path, watch: Watch, *, keep: bool) -> Iterator[None]:
-    """Keep copies of objects below the folder, and remove all of them in the end; `keep`: more will be read of them."""
+    """Keep copies of objects below the folder, and remove all copies in the end; `keep`: more will be read of them."""
     with OBJECT_COPIES.kept_in(folder / OBJECTS, watch, looking=keep):
         try:
             yield
         finally:
             if not keep:
                 OBJECT_COPIES.discard()
+                discard_copies()
 
 
 def _passed(progress: Callable[[int, int], None]) -> Callable[[int], None]:

@@ -23,6 +23,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from backfill.disk import TEMPORARY_FOLDERS
 from backfill.errors import BackfillError, JobError, SourceError
 from backfill.pipeline.disk_forecast import forecast
 from backfill.sources import inspect, locate, resolve, stage, unchanged
@@ -265,8 +266,30 @@ def test_formats_that_seek(tmp_path: Path, suffix: str) -> None:
     found = staged(job_over(path), tmp_path / "state")
     assert not found.snapshot.in_place
     assert found.rows == [(1, "one", "7"), (2, "two", "7")]
+    assert not list(tmp_path.rglob("backfill-unpacked-*"))
     assert [column.name for column in inspect(job_over(path)).columns][:3] == ["id", "text", "y"]
-    assert all((tmp_path / "state") in copy.parents for copy in tmp_path.rglob("unpacked-*/*"))
+
+
+@pytest.mark.parametrize("verb", ["preview", "run"])
+def test_nothing_stays_of_what_was_unpacked(tmp_path: Path, verb: str) -> None:
+    """Neither a command's own, after an error or not, nor what a killed one left; what another has stays."""
+    project = Project(tmp_path, {"TMPDIR": str(tmp_path / "temporary")})
+    (tmp_path / "temporary").mkdir()
+    killed = tmp_path / "temporary" / "backfill-unpacked-killed"
+    killed.mkdir()
+    (killed / "lock").touch()
+    used = TEMPORARY_FOLDERS.make(tmp_path / "temporary")
+    job = tmp_path / "job.yaml"
+    job.write_text(JOB.format(name="packed", source="people.tgz"))
+    people = b"id,email,joined,age\nu1,a@example.org,2023-05-01 10:00:00,7\n"
+    packed = gzip.compress(tar_of({"people.csv": people}))
+    for content, code in ((packed, 0), (packed[:-9], 9)):
+        (tmp_path / "people.tgz").write_bytes(content)
+        process = project.process(verb, job, "--target", "sandbox")
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == code, out + err
+        assert list(tmp_path.rglob("backfill-unpacked-*")) == [used]
+    TEMPORARY_FOLDERS.remove()
 
 
 def link(name: str, kind: bytes) -> tarfile.TarInfo:

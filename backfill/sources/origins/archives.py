@@ -259,6 +259,12 @@ def _opened(path: Path, stamp: tuple[int, ...]) -> Archive | None:
     return _Tar(path) if is_tar(head) else None
 
 
+def discard_copies() -> None:
+    """Remove what was unpacked to be sought in; who opens an archive again unpacks it again."""
+    _opened.cache_clear()
+    COPIES.discard()
+
+
 def container(path: str) -> str:
     """The file that holds what a path of a source names: itself, or the archive of a member."""
     above = path

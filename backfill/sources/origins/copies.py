@@ -1,19 +1,16 @@
 """Plain copies of what cannot be sought in where it lies: a member of an archive, a tar that is compressed.
 
-They lie in the folder of the run that reads the source, else in the system's for temporary files, and are gone when the
-process ends; what a killed one leaves goes with the run's folder.
+They lie in the folder of the run that reads the source, else in the system's for temporary files, and are gone once the
+source is staged, at the latest when the process ends.
 """
 
 from __future__ import annotations
 
-import atexit
-import shutil
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from threading import Lock
 
-from backfill.disk import make_folder, out_of_space
+from backfill.disk import TEMPORARY_FOLDERS, make_folder, out_of_space
 
 
 class Copies:
@@ -35,8 +32,7 @@ class Copies:
         if self._folder is None or not self._folder.is_dir():
             if self._above is not None:
                 make_folder(self._above)
-            self._folder = Path(tempfile.mkdtemp(prefix="unpacked-", dir=self._above))
-            atexit.register(shutil.rmtree, self._folder, ignore_errors=True)
+            self._folder = TEMPORARY_FOLDERS.make(self._above)
         return self._folder
 
     def copy(self, key: object, pieces: Iterable[bytes]) -> Path:
@@ -53,6 +49,13 @@ class Copies:
                     _write(path, pieces)
                 self._made[key] = path
             return path
+
+    def discard(self) -> None:
+        """Remove them all."""
+        with self._lock:
+            TEMPORARY_FOLDERS.remove()
+            self._above = self._folder = None
+            self._made.clear()
 
 
 def _write(path: Path, pieces: Iterable[bytes]) -> None:
