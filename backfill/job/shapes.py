@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +23,10 @@ MAX_ENTRIES = 5_000
 #: How the text begins whose cast to a number fails a row that has no entry.
 NO_ENTRY = "no entry in `lookup` for "
 _SHAPES = ("trim", "lower", "normalize", "lookup", "hash")
+#: Digits that keyboards of Arabic, Persian, Hindi and, in full width, East Asia write, and the plus of the latter.
+_DIGITS_FROM = (0x0660, 0x06F0, 0x0966, 0xFF10)
+_DIGITS = "".join(chr(zero + digit) for zero in _DIGITS_FROM for digit in range(10)) + "\uff0b"
+_PLAIN_DIGITS = "0123456789" * len(_DIGITS_FROM) + "+"
 _BLANKS_AROUND = r"^[\s\pZ]+|[\s\pZ]+$"
 
 
@@ -76,7 +81,8 @@ class Shaping:
             return lookup.values or {}
         try:
             data = (self.folder / Path(lookup.file).expanduser()).read_bytes()
-            rows = [row for row in csv.reader(data.decode("utf-8-sig").splitlines()) if row][1:]
+            text = io.StringIO(data.decode("utf-8-sig"), newline="")
+            rows = [row for row in csv.reader(text, strict=True) if row][1:]
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             self.faults.add(f"{path}.file", f"cannot be read as CSV: {error}")
             return {}
@@ -114,5 +120,6 @@ def _email(text: str) -> str:
 
 def _phone(text: str) -> str:
     """Its digits, behind a plus where it begins with one; null where nothing is left."""
+    text = f"translate({text}, {_literal(_DIGITS)}, {_literal(_PLAIN_DIGITS)})"
     plus = f"CASE WHEN starts_with({_trimmed(text)}, '+') THEN '+' ELSE '' END"
     return f"nullif(nullif({plus} || regexp_replace({text}, '[^0-9]', '', 'g'), ''), '+')"

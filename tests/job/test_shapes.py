@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import re
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,21 @@ from backfill.job.models import ShapedValue, named_columns, used_columns
 from tests.support.job_texts import faults, job_text, load
 from tests.support.sourcing import staged
 
-TEXTS = [" Ann@Example.COM ", "\u00a0Zoë\t", "ÄÖ'x", "+1 (555) 123", " +49 ", "0049 30", "", "  ", None, "us", "东京"]
+TEXTS = [
+    " Ann@Example.COM ",
+    "\u00a0Zoë\t",
+    "ÄÖ'x",
+    "+1 (555) 123",
+    " +49 ",
+    "0049 30",
+    "",
+    "  ",
+    None,
+    "us",
+    "东京",
+    "＋８１ ３-1",
+    "٠٥٠ ۱२",
+]
 
 
 def blank(text: str) -> str:
@@ -24,6 +40,7 @@ def blank(text: str) -> str:
 
 def phone(text: str) -> str | None:
     """Its digits, with the plus."""
+    text = "".join(str(unicodedata.digit(sign, sign)) for sign in text).replace("＋", "+")
     digits = re.sub("[^0-9]", "", text)
     return ("+" if text.strip().startswith("+") else "") + digits if digits else None
 
@@ -103,6 +120,23 @@ def test_what_is_wrong_with_a_shape(tmp_path: Path, shape: str, words: str) -> N
     assert words in f"{fault.message} {fault.hint} {fault.path}"
     assert fault.path.startswith("calls[0].properties.a")
     assert fault.line
+
+
+def test_a_lookups_file_is_csv(tmp_path: Path) -> None:
+    """Quoted fields keep their line ends, others what only Python takes for one; a broken quote is told."""
+    rows = [("k", "v"), ("a", "one\r\ntwo\n"), ("b", "x\u2028y\x0bz\x85"), ("c", '"'), ("d\ne", "")]
+    with (tmp_path / "table.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    (tmp_path / "rows.csv").write_text('id,text\n1,a\n2,b\n3,c\n4,"d\ne"\n')
+    text = job_text(
+        "properties: {a: {column: text, lookup: {file: table.csv, unknown: reject}}}", source="path: rows.csv"
+    )
+    job = load(tmp_path, text)
+    (column,) = job.expressions().values()
+    assert staged(job, tmp_path / "state").column(column) == [value for _, value in rows[1:]]
+    (tmp_path / "table.csv").write_text('k,v\na,"b" c\n')
+    (fault,) = faults(tmp_path, text)
+    assert "cannot be read as CSV" in fault.message
 
 
 def test_a_lookups_file_is_part_of_the_job(tmp_path: Path) -> None:
