@@ -6,6 +6,7 @@ Rules
 2) The value is the text behind the first `=`, percent-decoded in both halves as Hive does it (a `+` stays a `+`), and
    null where it is Hive's word for that. It is text in every format, unless `columns` says otherwise.
 3) A column that the files themselves hold wins: the record knows better than its folder.
+4) Folders inside a table of Delta or Iceberg give no columns: its log has their values, and may have renamed them.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from backfill.sources.reader import Reader, UnreadableSink
 
 #: What Hive calls the folder of rows whose value is null or empty.
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
+_TABLES = ("delta", "iceberg")
 _PARTITION = re.compile(r"([^=]+)=(.*)", re.DOTALL)
 
 #: Column name -> its value in each file.
@@ -45,18 +47,23 @@ def partitions_of(job: Job, files: Sequence[SourceFile], base: Path) -> Partitio
     if job.source.database is not None or not any("=" in file.path for file in files):
         return {}
     way: dict[str, dict[str, str | None]] = {}  # folders are shared by many files
-    found = [_of_file(file, base, way) for file in files]
+    is_table = job.source.format in _TABLES
+    found = [_of_file(file, base, way, is_table=is_table) for file in files]
     names = tuple(dict.fromkeys(name for values in found for name in values))
     if job.source.union is None:
         _refuse_different(files, found, names)
     return {name: tuple(values.get(name) for values in found) for name in names}
 
 
-def _of_file(file: SourceFile, base: Path, way: dict[str, dict[str, str | None]]) -> dict[str, str | None]:
-    """The names and values on the way to a file."""
+def _of_file(
+    file: SourceFile, base: Path, way: dict[str, dict[str, str | None]], *, is_table: bool = False
+) -> dict[str, str | None]:
+    """The names and values on the way to a file, or to the table that it is of, below which its key begins."""
     if file.key == STANDARD_INPUT:
         return {}
     folder = os.path.dirname(file.path)  # noqa: PTH120 (of text, for ten thousand files)
+    if is_table:
+        folder = file.path.removesuffix(f"/{file.key}")
     if folder not in way:
         folders = folder.split("/") if file.pin else Path(os.path.relpath(folder, base)).parts
         way[folder] = _values(folders, file.name)

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.parquet as pq  # type: ignore[import-untyped]
 import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.transforms import IdentityTransform
-from pyiceberg.types import DateType, IntegerType, LongType, NestedField, StringType
+from pyiceberg.types import DateType, IntegerType, LongType, NestedField, StringType, StructType
 
 from backfill.errors import JobError, SourceError
 from backfill.sources import inspect, resolve
@@ -97,3 +98,76 @@ def test_files_alone_are_not_the_table(table: Path, pattern: str) -> None:
     with pytest.raises(JobError, match="is a table of Iceberg") as raised:
         resolve(job_over(table / pattern, format="parquet"))
     assert "format: iceberg" in raised.value.hint
+
+
+def made(folder: Path, schema: Schema, **options: Any) -> tuple[Any, Path]:
+    """A table without rows, and its folder."""
+    catalog = SqlCatalog("test", uri=f"sqlite:///{folder}/catalog.db", warehouse=f"file://{folder}")
+    catalog.create_namespace("n")
+    catalog.engine.dispose()
+    return catalog.create_table("n.rows", schema, **options), folder / "n" / "rows"
+
+
+def added(table: Any, file: Path, columns: dict[str, Any]) -> None:
+    """Make a file of another writer, which knows no numbers, one of the table's."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table(columns), file)
+    table.add_files([f"file://{file}"])
+
+
+def closed(table: Any) -> None:
+    """Let go of the catalogue's database."""
+    table.catalog.engine.dispose()
+
+
+def test_renamed_since_files_were_added(tmp_path: Path) -> None:
+    """A file without numbers of columns has them by the table's name mapping, whatever they are called by now."""
+    table, folder = made(tmp_path, Schema(NestedField(1, "id", LongType()), NestedField(2, "name", StringType())))
+    added(table, folder / "data" / "rows.parquet", {"id": [1], "name": ["a"]})
+    with table.update_schema() as update:
+        update.rename_column("name", "title")
+    assert read(folder).rows == [(1, "a")]
+    with table.transaction() as change:
+        change.remove_properties("schema.name-mapping.default")
+    closed(table)
+    with pytest.raises(SourceError, match="columns have no numbers"):
+        read(folder)
+
+
+def test_files_elsewhere(tmp_path: Path) -> None:
+    """A table that has files outside of its folder is refused."""
+    table, folder = made(tmp_path, Schema(NestedField(1, "id", LongType())))
+    added(table, tmp_path / "other" / "rows.parquet", {"id": [1]})
+    closed(table)
+    with pytest.raises(SourceError, match="has files elsewhere"):
+        resolve(job_over(folder, format="iceberg"))
+
+
+def test_partitions_that_changed(tmp_path: Path) -> None:
+    """Folders inside of a table say nothing, be they of partitions that were changed, renamed or dropped since."""
+    table, folder = made(tmp_path, SCHEMA, partition_spec=PARTITIONS)
+    table.append(pa.table({"id": pa.array([1], pa.int32()), "name": ["a"], "day": pa.array(DAYS[:1])}))
+    with table.update_spec() as update:
+        update.remove_field("day")
+        update.add_field("id", IdentityTransform(), "by_id")
+    table.append(pa.table({"id": pa.array([2], pa.int32()), "name": ["b"], "day": pa.array(DAYS[1:])}))
+    with table.update_schema() as update:
+        update.rename_column("day", "booked")
+    closed(table)
+    found = read(folder)
+    assert sorted(found.rows) == [(1, "a", DAYS[0]), (2, "b", DAYS[1])]
+
+
+def test_member_of_the_same_name(tmp_path: Path) -> None:
+    """A member that was dropped is not the one that was given its name since."""
+    inner = StructType(NestedField(2, "a", LongType()), NestedField(3, "b", LongType()))
+    table, folder = made(tmp_path, Schema(NestedField(1, "s", inner)))
+    table.append(pa.table({"s": [{"a": 1, "b": 2}]}))
+    assert read(folder).rows == [({"a": 1, "b": 2},)]
+    with table.update_schema() as update:
+        update.delete_column(("s", "b"))
+    with table.update_schema() as update:
+        update.add_column(("s", "b"), LongType())
+    closed(table)
+    with pytest.raises(JobError, match="members of s have changed"):
+        read(folder)

@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import unquote, urlsplit
 
 from backfill.errors import JobError, SourceError
 from backfill.extras import required
@@ -42,9 +41,10 @@ class IcebergFiles(TableFiles):
             _refuse_defaults(folder, schema)
             tasks = list(table.scan(snapshot_id=version).plan_files()) if snapshot is not None else []
             return Table(
-                arrow.schema_to_pyarrow(schema, include_field_ids=False),
-                dict(_files(folder, table, tasks)),
+                arrow.schema_to_pyarrow(schema),
+                dict(_files(folder, table, schema, tasks)),
                 {one.name: one.field_id for one in schema.fields},
+                _written_names(table),
             )
         except (ValueError, OSError) as error:
             said = str(error).partition("\n")[0]
@@ -77,7 +77,12 @@ def _refuse_defaults(folder: Path, schema: Any) -> None:  # noqa: ANN401
         )
 
 
-def _files(folder: Path, table: Any, tasks: list[Any]) -> Iterator[tuple[Path, dict[str, Any]]]:  # noqa: ANN401
+def _written_names(table: Any) -> dict[str, int]:  # noqa: ANN401
+    """The numbers of columns by all names that they had: the table's name mapping, for files from elsewhere."""
+    return {name: one.field_id for one in table.name_mapping() or () for name in one.names if one.field_id is not None}
+
+
+def _files(folder: Path, table: Any, schema: Any, tasks: list[Any]) -> Iterator[tuple[Path, dict[str, Any]]]:  # noqa: ANN401
     """The data files where they are now: the table may have been moved, and its metadata have whole paths."""
     home = table.location().rstrip("/")
     for task in tasks:
@@ -87,18 +92,17 @@ def _files(folder: Path, table: Any, tasks: list[Any]) -> Iterator[tuple[Path, d
         if task.file.file_format.name != _FORMAT:
             raise JobError(f"source.path: {folder.name} has files of {task.file.file_format.name}", hint="rewrite them")
         path: str = task.file.file_path
-        if path.startswith(f"{home}/"):
-            yield folder / path.removeprefix(f"{home}/"), _partition(table, task.file)
-        elif urlsplit(path).scheme in ("", "file"):
-            yield Path(unquote(urlsplit(path).path)), _partition(table, task.file)
-        else:
-            raise SourceError(f"{folder.name} has files elsewhere: {path}", hint="copy the whole table here")
+        if not path.startswith(f"{home}/"):
+            raise SourceError(
+                f"{folder.name} has files elsewhere: {path}", hint="CALL system.rewrite_data_files writes them anew"
+            )
+        yield folder / path.removeprefix(f"{home}/"), _partition(table, schema, task.file)
 
 
-def _partition(table: Any, file: Any) -> dict[str, Any]:  # noqa: ANN401
+def _partition(table: Any, schema: Any, file: Any) -> dict[str, Any]:  # noqa: ANN401
     """The columns that a file need not have, since all of its rows have one value."""
     spec = table.specs()[file.spec_id]
-    names = {one.field_id: one.name for one in table.schema().fields}
+    names = {one.field_id: one.name for one in schema.fields}
     return {
         names[one.source_id]: file.partition[place]
         for place, one in enumerate(spec.fields)

@@ -33,6 +33,7 @@ class Table:
     schema: pa.Schema
     files: Mapping[Path, Mapping[str, Any]]  # each with the values that hold for all of its rows: column -> value
     ids: Mapping[str, int] = field(default_factory=dict)  # of the columns, where files know them by numbers
+    written: Mapping[str, int] = field(default_factory=dict)  # the numbers of columns by names, for files without any
 
 
 class TableFiles(TypedFiles):
@@ -69,12 +70,16 @@ class TableFiles(TypedFiles):
         table, constants = self._of(file)
         for batch in raw_batches(file, head.batch_rows):
             names = _own_names(table, batch.schema)
-            arrays = [
-                batch.column(names[one.name]).cast(one.type)
-                if one.name in names
-                else pa.repeat(pa.scalar(constants.get(one.name), one.type), batch.num_rows)
-                for one in table.schema
-            ]
+            try:
+                arrays = [
+                    batch.column(names[one.name]).cast(one.type)
+                    if one.name in names
+                    else pa.repeat(pa.scalar(constants.get(one.name), one.type), batch.num_rows)
+                    for one in table.schema
+                ]
+            except pa.ArrowException as error:
+                said = str(error).partition("\n")[0]
+                raise SourceError(f"{file.name} has values that are not of the table's types: {said}") from error
             yield pa.RecordBatch.from_arrays(arrays, table.schema.names)
 
     def in_turn(self, files: Sequence[SourceFile]) -> Iterator[SourceFile]:
@@ -94,24 +99,46 @@ class TableFiles(TypedFiles):
 
 
 def _own_names(table: Table, schema: pa.Schema) -> dict[str, str]:
-    """The columns of the table that a file has -> their names in it, found by their numbers where it has any."""
-    numbers = {int(one.metadata[_FIELD_ID]): one.name for one in schema if _FIELD_ID in (one.metadata or {})}
-    if table.ids and numbers:
-        return {name: numbers[number] for name, number in table.ids.items() if number in numbers}
-    return {name: name for name in table.schema.names if name in schema.names}
+    """The columns of the table that a file has -> their names in it, found by their numbers where it has any.
+
+    Raises:
+        SourceError: it has none, and the table does not say by which names it is read.
+    """
+    if not table.ids:
+        return {name: name for name in table.schema.names if name in schema.names}
+    numbers = {number: one.name for one in schema if (number := _number(one)) is not None}
+    if not numbers and not table.written:
+        raise SourceError(
+            "a file's columns have no numbers, and the table no `schema.name-mapping.default` to know them by",
+            hint="set that property of the table; or write a copy of it: CREATE TABLE ... AS SELECT * FROM ...",
+        )
+    numbers = numbers or {table.written[name]: name for name in schema.names if name in table.written}
+    return {name: numbers[number] for name, number in table.ids.items() if number in numbers}
+
+
+def _number(one: pa.Field) -> int | None:
+    """The number of a column or member, where it has one."""
+    found = (one.metadata or {}).get(_FIELD_ID)
+    return None if found is None else int(found)
 
 
 def _refuse_changed_inside(file: SourceFile, table: Table, schema: pa.Schema) -> None:
     """Raise JobError where a nested column has other members in the file than in the table."""
     for name, own in _own_names(table, schema).items():
-        if _members(schema.field(own).type) != _members(table.schema.field(name).type):
+        if not _alike_inside(schema.field(own).type, table.schema.field(name).type):
             raise JobError(
                 f"{file.name}: the members of {name} have changed since the file was written, which is not read",
                 hint="write a copy of the table: CREATE TABLE ... AS SELECT * FROM ...",
             )
 
 
-def _members(kind: pa.DataType) -> tuple[object, ...]:
-    """The names inside of a type."""
-    inside = [kind.field(place) for place in range(kind.num_fields)]
-    return tuple((one.name if pa.types.is_struct(kind) else "", _members(one.type)) for one in inside)
+def _alike_inside(one: pa.DataType, other: pa.DataType) -> bool:
+    """The types have the same members inside, by their names and, where both have them, by their numbers."""
+    if one.num_fields != other.num_fields:
+        return False
+    return all(
+        (mine.name == its.name or not pa.types.is_struct(one))
+        and (None in (_number(mine), _number(its)) or _number(mine) == _number(its))
+        and _alike_inside(mine.type, its.type)
+        for mine, its in ((one.field(place), other.field(place)) for place in range(one.num_fields))
+    )
