@@ -50,6 +50,8 @@ test: $(VENV)/.dev ## the whole test suite (ARGS="-k word", COVERAGE=1)
 SHORT ?= tests/mapping/test_oracle.py tests/mapping/test_timestamps.py tests/project/test_docs.py tests/cli/test_cli.py \
 	tests/cli/test_samples.py tests/deliver/test_transport.py tests/job/test_schema.py tests/sources/test_csv_cases.py \
 	tests/sources/test_parquet_values.py tests/sources/test_ndjson.py tests/sources/test_database.py \
+	tests/sources/test_buckets.py tests/sources/test_delta.py tests/sources/test_excel.py tests/sources/test_iceberg.py \
+	tests/sources/test_mongodb.py tests/sources/test_mysql.py tests/sources/test_postgres.py tests/sources/test_typed.py \
 	$(wildcard tests/sources/test_sql*.py)
 
 ranges: $(VENV)/.dev ## the suite in short with the newest and with the oldest versions that pyproject.toml admits
@@ -57,7 +59,7 @@ ranges: $(VENV)/.dev ## the suite in short with the newest and with the oldest v
 		echo "$$versions versions" && \
 		$(BIN)/uv venv --quiet --clear --python $(BIN)/python $(VENV)-$$versions && \
 		$(BIN)/uv pip install --quiet --python $(VENV)-$$versions/bin/python --resolution $$versions \
-			--all-extras --group test --editable . && \
+			--group test --editable ".[all]" && \
 		$(VENV)-$$versions/bin/python -m pytest $(WORKERS) --quiet $(SHORT) || exit 1; \
 	done
 
