@@ -18,6 +18,7 @@ from backfill.report import (
     by_code,
     held_back_lines,
     look_up_lines,
+    not_read_text,
     sample_lines,
     summary_text,
     with_places,
@@ -56,6 +57,7 @@ def show_end(
         summary = Summary(
             *(reader.status(), counts, problems, reader.dates(), end.totals, end.seconds, dry, end.sandbox_duplicates),
             look=look_for(end.record) if counts.delivered and not dry else "",
+            not_read_again=end.not_read_again,
         )
     show_problems(session, end.run)
     for line in [*refusal_lines(end), *doubts]:
@@ -64,12 +66,15 @@ def show_end(
         explain(session, end.error)
     if end.repeated:
         session.say(f"{end.record.job_name}: finished before; nothing was sent again.")
+    if end.not_read_again is not None:
+        session.say(not_read_text(end.not_read_again), "warning")
     if output == "json":
         session.record(summary.as_json())
     else:
         session.data(summary_text(summary))
     if not summary.counts.planned and end.error is None:
-        left_out = "no row came of the source" if not summary.counts.mapped else "no row makes a call"
+        then = " when it was read" if end.not_read_again is not None else ""
+        left_out = f"no row came of the source{then}" if not summary.counts.mapped else "no row makes a call"
         session.say(f"Warning: there was nothing to send: {left_out}.", "warning")
     faults = summary.counts.faults()
     for fault in faults:

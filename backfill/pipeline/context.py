@@ -12,7 +12,7 @@ from backfill.clock import Clock
 from backfill.errors import BackfillError, ExitCode
 from backfill.job.models import Job
 from backfill.pipeline.gate import Gate
-from backfill.records import Decision, DeliveryTotals, RunRecord, RunStore, StoredRun
+from backfill.records import Decision, DeliveryTotals, NotReadAgain, RunRecord, RunStore, StoredRun
 
 if TYPE_CHECKING:  # a look at a source has no target
     from backfill.targets import Target
@@ -132,4 +132,5 @@ class RunResult:
     totals: DeliveryTotals = field(default_factory=DeliveryTotals)  # of this process
     error: BackfillError | None = None  # why it ended early, where it did
     repeated: bool = False  # it had been finished before: nothing was done
+    not_read_again: NotReadAgain | None = None  # its live database, where it had been finished before
     sandbox_duplicates: int | None = None  # calls sent that a sandbox had already; None where none was asked

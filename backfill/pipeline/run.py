@@ -29,10 +29,10 @@ from backfill.pipeline.fingerprint import Fingerprint
 from backfill.pipeline.new_run import new_record, open_delivered_ids
 from backfill.pipeline.prepare import prepare_plan
 from backfill.pipeline.refused import NOTHING_REFUSED
-from backfill.pipeline.snapshot_cache import borrow_snapshot, discard_snapshot
+from backfill.pipeline.snapshot_cache import borrow_snapshot, discard_snapshot, rows_of_dry_run
 from backfill.pipeline.stage import stage_source
 from backfill.pipeline.target_check import connect_target, duplicates_held
-from backfill.records import RunRecord, RunState, RunStatus, RunStore, RunWriter, StoredRun
+from backfill.records import NotReadAgain, RunRecord, RunState, RunStatus, RunStore, RunWriter, StoredRun
 from backfill.targets import Target
 
 #: States in which a run has its whole plan.
@@ -62,7 +62,8 @@ def run_job(request: RunRequest) -> RunResult:
     with store.lock(run.run_id), out_of_space(store.path):
         now, status = decide_run(request, store, run)
         if status is not None and status.state is RunState.FINISHED:
-            return repeat_result(run, status, request.options, began)
+            end = repeat_result(run, status, request.options, began)
+            return replace(end, not_read_again=not_read_again(store, job, run, status.record)) if now.is_live else end
         with connect_target(target, store.path) as there:  # before the work of preparing, which would be in vain
             if status is None:
                 begin(store, run, record_of(request, store, run, now), request.job, now)
@@ -168,6 +169,14 @@ def repeat_result(run: StoredRun, status: RunStatus, options: Options, began: fl
     code = ExitCode(status.exit_code or 0)
     error = left_in_doubt(status.detail, run.run_id) if code is ExitCode.STOPPED else None
     return RunResult(status.record, run, code, time.monotonic() - began, error=error, repeated=True)
+
+
+def not_read_again(store: RunStore, job: Job, run: StoredRun, record: RunRecord) -> NotReadAgain:
+    """What is known of the live database of a finished run, which a fingerprint tells only by its URL and query."""
+    with run.read() as reader:
+        read = reader.counts().read
+    began, rows = rows_of_dry_run(store, job, record) or (None, 0)
+    return NotReadAgain(record.created_at, read, began, rows)
 
 
 def resume_run(store: RunStore, run: StoredRun, target: Target, options: Options, context: RunContext) -> RunResult:

@@ -11,7 +11,7 @@ from backfill.disk import make_folder, sync_folder
 from backfill.errors import LedgerError, LockedError
 from backfill.job.models import Job
 from backfill.pipeline.fingerprint import Fingerprint, fingerprint_then
-from backfill.records import RunStore, SourceFile, StoredRun
+from backfill.records import RunRecord, RunStore, SourceFile, StoredRun
 from backfill.sources import load_snapshot
 
 #: What stands in place of a target's kind and identity: a dry run is the same whatever the target.
@@ -67,6 +67,24 @@ def borrow_snapshot(state: RunStore, job: Job, now: Fingerprint, place: Path) ->
                 sync_folder(place)  # its files are durable, their names here are not: a ledger is to rely on them
     except (LedgerError, LockedError):
         shutil.rmtree(place, ignore_errors=True)
+
+
+def rows_of_dry_run(state: RunStore, job: Job, after: RunRecord) -> tuple[float, int] | None:
+    """When the last dry run of the same job began, and how many rows it read.
+
+    None where that was before the run of the record `after`, of another job file, without a limit on rows, or is
+    under way.
+    """
+    dry, folder = dry_folder(state, job)
+    if not folder.snapshot.is_dir():
+        return None
+    try:
+        with dry.lock(folder.run_id), folder.open() as ledger:
+            record = ledger.reader.status().record
+            is_later = record.created_at > after.created_at and record.job_fingerprint == after.job_fingerprint
+            return (record.created_at, load_snapshot(folder.snapshot).read) if is_later else None
+    except (LedgerError, LockedError):
+        return None
 
 
 def discard_snapshot(state: RunStore, job: Job) -> None:

@@ -112,6 +112,16 @@ class SnapshotRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class NotReadAgain:
+    """A live database that a command did not read, as the run was finished, and what is known of it since."""
+
+    since: float  # POSIX seconds: when the run began
+    read: int  # rows, by the run
+    dry_run_at: float | None = None  # when a later dry run of the same job began; None where there is none
+    dry_run_read: int = 0  # rows, by that
+
+
+@dataclass(frozen=True, slots=True)
 class Counts:
     """Everything counted, from the ledger: rows, calls, batches, requests, bytes."""
 

@@ -25,7 +25,16 @@ if TYPE_CHECKING:
         runs_table,
     )
     from backfill.report.samples import problem_line, sample_lines
-    from backfill.report.summary import Subject, Summary, by_code, duration_text, failure_json, summary_text, total_text
+    from backfill.report.summary import (
+        Subject,
+        Summary,
+        by_code,
+        duration_text,
+        failure_json,
+        not_read_text,
+        summary_text,
+        total_text,
+    )
     from backfill.report.whereabouts import whereabouts_json, whereabouts_text
 
 __all__ = [
@@ -40,6 +49,7 @@ __all__ = [
     "held_back_lines",
     "list_rejects",
     "look_up_lines",
+    "not_read_text",
     "preview_text",
     "problem_line",
     "read_run_view",
@@ -75,7 +85,16 @@ __getattr__ = lazily(
             "run_text",
         ),
         "samples": ("problem_line", "sample_lines"),
-        "summary": ("Subject", "Summary", "by_code", "duration_text", "failure_json", "summary_text", "total_text"),
+        "summary": (
+            "Subject",
+            "Summary",
+            "by_code",
+            "duration_text",
+            "failure_json",
+            "not_read_text",
+            "summary_text",
+            "total_text",
+        ),
         "whereabouts": ("whereabouts_json", "whereabouts_text"),
     },
 )

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from backfill.errors import counted
 from backfill.limits import DEDUP_WINDOW_SECONDS
 from backfill.records import Doubt, DoubtSpan, RunReader
-from backfill.report.summary import time_text
+from backfill.report.summary import iso_text, time_text
 
 #: How many batches in doubt are listed as text, and as JSON; the view `v_in_doubt` has them all.
 SHOWN = 10
@@ -133,7 +132,7 @@ def doubt_json(doubts: Doubts, *, listed: bool) -> dict[str, Any]:
 
 
 def _iso(at: float | None) -> str | None:
-    return None if at is None else datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return None if at is None else iso_text(at)
 
 
 def _batches(count: int) -> str:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from backfill.errors import BackfillError, InterruptedRunError, counted
-from backfill.records import Counts, DeliveryTotals, RunState, RunStatus
+from backfill.records import Counts, DeliveryTotals, NotReadAgain, RunState, RunStatus
 
 SCHEMA_VERSION = 1
 KILOBYTE = 1_000
@@ -30,6 +30,7 @@ class Summary:
     #: Calls sent that the sandbox had already; None where it was not asked. In the text alone, not in the JSON.
     sandbox_duplicates: int | None = None
     look: str = ""  # what received means, where something was; in the text alone
+    not_read_again: NotReadAgain | None = None
 
     def as_json(self) -> dict[str, Any]:
         """The object of `--output json`; its keys are a promise (docs/cli.md)."""
@@ -50,7 +51,25 @@ class Summary:
             "seconds": round(self.seconds, 3),
             "problems": dict(sorted(self.problems.items())),
             "dates": {call: {"earliest": first, "latest": last} for call, (first, last) in self.dates.items()},
+            **({"not_read_again": not_read_json(self.not_read_again)} if self.not_read_again else {}),
         }
+
+
+def not_read_json(unread: NotReadAgain) -> dict[str, Any]:
+    """What `--output json` tells of a database that was not read again."""
+    dry_run = None
+    if unread.dry_run_at is not None:
+        dry_run = {"at": iso_text(unread.dry_run_at), "read": unread.dry_run_read}
+    return {"since": iso_text(unread.since), "read": unread.read, "dry_run": dry_run}
+
+
+def not_read_text(unread: NotReadAgain) -> str:
+    """The same for people, with the way to what is new in it."""
+    lines = [f"The database was not read again: what was sent is of the run that began {time_text(unread.since)}."]
+    if unread.dry_run_at is not None and unread.dry_run_read != unread.read:
+        rows = counted(unread.dry_run_read, "row", "rows")
+        lines.append(f"The dry run of {time_text(unread.dry_run_at)} read {rows}, this run {unread.read:,}.")
+    return " ".join([*lines, "`run --only-new` reads it again, and sends what is new."])
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,3 +221,8 @@ def duration_text(seconds: float) -> str:
 def time_text(at: float) -> str:
     """A time in UTC, to the second."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def iso_text(at: float) -> str:
+    """The same in ISO 8601, for programs."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
