@@ -15,6 +15,8 @@ COMMAND = re.compile(r"`backfill ([a-z][a-z-]*)((?: [^`]*)?)`")
 OF_RUNS = ("resume", "status", "rejects")
 #: Verbs that take a job file, beside which they look for its state directory.
 OF_JOBS = ("preview", "dry-run", "run")
+#: Where `backfill sandbox` keeps its calls in a state directory, if --store does not say another place.
+SANDBOX = "sandbox"
 #: A relative path that begins so tells less than the whole one.
 FAR = "../../.."
 
@@ -49,6 +51,9 @@ class Here:
             if self.state is not None and self.state != usual_state():
                 filled += ["--state-dir", shell_word(display_path(self.state))]
             filled += self._typed("--targets") if verb == "resume" else []
+        elif verb == "sandbox" and "--store" not in filled:
+            if self.state is not None and self.state != usual_state():
+                filled += ["--store", shell_word(display_path(self.state / SANDBOX))]
         elif verb in OF_JOBS:
             for option in (*(("--state-dir",) if verb != "preview" else ()), "--target", "--targets", "--endpoint"):
                 filled += self._typed(option)

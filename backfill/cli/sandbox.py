@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from backfill.cli.here import SANDBOX
 from backfill.cli.options import FOLDER, voice_options
 from backfill.cli.session import Session
 from backfill.errors import UsageError, counted
@@ -46,7 +47,7 @@ def command(session: Session, *, port: int, store: Path | None, faults: tuple[st
         state = open_store(state_folder_from(Path.cwd()))
         if state.make_usable():
             session.tell_made(state.path)
-        store = state.path / "sandbox"
+        store = state.path / SANDBOX
     stats = serve(
         store,
         port=port,

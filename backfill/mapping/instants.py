@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import polars as pl
 
@@ -20,6 +21,9 @@ from backfill.timestamps import (
     is_nonexistent,
     to_utc,
 )
+
+#: Of a time without an offset among others that have one, where no zone is stated.
+NO_OFFSET: Final = "it carries no offset, and no `timezone` is stated"
 
 
 @dataclass(slots=True)
@@ -56,10 +60,11 @@ class InstantReader(ColumnReader):
                 else instant
             )
         if zone is None and column.utc_flag:
-            instant = self.derive(
-                f"__bf_instant:{column.name}", pl.when(self.read(column.utc_flag)).then(in_calendar(wall))
-            )
-            self.check("BF202", label, instant.is_null() & value.is_not_null(), self.shown(column), omit=omit)
+            flag = self.read(column.utc_flag).fill_null(value=False)
+            instant = self.derive(f"__bf_instant:{column.name}", pl.when(flag).then(in_calendar(wall)))
+            shown, bad = self.shown(column), instant.is_null() & value.is_not_null()
+            self.check("BF202", label, bad & ~flag, shown, omit=omit, detail=NO_OFFSET)
+            self.check("BF202", label, bad & flag, shown, omit=omit)
             return instant
         if zone is None:
             message = f"column {label!r} holds local times, and no time zone is stated"

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
+from backfill.mapping.instants import NO_OFFSET
 from backfill.rules import CODES
 
 #: What programs write for null into CSV.
@@ -20,11 +21,15 @@ _SERIAL_DAY_ZERO: Final = datetime(1899, 12, 30, tzinfo=UTC)
 _SERIAL_OF_1970: Final = 25_569
 
 
-def hint_of(code: str, column: str, value: str, *, of_source: bool = True) -> str:
+def hint_of(code: str, column: str, value: str, *, of_source: bool = True, detail: str = "") -> str:
     """The hint of a problem of that code, with this value in that column.
 
-    `of_source`: the column is one of the source's, not the text of an expression.
+    `of_source`: the column is one of the source's, not the text of an expression; `detail`: what its check said of it.
     """
+    if code == "BF202" and detail == NO_OFFSET:
+        return (
+            "write the offset, or state `timezone` on the timestamp, the column or the source: the zone of such times"
+        )
     if code in ("BF205", "BF206") and of_source:
         return CODES[code].hint.replace("COLUMN", column)
     if code == "BF117" and value in _NULLS:

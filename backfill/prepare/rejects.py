@@ -87,7 +87,7 @@ def _problem(row: Mapping[str, object], snapshot: Snapshot) -> Problem:
         call=str(row["call"]),
         column=column,
         value=value,
-        hint=hint_of(code, column, value, of_source=snapshot.column(column) is not None),
+        hint=hint_of(code, column, value, of_source=snapshot.column(column) is not None, detail=str(row["detail"])),
     )
 
 

@@ -149,3 +149,19 @@ def test_check_of_no_record(project: Project) -> None:
     assert check.code == 0
     assert "nothing wrong, but its source has no record" in check.out
     assert "0 records" not in check.out + check.err
+
+
+@pytest.mark.parametrize("verb", ["check", "dry-run"])
+def test_a_forgotten_zone_is_told(project: Project, verb: str) -> None:
+    """Of a time without an offset among others the missing zone is told; of text that is no time, its format."""
+    job = project.people(1)
+    text = job.read_text("utf-8").replace("  timezone: UTC\n", "").replace('"%Y-%m-%d %H:%M:%S"', "iso8601")
+    job.write_text(text, "utf-8")
+    times = ["2020-01-01 00:00:00+02:00", "2020-01-01 00:00:00", "soon"]
+    rows = "".join(f"u{place},e@x.org,{time},3\n" for place, time in enumerate(times))
+    (project.folder / "people.csv").write_text(f"id,email,joined,age\n{rows}", "utf-8")
+    told = backfill(verb, job)
+    assert told.code == 3, told.err
+    assert "it carries no offset, and no `timezone` is stated: joined = '2020-01-01 00:00:00'" in told.err
+    assert "state `timezone` on the timestamp, the column or the source" in told.err
+    assert "it is not of iso8601: joined = 'soon'" in told.err

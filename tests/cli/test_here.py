@@ -42,6 +42,13 @@ def test_resume_after_a_canary(below: Project, endpoint: str, key: str) -> None:
     assert "60 received" in rest.out
 
 
+def test_sandbox_after_a_canary(below: Project) -> None:
+    """The sandbox that a canary's hint tells to look in is the one that has the calls."""
+    canary = backfill("run", display_path(below.people(60)), "--target", "sandbox", "--yes", "--canary")
+    assert typed(canary, "sandbox") == ["sandbox", "--store", "jobs/.backfill/sandbox"]
+    assert Path("jobs/.backfill/sandbox").is_dir()
+
+
 @pytest.mark.parametrize("verb", ["status", "rejects", "resume"])
 def test_runs_by_their_job_file(below: Project, endpoint: str, key: str, verb: str) -> None:
     """Verbs that take RUN take its job file, and look for the state beside that."""
@@ -82,7 +89,8 @@ def test_the_place_is_told_when_it_is_made(below: Project) -> None:
         ("`backfill rejects RUN`", "`backfill rejects people-g1 --state-dir 'my state'`"),
         ("`backfill status`", "`backfill status --state-dir 'my state'`"),
         ("`backfill run JOB -q`", "`backfill run a/b.yaml -q --state-dir 'my state' --target prod --targets t.yaml`"),
-        ("`backfill sandbox`", "`backfill sandbox`"),
+        ("`backfill sandbox`", "`backfill sandbox --store 'my state/sandbox'`"),
+        ("`backfill sandbox --store DIR`", "`backfill sandbox --store DIR`"),
         ("`generation: 2` in the job", "`generation: 2` in the job"),
     ],
 )  # fmt: skip
