@@ -18,8 +18,8 @@ def notices(job: Job, columns: Sequence[Column], positions: Positions) -> list[F
     for place, call in enumerate(job.calls):
         path = f"calls[{place}]"
         if call.integrations is None:
-            message = "`integrations` is not stated: a live run refuses that, for it would reach every destination"
-            found.append(positions.fault(path, message, "`integrations: {All: false}` forwards to no destination"))
+            message = "`integrations` is not stated: a live run refuses that (`{All: false}`: to no destination)"
+            found.append(positions.fault(path, message))  # one line: it stands before every rehearsal
         for inside, text in literals(call.integrations, f"{path}.integrations"):
             if text in names:
                 message = f'sends the text "{text}" with every call, and there is a column of that name'
