@@ -39,7 +39,7 @@ from backfill.sources.origins.content import (
 )
 from backfill.sources.origins.copies import COPIES
 from backfill.sources.origins.fetched import OBJECT_COPIES, refuse_too_large
-from backfill.sources.origins.listing import FileFinder, leads_nowhere, printable, refuse_unusual
+from backfill.sources.origins.listing import TABLE_LOGS, FileFinder, leads_nowhere, printable, refuse_unusual
 from backfill.sources.origins.stamps import Stamp, stamp_of, stamp_of_file
 from backfill.sources.origins.standard_input import STANDARD_INPUT, keep_standard_input
 
@@ -58,8 +58,6 @@ _FURTHER = "files/"
 Entry = tuple[Path, str, str]
 #: Below the folder that the standard input is copied to: the copies of objects.
 OBJECTS = "objects"
-#: What the log of a table is in.
-_LOGS = {"delta": "_delta_log/*.json", "iceberg": "metadata/*.metadata.json"}
 
 
 def resolve(
@@ -311,7 +309,7 @@ def _expand(job: Job, written: str) -> list[Entry]:
 def _refuse_tables(folders: set[Path]) -> None:
     """Raise JobError where files belong to a table: which of them are the table's rows, its log alone tells."""
     for folder in sorted({above for one in folders for above in (one, *one.parents)}):
-        for name, pattern in _LOGS.items():
+        for name, pattern in TABLE_LOGS.items():
             if next(folder.glob(pattern), None) is not None:
                 raise JobError(
                     f"source.path: {folder.name} is a table of {name.capitalize()}: its log tells which files it has",

@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 import trustme
 
-from backfill.errors import InterruptedRunError, SourceError, StoppedError
+from backfill.errors import InterruptedRunError, JobError, SourceError, StoppedError
 from backfill.sources import inspect, locate, resolve, stage, unchanged
 from backfill.sources.origins import fetched, objects, stores
 from backfill.sources.origins.buckets import matches
@@ -416,3 +416,16 @@ def test_manifest(store: Store, tmp_path: Path) -> None:
     assert "says 5" in refused("s3://shop/u/o_manifest", tmp_path, format="csv").message
     del store.objects["u/o_0001_part_00"]
     assert "does not exist" in refused("s3://shop/u/o_manifest", tmp_path, format="csv").message
+
+
+@pytest.mark.parametrize("way", ["lake/", "lake/t", "lake/t/*.parquet", "lake/*/*.parquet", "lake/**/*.parquet", ""])
+@pytest.mark.parametrize(
+    ("log", "name"), [("_delta_log/00000000000000000000.json", "delta"), ("metadata/v1.metadata.json", "iceberg")]
+)
+def test_objects_of_a_table(store: Store, way: str, log: str, name: str) -> None:
+    """Objects beside the log of a table are refused as files of this machine are: deleted rows are among them."""
+    store.objects = {"lake/t/a.parquet": b"PAR1", f"lake/t/{log}": b"{}", "lake/u/b.parquet": b"PAR1"}
+    with pytest.raises(JobError, match=f"/lake/t/ is a table of {name.capitalize()}") as raised:
+        locate(job_over(f"s3://shop/{way}", format="parquet"))
+    assert f"format: {name}" in raised.value.hint
+    assert keys("s3://shop/lake/u/", format="parquet") == ["b.parquet"]

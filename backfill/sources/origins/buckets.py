@@ -2,7 +2,8 @@
 
 The rules are those of files (listing.py), as far as a bucket has what they speak of: a URL that is an object's is that
 object, whatever characters are in it; what is hidden, or in a folder begins with `_`, is left out alike. The marks that
-consoles leave in place of folders (no bytes, and the name of a folder) are none of its files.
+consoles leave in place of folders (no bytes, and the name of a folder) are none of its files. Objects of a table, whose
+log is seen where they are listed, are refused: the log alone tells which of them are its rows.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-from backfill.errors import SourceError
+from backfill.errors import JobError, SourceError
 from backfill.job.remote import Remote, remote
 from backfill.records import SourceFile
-from backfill.sources.origins.listing import ANY_DEPTH, WILDCARD, left_out
+from backfill.sources.origins.listing import ANY_DEPTH, TABLE_LOGS, WILDCARD, left_out
 from backfill.sources.origins.objects import ask, failures, object_of, pin_of, source_file
 from backfill.sources.origins.refusals import status_of
 from backfill.sources.origins.stores import obstore, store_of
@@ -29,6 +30,7 @@ def found_objects(url: str, watch: Callable[[int], None]) -> list[SourceFile]:
 
     Raises:
         SourceError: there is none, the store refuses to tell, or a pattern's last part matches a folder.
+        JobError: objects belong to a table.
     """
     at = remote(url)
     if at.is_web:
@@ -40,7 +42,7 @@ def found_objects(url: str, watch: Callable[[int], None]) -> list[SourceFile]:
         except FileNotFoundError:
             if patterned:
                 return _matching(at, url, watch)
-    found = list(_below(at, watch))
+    found = _below(at, watch)
     if not found:
         raise SourceError(f"{url} does not exist, and is no folder with files in it", hint="is the key right?")
     return found
@@ -102,20 +104,41 @@ def _files(at: Remote, prefix: str, watch: Callable[[int], None]) -> Iterator[tu
         yield meta, tuple(meta["path"][start:].split("/"))
 
 
-def _below(at: Remote, watch: Callable[[int], None]) -> Iterator[SourceFile]:
+def _below(at: Remote, watch: Callable[[int], None]) -> list[SourceFile]:
     """All files below a folder."""
-    prefix = at.key.rstrip("/")
+    prefix, tables, found = at.key.rstrip("/"), dict[str, str](), list[SourceFile]()
     for meta, names in _files(at, prefix, watch):
+        _note_table(meta, names, tables)
         if not any(map(left_out, names)):
-            yield source_file(f"{at.root}{meta['path']}", "/".join(names), meta)
+            found.append(source_file(f"{at.root}{meta['path']}", "/".join(names), meta))
+    _refuse_tables(at, tables, found)
+    return found
+
+
+def _note_table(meta: Any, names: tuple[str, ...], tables: dict[str, str]) -> None:  # noqa: ANN401
+    """Add the folder of a table whose log an object is a part of: what its URL's objects begin with -> the format."""
+    for format_name, pattern in TABLE_LOGS.items():
+        if matches(names[-2:], pattern.split("/")):
+            tables[meta["path"].removesuffix("/".join(names[-2:]))] = format_name
+
+
+def _refuse_tables(at: Remote, tables: dict[str, str], found: Sequence[SourceFile]) -> None:
+    for folder, format_name in tables.items():
+        if any(file.path.startswith(f"{at.root}{folder}") for file in found):
+            raise JobError(
+                f"source.path: {at.root}{folder} is a table of {format_name.capitalize()}:"
+                " its log tells which files it has",
+                hint=f"copy it here first, name the folder, and say `format: {format_name}`",
+            )
 
 
 def _matching(at: Remote, url: str, watch: Callable[[int], None]) -> list[SourceFile]:
     """The objects that match a pattern."""
     parts = at.key.split("/")
     place = next(index for index, part in enumerate(parts) if WILDCARD.search(part))
-    pattern, found = parts[place:], list[SourceFile]()
+    pattern, tables, found = parts[place:], dict[str, str](), list[SourceFile]()
     for meta, names in _files(at, "/".join(parts[:place]), watch):
+        _note_table(meta, names, tables)
         if matches(names, pattern):
             found.append(source_file(f"{at.root}{meta['path']}", "/".join(names), meta))
         elif ANY_DEPTH not in pattern and len(names) > len(pattern) and _means(names, pattern):
@@ -126,6 +149,7 @@ def _matching(at: Remote, url: str, watch: Callable[[int], None]) -> list[Source
             )
     if not found:
         raise SourceError(f"no object matches {url}", hint=f"looked below {at.root}{'/'.join(parts[:place])}")
+    _refuse_tables(at, tables, found)
     return found
 
 

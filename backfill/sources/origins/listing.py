@@ -32,6 +32,8 @@ _KINDS = (
     (stat.S_ISBLK, "a device"),
 )
 ANY_DEPTH = "**"
+#: What the log of a table is in, below its folder.
+TABLE_LOGS = {"delta": "_delta_log/*.json", "iceberg": "metadata/*.metadata.json"}
 
 
 @dataclass(frozen=True, slots=True)
