@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from importlib import import_module
@@ -89,6 +90,14 @@ def _magic(head: bytes) -> Format | None:
     return next((one for one in formats if one.magic and head.startswith(one.magic)), None)
 
 
+def _by_heading(head: bytes, expected: Format) -> Format | None:
+    """The other kind of dump whose scripts begin so, where a dump is expected."""
+    if not expected.heading or re.match(expected.heading, head):
+        return None
+    formats = map(format_named, FILE_FORMATS)
+    return next((one for one in formats if one.heading and re.match(one.heading, head)), None)
+
+
 def plain_head(origin: Origin) -> bytes:
     """The first bytes, unpacked; raises SourceError where there are none to be had."""
     head = first_bytes(origin)
@@ -149,9 +158,12 @@ def _refuse_signs(name: str, head: bytes, expected: Format) -> None:
     """Raise SourceError where a file begins as another format, or as something that is not read, does."""
     if expected.begins(head):
         return
-    other, known = _magic(head), foreign(head)
+    other, known = _magic(head) or _by_heading(head, expected), foreign(head)
     if known is not None:
         raise SourceError(f"{name} is {known.what}, not {expected.name}", hint=known.hint)
+    if other is not None and other.heading:
+        message = f"{name} is a dump of the kind {other.name}, not {expected.name}"
+        raise SourceError(message, hint=f"say `format: {other.name}`")
     if other is not None:
         raise SourceError(
             f"{name} is {other.name.capitalize()}, not {expected.name}", hint=f"say `format: {other.name}`"

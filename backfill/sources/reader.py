@@ -129,6 +129,8 @@ class Format(ABC):
 
     #: First bytes (of the unpacked file) that files of this format have; several where there are several.
     magic: ClassVar[bytes | tuple[bytes, ...]] = b""
+    #: How scripts of this format begin, as the program that writes them has it: a regular expression.
+    heading: ClassVar[bytes] = b""
     #: A file may be compressed as a whole; False for formats that compress their own pages.
     packable: ClassVar[bool] = True
     #: `source.query` is the database's own: it gives the records, and is not asked of them.

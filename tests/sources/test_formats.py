@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import sys
@@ -148,3 +149,46 @@ def test_settings_of_another_format(tmp_path: Path, name: str, setting: str, val
     with pytest.raises(JobError) as raised:
         one_format(job, [SourceFile(str(tmp_path / name), name, name, 1, "", 1, 1, 1)])
     assert raised.value.message == said
+
+
+#: How dumps begin, by the format that reads them.
+HEADINGS = {
+    "mysqldump": [
+        b"-- MySQL dump 10.13  Distrib 8.0.36, for Linux (x86_64)\n--\n",
+        b"/*M!999999\\- enable the sandbox mode */ \n-- MariaDB dump 10.19-11.8.3-MariaDB, for debian-linux-gnu\n",
+        b"-- MariaDB dump 10.19  Distrib 10.11.6-MariaDB\r\n",
+        b"-- phpMyAdmin SQL Dump\n-- version 5.2.1\n",
+    ],
+    "pg_dump": [
+        b"--\n-- PostgreSQL database dump\n--\n\n\\restrict x\n",
+        b"--\r\n-- PostgreSQL database dump\r\n--\r\n",
+        b"PGDMP\x01\x0e\x00\x04\x08",
+    ],
+    "sqlite_dump": [
+        b"PRAGMA foreign_keys=OFF;\nBEGIN TRANSACTION;\nCREATE TABLE t (i INTEGER);\n",
+        b"BEGIN TRANSACTION;\nCREATE TABLE t (i INTEGER);\n",
+    ],
+}
+PAIRS = [
+    (said, kind, at) for said in HEADINGS for kind in HEADINGS for at in range(len(HEADINGS[kind])) if said != kind
+]
+
+
+@pytest.mark.parametrize(("said", "kind", "at"), PAIRS)
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_dump_of_another_kind(tmp_path: Path, said: str, kind: str, at: int, *, packed: bool) -> None:
+    """A dump of another kind is refused by its first lines, packed or not, with the format that reads it."""
+    text = HEADINGS[kind][at] + b"CREATE TABLE t (i INTEGER);\n" * 40
+    path = tmp_path / ("shop.sql.gz" if packed else "shop.sql")
+    path.write_bytes(gzip.compress(text) if packed else text)
+    with pytest.raises(SourceError, match=f"is a dump of the kind {kind}, not {said}") as caught:
+        resolve(job_over(path, format=said, table="t"))
+    assert f"`format: {kind}`" in caught.value.hint
+
+
+@pytest.mark.parametrize(("kind", "text"), [(kind, text) for kind, texts in HEADINGS.items() for text in texts])
+def test_a_dump_of_the_kind_that_is_said(tmp_path: Path, kind: str, text: bytes) -> None:
+    """Its own heading is no reason to refuse it."""
+    path = tmp_path / "shop.sql"
+    path.write_bytes(text)
+    assert len(resolve(job_over(path, format=kind, table="t"))) == 1

@@ -45,7 +45,14 @@ class PgDump(Dump):
     """Of PostgreSQL: a script, or an archive that pg_restore makes one of."""
 
     magic = b"PGDMP"
+    heading = rb"\s*--\s+-- PostgreSQL database (?:cluster )?dump"
+
+
+class SqliteDumps(Dump):
+    """Of SQLite: by `.dump` of its shell, or `iterdump` of Python."""
+
+    heading = rb"\s*(?:PRAGMA foreign_keys=OFF;\s*BEGIN TRANSACTION;|BEGIN TRANSACTION;\n(?:CREATE TABLE|COMMIT))"
 
 
 PG_DUMP = PgDump("pg_dump")
-SQLITE_DUMP = Dump("sqlite_dump")
+SQLITE_DUMP = SqliteDumps("sqlite_dump")

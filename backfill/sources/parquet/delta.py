@@ -37,8 +37,22 @@ class DeltaFiles(TableFiles):
             _refuse_features(folder, table)
             return Table(pa.schema(table.schema().to_arrow()), dict(_partitions(folder, table)))
         except (deltalake.exceptions.DeltaError, ValueError) as error:
+            if isinstance(version, int):
+                _refuse_missing(deltalake, folder, version)
             said = str(error).partition("\n")[0]
             raise SourceError(f"{folder.name} cannot be read as a Delta table: {said}") from error
+
+
+def _refuse_missing(deltalake: Any, folder: Path, version: int) -> None:  # noqa: ANN401
+    """Raise SourceError where the table is there, and has no such version: not yet, or, by its log, no longer."""
+    try:
+        last = deltalake.DeltaTable(str(folder)).version()
+    except deltalake.exceptions.DeltaError:
+        return
+    first = min((int(one.stem) for one in (folder / "_delta_log").glob("[0-9]*.json") if one.stem.isdigit()), default=0)
+    if not first <= version <= last:
+        there = f"versions {first} to {last}" if first < last else f"version {last} only"
+        raise SourceError(f"{folder.name} has no version {version}", hint=f"it has {there}")
 
 
 def _refuse_features(folder: Path, table: Any) -> None:  # noqa: ANN401

@@ -17,6 +17,9 @@ from backfill.sources.reader import Described, Format, Reader
 class Mysqldump(Format):
     """The literal rows of INSERT statements."""
 
+    heading = (
+        rb"\s*(?:/\*M?!999999\\- enable the sandbox mode \*/\s*)?-- (?:MySQL dump|MariaDB dump|phpMyAdmin SQL Dump)\b"
+    )
     snapshot_per_byte = 0.4
     spool_per_byte = 1.2
 
