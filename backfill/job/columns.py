@@ -11,7 +11,7 @@ from backfill.document import Faults, Positions, suggest
 from backfill.errors import Fault
 from backfill.job.fields import Role
 from backfill.job.models import Call, Job, ObjectSpec, named_columns, used_columns
-from backfill.job.references import Reference, objects, references
+from backfill.job.references import Reference, hashed_columns, objects, references
 from backfill.job.times import EPOCHS, has_offset
 from backfill.records import INTERNAL_PREFIX, Column, Kind, Zone
 
@@ -186,6 +186,7 @@ class ColumnCheck:
         for index, name in enumerate(spec.star.exclude):
             self.known(name, f"{path}.*.exclude[{index}]")
         left_out = used_columns(call) | named_columns(spec) | set(spec.star.exclude)
+        left_out |= hashed_columns(self.job, self.columns)
         for name in self.names:
             column = self.columns[name]
             if name not in left_out and not self.unusable(column, f"{path}.*", f'column "{name}"'):

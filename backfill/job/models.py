@@ -75,6 +75,8 @@ class ShapedValue(SqlValue):
     """A value with a shape, written out as SQL (see job.shapes); no form of the file."""
 
     column: str = ""  # whose value it is; "" where it is that of an expression
+    of: str  # the SQL of the value that the shape is made of
+    hashed: bool = False
 
 
 class ConstantValue(FileForm):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from backfill.job.fields import Role
 from backfill.job.models import Call, ColumnValue, Job, ObjectSpec, ShapedValue, SqlValue, parts, walk
+from backfill.records import Column
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +20,7 @@ class Reference:
     column: str | None = None
     sql: str | None = None
     as_: str | None = None
-    shaped: str = ""  # the column that the expression is made for, which does not stand there itself
+    shaped: ShapedValue | None = None  # what the expression is made for, which does not stand there itself
 
 
 def references(job: Job) -> list[Reference]:
@@ -44,6 +45,17 @@ def expression_paths(job: Job) -> dict[str, str]:
     return paths
 
 
+def hashed_columns(job: Job, columns: Mapping[str, Column]) -> frozenset[str]:
+    """The columns whose values the job hashes, in whatever call: no `"*"` sends beside a hash what it is made of.
+
+    `columns`: by name, those of the job's expressions with what they read.
+    """
+    expressions = job.expressions()
+    hashes = [one.shaped for one in references(job) if one.shaped is not None and one.shaped.hashed]
+    read = (columns[name].reads for one in hashes if (name := expressions[one.sql]) in columns)
+    return frozenset({one.column for one in hashes if one.column}.union(*read))
+
+
 def call_references(call: Call, place: int) -> Iterator[Reference]:
     """The references of one call, those of `"*"` aside."""
     path, time = f"calls[{place}]", call.timestamp
@@ -57,7 +69,7 @@ def call_references(call: Call, place: int) -> Iterator[Reference]:
             if isinstance(each, ColumnValue):
                 yield Reference(at, within, place, column=each.column, as_=each.as_)
             elif isinstance(each, SqlValue):
-                shaped = each.column if isinstance(each, ShapedValue) else ""
+                shaped = each if isinstance(each, ShapedValue) else None
                 yield Reference(at, within, place, sql=each.sql, as_=each.as_, shaped=shaped)
             elif isinstance(each, ObjectSpec) and each.column is not None:
                 yield Reference(f"{at}.column", Role.WHOLE, place, column=each.column.column)

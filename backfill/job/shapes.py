@@ -43,7 +43,8 @@ class Shaping:
         if not any(getattr(form, name) for name in _SHAPES):
             return form
         column = form.column if isinstance(form, ColumnValue) else ""
-        text = f"CAST({_name(column)} AS VARCHAR)" if column else f"CAST(({getattr(form, 'sql', '')}\n) AS VARCHAR)"
+        of = _name(column) if column else f"({getattr(form, 'sql', '')}\n)"
+        text = f"CAST({of} AS VARCHAR)"
         if form.trim:
             text = _trimmed(text)
         if form.lower:
@@ -54,7 +55,8 @@ class Shaping:
             text = self._looked_up(text, form.lookup, f"{path}.lookup")
         if form.hash is not None:
             text = f"sha256({text})"
-        return ShapedValue(sql=text, column=column, nulls=form.nulls, as_=form.as_, on_bad=form.on_bad)
+        made = ShapedValue(sql=text, column=column, of=of, nulls=form.nulls, as_=form.as_, on_bad=form.on_bad)
+        return made if form.hash is None else made.model_copy(update={"hashed": True})
 
     def _looked_up(self, text: str, lookup: Lookup, path: str) -> str:
         entries = self._entries(lookup, path)

@@ -22,6 +22,7 @@ from backfill.job.models import (
     Value,
     used_columns,
 )
+from backfill.job.references import hashed_columns
 from backfill.limits import GROUP_ID_CHARACTERS, MESSAGE_ID_CHARACTERS
 from backfill.mapping.binder import Binder
 from backfill.mapping.calls import Check, CompiledCall, IdText, Key, grouped
@@ -74,8 +75,9 @@ def _compile(binder: Binder, call: Call, index: int, space: str, library_version
     top.put(("timestamp",), never_null('"', iso_milliseconds(instant), '"'))
     ids = _ids(binder, call, top)
     _names(binder, call, top)
-    _objects(binder, call, top)
-    context = bind_object(binder, call.context, used_columns(call))
+    left_out = used_columns(call) | hashed_columns(binder.job, binder.columns)
+    _objects(binder, call, top, left_out)
+    context = bind_object(binder, call.context, left_out)
     key, key_values = _key(binder, call)
     integrations = _integrations(binder, call)
     members = _with_context(top, context, integrations, library_version)
@@ -178,13 +180,13 @@ def _names(binder: Binder, call: Call, top: ObjectTemplate) -> None:
         binder.check(code, bound.column, (empty | text.is_null()) if code == "BF102" else empty, text)
 
 
-def _objects(binder: Binder, call: Call, top: ObjectTemplate) -> None:
-    """The whole objects that the type has, context aside: properties or traits, and what else is one."""
+def _objects(binder: Binder, call: Call, top: ObjectTemplate, left_out: frozenset[str]) -> None:
+    """The whole objects that the type has, context aside; `left_out` are the columns that `"*"` does not take."""
     for one in objects_of(call.type):
         spec: ObjectSpec | None = getattr(call, one.name)
         if spec is None and not one.always:
             continue
-        template = bind_object(binder, spec, used_columns(call))
+        template = bind_object(binder, spec, left_out)
         template.present = one.always
         top.put((one.name,), template)
         check_size(binder, one.name, template)

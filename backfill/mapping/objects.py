@@ -15,7 +15,7 @@ from backfill.records import INTERNAL_PREFIX, Column, Kind
 
 
 def bind_object(binder: Binder, spec: ObjectSpec | None, used: frozenset[str] = frozenset()) -> ObjectTemplate:
-    """The members of an object; `used` are the columns taken as id, time or name, which `"*"` leaves out."""
+    """The members of an object; `used` are the columns taken as id, time or name, or hashed, which `"*"` leaves out."""
     template = ObjectTemplate()
     if spec is None:
         return template

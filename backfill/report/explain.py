@@ -77,7 +77,7 @@ def _whole(name: str, spec: ObjectSpec) -> Iterator[str]:
     if spec.column is not None:
         yield f"{_INDENT}{name}: all members of column {spec.column.column}"
     if spec.star is not None:
-        yield f"{_INDENT}{name}.*: every column that is named nowhere in it{_without(spec.star)}"
+        yield f"{_INDENT}{name}.*: every column that is named nowhere in it, and hashed nowhere{_without(spec.star)}"
 
 
 def _without(star: Star) -> str:

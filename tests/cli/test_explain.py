@@ -24,7 +24,7 @@ WORDS = [
     'messageId: uuid5(uuid5(ROOT, ["<id scope>", "shaped", "identify", "1"]), SHA-256 of the call\'s JSON)',
     "timestamp: column at, format iso8601, timezone UTC",
     "userId: SQL: nullif(lower(",
-    "traits.*: every column that is named nowhere in it, without note",
+    "traits.*: every column that is named nowhere in it, and hashed nowhere, without note",
     "traits.plan: column plan (left out where it is bad)",
     "traits.hashed: SQL: sha256(CAST((a || b",
     "calls[1]: track, order",

@@ -9,11 +9,13 @@ import unicodedata
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from backfill.job import fingerprint
 from backfill.job.models import ShapedValue, named_columns, used_columns
 from tests.support.job_texts import faults, job_text, load
+from tests.support.projects import backfill
 from tests.support.sourcing import staged
 
 TEXTS = [
@@ -94,6 +96,53 @@ def test_places_of_a_shape(tmp_path: Path) -> None:
     hashed = load(tmp_path, job_text("properties: {a: {column: email, hash: sha256}, '*': {}}")).calls[0].properties
     assert hashed is not None
     assert named_columns(hashed) == {"email"}
+
+
+HASH = "{column: email, normalize: email, hash: sha256}"
+
+
+@pytest.mark.parametrize(
+    "calls",
+    [
+        ["context: {traits.h: %s}, traits: {'*': {}}"],
+        ["message_key: [%s], traits: {'*': {}}"],
+        ["traits: {h: %s}", "label: second, traits: {'*': {}}"],
+        ["traits: {'*': {}}, context: {inner: {object: {'*': {}}}, h: {list: [%s]}}"],
+        ["label: second, traits: {'*': {}}", "traits: {h: {sql: 'lower(email)', hash: sha256}}"],
+    ],
+)
+def test_a_hashed_column_is_sent_by_no_star(tmp_path: Path, calls: list[str]) -> None:
+    """Wherever in the job it is hashed; what is not hashed is sent, and so is what a member names."""
+    (tmp_path / "rows.csv").write_text("u,id,email,plan\n1,1,ann@example.com,pro\n")
+    texts = [job_text(call.replace("%s", HASH), source="path: rows.csv",
+                      kind="identify").replace("timestamp: at", "timestamp: {value: '2024-01-01T00:00:00Z'}")
+             for call in calls]  # fmt: skip
+    whole = "".join([texts[0], *(f"  - {text.split('  - ', 1)[1]}" for text in texts[1:])])
+    load(tmp_path, whole)
+    told = backfill("preview", tmp_path / "job.yaml")
+    assert told.code == 0, told
+    assert told.out.count("ann@example.com") == 1  # in the row as it was read
+    assert told.out.count('"plan": "pro"') >= 2
+    load(tmp_path, whole.replace("'*': {}", "'*': {}, raw: email"))
+    assert '"raw": "ann@example.com"' in backfill("preview", tmp_path / "job.yaml").out
+
+
+@pytest.mark.parametrize("shape", ["hash: sha256", "lookup: {values: {'2': two}, unknown: null}", "normalize: phone"])
+@pytest.mark.parametrize("kind", ["csv", "parquet", "sql"])
+def test_floats_take_no_shape(tmp_path: Path, kind: str, shape: str) -> None:
+    """The text of one is not the source's, so what it stands for would not be found."""
+    pl.DataFrame({"u": ["1"], "id": ["1"], "n": [2.0]}).write_parquet(tmp_path / "rows.parquet")
+    (tmp_path / "rows.csv").write_text("u,id,n\n1,1,2\n")
+    source = "path: rows.parquet" if kind != "csv" else "path: rows.csv, columns: {n: number}"
+    value = "sql: n * 2" if kind == "sql" else "column: n"
+    call = f"timestamp: {{value: '2024-01-01T00:00:00Z'}}, properties: {{a: {{{value}, {shape}}}}}"
+    load(tmp_path, job_text(call, source=source))
+    told = backfill("check", tmp_path / "job.yaml")
+    assert told.code == 2
+    assert "holds number" in told.err
+    assert "declare it as integer, decimal or text" in told.err
+    load(tmp_path, job_text(call, source=source.replace("number", "decimal")))
+    assert backfill("check", tmp_path / "job.yaml").code == (0 if kind == "csv" else 2)
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from backfill.job import fault_at
 from backfill.job.columns import REFUSED_HINT
 from backfill.job.fields import Role
 from backfill.job.models import Job
-from backfill.job.references import references
+from backfill.job.references import Reference, references
 from backfill.records import INTERNAL_PREFIX
 from backfill.sources.columns import refuse_absent
 from backfill.sources.schema import SqlFault
@@ -39,6 +39,7 @@ from backfill.sources.sql.syntax import (
 #: What was bound in this process, by its text, the relation it was bound in and the zone of that.
 _BOUND: dict[tuple[str, str, str | None], Expression] = {}
 _CANDIDATES = re.compile(r"Candidate bindings: (.*)|Did you mean (.*)")
+_FLOATS = ("double", "float")
 #: What DuckDB says of a name that it does not find.
 _ABSENCE = "not found"
 _QUOTED = re.compile(r'"([^"]+)"')
@@ -84,8 +85,9 @@ def bind(engine: Engine, job: Job, columns: Sequence[SqlColumn]) -> tuple[dict[s
         text = reference.sql
         if text is None:
             continue
-        if reference.shaped and reference.shaped not in names:
-            message, advice = f'the source has no column "{reference.shaped}"', suggest(reference.shaped, names)
+        if reference.shaped and reference.shaped.column and reference.shaped.column not in names:
+            absent = reference.shaped.column
+            message, advice = f'the source has no column "{absent}"', suggest(absent, names)
             faults.append(SqlFault(reference.path, text, None, message, advice=advice, absence=True))
             continue
         try:
@@ -97,6 +99,7 @@ def bind(engine: Engine, job: Job, columns: Sequence[SqlColumn]) -> tuple[dict[s
             faults.append(replace(fault, offset=None) if reference.shaped else fault)
         else:
             kind = bound[text].type
+            faults += _float(engine, scope[0], reference)
             if without_form(kind):
                 message = f"is {without_form(kind)}, which has no exact form in JSON: cast it to the type that is meant"
                 faults.append(SqlFault(reference.path, text, 0, message))
@@ -109,6 +112,17 @@ def bind(engine: Engine, job: Job, columns: Sequence[SqlColumn]) -> tuple[dict[s
                 if name in unheld
             ]
     return bound, tuple(dict.fromkeys(faults))
+
+
+def _float(engine: Engine, relation: str, reference: Reference) -> list[SqlFault]:
+    """The fault of a shape that takes a float as text: in the source 2, it would be looked up and hashed as 2.0."""
+    shaped = reference.shaped
+    if shaped is None or engine.connection.sql(f"SELECT {shaped.of} FROM {relation}").types[0].id not in _FLOATS:
+        return []
+    what = f'column "{shaped.column}"' if shaped.column else "the expression"
+    message = f"{what} holds number, whose text is not that of the source: 2 would be 2.0"
+    advice = "declare it as integer, decimal or text under `columns`, or cast it to one of them in SQL"
+    return [SqlFault(reference.path, shaped.sql, None, message, advice=advice)]
 
 
 def _bind_one(engine: Engine, text: str, scope: tuple[str, str | None], names: Sequence[str]) -> Expression:
