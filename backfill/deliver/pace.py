@@ -30,7 +30,7 @@ CUT = 0.9
 #: Requests until the refused rate is reached again, but no more than leave in PLATEAU_SECONDS, and no fewer than in
 #: PLATEAU_ROUND_TRIPS, since it takes one to learn of a refusal. Fewer find more capacity sooner, more have fewer
 #: refused: at a steady limit about one in PLATEAU is.
-PLATEAU, PLATEAU_SECONDS, PLATEAU_ROUND_TRIPS = 80, 20.0, 10
+PLATEAU, PLATEAU_SECONDS, PLATEAU_ROUND_TRIPS = 64, 20.0, 10
 #: Requests a second when slow start begins, and those below which no rate is refused.
 FIRST_RATE, LEAST_RATE = 5.0, 0.1
 

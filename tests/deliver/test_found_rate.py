@@ -81,6 +81,17 @@ def test_after_an_outage() -> None:
     assert simulation.share(2 / EVEN, 180, 240) >= 0.9
 
 
+@pytest.mark.parametrize(("share", "least"), [(0.01, 0.8), (0.02, 0.5)])
+def test_refusals_by_chance_cost_at_most_half(share: float, least: float) -> None:
+    """Two senders, as by default: of what they could send, where one or two in a hundred are refused by chance."""
+    found = []
+    for seed in (1, 2, 3):
+        simulation = Simulation(Flaky(share=share), senders=2, seed=seed).run(END)
+        alone = 2 / (EVEN + share * BACKOFF * 1.05)
+        found.append(simulation.share(alone, SETTLED, END))
+    assert min(found) >= least
+
+
 @pytest.mark.parametrize("share", [0.001, 0.01])
 def test_refusals_by_chance(share: float) -> None:
     """What has nothing to do with the rate costs less than half of it."""
