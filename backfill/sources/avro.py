@@ -48,7 +48,8 @@ _LOGICAL: Final = {
 #: What a column of several types may hold to become JSON: what JSON has itself.
 _JSON_TYPES: Final = frozenset(("null", "boolean", "int", "long", "float", "double", "string", "enum"))
 _MIXED: Final = Field(pa.binary(), refused="a union of types that JSON has not")
-_NAMED: Final = ("record", "error", "enum", "fixed")
+_RECORDS: Final = ("record", "error")
+_NAMED: Final = (*_RECORDS, "enum", "fixed")
 _SYNC_BYTES: Final = 16
 #: Bytes of Python values for each stored one, about.
 _UNPACKED: Final = 4
@@ -182,7 +183,7 @@ def _type(schema: Any, named: Mapping[str, Any], within: frozenset[str]) -> pa.D
     kind = schema["type"]
     if not isinstance(kind, str):
         return _type(kind, named, within)
-    if kind == "record":
+    if kind in _RECORDS:
         return None if schema["name"] in within else _struct(schema, named, within | {schema["name"]})
     if kind not in ("array", "map"):
         return _scalar(schema, kind)
@@ -218,7 +219,7 @@ def _scalars(schema: Any, named: Mapping[str, Any], seen: set[str]) -> Iterator[
         yield schema
     elif "logicalType" in schema:
         yield schema["logicalType"]
-    elif schema["type"] == "record":
+    elif schema["type"] in _RECORDS:
         for field in schema["fields"]:
             yield from _scalars(field["type"], named, seen)
     elif schema["type"] in ("array", "map"):

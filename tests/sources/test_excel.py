@@ -49,6 +49,7 @@ def stage(path: Path, columns: dict[str, Any] | None = None, **excel: Any) -> St
         (["00123", " é東 "], ["00123", " é東 "]),
         (["a", 5, 1.5, True, dt.date(2024, 1, 2), MOMENT], ["a", "5", "1.5", "true", "2024-01-02", MOMENT.isoformat()]),
         ([dt.timedelta(hours=51), "x"], ["51:00:00", "x"]),
+        ([dt.timedelta(hours=25, milliseconds=1_500), dt.timedelta(minutes=20)], ["25:00:01.500000", "00:20:00"]),
         ([999999999999999, "x"], ["999999999999999", "x"]),
         ([12345678901234567, "x"], ["1.234567890123457e+16", "x"]),
         ([None, None], [None, None]),

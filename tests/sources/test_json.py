@@ -57,6 +57,7 @@ WRONG = {
     '{"data": {"items": []}}{}': "is not there",
     '{"data": {"items": 5}}': "is no array of records",
     '{"data": "x"}': "is no array of records",
+    '{"data": {"items": []}}{"data": null, "errors": []}': "is no array of records",
     '{"data": [{"items": []}]}': "leads through an array",
     '[{"items": []}]': "leads through an array",
     '{"data": {"items": [], "items": [{}]}}': "stands there twice",

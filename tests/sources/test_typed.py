@@ -68,6 +68,7 @@ AVRO = [
     (logical("bytes", "decimal", precision=10, scale=2), Decimal("1.10"), Decimal("1.10")),
     (logical("string", "uuid"), "8d9b7e0c-7d3f-4c39-9d0a-3d8a6b6f0f0a", "8d9b7e0c-7d3f-4c39-9d0a-3d8a6b6f0f0a"),
     ({"type": "array", "items": ["null", "long"]}, [1, None], [1, None]),
+    ({"type": "error", "name": "x", "fields": [{"name": "m", "type": "string"}]}, {"m": "a"}, {"m": "a"}),
     (
         {"type": "record", "name": "q", "fields": [{"name": "z", "type": ["null", "string"]}]},
         {"z": "x"},

@@ -202,8 +202,10 @@ def _text(cell: Cell) -> str:
     if isinstance(cell, float):
         return str(int(cell)) if _kind(cell) is int else repr(cell)
     if isinstance(cell, dt.timedelta):
-        seconds = int(cell.total_seconds())
-        return f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+        seconds, rest = divmod(abs(cell), dt.timedelta(seconds=1))
+        whole = f"{seconds // 3600:02}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+        fraction = f".{rest.microseconds:06}" if rest else ""
+        return f"{'-' if cell < dt.timedelta() else ''}{whole}{fraction}"
     return cell.isoformat() if isinstance(cell, dt.date | dt.time) else str(cell)
 
 

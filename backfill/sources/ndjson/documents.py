@@ -263,10 +263,10 @@ class Documents:
 
     def _lone(self, mark: Mark) -> Line | None:
         """What stands under the path and is no array: one record, or null for none."""
-        value = self._between(mark)
-        if self._long is None and value == b"null":
+        value, is_last = self._between(mark), self._at.depth == len(self._path)
+        if is_last and self._long is None and value == b"null":
             return None
-        if self._at.depth < len(self._path) or (self._long is None and not value.startswith(b"{")):
+        if not is_last or (self._long is None and not value.startswith(b"{")):
             raise self._astray(mark, "is no array of records")
         return self._record(mark.place)
 
