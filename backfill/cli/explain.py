@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
 
+from backfill.cli.layout import wrap
 from backfill.cli.options import jobs_argument, voice_options
-from backfill.cli.session import Session
+from backfill.cli.session import Session, columns
 
 
 @click.command("explain", short_help="What a job compiles to: its SQL, ids and calls.")
@@ -23,5 +25,7 @@ def command(session: Session, *, jobs: tuple[Path, ...]) -> None:
     from backfill.cli.arguments import expand_job_paths, load_jobs
     from backfill.report.explain import explain_text
 
+    width = columns(sys.stdout)
     for job in load_jobs(expand_job_paths(jobs)):
-        session.data(explain_text(job), raw=True)
+        text = explain_text(job)
+        session.data(wrap(text, width) if width else text, raw=True)

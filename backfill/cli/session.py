@@ -115,9 +115,11 @@ class Session:
 
 
 def columns(stream: TextIO) -> int:
-    """How wide the terminal is that a stream leads to; 0 where it leads to none."""
+    """How wide the terminal is that a stream leads to, by COLUMNS or its own word; 0 where it leads to none."""
+    said = os.environ.get("COLUMNS", "")
     try:
-        found = os.get_terminal_size(stream.fileno()).columns if stream.isatty() else 0
+        size = int(said) if said.isdecimal() else 0
+        found = (size or os.get_terminal_size(stream.fileno()).columns) if stream.isatty() else 0
     except (OSError, ValueError):
         found = 0
     return found if found >= LEAST_COLUMNS else 0

@@ -77,6 +77,7 @@ class ShapedValue(SqlValue):
     column: str = ""  # whose value it is; "" where it is that of an expression
     of: str  # the SQL of the value that the shape is made of
     hashed: bool = False
+    shape: str = ""  # the shape in words, for people
 
 
 class ConstantValue(FileForm):

@@ -55,7 +55,9 @@ class Shaping:
             text = self._looked_up(text, form.lookup, f"{path}.lookup")
         if form.hash is not None:
             text = f"sha256({text})"
-        made = ShapedValue(sql=text, column=column, of=of, nulls=form.nulls, as_=form.as_, on_bad=form.on_bad)
+        made = ShapedValue(
+            sql=text, column=column, of=of, shape=_in_words(form), nulls=form.nulls, as_=form.as_, on_bad=form.on_bad
+        )
         return made if form.hash is None else made.model_copy(update={"hashed": True})
 
     def _looked_up(self, text: str, lookup: Lookup, path: str) -> str:
@@ -97,6 +99,18 @@ class Shaping:
                 return {}
             found[row[0]] = row[1]
         return found
+
+
+def _in_words(form: ColumnValue | SqlValue) -> str:
+    """The steps of a shape in their order, for people: the SQL of a trimmed lookup says the trimming at every turn."""
+    said = [name for name in ("trim", "lower") if getattr(form, name)]
+    said += [f"normalize: {form.normalize}"] if form.normalize is not None else []
+    if form.lookup is not None:
+        of = form.lookup.file or counted(len(form.lookup.values or {}), "value", "values")
+        unknown = {"keep": "kept", "reject": "rejected"}.get(form.lookup.unknown or "", "null")
+        said.append(f"lookup in {of} (others: {unknown})")
+    said += [f"hash: {form.hash}"] if form.hash is not None else []
+    return ", ".join(said)
 
 
 def _name(column: str) -> str:

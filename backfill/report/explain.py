@@ -11,6 +11,7 @@ from backfill.job.models import (
     ConstantValue,
     Job,
     ObjectSpec,
+    ShapedValue,
     SqlValue,
     Star,
     TimestampSpec,
@@ -89,6 +90,10 @@ def _value(name: str, value: ColumnValue | SqlValue | ConstantValue) -> Iterator
         yield f"{_INDENT}{name}: the constant {value.value!r}"
     elif isinstance(value, ColumnValue):
         yield f"{_INDENT}{name}: column {value.column}{_options(value)}"
+    elif isinstance(value, ShapedValue):
+        of = f"column {value.column}" if value.column else "an expression"
+        yield f"{_INDENT}{name}: {of}, {value.shape}{_options(value)}"
+        yield from (f"{_INDENT}{line}" for line in _sql("as", value.sql))
     else:
         yield from _sql(f"{name}{_options(value)}", value.sql)
 
