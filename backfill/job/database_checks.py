@@ -39,7 +39,9 @@ def check_database(faults: Faults, source: SourceForm) -> None:
         _check_url(faults, source.database)
     if source.query is None and source.table is None:
         faults.add(
-            "source", "a database needs a `query`", "add `query: SELECT ... FROM ...` in its own SQL, or `table`"
+            "source",
+            "a database needs a `table` or a `query`",
+            "add `table: orders` for all its rows, or `query: SELECT ... FROM ...` in its own SQL",
         )
     elif source.query is not None and source.table is not None:
         faults.add("source.table", "stands beside a `query`: one of the two is wanted", key=True)

@@ -62,6 +62,23 @@ def test_mixed_columns(shop: Path) -> None:
             of(shop, query)
 
 
+def test_all_mixed_columns_are_told(shop: Path) -> None:
+    """With the reason where reals and integers are mixed, and where the cast is to be written."""
+    rows = "SELECT 'x' AS b, 9007199254740993 AS a UNION ALL SELECT 2, 1.5 UNION ALL SELECT 'y', 2"
+    with contextlib.closing(sqlite3.connect(shop)) as connection:
+        connection.execute(f"CREATE TABLE mixtures AS {rows}")
+        connection.commit()
+    for source, where in ({"query": rows}, "in the query"), ({"table": "mixtures"}, "by a `query` in place of `table`"):
+        job = job_over(database=f"sqlite:///{shop}", **source)
+        for look in (inspect, lambda job: stage(job, shop.parent / "state")):
+            with pytest.raises(SourceError) as caught:
+                look(job)
+            assert "'b' mixes values: 1 of type integer and 2 of type text;" in caught.value.message
+            assert "'a' mixes values: 2 of type integer and 1 of type real (1 of the integers" in caught.value.message
+            assert where in caught.value.hint
+            assert 'CAST("b" AS TEXT) AS "b", CAST("a" AS TEXT) AS "a"' in caught.value.hint
+
+
 def test_tables(shop: Path) -> None:
     """A table in place of a query is all its rows."""
     connection = sqlite3.connect(shop)

@@ -9,12 +9,14 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pymysql
 import pytest
 
 from backfill.errors import ConnectionLostError, InterruptedRunError, JobError, SourceError
 from backfill.job.models import ColumnSpec
 from backfill.sources import inspect, stage
 from backfill.sources.databases.address import address_of
+from backfill.sources.databases.mysql.failures import Failures
 from backfill.sources.databases.mysql.session import connected
 from tests.support.mariadb import PASSWORD, USER, MariaDb
 from tests.support.sourcing import Staged, job_over, staged
@@ -176,10 +178,25 @@ def test_login(mariadb: MariaDb, typed: str, tmp_path: Path, monkeypatch: pytest
     with pytest.raises(SourceError, match="Access denied") as caught:
         inspect(job_over(database=database, table="t"))
     assert "wrong one" not in caught.value.message
+    assert "the password was refused" in caught.value.hint
+    assert "set MYSQL_PWD" not in caught.value.hint
     with pytest.raises(JobError, match="no parameter charset"):
         inspect(job_over(database=f"{database}?charset=x", table="t"))
     with pytest.raises(SourceError, match="cannot be connected to"):
         inspect(job_over(database="mysql://127.0.0.1:1/x", table="t"))
+
+
+@pytest.mark.parametrize(
+    ("server", "hint"), [("localhost/x?unix_socket=/none", "unix_socket"), ("db:3306/x", "host and")]
+)
+def test_no_server(server: str, hint: str) -> None:
+    """Where it was looked for is what the hint asks about."""
+    job = job_over(database=f"mysql://{server}", table="t")
+    failures = Failures(job, address_of(job))
+    with pytest.raises(SourceError) as caught, failures.while_connecting(pymysql):
+        # pymysql leaves a socket of its own open where this happens in earnest
+        raise pymysql.err.OperationalError(2003, "Can't connect to MySQL server")
+    assert f"is this its {hint}" in caught.value.hint
 
 
 SLOW = "SELECT a.id, sleep(0.001) AS s FROM many AS a"

@@ -26,6 +26,8 @@ from backfill.sources.sqlite.session import Session, refuse_in_use, session
 #: What a column of each storage class holds in place of NULL, so that its type is plain from the first row on.
 FILLING = {"integer": "0", "real": "0.0", "text": "''", "blob": "x''"}
 _EXACT_INTEGER = 2**53
+#: How many columns an error names.
+_NAMED = 8
 #: What a sample costs at most: rows, and looks, which is a second or two.
 _SAMPLE_ROWS = 10_000
 _SAMPLE_LOOKS = 200
@@ -133,8 +135,12 @@ def ask_classes(
     names: Sequence[str],
     watch: Watch = unwatched,
     most: int | None = None,
+    *,
+    cast_where: str = "in the query",
 ) -> Result:
     """The storage class of every column, by all rows, or by the first `most`.
+
+    `cast_where` is where an error is to say that the types of mixed columns are stated.
 
     Raises:
         SourceError: a column mixes classes, or the database cannot be read.
@@ -156,10 +162,13 @@ def ask_classes(
         except sqlite3.Error as error:
             watch(0)  # which raises where that is why
             raise opened.failure(error) from error
-    return _result(file, query, names, held, long, rows)
+    _refuse_mixtures(file, names, held, long, cast_where)
+    return _result(query, names, held, rows)
 
 
-def sample_classes(file: SourceFile, query: str, names: Sequence[str]) -> tuple[Result, bool]:
+def sample_classes(
+    file: SourceFile, query: str, names: Sequence[str], *, cast_where: str = "in the query"
+) -> tuple[Result, bool]:
     """The storage classes by the first rows, as many as SQLite gives for a bounded effort; and whether that was all.
 
     Raises:
@@ -185,7 +194,8 @@ def sample_classes(file: SourceFile, query: str, names: Sequence[str]) -> tuple[
             if next(looks, None) is not None:
                 raise opened.failure(error) from error
             complete = False
-    return _result(file, query, names, held, long, seen), complete
+    _refuse_mixtures(file, names, held, long, cast_where)
+    return _result(query, names, held, seen), complete
 
 
 def _long(index: int) -> str:
@@ -193,25 +203,34 @@ def _long(index: int) -> str:
     return f"typeof(c{index}) = 'integer' AND c{index} NOT BETWEEN -{_EXACT_INTEGER} AND {_EXACT_INTEGER}"
 
 
-def _result(
-    file: SourceFile,
-    query: str,
-    names: Sequence[str],
-    held: Sequence[Mapping[str, int]],
-    long: Sequence[int],
-    rows: int,
-) -> Result:
-    """The classes by how many values of each there are; raises SourceError for a mixture."""
-    classes = []
-    for index, name in enumerate(names):
-        found = [kind for kind in FILLING if held[index][kind]]
-        if len(found) > 1 and (set(found) != {"integer", "real"} or long[index]):
-            said = " and ".join(f"{held[index][kind]} of type {kind}" for kind in found)
-            raise SourceError(
-                f"{file.name}: the column {name!r} mixes values: {said}",
-                hint=f'say in the query which is meant, for example CAST("{name}" AS TEXT) AS "{name}"',
-            )
-        classes.append("real" if len(found) > 1 else (found or ["null"])[0])
+def _refuse_mixtures(
+    file: SourceFile, names: Sequence[str], held: Sequence[Mapping[str, int]], long: Sequence[int], cast_where: str
+) -> None:
+    """Raise SourceError where columns hold a mixture of storage classes that is no number, for all of them at once."""
+    told = []
+    for name, counts, inexact in zip(names, held, long, strict=True):
+        found = [kind for kind in FILLING if counts[kind]]
+        if len(found) < 2 or (set(found) == {"integer", "real"} and not inexact):  # noqa: PLR2004 (two are a mixture)
+            continue
+        said = " and ".join(f"{counts[kind]} of type {kind}" for kind in found)
+        why = (
+            f" ({inexact} of the integers cannot be held exactly as a real)"
+            if set(found) == {"integer", "real"}
+            else ""
+        )
+        told.append((name, f"{said}{why}"))
+    if not told:
+        return
+    shown = "; ".join(f"the column {name!r} mixes values: {said}" for name, said in told[:_NAMED])
+    more = f"; and {len(told) - _NAMED} more columns" if len(told) > _NAMED else ""
+    casts = ", ".join(f'CAST("{name}" AS TEXT) AS "{name}"' for name, _ in told[:_NAMED])
+    raise SourceError(f"{file.name}: {shown}{more}", hint=f"say {cast_where} which type is meant, for example {casts}")
+
+
+def _result(query: str, names: Sequence[str], held: Sequence[Mapping[str, int]], rows: int) -> Result:
+    """The classes by how many values of each there are; integers among reals are reals."""
+    found = [[kind for kind in FILLING if counts[kind]] or ["null"] for counts in held]
+    classes = ["real" if len(kinds) > 1 else kinds[0] for kinds in found]
     return Result(query, tuple(zip(names, classes, strict=True)), rows)
 
 

@@ -170,20 +170,25 @@ def open_sqlite(job: Job, file: SourceFile, watch: Watch, sample: int | None) ->
     query = own_query(job)
     names = describe_query(file, query)
     refuse_damaged(file, query, watch)
-    result = ask_classes(file, query, names, watch, sample)
+    result = ask_classes(file, query, names, watch, sample, cast_where=_where_to_cast(job))
     return SqliteReader(file, result, database_columns(job, result), watch, most=sample)
 
 
 def describe(job: Job, file: SourceFile) -> Described:
     """The columns by the first rows; raises as Format.describe says."""
     query = own_query(job)
-    result, complete = sample_classes(file, query, describe_query(file, query))
+    names = describe_query(file, query)
+    result, complete = sample_classes(file, query, names, cast_where=_where_to_cast(job))
     columns = database_columns(job, result)
     if complete:
         return Described(columns)
     unknown = frozenset(name for name, kind in result.columns if kind == "null")
     known = tuple(column for column in columns if column.name not in unknown)
     return Described(known, complete=False, untyped=unknown)
+
+
+def _where_to_cast(job: Job) -> str:
+    return "in the query" if job.source.table is None else "by a `query` in place of `table`"
 
 
 def own_query(job: Job) -> str:

@@ -33,6 +33,14 @@ _HINTS: Final = {
     2003: "is the server running, and is this its host and port?",
     1040: "try again when others are done",
 }
+_ACCESS_DENIED: Final = 1045
+_NO_SERVER: Final = 2003
+#: How the server ends its message where it was given a password.
+_WAS_GIVEN_ONE: Final = "(using password: YES)"
+_REFUSED: Final = (
+    "the password was refused: is it this user's, and may the user come from here? "
+    "It is the URL's, else that in MYSQL_PWD, else that in ~/.my.cnf"
+)
 _QUERY_HINTS: Final = {
     1046: "name the database behind the host in the URL, or before the table: shop.orders",
     1060: "give one of the two another name, by AS",
@@ -57,6 +65,10 @@ class Failures:
         except (pymysql.Error, OSError, RuntimeError) as error:  # RuntimeError: for lack of a library to log in with
             number, said = self._said(error)
             hint = _HINTS.get(number, "")
+            if number == _ACCESS_DENIED and _WAS_GIVEN_ONE in said:
+                hint = _REFUSED
+            if number == _NO_SERVER and "unix_socket=" in self.address.uri:
+                hint = "is the server running, and is this its unix_socket?"
             if isinstance(error, RuntimeError) and "cryptography" in said:
                 hint = "pip install cryptography, or connect by TLS: ?ssl_ca=FILE"
             raise SourceError(f"{self.address.shown} cannot be connected to: {said}", hint=hint) from None
