@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,23 @@ def test_stated_version(table: Path) -> None:
     with pytest.raises(SourceError, match="events has no version 9") as caught:
         read(table, version=9)
     assert caught.value.hint == "it has versions 0 to 2"
+
+
+def test_version_of_a_time(table: Path) -> None:
+    """A time means the version of then by the commits; a copy, whose log files are all newer, is refused."""
+    second = next(one["timestamp"] for one in deltalake.DeltaTable(str(table)).history() if one["version"] == 1)
+    then = dt.datetime.fromtimestamp(second / 1_000, dt.UTC).isoformat()
+    for number in range(3):
+        instant = (second + 1_000 * (number - 1)) * 1_000_000
+        os.utime(table / "_delta_log" / f"{number:020}.json", ns=(instant, instant))
+    assert sorted(found[0] for found in read(table, version=then).rows) == [1, 2, 3, 4]
+    with pytest.raises(SourceError, match="had no version at 1990"):
+        read(table, version="1990-01-01T00:00:00Z")
+    for log in (table / "_delta_log").glob("*.json"):
+        os.utime(log)
+    with pytest.raises(SourceError, match="had version 1 by its commits") as raised:
+        read(table, version=then)
+    assert "number" in raised.value.hint
 
 
 def test_new_version_is_another_source(table: Path) -> None:

@@ -6,6 +6,7 @@ mapping, and any feature of readers that is not known here to change neither.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -33,7 +34,7 @@ class DeltaFiles(TableFiles):
         try:
             table = deltalake.DeltaTable(str(folder), version=version if isinstance(version, int) else None)
             if isinstance(version, str):
-                table.load_as_version(version)
+                _go_back(folder, table, version)
             _refuse_features(folder, table)
             return Table(pa.schema(table.schema().to_arrow()), dict(_partitions(folder, table)))
         except (deltalake.exceptions.DeltaError, ValueError) as error:
@@ -53,6 +54,23 @@ def _refuse_missing(deltalake: Any, folder: Path, version: int) -> None:  # noqa
     if not first <= version <= last:
         there = f"versions {first} to {last}" if first < last else f"version {last} only"
         raise SourceError(f"{folder.name} has no version {version}", hint=f"it has {there}")
+
+
+def _go_back(folder: Path, table: Any, when: str) -> None:  # noqa: ANN401
+    """Make the table the one of a time.
+
+    The library goes by the times of the log's files, which a copy of the table has anew: what the commits say decides.
+
+    Raises:
+        SourceError: there was no table by then, or the two differ.
+    """
+    commits = {one["version"]: one["timestamp"] for one in table.history() if "timestamp" in one}
+    table.load_as_version(when)
+    asked = dt.datetime.fromisoformat(when).timestamp() * 1_000
+    by_then = max((number for number, time in commits.items() if time <= asked), default=None)
+    if commits and by_then != table.version():
+        said = "no version" if by_then is None else f"version {by_then} by its commits, another by the log's files"
+        raise SourceError(f"{folder.name} had {said} at {when}", hint="state the version's number under `source`")
 
 
 def _refuse_features(folder: Path, table: Any) -> None:  # noqa: ANN401
