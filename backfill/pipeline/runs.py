@@ -8,7 +8,7 @@ from pathlib import Path
 
 from backfill.errors import LedgerError, UsageError, counted
 from backfill.records import RunRecord, RunState, RunStatus, RunStore, StoredRun
-from backfill.state import holds_state, open_store
+from backfill.state import holds_state, open_store, state_folder_from, state_folder_of_job
 
 #: How many runs are named where one of them has to be chosen.
 NAMED = 5
@@ -71,7 +71,7 @@ def runs_of_job(store: RunStore, job_file: Path, *, dry: bool = False) -> list[S
     if not found:
         raise UsageError(
             f"no {'dry run' if dry else 'run'} of {job_file} is in {store.path}",
-            hint=others_hint(store, begun) if begun else "where runs are kept elsewhere, say it with --state-dir",
+            hint=others_hint(store, begun) if begun else nothing_begun(store, state_folder_of_job(job_file)),
         )
     return found
 
@@ -135,10 +135,22 @@ def others_hint(store: RunStore, runs: Sequence[StoredRun]) -> str:
     """What there is instead: other runs here, or other state directories nearby."""
     if runs:
         return f"there are {list_ids(runs)}"
-    others = states_below(Path.cwd(), store.path)
+    usual = state_folder_from(Path.cwd())
+    if store.path != usual:  # whoever named a place does not mean another one
+        return nothing_begun(store, usual)
+    others = states_below(Path.cwd(), store.path)[:NAMED]
     if others:
         return f"there are runs in {' and in '.join(others)}: say --state-dir {others[0]}, or name the job file"
     return "name the job file, or another state directory with --state-dir"
+
+
+def nothing_begun(store: RunStore, usual: Path) -> str:
+    """What a state directory without runs tells; `usual` is where runs are looked for if nothing else is said."""
+    said = "where runs are kept elsewhere, say it with --state-dir" if store.path == usual else ""
+    if not holds_state(store.path):
+        return said or f"{store.path} is no state directory: name the one that the run was begun with"
+    begun = "no run was begun there yet: one that is interrupted while its source is still being read leaves none"
+    return f"{begun}; {said or 'the same command begins it anew'}"
 
 
 def states_below(folder: Path, known: Path) -> list[str]:

@@ -73,6 +73,21 @@ def test_the_place_is_told_where_nothing_is_found(below: Project, endpoint: str,
     assert backfill("status", "--state-dir", "jobs/.backfill").out
 
 
+@pytest.mark.parametrize("words", [["status", "jobs/people.yaml"], ["resume", "jobs/people.yaml"], ["resume"]])
+def test_the_hint_is_of_the_place_that_was_named(below: Project, words: list[str]) -> None:
+    """Where --state-dir was said it is not asked for, and the runs of no other place are offered."""
+    backfill("run", below.people(5), "--target", "sandbox")
+    StateFolder(Path("named")).make_usable()
+    begun = backfill(*words, "--state-dir", "named")
+    assert "no run was begun there yet" in begun.err
+    nothing = backfill(*words, "--state-dir", "nowhere")
+    assert "nowhere is no state directory" in nothing.err
+    for told in (begun, nothing):
+        assert told.code == 2
+        assert "--state-dir" not in told.err
+        assert "jobs/.backfill" not in told.err
+
+
 def test_the_place_is_told_when_it_is_made(below: Project) -> None:
     """The first verb that makes a state directory says where; no later one does."""
     job = below.people(5)
