@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import pytest
@@ -98,17 +99,9 @@ class Sink:
 
 def read(kind: type, data: bytes, sizes: Iterator[int]) -> Found:
     """The rows of the table `t`, what is unreadable, and the lines of all records."""
-
-    def pieces() -> Iterator[bytes]:
-        place = 0
-        while place < len(data):
-            size = next(sizes)
-            yield data[place : place + size]
-            place += size
-
     rows: list[dict[str, Any]] = []
     sink, lines, first = Sink(), [], 1
-    for found in kind(pieces(), "dump.sql", ("t",)).rows(frozenset(("id", "note", "more"))):
+    for found in kind(_pieces(data, sizes), "dump.sql", ("t",)).rows(frozenset(("id", "note", "more"))):
         found.report(sink, 0, first, with_lines=True)
         first += len(found.starts)
         lines += found.lines(range(len(found.starts))).tolist()
@@ -204,3 +197,27 @@ def test_damage_is_read_alike_or_refused(kind: type, text: str) -> None:
         data = damaged(text.encode(), chance)
         whole = read_or_refused(kind, data, same(len(data) + 1))
         assert read_or_refused(kind, data, by_chance(turn)) == whole, data
+
+
+@pytest.mark.parametrize("name", ["a;b", "a);", "(a", ")(", "a,b", "VALUES (1);"])
+@pytest.mark.parametrize("kind", [PostgresDump, SqliteDump])
+def test_names_with_signs(kind: type, name: str) -> None:
+    """A name may have what ends a statement or a row; a text may spell the words of the statement."""
+    words = f'INSERT INTO "t" ("id", "{name}") VALUES '
+    text = f"{words}(1, '{words}(');"
+    create = f'CREATE TABLE "t" ("id" text, "{name}" text);'
+    begun, ended = ("PRAGMA foreign_keys=OFF;\nBEGIN TRANSACTION;", "COMMIT;") if kind is SqliteDump else ("", "")
+    data = "\n".join([begun, create, text, text, f"{words}(2, ';'), (3, '');", ended, ""]).encode()
+    for sizes in (same(1), same(7), same(1_000), by_chance(1)):
+        dump = kind(_pieces(data, sizes), "dump.sql", ("t",))
+        found = [column.to_pylist() for rows in dump.rows(frozenset(("id", name))) for _, column in rows.columns()]
+        assert list(chain.from_iterable(found[::2])) == ["1", "1", "2", "3"]
+        assert list(chain.from_iterable(found[1::2])) == [f"{words}("] * 2 + [";", ""]
+
+
+def _pieces(data: bytes, sizes: Iterator[int]) -> Iterator[bytes]:
+    place = 0
+    while place < len(data):
+        size = next(sizes)
+        yield data[place : place + size]
+        place += size

@@ -38,6 +38,7 @@ _LOWER = 0x20
 #: A row is no longer than this: all of it is held.
 _LONGEST = 4 * MAX_LINE_BYTES
 _PART = rb'(?:"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]+\]|[A-Za-z_\x80-\xff][\w$\x80-\xff]*+)'
+_QUOTED_NAME = re.compile(rb'"(?:[^"]|"")*"|`(?:[^`]|``)*`|\[[^\]]+\]')
 _NAME = _PART + rb"(?:\." + _PART + rb")*+"
 _BEGINNING = re.compile(rb"INSERT\s+(?:OR\s+\w+\s+)?INTO\s+(?P<name>" + _NAME + rb")(?=[\s(])", re.IGNORECASE)
 _WORDS = re.compile(
@@ -108,11 +109,12 @@ def read_inserts(script: Script, insert: Insert, columns: tuple[str, ...], wante
             f"{script.name}, line {script.line}: an INSERT of a form that is not read",
             hint="rows are read where VALUES and literals follow, and no name has a quote in it",
         )
-    at_words = True
+    at_words, words = True, _QUOTED_NAME.sub(lambda name: bytes([_NEUTRAL]) * len(name[0]), insert.words)
     while True:
         text, line, final = script.text[script.place :], script.line, script.ended
-        data = _structure(text, script)
-        found = _find(data, insert.words, at_words=at_words, final=final)
+        # A name may have signs in it; where a text spells the words, that is hidden too, as no quote is in them.
+        data = _structure(text.replace(insert.words, words), script)
+        found = _find(data, words, at_words=at_words, final=final)
         if len(found.closes):
             yield _rows(text, line, data, found, columns, wanted, script)
         at_words = at_words and not found.end
