@@ -42,8 +42,10 @@ _E, _W = Severity.ERROR, Severity.WARNING
 
 _TABLE: Final = (
     # code, title, severity, may a job lower it, hint
-    ("BF001", "too few fields", _E, False, "mend the record in the source, or check `csv.delimiter` and `csv.quote`"),
-    ("BF002", "too many fields", _E, False, "mend the record in the source, or check `csv.delimiter` and `csv.quote`"),
+    ("BF001", "too few fields", _E, False,
+     "mend the record in the source, or check `csv.delimiter` and `csv.quote`, of fixed width the widths"),
+    ("BF002", "too many fields", _E, False,
+     "mend the record in the source, or check `csv.delimiter` and `csv.quote`, of fixed width the widths"),
     ("BF003", "broken quotes", _E, False, "close or double the quote in the source, or check `csv.quote`"),
     ("BF004", "bad encoding", _E, False, "write the file anew as UTF-8; of CSV, `csv.encoding` can state another"),
     ("BF005", "bad JSON", _E, False, "mend the record: one JSON object a line"),

@@ -115,10 +115,8 @@ def one_format(job: Job, files: Iterable[SourceFile]) -> Format:
     found = {format_of(job, file.path).name: file for file in files}
     if len(found) > 1:
         these = ", ".join(f"{found[name].name} is {name}" for name in sorted(found))
-        raise JobError(
-            f"source.path: files of several formats: {these}",
-            hint="make a job of each format, or state one `format` that reads them all: json reads ndjson",
-        )
+        both = ", or state `format: json`, which reads ndjson too" if found.keys() == {"json", "ndjson"} else ""
+        raise JobError(f"source.path: files of several formats: {these}", hint=f"make a job of each format{both}")
     (name, file), *_ = found.items()
     for setting in SETTINGS.keys() & job.raw.get("source", {}).keys() - set(FORMATS[name].takes):
         formats, hint = SETTINGS[setting]

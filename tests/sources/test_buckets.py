@@ -16,9 +16,11 @@ import pytest
 import trustme
 
 from backfill.errors import InterruptedRunError, JobError, SourceError, StoppedError
+from backfill.job.remote import Remote
 from backfill.sources import inspect, locate, resolve, stage, unchanged
 from backfill.sources.origins import fetched, objects, stores
 from backfill.sources.origins.buckets import matches
+from backfill.sources.origins.refusals import refusal
 from tests.support.buckets import Asked, Fault, Store, credentials, served
 from tests.support.sourcing import job_over, staged
 
@@ -267,6 +269,14 @@ def test_no_credentials(store: Store, tmp_path: Path, monkeypatch: pytest.Monkey
     error = refused("s3://shop/x.csv", tmp_path)
     assert "the AWS profile work is read by boto3" in error.message
     assert "export-credentials" in error.hint
+
+
+@pytest.mark.parametrize(("scheme", "vendor"), [("s3", "AWS"), ("gs", "GOOGLE"), ("az", "AZURE")])
+def test_public_buckets(scheme: str, vendor: str) -> None:
+    """Who has no credentials may not need any: the hint says how to ask without."""
+    error = refusal(OSError("error sending request for http://169.254.169.254/x"), Remote(scheme, "shop", "x"), "x")
+    assert "needs credentials, and there are none" in error.message
+    assert f"{vendor}_SKIP_SIGNATURE=true" in error.hint
 
 
 def test_missing_extra(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -248,3 +248,14 @@ def test_xls_that_holds_an_archive(tmp_path: Path) -> None:
         parts.writestr("drawing.xml", "<x/>")
     path.write_bytes((Path(__file__).parent / "data" / "orders.xls").read_bytes() + archive.read_bytes())
     assert stage(path).column("id") == ["é"]
+
+
+@pytest.mark.parametrize("part", [0.2, 0.5, 0.99])
+def test_a_cut_workbook(tmp_path: Path, part: float) -> None:
+    """It is called truncated, and is to be fetched again: nothing of what is left could be saved."""
+    path = tmp_path / "a.xlsx"
+    write(path, HEADER, ["a", 1])
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * part)])
+    with pytest.raises(SourceError, match=r"a\.xlsx is truncated") as caught:
+        stage(path)
+    assert "fetch or export the file again" in caught.value.hint

@@ -92,8 +92,9 @@ def test_formats(tmp_path: Path) -> None:
     assert staged(job_over(tmp_path / "rows.txt", format="csv"), tmp_path / "state").rows == [("1",)]
     (tmp_path / "rows.ndjson").write_text('{"x":1}\n')
     (tmp_path / "rows.csv").write_text("x\n1\n")
-    with pytest.raises(JobError, match="several formats"):
+    with pytest.raises(JobError, match="several formats") as caught:
         stage(job_over(tmp_path / "rows.[nc]*"), tmp_path / "other")
+    assert caught.value.hint == "make a job of each format"
 
 
 def test_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

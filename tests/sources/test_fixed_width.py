@@ -51,7 +51,7 @@ def test_lines_of_another_length(tmp_path: Path) -> None:
     assert found.records == [1, 5]
     said = [(reject["record"], reject["code"]) for reject in found.rejects]
     assert said == [(2, "BF001"), (3, "BF002"), (4, "BF001"), (6, "BF001")]
-    assert found.rejects[0]["message"] == "the line is too short: 19 characters where 20 are expected"
+    assert found.rejects[0]["message"] == "the line is too short: 19 characters where the widths add up to 20"
     assert line_of(resolve(job(path))[0], job(path), [2, 6]) == {2: 2, 6: 6}
 
 

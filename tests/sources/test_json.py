@@ -48,8 +48,9 @@ def test_lines_and_documents_together(tmp_path: Path) -> None:
     (tmp_path / "2.json").write_text('{\n "id": "c"\n}')
     (tmp_path / "3.json").write_text('[{"id":"d"},{"id":"e"}]')
     assert staged(job_over(tmp_path, format="json"), tmp_path / "state").rows == [(key,) for key in "abcde"]
-    with pytest.raises(JobError, match="several formats"):
+    with pytest.raises(JobError, match="several formats") as caught:
         inspect(job_over(tmp_path / "*.*json"))
+    assert "`format: json`" in caught.value.hint
 
 
 WRONG = {

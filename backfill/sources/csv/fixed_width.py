@@ -61,7 +61,7 @@ class FixedWidthReader(CompleteReader):
     def _unreadable(row: pa.RecordBatch, length: int, expected: int) -> Unreadable:
         line, file, record = (row.column(name)[0].as_py() for name in (_LINE, FILE_COLUMN, RECORD_COLUMN))
         code, what = ("BF001", "short") if length < expected else ("BF002", "long")
-        message = f"the line is too {what}: {length:,} characters where {expected:,} are expected"
+        message = f"the line is too {what}: {length:,} characters where the widths add up to {expected:,}"
         return Unreadable(file, record, code, message, line)
 
 

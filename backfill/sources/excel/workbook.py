@@ -85,6 +85,8 @@ def _is_zip(path: Path) -> bool:
 def _refuse_large(file: SourceFile, path: Path) -> None:
     size = file.bytes
     if _is_zip(path):
+        if not zipfile.is_zipfile(path):  # an archive has its directory at its end
+            raise SourceError(f"{file.name} is truncated: its end is missing", hint="fetch or export the file again")
         with zipfile.ZipFile(path) as parts:
             size = sum(part.file_size for part in parts.infolist())
     if size > LARGEST_WORKBOOK_BYTES:

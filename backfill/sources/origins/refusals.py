@@ -25,11 +25,12 @@ _METADATA = ("169.254.169.254", "169.254.170.2", "metadata.google.internal", "fd
 _REGION_SECONDS = 5.0
 
 _CREDENTIALS = {
-    "s3": "set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, for temporary ones, AWS_SESSION_TOKEN",
+    "s3": "set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, for temporary ones, AWS_SESSION_TOKEN; "
+    "of a public bucket AWS_SKIP_SIGNATURE=true",
     "gs": "set GOOGLE_APPLICATION_CREDENTIALS to the file of a service account, or `gcloud auth application-default "
-    "login`",
+    "login`; of a public bucket GOOGLE_SKIP_SIGNATURE=true",
     "az": "set AZURE_STORAGE_ACCOUNT_KEY, or AZURE_STORAGE_SAS_TOKEN, or log in with `az login` and set "
-    "AZURE_USE_AZURE_CLI=true",
+    "AZURE_USE_AZURE_CLI=true; of a public container AZURE_SKIP_SIGNATURE=true",
 }
 _UNKNOWN = (
     "InvalidAccessKeyId", "SignatureDoesNotMatch", "InvalidToken", "AuthFailure", "AuthenticationFailed",
