@@ -108,6 +108,20 @@ def test_values_of_every_type(postgres: Postgres, database: str, tmp_path: Path,
     assert set(refused) == {"i", "span"}
 
 
+@pytest.mark.parametrize("options", [(), ("--inserts",), ("--column-inserts",)])
+def test_inherited_columns(postgres: Postgres, tmp_path: Path, options: Sequence[str]) -> None:
+    """They are columns of the table, in the place that PostgreSQL gives them."""
+    name = postgres.new_database(
+        """CREATE TABLE a (p int, "q)" text DEFAULT ') INHERITS (a)'); CREATE SCHEMA s; CREATE TABLE s.b (z int, p int);
+        CREATE TABLE c ("q)" text NOT NULL, r int) INHERITS (a, s.b) WITH (fillfactor=70);
+        INSERT INTO c VALUES (1, 'x', 3, 4); CREATE TABLE d () INHERITS (c); INSERT INTO d VALUES (5, 'y', 7, 8);"""
+    )
+    path = dump(postgres, name, tmp_path / "shop.sql", *options)
+    for table, values in (("c", (1, "x", 3, 4)), ("d", (5, "y", 7, 8)), ("a", None)):
+        rows = staged(job_over(path, format="pg_dump", table=table), tmp_path / table).rows
+        assert rows == ([] if values is None else [values])
+
+
 def test_refused_column_says_how_to_have_it(postgres: Postgres, database: str, tmp_path: Path) -> None:
     """SQL over an array is refused with the way on."""
     path = dump(postgres, database, tmp_path / "shop.sql")

@@ -19,6 +19,10 @@ _TABLE = re.compile(
     rf"(?P<name>{NAME})\s*(?:PARTITION\s+OF\s+(?P<parent>{NAME})\s*)?(?P<body>\(.*)?",
     re.IGNORECASE | re.DOTALL,
 )
+_INHERITS = re.compile(
+    rf"\)\s*INHERITS\s*\((?P<parents>{NAME}(?:\s*,\s*{NAME})*)\)\s*(?:\Z|(?:USING|WITH|TABLESPACE)\b)", re.IGNORECASE
+)
+_EACH = re.compile(NAME)
 _ATTACH = re.compile(
     rf"ALTER\s+TABLE\s+(?:ONLY\s+)?(?P<parent>{NAME})\s+ATTACH\s+PARTITION\s+(?P<name>{NAME})", re.IGNORECASE
 )
@@ -53,6 +57,7 @@ class Definition:
     name: Name
     columns: tuple[DefinedColumn, ...]
     parent: Name | None = None
+    inherits: tuple[Name, ...] = ()  # PostgreSQL's: their columns are columns of this one, before its own
 
 
 def names(written: str, *, fold: bool) -> Name:
@@ -73,7 +78,9 @@ def table_of(statement: str, *, fold: bool) -> Definition | None:
         return None
     parent = names(found["parent"], fold=fold) if found["parent"] else None
     columns = tuple(_columns(found["body"] or "", fold=fold)) if parent is None else ()
-    return Definition(names(found["name"], fold=fold), columns, parent)
+    above = _INHERITS.search(statement)
+    inherits = tuple(names(one, fold=fold) for one in _EACH.findall(above["parents"])) if above else ()
+    return Definition(names(found["name"], fold=fold), columns, parent, inherits)
 
 
 def _columns(body: str, *, fold: bool) -> Iterator[DefinedColumn]:

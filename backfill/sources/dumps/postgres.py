@@ -10,6 +10,7 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -171,7 +172,10 @@ class PostgresDump:
             parent = self._whole(table.parent)
             self._parents[name] = parent
             table = Definition(name, self._tables[parent].columns if parent in self._tables else (), parent)
-        self._tables[name] = table
+        above = (self._tables.get(self._whole(one)) for one in table.inherits)
+        columns = {one.name: one for each in above if each is not None for one in each.columns}
+        columns |= {one.name: one for one in table.columns}
+        self._tables[name] = replace(table, columns=tuple(columns.values()))
 
     def _set(self, name: str, value: str) -> None:
         value = value.strip().strip("'")
