@@ -50,8 +50,10 @@ _TABLE: Final = (
     ("BF004", "bad encoding", _E, False, "write the file anew as UTF-8; of CSV, `csv.encoding` can state another"),
     ("BF005", "bad JSON", _E, False, "mend the record: one JSON object a line"),
     ("BF006", "record too long", _E, False, "look for a quote that is never closed"),
-    ("BF007", "in a column `query` reads: a value that does not fit its type, or a local time that is no one instant",
+    ("BF007", "in a column `query` or `latest` reads: a value that does not fit, or a time that is no one instant",
      _E, False, "mend the value, state `ambiguous` or `nonexistent`, or declare the column as text"),
+    ("BF008", "no list in the column that `explode` names", _E, False,
+     "mend the value in the source: one element is a list of one, none is null or an empty list"),
     ("BF009", "unreadable record", _E, False, "mend the record in the source"),
     ("BF101", "no userId and no anonymousId", _E, False, "map a column that is never empty, or use `when`"),  # [A] [D]
     ("BF102", "no event name", _E, False, "map `event` to a column that is never empty, or to a constant"),  # [D]
@@ -92,6 +94,8 @@ _TABLE: Final = (
      "take the member without SQL, or by from_json as DECIMAL; where doubles will do: `rules: {BF133: ignore}`"),
     ("BF134", "a library failed on the row", _E, False,
      "please report it, with the row if you may; until it is mended, leave such rows out by `where`"),
+    ("BF135", "value without an entry in `lookup`", _E, False,
+     "add it to the lookup, or say `unknown: keep` or `null`; values are compared as they are (see trim, lower)"),
     ("BF201", "no timestamp", _E, False,  # [S]
      "map a column that is never null, or a constant, or both by coalesce(...) in SQL: undated is dated now"),
     ("BF202", "unparsable timestamp", _E, False, "mend the value, or the `format` that it is read by"),

@@ -21,7 +21,7 @@ from backfill.job.models import ColumnValue, Lookup, ShapedValue, SqlValue
 #: Entries of one lookup; more are the business of a `query` that joins another file.
 MAX_ENTRIES = 5_000
 #: How the text begins whose cast to a number fails a row that has no entry.
-NO_ENTRY = "no entry in `lookup` for "
+NO_ENTRY = "no entry in `lookup` for the value"
 _SHAPES = ("trim", "lower", "normalize", "lookup", "hash")
 #: Digits that keyboards of Arabic, Persian, Hindi and, in full width, East Asia write, and the plus of the latter.
 _DIGITS_FROM = (0x0660, 0x06F0, 0x0966, 0xFF10)
@@ -73,7 +73,7 @@ class Shaping:
         cases = " ".join(f"WHEN {_literal(key)} THEN {_constant(value)}" for key, value in entries.items())
         other = {"keep": text, "reject": None}.get(lookup.unknown or "null", "NULL")
         if other is None:  # a text that is never a number, so that the attempt of the row fails
-            other = f"CASE WHEN {text} IS NOT NULL THEN CAST({_literal(NO_ENTRY)} || {text} AS INTEGER) END"
+            other = f"CASE WHEN {text} IS NOT NULL THEN CAST({_literal(NO_ENTRY)} || ' ' || {text} AS INTEGER) END"
             other = f"CAST({other} AS VARCHAR)" if kinds <= {str} else other
         return f"CASE {text} {cases or 'WHEN NULL THEN NULL'} ELSE {other} END"
 

@@ -10,6 +10,7 @@ import polars as pl
 from backfill import encode
 from backfill.errors import JobError
 from backfill.job.models import ColumnSpec, Job
+from backfill.job.shapes import NO_ENTRY
 from backfill.mapping.calls import Check, RareMatch
 from backfill.records import Column, Kind, Severity, frame_name
 from backfill.rules import severity
@@ -79,6 +80,9 @@ class ColumnReader:
         values = [self.read(each.raw).cast(pl.String) if each.raw else self.display(each) for each in read]
         named = [pl.lit(f"{each.name}=") + value for each, value in zip(read, values, strict=True)]
         mask = self.read(column.failed)
+        if column.reason == NO_ENTRY and label in self.columns:  # of a column nothing but its lookup can fail
+            self.check("BF135", label, mask, values[0], omit=omit)
+            return mask
         shown = pl.concat_str(named, separator=", ", ignore_nulls=True) if named else pl.lit("")
         self.check("BF130", label, mask, shown, omit=omit, detail=column.reason or None)
         return mask

@@ -35,7 +35,7 @@ from backfill.rules import MONEY_PROPERTIES, severity
 from backfill.timestamps import iso_milliseconds
 
 #: Codes of bad values: what is null by that alone is not missing.
-_BAD_VALUES = frozenset({"BF110", "BF111", "BF117", "BF130", "BF202", "BF205", "BF206", "BF207"})
+_BAD_VALUES = frozenset({"BF110", "BF111", "BF117", "BF130", "BF135", "BF202", "BF205", "BF206", "BF207"})
 #: Boolean column that sources adds where `where` reads declared columns.
 WHERE_COLUMN = "__bf_where_bad"
 #: Boolean column that sources adds where there is a `where`: it failed on the row.

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
+from backfill.job.shapes import NO_ENTRY
 from backfill.mapping.instants import NO_OFFSET
 from backfill.rules import CODES
 
@@ -30,6 +31,8 @@ def hint_of(code: str, column: str, value: str, *, of_source: bool = True, detai
         return (
             "write the offset, or state `timezone` on the timestamp, the column or the source: the zone of such times"
         )
+    if code == "BF130" and detail == NO_ENTRY:
+        return CODES["BF135"].hint
     if code in ("BF205", "BF206") and of_source:
         return CODES[code].hint.replace("COLUMN", column)
     if code == "BF117" and value in _NULLS:

@@ -12,11 +12,14 @@ from backfill.job.models import Job
 from backfill.limits import SEGMENT, Limits
 from backfill.mapping import compile_job
 from backfill.mapping.calls import CompiledCall
-from backfill.prepare.evaluate import evaluate
+from backfill.prepare.evaluate import PROBLEM_SCHEMA, evaluate
 from backfill.prepare.frames import ROW_COLUMN, SHARD_ROWS, Frames, snapshot_schema
+from backfill.prepare.hints import hint_of
 from backfill.prepare.rejects import originals
-from backfill.records import FILE_COLUMN, INTERNAL_PREFIX, RECORD_COLUMN, Severity, Snapshot
+from backfill.records import FILE_COLUMN, INTERNAL_PREFIX, RECORD_COLUMN, Problem, Severity, Snapshot
+from backfill.rules import CODES
 
+_PROBLEM: Final = pl.Struct({name: PROBLEM_SCHEMA[name] for name in ("code", "severity", "column", "value", "detail")})
 _CALL_SCHEMA: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
     "row": pl.UInt32,
     "call": pl.UInt8,
@@ -25,6 +28,7 @@ _CALL_SCHEMA: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
     "warnings": pl.List(pl.String),
     "message_id": pl.String,
     "json": pl.String,
+    "problems": pl.List(_PROBLEM),
 }
 
 
@@ -35,7 +39,7 @@ class PreviewCall:
     scope: str  # label or type
     state: str  # ok, skipped, rejected
     call: dict[str, Any] | None
-    problems: tuple[tuple[str, str, str], ...]  # code, column, value
+    problems: tuple[Problem, ...]  # errors first
     text: str | None = None  # the JSON as it is sent, every digit of it
 
 
@@ -61,7 +65,7 @@ def map_rows(
     limit: int | None = None,
     limits: Limits = SEGMENT,
 ) -> pl.DataFrame:
-    """Every staged row times every call, in order: row, call, state, codes, warnings, message_id, json.
+    """Every staged row times every call, in order: row, call, state, codes, warnings, message_id, json, problems.
 
     `state` is ok, skipped (`when`) or rejected; `codes` the errors and `warnings` the warnings of the call, sorted.
     Of warnings only the first few of a frame are listed. Repeated ids are not looked for.
@@ -88,12 +92,18 @@ def _states(call: CompiledCall, frame: pl.DataFrame, call_bytes: int) -> pl.Data
         .agg(pl.col("code").unique().sort().alias(name))
         for level, name in ((Severity.ERROR, "codes"), (Severity.WARNING, "warnings"))
     )
+    told = (
+        result.problems.sort("severity", "code", maintain_order=True)  # errors come first
+        .group_by("row")
+        .agg(pl.struct(list(_PROBLEM.to_schema())).alias("problems"))
+    )
     good = result.calls.select("row", pl.col("id").alias("message_id"), pl.col("json").str.strip_suffix(","))
     return (
         frame.select(pl.col(ROW_COLUMN).alias("row"), pl.lit(call.index, pl.UInt8).alias("call"))
         .join(good, on="row", how="left", maintain_order="left")
         .join(errors, on="row", how="left", maintain_order="left")
         .join(warnings, on="row", how="left", maintain_order="left")
+        .join(told, on="row", how="left", maintain_order="left")
         .with_columns(
             pl.when(pl.col("json").is_not_null())
             .then(pl.lit("ok"))
@@ -103,6 +113,7 @@ def _states(call: CompiledCall, frame: pl.DataFrame, call_bytes: int) -> pl.Data
             .alias("state"),
             pl.col("codes").fill_null([]),
             pl.col("warnings").fill_null([]),
+            pl.col("problems").fill_null([]),
         )
         .select(list(_CALL_SCHEMA))
     )
@@ -132,12 +143,20 @@ def preview(
     frame = frames.read(0, frames.rows, [*names, FILE_COLUMN, RECORD_COLUMN])
     shown = frame.select(ROW_COLUMN, FILE_COLUMN, RECORD_COLUMN).with_columns(row=originals(own, frame))
     for position, file, record, text in shown.iter_rows():
-        calls = tuple(_preview_call(scopes, each) for each in by_row[position].iter_rows(named=True))
+        calls = tuple(_preview_call(scopes, each, snapshot) for each in by_row[position].iter_rows(named=True))
         result.append(PreviewRow(snapshot.files[file].name, record, json.loads(text), calls, text))
     return result
 
 
-def _preview_call(scopes: list[str], row: dict[str, Any]) -> PreviewCall:
+def _preview_call(scopes: list[str], row: dict[str, Any], snapshot: Snapshot) -> PreviewCall:
     call = json.loads(row["json"]) if row["json"] is not None else None
-    problems = tuple((code, "", "") for code in (*row["codes"], *row["warnings"]))
+    problems = tuple(_problem(told, snapshot) for told in row["problems"])
     return PreviewCall(scopes[row["call"]], row["state"], call, problems, row["json"])
+
+
+def _problem(told: dict[str, str], snapshot: Snapshot) -> Problem:
+    """One problem of a call without its place, which is the row's that is shown."""
+    code, column, detail = told["code"], told["column"], told["detail"] or ""
+    hint = hint_of(code, column, told["value"], of_source=snapshot.column(column) is not None, detail=detail)
+    message = ": ".join(filter(None, (CODES[code].title, detail)))
+    return Problem(code, Severity(told["severity"]), message, "", 0, column=column, value=told["value"], hint=hint)

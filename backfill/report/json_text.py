@@ -6,8 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from backfill.report.samples import QUERY
-from backfill.rules import CODES
+from backfill.report.samples import QUERY, problem_line
 
 if TYPE_CHECKING:
     from backfill.prepare.rows import PreviewRow
@@ -66,9 +65,9 @@ def preview_text(rows: Sequence[PreviewRow], *, query: bool = False) -> str:
         lines.append(pretty(parse(row.text)))
         for call in row.calls:
             lines.append(f"  {call.scope}: {call.state}")
-            for code, column, value in call.problems:
-                found = f": {column} = {value!r}" if column else ""
-                lines.append(f"    {code} {CODES[code].title}{found}" if code in CODES else f"    {code}{found}")
+            for problem in call.problems:
+                lines.append(f"    {problem.code} {problem_line(problem)}")
+                lines += [f"        Hint: {problem.hint}"] if problem.hint else []
             if call.text is not None:
                 lines.append(indented(pretty(parse(call.text)), 4))
     return "\n".join(lines)

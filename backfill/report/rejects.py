@@ -19,7 +19,7 @@ _COUNTS = ("record", "line")
 #: Before the name of a column that says why, where the row has a column of that name itself.
 PREFIX = "reject_"
 #: Unreadable for the query that reads it, but a row with columns.
-QUERY_MISFITS = ("BF007", "BF133")
+QUERY_MISFITS = ("BF007", "BF008", "BF133")
 
 
 def rejects_frame(folder: StoredRun, *, duplicates: bool = False) -> pl.LazyFrame:

@@ -1,6 +1,6 @@
 """What is left of exploded rows once all are written: the elements that `where` keeps; every other row is counted.
 
-A row without elements counts as filtered, one whose value is no list is unreadable (BF007), and so is one whose JSON
+A row without elements counts as filtered, one whose value is no list is unreadable (BF008), and so is one whose JSON
 has a number that would be rounded (BF133). So `read` counts rows after the explosion, each row without elements as one.
 """
 
@@ -16,7 +16,7 @@ from backfill.sources.sql.layout import KEEP, Layout
 from backfill.sources.staging import Staging
 
 _WHY = {
-    NO_LIST: ("BF007", "a value that is no list, where `explode` wants one"),
+    NO_LIST: ("BF008", "{name} holds no list"),
     ROUNDED: ("BF133", "a number with more digits than SQL keeps, in the list that is exploded"),
 }
 
@@ -24,9 +24,9 @@ _WHY = {
 def keep_elements(staging: Staging, rows: Snapshot, layout: Layout) -> Snapshot:
     """The snapshot of exploded rows with the elements alone; its part is written again."""
     (part,) = rows.parts
+    name = staging.job.explode or ""
     bad = [
-        Bad(f"{FLAG} = {flag}", code, staging.job.explode or "", VALUE, literal(why))
-        for flag, (code, why) in _WHY.items()
+        Bad(f"{FLAG} = {flag}", code, name, VALUE, literal(why.format(name=name))) for flag, (code, why) in _WHY.items()
     ]
     left_out = save_unreadable(staging, rows, bad) - rows.unreadable
     asked = f" AND {KEEP}" if layout.keep is not None else ""

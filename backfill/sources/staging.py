@@ -223,7 +223,7 @@ def _why(engine: Engine, part: Path, layout: Layout, text: str, failed: str) -> 
         return ""  # of a type that the snapshot keeps as another
     except duckdb.Error as error:
         if NO_ENTRY in str(error):
-            return f"{NO_ENTRY}the value"
+            return NO_ENTRY
         return re.sub(r"'[^']*'|\"[^\"]*\"", "'...'", reason(error))[:REASON_CHARACTERS]
     return ""
 

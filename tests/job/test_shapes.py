@@ -14,6 +14,7 @@ import pytest
 
 from backfill.job import fingerprint
 from backfill.job.models import ShapedValue, named_columns, used_columns
+from backfill.job.shapes import NO_ENTRY
 from tests.support.job_texts import faults, job_text, load
 from tests.support.projects import backfill
 from tests.support.sourcing import staged
@@ -80,7 +81,25 @@ def test_shape_is_what_python_gives(tmp_path: Path, shape: str, expected: Any) -
     described = result.snapshot.column(column)
     assert described is not None
     assert (described.failed is not None) == ("reject" in shape)
-    assert ("no entry in `lookup`" in described.reason) == ("reject" in shape)
+    assert described.reason == (NO_ENTRY if "reject" in shape else "")
+
+
+def test_a_value_without_entry_is_told(tmp_path: Path) -> None:
+    """With its column, the value once, and what to do; by `preview` as by `check`, and of an expression too."""
+    (tmp_path / "rows.csv").write_text("u,id,country\n1,1,us\n2,2,xx\n")
+    call = "timestamp: {value: '2024-01-01T00:00:00Z'}, properties: {a: {column: country, lookup: {values: {us: U}, "
+    call += "unknown: reject}}}"
+    hint = "add it to the lookup, or say `unknown: keep` or `null`"
+    load(tmp_path, job_text(call, source="path: rows.csv"))
+    checked, shown = backfill("check", tmp_path / "job.yaml"), backfill("preview", tmp_path / "job.yaml")
+    told = "value without an entry in `lookup`: country = 'xx'"
+    assert f"track: {told}\n" in checked.err
+    assert f"BF135 {told}\n        Hint: {hint}" in shown.out
+    assert hint in checked.err
+    load(tmp_path, job_text(call.replace("column: country", "sql: lower(country)"), source="path: rows.csv"))
+    shown = backfill("preview", tmp_path / "job.yaml")
+    assert "BF130 an SQL expression fails on the row: no entry in `lookup` for the value: " in shown.out
+    assert hint in shown.out
 
 
 def test_places_of_a_shape(tmp_path: Path) -> None:

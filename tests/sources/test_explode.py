@@ -88,8 +88,9 @@ def test_what_is_no_list(tmp_path: Path) -> None:
     assert result.column("items") == ["1", "null", "123456789012345678901234567890"]
     assert result.records == [1, 1, 6]
     found = [(each["record"], each["code"], each["value"]) for each in result.rejects]
-    assert found == [(8, "BF001", "8"), (2, "BF007", "{}"), (3, "BF007", "not json"),
-                     (5, "BF133", "[1.23456789012345678901]"), (7, "BF007", '"x"')]  # fmt: skip
+    assert found == [(8, "BF001", "8"), (2, "BF008", "{}"), (3, "BF008", "not json"),
+                     (5, "BF133", "[1.23456789012345678901]"), (7, "BF008", '"x"')]  # fmt: skip
+    assert result.rejects[1]["message"] == "items holds no list"
     assert (result.snapshot.read, result.snapshot.filtered, result.snapshot.unreadable) == (9, 1, 5)
 
 
