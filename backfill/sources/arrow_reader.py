@@ -16,7 +16,7 @@ from backfill.errors import SourceError, counted
 from backfill.job.models import Job
 from backfill.memory import BATCH_BYTES
 from backfill.records import SourceFile
-from backfill.sources.arrow_records import Field, Placing, common_field, field_of, refuse_names, typed_columns
+from backfill.sources.arrow_records import Field, Placing, Wrong, common_field, field_of, refuse_names, typed_columns
 from backfill.sources.columns import SourceColumn, united
 from backfill.sources.origins.content import Watch, unwatched
 from backfill.sources.reader import CompleteReader, UnreadableSink
@@ -95,7 +95,7 @@ class ArrowReader(CompleteReader):
             rows = told = 0
             for found in self.opened.batches(file, head):
                 batch, wrong = (found.rows, found.wrong) if isinstance(found, Marked) else (found, {})
-                placed = placing.place(batch, index, rows, wrong)
+                placed = _placed(placing, file, batch, (index, rows), wrong)
                 rows += batch.num_rows
                 size = file.bytes if head.rows is None else file.bytes * rows // max(head.rows, 1)
                 self.watch(min(size, file.bytes) - told)
@@ -104,6 +104,19 @@ class ArrowReader(CompleteReader):
                     yield placed
             if head.rows is not None:
                 check_rows(file, head.rows, rows)
+
+
+def _placed(
+    placing: Placing, file: SourceFile, batch: pa.RecordBatch, place: tuple[int, int], wrong: Wrong
+) -> pa.RecordBatch | None:
+    """What `Placing.place` gives; raises SourceError where the batch is broken."""
+    try:
+        return placing.place(batch, *place, wrong)
+    except pa.ArrowInvalid as error:
+        said = str(error).partition("\n")[0].rstrip(".")
+        raise SourceError(
+            f"{file.name} is damaged: {said}", hint="fetch or export the file again; nothing was sent"
+        ) from error
 
 
 def check_rows(file: SourceFile, stated: int, read: int) -> None:

@@ -9,6 +9,7 @@ Rules
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import cache
 from typing import Any, Final
@@ -279,7 +280,11 @@ def intervals(values: pa.Array) -> pa.Array:
 
 
 def unfit(values: pa.Array) -> Iterator[tuple[int, str]]:
-    """The places of values that are not what their type says, each with what is wrong."""
+    """The places of values that are not what their type says, each with what is wrong.
+
+    Raises:
+        pyarrow.ArrowInvalid: it cannot even be told where the values are: to look at one would read memory of others.
+    """
     if _fits(values) is None:
         return
     for place in range(len(values)):
@@ -293,10 +298,14 @@ def _fits(values: pa.Array) -> str | None:
     try:
         values.validate(full=True)
     except pa.ArrowInvalid as error:
+        if _BROKEN.search(str(error)):
+            raise
         return _WRONG.get(str(error).split()[0], str(error).partition("\n")[0])
     return "a map with the same key twice" if _repeats(values) else None
 
 
+#: pyarrow's words for offsets, views and indices that lead outside of their buffers.
+_BROKEN: Final = re.compile(r"[Oo]ffset|out of bounds|indices|View|[Rr]un.end|[Bb]uffer")
 _WRONG: Final = {
     "Invalid": "text that is not UTF-8",
     **dict.fromkeys(("time32[s]", "time32[ms]", "time64[us]", "time64[ns]"), "a time that no day has"),

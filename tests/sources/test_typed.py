@@ -225,3 +225,18 @@ def test_files_of_one_source_agree(tmp_path: Path) -> None:
             to.write_table(table)
     with pytest.raises(SourceError, match="the column v is string here, int64 there"):
         staged(job_over(tmp_path), tmp_path.parent / "state")
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.binary(), pa.list_(pa.int64())])
+def test_offsets_that_lead_astray(tmp_path: Path, kind: pa.DataType) -> None:
+    """A damaged offset refuses the file of Arrow: to follow it would read the memory of others."""
+    value = [1, 2] if pa.types.is_list(kind) else b"ab"
+    table = pa.table({"v": pa.array([value] * ROWS, kind)})
+    with pa.ipc.new_file(tmp_path / "a.arrow", table.schema) as writer:
+        writer.write_table(table)
+    content = (tmp_path / "a.arrow").read_bytes()
+    width = 8 if pa.types.is_large_string(kind) else 4
+    good = (2_000).to_bytes(width, "little")
+    (tmp_path / "a.arrow").write_bytes(content.replace(good, (2**30).to_bytes(width, "little"), 1))
+    with pytest.raises(SourceError, match="is damaged"):
+        stage(tmp_path / "a.arrow")
