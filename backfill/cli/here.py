@@ -15,6 +15,8 @@ COMMAND = re.compile(r"`backfill ([a-z][a-z-]*)((?: [^`]*)?)`")
 OF_RUNS = ("resume", "status", "rejects")
 #: Verbs that take a job file, beside which they look for its state directory.
 OF_JOBS = ("preview", "dry-run", "run")
+#: Schemes of servers, whose URLs are long and the same in every line.
+SERVERS = frozenset({"postgresql", "postgres", "mysql", "mariadb"})
 #: Where `backfill sandbox` keeps its calls in a state directory, if --store does not say another place.
 SANDBOX = "sandbox"
 #: A relative path that begins so tells less than the whole one.
@@ -28,6 +30,14 @@ def display_path(path: Path | str) -> str:
     whole = os.path.abspath(path)  # noqa: PTH100 (links are the user's own names, and stay)
     relative = os.path.relpath(whole)
     return whole if relative.startswith(FAR) else relative
+
+
+def display_source(path: Path | str) -> str:
+    """What a problem's place begins with: a file as `display_path` has it, a database by its kind and name alone."""
+    scheme, _, rest = str(path).partition("://")
+    if scheme not in SERVERS or not rest:
+        return display_path(path)
+    return f"{scheme}:{rest.partition('?')[0].partition('/')[2] or rest.partition('?')[0]}".rstrip(":")
 
 
 @dataclass(slots=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from backfill.records import Problem, Severity
 
@@ -27,6 +28,12 @@ def problem_line(problem: Problem) -> str:
     return ": ".join(part for part in parts if part)
 
 
+def _untitled(problem: Problem, title: str) -> Problem:
+    """The problem without the title of its code, which stands above it."""
+    known = bool(title) and (problem.message == title or problem.message.startswith(f"{title}: "))
+    return replace(problem, message=problem.message[len(title) + 2 :]) if known else problem
+
+
 def sample_lines(
     samples: Iterable[Problem], counts: Mapping[str, int], titles: Mapping[str, tuple[str, str]], run_id: str
 ) -> list[str]:
@@ -47,7 +54,7 @@ def sample_lines(
         severity = f" ({', '.join(sorted({str(problem.severity) for problem in shown}))})" if shown else ""
         title, hint = titles.get(code, ("", ""))
         lines.append(f"{code}{severity} {title}: {counts[code]:,}")
-        lines += [f"    {problem_line(problem)}" for problem in shown]
+        lines += [f"    {problem_line(_untitled(problem, title))}" for problem in shown]
         if counts[code] > len(shown) and shown:
             sent = all(problem.severity is Severity.WARNING for problem in shown)
             rest = "" if sent or not run_id else f": `backfill rejects {run_id}` lists them"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from backfill.cli.here import COMMAND, Here, display_path
+from backfill.cli.here import COMMAND, Here, display_path, display_source
 from backfill.sandbox import Sandbox
 from backfill.state.folder import StateFolder
 from tests.support.projects import Project, Result, backfill
@@ -172,3 +172,18 @@ def test_embedded_store_is_used_by_one(below: Project) -> None:
         told = backfill("sandbox", "--port", "0", "--store", store)
     assert told.code == 7
     assert "`backfill sandbox --store DIR`" in told.err
+
+
+@pytest.mark.parametrize(
+    ("path", "shown"),
+    [
+        ("postgresql:///shop?host=%2Ftmp%2Fserver", "postgresql:shop"),
+        ("mysql://host:3306/shop", "mysql:shop"),
+        ("postgresql://host", "postgresql:host"),
+        ("s3://bucket/shop.csv", "s3://bucket/shop.csv"),
+        ("shop.csv", "shop.csv"),
+    ],
+)
+def test_a_server_is_named_in_short(path: str, shown: str) -> None:
+    """The URL of a server would be the most of each problem's line; that of an object names a file."""
+    assert display_source(path) == shown
