@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar, get_args, get_origin
 
 from pydantic import (
     BaseModel,
@@ -45,6 +45,13 @@ class FileForm(BaseModel):
     def field_names(cls) -> list[str]:
         """The fields' names as people write them."""
         return [field.alias or key for key, field in cls.model_fields.items()]
+
+    @classmethod
+    def choices(cls, name: str) -> list[str]:
+        """The words that a field can be; none where it is no choice of words."""
+        kinds = [field.annotation for key, field in cls.model_fields.items() if name in (key, field.alias)]
+        literals = [each for kind in kinds for each in (kind, *get_args(kind)) if get_origin(each) is Literal]
+        return [str(word) for each in literals for word in get_args(each)]
 
     @classmethod
     def hint_for_field(cls, name: str) -> str:
@@ -128,7 +135,8 @@ def in_words(item: Any, name: str, form: type[FileForm] | None, meant: Mapping[s
     if kind == "extra_forbidden":
         return f"there is no field {name!r} here".replace("'", '"'), form.hint_for_field(name) if form else ""
     if kind == "missing":
-        return "is missing", ""
+        choices = form.choices(name) if form else []
+        return "is missing", f"it can be {' or '.join(choices)}" if choices else ""
     if kind == "literal_error":
         return _of_several(value, context["expected"], meant)
     wanted = _WANTED.get(kind)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,10 +23,8 @@ MAX_ENTRIES = 5_000
 #: How the text begins whose cast to a number fails a row that has no entry.
 NO_ENTRY = "no entry in `lookup` for the value"
 _SHAPES = ("trim", "lower", "normalize", "lookup", "hash")
-#: Digits that keyboards of Arabic, Persian, Hindi and, in full width, East Asia write, and the plus of the latter.
-_DIGITS_FROM = (0x0660, 0x06F0, 0x0966, 0xFF10)
-_DIGITS = "".join(chr(zero + digit) for zero in _DIGITS_FROM for digit in range(10)) + "\uff0b"
-_PLAIN_DIGITS = "0123456789" * len(_DIGITS_FROM) + "+"
+#: Where the digits of scripts are: those behind ASCII's, before what Unicode has no more of.
+_DIGITS_WITHIN = range(0x0660, 0x20000)
 _BLANKS_AROUND = r"^[\s\pZ]+|[\s\pZ]+$"
 
 
@@ -62,7 +60,7 @@ class Shaping:
 
     def _looked_up(self, text: str, lookup: Lookup, path: str) -> str:
         entries = self._entries(lookup, path)
-        kinds = {type(value) for value in entries.values()}
+        kinds = {type(value) for value in entries.values() if value is not None}
         if len(entries) > MAX_ENTRIES:
             hint = "join it in a `query`, as one of `files`"
             self.faults.add(path, f"has {len(entries):,} entries; at most {MAX_ENTRIES:,} are wanted", hint)
@@ -85,20 +83,49 @@ class Shaping:
             return lookup.values or {}
         try:
             data = (self.folder / Path(lookup.file).expanduser()).read_bytes()
-            text = io.StringIO(data.decode("utf-8-sig"), newline="")
-            rows = [row for row in csv.reader(text, strict=True) if row][1:]
+            rows = list(_csv_rows(data.decode("utf-8-sig")))[1:]
+        except FileNotFoundError:
+            self.faults.add(f"{path}.file", f"{lookup.file} does not exist", "it is sought from the job file's folder")
+            return {}
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             self.faults.add(f"{path}.file", f"cannot be read as CSV: {error}")
             return {}
         self.files[lookup.file] = hashlib.sha256(data).hexdigest()
-        found: dict[str, str] = {}
-        for row in rows:
-            if len(row) != len(("key", "value")) or row[0] in found:
-                what = "twice" if row[0] in found else f"in a row of {counted(len(row), 'field', 'fields')}, not two"
-                self.faults.add(f"{path}.file", f"{lookup.file} has {row[0]!r} {what}")
+        found: dict[str, str | None] = {}
+        for line, row in rows:
+            key, *values = row
+            if key is None or key in found or len(values) != 1:
+                what = "no key" if key is None else f"{key!r} twice"
+                what = what if len(values) == 1 else f"{counted(len(row), 'field', 'fields')}, not two"
+                self.faults.add(f"{path}.file", f"{lookup.file}:{line} has {what}")
                 return {}
-            found[row[0]] = row[1]
+            found[key] = values[0]
         return found
+
+
+def _csv_rows(text: str) -> Iterator[tuple[int, list[str | None]]]:
+    """The rows that are not blank, each with its first line; as in other CSV, what is empty without quotes is null.
+
+    The library does not tell quotes: of the first and the last field the text of the row does, and there are but two.
+    """
+    taken: list[str] = []
+
+    def lines() -> Iterator[str]:
+        for line in io.StringIO(text, newline=""):
+            taken.append(line)
+            yield line
+
+    reader = csv.reader(lines(), strict=True)
+    for row in reader:
+        written = "".join(taken).rstrip("\r\n")
+        fields: list[str | None] = [*row]
+        if fields and not row[0] and not written.startswith('"'):
+            fields[0] = None
+        if fields and not row[-1] and not written.endswith('"'):
+            fields[-1] = None
+        if fields:
+            yield reader.line_num - len(taken) + 1, fields
+        taken.clear()
 
 
 def _in_words(form: ColumnValue | SqlValue) -> str:
@@ -121,7 +148,9 @@ def _literal(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
-def _constant(value: str | float) -> str:
+def _constant(value: str | float | None) -> str:
+    if value is None:
+        return "NULL"
     return _literal(value) if isinstance(value, str) else str(value).lower()
 
 
@@ -136,6 +165,10 @@ def _email(text: str) -> str:
 
 def _phone(text: str) -> str:
     """Its digits, behind a plus where it begins with one; null where nothing is left."""
-    text = f"translate({text}, {_literal(_DIGITS)}, {_literal(_PLAIN_DIGITS)})"
+    digits = [chr(place) for place in _DIGITS_WITHIN if chr(place).isdecimal()]
+    plain = "".join(str(int(digit)) for digit in digits)
+    text = f"replace({text}, '\uff0b', '+')"  # the plus of full width
+    made = f"translate({text}, {_literal(''.join(digits))}, {_literal(plain)})"  # slow, so asked where it is needed
+    text = f"CASE WHEN regexp_matches({text}, '[^0-9\\P{{Nd}}]') THEN {made} ELSE {text} END"
     plus = f"CASE WHEN starts_with({_trimmed(text)}, '+') THEN '+' ELSE '' END"
     return f"nullif(nullif({plus} || regexp_replace({text}, '[^0-9]', '', 'g'), ''), '+')"

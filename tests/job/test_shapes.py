@@ -33,6 +33,7 @@ TEXTS = [
     "东京",
     "＋８１ ３-1",
     "٠٥٠ ۱२",
+    "+৩০ 𝟗\u00a0๔",
 ]
 
 
@@ -167,14 +168,15 @@ def test_floats_take_no_shape(tmp_path: Path, kind: str, shape: str) -> None:
 @pytest.mark.parametrize(
     ("shape", "words"),
     [
-        ("lookup: {values: {a: b}}", "unknown"),
+        ("lookup: {values: {a: b}}", "is missing it can be reject or keep or null"),
         ("lookup: {unknown: keep}", "exactly one of `values` and `file`"),
         ("lookup: {values: {a: b}, file: x.csv, unknown: keep}", "exactly one"),
         ("lookup: {values: {a: 1}, unknown: keep}", "would keep text"),
         ("lookup: {values: {a: 1, b: c}, unknown: reject}", "not of one type"),
-        ("lookup: {file: none.csv, unknown: reject}", "cannot be read"),
-        ("lookup: {file: twice.csv, unknown: reject}", "'a' twice"),
-        ("lookup: {file: wide.csv, unknown: reject}", "of 3 fields"),
+        ("lookup: {file: none.csv, unknown: reject}", "none.csv does not exist"),
+        ("lookup: {file: keyless.csv, unknown: reject}", "keyless.csv:4 has no key"),
+        ("lookup: {file: twice.csv, unknown: reject}", "twice.csv:3 has 'a' twice"),
+        ("lookup: {file: wide.csv, unknown: reject}", "wide.csv:2 has 3 fields, not two"),
         ("hash: md5", "sha256"),
         ("normalize: name", "phone"),
         ("trim: yes", "true"),
@@ -183,6 +185,7 @@ def test_floats_take_no_shape(tmp_path: Path, kind: str, shape: str) -> None:
 def test_what_is_wrong_with_a_shape(tmp_path: Path, shape: str, words: str) -> None:
     """One fault, with its place."""
     (tmp_path / "twice.csv").write_text("k,v\na,1\na,2\n")
+    (tmp_path / "keyless.csv").write_text('k,v\n"a\nb",1\n,2\n')
     (tmp_path / "wide.csv").write_text("k,v,w\na,1,2\n")
     (fault,) = faults(tmp_path, job_text(f"properties: {{a: {{column: text, {shape}}}}}"))
     assert words in f"{fault.message} {fault.hint} {fault.path}"
@@ -192,7 +195,7 @@ def test_what_is_wrong_with_a_shape(tmp_path: Path, shape: str, words: str) -> N
 
 def test_a_lookups_file_is_csv(tmp_path: Path) -> None:
     """Quoted fields keep their line ends, others what only Python takes for one; a broken quote is told."""
-    rows = [("k", "v"), ("a", "one\r\ntwo\n"), ("b", "x\u2028y\x0bz\x85"), ("c", '"'), ("d\ne", "")]
+    rows = [("k", "v"), ("a", "one\r\ntwo\n"), ("b", "x\u2028y\x0bz\x85"), ("c", '"'), ("d\ne", "e")]
     with (tmp_path / "table.csv").open("w", newline="") as file:
         csv.writer(file).writerows(rows)
     (tmp_path / "rows.csv").write_text('id,text\n1,a\n2,b\n3,c\n4,"d\ne"\n')
@@ -202,6 +205,10 @@ def test_a_lookups_file_is_csv(tmp_path: Path) -> None:
     job = load(tmp_path, text)
     (column,) = job.expressions().values()
     assert staged(job, tmp_path / "state").column(column) == [value for _, value in rows[1:]]
+    (tmp_path / "table.csv").write_text('k,v\r\na,\r\n\r\nb,""\r\nc,x\r\n"d\ne",1\r\n"",2')
+    job = load(tmp_path, text)
+    (column,) = job.expressions().values()
+    assert staged(job, tmp_path / "nulls").column(column) == [None, "", "x", "1"]
     (tmp_path / "table.csv").write_text('k,v\na,"b" c\n')
     (fault,) = faults(tmp_path, text)
     assert "cannot be read as CSV" in fault.message
