@@ -16,6 +16,7 @@ from backfill.errors import JobError, SourceError
 from backfill.job.models import ExcelSpec
 from backfill.sources import resolve
 from backfill.sources.formats import line_of
+from tests.support.projects import Project, backfill
 from tests.support.sourcing import Staged, job_over, staged
 
 MOMENT = dt.datetime.fromisoformat("2024-01-02T03:04:05.600")
@@ -259,3 +260,17 @@ def test_a_cut_workbook(tmp_path: Path, part: float) -> None:
     with pytest.raises(SourceError, match=r"a\.xlsx is truncated") as caught:
         stage(path)
     assert "fetch or export the file again" in caught.value.hint
+
+
+@pytest.mark.parametrize("verb", ["check", "preview", "dry-run", "run"])
+def test_a_stray_text_among_numbers_is_told(project: Project, verb: str) -> None:
+    """One text makes a column of numbers one of texts: every verb says so, once."""
+    job = project.people(1)
+    text = job.read_text("utf-8").replace("people.csv", "people.xlsx").replace("columns: {age: integer}", "")
+    text = text.replace(', format: "%Y-%m-%d %H:%M:%S"', "")
+    rows = [[f"u{place}", "e@x.org", MOMENT, "x" if place == 3 else place] for place in range(6)]
+    write(project.folder / "people.xlsx", ["id", "email", "joined", "age"], *rows)
+    job.write_text(text, "utf-8")
+    told = backfill(verb, job, *(["--target", "sandbox"] if verb == "run" else []))
+    assert told.code == 0, told.err
+    assert told.err.count("age: 5 numbers and 1 text (row 5): all are read as text") == 1

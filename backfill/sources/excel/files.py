@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import pyarrow as pa  # type: ignore[import-untyped]
 
-from backfill.errors import SourceError
+from backfill.errors import SourceError, counted
 from backfill.job.models import ExcelSpec, Job
 from backfill.memory import BATCH_BYTES
 from backfill.records import SourceFile
@@ -17,6 +18,9 @@ from backfill.sources.arrow_reader import MOST_ROWS, Head, Marked, TypedFiles
 from backfill.sources.arrow_records import Field, field_of, refuse_names
 from backfill.sources.excel.workbook import Cell, Place, Sheet, opened_sheet
 
+LOG = logging.getLogger(__name__)
+#: One text among fewer numbers than so many is one of a column of texts and numbers, unless it is the only one.
+_MANY: Final = 10
 #: Excel keeps 15 digits: of a longer number the last are gone, and it is written as Excel shows it.
 _EXACT: Final = 10**15
 #: Of a cell without text, about.
@@ -36,6 +40,35 @@ class Row:
     wrong: dict[int, str]  # places of cells that have no value, and what they hold
 
 
+@dataclass(slots=True)
+class _Cells:
+    """What the cells of a column hold: how many of each type, and the row of its first text."""
+
+    counts: dict[type, int] = field(default_factory=dict)
+    first_text: int = 0
+
+    def take(self, cell: Cell, number: int) -> None:
+        """Note a cell of that row."""
+        kind = _kind(cell)
+        if kind is str and not self.first_text:
+            self.first_text = number
+        self.counts[kind] = self.counts.get(kind, 0) + 1
+
+    def stray(self) -> str:
+        """What a few texts make of a column of numbers, or of dates; nothing where it is none."""
+        texts = self.counts.get(str, 0)
+        others = {kind: count for kind, count in self.counts.items() if kind not in (str, type(None))}
+        total = sum(others.values())
+        if not texts or total <= texts or texts > max(1, total // _MANY):
+            return ""
+        if not (set(others) <= _NUMBERS or set(others) <= _DAYS):
+            return ""
+        names = ("number", "numbers") if set(others) <= _NUMBERS else ("date", "dates")
+        row = f"row {self.first_text}" if texts == 1 else f"the first in row {self.first_text}"
+        told = f"{counted(total, *names)} and {counted(texts, 'text', 'texts')} ({row}): all are read as text"
+        return f"{told}; to be told of such cells, declare its type in `source.columns`"
+
+
 class ExcelFiles(TypedFiles):
     """How workbooks are opened."""
 
@@ -47,12 +80,17 @@ class ExcelFiles(TypedFiles):
         """The columns by all cells: what is declared is text, as is a column of several types."""
         with opened_sheet(file, self._spec) as sheet:
             table = _Table(file, sheet, self._spec)
-            kinds: list[set[type]] = [set() for _ in table.names]
+            cells = [_Cells() for _ in table.names]
             rows = 0
             for row in table.rows():
                 rows += 1
-                for place, cell in enumerate(row.cells):
-                    kinds[place].add(_kind(cell))
+                for column, cell in zip(cells, row.cells, strict=False):
+                    column.take(cell, row.number)
+        kinds = [set(column.counts) for column in cells]
+        for name, column in zip(table.names, cells, strict=True):
+            if name not in self._texts and (stray := column.stray()):
+                # Each reading of the file would say it again.
+                LOG.warning("%s: %s: %s", file.name, name, stray, extra={"once": True})
         fields = {
             name: pa.string() if name in self._texts else _type(found - {type(None)})
             for place, (name, found) in enumerate(zip(table.names, kinds, strict=True))
