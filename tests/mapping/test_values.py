@@ -264,10 +264,11 @@ def test_what_problems_say_of_a_value(tmp_path: Path) -> None:
     properties = "{n: n, q: {sql: 'n / m'}}"
     job.write_text(f"version: 1\nname: said\nsource: {source}\n" + CALL % properties, "utf-8")
     said = backfill("dry-run", job, "--target", "sandbox").err
-    assert "value does not fit its type: it is declared as integer" in said
-    assert "value does not fit its type: n is declared as integer, m is declared as number" in said
-    assert "number that is not finite" in said
-    assert "'inf'" in said or "inf" in said.split("number that is not finite")[1].splitlines()[0]
+    assert "BF117 (error) value does not fit its type: 3" in said
+    assert "track: it is declared as integer: n = 'x'" in said
+    assert "track: n is declared as integer, m is declared as number: n / m = 'y'" in said
+    assert "BF111 (error) number that is not finite: 1" in said
+    assert "track: n / m = 'inf'" in said
 
 
 def test_problems_inside_nested_values_show_the_values(tmp_path: Path) -> None:

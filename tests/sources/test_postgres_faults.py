@@ -104,6 +104,19 @@ def test_cancelling(postgres: Postgres, tmp_path: Path, query: str) -> None:
         time.sleep(0.05)
 
 
+def test_cancelling_before_the_parts(postgres: Postgres, tmp_path: Path) -> None:
+    """The question for the ends of the parts is ended as well, and its connection not closed while it is asked."""
+    stopped = threading.Event()
+    threading.Timer(0.5, stopped.set).start()
+    query = "SELECT i FROM generate_series(1, 9) AS i, pg_sleep(60)"
+    job = job_over(database=postgres.url(), query=query, partition_on="i", partitions=2)
+    before = time.monotonic()
+    with pytest.raises(InterruptedRunError):
+        stage(job, tmp_path / "state", stopping=stopped.is_set)
+    assert not [thread for thread in threading.enumerate() if thread.name == "database"]
+    assert time.monotonic() - before < 30
+
+
 def test_a_sample_ends_the_query(postgres: Postgres, tmp_path: Path) -> None:
     """For the first rows the server works out no more than these."""
     job = job_over(database=postgres.url(), query="SELECT generate_series(1, 1000000000000) AS i")

@@ -239,7 +239,7 @@ def mapped(job: Job, snapshot: Snapshot, frame_rows: int) -> Iterator[tuple[int,
     frame = prepare.map_rows(
         job, snapshot, id_scope="scope", library_version="1.2.3", now=NOW.timestamp(), frame_rows=frame_rows
     )
-    for row, call, state, codes, warnings, message_id, text in frame.iter_rows():
+    for row, call, state, codes, warnings, message_id, text, _ in frame.iter_rows():
         yield row, call, oracle.Expected(state, tuple(codes), tuple(warnings), message_id, text)
 
 

@@ -36,8 +36,9 @@ class PartedSession:
         return self._whole.columns
 
     def cancel(self) -> None:
-        """End all parts at the server."""
+        """End all parts at the server, and what is asked before them."""
         self._stopped.set()
+        self._whole.cancel()
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """All rows, a batch of each part in turn; raises as Session.batches says."""

@@ -75,7 +75,7 @@ class PostgresSession:
     def __init__(self, connection: Any, failures: Failures, query: str, most: int | None) -> None:  # noqa: ANN401
         self._connection, self.failures, self._query, self._most = connection, failures, query, most
         self._cursor = connection.cursor()
-        self._reading = False
+        self._busy = False  # some thread waits for the server
         self._expressions: list[str] = []
         self.columns: tuple[ResultColumn, ...] = ()
 
@@ -145,17 +145,13 @@ class PostgresSession:
         """The rows that clauses behind FROM leave, in batches of about that size; raises as Session.batches says."""
         select = f"SELECT {', '.join(self._expressions)} FROM {self.relation}{clauses}"
         types = [column.type for column in self.columns]
-        self._reading = True
-        try:
-            with self.failures.while_reading():
-                self._cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(batch_bytes)})
-                self._cursor.execute(select)
-                with self._cursor.fetch_record_batch() as reader:
-                    for batch in reader:
-                        arrays = [mended(values.cast(kind)) for values, kind in zip(batch.columns, types, strict=True)]
-                        yield pa.RecordBatch.from_arrays(arrays, [column.name for column in self.columns])
-        finally:
-            self._reading = False
+        with self._waiting(), self.failures.while_reading():
+            self._cursor.adbc_statement.set_options(**{"adbc.postgresql.batch_size_hint_bytes": str(batch_bytes)})
+            self._cursor.execute(select)
+            with self._cursor.fetch_record_batch() as reader:
+                for batch in reader:
+                    arrays = [mended(values.cast(kind)) for values, kind in zip(batch.columns, types, strict=True)]
+                    yield pa.RecordBatch.from_arrays(arrays, [column.name for column in self.columns])
 
     def cancel(self) -> None:
         """End the query at the server."""
@@ -164,7 +160,7 @@ class PostgresSession:
 
     def close(self) -> None:
         """End the transaction; not while another thread waits for a server that says nothing, and is at its memory."""
-        if self._reading:
+        if self._busy:
             _LEFT.append(self)
         else:
             with suppress(Exception):  # the connection is gone already
@@ -174,9 +170,19 @@ class PostgresSession:
 
     def run(self, statement: str) -> list[tuple[Any, ...]]:
         """The rows that a statement gives; raises the driver's errors."""
-        self._cursor.execute(statement)
-        found: list[tuple[Any, ...]] = self._cursor.fetchall()
-        return found
+        with self._waiting():
+            self._cursor.execute(statement)
+            found: list[tuple[Any, ...]] = self._cursor.fetchall()
+            return found
+
+    @contextmanager
+    def _waiting(self) -> Iterator[None]:
+        """A block in which the driver is at work: what it works with is not to be closed by another thread."""
+        before, self._busy = self._busy, True
+        try:
+            yield
+        finally:
+            self._busy = before
 
 
 def _text(value: object) -> str:
