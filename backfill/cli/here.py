@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from backfill.job.formats import live_format
+
 #: A command as messages quote it; RUN and JOB in it stand for the run and the job file at hand.
 COMMAND = re.compile(r"`backfill ([a-z][a-z-]*)((?: [^`]*)?)`")
 #: Verbs that take a run, and look for its state directory from the current one upward.
 OF_RUNS = ("resume", "status", "rejects")
 #: Verbs that take a job file, beside which they look for its state directory.
 OF_JOBS = ("preview", "dry-run", "run")
-#: Schemes of servers, whose URLs are long and the same in every line.
-SERVERS = frozenset({"postgresql", "postgres", "mysql", "mariadb"})
 #: Where `backfill sandbox` keeps its calls in a state directory, if --store does not say another place.
 SANDBOX = "sandbox"
 #: A relative path that begins so tells less than the whole one.
@@ -35,7 +35,7 @@ def display_path(path: Path | str) -> str:
 def display_source(path: Path | str) -> str:
     """What a problem's place begins with: a file as `display_path` has it, a database by its kind and name alone."""
     scheme, _, rest = str(path).partition("://")
-    if scheme not in SERVERS or not rest:
+    if live_format(str(path)) is None or not rest:
         return display_path(path)
     return f"{scheme}:{rest.partition('?')[0].partition('/')[2] or rest.partition('?')[0]}".rstrip(":")
 

@@ -133,11 +133,7 @@ class SessionLogs(logging.Handler):
         self.session = session
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Say the record at its own level; one that is marked `once` only the first time."""
-        if getattr(record, "once", False):
-            if record.getMessage() in self.session.said:
-                return
-            self.session.said.add(record.getMessage())
+        """Say the record at its own level."""
         level = next((name for name, number in LEVELS.items() if record.levelno <= number), "error")
         self.session.say(record.getMessage(), level, logger=record.name)
 

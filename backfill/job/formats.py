@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import PurePath
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,16 @@ FILE_FORMATS = tuple(name for name, entry in FORMATS.items() if not entry.scheme
 DATABASES = {scheme: name for name, entry in FORMATS.items() for scheme in entry.schemes}
 #: File suffix -> format.
 SUFFIXES = {suffix: name for name, entry in FORMATS.items() for suffix in entry.suffixes}
+#: Suffixes of compressed files, and what compresses them so.
+COMPRESSED = {
+    ".gz": "gzip", ".zst": "zstd", ".bz2": "bzip2", ".xz": "xz", ".lz4": "lz4", ".sz": "snappy", ".snappy": "snappy",
+}  # fmt: skip
+
+
+def suffix_within(name: PurePath) -> str:
+    """The suffix, in lower case, that tells the format: the one before a compression's."""
+    suffix = name.suffix.lower()
+    return PurePath(name.stem).suffix.lower() if suffix in COMPRESSED else suffix
 
 
 def live_format(path: str) -> str | None:

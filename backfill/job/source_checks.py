@@ -10,7 +10,7 @@ from backfill.document import Faults, suggest
 from backfill.job.database_checks import check_database
 from backfill.job.expand import split_name
 from backfill.job.file import SourceForm
-from backfill.job.formats import FILE_FORMATS, FORMATS, SETTINGS, SUFFIXES
+from backfill.job.formats import FILE_FORMATS, FORMATS, SETTINGS, SUFFIXES, suffix_within
 from backfill.job.models import ColumnSpec, CsvSpec
 from backfill.job.remote import is_remote, remote_fault
 from backfill.job.times import check_format, check_zone
@@ -145,10 +145,9 @@ def check_settings(faults: Faults, source: SourceForm) -> None:
 
 
 def _by_suffix(source: SourceForm) -> str:
-    """The format that the first path's suffixes tell; empty where they tell none."""
+    """The format that the first path's suffix tells; empty where it tells none."""
     path = source.path[0] if isinstance(source.path, list) and source.path else source.path
-    suffixes = reversed(PurePath(path).suffixes) if isinstance(path, str) else ()
-    return next((SUFFIXES[one.lower()] for one in suffixes if one.lower() in SUFFIXES), "")
+    return SUFFIXES.get(suffix_within(PurePath(path)), "") if isinstance(path, str) else ""
 
 
 def check_csv(faults: Faults, source: SourceForm) -> None:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from backfill.errors import JobError
+from backfill.job.formats import COMPRESSED
 from backfill.job.models import Job
 from backfill.records import SourceFile
-from backfill.sources.formats import COMPRESSED, format_named, format_of
+from backfill.sources.formats import format_named, format_of
 from backfill.sources.reader import Format
 
 # Measured on 1 M rows of 13 columns: 106 MB as CSV, 25 to 40 MB as CSV.gz, 289 MB as NDJSON, 31 MB as Parquet. The

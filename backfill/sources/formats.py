@@ -6,10 +6,19 @@ import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from importlib import import_module
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from backfill.errors import JobError, SourceError
-from backfill.job.formats import DATABASES, FILE_FORMATS, FORMATS, SETTINGS, SUFFIXES, live_format
+from backfill.job.formats import (
+    COMPRESSED,
+    DATABASES,
+    FILE_FORMATS,
+    FORMATS,
+    SETTINGS,
+    SUFFIXES,
+    live_format,
+    suffix_within,
+)
 from backfill.job.models import Job
 from backfill.records import SourceFile
 from backfill.sources.databases.address import scheme_of
@@ -19,11 +28,6 @@ from backfill.sources.origins.content import HEAD_BYTES, Origin, first_bytes, or
 from backfill.sources.origins.stamps import unchanged
 from backfill.sources.reader import Format
 
-COMPRESSED = {
-    ".gz": "gzip", ".zst": "zstd", ".bz2": "bzip2", ".xz": "xz", ".lz4": "lz4", ".sz": "snappy", ".snappy": "snappy",
-}  # fmt: skip
-#: How workbooks begin: as zip archives, which `members` has looked into before, and as files of OLE.
-_WORKBOOKS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1")
 #: What to do with files of a packing that begin otherwise, where others of that name are about.
 _OTHER_FRAMES = {
     "lz4": "only LZ4 frames are read: unpack it with `lz4 -d FILE`, and name what comes out",
@@ -72,7 +76,7 @@ def _by_first_bytes(path: Path) -> Format:
     head = b""
     with suppress(SourceError):  # which is told where the file is opened
         head = plain_head(origin_at(str(path), name))
-    found = format_named("excel") if head.startswith(_WORKBOOKS) else _magic(head)
+    found = _magic(head)
     if found is not None:
         return found
     if (other := foreign(head)) is not None:
@@ -102,12 +106,6 @@ def plain_head(origin: Origin) -> bytes:
     """The first bytes, unpacked; raises SourceError where there are none to be had."""
     head = first_bytes(origin)
     return next(plain_pieces(origin), b"")[:HEAD_BYTES] if packing_of(head) else head
-
-
-def suffix_within(name: PurePath) -> str:
-    """The suffix, in lower case, that tells the format: the one before a compression's."""
-    suffix = name.suffix.lower()
-    return PurePath(name.stem).suffix.lower() if suffix in COMPRESSED else suffix
 
 
 def one_format(job: Job, files: Iterable[SourceFile]) -> Format:

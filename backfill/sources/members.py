@@ -17,11 +17,10 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from backfill.errors import JobError, SourceError
-from backfill.job.formats import SUFFIXES
+from backfill.job.formats import SUFFIXES, suffix_within
 from backfill.job.models import Job
 from backfill.records import SourceFile
 from backfill.sources.foreign import ARCHIVES
-from backfill.sources.formats import suffix_within
 from backfill.sources.origins.archives import Archive, archive_at
 from backfill.sources.origins.compression import Damage
 from backfill.sources.origins.content import cannot_be_read, damaged

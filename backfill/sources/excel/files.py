@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Final
 
 import pyarrow as pa  # type: ignore[import-untyped]
@@ -23,6 +24,8 @@ LOG = logging.getLogger(__name__)
 _MANY: Final = 10
 #: Excel keeps 15 digits: of a longer number the last are gone, and it is written as Excel shows it.
 _EXACT: Final = 10**15
+#: Heads of files that are kept.
+_HEADS: Final = 1_024
 #: Of a cell without text, about.
 _CELL_BYTES: Final = 8
 _TYPES: Final = {bool: pa.bool_(), int: pa.int64(), float: pa.float64(), dt.date: pa.date32(), dt.time: pa.time64("us")}
@@ -78,26 +81,7 @@ class ExcelFiles(TypedFiles):
 
     def head(self, file: SourceFile) -> Head:
         """The columns by all cells: what is declared is text, as is a column of several types."""
-        with opened_sheet(file, self._spec) as sheet:
-            table = _Table(file, sheet, self._spec)
-            cells = [_Cells() for _ in table.names]
-            rows = 0
-            for row in table.rows():
-                rows += 1
-                for column, cell in zip(cells, row.cells, strict=False):
-                    column.take(cell, row.number)
-        kinds = [set(column.counts) for column in cells]
-        for name, column in zip(table.names, cells, strict=True):
-            if name not in self._texts and (stray := column.stray()):
-                # Each reading of the file would say it again.
-                LOG.warning("%s: %s: %s", file.name, name, stray, extra={"once": True})
-        fields = {
-            name: pa.string() if name in self._texts else _type(found - {type(None)})
-            for place, (name, found) in enumerate(zip(table.names, kinds, strict=True))
-            if table.is_titled(place) or found - {type(None)}
-        }
-        refuse_names(file, [name for name in table.names if name in fields])
-        return Head({name: field_of(kind) for name, kind in fields.items()}, rows)
+        return _head(replace(file, sha256=""), self._spec, self._texts)
 
     def batches(self, file: SourceFile, head: Head) -> Iterator[pa.RecordBatch | Marked]:
         """The rows; those with a cell whose value is not in the file are marked."""
@@ -121,6 +105,30 @@ class ExcelFiles(TypedFiles):
             wanted = set(records)
             rows = enumerate(_Table(file, sheet, self._spec).rows(), 1)
             return {record: row.number for record, row in rows if record in wanted}
+
+
+@lru_cache(maxsize=_HEADS)
+def _head(file: SourceFile, spec: ExcelSpec, texts: frozenset[str]) -> Head:
+    """The head of a file, whose cells are all looked at for it: once, however often the file is opened."""
+    with opened_sheet(file, spec) as sheet:
+        table = _Table(file, sheet, spec)
+        cells = [_Cells() for _ in table.names]
+        rows = 0
+        for row in table.rows():
+            rows += 1
+            for column, cell in zip(cells, row.cells, strict=False):
+                column.take(cell, row.number)
+    kinds = [set(column.counts) for column in cells]
+    for name, column in zip(table.names, cells, strict=True):
+        if name not in texts and (stray := column.stray()):
+            LOG.warning("%s: %s: %s", file.name, name, stray)
+    fields = {
+        name: pa.string() if name in texts else _type(found - {type(None)})
+        for place, (name, found) in enumerate(zip(table.names, kinds, strict=True))
+        if table.is_titled(place) or found - {type(None)}
+    }
+    refuse_names(file, [name for name in table.names if name in fields])
+    return Head({name: field_of(kind) for name, kind in fields.items()}, rows)
 
 
 def _together(rows: Iterator[Row]) -> Iterator[list[Row]]:
