@@ -28,7 +28,7 @@ COVERED := $(if $(COVERAGE),--cov --cov-report=term)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test ranges lint format check bench fuzz scale torture mutants differential powercut soak lock wheel clean
+.PHONY: help demo test ranges lint format check bench fuzz scale torture mutants differential powercut soak pages lock wheel clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -100,6 +100,9 @@ powercut: $(VENV)/.dev ## cut the power of a recorded run at 200 random instants
 
 soak: $(VENV)/.dev ## ten million calls through random faults and kills (10 minutes; ARGS="--calls 200000")
 	$(BIN)/python -m tests.torture.soak $(ARGS)
+
+pages: $(VENV)/.dev ## write docs/problems.md again, after a change of backfill/rules.py or backfill/explain
+	$(BIN)/python -m tests.support.code_pages
 
 lock: $(VENV)/.dev ## write the lock files again after a change of dependencies in pyproject.toml (UPGRADE=--upgrade)
 	$(LOCK) --output-file requirements.lock pyproject.toml

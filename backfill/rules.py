@@ -6,17 +6,11 @@ answers with silence cannot be lowered (`lowerable` false).
 
 Who sees a breach: `sources`, of records and in `query`; `encode` (`VALUE_CODES`, wherever a value stands) and
 `mapping`, whose `Binder.check` asks `severity` for both; `prepare`, of whole calls (BF107, BF113, BF117, BF134: errors
-without asking, for no job can lower them; BF122 has asked). A new code is a line in `_TABLE`, its row in
-docs/problems.md, and the place that sees it.
+without asking, for no job can lower them; BF122 has asked). A new code is a line in `_TABLE`, its page in
+backfill/explain/problems.toml (`make pages` carries both into
+docs/problems.md), and the place that sees it.
 
-Sources, by letter:
-
-[A] HTTP API page, https://www.twilio.com/docs/segment/connections/sources/catalog/libraries/server/http-api
-[D] discards of Delivery Overview, https://www.twilio.com/docs/segment/connections/delivery-overview
-[U] Unify limits, https://www.twilio.com/docs/segment/unify/product-limits
-[R] rate limits, https://www.twilio.com/docs/segment/connections/rate-limits
-[J] RFC 8259, section 6 (numbers)
-[S] spec, https://www.twilio.com/docs/segment/connections/spec
+The sources of the rules stand with their pages, in backfill/explain/problems.toml.
 """
 
 from __future__ import annotations
@@ -55,25 +49,25 @@ _TABLE: Final = (
     ("BF008", "no list in the column that `explode` names", _E, False,
      "mend the value in the source: one element is a list of one, none is null or an empty list"),
     ("BF009", "unreadable record", _E, False, "mend the record in the source"),
-    ("BF101", "no userId and no anonymousId", _E, False, "map a column that is never empty, or use `when`"),  # [A] [D]
-    ("BF102", "no event name", _E, False, "map `event` to a column that is never empty, or to a constant"),  # [D]
-    ("BF103", "empty name or category", _E, False, "leave the field out, or map a column that is never empty"),  # [D]
-    ("BF104", "groupId missing or longer than 500 characters", _E, False, "map the column of the group's id"),  # [U]
-    ("BF105", "placeholder in place of an id", _E, True,  # Unify's suggested blocked values [U]
+    ("BF101", "no userId and no anonymousId", _E, False, "map a column that is never empty, or use `when`"),
+    ("BF102", "no event name", _E, False, "map `event` to a column that is never empty, or to a constant"),
+    ("BF103", "empty name or category", _E, False, "leave the field out, or map a column that is never empty"),
+    ("BF104", "groupId missing or longer than 500 characters", _E, False, "map the column of the group's id"),
+    ("BF105", "placeholder in place of an id", _E, True,  # Unify's suggested blocked values
      "clean the id, or use `when`; it would merge strangers into one profile"),
-    ("BF106", "alias without previousId or userId", _E, False, "map both to columns that are never empty"),  # [S]
-    ("BF107", "call larger than the limit", _E, False, "leave out or shorten its largest property"),  # [A]
-    ("BF108", "more than 300 properties or traits", _W, True, "Unify drops such calls in silence; send fewer"),  # [U]
-    ("BF109", "more than 10,000 properties or traits", _E, False, "values beyond are dropped in silence"),  # [R]
-    ("BF110", "integer beyond 2^53", _E, False, "send it as text: `as: text`"),  # [J]
+    ("BF106", "alias without previousId or userId", _E, False, "map both to columns that are never empty"),
+    ("BF107", "call larger than the limit", _E, False, "leave out or shorten its largest property"),
+    ("BF108", "more than 300 properties or traits", _W, True, "Unify drops such calls in silence; send fewer"),
+    ("BF109", "more than 10,000 properties or traits", _E, False, "values beyond are dropped in silence"),
+    ("BF110", "integer beyond 2^53", _E, False, "send it as text: `as: text`"),
     ("BF111", "number that is not finite", _E, False, "JSON has no NaN and no infinity: clean it, or `on_bad: omit`"),
     ("BF112", "null or empty message key", _E, False, "choose key columns that are never null"),
     ("BF113", "same message id, other content", _E, False,
      "the key does not tell the rows apart: add a column to `message_key`"),
-    ("BF114", "money-like property sent as text", _W, True, "declare the column as number, or use `as: number`"),  # [S]
+    ("BF114", "money-like property sent as text", _W, True, "declare the column as number, or use `as: number`"),
     ("BF115", "id that looks like a float", _W, True,
      "123.0 and 123 are two users: export the column as integer or text"),
-    ("BF116", "message id null, empty or longer than 99 characters", _E, False, "use `message_key` instead"),  # [A]
+    ("BF116", "message id null, empty or longer than 99 characters", _E, False, "use `message_key` instead"),
     ("BF117", "value does not fit its type", _E, False, "mend the value, declare another type, or `on_bad: omit`"),
     ("BF118", "bad value in a column that `where` reads", _E, False, "mend the value, or declare the column as text"),
     ("BF119", "id with something in it that cannot be seen, or written as a spreadsheet's formula", _E, True,
@@ -96,10 +90,10 @@ _TABLE: Final = (
      "please report it, with the row if you may; until it is mended, leave such rows out by `where`"),
     ("BF135", "value without an entry in `lookup`", _E, False,
      "add it to the lookup, or say `unknown: keep` or `null`; values are compared as they are (see trim, lower)"),
-    ("BF201", "no timestamp", _E, False,  # [S]
+    ("BF201", "no timestamp", _E, False,
      "map a column that is never null, or a constant, or both by coalesce(...) in SQL: undated is dated now"),
     ("BF202", "unparsable timestamp", _E, False, "mend the value, or the `format` that it is read by"),
-    ("BF203", "timestamp before 1970", _E, True, "Unify does not always ingest it; mend it or use `when`"),  # [U]
+    ("BF203", "timestamp before 1970", _E, True, "Unify does not always ingest it; mend it or use `when`"),
     ("BF204", "timestamp more than an hour in the future", _E, True, "check the format, the unit and the time zone"),
     ("BF205", "local time that occurs twice (clocks back)", _E, False,
      "state `ambiguous: earliest` or `latest` in `source.columns.COLUMN`; in a `timestamp` it is for that alone"),
@@ -111,7 +105,7 @@ _TABLE: Final = (
 
 CODES: Final[dict[str, Rule]] = {row[0]: Rule(*row) for row in _TABLE}
 
-#: Properties that tools sum up; as text they are worth nothing ([S]: revenue is a number).
+#: Properties that tools sum up; as text they are worth nothing (Segment's spec: revenue is a number).
 MONEY_PROPERTIES: Final = frozenset({"revenue", "price", "value", "quantity", "total"})
 
 

@@ -17,17 +17,20 @@ HANGING = 4
 LEAST = 20
 
 
-def wrap(text: str, width: int) -> str:
-    """Every line of the text broken between words where it is wider than that; what has no spaces stays whole."""
-    return "\n".join(_wrap(line, width) for line in text.split("\n"))
+def wrap(text: str, width: int, *, hanging: int = HANGING) -> str:
+    """Every line of the text broken between words where it is wider than that; what has no spaces stays whole.
+
+    What was broken goes on `hanging` columns further in than the line began.
+    """
+    return "\n".join(_wrap(line, width, hanging) for line in text.split("\n"))
 
 
-def _wrap(line: str, width: int) -> str:
+def _wrap(line: str, width: int, hanging: int) -> str:
     if display_width(line) <= width:
         return line
     named = _NAMED.match(line)
     first = named[0] if named else line[: len(line) - len(line.lstrip(" "))]
-    margin = " " * (len(first) if named else len(first) + HANGING)
+    margin = " " * (len(first) if named else len(first) + hanging)
     if width - len(margin) < LEAST:
         return line
     lines = [first]

@@ -30,6 +30,7 @@ from backfill.targets import TargetKind
 SHOWN_FILE = "problems_shown"
 #: A target may name the call in its answer, so that no two answers are alike.
 SHOWN_ANSWERS = 5
+MORE = "`backfill explain CODE` says of each why it matters, with an example."
 #: What received means, for people.
 LOOK_SEGMENT = (
     "Received is what Segment's API says; what it ingested is in the source's Delivery Overview"
@@ -105,6 +106,7 @@ def show_problems(session: Session, run: StoredRun) -> None:
         titles = {code: (rule.title, rule.hint) for code, rule in CODES.items()}
         for line in sample_lines(samples, problems, titles, run.run_id):
             session.say(line, "warning")
+        session.say_once(MORE)
     with suppress(OSError):  # where it cannot be written, they are shown once more
         shown.touch(PRIVATE_FILE)
         shown.write_text(plan, encoding="ascii")
