@@ -28,6 +28,10 @@ _LATE, _LAST_DAYS = datetime(2100, 1, 1), datetime(9999, 12, 30)  # noqa: DTZ001
 #: 0001-01-01 and 9999-12-31T23:59:59.999999 in microseconds since 1970: what a calendar date can be.
 FIRST_MICROSECOND: Final = -62_135_596_800_000_000
 LAST_MICROSECOND: Final = 253_402_300_799_999_999
+#: Excel's day 0 is 1899-12-30, by the days from its day 61 on (ECMA-376-1, 18.17.4.1); before, it counts one too many.
+EXCEL_EPOCH_DAYS: Final = 25_569
+FIRST_SERIAL: Final = 61
+LAST_SERIAL: Final = 2_958_466
 _WHOLE: Final = pl.Int64()
 _DATETIME: Final = pl.Datetime("us")
 
@@ -93,6 +97,12 @@ def from_epoch_text(text: pl.Expr, unit: str) -> pl.Expr:
     micros = kept.str.replace("^0+([0-9])", "$1").cast(_WHOLE, strict=False)
     below = -micros - rest.str.contains("[1-9]").cast(_WHOLE)
     return _from_microseconds(pl.when(sign == "-").then(below).otherwise(micros))
+
+
+def from_excel(number: pl.Expr) -> pl.Expr:
+    """Wall clocks of a spreadsheet's serial days (Float64), to the millisecond; null where it has no such date."""
+    inside = pl.when((number >= FIRST_SERIAL) & (number < LAST_SERIAL)).then(number)
+    return (((inside * 86_400_000).round().cast(_WHOLE) - EXCEL_EPOCH_DAYS * 86_400_000) * 1_000).cast(_DATETIME)
 
 
 def _from_microseconds(micros: pl.Expr) -> pl.Expr:

@@ -12,7 +12,7 @@ from backfill.errors import Fault
 from backfill.job.fields import Role
 from backfill.job.models import Call, Job, ObjectSpec, named_columns, used_columns
 from backfill.job.references import Reference, hashed_columns, objects, references
-from backfill.job.times import EPOCHS, has_offset
+from backfill.job.times import EPOCHS, EXCEL, has_offset
 from backfill.records import INTERNAL_PREFIX, Column, Kind, Zone
 
 _NUMBERS = frozenset({Kind.INTEGER, Kind.NUMBER, Kind.DECIMAL})
@@ -171,8 +171,10 @@ class ColumnCheck:
             parsed = self.columns.get(self.job.time_columns().get((column.name, spec.format), ""))
             naive = Zone.UTC if has_offset(spec.format) or spec.format == "iso8601" else Zone.NAIVE
             self.zone(parsed or Column(column.name, Kind.TIMESTAMP, naive), path, shown, spec.timezone)
+        elif reference.sql is None and spec.format == EXCEL and column.kind in _NUMBERS:
+            self.zone(Column(column.name, Kind.TIMESTAMP, Zone.NAIVE), path, shown, spec.timezone)
         elif spec.format not in EPOCHS or column.kind not in _NUMBERS | {Kind.TEXT, Kind.JSON}:
-            hint = "state its `format`: iso8601, epoch_s, epoch_ms, epoch_us, epoch_ns or a strptime pattern"
+            hint = "state its `format`: iso8601, epoch_s, epoch_ms, epoch_us, epoch_ns, excel or a strptime pattern"
             if column.kind not in _NUMBERS | {Kind.TEXT}:
                 hint = "declare the column as timestamp, or make one of it in SQL"
             elif reference.sql is not None and column.kind is Kind.TEXT:

@@ -10,6 +10,7 @@ from typing import Any
 
 from backfill.document import Faults, Positions, read_document, validate
 from backfill.errors import Fault
+from backfill.job.blanks import note_blanks
 from backfill.job.checks import check_call, check_job, check_own_fields, check_required, check_scopes
 from backfill.job.expand import ShortForms, merge, split_name
 from backfill.job.fields import fields_of
@@ -51,6 +52,7 @@ def load_job(path: Path, known_rules: Mapping[str, bool] | None = None) -> Job:
     """
     source_text = positions(path)
     faults = Faults(source_text)
+    note_blanks(faults)
     form = validate(JobForm, faults, _STAND_INS, MEANT)
     job = None if form is None else build(form, faults, path, known_rules)
     if faults.found or job is None:

@@ -18,6 +18,7 @@ CallType = Literal["identify", "track", "page", "screen", "group", "alias"]
 ColumnType = Literal["text", "integer", "number", "decimal", "boolean", "date", "timestamp", "json"]
 Ambiguous = Literal["earliest", "latest", "error"]
 Nonexistent = Literal["error", "shift_forward"]
+DecimalSign = Literal[",", "."]
 Union = Literal["by_name"]
 #: Texts, which a file has as a list.
 Texts = Annotated[tuple[str, ...], Field(strict=False)]
@@ -144,8 +145,8 @@ class TimestampSpec(FileForm):
     value: str | None = Field(None, description="One ISO 8601 timestamp for every row.")
     format: TimeFormat | None = Field(
         None,
-        description="iso8601, epoch_s, epoch_ms, epoch_us, epoch_ns, a strptime pattern such as %Y-%m-%d %H:%M:%S, or "
-        "a list of patterns of which the first that fits is taken.",
+        description="iso8601, epoch_s, epoch_ms, epoch_us, epoch_ns, excel, a strptime pattern such as "
+        "%Y-%m-%d %H:%M:%S%.f, or a list of patterns of which the first that fits is taken.",
     )
     timezone: str | None = Field(None, description="The zone of wall-clock time, such as America/New_York.")
     ambiguous: Ambiguous | None = Field(None, description="Which of two instants in the hour repeated in autumn.")
@@ -158,12 +159,15 @@ class ColumnSpec(FileForm):
     type: ColumnType = Field(description="What the text is to be read as.")
     format: TimeFormat | None = Field(
         None,
-        description="Of a timestamp: iso8601 (default), epoch_s, epoch_ms, epoch_us, epoch_ns, a strptime pattern or a "
-        "list of patterns.",
+        description="Of a timestamp: iso8601 (default), epoch_s, epoch_ms, epoch_us, epoch_ns, excel, a strptime "
+        "pattern or a list of patterns.",
     )
     timezone: str | None = Field(None, description="The zone of wall-clock time in this column.")
     ambiguous: Ambiguous = Field("error", description="Which of two instants in the hour repeated in autumn.")
     nonexistent: Nonexistent = Field("error", description="What to do in the hour skipped in spring.")
+    decimal: DecimalSign | None = Field(
+        None, description="Of a number: the sign before its fraction; thousands may then be in groups: 1.234,56."
+    )
 
 
 class CsvSpec(FileForm):

@@ -126,9 +126,11 @@ def check_columns_declared(faults: Faults, source: SourceForm) -> None:
 
 
 def check_declared(faults: Faults, declared: ColumnSpec, path: str) -> None:
-    """Note what only a timestamp can say, and formats and zones that do not exist."""
+    """Note what only a timestamp or a number can say, and formats and zones that do not exist."""
+    if declared.decimal is not None and declared.type not in ("integer", "number", "decimal"):
+        faults.add(f"{path}.decimal", "only an integer, a number or a decimal has `decimal`", key=True)
     if declared.type != "timestamp":
-        for name in sorted(declared.model_fields_set - {"type"}):
+        for name in sorted(declared.model_fields_set - {"type", "decimal"}):
             faults.add(f"{path}.{name}", f"only a timestamp has `{name}`", key=True)
         return
     check_format(faults, declared.format, f"{path}.format")

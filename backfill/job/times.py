@@ -10,10 +10,15 @@ from backfill.document import Faults, suggest
 from backfill.job.models import TimestampSpec
 
 EPOCHS = ("epoch_s", "epoch_ms", "epoch_us", "epoch_ns")
-FORMATS = ("iso8601", *EPOCHS)
+#: Days since the end of 1899, their fraction the time of day: what a spreadsheet keeps where it shows a date.
+EXCEL = "excel"
+FORMATS = ("iso8601", *EPOCHS, EXCEL)
 #: Directives of DuckDB's strptime (https://duckdb.org/docs/stable/sql/functions/dateformat). %Z is left out: an
 #: abbreviation such as CST names several zones.
-_DIRECTIVE = re.compile(r"%(-?.|$)")
+_DIRECTIVE = re.compile(r"%(\.f|-?.|$)")
+#: Words that say UTC where they stand in a pattern as they are.
+_UTC_WORD = re.compile(r"(?<![A-Za-z])(?:UTC|GMT|Z)(?![A-Za-z])")
+_UTC = ("UTC", "GMT", "Etc/UTC", "Etc/GMT")
 _DATE_PARTS = {
     "Y": "Ymd",
     "y": "Ymd",
@@ -26,7 +31,7 @@ _DATE_PARTS = {
     "j": "md",
     "-j": "md",
 }
-_KNOWN = {*"aAwdbBmyYHIpMSgfzjUWGVuxXcn%", "-d", "-m", "-y", "-H", "-I", "-M", "-S", "-j"}
+_KNOWN = {*"aAwdbBmyYHIpMSgfzjUWGVuxXcn%", ".f", "-d", "-m", "-y", "-H", "-I", "-M", "-S", "-j"}
 _SOURCES = ("column", "sql", "value")
 _NAMED = "zones have IANA names, such as America/New_York or UTC"
 #: Files beside the database's that are a machine's own setting, or say that nothing was set.
@@ -67,9 +72,9 @@ def check_format(faults: Faults, name: str | None, path: str) -> None:
 
 def _check_patterns(faults: Faults, patterns: list[str], path: str) -> None:
     for place, pattern in enumerate(patterns):
-        if pattern in FORMATS:
-            faults.add(f"{path}[{place}]", f"{pattern} stands alone", "a list is of strptime patterns")
-        else:
+        if pattern in FORMATS and pattern != EXCEL:
+            faults.add(f"{path}[{place}]", f"{pattern} stands alone", "a list is of strptime patterns, and excel")
+        elif pattern != EXCEL:
             _check_pattern(faults, pattern, f"{path}[{place}]")
     if len({has_offset(pattern) for pattern in patterns}) > 1:
         faults.add(path, "has patterns with an offset beside others without", "let all of them have one, or none")
@@ -106,8 +111,13 @@ def gives_date(directives: list[str]) -> bool:
 
 
 def has_offset(name: str | None) -> bool:
-    """Whether every text of this format carries its own offset from UTC (an epoch is UTC by nature)."""
-    return name in EPOCHS or (name is not None and "%z" in name.replace("%%", ""))
+    """Whether every text of this format says its zone: by an offset or a word (an epoch is UTC by nature)."""
+    return name in EPOCHS or (name is not None and ("%z" in name.replace("%%", "") or says_utc(name)))
+
+
+def says_utc(pattern: str) -> bool:
+    """Whether a pattern, or each of several, has the word UTC, GMT or Z in it, and so reads instants."""
+    return all(_UTC_WORD.search(_DIRECTIVE.sub(" ", one)) for one in pattern.split("\n")) and pattern not in FORMATS
 
 
 def check_timestamp(faults: Faults, spec: TimestampSpec, path: str) -> None:
@@ -121,7 +131,8 @@ def check_timestamp(faults: Faults, spec: TimestampSpec, path: str) -> None:
     if spec.sql is not None and spec.format is not None and spec.format not in EPOCHS:
         hint = "make a timestamp of it in the expression: strptime(...), or CAST(... AS TIMESTAMP)"
         faults.add(f"{path}.format", "beside `sql` is for epochs only: an expression gives a timestamp", hint)
-    if spec.timezone and (has_offset(spec.format) or spec.value is not None):
+    stated_twice = spec.timezone in _UTC and spec.format is not None and says_utc(spec.format)
+    if spec.timezone and not stated_twice and (has_offset(spec.format) or spec.value is not None):
         faults.add(f"{path}.timezone", "says nothing: the text carries its own zone", "leave it out")
     if spec.value is not None:
         check_constant(faults, spec, path)

@@ -34,6 +34,7 @@ class InstantReader(ColumnReader):
         self,
         column: Column,
         *,
+        wall: pl.Expr | None = None,
         zone: str | None = None,
         ambiguous: str | None = None,
         nonexistent: str | None = None,
@@ -42,6 +43,7 @@ class InstantReader(ColumnReader):
     ) -> pl.Expr:
         """The UTC instants of a timestamp or date column, derived once; checks for hours that are not or are twice.
 
+        `wall` are the local times of a column that holds something else.
         Where no zone is stated, times without offset are problems if others have one, else the job is at fault.
         Problems name the column by its label.
         """
@@ -49,8 +51,10 @@ class InstantReader(ColumnReader):
         zone = zone or spec.timezone or self.job.source.timezone
         policy = (ambiguous or spec.ambiguous, nonexistent or spec.nonexistent)
         value = self.read(column.name)
-        wall = date_in_calendar(value).cast(pl.Datetime("us")) if column.kind is Kind.DATE else value
-        if column.kind is not Kind.DATE and column.zone is Zone.UTC:
+        local = wall is not None or column.kind is Kind.DATE
+        if wall is None:
+            wall = date_in_calendar(value).cast(pl.Datetime("us")) if column.kind is Kind.DATE else value
+        if not local and column.zone is Zone.UTC:
             zoned = _zoned(self.schema[column.name])
             instant = in_calendar(value.dt.convert_time_zone("UTC").dt.replace_time_zone(None) if zoned else value)
             self.check("BF202", label, instant.is_null() & value.is_not_null(), pl.lit(""), omit=omit)

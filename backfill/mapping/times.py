@@ -8,9 +8,17 @@ import polars as pl
 
 from backfill.errors import JobError
 from backfill.job.models import TimestampSpec
+from backfill.job.times import EXCEL
 from backfill.mapping.binder import Binder
 from backfill.records import Column, Kind
-from backfill.timestamps import EPOCH_MICROSECONDS, from_epoch, from_epoch_text, from_float_epoch, in_first_year
+from backfill.timestamps import (
+    EPOCH_MICROSECONDS,
+    from_epoch,
+    from_epoch_text,
+    from_excel,
+    from_float_epoch,
+    in_first_year,
+)
 
 _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001  instants here are naive UTC, as in every derived column
 #: Clocks of exporting machines run ahead by minutes, not by hours.
@@ -28,11 +36,15 @@ def bind_timestamp(binder: Binder, spec: TimestampSpec, now: float) -> pl.Expr:
     if spec.format in EPOCH_MICROSECONDS and column.kind in _NUMERIC:
         instant = _from_number(source, column, spec.format)
         unreadable = source.is_not_null() & instant.is_null()
-        misfit = unreadable if misfit is None else misfit | unreadable
+        misfit = _either(misfit, unreadable)
         binder.check("BF207", label, in_first_year(instant), shown)
     else:
+        serial = spec.format == EXCEL and column.kind in _NUMERIC
+        wall = from_excel(source.cast(pl.Float64, strict=False)) if serial else None
+        if wall is not None:
+            misfit = _either(misfit, source.is_not_null() & wall.is_null())
         instant = binder.instant(
-            column, zone=spec.timezone, ambiguous=spec.ambiguous, nonexistent=spec.nonexistent, label=label
+            column, wall=wall, zone=spec.timezone, ambiguous=spec.ambiguous, nonexistent=spec.nonexistent, label=label
         )
     if misfit is not None:
         binder.check("BF202", label, misfit, shown, detail=_wanted(binder, column, spec))
@@ -46,6 +58,10 @@ def bind_timestamp(binder: Binder, spec: TimestampSpec, now: float) -> pl.Expr:
     return instant
 
 
+def _either(known: pl.Expr | None, found: pl.Expr) -> pl.Expr:
+    return found if known is None else known | found
+
+
 def _column(binder: Binder, spec: TimestampSpec) -> tuple[Column, str]:
     """The snapshot's column to read, and how problems name it."""
     if spec.sql is not None:
@@ -56,10 +72,10 @@ def _column(binder: Binder, spec: TimestampSpec) -> tuple[Column, str]:
         parsed = binder.job.time_columns().get((label, spec.format or ""))
         if column.kind is Kind.TEXT and parsed in binder.columns:
             column = binder.column(parsed or "")
-    numeric = _NUMERIC if spec.format in EPOCH_MICROSECONDS else ()
+    numeric = _NUMERIC if spec.format in (*EPOCH_MICROSECONDS, EXCEL) else ()
     if column.kind not in (Kind.TIMESTAMP, Kind.DATE, *numeric):
         message = f"the timestamp column {label!r} holds {column.kind.value}, not timestamps"
-        hint = "state its `format`: iso8601, epoch_s, epoch_ms, epoch_us, epoch_ns or a strptime pattern"
+        hint = "state its `format`: iso8601, epoch_s, epoch_ms, epoch_us, epoch_ns, excel or a strptime pattern"
         raise JobError(message, hint=hint)
     return column, label
 

@@ -10,13 +10,16 @@ from collections.abc import Sequence
 from typing import Any
 
 import duckdb
+import polars as pl
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from backfill.job.models import ColumnSpec
+from backfill.records import Zone
 from backfill.sources.sql.casts import ISO8601, _any_iso8601, cast_of, iso8601_cast, matches
+from backfill.timestamps import from_excel
 
 TEXTS = st.one_of(
     st.text(alphabet="0123456789+-.eE xZT:_", max_size=12),
@@ -201,3 +204,57 @@ def test_quick_and_whole_iso8601_agree() -> None:
         connection.execute(f"SET TimeZone = '{zone}'")
         other = f"SELECT a FROM texts WHERE {iso8601_cast('a').value} IS DISTINCT FROM {whole}"
         assert connection.sql(other).fetchall() == []
+
+
+NUMBERS = [
+    (",", "decimal", {"1.234,56": "1234.56", "1234,5": "1234.5", "-12": "-12", "1 234,0": "1234.0", "12.34": None}),
+    (",", "decimal", {"1\u202f234\u00a0567,00": None, "1.234.567,00": "1234567.00", "1.23,4": None, ",5": None}),
+    (",", "integer", {"1.234": 1234, "1'234": 1234, "1,0": None, "12": 12, "1..234": None}),
+    (",", "number", {"1,5": 1.5, "-2,5e3": -2500.0, "": None, "1,2,3": None}),
+    (".", "number", {"1,234.5": 1234.5, "1234.5": 1234.5, "1,23.4": None, "1\u2019234.5": 1234.5}),
+]
+
+
+@pytest.mark.parametrize(("sign", "kind", "texts"), NUMBERS)
+@pytest.mark.parametrize("read_by_sql", [False, True])
+def test_decimal_sign(
+    connection: duckdb.DuckDBPyConnection, sign: Any, kind: Any, texts: dict[str, Any], read_by_sql: bool
+) -> None:
+    """With `decimal` a number has that sign, its thousands in groups of one kind or none; all else is a bad value."""
+    spec = ColumnSpec(type=kind, decimal=sign)
+    assert cast(connection, spec, list(texts), read_by_sql=read_by_sql) == list(texts.values())
+
+
+SERIALS = {
+    "44928": "2023-01-02 00:00:00",
+    "44928.5": "2023-01-02 12:00:00",
+    "44928.520833333336": "2023-01-02 12:30:00",
+    "61": "1900-03-01 00:00:00",
+    "2958465": "9999-12-31 00:00:00",
+    "60": None,
+    "2958466": None,
+    "-1": None,
+    "2023-01-02": None,
+    "nan": None,
+}
+
+
+def test_excel_serials(connection: duckdb.DuckDBPyConnection) -> None:
+    """Days of a spreadsheet are wall clocks to the millisecond, from the first day that Excel counts right."""
+    spec = ColumnSpec(type="timestamp", format="excel")
+    assert cast(connection, spec, list(SERIALS)) == list(SERIALS.values())
+    frame = pl.DataFrame({"v": [float(text) if text[0].isdigit() and "-" not in text else None for text in SERIALS]})
+    found = frame.select(from_excel(pl.col("v")).dt.to_string("%Y-%m-%d %H:%M:%S"))["v"].to_list()
+    assert found == list(SERIALS.values())
+    several = ColumnSpec(type="timestamp", format=["%d.%m.%Y", "excel"])  # type: ignore[arg-type]
+    assert cast(connection, several, ["2.1.2023", "44928"]) == ["2023-01-02 00:00:00"] * 2
+
+
+def test_fraction_that_may_be_missing(connection: duckdb.DuckDBPyConnection) -> None:
+    """`%.f` reads a point and digits, those after the sixth cut, or nothing; a word such as UTC makes instants."""
+    spec = ColumnSpec(type="timestamp", format="%Y-%m-%d %H:%M:%S%.f UTC")
+    texts = [f"2024-01-02 03:04:05{part} UTC" for part in ("", ".1", ".123456", ".1234569", ".", ".1234567891")]
+    texts.append("2024-01-02 03:04:05")
+    wanted = [f"2024-01-02 03:04:05{part}+00" for part in ("", ".1", ".123456", ".123456")]
+    assert cast(connection, spec, texts) == [*wanted, None, None, None]
+    assert cast_of("v", spec, read_by_sql=False).zone is Zone.UTC

@@ -13,9 +13,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from backfill.job.models import ColumnSpec
+from backfill.job.times import EXCEL, has_offset
 from backfill.records import Kind, Zone
 from backfill.sources.sql import strptime
 from backfill.sources.sql.engine import literal
+from backfill.timestamps import EXCEL_EPOCH_DAYS, FIRST_SERIAL, LAST_SERIAL
 
 INTEGER = "[+-]?[0-9]+"
 #: RFC 8259, section 6, with an optional plus.
@@ -24,11 +26,14 @@ DECIMAL = r"[+-]?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?"
 #: What of DECIMAL fits DECIMAL(38, 9) without rounding; asked for only where SQL reads the column.
 SQL_DECIMAL = r"[+-]?(?:0|[1-9][0-9]{0,28})(?:\.[0-9]{1,9}0*)?"
 SQL_DECIMAL_TYPE = "DECIMAL(38, 9)"
+#: What stands between groups of thousands; the blanks are those that do not break a line, too.
+_GROUPING = (".", ",", " ", "\u00a0", "\u202f", "'", "\u2019")
 DATE = "[0-9]{4}-[0-9]{2}-[0-9]{2}"
 _TIME = "(?:[01][0-9]|2[0-3]):[0-5][0-9](?::[0-5][0-9](?:[.,][0-9]{1,9})?)?"
 _OFFSET = "(?:[Zz]|[+-](?:[01][0-9]|2[0-3])(?::?[0-5][0-9])?)"
 #: A date, optionally with a time, that optionally with an offset. Digits after a second's sixth are cut, not rounded.
 ISO8601 = f"{DATE}(?:[T ]{_TIME}{_OFFSET}?)?"
+_SERIAL = r"[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
 #: JSON that DuckDB takes and RFC 8259 does not: NaN, Infinity in any case, and a comma before a closing bracket.
 LENIENT_JSON = r"(?i)nan|inf|,\s*[\]}]"
 JSON_STRING = r'"(?:[^"\\]|\\.)*"'
@@ -55,6 +60,8 @@ def cast_of(text: str, spec: ColumnSpec, *, read_by_sql: bool) -> Cast:
     if spec.type == "timestamp":
         return timestamp_cast(text, spec.format or "iso8601")
     kind = Kind(spec.type)
+    if spec.decimal is not None:
+        text = plain_number(text, spec.decimal)
     if spec.type == "decimal":
         grammar = SQL_DECIMAL if read_by_sql else DECIMAL
         value = f"CASE WHEN {matches(text, grammar)} THEN ltrim({text}, '+') END"
@@ -69,6 +76,18 @@ def cast_of(text: str, spec: ColumnSpec, *, read_by_sql: bool) -> Cast:
         "json": f"CASE WHEN {strict_json(text)} THEN {text} END",
     }[spec.type]
     return Cast(kind, Zone.UTC, value, value)
+
+
+def plain_number(text: str, sign: str) -> str:
+    """SQL: a number written with that sign before its fraction, and perhaps its thousands in groups, as JSON has it."""
+    number = f"[+-]?(?:[0-9]+|{'|'.join(_groups_by(mark) for mark in _GROUPING if mark != sign)})"
+    grammar = f"{number}(?:[{sign}][0-9]+)?(?:[eE][+-]?[0-9]+)?"
+    bare = f"regexp_replace({text}, {literal('[^0-9eE+' + sign + '-]')}, '', 'g')"
+    return f"(CASE WHEN {matches(text, grammar)} THEN replace({bare}, '{sign}', '.') END)"
+
+
+def _groups_by(mark: str) -> str:
+    return f"[0-9]{{1,3}}(?:[{mark}][0-9]{{3}})+"
 
 
 def strict_json(text: str) -> str:
@@ -96,18 +115,28 @@ def _digits(number: str) -> str:
 
 
 def timestamp_cast(text: str, pattern: str) -> Cast:
-    """The cast of text to TIMESTAMP by `iso8601` or a strptime pattern.
+    """The cast of text to TIMESTAMP by `iso8601`, an epoch's unit, or patterns of which the first that fits is taken.
 
-    With a pattern that reads an offset the result is UTC, with any other wall clock; with `iso8601` a row's flag says
-    which, as files mix both.
+    With a pattern that reads an offset or says UTC the result is UTC, with any other wall clock; with `iso8601` a row's
+    flag says which, as files mix both.
     """
     if pattern == "iso8601":
         return iso8601_cast(text)
     if pattern.startswith("epoch_"):
         return epoch_cast(text, pattern)
-    has_offset = strptime.has_offset(pattern)
-    value = strptime.parsed(text, pattern)
-    return Cast(Kind.TIMESTAMP, Zone.UTC if has_offset else Zone.NAIVE, value, value)
+    readings = [excel_serial(text) if one == EXCEL else strptime.parsed(text, one) for one in pattern.split("\n")]
+    value = readings[0] if len(readings) == 1 else f"coalesce({', '.join(readings)})"
+    return Cast(Kind.TIMESTAMP, Zone.UTC if has_offset(pattern) else Zone.NAIVE, value, value)
+
+
+def excel_serial(text: str) -> str:
+    """SQL: the wall clock of a spreadsheet's days since the end of 1899, to the millisecond, which is all they hold.
+
+    Null before day 61: there, Excel counts a 29 February 1900 that never was.
+    """
+    days = f"CASE WHEN {matches(text, _SERIAL)} THEN TRY_CAST({text} AS DOUBLE) END"
+    wall = f"make_timestamp((CAST(round(({days}) * 86400000) AS BIGINT) - {EXCEL_EPOCH_DAYS * 86_400_000}) * 1000)"
+    return f"CASE WHEN ({days}) >= {FIRST_SERIAL} AND ({days}) < {LAST_SERIAL} THEN {wall} END"
 
 
 def instants_in_sql(spec: ColumnSpec, zone: str | None) -> bool:
@@ -116,7 +145,7 @@ def instants_in_sql(spec: ColumnSpec, zone: str | None) -> bool:
     A column by `iso8601` is always instants: its type must not depend on the rows.
     """
     pattern = spec.format or "iso8601"
-    if pattern.startswith("epoch_") or strptime.has_offset(pattern):
+    if has_offset(pattern):
         return False
     return pattern == "iso8601" or (spec.timezone or zone) is not None
 

@@ -6,7 +6,9 @@ DuckDB's try_strptime alone takes more: white space before, behind and doubled, 
 Rules
 1) What stands between directives is literal, white space too; a directive takes the digits it has, and no others.
 2) A number may lack leading zeros where no digit is its neighbour: 1/5/2023, but never 2023105 for %Y%m%d.
-3) Where a pattern says more than a moment needs, all that the text says has to agree with the moment that is read.
+3) `%.f` is a point and up to nine digits, of which those after the sixth are cut; or nothing.
+4) A word such as UTC in a pattern says what zone the text is in (backfill.job.times).
+5) Where a pattern says more than a moment needs, all that the text says has to agree with the moment that is read.
 """
 
 from __future__ import annotations
@@ -14,11 +16,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from backfill.job.times import says_utc
 from backfill.sources.sql.engine import literal
 
 #: What DuckDB's short forms stand for.
 _SHORT_FORMS = {"%c": "%Y-%m-%d %H:%M:%S", "%x": "%Y-%m-%d", "%X": "%H:%M:%S"}
-_TOKEN = re.compile(r"%-?[A-Za-z%]|[^%]+|%")
+_TOKEN = re.compile(r"%\.f|%-?[A-Za-z%]|[^%]+|%")
 _DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday"
 _MONTHS = "January February March April May June July August September October November December"
 _WORDS = {
@@ -37,28 +40,26 @@ OFFSET = "(?:[Zz]|[+-](?:[01][0-9]|2[0-3])(?::?[0-5][0-9])?)"
 #: Directives that say again what others say, or from which DuckDB goes over into another year.
 _REDUNDANT = frozenset("aAwujUWGV")
 _SAME = {"y": "Y", "b": "m", "B": "m", "I": "H", "p": "H", "g": "f", "n": "f"}
+_OPTIONAL = "%.f"
 _WHITE = literal(" \t\n\v\f\r")
 
 
 def parsed(text: str, pattern: str) -> str:
-    """SQL: the TIMESTAMP (with %z: TIMESTAMPTZ) of a text, NULL where the text is not exactly of the pattern.
-
-    Of several patterns, one a line, the first that the text is of.
-    """
-    if "\n" in pattern:
-        readings = (parsed(text, one) for one in pattern.splitlines())
-        return f"coalesce({', '.join(readings)})"
+    """SQL: the TIMESTAMP (of a text that says its zone: TIMESTAMPTZ), NULL where it is not exactly of the pattern."""
     tokens = _tokens(pattern)
+    if _OPTIONAL in tokens:
+        place = tokens.index(_OPTIONAL)
+        before, behind = tokens[:place], tokens[place + 1 :]
+        cut = f"^({_grammar(before)}[.][0-9]{{6}})[0-9]{{1,3}}({_grammar(behind)})$"
+        fraction = parsed(f"regexp_replace({text}, {literal(cut)}, '\\1\\2')", "".join([*before, ".%f", *behind]))
+        return f"coalesce({parsed(text, ''.join([*before, *behind]))}, {fraction})"
     value = _read(_without_z(text, tokens), tokens)
     if _may_disagree(tokens):
         wall = value if "%z" not in tokens else _read(*_without_offset(text, tokens))
         value = f"CASE WHEN {_said(text, tokens)} = {_meant(wall, tokens)} THEN {value} END"
+    if "%z" not in tokens and says_utc(pattern):
+        value = f"({value}) AT TIME ZONE 'UTC'"
     return f"CASE WHEN regexp_full_match({text}, {literal(_grammar(tokens))}) THEN {value} END"
-
-
-def has_offset(pattern: str) -> bool:
-    """The pattern, or each of several, reads an offset from UTC, so that its values are instants."""
-    return "%z" in _tokens(pattern)
 
 
 def _tokens(pattern: str) -> list[str]:
