@@ -82,7 +82,17 @@ def command(
     def plan(job: Job, around: RunContext) -> DryRunRequest:
         folder = Path(job.path).parent
         there = chosen[folder]
-        return DryRunRequest(job, around, there.name, there.id_scope, there.limits, limit, gate, left_out[folder])
+        return DryRunRequest(
+            job,
+            around,
+            there.name,
+            there.id_scope,
+            there.limits,
+            there.envelope,
+            limit=limit,
+            max_rejects=gate,
+            left_out=left_out[folder],
+        )
 
     return run_interruptibly(
         session,

@@ -163,6 +163,7 @@ class SendOptions:
     keep_spool: bool
     yes: bool
     max_rejects: str | None
+    plan: tuple[str, ...]
 
 
 def delivery_options(command: Command) -> Command:
@@ -176,6 +177,12 @@ def delivery_options(command: Command) -> Command:
     verb: Command = wrapped
     for option in (
         gate_option,
+        click.option(
+            "--plan",
+            multiple=True,
+            metavar="ID",
+            help="Send only what is the very plan that a dry run showed; of several jobs each has its own.",
+        ),
         click.option("--yes", is_flag=True, help="Do not ask before a live delivery."),
         click.option("--keep-spool", is_flag=True, help="Keep the prepared bytes after they are delivered."),
         click.option("--canary", is_flag=True, help="Stop after the first batch (10 calls); `resume` sends the rest."),

@@ -63,10 +63,12 @@ def command(
     from backfill.cli.arguments import expand_job_paths, in_phases, load_jobs, wanted_target_name
     from backfill.cli.interrupts import run_interruptibly
     from backfill.cli.running import DeliveryCommand, deliver_all, run_options
+    from backfill.pipeline.plans import check_plan_ids
 
     paths = expand_job_paths(jobs)
     chosen = replace(target, name=wanted_target_name(target.name))
     options = run_options(asked, abandon=abandon, only_new=only_new)
     delivery = DeliveryCommand(session, options, asked.yes, output, progress=not no_progress)
     loaded = in_phases(load_jobs(paths), jobs)
+    check_plan_ids(options.plans, len(loaded))
     return run_interruptibly(session, lambda interrupts: deliver_all(delivery, loaded, chosen, state_dir, interrupts))

@@ -71,6 +71,7 @@ def run_options(
         max_rejects=Gate.parse(asked.max_rejects) if asked.max_rejects else None,
         keep_spool=asked.keep_spool,
         abandon=abandon,
+        plans=tuple(plan.lower() for plan in asked.plan),
         retry_rejected=retry_rejected,
         only_new=only_new,
     )

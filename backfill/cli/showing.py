@@ -24,6 +24,7 @@ from backfill.report import (
     with_places,
 )
 from backfill.rules import CODES
+from backfill.state.plan_file import plan_facts
 from backfill.targets import TargetKind
 
 #: In a run's folder: its problems were shown.
@@ -59,6 +60,7 @@ def show_end(
             *(reader.status(), counts, problems, reader.dates(), end.totals, end.seconds, dry, end.sandbox_duplicates),
             look=look_for(end.record) if counts.delivered and not dry else "",
             not_read_again=end.not_read_again,
+            plan=plan_facts(end.run),
         )
     show_problems(session, end.run)
     for line in [*refusal_lines(end), *doubts]:

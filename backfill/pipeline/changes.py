@@ -12,6 +12,7 @@ from backfill.job import fingerprint
 from backfill.job.models import Job
 from backfill.pipeline.context import Progress, RunContext, RunRequest
 from backfill.pipeline.fingerprint import Fingerprint, fingerprint_then, list_differences
+from backfill.pipeline.plans import refuse_other_basis
 from backfill.pipeline.snapshot_cache import files_of_dry_run
 from backfill.pipeline.supersede import (
     delivered_elsewhere,
@@ -84,7 +85,9 @@ def decide_run(request: RunRequest, store: RunStore, run: StoredRun) -> tuple[Fi
     if not run.begun():
         refuse_other_scope(store, run, request.target.id_scope)
         store.discard(run)  # what a process left that died before its ledger was made
-        return fingerprint_now(request.job, intake, request.context, files_of_dry_run(store, request.job)), None
+        now = fingerprint_now(request.job, intake, request.context, files_of_dry_run(store, request.job))
+        refuse_other_basis(request, now)
+        return now, None
     # Opened as its writer: a process that was killed may have left work of recovery, which SQLite's readers cannot do.
     with run.open() as ledger:
         status, snapshot = ledger.reader.status(), ledger.reader.snapshot()
@@ -92,6 +95,7 @@ def decide_run(request: RunRequest, store: RunStore, run: StoredRun) -> tuple[Fi
     arrived, follows = counts.delivered + counts.in_doubt > 0, bool(store.earlier(run.run_id))
     found = PresentRun(status, snapshot, arrived=arrived, follows=follows)
     now = fingerprint_now(request.job, intake, request.context, snapshot.files if snapshot else ())
+    refuse_other_basis(request, now)
     step = choose_step(request, found, now, alone=lambda: not delivered_elsewhere(store, status.record))
     if step is NextStep.GOES_ON:
         return now, status

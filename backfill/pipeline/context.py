@@ -86,6 +86,7 @@ class Options:
     keep_spool: bool = False
     abandon: bool = False
     only_new: bool = False
+    plans: tuple[str, ...] = ()  # nothing else is to be sent; none: whatever is prepared
     retry_rejected: bool = False  # what the target refused is to be sent again
 
 

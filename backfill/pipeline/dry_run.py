@@ -32,6 +32,7 @@ from backfill.records import ArchivedIds, Counts, RunRecord, RunStore, Snapshot,
 from backfill.sources import locate
 from backfill.sources.origins.stamps import stamp_of_file
 from backfill.sources.origins.standard_input import STANDARD_INPUT
+from backfill.state.plan_file import PlanConditions, write_conditions
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class DryRunRequest:
     target_name: str = SANDBOX_SCOPE
     id_scope: str = SANDBOX_SCOPE
     limits: Limits = SEGMENT
+    envelope: str = ""  # what the target's profile adds to every body
     limit: int | None = None  # rows; None: all
     max_rejects: Gate | None = None
     left_out: str | None = None  # the identity of a target: calls that the job has delivered to it are left out
@@ -85,6 +87,8 @@ def count_plan(request: DryRunRequest, folder: StoredRun, now: Fingerprint, snap
             limits=request.limits,
             delivered=delivered_by_runs(request, record),
         )
+        conditions = PlanConditions(request.limits, request.envelope, request.limit, request.left_out is not None)
+        write_conditions(folder, conditions)
         return ledger.reader.counts()
 
 

@@ -27,6 +27,7 @@ from backfill.pipeline.deliver import (
 from backfill.pipeline.delivered_ids import is_archived
 from backfill.pipeline.fingerprint import Fingerprint
 from backfill.pipeline.new_run import new_record, open_delivered_ids
+from backfill.pipeline.plans import plan_error
 from backfill.pipeline.prepare import prepare_plan
 from backfill.pipeline.refused import NOTHING_REFUSED
 from backfill.pipeline.snapshot_cache import borrow_snapshot, discard_snapshot, rows_of_dry_run
@@ -62,7 +63,7 @@ def run_job(request: RunRequest) -> RunResult:
     with store.lock(run.run_id), out_of_space(store.path):
         now, status = decide_run(request, store, run)
         if status is not None and status.state is RunState.FINISHED:
-            end = repeat_result(run, status, request.options, began)
+            end = repeat_result(store, run, status, request.options, began)
             return replace(end, not_read_again=not_read_again(store, job, run, status.record)) if now.is_live else end
         with connect_target(target, store.path) as there:  # before the work of preparing, which would be in vain
             if status is None:
@@ -113,11 +114,13 @@ def confirm_or_refuse(
 ) -> BackfillError | None:
     """Ask whether to send the prepared run, where it is live; returns why it is not to be sent, None where it is.
 
-    That is: its canary was sent before, a gate is not passed, the answer was no, or a signal came.
+    That is: it is not the plan that was named, its canary was sent before, a gate is not passed, the answer was no, or
+    a signal came.
     """
     gate, counts = options.max_rejects, ledger.reader.counts()
+    other = plan_error(ledger.reader, options.plans, context.store)
     over = canary_over(counts, target, options)
-    error = over or (gate.error(counts, run.run_id) if gate else None)
+    error = other or over or (gate.error(counts, run.run_id) if gate else None)
     if error is not None:
         return error
     context.on_planned()
@@ -162,11 +165,15 @@ def begin(store: RunStore, run: StoredRun, record: RunRecord, job: Job, now: Fin
     run.create(record).close()
 
 
-def repeat_result(run: StoredRun, status: RunStatus, options: Options, began: float) -> RunResult:
+def repeat_result(store: RunStore, run: StoredRun, status: RunStatus, options: Options, began: float) -> RunResult:
     """The end of a run that was finished before: its first exit code, nothing sent."""
     if needs_clean_up(run):
         clean_up(run, options)
     code = ExitCode(status.exit_code or 0)
+    with run.read() as reader:
+        error: BackfillError | None = plan_error(reader, options.plans, store)
+    if error is not None:
+        return RunResult(status.record, run, ExitCode(error.exit_code), time.monotonic() - began, error=error)
     error = left_in_doubt(status.detail, run.run_id) if code is ExitCode.STOPPED else None
     return RunResult(status.record, run, code, time.monotonic() - began, error=error, repeated=True)
 
@@ -193,7 +200,7 @@ def resume_run(store: RunStore, run: StoredRun, target: Target, options: Options
         status = ledger.reader.status()
         refuse_other_target(status.record, target)
         if status.state is RunState.FINISHED and not retries_refused(ledger, run, options, context):
-            return repeat_result(run, status, options, began)
+            return repeat_result(store, run, status, options, began)
         if status.state not in PLANNED | {RunState.FINISHED}:
             raise UsageError(
                 f"{run.run_id} is {status.state}: there is no complete plan to send",

@@ -10,12 +10,14 @@ from backfill.records.ledgers import RunReader, RunWriter
 from backfill.records.plan import CALL_RECORD, CALL_RECORD_BYTES, PlannedBatch, ShardPlan, ShardSink, ShardWriter
 from backfill.records.problems import REJECT_COLUMNS, Problem, Severity
 from backfill.records.runs import (
+    PLAN_ID_DIGITS,
     TRANSITIONS,
     CallFacts,
     Counts,
     FoundCall,
     JobFacts,
     NotReadAgain,
+    PlanFacts,
     RunRecord,
     RunState,
     RunStatus,
@@ -57,6 +59,7 @@ __all__ = [
     "INTERNAL_PREFIX",
     "JSON_MEMBER",
     "LONG_INTEGER_MEMBER",
+    "PLAN_ID_DIGITS",
     "RECORD_COLUMN",
     "REJECT_COLUMNS",
     "TRANSITIONS",
@@ -87,6 +90,7 @@ __all__ = [
     "LedgerAttempt",
     "NotReadAgain",
     "Outcome",
+    "PlanFacts",
     "PlannedBatch",
     "Problem",
     "RefusedBatch",

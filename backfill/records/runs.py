@@ -111,6 +111,26 @@ class SnapshotRecord:
     files: tuple[SourceFile, ...]
 
 
+#: How many digits of its digest are a plan's id.
+PLAN_ID_DIGITS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class PlanFacts:
+    """What somebody who is to agree to a plan may want to hold it against later on."""
+
+    digest: str  # `plan_digest`
+    record: RunRecord  # of the run or dry run that made it
+    files: tuple[SourceFile, ...]  # of the source, as they were
+    dry: bool
+    rows: int | None = None  # where only so many of the first ones were planned
+
+    @property
+    def plan_id(self) -> str:
+        """By which `run --plan` knows it."""
+        return self.digest[:PLAN_ID_DIGITS]
+
+
 @dataclass(frozen=True, slots=True)
 class NotReadAgain:
     """A live database that a command did not read, as the run was finished, and what is known of it since."""

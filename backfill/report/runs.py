@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from backfill.records import Counts, DeliveryTotals, RunState, RunStatus, StoredRun
+from backfill.records import Counts, DeliveryTotals, PlanFacts, RunState, RunStatus, StoredRun
 from backfill.report.doubts import Doubts, doubt_json, doubt_lines, read_doubts
 from backfill.report.summary import CALLS, ROWS, Summary, by_code, counts_text, summary_text, time_text
+from backfill.state.plan_file import plan_facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,7 @@ class RunView:
     history: tuple[tuple[float, RunState, int | None, str], ...]
     dates: Mapping[str, tuple[str, str]] = field(default_factory=dict)  # as Summary.dates
     dry: bool = False
+    plan: PlanFacts | None = None  # once it is complete
     process_gone: bool = False  # it was at work on the run and has ended without saying so: killed, say
 
     @property
@@ -51,6 +53,7 @@ def read_run_view(run: StoredRun, *, now: float | None = None) -> RunView:
             tuple(reader.history()),
             dates=reader.dates(),
             dry=run.is_dry,
+            plan=plan_facts(run),
             process_gone=not run.is_dry and reader.status().state in UNDER_WAY and not run.worked_on(),
         )
 
@@ -60,7 +63,7 @@ def run_summary(view: RunView) -> Summary:
     counts = view.counts
     totals = DeliveryTotals(requests=counts.requests, retries=counts.retries, wire_bytes=counts.wire_bytes)
     seconds = (counts.last_ended_at or 0.0) - (counts.first_sent_at or 0.0)
-    return Summary(view.status, counts, view.problems, view.dates, totals, seconds, dry=view.dry)
+    return Summary(view.status, counts, view.problems, view.dates, totals, seconds, dry=view.dry, plan=view.plan)
 
 
 def run_json(view: RunView, *, listed: bool) -> dict[str, Any]:
@@ -136,6 +139,8 @@ def run_text(view: RunView, *, ledger: str) -> str:
     record = view.status.record
     lines = [summary_text(run_summary(view)), f"  run       {record.run_id}, generation {record.generation}"]
     lines.append(f"  target    {where_to(view)}")
+    if view.plan is not None and not view.dry:
+        lines.append(f"  plan      {view.plan.plan_id}")
     lines.append(f"  job file  {record.job_file}")
     lines.append(f"  ledger    {ledger}")
     if view.process_gone:

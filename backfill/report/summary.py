@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from backfill.errors import BackfillError, InterruptedRunError, counted
-from backfill.records import Counts, DeliveryTotals, NotReadAgain, RunState, RunStatus
+from backfill.records import Counts, DeliveryTotals, NotReadAgain, PlanFacts, RunState, RunStatus
+from backfill.report.plan import plan_json, plan_lines
 
 SCHEMA_VERSION = 1
 KILOBYTE = 1_000
@@ -31,6 +32,7 @@ class Summary:
     sandbox_duplicates: int | None = None
     look: str = ""  # what received means, where something was; in the text alone
     not_read_again: NotReadAgain | None = None
+    plan: PlanFacts | None = None  # once it is complete
 
     def as_json(self) -> dict[str, Any]:
         """The object of `--output json`; its keys are a promise (docs/cli.md)."""
@@ -51,6 +53,7 @@ class Summary:
             "seconds": round(self.seconds, 3),
             "problems": dict(sorted(self.problems.items())),
             "dates": {call: {"earliest": first, "latest": last} for call, (first, last) in self.dates.items()},
+            "plan": plan_json(self.plan) if self.plan else None,
             **({"not_read_again": not_read_json(self.not_read_again)} if self.not_read_again else {}),
         }
 
@@ -103,6 +106,7 @@ def failure_json(subject: Subject, error: BackfillError) -> dict[str, Any]:
         "seconds": 0.0,
         "problems": {},
         "dates": {},
+        "plan": None,
     }
 
 
@@ -162,6 +166,7 @@ def _further_lines(summary: Summary) -> list[str]:
         ranges = [f"{call} {first} to {last}" for call, (first, last) in summary.dates.items()]
         lines.append(f"  dated     {', '.join(ranges)}")
     if summary.dry:
+        lines += plan_lines(summary.plan) if summary.plan else []
         lines.append(f"  dry run   {record.run_id}: `backfill status {record.run_id}` shows it again")
     if counts.refused:
         again = f"`backfill resume {record.run_id} --retry-rejected` tries them again"

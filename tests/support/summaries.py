@@ -18,6 +18,7 @@ KEYS_OF_JSON = [
     "seconds",
     "problems",
     "dates",
+    "plan",
 ]
 
 

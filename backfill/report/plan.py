@@ -1,0 +1,44 @@
+"""How a plan is named, for people and programs: what somebody agrees to, and by what it is known again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from backfill.identity import SANDBOX_SCOPE
+from backfill.records import PlanFacts
+
+
+def plan_json(plan: PlanFacts) -> dict[str, Any]:
+    """The plan of `--output json`; its keys are a promise (docs/cli.md)."""
+    record = plan.record
+    return {
+        "id": plan.plan_id,
+        "digest": plan.digest,
+        "job_fingerprint": record.job_fingerprint,
+        "id_scope": record.id_scope,
+        "backfill_version": record.backfill_version,
+        "library_version": record.library_version,
+        "rows_limit": plan.rows,
+        "sources": [{"name": file.name, "bytes": file.bytes, "sha256": file.sha256} for file in plan.files],
+    }
+
+
+def plan_lines(plan: PlanFacts) -> list[str]:
+    """What a dry run says of its plan: by what it is known, and the command that sends nothing else."""
+    record = plan.record
+    return [
+        f"  plan      {plan.plan_id}, by backfill {record.backfill_version}, ids of the scope {record.id_scope}",
+        f"  digest    {plan.digest}",
+        f"  job data  {record.job_fingerprint}",
+        f"  send it   {_how_to_send(plan)}",
+    ]
+
+
+def _how_to_send(plan: PlanFacts) -> str:
+    """The command that sends the plan and nothing else, or why none does."""
+    if plan.rows is not None:
+        return f"no run does, as it is of the first {plan.rows:,} rows alone"
+    command = f"`backfill run JOB --plan {plan.plan_id}`"
+    if plan.record.id_scope == SANDBOX_SCOPE:
+        return f"{command} (to a sandbox: its ids are)"
+    return command
