@@ -22,7 +22,6 @@ import httpx
 from backfill.clock import Clock
 from backfill.deliver import DeliveryOptions, TargetAccess
 from backfill.deliver.environment import context_for
-from backfill.deliver.model import Delivery
 from backfill.deliver.transport import Transport
 from bench.endpoint import Endpoint
 
@@ -67,10 +66,8 @@ def of_httpcore(url: httpx.URL, body: bytes) -> Callable[[], object]:
 
 def of_backfill(url: httpx.URL, body: bytes) -> Callable[[], object]:
     """httpx.HTTPTransport, with a deadline for the whole attempt, and the answer read within bounds."""
-    nothing: object = None
     target = TargetAccess(str(url), "key", gzip=False)
-    delivery = Delivery(nothing, nothing, target, DeliveryOptions(), Clock())  # type: ignore[arg-type] # it looks at neither
-    transport = Transport(delivery, context_for(target.batch_url))
+    transport = Transport(target, DeliveryOptions(), Clock(), context_for(target.batch_url))
     return lambda: transport.post(body, 0)
 
 

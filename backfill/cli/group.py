@@ -20,6 +20,7 @@ VERBS = {
     "status": "status",
     "rejects": "rejects",
     "sandbox": "sandbox",
+    "doctor": "doctor",
     "schema": "schema",
 }
 

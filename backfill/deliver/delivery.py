@@ -159,7 +159,7 @@ class _DeliveryRun:
     def _run_sender(self, most: int | None) -> None:
         """What one sender thread does. Its errors are carried to the main thread, which raises them."""
         try:
-            transport = Transport(self._delivery, self._tls)
+            transport = Transport(self._delivery.target, self._delivery.options, self._delivery.clock, self._tls)
             try:
                 self._send_work(self._make_sender(transport), most)
             finally:

@@ -25,9 +25,10 @@ from urllib.parse import urlsplit
 import httpx as client
 
 from backfill import __version__
+from backfill.clock import Clock
 from backfill.deliver.deadline import Deadline
-from backfill.deliver.environment import context_for, named_proxy
-from backfill.deliver.model import Delivery, TargetAccess
+from backfill.deliver.environment import Proxy, context_for, named_proxy
+from backfill.deliver.model import DeliveryOptions, TargetAccess
 from backfill.errors import UsageError
 from backfill.memory import ANSWER_BYTES, ANSWER_BYTES_BY_CALL
 from backfill.targets import AuthScheme
@@ -81,8 +82,7 @@ def key_header(target: TargetAccess) -> str:
 class Transport:
     """One connection to the target, kept alive and renewed after `renew_seconds`. Used by one thread."""
 
-    def __init__(self, delivery: Delivery, context: ssl.SSLContext) -> None:
-        target, options = delivery.target, delivery.options
+    def __init__(self, target: TargetAccess, options: DeliveryOptions, clock: Clock, context: ssl.SSLContext) -> None:
         # The client's engine writes every header of an answer to its debug log: not ours to show.
         logging.getLogger(client.__name__.replace("httpx", "httpcore")).setLevel(logging.WARNING)
         self._url = client.URL(target.batch_url)
@@ -90,7 +90,7 @@ class Transport:
         longest = options.attempt_seconds
         timeouts = {"connect": options.connect_seconds, "read": options.read_seconds, "write": options.read_seconds}
         self._timeouts = {name: min(seconds, longest) for name, seconds in timeouts.items()}
-        self._monotonic = delivery.clock.monotonic
+        self._monotonic = clock.monotonic
         self._renew_seconds = options.renew_seconds
         self._attempt_seconds = options.attempt_seconds
         self._answer_bytes = ANSWER_BYTES_BY_CALL if target.answers.by_call else ANSWER_BYTES
@@ -200,10 +200,25 @@ class Transport:
         self._http.close()
 
 
-def get(url: str, seconds: float) -> Reply:
-    """Ask for a page, without key or proxy, as of a sandbox on this machine; each wait takes `seconds` at most."""
+def post_once(target: TargetAccess, body: bytes, clock: Clock, seconds: float) -> Reply:
+    """One request, sent as a run would send it, on a connection of its own; each wait takes `seconds` at most.
+
+    Raises:
+        UsageError: The proxy or the CA bundle that the environment names cannot be used.
+    """
+    options = DeliveryOptions(connect_seconds=seconds, read_seconds=seconds, attempt_seconds=seconds)
+    transport = Transport(target, options, clock, context_for(target.batch_url))
     try:
-        answer = client.get(url, timeout=seconds, verify=context_for(url), trust_env=False)
+        return transport.post(body, 0)
+    finally:
+        transport.close()
+
+
+def get(url: str, seconds: float, *, through: Proxy | None = None) -> Reply:
+    """Ask for a page, without key, of a sandbox on this machine without proxy; each wait takes `seconds` at most."""
+    proxy = client.Proxy(through.url, auth=through.auth, ssl_context=through.context) if through else None
+    try:
+        answer = client.get(url, timeout=seconds, verify=context_for(url), trust_env=False, proxy=proxy)
     except FAILURES as error:
         return Reply(_kind_of(error), seconds=0.0, why=cause_in_words(error))
     return Reply(answer.status_code, answer.elapsed.total_seconds(), answer.headers, answer.content)

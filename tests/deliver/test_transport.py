@@ -18,7 +18,6 @@ import pytest
 from backfill.clock import Clock
 from backfill.deliver import DeliveryOptions, EndKind, TargetAccess
 from backfill.deliver.environment import context_for, proxy_for
-from backfill.deliver.model import Delivery
 from backfill.deliver.redact import DETAIL_CHARACTERS
 from backfill.deliver.transport import (
     ANSWER_SECONDS,
@@ -72,8 +71,7 @@ def saying(*answer: bytes, pause: float = 0.0, tls: ssl.SSLContext | None = None
 
 def transport_to(url: str, clock: Clock | None = None) -> Transport:
     """A transport to a target at that URL."""
-    delivery = Delivery(Shelf(), Shelf(), TargetAccess(url, KEY), DeliveryOptions(), clock or Clock())
-    return Transport(delivery, context_for(url))
+    return Transport(TargetAccess(url, KEY), DeliveryOptions(), clock or Clock(), context_for(url))
 
 
 def uploading(tls: ssl.SSLContext, patch: pytest.MonkeyPatch, encrypted: bool, options: DeliveryOptions) -> Run:
