@@ -3,7 +3,7 @@
 BackfillError
 ├── UsageError            2   the command line asks for something that cannot be
 ├── JobError              2   a job or targets file is wrong; carries every fault found
-├── GateError             4   --max-rejects was exceeded: nothing was sent
+├── GateError             4   the plan does not keep to a gate: nothing was sent
 ├── StoppedError          5   stopped and resumable: outage, retries spent, disk full
 │   └── StopAskedError    5   as it was asked to: --canary
 ├── RefusedError          6   source, mapping, target or key differ from the run's
@@ -125,10 +125,24 @@ def joined(errors: Sequence[JobError]) -> JobError:
     return JobError(f"{len(errors)} job files are wrong: nothing was run", tuple(faults))
 
 
+@dataclass(frozen=True, slots=True)
+class GateHit:
+    """One gate that a plan does not keep to."""
+
+    gate: str  # as the job's `gates` has it
+    allowed: str
+    found: int | str
+    message: str
+
+
 class GateError(BackfillError):
-    """More rows were rejected than --max-rejects allows; nothing was sent."""
+    """The plan does not keep to gates of the job or of the command line, `hits`; nothing was sent."""
 
     exit_code = ExitCode.GATE
+
+    def __init__(self, message: str, hits: tuple[GateHit, ...] = (), *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.hits = hits
 
 
 class StoppedError(BackfillError):

@@ -52,6 +52,7 @@ def command(
     only_new: bool,
     target: TargetOptions,
     state_dir: Path | None,
+    gates: tuple[str, ...],
     max_rejects: str | None,
     output: str,
     no_progress: bool,
@@ -66,12 +67,12 @@ def command(
     from backfill.cli.arguments import expand_job_paths, in_phases, load_dry_run_target, load_jobs
     from backfill.cli.handler import tell_notice
     from backfill.cli.interrupts import run_interruptibly
-    from backfill.cli.running import DeliveryCommand, run_one_by_one
-    from backfill.pipeline import Gate, Options
+    from backfill.cli.running import DeliveryCommand, parse_gates, run_one_by_one
+    from backfill.pipeline import Options
     from backfill.pipeline.check import refuse_unfit
 
     loaded = in_phases(load_jobs(expand_job_paths(jobs)), jobs)
-    gate = Gate.parse(max_rejects) if max_rejects else None
+    stated = parse_gates(gates, max_rejects)
     folders = dict.fromkeys(Path(job.path).parent for job in loaded)
     chosen = {folder: load_dry_run_target(session, target, folder) for folder in folders}
     left_out = {folder: identity_to_leave_out(target.name, one) if only_new else None for folder, one in chosen.items()}
@@ -90,7 +91,7 @@ def command(
             there.limits,
             there.envelope,
             limit=limit,
-            max_rejects=gate,
+            gates=stated,
             left_out=left_out[folder],
         )
 

@@ -142,12 +142,22 @@ def run_target_options(command: Command) -> Command:
 
 
 def gate_option(command: Command) -> Command:
-    """--max-rejects."""
-    return click.option(
+    """--gate, and --max-rejects, which is one of them."""
+    gate = click.option(
+        "--gate",
+        "gates",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="Send nothing if the plan does not keep to it, as the job's `gates`: max_rejects, earliest, latest,"
+        " min_calls, max_calls, max_bytes.",
+    )
+    rejects = click.option(
         "--max-rejects",
         metavar="N|P%",
         help="Send nothing if more rows than that are rejected or unreadable [default: no gate].",
-    )(command)
+    )
+    verb: Command = gate(rejects(command))
+    return verb
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +172,7 @@ class SendOptions:
     canary: bool
     keep_spool: bool
     yes: bool
+    gates: tuple[str, ...]
     max_rejects: str | None
     plan: tuple[str, ...]
 

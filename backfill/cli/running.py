@@ -16,9 +16,10 @@ from backfill.cli.interrupts import Interrupts
 from backfill.cli.options import SendOptions, TargetOptions
 from backfill.cli.progress import ProgressBars
 from backfill.cli.session import Session
-from backfill.errors import BackfillError, ExitCode, InterruptedRunError, worst
+from backfill.errors import BackfillError, ExitCode, InterruptedRunError, UsageError, worst
+from backfill.job.gates import Gates, parse_gate
 from backfill.job.models import Job
-from backfill.pipeline import Confirmation, Gate, Options, RunContext, RunRequest, RunResult
+from backfill.pipeline import Confirmation, Options, RunContext, RunRequest, RunResult
 from backfill.pipeline.check import refuse_unfit
 from backfill.records import Counts, Decision, RunRecord, RunStore, StoredRun
 from backfill.report import Subject, failure_json, total_text
@@ -68,13 +69,30 @@ def run_options(
         attempts=asked.attempts,
         in_doubt=Decision(asked.in_doubt) if asked.in_doubt else None,
         canary=asked.canary,
-        max_rejects=Gate.parse(asked.max_rejects) if asked.max_rejects else None,
+        gates=parse_gates(asked.gates, asked.max_rejects),
         keep_spool=asked.keep_spool,
         abandon=abandon,
         plans=tuple(plan.lower() for plan in asked.plan),
         retry_rejected=retry_rejected,
         only_new=only_new,
     )
+
+
+def parse_gates(stated: Sequence[str], max_rejects: str | None) -> Gates:
+    """The gates of the command line: each `--gate NAME=VALUE`, and --max-rejects.
+
+    Raises:
+        UsageError: One is none.
+    """
+    found: dict[str, object] = {}
+    for text in [*stated, *([f"max_rejects={max_rejects}"] if max_rejects else [])]:
+        name, _, value = text.partition("=")
+        try:
+            parse_gate(name.strip(), value)
+        except UsageError as error:
+            raise UsageError(f"--gate {text}: {error.message}", hint=error.hint) from None
+        found[name.strip()] = value
+    return Gates.of(found)
 
 
 def deliver_all(

@@ -10,7 +10,7 @@ from backfill.cli.arguments import source_paths
 from backfill.cli.handler import explain
 from backfill.cli.session import Session
 from backfill.disk import PRIVATE_FILE
-from backfill.errors import ExitCode, InterruptedRunError, counted
+from backfill.errors import ExitCode, GateError, InterruptedRunError, counted
 from backfill.pipeline import RunResult, refused_batches
 from backfill.records import Counts, RunRecord, StoredRun
 from backfill.report import (
@@ -61,6 +61,7 @@ def show_end(
             look=look_for(end.record) if counts.delivered and not dry else "",
             not_read_again=end.not_read_again,
             plan=plan_facts(end.run),
+            gates=end.error.hits if isinstance(end.error, GateError) else (),
         )
     show_problems(session, end.run)
     for line in [*refusal_lines(end), *doubts]:

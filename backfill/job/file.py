@@ -147,6 +147,19 @@ class PlaceholdersForm(FileForm):
     allow: list[str] = Field([], description="Texts of the table that are ids here.")
 
 
+class GatesForm(FileForm):
+    """What the plan has to keep to, or nothing of it is sent (exit 4)."""
+
+    max_rejects: int | str | None = Field(
+        None, description="Calls rejected and rows unreadable, at most: 100, or 0.5% of calls planned and these rows."
+    )
+    earliest: str | None = Field(None, description="No call to be sent is of an earlier day (UTC): 2019-01-01.")
+    latest: str | None = Field(None, description="No call to be sent is of a later day (UTC).")
+    min_calls: int | None = Field(None, ge=0, description="Calls to be sent, at least.")
+    max_calls: int | None = Field(None, ge=0, description="Calls to be sent, at most.")
+    max_bytes: int | str | None = Field(None, description="Their JSON, at most: 500000, or 2.5 GB.")
+
+
 class JobForm(FileForm):
     """A backfill job: a source and the calls to make of each of its rows."""
 
@@ -167,6 +180,7 @@ class JobForm(FileForm):
     placeholders: PlaceholdersForm | None = Field(
         None, description="Texts that stand for nobody in place of an id: add some, or allow some of the table."
     )
+    gates: GatesForm | None = Field(None, description="What the plan has to keep to, or nothing of it is sent.")
     ordered: bool = Field(False, description="One request at a time, in source order.")
     phase: int | None = Field(
         None,

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from backfill.document import Faults, Positions, read_document, validate
-from backfill.errors import Fault
+from backfill.errors import Fault, UsageError
 from backfill.job.blanks import note_blanks
 from backfill.job.checks import check_call, check_job, check_own_fields, check_required, check_scopes
 from backfill.job.expand import ShortForms, merge, split_name
 from backfill.job.fields import fields_of
-from backfill.job.file import CallForm, JobForm, PlaceholdersForm, SourceForm
+from backfill.job.file import CallForm, GatesForm, JobForm, PlaceholdersForm, SourceForm
+from backfill.job.gates import Gates, parse_gate
 from backfill.job.models import Call, ColumnSpec, ColumnValue, CsvSpec, ExcelSpec, Job, Placeholders, Source
 from backfill.job.shapes import Shaping
 
@@ -75,7 +76,8 @@ def fault_at(path: Path, field: str, message: str, hint: str = "", offset: int |
 
 def fingerprint(job: Job) -> str:
     """SHA-256 in hex of the job's YAML data as written: comments, layout and the order of keys make no difference."""
-    canonical = json.dumps(job.raw, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    content = {name: value for name, value in job.raw.items() if name != "gates"}  # they make no other calls
+    canonical = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
@@ -92,6 +94,7 @@ def build(form: JobForm, faults: Faults, path: Path, known_rules: Mapping[str, b
         for name in sorted(set(defaults) - frozenset().union(*(fields_of(kind) for kind in types))):
             faults.add(f"defaults.{name}", "no call of this job has this field", "remove it", key=True)
     calls = [build_call(form, call, place, defaults, short_forms) for place, call in sound]
+    gates = build_gates(faults, form.gates)
     if faults.found:
         return None
     return Job(
@@ -105,11 +108,25 @@ def build(form: JobForm, faults: Faults, path: Path, known_rules: Mapping[str, b
         calls=tuple(call for call in calls if call),
         rules=form.rules,
         placeholders=build_placeholders(form.placeholders),
+        gates=gates,
         ordered=form.ordered,
         phase=form.phase if form.phase is not None else int(bool(types - _PEOPLE)) + 1,
         path=str(path.resolve()),
         raw=_content(faults.positions.data, shaping.files),
     )
+
+
+def build_gates(faults: Faults, form: GatesForm | None) -> Gates:
+    """The gates, each fault of theirs noted."""
+    stated = {} if form is None else form.model_dump(exclude_none=True)
+    sound: dict[str, object] = {}
+    for name, value in stated.items():
+        try:
+            parse_gate(name, value)
+            sound[name] = value
+        except UsageError as error:
+            faults.add(f"gates.{name}", error.message, error.hint)
+    return Gates.of(sound)
 
 
 def _content(data: Mapping[str, Any], lookups: Mapping[str, str]) -> dict[str, Any]:

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SkipValidation, WithJsonSchema
 
 from backfill.document import FileForm
 from backfill.job.fields import FIELDS, Role, of_role
+from backfill.job.gates import Gates
 
 CallType = Literal["identify", "track", "page", "screen", "group", "alias"]
 ColumnType = Literal["text", "integer", "number", "decimal", "boolean", "date", "timestamp", "json"]
@@ -287,6 +288,7 @@ class Job(Model):
     placeholders: Placeholders = Placeholders()
     ordered: bool = False
     phase: int = 2  # jobs of a lower one come first
+    gates: SkipValidation[Gates] = Gates()
     path: str = ""  # of the job file, absolute; "" where it was not read from a file
     raw: dict[str, Any] = Field(default={}, exclude=True)  # the YAML data as written: the fingerprint's subject
 

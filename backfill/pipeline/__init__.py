@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from backfill.pipeline.context import Confirmation, Options, Progress, RunContext, RunRequest, RunResult
     from backfill.pipeline.dry_run import DryRunRequest, dry_run_job
     from backfill.pipeline.find_call import find_calls, ids_of_key
-    from backfill.pipeline.gate import Gate
     from backfill.pipeline.refused import RefusedBatch, refused_batches
     from backfill.pipeline.run import resume_run, run_job
     from backfill.pipeline.sample import Preview, preview_job
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 __all__ = [
     "Confirmation",
     "DryRunRequest",
-    "Gate",
     "Options",
     "Preview",
     "Progress",
@@ -41,7 +39,6 @@ __all__ = [
 __getattr__ = lazily(
     __name__,
     {
-        "gate": ("Gate",),
         "run": ("resume_run", "run_job"),
         "refused": ("RefusedBatch", "refused_batches"),
         "dry_run": ("DryRunRequest", "dry_run_job"),

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from backfill.clock import Clock
 from backfill.errors import BackfillError, ExitCode
+from backfill.job.gates import Gates
 from backfill.job.models import Job
-from backfill.pipeline.gate import Gate
 from backfill.records import Decision, DeliveryTotals, NotReadAgain, RunRecord, RunStore, StoredRun
 
 if TYPE_CHECKING:  # a look at a source has no target
@@ -82,7 +82,7 @@ class Options:
     attempts: int | None = None  # counted ones of each batch
     canary: bool = False
     in_doubt: Decision | None = None  # what becomes of batches in doubt past the window; None: the run stops
-    max_rejects: Gate | None = None
+    gates: Gates = field(default_factory=Gates)  # of the command line: they stand in place of the job's
     keep_spool: bool = False
     abandon: bool = False
     only_new: bool = False

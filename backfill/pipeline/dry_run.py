@@ -11,18 +11,19 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from backfill.disk import PRIVATE_FOLDER
 from backfill.errors import ExitCode, counted
 from backfill.identity import SANDBOX_SCOPE
 from backfill.job import fingerprint
+from backfill.job.gates import Gates
 from backfill.job.models import Job
 from backfill.limits import SEGMENT, Limits
 from backfill.pipeline.changes import fingerprint_now
 from backfill.pipeline.context import RunContext, RunResult
 from backfill.pipeline.fingerprint import Fingerprint
-from backfill.pipeline.gate import Gate
+from backfill.pipeline.gate import gate_error
 from backfill.pipeline.new_run import new_record, open_delivered_ids
 from backfill.pipeline.prepare import prepare_plan
 from backfill.pipeline.sample import sample
@@ -46,7 +47,7 @@ class DryRunRequest:
     limits: Limits = SEGMENT
     envelope: str = ""  # what the target's profile adds to every body
     limit: int | None = None  # rows; None: all
-    max_rejects: Gate | None = None
+    gates: Gates = field(default_factory=Gates)  # of the command line
     left_out: str | None = None  # the identity of a target: calls that the job has delivered to it are left out
 
 
@@ -63,8 +64,8 @@ def dry_run_job(request: DryRunRequest) -> RunResult:
     with dry_run_folder(request) as (folder, now, first_rows):
         counts = count_plan(request, folder, now, first_rows)
         record = dry_run_record(request, folder, now)
-        gate = request.max_rejects
-        error = gate.error(counts, folder.run_id, dry=True) if gate else None
+        with folder.read() as reader:
+            error = gate_error(reader, request.job.gates.with_those_of(request.gates), folder.run_id, dry=True)
         code = ExitCode.REJECTS if counts.rejected + counts.unreadable else ExitCode.DELIVERED
         seconds = time.monotonic() - began
         return RunResult(record, folder, ExitCode(error.exit_code) if error else code, seconds, error=error)

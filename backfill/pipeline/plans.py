@@ -72,7 +72,7 @@ def refuse_other_basis(request: RunRequest, now: Fingerprint) -> None:
         if then.id_scope != target.id_scope:
             differences.insert(0, _scopes(then.id_scope, target.id_scope))
         if conditions is not None and conditions.rows is not None:
-            differences = [f"it is of the first {conditions.rows:,} rows, as --limit asked"]
+            differences = [f"it is of rows 1 to {conditions.rows:,} alone, as --limit asked"]
         elif conditions is not None:
             differences += _condition_differences(conditions, target.limits, target.envelope)
         if not differences:

@@ -26,6 +26,7 @@ from backfill.pipeline.deliver import (
 )
 from backfill.pipeline.delivered_ids import is_archived
 from backfill.pipeline.fingerprint import Fingerprint
+from backfill.pipeline.gate import gate_error, gates_of_record
 from backfill.pipeline.new_run import new_record, open_delivered_ids
 from backfill.pipeline.plans import plan_error
 from backfill.pipeline.prepare import prepare_plan
@@ -82,7 +83,8 @@ def run_job(request: RunRequest) -> RunResult:
                         limits=target.limits,
                         delivered=open_delivered_ids(store, ledger.reader.status().record, context),
                     )
-                end = send(ledger, run, there, request.options, context, began)
+                gates = job.gates.with_those_of(request.options.gates)
+                end = send(ledger, run, there, replace(request.options, gates=gates), context, began)
         if end.error is None:
             discard_snapshot(store, job)
         return end
@@ -117,10 +119,10 @@ def confirm_or_refuse(
     That is: it is not the plan that was named, its canary was sent before, a gate is not passed, the answer was no, or
     a signal came.
     """
-    gate, counts = options.max_rejects, ledger.reader.counts()
+    counts, gates = ledger.reader.counts(), options.gates
     other = plan_error(ledger.reader, options.plans, context.store)
     over = canary_over(counts, target, options)
-    error = other or over or (gate.error(counts, run.run_id) if gate else None)
+    error = other or over or gate_error(ledger.reader, gates, run.run_id)
     if error is not None:
         return error
     context.on_planned()
@@ -207,7 +209,8 @@ def resume_run(store: RunStore, run: StoredRun, target: Target, options: Options
                 hint="`backfill run JOB` goes on with it",
             )
         with connect_target(target, store.path) as there:
-            return send(ledger, run, there, options, context, began)
+            gates = gates_of_record(status.record).with_those_of(options.gates)
+            return send(ledger, run, there, replace(options, gates=gates), context, began)
 
 
 def retries_refused(ledger: RunWriter, run: StoredRun, options: Options, context: RunContext) -> bool:

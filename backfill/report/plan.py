@@ -37,7 +37,7 @@ def plan_lines(plan: PlanFacts) -> list[str]:
 def _how_to_send(plan: PlanFacts) -> str:
     """The command that sends the plan and nothing else, or why none does."""
     if plan.rows is not None:
-        return f"no run does, as it is of the first {plan.rows:,} rows alone"
+        return f"no run does, as it is of rows 1 to {plan.rows:,} alone"
     command = f"`backfill run JOB --plan {plan.plan_id}`"
     if plan.record.id_scope == SANDBOX_SCOPE:
         return f"{command} (to a sandbox: its ids are)"

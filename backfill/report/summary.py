@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from backfill.errors import BackfillError, InterruptedRunError, counted
+from backfill.errors import BackfillError, GateHit, InterruptedRunError, counted
 from backfill.records import Counts, DeliveryTotals, NotReadAgain, PlanFacts, RunState, RunStatus
 from backfill.report.plan import plan_json, plan_lines
 
@@ -33,6 +33,7 @@ class Summary:
     look: str = ""  # what received means, where something was; in the text alone
     not_read_again: NotReadAgain | None = None
     plan: PlanFacts | None = None  # once it is complete
+    gates: Sequence[GateHit] = ()  # that the plan does not keep to
 
     def as_json(self) -> dict[str, Any]:
         """The object of `--output json`; its keys are a promise (docs/cli.md)."""
@@ -54,6 +55,7 @@ class Summary:
             "problems": dict(sorted(self.problems.items())),
             "dates": {call: {"earliest": first, "latest": last} for call, (first, last) in self.dates.items()},
             "plan": plan_json(self.plan) if self.plan else None,
+            "gates": [{"gate": hit.gate, "allowed": hit.allowed, "found": hit.found} for hit in self.gates],
             **({"not_read_again": not_read_json(self.not_read_again)} if self.not_read_again else {}),
         }
 
@@ -107,6 +109,7 @@ def failure_json(subject: Subject, error: BackfillError) -> dict[str, Any]:
         "problems": {},
         "dates": {},
         "plan": None,
+        "gates": [],
     }
 
 

@@ -51,7 +51,8 @@ def test_4_gate(project: Project, verb: str, gate: str, code: int) -> None:
     assert result.code == code
     if code == 4:
         assert result.object["requests"] == result.object["calls"]["delivered"] == 0
-        assert "--max-rejects" in result.err
+        assert f"max_rejects allows {gate}: " in result.err
+        assert result.object["gates"] == [{"gate": "max_rejects", "allowed": gate, "found": 8}]
 
 
 def test_4_then_a_higher_gate(project: Project) -> None:

@@ -111,7 +111,7 @@ def test_limits_are_compared(project: Project) -> None:
     first = plan_of(job, "--limit", "10")
     refused = backfill("run", job, *SANDBOX, "--plan", first)
     assert refused.code == 6
-    assert "it is of the first 10 rows, as --limit asked" in refused.err
+    assert "it is of rows 1 to 10 alone, as --limit asked" in refused.err
     plan = plan_of(job)
     (kept,) = project.state.glob("dry-runs/runs/*/plan.json")
     replaced(kept, '"batch_calls": 2500', '"batch_calls": 25')

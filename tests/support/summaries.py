@@ -19,6 +19,7 @@ KEYS_OF_JSON = [
     "problems",
     "dates",
     "plan",
+    "gates",
 ]
 
 
