@@ -1,6 +1,15 @@
 """Columns to JSON text, as polars expressions: one value table, no Python per row."""
 
-from backfill.encode.json_text import computed_json, is_plain, json_plain, rounded, scalar_text, too_deep
+from backfill.encode.json_text import (
+    computed_json,
+    doubtful,
+    is_plain,
+    json_plain,
+    not_json,
+    rounded,
+    scalar_text,
+    too_deep,
+)
 from backfill.encode.nested import AS_THEY_ARE, LocalTimePolicy, encode, field, marked, nested, tag_of
 from backfill.encode.scalars import (
     Encoded,
@@ -22,6 +31,7 @@ __all__ = [
     "LocalTimePolicy",
     "braced",
     "computed_json",
+    "doubtful",
     "encode",
     "field",
     "inside_quotes",
@@ -32,6 +42,7 @@ __all__ = [
     "marked",
     "member",
     "nested",
+    "not_json",
     "number_from_text",
     "plain",
     "quoted",

@@ -91,7 +91,10 @@ class Binder(InstantReader):
         return BoundValue(text, plain, kind, label, source, _direct(kind, expr, text), escapes=kind is Kind.TEXT)
 
     def encoded(self, column: Column, value: pl.Expr, dtype: pl.DataType) -> encode.Encoded:
-        """The JSON form of a column's value; what is nested is walked once a frame."""
+        """The JSON form of a column's value; what is nested is walked, and JSON looked through, once a frame."""
+        if column.kind is Kind.JSON and isinstance(dtype, pl.String):
+            doubtful = self.derive(f"__bf_doubtful:{column.name}", encode.doubtful(value))
+            return encode.Encoded(value, encode.not_json(doubtful))
         if column.kind is not Kind.NESTED:
             return encode.encode(value, column.kind, dtype, self.local_times)
         text = encode.nested(value, dtype, self.local_times).text
