@@ -19,6 +19,7 @@ from backfill.state import open_store
 
 if TYPE_CHECKING:
     from backfill.job.models import Job
+    from backfill.pipeline.replay import Replay
     from backfill.targets import Target
 
 SUFFIXES = (".yaml", ".yml")
@@ -210,3 +211,19 @@ def load_run_target(state: RunStore, record: RunRecord, options: TargetOptions) 
         endpoint = endpoint or run_endpoint(record)
     named = TargetOptions(options.name or record.target_name, options.targets, endpoint)
     return load_chosen_target(named, *targets_folders(record, state))
+
+
+def replayed(session: Session, jobs: Sequence[Job], target: Target, state_dir: Path | None, file: Path) -> Replay:
+    """The mended rejects of a job's run as a job over that file.
+
+    Raises:
+        UsageError: Several jobs are named, or the file is no export of the run's rejects.
+        RefusedError: The scope of message ids is another one now.
+        SourceError: The file cannot be read.
+    """
+    from backfill.pipeline.replay import replay_of
+
+    if len(jobs) != 1:
+        raise UsageError("--replay-rejects is for one job", hint="name the job file whose run had the rejects")
+    store = open_store(choose_state_folder(session, state_dir, Path(jobs[0].path)))
+    return replay_of(store, jobs[0], target, file)

@@ -15,6 +15,7 @@ from backfill.cli.options import (
     jobs_argument,
     output_option,
     progress_option,
+    replay_option,
     state_option,
     target_options,
     voice_options,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Leave out every call that runs of the job have delivered to --target, as `run --only-new` does.",
 )
+@replay_option
 @target_options
 @state_option
 @gate_option
@@ -50,6 +52,7 @@ def command(
     jobs: tuple[Path, ...],
     limit: int | None,
     only_new: bool,
+    replay_rejects: Path | None,
     target: TargetOptions,
     state_dir: Path | None,
     gates: tuple[str, ...],
@@ -64,7 +67,7 @@ def command(
 
     Stage and prepare the jobs as a run would, to the very ids and bytes, and send nothing.
     """  # noqa: D205, D301, D415
-    from backfill.cli.arguments import expand_job_paths, in_phases, load_dry_run_target, load_jobs
+    from backfill.cli.arguments import expand_job_paths, in_phases, load_dry_run_target, load_jobs, replayed
     from backfill.cli.handler import tell_notice
     from backfill.cli.interrupts import run_interruptibly
     from backfill.cli.running import DeliveryCommand, parse_gates, run_one_by_one
@@ -76,6 +79,9 @@ def command(
     folders = dict.fromkeys(Path(job.path).parent for job in loaded)
     chosen = {folder: load_dry_run_target(session, target, folder) for folder in folders}
     left_out = {folder: identity_to_leave_out(target.name, one) if only_new else None for folder, one in chosen.items()}
+    if replay_rejects is not None:
+        loaded = [replayed(session, loaded, next(iter(chosen.values())), state_dir, replay_rejects).job]
+        left_out = {folder: one.identity for folder, one in chosen.items()}
     delivery = DeliveryCommand(session, Options(), yes=True, output=output, progress=not no_progress)
     refuse_unfit(loaded, partial(tell_notice, session))
     from backfill.pipeline import DryRunRequest  # polars: not for jobs that do not fit their sources

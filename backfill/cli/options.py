@@ -141,6 +141,12 @@ def run_target_options(command: Command) -> Command:
     )
 
 
+def replay_option(command: Command) -> Command:
+    """--replay-rejects."""
+    told = "Instead of the source: mended rows that `rejects --export FILE` wrote, under the ids they would have had."
+    return click.option("--replay-rejects", type=FILE, metavar="FILE", help=told)(command)
+
+
 def gate_option(command: Command) -> Command:
     """--gate, and --max-rejects, which is one of them."""
     gate = click.option(

@@ -14,6 +14,7 @@ from backfill.cli.options import (
     jobs_argument,
     output_option,
     progress_option,
+    replay_option,
     state_option,
     target_options,
     voice_options,
@@ -36,6 +37,7 @@ from backfill.cli.session import Session
     is_flag=True,
     help="Give up what an unfinished run has not sent, and begin again; what was delivered stays left out.",
 )
+@replay_option
 @output_option
 @progress_option
 @voice_options
@@ -48,6 +50,7 @@ def command(
     asked: SendOptions,
     only_new: bool,
     abandon: bool,
+    replay_rejects: Path | None,
     output: str,
     no_progress: bool,
 ) -> int:
@@ -60,7 +63,14 @@ def command(
     A finished run sends nothing again, an unfinished one goes on where it stopped. A folder stands for its job
     files, by phase and in byte order of names. All job files are checked before any of them runs.
     """  # noqa: D205, D301, D415
-    from backfill.cli.arguments import expand_job_paths, in_phases, load_jobs, wanted_target_name
+    from backfill.cli.arguments import (
+        expand_job_paths,
+        in_phases,
+        load_chosen_target,
+        load_jobs,
+        replayed,
+        wanted_target_name,
+    )
     from backfill.cli.interrupts import run_interruptibly
     from backfill.cli.running import DeliveryCommand, deliver_all, run_options
     from backfill.pipeline.plans import check_plan_ids
@@ -70,5 +80,10 @@ def command(
     options = run_options(asked, abandon=abandon, only_new=only_new)
     delivery = DeliveryCommand(session, options, asked.yes, output, progress=not no_progress)
     loaded = in_phases(load_jobs(paths), jobs)
+    if replay_rejects is not None:
+        there = load_chosen_target(chosen, Path(loaded[0].path).parent)
+        replay = replayed(session, loaded, there, state_dir, replay_rejects)
+        delivery = replace(delivery, options=replace(options, run_id=replay.run_id, only_new=True))
+        loaded = [replay.job]
     check_plan_ids(options.plans, len(loaded))
     return run_interruptibly(session, lambda interrupts: deliver_all(delivery, loaded, chosen, state_dir, interrupts))

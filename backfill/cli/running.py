@@ -163,13 +163,15 @@ def deliver_one(delivery: DeliveryCommand, job: Job, target: Target, state: Path
     """Run one job, show how it ended, and return its exit code."""
     from backfill.pipeline import run_job
 
-    folder = open_store(state).find(job.name, target.kind, target.identity, job.generation)
+    run_id = delivery.options.run_id or (
+        open_store(state).find(job.name, target.kind, target.identity, job.generation).run_id
+    )
     return run_and_show(
         delivery,
         interrupts,
         lambda around: run_job(RunRequest(job, target, delivery.options, around)),
         state,
-        Subject(folder.run_id, job.name, target.name, target.live),
+        Subject(run_id, job.name, target.name, target.live),
     )
 
 

@@ -71,6 +71,7 @@ def show_run(session: Session, state: RunStore, folder: StoredRun, output: str) 
     Raises:
         LedgerError: Its ledger cannot be read.
     """
+    from backfill.pipeline.runs import replays_of
     from backfill.report import read_run_view, run_json, run_text
 
     session.here.run_id = folder.run_id
@@ -82,6 +83,9 @@ def show_run(session: Session, state: RunStore, folder: StoredRun, output: str) 
     earlier = ", ".join(one.run_id for one in state.earlier(folder.run_id))
     if earlier:
         session.say(f"Before it there were {earlier}.")
+    replays = ", ".join(one.run_id for one in replays_of(state, folder))
+    if replays:
+        session.say(f"Mended rejects of it were sent by {replays}.")
     return ExitCode.DELIVERED
 
 

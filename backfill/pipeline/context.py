@@ -88,6 +88,7 @@ class Options:
     only_new: bool = False
     plans: tuple[str, ...] = ()  # nothing else is to be sent; none: whatever is prepared
     retry_rejected: bool = False  # what the target refused is to be sent again
+    run_id: str = ""  # of a run beside the job's own: of mended rejects
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ Rule 3: what is prepared is compared with the job and the source of today before
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 
 from backfill.disk import out_of_space
@@ -60,8 +61,11 @@ def run_job(request: RunRequest) -> RunResult:
     store = context.store
     if store.make_usable():
         context.on_state_made(store.path)
-    run = store.find(job.name, target.kind, target.identity, job.generation)
-    with store.lock(run.run_id), out_of_space(store.path):
+    own = store.find(job.name, target.kind, target.identity, job.generation)
+    run = store.run(request.options.run_id) if request.options.run_id else own
+    with ExitStack() as held, out_of_space(store.path):
+        for run_id in dict.fromkeys((own.run_id, run.run_id)):  # two replays may hold the same rows
+            held.enter_context(store.lock(run_id))
         now, status = decide_run(request, store, run)
         if status is not None and status.state is RunState.FINISHED:
             end = repeat_result(store, run, status, request.options, began)

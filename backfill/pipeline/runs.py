@@ -13,6 +13,8 @@ from backfill.state import holds_state, open_store, state_folder_from, state_fol
 #: How many runs are named where one of them has to be chosen.
 NAMED = 5
 JOB_SUFFIXES = (".yaml", ".yml")
+#: Between a run's id and the digest of the mended rejects of it that another run has sent.
+REPLAY_MARK = "-replay-"
 
 
 def status_of(folder: StoredRun) -> RunStatus:
@@ -117,6 +119,11 @@ def named_run(store: RunStore, name: str, *, dry: bool = False) -> tuple[StoredR
     if not found:
         raise UsageError(f"there is no run {name} in {store.path}", hint=others_hint(store, begun))
     return only_run(found, name), status_of(found[0])
+
+
+def replays_of(store: RunStore, run: StoredRun) -> list[StoredRun]:
+    """The runs that have sent mended rejects of this one."""
+    return [one for one in store.runs() if one.run_id.startswith(f"{run.run_id}{REPLAY_MARK}")]
 
 
 def only_run(found: Sequence[StoredRun], name: str) -> StoredRun:

@@ -8,7 +8,7 @@ from backfill.records.calls import CallSpan, Doubt, DoubtSpan, LedgerAttempt, Re
 from backfill.records.delivery import BatchBytes, DeliveryLedger, DeliveryTotals
 from backfill.records.ledgers import RunReader, RunWriter
 from backfill.records.plan import CALL_RECORD, CALL_RECORD_BYTES, PlannedBatch, ShardPlan, ShardSink, ShardWriter
-from backfill.records.problems import REJECT_COLUMNS, Problem, Severity
+from backfill.records.problems import REJECT_COLUMNS, REJECT_PREFIX, Problem, Severity
 from backfill.records.runs import (
     PLAN_ID_DIGITS,
     TRANSITIONS,
@@ -62,6 +62,7 @@ __all__ = [
     "PLAN_ID_DIGITS",
     "RECORD_COLUMN",
     "REJECT_COLUMNS",
+    "REJECT_PREFIX",
     "TRANSITIONS",
     "Answer",
     "ArchivedIds",

@@ -43,3 +43,5 @@ REJECT_COLUMNS = (
     "message_id",  # text or null
     "original",  # text: the row's original columns as one JSON object (or the raw line of an unreadable record)
 )
+#: Before the name of such a column in an export, where the row has a column of that name itself.
+REJECT_PREFIX = "reject_"

@@ -11,13 +11,11 @@ import polars as pl
 from backfill import encode
 from backfill.disk import fill_beside
 from backfill.errors import LedgerError
-from backfill.records import INTERNAL_PREFIX, REJECT_COLUMNS, StoredRun
+from backfill.records import INTERNAL_PREFIX, REJECT_COLUMNS, REJECT_PREFIX, StoredRun
 from backfill.report.json_text import compact, parse
 from backfill.report.lines import with_line_column
 
 _COUNTS = ("record", "line")
-#: Before the name of a column that says why, where the row has a column of that name itself.
-PREFIX = "reject_"
 #: Unreadable for the query that reads it, but a row with columns.
 QUERY_MISFITS = ("BF007", "BF008", "BF133")
 
@@ -95,7 +93,7 @@ def with_own_columns(frames: Sequence[pl.LazyFrame]) -> pl.LazyFrame:
 def free_name(name: str, taken: Container[str]) -> str:
     """The name of a reason's column that no column of the row has (`taken`, case folded)."""
     while name.casefold() in taken:
-        name = PREFIX + name
+        name = REJECT_PREFIX + name
     return name
 
 
