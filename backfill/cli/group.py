@@ -19,6 +19,7 @@ VERBS = {
     "resume": "resume",
     "status": "status",
     "rejects": "rejects",
+    "calls": "calls",
     "sandbox": "sandbox",
     "doctor": "doctor",
     "schema": "schema",

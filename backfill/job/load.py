@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from backfill.document import Faults, Positions, read_document, validate
@@ -20,6 +21,7 @@ from backfill.job.models import Call, ColumnSpec, ColumnValue, CsvSpec, ExcelSpe
 from backfill.job.shapes import Shaping
 
 KIND = "job file"
+_LOOKUPS = "lookup files"
 #: Calls that tell who somebody is: they come first, so that what people did finds them known.
 _PEOPLE = {"identify", "group", "alias"}
 #: What stands in for required parts that are missing or faulty while the rest is checked; none of it is kept.
@@ -56,6 +58,27 @@ def load_job(path: Path, known_rules: Mapping[str, bool] | None = None) -> Job:
     note_blanks(faults)
     form = validate(JobForm, faults, _STAND_INS, MEANT)
     job = None if form is None else build(form, faults, path, known_rules)
+    if faults.found or job is None:
+        raise source_text.refuse(KIND, faults.found, full=faults.full)
+    return job
+
+
+def load_kept_job(data: str, path: Path) -> Job:
+    """The job that a ledger has the data of (`Job.raw` as JSON), whatever its file `path` says by now.
+
+    Tables of lookups are read again from where they are: where one has changed, the fingerprint is another.
+
+    Raises:
+        JobError: It cannot be a job any more, of another version for one.
+    """
+    content = {name: value for name, value in json.loads(data).items() if name != _LOOKUPS}
+    with TemporaryDirectory(prefix="backfill-") as folder:
+        file = Path(folder) / path.name
+        file.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+        source_text = positions(file)  # JSON is YAML
+    faults = Faults(source_text)
+    form = validate(JobForm, faults, _STAND_INS, MEANT)
+    job = None if form is None else build(form, faults, path, None)
     if faults.found or job is None:
         raise source_text.refuse(KIND, faults.found, full=faults.full)
     return job
@@ -132,7 +155,7 @@ def build_gates(faults: Faults, form: GatesForm | None) -> Gates:
 def _content(data: Mapping[str, Any], lookups: Mapping[str, str]) -> dict[str, Any]:
     """What the fingerprint is made of: another phase makes no other calls, another table of a lookup does."""
     content = {name: value for name, value in data.items() if name != "phase"}
-    return {**content, "lookup files": dict(lookups)} if lookups else content
+    return {**content, _LOOKUPS: dict(lookups)} if lookups else content
 
 
 def build_call(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from backfill.clock import Clock
-from backfill.errors import BackfillError, ExitCode
+from backfill.errors import BackfillError, ExitCode, InterruptedRunError
 from backfill.job.gates import Gates
 from backfill.job.models import Job
 from backfill.records import Decision, DeliveryTotals, NotReadAgain, RunRecord, RunStore, StoredRun
@@ -111,6 +111,11 @@ class RunContext:
     #: Asked once before the first request of a live run; returns whether to go on.
     confirm: Callable[[Confirmation], bool] = lambda _confirmation: True
     clock: Clock = field(default_factory=Clock)
+
+    def check_stop(self) -> None:
+        """Raise InterruptedRunError where a signal came."""
+        if self.stop.is_set():
+            raise InterruptedRunError("interrupted")
 
 
 @dataclass(frozen=True, slots=True)

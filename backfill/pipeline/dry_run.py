@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
-from backfill.disk import PRIVATE_FOLDER
 from backfill.errors import ExitCode, counted
 from backfill.identity import SANDBOX_SCOPE
 from backfill.job import fingerprint
@@ -22,6 +21,7 @@ from backfill.job.models import Job
 from backfill.limits import SEGMENT, Limits
 from backfill.pipeline.changes import fingerprint_now
 from backfill.pipeline.context import RunContext, RunResult
+from backfill.pipeline.earlier_plans import make_room, prune_earlier
 from backfill.pipeline.fingerprint import Fingerprint
 from backfill.pipeline.gate import gate_error
 from backfill.pipeline.new_run import new_record, open_delivered_ids
@@ -90,6 +90,7 @@ def count_plan(request: DryRunRequest, folder: StoredRun, now: Fingerprint, snap
         )
         conditions = PlanConditions(request.limits, request.envelope, request.limit, request.left_out is not None)
         write_conditions(folder, conditions)
+        prune_earlier(request.context.store.dry_runs, folder)
         return ledger.reader.counts()
 
 
@@ -120,8 +121,7 @@ def dry_run_folder(request: DryRunRequest) -> Iterator[tuple[StoredRun, Fingerpr
         if not first_rows_do(request, folder):
             yield folder, clear_last_dry_run(request, state, folder), None
             return
-        state.discard(folder)
-        folder.make()
+        make_room(state, folder, keep_snapshot=False)
         place = folder.path / "first-rows"  # not where a run or another dry run would look for the whole source
         try:
             # One more than is asked for tells whether there are more.
@@ -159,22 +159,8 @@ def clear_last_dry_run(request: DryRunRequest, state: RunStore, folder: StoredRu
     known = then.files if then else ()
     now = fingerprint_now(request.job, folder.intake, request.context, known)
     same = then is not None and not then.differences(now) and not then.is_live
-    keep_snapshot_only(state, folder, keep=same)
+    make_room(state, folder, keep_snapshot=same)
     return now
-
-
-def keep_snapshot_only(state: RunStore, folder: StoredRun, *, keep: bool) -> None:
-    """Make room for a dry run: of the last one the snapshot stays, and that only where it is still of use."""
-    if not keep:
-        state.discard(folder)
-    folder.path.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
-    for path in folder.path.iterdir():
-        if path == folder.snapshot:
-            continue
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
 
 
 def dry_run_record(request: DryRunRequest, folder: StoredRun, now: Fingerprint) -> RunRecord:

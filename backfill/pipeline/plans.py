@@ -40,9 +40,15 @@ def check_plan_ids(named: Sequence[str], jobs: int) -> None:
         )
 
 
-def dry_runs_of_plan(store: RunStore, plan: str) -> Iterator[tuple[StoredRun, RunStatus]]:
-    """The dry runs whose plan has an id that begins so, as far as they are there."""
-    for run in [*store.dry_runs.runs(), *reversed(store.dry_runs.earlier())]:
+def named_plan(text: str) -> bool:
+    """Whether a text is a plan's id."""
+    return bool(_FORM.fullmatch(text))
+
+
+def dry_runs_of_plan(store: RunStore, plan: str, *, runs: bool = False) -> Iterator[tuple[StoredRun, RunStatus]]:
+    """The dry runs whose plan has an id that begins so, as far as they are there; `runs`: behind them the runs."""
+    dry = [*store.dry_runs.runs(), *reversed(store.dry_runs.earlier())]
+    for run in [*dry, *(store.runs() if runs else [])]:
         with suppress(LedgerError), run.read() as reader:
             status = reader.status()
             if status.plan_digest is not None and status.plan_digest.startswith(plan):

@@ -111,7 +111,7 @@ def named_run(store: RunStore, name: str, *, dry: bool = False) -> tuple[StoredR
     Raises:
         UsageError: There is none, or more than one.
     """
-    sets = [store.runs(lost=True), *([store.dry_runs.runs(), store.earlier()] if dry else [])]
+    sets = [store.runs(lost=True), *([store.dry_runs.runs(), store.earlier(), store.dry_runs.earlier()] if dry else [])]
     begun = [run for runs in sets for run in runs]
     found = [run for run in begun if run.run_id == name]
     for runs in sets:

@@ -88,11 +88,13 @@ def rows_of_dry_run(state: RunStore, job: Job, after: RunRecord) -> tuple[float,
 
 
 def discard_snapshot(state: RunStore, job: Job) -> None:
-    """Remove the snapshot of the job's last dry run: its run is finished. One under way keeps it."""
+    """Remove the snapshots of the job's dry runs: its run is finished. One under way keeps it."""
     dry, folder = dry_folder(state, job)
-    if folder.snapshot.exists():
+    kept = [run for run in [folder, *dry.earlier(folder.run_id)] if run.snapshot.exists()]
+    if kept:
         with suppress(LockedError), dry.lock(folder.run_id):
-            shutil.rmtree(folder.snapshot, ignore_errors=True)
+            for run in kept:
+                shutil.rmtree(run.snapshot, ignore_errors=True)
             shutil.rmtree(folder.intake, ignore_errors=True)
 
 

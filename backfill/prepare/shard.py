@@ -26,8 +26,9 @@ from backfill.prepare.evaluate import evaluate
 from backfill.prepare.frames import Frames
 from backfill.prepare.rejects import describe
 from backfill.prepare.repeats import DropTable, Resolution, Sixteen
-from backfill.prepare.text_bytes import id_keys, text_bytes
+from backfill.prepare.text_bytes import call_hashes, id_keys, text_bytes
 from backfill.records import (
+    CALL_HASH,
     CALL_RECORD,
     DeliveredIds,
     Kind,
@@ -198,7 +199,7 @@ def _count_days(context: ShardContext, calls: pl.DataFrame, sums: Sums) -> None:
 def _finish(context: ShardContext, shard: int, sums: Sums, batches: Batches, writer: ShardWriter) -> ShardPlan:
     problems = pl.concat(sums.problems) if sums.problems else pl.DataFrame(schema=SCHEMA)
     rejects, samples = describe(problems, shard, context.snapshot, context.frames, context.calls)
-    planned, segment_bytes, segment_sha256, calls_sha256 = writer.finish(batches.finish(), rejects)
+    planned, segment_bytes, segment_sha256, calls_sha256 = writer.finish(batches.finish(), rejects, batches.hashes)
     return ShardPlan(
         shard=shard,
         rows=sums.rows,
@@ -228,6 +229,7 @@ class Batches:
         self._open: list[bytes] = []  # of the open batch, from earlier frames
         self._open_calls = 0
         self._records: list[npt.NDArray[np.void]] = []
+        self._hashes: list[npt.NDArray[np.uint64]] = []
         self.json_bytes = 0
 
     def push(self, calls: pl.DataFrame, ids: npt.NDArray[np.uint8], *, parsed: bool = False) -> None:
@@ -241,6 +243,7 @@ class Batches:
         content, edges = text_bytes(calls["json"])
         sizes = np.diff(edges)
         self._record(calls, ids, sizes)
+        self._hashes.append(call_hashes(calls["json"]).astype(CALL_HASH))
         start = 0
         for cut in self._packer.push(sizes):
             self._close(content[edges[start] : edges[cut]], cut - start)
@@ -254,6 +257,11 @@ class Batches:
         if self._open_calls:
             self._close(memoryview(b""), 0)
         return b"".join(records.tobytes() for records in self._records)
+
+    @property
+    def hashes(self) -> bytes:
+        """The CALL_HASH of each call so far."""
+        return b"".join(hashes.tobytes() for hashes in self._hashes)
 
     def _close(self, content: memoryview, calls: int) -> None:
         plain = memoryview(b"".join((HEAD, *self._open, content)))[:-COMMA]

@@ -7,7 +7,15 @@ from backfill.records.batches import AGE_UNKNOWN, Answer, Batch, BatchPart, Batc
 from backfill.records.calls import CallSpan, Doubt, DoubtSpan, LedgerAttempt, RefusedBatch
 from backfill.records.delivery import BatchBytes, DeliveryLedger, DeliveryTotals
 from backfill.records.ledgers import RunReader, RunWriter
-from backfill.records.plan import CALL_RECORD, CALL_RECORD_BYTES, PlannedBatch, ShardPlan, ShardSink, ShardWriter
+from backfill.records.plan import (
+    CALL_HASH,
+    CALL_RECORD,
+    CALL_RECORD_BYTES,
+    PlannedBatch,
+    ShardPlan,
+    ShardSink,
+    ShardWriter,
+)
 from backfill.records.problems import REJECT_COLUMNS, REJECT_PREFIX, Problem, Severity
 from backfill.records.runs import (
     PLAN_ID_DIGITS,
@@ -53,6 +61,7 @@ from backfill.records.store import (
 
 __all__ = [
     "AGE_UNKNOWN",
+    "CALL_HASH",
     "CALL_RECORD",
     "CALL_RECORD_BYTES",
     "FILE_COLUMN",

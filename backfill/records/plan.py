@@ -53,6 +53,10 @@ CALL_RECORD = [("id_bytes", "V16"), ("row", "<u4"), ("bytes", "<u4"), ("call", "
 CALL_RECORD_BYTES = 25
 
 
+#: dtype of what tells the bytes of two calls apart: XXH3 (64 bits, https://xxhash.com) of a call's JSON and a comma.
+CALL_HASH = "<u8"
+
+
 class ShardSink(Protocol):
     """Where prepare puts a shard's batches: the spool of a run, or the scales of a dry run."""
 
@@ -66,8 +70,11 @@ class ShardWriter(Protocol):
     def add(self, plain: memoryview, calls: int) -> None:
         """Append one batch: its plain bytes (see PlannedBatch), and how many calls they hold."""
 
-    def finish(self, calls: bytes, rejects: Iterable[Any] | None) -> tuple[tuple[PlannedBatch, ...], int, str, str]:
+    def finish(
+        self, calls: bytes, rejects: Iterable[Any] | None, hashes: bytes = b""
+    ) -> tuple[tuple[PlannedBatch, ...], int, str, str]:
         """Make segment, calls file (CALL_RECORD records) and rejects (polars frames, one after the other) durable.
 
+        `hashes` (CALL_HASH of each call) tell later on whether calls are the same: they are kept, and may be lost.
         Returns the batches, the segment's size in bytes, its SHA-256 and that of the calls file.
         """

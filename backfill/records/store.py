@@ -54,6 +54,12 @@ class RunSpool(ShardSink, BatchBytes, Protocol):
     def call_of(self, shard: int, call: int) -> bytes:
         """One CALL_RECORD of a shard, by its place; empty where there is none."""
 
+    def hashes_of(self, shard: int) -> npt.NDArray[np.uint64] | None:
+        """The CALL_HASH of each call of a shard; None where they were not kept, or are damaged."""
+
+    def keeps(self, shard: int) -> bool:
+        """Whether the batches of a shard are kept still."""
+
     def remove_segments(self, *, keep: Collection[int] = ()) -> None:
         """Remove the batches' bytes but those of the shards in `keep`, and what crashes left; the calls stay."""
 

@@ -5,10 +5,12 @@ Files of one shard, all in one folder and named by its number:
 - `000000.segment`: the batches one after the other, each a raw deflate stream that ends with a sync flush (RFC 1951),
   so that each can be read, inflated and wrapped into a gzip body (`wire.gzip_body`) alone. Removed once delivered.
 - `000000.calls`: one record of `records.CALL_RECORD` for each call, in the order of the batches. Kept.
+- `000000.hashes`: `records.CALL_HASH` of each call, in that order, and a checksum of them. Kept; what loses them can
+  only not be compared.
 - `000000.rejects.parquet`: the problems of the shard with the rows' original columns; absent where it has none. Kept.
 
-All three are written aside, forced to the disk and renamed; the caller then records the shard in the ledger. Files
-that the ledger does not know are leftovers of a crash and are overwritten. `CountingSink` is the sink of a dry run.
+All but the hashes are written aside, forced to the disk and renamed; the caller then records the shard in the ledger.
+Files that the ledger does not know are leftovers of a crash and are overwritten.
 """
 
 from __future__ import annotations
@@ -32,19 +34,19 @@ from backfill.disk import (
     aside,
     close_writer,
     fill_durably,
-    fill_in_place,
     make_folder,
     out_of_space,
     sync_folder,
     write_durably,
 )
 from backfill.errors import LedgerError
-from backfill.records import CALL_RECORD, CALL_RECORD_BYTES, Batch, PlannedBatch, ShardPlan
+from backfill.records import CALL_HASH, CALL_RECORD, CALL_RECORD_BYTES, Batch, PlannedBatch, ShardPlan
 from backfill.wire import cut_part, last_call_end, plain_bytes
 
 SHA256_OF_NOTHING = hashlib.sha256().hexdigest()
 #: Threads that read and hash what was prepared: hashing lets the others run meanwhile.
 VERIFYING_THREADS = 4
+_CHECK_BYTES = 4
 _RAW_DEFLATE = -15  # window bits of a stream without header and trailer
 _PREPARE_AGAIN = "these bytes cannot be trusted; abandon the run and prepare it again"
 
@@ -70,6 +72,32 @@ class Spool:
     def rejects_path(self, shard: int) -> Path:
         """Where the problems of a shard are; there is no such file where it has none."""
         return self.folder / f"{shard:06d}.rejects.parquet"
+
+    def hashes_path(self, shard: int) -> Path:
+        """Where the hashes of the calls of a shard are, if they are there still."""
+        return self.folder / f"{shard:06d}.hashes"
+
+    def hashes_of(self, shard: int) -> npt.NDArray[np.uint64] | None:
+        """The CALL_HASH of each call of a shard; None where they were not kept, or are damaged."""
+        try:
+            kept = self.hashes_path(shard).read_bytes()
+        except FileNotFoundError:
+            return None
+        content, check = kept[:-_CHECK_BYTES], kept[-_CHECK_BYTES:]
+        return np.frombuffer(content, CALL_HASH) if _check_of(content) == check else None
+
+    def keep_hashes(self, shard: int, hashes: bytes) -> None:
+        """Keep the hashes of the calls of a shard, where it has any; no power cut has to leave them there."""
+        path = self.hashes_path(shard)
+        if not hashes:
+            path.unlink(missing_ok=True)
+            return
+        path.touch(PRIVATE_FILE)
+        path.write_bytes(hashes + _check_of(hashes))
+
+    def keeps(self, shard: int) -> bool:
+        """Whether the batches of a shard are kept still."""
+        return self.segment_path(shard).exists()
 
     def open(self, shard: int) -> SegmentWriter:
         """A writer for one shard; used by one thread. It overwrites what an interrupted one left."""
@@ -271,14 +299,14 @@ class SegmentWriter:
         self._calls += calls
 
     def finish(
-        self, calls: bytes, rejects: Iterable[pl.DataFrame] | None
+        self, calls: bytes, rejects: Iterable[pl.DataFrame] | None, hashes: bytes = b""
     ) -> tuple[tuple[PlannedBatch, ...], int, str, str]:
         """Make segment, calls file and rejects durable; see `records.ShardWriter`.
 
         Raises:
             StoppedError: The disk is full.
         """
-        _check_calls(calls, self._calls)
+        check_calls(calls, self._calls)
         with out_of_space(self._spool.folder):
             os.fsync(self._descriptor)
         self._close()
@@ -288,6 +316,8 @@ class SegmentWriter:
             self._spool.rejects_path(self._shard).unlink(missing_ok=True)  # an interrupted attempt saw another rule
         else:
             fill_durably(self._spool.rejects_path(self._shard), partial(fill_rejects, rejects))
+        with out_of_space(self._spool.folder):
+            self._spool.keep_hashes(self._shard, hashes)
         sync_folder(self._spool.folder)
         return tuple(self._batches), self._offset, self._digest.hexdigest(), hashlib.sha256(calls).hexdigest()
 
@@ -312,48 +342,12 @@ def fill_rejects(pages: Iterable[pl.DataFrame], path: Path) -> None:
             close_writer(writer, path)
 
 
-class CountingSink:
-    """The dry run's sink: counts what the spool would store, and keeps no more than the rejects, where it has a folder.
-
-    The batches are those of a run, crc32 included; only offset and length, which are of the compressed bytes, are 0.
-    What it keeps need not survive a power cut.
-    """
-
-    def __init__(self, folder: Path | None = None) -> None:
-        """`folder` takes the rejects; None: they are not kept."""
-        self._spool = None if folder is None else Spool(folder)
-
-    def open(self, shard: int) -> CountingWriter:
-        """A writer for one shard; used by one thread."""
-        return CountingWriter(None if self._spool is None else self._spool.rejects_path(shard))
+def _check_of(content: bytes) -> bytes:
+    """The checksum behind the hashes of a shard."""
+    return isal_zlib.crc32(content).to_bytes(_CHECK_BYTES, "little")
 
 
-class CountingWriter:
-    """Counts the batches of one shard. Used by one thread."""
-
-    def __init__(self, rejects: Path | None) -> None:
-        self._rejects = rejects
-        self._batches: list[PlannedBatch] = []
-        self._calls = 0
-
-    def add(self, plain: memoryview, calls: int) -> None:
-        """Count one batch."""
-        crc32 = isal_zlib.crc32(plain)
-        ordinal = len(self._batches)
-        self._batches.append(PlannedBatch(ordinal, calls, plain.nbytes, 0, 0, crc32, first_call=self._calls))
-        self._calls += calls
-
-    def finish(
-        self, calls: bytes, rejects: Iterable[pl.DataFrame] | None
-    ) -> tuple[tuple[PlannedBatch, ...], int, str, str]:
-        """The batches, no segment bytes, the digest of no bytes, and that of the calls file a run would write."""
-        _check_calls(calls, self._calls)
-        if rejects is not None and self._rejects is not None:
-            fill_in_place(self._rejects, partial(fill_rejects, rejects))
-        return tuple(self._batches), 0, SHA256_OF_NOTHING, hashlib.sha256(calls).hexdigest()
-
-
-def _check_calls(calls: bytes, expected: int) -> None:
+def check_calls(calls: bytes, expected: int) -> None:
     """A calls file out of step with its batches would put a wrong id to every later call: refuse it here."""
     if len(calls) != CALL_RECORD_BYTES * expected:
         raise ValueError(f"{len(calls)} bytes of call records for {expected} calls of {CALL_RECORD_BYTES} bytes")

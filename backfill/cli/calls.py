@@ -1,0 +1,108 @@
+"""`backfill calls`: the very calls of a run or dry run."""
+
+from __future__ import annotations
+
+import re
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from backfill.cli.here import display_path
+from backfill.cli.options import dry_option, state_option, voice_options
+from backfill.cli.session import Session
+from backfill.errors import UsageError, counted
+
+if TYPE_CHECKING:
+    from backfill.cli.interrupts import Interrupts
+    from backfill.pipeline.plan_calls import PlanCall, Wanted
+    from backfill.records import StoredRun
+
+#: How many calls are shown to people where it is not said.
+SHOWN = 10
+_RECORD = re.compile(r"(.+):(\d+)")
+
+
+@click.command("calls", short_help="The very calls of a run or a dry run.")
+@click.argument("run", metavar="RUN|JOB")
+@click.option("--key", multiple=True, metavar="VALUE", help="Of that message_key: once for each value, in their order.")
+@click.option("--user", metavar="ID", help="Of that userId or anonymousId.")
+@click.option("--event", metavar="NAME", help="Of that event; of pages and screens, of that name.")
+@click.option("--record", metavar="FILE:N", help="Made of that record of the source, as problems name them.")
+@click.option("--limit", type=click.IntRange(1), metavar="N", help=f"At most so many [text: {SHOWN}, ndjson: all].")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["text", "ndjson"]),
+    default="text",
+    help="For people, or each call on a line as it is sent.",
+)
+@dry_option
+@state_option
+@voice_options
+def command(
+    session: Session,
+    *,
+    run: str,
+    key: tuple[str, ...],
+    user: str | None,
+    event: str | None,
+    record: str | None,
+    limit: int | None,
+    output: str,
+    dry_run: bool,
+    state_dir: Path | None,
+) -> None:
+    """\b
+    backfill calls jobs/01-users.yaml --user 000700
+    backfill calls shop-users-dry-g1-12c2be53 --record users.csv:41
+    backfill calls jobs/05-orders.yaml --dry-run -o ndjson | jq .properties
+
+    Show calls of a plan as they are sent, in the order in which they are sent.
+
+    RUN is the id of a run, a dry run or a plan. A job file means its latest run, else its dry run. What is not kept is
+    made again, and proven to be the same: from the snapshot, or from the source where that has not changed.
+    """  # noqa: D205, D301, D415
+    from backfill.cli.arguments import open_state
+    from backfill.cli.interrupts import run_interruptibly
+    from backfill.pipeline.plan_calls import Wanted, find_prepared
+
+    wanted = Wanted(key, user, event, parse_record(record) if record else None)
+    folder = find_prepared(open_state(session, run, state_dir), run, dry=dry_run)
+    session.here.run_id = folder.run_id
+    most = limit or (SHOWN if output == "text" else None)
+    run_interruptibly(session, lambda interrupts: show_calls(session, interrupts, folder, wanted, output, most))
+
+
+def parse_record(text: str) -> tuple[str, int]:
+    """The file and number of FILE:N; raises UsageError."""
+    match = _RECORD.fullmatch(text)
+    if match is None:
+        raise UsageError(f"--record {text}: that is no record", hint="say FILE:N, such as users.csv:41")
+    return match[1], int(match[2])
+
+
+def show_calls(
+    session: Session, interrupts: Interrupts, folder: StoredRun, wanted: Wanted, output: str, most: int | None
+) -> None:
+    """Show the calls that are looked for; raises as `calls_of_plan` does."""
+    from backfill.cli.progress import sample_context
+    from backfill.pipeline.plan_calls import calls_of_plan
+
+    shown = 0
+    found = calls_of_plan(folder, wanted, sample_context(session, interrupts, shown=False))
+    for call in islice(found, most):
+        shown += 1
+        session.data(call.text if output == "ndjson" else call_text(folder, call), raw=True)
+    more = most is not None and shown == most and next(found, None) is not None
+    rest = "; there are more: --limit shows them, or `-o ndjson` all" if more else ""
+    session.say(f"{counted(shown, 'call', 'calls')} of {folder.run_id}, in {display_path(folder.path)}{rest}.")
+
+
+def call_text(folder: StoredRun, call: PlanCall) -> str:
+    """One call for people: what became of it, and all that it holds."""
+    from backfill.pipeline.plan_calls import standing_of
+    from backfill.report.json_text import parse, pretty
+
+    return f"--- {call.scope}: {standing_of(folder, call).replace('_', ' ')}\n{pretty(parse(call.text))}"

@@ -1,0 +1,155 @@
+"""Choosing calls of a plan to be looked at: by key, user, event or record, in the order in which they are sent."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import polars as pl
+
+from backfill.errors import LedgerError, UsageError
+from backfill.pipeline.call_bytes import PlanCalls, file_names
+from backfill.pipeline.context import RunContext
+from backfill.pipeline.find_call import id_key, ids_of_key
+from backfill.pipeline.plans import dry_runs_of_plan, named_plan
+from backfill.pipeline.runs import find_runs, is_job_file
+from backfill.records import RunStore, StoredRun
+
+#: Fields of a call that tell who it is about, and what happened.
+USERS = ("userId", "anonymousId")
+EVENTS = ("event", "name")
+#: What JSON writes in one way only, whoever writes it.
+_PLAIN = re.compile(r"[ -!#-\[\]-~]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which calls are looked for; a call has to be what each of these says."""
+
+    key: tuple[str, ...] = ()  # the values of its message key
+    user: str | None = None
+    event: str | None = None
+    record: tuple[str, int] | None = None  # the source's file and the record's number there
+
+
+@dataclass(frozen=True, slots=True)
+class PlanCall:
+    """One call of a plan."""
+
+    scope: str  # label or type
+    text: str  # its JSON, every byte as it is sent
+    shard: int
+    place: int  # in the shard's calls file
+
+
+def find_prepared(store: RunStore, named: str, *, dry: bool = False) -> StoredRun:
+    """The run or dry run that is meant: by an id, the beginning of one, a plan's id, or a job file.
+
+    Of a job file the latest run is meant, and where it has none, or with `dry`, its dry run.
+
+    Raises:
+        UsageError: There is none.
+    """
+    if named_plan(named):
+        found = next(dry_runs_of_plan(store, named, runs=True), None)
+        if found is not None:
+            return found[0]
+    try:
+        return find_runs(store, named, dry=dry)[0]
+    except UsageError:
+        if dry or not is_job_file(named) or not store.dry_runs.runs():
+            raise
+    return find_runs(store, named, dry=True)[0]
+
+
+def calls_of_plan(run: StoredRun, wanted: Wanted, context: RunContext) -> Iterator[PlanCall]:
+    """The calls of a plan that are looked for, in plan order; one at a time, whatever there is.
+
+    Raises:
+        UsageError: No call of the job has such a key, or the source no such file.
+        RefusedError: The bytes of the calls are gone, and cannot be made again as they were.
+        LedgerError: What was kept is damaged.
+    """
+    with PlanCalls(run, context) as calls:
+        scopes = [call.scope for call in calls.status.record.facts.calls]
+        ids = list(map(id_key, ids_of_key(calls.status.record, wanted.key).values())) if wanted.key else None
+        if wanted.record is not None:
+            check_file(wanted.record[0], file_names(calls.files))
+        for shard, plan in calls.shards.items():
+            context.check_stop()
+            if not plan.batches:
+                continue
+            records = calls.records(shard)
+            for places, texts in calls.texts(shard, places_wanted(calls, shard, records, ids, wanted)):
+                kept = np.flatnonzero(is_wanted(texts, wanted))
+                for index in kept.tolist():
+                    place = int(places[index])
+                    yield PlanCall(scopes[records["call"][place]], texts[index], shard, place)
+
+
+def check_file(named: str, files: list[str]) -> None:
+    """Raise UsageError where a source has no file of that name."""
+    if named not in files and named not in [name.rpartition("/")[2] for name in files]:
+        raise UsageError(f"--record: the source has no file {named}", hint=f"there are {', '.join(files[:5])}")
+
+
+def places_wanted(
+    calls: PlanCalls, shard: int, records: npt.NDArray[np.void], ids: Iterable[bytes] | None, wanted: Wanted
+) -> npt.NDArray[np.int64]:
+    """The places of a shard's calls file that may be of a call that is looked for, by id and record."""
+    fits = np.ones(len(records), np.bool_)
+    if ids is not None:
+        known = np.frombuffer(records["id_bytes"].tobytes(), np.uint8).reshape(-1, 16)
+        fits &= np.logical_or.reduce([(known == np.frombuffer(one, np.uint8)).all(axis=1) for one in ids])
+    if wanted.record is not None:
+        fits &= np.isin(records["row"], calls.made_again().rows_of(*wanted.record, shard))
+    return np.flatnonzero(fits)
+
+
+def is_wanted(texts: pl.Series, wanted: Wanted) -> npt.NDArray[np.bool_]:
+    """Which of these calls have the user and the event that are looked for."""
+    fits = np.ones(len(texts), np.bool_)
+    for value, names in ((wanted.user, USERS), (wanted.event, EVENTS)):
+        if value is not None:
+            fits &= has_value(texts, value, names)
+    return fits
+
+
+def has_value(texts: pl.Series, value: str, names: tuple[str, ...]) -> npt.NDArray[np.bool_]:
+    """Which of these calls have that value in a field of that name: first by a part of it, then by all of the JSON."""
+    part = max(_PLAIN.findall(value), key=len, default="")
+    fits = texts.str.contains(part, literal=True).to_numpy().copy()
+    for index in np.flatnonzero(fits).tolist():  # few, as a rule
+        call: dict[str, Any] = read_json(texts[index])
+        fits[index] = any(call.get(name) == value for name in names)
+    return fits
+
+
+def read_json(text: str) -> dict[str, Any]:
+    """A call as it is read by others."""
+    try:
+        found: dict[str, Any] = orjson.loads(text)
+    except orjson.JSONDecodeError:  # numbers that it does not take
+        found = json.loads(text)
+    return found
+
+
+def standing_of(run: StoredRun, call: PlanCall) -> str:
+    """What became of a call: planned in a dry run, else delivered, rejected, in_doubt or pending.
+
+    Raises:
+        LedgerError: The ledger is damaged.
+    """
+    if run.is_dry:
+        return "planned"
+    with run.read() as reader:
+        span = reader.span_of(call.shard, call.place)
+    if span is None:
+        raise LedgerError(f"{run.run_id} has no batch of call {call.place} of shard {call.shard}")
+    return span.standing
