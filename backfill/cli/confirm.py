@@ -5,6 +5,8 @@ from __future__ import annotations
 import select
 import sys
 import threading
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from backfill.cli.session import Session
@@ -27,7 +29,7 @@ def confirmation_text(asked: Confirmation) -> str:
     delivered = earlier_text(asked)
     days = asked.first_day if asked.first_day == asked.last_day else f"{asked.first_day} to {asked.last_day}"
     pairs = [
-        ("job", asked.job),
+        ("jobs" if asked.jobs > 1 else "job", asked.job),
         ("target", f"{asked.target} ({asked.kind}{', region ' + asked.region if asked.region else ''})"),
         ("endpoint", asked.endpoint),
         ("write key", f"SHA-256 begins with {asked.key_digest}"),
@@ -44,6 +46,41 @@ def confirmation_text(asked: Confirmation) -> str:
     if asked.warning:
         pairs.append(("warning", asked.warning))
     return "\n".join(["LIVE: this leaves your machine", *(f"  {name:<10}{value}" for name, value in pairs)])
+
+
+def confirmations_text(asked: Sequence[Confirmation]) -> str:
+    """What is about to be sent where; of several jobs what goes to the same target is told together."""
+    return "\n".join(confirmation_text(together(group)) for group in by_target(asked))
+
+
+def by_target(asked: Sequence[Confirmation]) -> list[list[Confirmation]]:
+    """Those for the same target and out of the same state directory together, in the order in which they came."""
+    groups: dict[tuple[object, ...], list[Confirmation]] = {}
+    for one in asked:
+        where = (one.target, one.kind, one.region, one.endpoint, one.key_digest, one.envelope, one.rate)
+        groups.setdefault((*where, one.state_folder), []).append(one)
+    return list(groups.values())
+
+
+def together(group: Sequence[Confirmation]) -> Confirmation:
+    """One for several jobs: the sums of their calls, and what only one of them has with its name."""
+    if len(group) == 1:
+        return group[0]
+    days = [day for one in group for day in (one.first_day, one.last_day) if day]
+    summed = ("calls", "now", "rejected", "unreadable", "refused", "delivered_before", "earlier")
+    sums = {name: sum(getattr(one, name) for one in group) for name in summed}
+    seconds = None if group[0].seconds is None else sum(one.seconds or 0.0 for one in group)
+    return replace(
+        group[0],
+        **sums,
+        job=", ".join(one.job for one in group),
+        jobs=len(group),
+        first_day=min(days, default=""),
+        last_day=max(days, default=""),
+        seconds=seconds,
+        warning="; ".join(f"{one.job}: {one.warning}" for one in group if one.warning),
+        doubt="; ".join(f"{one.job}: {one.doubt}" for one in group if one.doubt),
+    )
 
 
 def left_out_text(asked: Confirmation) -> str:
@@ -64,7 +101,7 @@ def earlier_text(asked: Confirmation) -> str:
     left_out = f"{among} among them and left out, {counted(asked.calls, 'is', 'are')} new"
     if not asked.delivered_before:
         left_out = f"none of them is left out, {counted(asked.calls, 'is', 'are')} sent"
-    return f"{asked.earlier:,} by earlier runs of this job; {left_out}"
+    return f"{asked.earlier:,} by earlier runs of {'these jobs' if asked.jobs > 1 else 'this job'}; {left_out}"
 
 
 def refuse_without_terminal(*, yes: bool) -> None:
@@ -75,15 +112,16 @@ def refuse_without_terminal(*, yes: bool) -> None:
         )
 
 
-def ask(session: Session, asked: Confirmation, *, yes: bool, stop: threading.Event) -> bool:
-    """Show what is about to happen and, unless `yes`, wait for the answer; a signal is a no.
+def ask(session: Session, asked: Sequence[Confirmation], *, yes: bool, stop: threading.Event) -> bool:
+    """Show what is about to happen and, unless `yes`, wait for the one answer for all jobs; a signal is a no.
 
     Returns whether to go on. Anything but `y` or `yes` is a no.
     """
-    session.say(confirmation_text(asked), "warning", lines=True)
+    session.say(confirmations_text(asked), "warning", lines=True)
     if yes:
         return True
-    session.ask("Send? [y/N] ")
+    calls = sum(one.now for one in asked)
+    session.ask("Send? [y/N] " if len(asked) == 1 else f"Send {calls:,} calls of {len(asked)} jobs? [y/N] ")
     while not stop.is_set():
         ready, _, _ = select.select([sys.stdin], [], [], LOOK_SECONDS)
         if ready:

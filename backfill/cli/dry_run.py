@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,9 +22,6 @@ from backfill.cli.options import (
 from backfill.cli.session import Session
 
 if TYPE_CHECKING:
-    from backfill.cli.interrupts import Interrupts
-    from backfill.cli.running import DeliveryCommand
-    from backfill.errors import ExitCode
     from backfill.job.models import Job
     from backfill.pipeline import DryRunRequest, RunContext
     from backfill.targets import Target
@@ -70,7 +66,7 @@ def command(
     from backfill.cli.arguments import expand_job_paths, in_phases, load_dry_run_target, load_jobs, replayed
     from backfill.cli.handler import tell_notice
     from backfill.cli.interrupts import run_interruptibly
-    from backfill.cli.running import DeliveryCommand, parse_gates, run_one_by_one
+    from backfill.cli.running import DeliveryCommand, dry_run_all, parse_gates
     from backfill.pipeline import Options
     from backfill.pipeline.check import refuse_unfit
 
@@ -101,39 +97,7 @@ def command(
             left_out=left_out[folder],
         )
 
-    return run_interruptibly(
-        session,
-        lambda interrupts: run_one_by_one(
-            delivery,
-            loaded,
-            state_dir,
-            interrupts,
-            lambda job, state: dry_run_one(delivery, job, state, interrupts, plan),
-        ),
-    )
-
-
-def dry_run_one(
-    delivery: DeliveryCommand,
-    job: Job,
-    state: Path,
-    interrupts: Interrupts,
-    plan: Callable[[Job, RunContext], DryRunRequest],
-) -> ExitCode:
-    """Dry-run one job, show what it found, and return its exit code."""
-    from backfill.cli.running import run_and_show
-    from backfill.pipeline import RunContext, dry_run_job
-    from backfill.report import Subject
-    from backfill.state import open_store
-
-    return run_and_show(
-        delivery,
-        interrupts,
-        lambda around: dry_run_job(plan(job, around)),
-        state,
-        Subject("", job.name, plan(job, RunContext(open_store(state))).target_name, live=False),
-        dry=True,
-    )
+    return run_interruptibly(session, lambda interrupts: dry_run_all(delivery, loaded, state_dir, interrupts, plan))
 
 
 def identity_to_leave_out(named: str, target: Target) -> str:

@@ -1,8 +1,9 @@
-"""What `run` and `resume` share: several jobs one after the other, each shown when it ends, one exit code for all."""
+"""What `run`, `dry-run` and `resume` share: jobs, each shown when it ends, one plan and one exit code for several."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
@@ -19,24 +20,25 @@ from backfill.cli.session import Session
 from backfill.errors import BackfillError, ExitCode, InterruptedRunError, UsageError, worst
 from backfill.job.gates import Gates, parse_gate
 from backfill.job.models import Job
-from backfill.pipeline import Confirmation, Options, RunContext, RunRequest, RunResult
+from backfill.pipeline import Confirmation, DryRunRequest, Options, RunContext, RunRequest, RunResult
 from backfill.pipeline.check import refuse_unfit
-from backfill.records import Counts, Decision, RunRecord, RunStore, StoredRun
-from backfill.report import Subject, failure_json, total_text
+from backfill.records import Counts, Decision, JobPlan, RunRecord, RunStore, StoredRun
+from backfill.report import Subject, failure_json, plan_table, total_text
 from backfill.state import open_store
 from backfill.targets import Target, parse_rate
 
 
 @dataclass(slots=True)
 class JobSeries:
-    """The jobs of one command line: how many there are, and what became of those that ended."""
+    """The jobs of one command line: how many there are, and the counts of those that ended; None of one without."""
 
     jobs: int = 1
     begun: int = 0
-    ended: list[Counts] = field(default_factory=list)
+    ended: list[Counts | None] = field(default_factory=list)
 
-    def name(self, job: str) -> str:
-        """The job's name as its bars have it; of several with which of them it is."""
+    def name_next(self, job: str) -> str:
+        """The name of the next job as its bars have it; of several with which of them it is."""
+        self.begun += 1
         return job if self.jobs == 1 else f"{self.begun}/{self.jobs} {job}"
 
 
@@ -50,6 +52,10 @@ class DeliveryCommand:
     output: str
     progress: bool
     several: JobSeries = field(default_factory=JobSeries)
+
+    def bars(self, job: str) -> ProgressBars:
+        """The bars of the next job."""
+        return ProgressBars(self.session, shown=self.progress, name=self.several.name_next(job))
 
 
 def run_options(
@@ -98,9 +104,7 @@ def parse_gates(stated: Sequence[str], max_rejects: str | None) -> Gates:
 def deliver_all(
     delivery: DeliveryCommand, jobs: Sequence[Job], target: TargetOptions, state: Path | None, interrupts: Interrupts
 ) -> ExitCode:
-    """Run every job, one after the other; returns the one exit code that stands for all.
-
-    A job that cannot be run does not keep the next from running; a signal does.
+    """Prepare every job, then deliver all, as `run_jobs` does; returns the one exit code that stands for all.
 
     Raises:
         JobError: A job is wrong, or does not fit its source; then none is run.
@@ -111,46 +115,58 @@ def deliver_all(
     if live:
         refuse_without_terminal(yes=delivery.yes)
     refuse_unfit(jobs, partial(tell_notice, delivery.session), live=live)
-    target_of = {job.path: one for job, one in zip(jobs, targets, strict=True)}
+    from backfill.pipeline import run_jobs  # polars: not for jobs that do not fit their sources
 
-    def one(job: Job, folder: Path) -> ExitCode:
-        return deliver_one(delivery, job, target_of[job.path], folder, interrupts)
+    begin_series(delivery, jobs)
+    with ExitStack() as drawn:
+        requests, subjects = [], {}
+        for job, there in zip(jobs, targets, strict=True):
+            place = arguments.choose_state_folder(delivery.session, state, Path(job.path))
+            subjects[job.path] = subject = subject_of(job, there, place, delivery.options)
+            bars = drawn.enter_context(delivery.bars(job.name))
+            context = run_context(delivery, place, interrupts, bars, job.path, subject.run_id)
+            requests.append(RunRequest(job, there, delivery.options, context))
+        codes = [show_outcome(delivery, interrupts, subjects[one.job.path], end) for one, end in run_jobs(requests)]
+    tell_total(delivery)
+    return worst(codes)
 
-    return run_one_by_one(delivery, jobs, state, interrupts, one, waits=not delivery.options.canary)
 
-
-def run_one_by_one(
+def dry_run_all(
     delivery: DeliveryCommand,
     jobs: Sequence[Job],
     state: Path | None,
     interrupts: Interrupts,
-    one: Callable[[Job, Path], ExitCode],
-    *,
-    waits: bool = False,
+    plan: Callable[[Job, RunContext], DryRunRequest],
 ) -> ExitCode:
-    """Do `one` with each job and its state directory, then tell the total of several; returns their one exit code.
+    """Dry-run every job, one after the other, each shown when it ends; then tell the plan of several.
 
-    With `waits`, a job is not begun while one of an earlier phase before it is not finished.
+    Returns the one exit code that stands for all.
     """
-    delivery.several.jobs = len(jobs)
-    if len({job.phase for job in jobs}) > 1:
-        delivery.session.say(f"The order of the jobs: {order_text(jobs)}.")
-    codes: list[ExitCode] = []
-    unfinished: dict[int, str] = {}  # phase -> a job of it
+    from backfill.pipeline import dry_run_job
+
+    begin_series(delivery, jobs)
+    codes, plans = [], []
     for job in jobs:
-        delivery.several.begun += 1
-        if before := next((name for phase, name in unfinished.items() if phase < job.phase), None):
-            delivery.session.say(f"{job.name} is not begun: {before}, of an earlier phase, is not finished.", "warning")
-            continue
-        delivery.session.here.job = display_path(job.path)
-        codes.append(one(job, arguments.choose_state_folder(delivery.session, state, Path(job.path))))
-        if waits and codes[-1] not in (ExitCode.DELIVERED, ExitCode.REJECTS):
-            unfinished.setdefault(job.phase, job.name)
+        place = arguments.choose_state_folder(delivery.session, state, Path(job.path))
+        with delivery.bars(job.name) as bars:
+            request = plan(job, run_context(delivery, place, interrupts, bars, job.path))
+            end = outcome_of(partial(dry_run_job, request))
+        subject = Subject("", job.name, request.target_name, live=False)
+        codes.append(show_outcome(delivery, interrupts, subject, end, dry=True))
+        plans.append(JobPlan(job.name, job.phase, delivery.several.ended[-1]))
         if interrupts.stop.is_set():
             break
     if len(jobs) > 1 and delivery.output == "text":
-        delivery.session.data(total_text(len(jobs), delivery.several.ended))
+        delivery.session.data(plan_table(plans))
+    tell_total(delivery)
     return worst(codes)
+
+
+def begin_series(delivery: DeliveryCommand, jobs: Sequence[Job]) -> None:
+    """Count the jobs, and tell their order where they are of several phases."""
+    delivery.several.jobs = len(jobs)
+    if len({job.phase for job in jobs}) > 1:
+        delivery.session.say(f"The order of the jobs: {order_text(jobs)}.")
 
 
 def order_text(jobs: Sequence[Job]) -> str:
@@ -159,20 +175,17 @@ def order_text(jobs: Sequence[Job]) -> str:
     return "; ".join(f"phase {phase}: {', '.join(job.name for job in group)}" for phase, group in groups)
 
 
-def deliver_one(delivery: DeliveryCommand, job: Job, target: Target, state: Path, interrupts: Interrupts) -> ExitCode:
-    """Run one job, show how it ended, and return its exit code."""
-    from backfill.pipeline import run_job
+def tell_total(delivery: DeliveryCommand) -> None:
+    """Tell the sums over several jobs."""
+    if delivery.several.jobs > 1 and delivery.output == "text":
+        counted = [one for one in delivery.several.ended if one is not None]
+        delivery.session.data(total_text(delivery.several.jobs, counted))
 
-    run_id = delivery.options.run_id or (
-        open_store(state).find(job.name, target.kind, target.identity, job.generation).run_id
-    )
-    return run_and_show(
-        delivery,
-        interrupts,
-        lambda around: run_job(RunRequest(job, target, delivery.options, around)),
-        state,
-        Subject(run_id, job.name, target.name, target.live),
-    )
+
+def subject_of(job: Job, target: Target, state: Path, options: Options) -> Subject:
+    """What is told of a run of which nothing is known but what is asked."""
+    own = open_store(state).find(job.name, target.kind, target.identity, job.generation)
+    return Subject(options.run_id or own.run_id, job.name, target.name, target.live)
 
 
 def resume_one(
@@ -186,55 +199,74 @@ def resume_one(
     """Send what a run has prepared, show how it ended, and return its exit code."""
     from backfill.pipeline import resume_run
 
-    return run_and_show(
-        delivery,
-        interrupts,
-        lambda around: resume_run(state, folder, target, delivery.options, around),
-        state.path,
-        Subject(folder.run_id, record.job_name, record.target_name, record.live),
-    )
+    with delivery.bars(record.job_name) as bars:
+        around = run_context(delivery, state.path, interrupts, bars, record.job_file, folder.run_id)
+        end = outcome_of(lambda: resume_run(state, folder, target, delivery.options, around))
+    subject = Subject(folder.run_id, record.job_name, record.target_name, record.live)
+    return show_outcome(delivery, interrupts, subject, end)
 
 
-def run_and_show(
+def outcome_of(work: Callable[[], RunResult]) -> RunResult | BackfillError:
+    """What the work returns, or the error that it raises."""
+    try:
+        return work()
+    except BackfillError as error:
+        return error
+
+
+def show_outcome(
     delivery: DeliveryCommand,
     interrupts: Interrupts,
-    work: Callable[[RunContext], RunResult],
-    state: Path,
     subject: Subject,
+    end: RunResult | BackfillError | None,
     *,
     dry: bool = False,
 ) -> ExitCode:
-    """Do the work with progress bars, then show how it ended or why it could not; returns its exit code."""
+    """Show how a job ended, or why it could not be run; returns its exit code.
+
+    None is the end of a job whose turn did not come: that has no exit code of its own.
+    """
     from backfill.cli.showing import show_end
 
     session = delivery.session
-    session.here.run_id = subject.run_id
-    with ProgressBars(session, shown=delivery.progress, name=delivery.several.name(subject.job)) as bars:
-        try:
-            end = work(run_context(delivery, state, interrupts, bars))
-        except BackfillError as error:
-            bars.end()
-            explain(session, error)
-            if delivery.output == "json":
-                session.record(failure_json(subject, error))
-            return interrupts.exit_code if isinstance(error, InterruptedRunError) else ExitCode(error.exit_code)
-    code, counts = show_end(session, end, output=delivery.output, interrupted=interrupts.exit_code, dry=dry)
-    delivery.several.ended.append(counts)
-    return code
+    if isinstance(end, RunResult):
+        code, counts = show_end(session, end, output=delivery.output, interrupted=interrupts.exit_code, dry=dry)
+        delivery.several.ended.append(counts)
+        return code
+    delivery.several.ended.append(None)
+    if end is not None:
+        if delivery.several.jobs > 1:
+            session.say(f"{subject.job}:", "warning" if end.asked else "error")
+        explain(session, end)
+    if delivery.output == "json":
+        session.record(failure_json(subject, end))
+    if isinstance(end, InterruptedRunError):
+        return interrupts.exit_code
+    return ExitCode(end.exit_code) if end is not None else ExitCode.DELIVERED
 
 
-def run_context(delivery: DeliveryCommand, state: Path, interrupts: Interrupts, bars: ProgressBars) -> RunContext:
+def run_context(
+    delivery: DeliveryCommand, state: Path, interrupts: Interrupts, bars: ProgressBars, job_file: str, run_id: str = ""
+) -> RunContext:
     """Where the run's state is, who hears it and what stops it."""
+    session = delivery.session
 
-    def show_plan() -> None:
+    def take_turn() -> None:
+        session.here.state, session.here.job, session.here.run_id = state, display_path(job_file), run_id
+
+    def show_plans(plans: Sequence[tuple[StoredRun, JobPlan]]) -> None:
         from backfill.cli.showing import show_problems
 
-        bars.end()
-        show_problems(delivery.session, open_store(state).run(delivery.session.here.run_id))
+        for run, plan in plans:
+            if plan.counts is not None and not plan.finished:
+                show_problems(session, run, f"{plan.job}:" if len(plans) > 1 else "")
+        if len(plans) > 1:
+            session.say(f"The plan:\n{plan_table([plan for _, plan in plans])}", lines=True)
 
-    def confirm(asked: Confirmation) -> bool:
-        return ask(delivery.session, asked, yes=delivery.yes, stop=interrupts.stop)
+    def confirm(asked: Sequence[Confirmation]) -> bool:
+        return ask(session, asked, yes=delivery.yes, stop=interrupts.stop)
 
+    take_turn()
     return RunContext(
         store=open_store(state),
         stop=interrupts.stop,
@@ -243,8 +275,9 @@ def run_context(delivery: DeliveryCommand, state: Path, interrupts: Interrupts, 
         sending=interrupts.sending,
         signal_code=lambda: interrupts.exit_code,
         progress=bars,
-        say=delivery.session.say,
-        on_state_made=delivery.session.tell_made,
-        on_planned=show_plan,
+        say=session.say,
+        on_state_made=session.tell_made,
+        on_turn=take_turn,
+        on_planned=show_plans,
         confirm=confirm,
     )

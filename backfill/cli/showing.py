@@ -64,8 +64,11 @@ def show_end(
             gates=end.error.hits if isinstance(end.error, GateError) else (),
         )
     show_problems(session, end.run)
-    for line in [*refusal_lines(end), *doubts]:
+    kept_back = end.kept_back is not None
+    for line in [] if kept_back else [*refusal_lines(end), *doubts]:
         session.say(line, "warning")
+    if end.kept_back:
+        session.say_once(end.kept_back, "warning")
     if end.error is not None:
         explain(session, end.error)
     if end.repeated:
@@ -74,9 +77,9 @@ def show_end(
         session.say(not_read_text(end.not_read_again), "warning")
     if output == "json":
         session.record(summary.as_json())
-    else:
+    elif not kept_back:  # of which the plan of all jobs has told
         session.data(summary_text(summary))
-    if not summary.counts.planned and end.error is None:
+    if not (summary.counts.planned or kept_back) and end.error is None:
         then = " when it was read" if end.not_read_again is not None else ""
         left_out = f"no row came of the source{then}" if not summary.counts.mapped else "no row makes a call"
         session.say(f"Warning: there was nothing to send: {left_out}.", "warning")
@@ -94,7 +97,7 @@ def look_for(record: RunRecord) -> str:
     return LOOK_SEGMENT if record.target_kind == TargetKind.SEGMENT else LOOK_ELSEWHERE
 
 
-def show_problems(session: Session, run: StoredRun) -> None:
+def show_problems(session: Session, run: StoredRun, heading: str = "") -> None:
     """Show up to five samples of each problem of a run's plan, unless a process has done so before."""
     with run.read() as reader:
         record, problems, samples = reader.status().record, by_code(reader.problems()), reader.samples()
@@ -103,6 +106,8 @@ def show_problems(session: Session, run: StoredRun) -> None:
         if shown.read_bytes() == plan.encode("ascii"):
             return
     if problems:
+        if heading:
+            session.say(heading, "warning")
         look_up_lines(run)
         places = source_paths(run)
         samples = [replace(one, file=places.get(one.file, one.file)) for one in with_places(samples, run)]

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from backfill.pipeline.dry_run import DryRunRequest, dry_run_job
     from backfill.pipeline.find_call import find_calls, ids_of_key
     from backfill.pipeline.refused import RefusedBatch, refused_batches
-    from backfill.pipeline.run import resume_run, run_job
+    from backfill.pipeline.run import resume_run, run_job, run_jobs
     from backfill.pipeline.sample import Preview, preview_job
 
 __all__ = [
@@ -34,12 +34,13 @@ __all__ = [
     "refused_batches",
     "resume_run",
     "run_job",
+    "run_jobs",
 ]
 
 __getattr__ = lazily(
     __name__,
     {
-        "run": ("resume_run", "run_job"),
+        "run": ("resume_run", "run_job", "run_jobs"),
         "refused": ("RefusedBatch", "refused_batches"),
         "dry_run": ("DryRunRequest", "dry_run_job"),
         "sample": ("Preview", "preview_job"),

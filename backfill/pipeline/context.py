@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
@@ -12,7 +12,7 @@ from backfill.clock import Clock
 from backfill.errors import BackfillError, ExitCode, InterruptedRunError
 from backfill.job.gates import Gates
 from backfill.job.models import Job
-from backfill.records import Decision, DeliveryTotals, NotReadAgain, RunRecord, RunStore, StoredRun
+from backfill.records import Decision, DeliveryTotals, JobPlan, NotReadAgain, RunRecord, RunStore, StoredRun
 
 if TYPE_CHECKING:  # a look at a source has no target
     from backfill.targets import Target
@@ -68,6 +68,7 @@ class Confirmation:
     delivered_before: int = 0  # calls of the plan left out: earlier runs delivered them
     earlier: int = 0  # calls that other runs of the job have delivered to the target, in the plan or not
     warning: str = ""  # what to mind; empty where there is nothing
+    jobs: int = 1  # told together
     doubt: str = ""  # of calls in doubt past the window: how many, and what becomes of them; empty for none
 
 
@@ -106,10 +107,12 @@ class RunContext:
     say: Callable[[str], None] = lambda _text: None
     #: Told the state folder where this process has made it.
     on_state_made: Callable[[Path], None] = lambda _folder: None
-    #: Told that the plan is complete and is about to be sent, before anybody is asked.
-    on_planned: Callable[[], None] = lambda: None
-    #: Asked once before the first request of a live run; returns whether to go on.
-    confirm: Callable[[Confirmation], bool] = lambda _confirmation: True
+    #: Told each time that it is this run's turn: of several jobs all are prepared before the first is delivered.
+    on_turn: Callable[[], None] = lambda: None
+    #: Told the plans of all jobs, in their order, once they are complete and before anybody is asked.
+    on_planned: Callable[[Sequence[tuple[StoredRun, JobPlan]]], None] = lambda _plans: None
+    #: Asked once before the first request, for all live runs; returns whether to go on.
+    confirm: Callable[[Sequence[Confirmation]], bool] = lambda _confirmations: True
     clock: Clock = field(default_factory=Clock)
 
     def check_stop(self) -> None:
@@ -139,5 +142,6 @@ class RunResult:
     totals: DeliveryTotals = field(default_factory=DeliveryTotals)  # of this process
     error: BackfillError | None = None  # why it ended early, where it did
     repeated: bool = False  # it had been finished before: nothing was done
+    kept_back: str | None = None  # why it was not sent, though it is prepared: what became of others; None: it was
     not_read_again: NotReadAgain | None = None  # its live database, where it had been finished before
     sandbox_duplicates: int | None = None  # calls sent that a sandbox had already; None where none was asked

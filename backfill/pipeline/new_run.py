@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 
 from backfill import __version__
 from backfill.job.models import Call, Job
-from backfill.pipeline.context import RunContext
-from backfill.pipeline.delivered_ids import open_archive
+from backfill.pipeline.context import RunContext, RunRequest
+from backfill.pipeline.delivered_ids import is_archived, open_archive
 from backfill.pipeline.fingerprint import Fingerprint
+from backfill.pipeline.snapshot_cache import borrow_snapshot
 from backfill.pipeline.supersede import key_warning
 from backfill.records import ArchivedIds, CallFacts, JobFacts, RunRecord, RunStore, StoredRun
 
@@ -75,3 +77,33 @@ def open_delivered_ids(store: RunStore, record: RunRecord, context: RunContext) 
     if warning:
         context.say(f"{record.job_name}: {warning}")
     return open_archive(store, record, context.stop.is_set)
+
+
+def record_of(request: RunRequest, store: RunStore, run: StoredRun, now: Fingerprint) -> RunRecord:
+    """What the ledger is to know of a run that begins now.
+
+    One that comes after another of its id leaves out what was delivered, whether that is asked for or not: else a
+    process that was killed between the two, or a ledger that was removed, would have everything sent again.
+    """
+    record = new_record(
+        request.job,
+        run,
+        now,
+        target_name=request.target.name,
+        target_kind=request.target.kind,
+        target_identity=request.target.identity,
+        live=request.target.live,
+        id_scope=request.target.id_scope,
+        envelope=request.target.envelope,
+        only_new=request.options.only_new or bool(store.earlier(run.run_id)),
+    )
+    # A sandbox run whose folder was removed begins afresh.
+    follows = record.live and is_archived(store, record)
+    return replace(record, only_new=True) if follows else record
+
+
+def begin_run(store: RunStore, run: StoredRun, record: RunRecord, job: Job, now: Fingerprint) -> None:
+    """Make the ledger of a new run; a dry run's snapshot of the same job and source is used again."""
+    run.make()
+    borrow_snapshot(store, job, now, run.snapshot)
+    run.create(record).close()

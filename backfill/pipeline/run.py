@@ -1,51 +1,64 @@
-"""A run: stage, prepare, deliver, one after the other, each only where an earlier process has not done it.
+"""Runs: every job is staged and prepared, then all are delivered; each step only where an earlier process has not.
 
-Rule 1: nothing is sent before the plan is recorded, the gate passed and, where it is live, somebody has confirmed.
+Rule 1: nothing of any job is sent before the plan of each is recorded, the gates passed and, where one is live,
+somebody has confirmed.
 Rule 2: a step is recorded after what it made is durable; a process killed at any instant goes on from the last record.
 Rule 3: what is prepared is compared with the job and the source of today before anything is done with it.
 """
 
 from __future__ import annotations
 
-import time
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 
-from backfill.disk import out_of_space
-from backfill.errors import BackfillError, ExitCode, InterruptedRunError, RefusedError, UsageError
+from backfill.errors import BackfillError, ExitCode, RefusedError, UsageError
 from backfill.job.models import Job
 from backfill.pipeline.changes import decide_run
 from backfill.pipeline.context import Options, RunContext, RunRequest, RunResult
-from backfill.pipeline.deliver import (
-    canary_over,
-    clean_up,
-    confirmation,
-    deliver_run,
-    left_in_doubt,
-    needs_clean_up,
-    nothing_to_send,
-)
-from backfill.pipeline.delivered_ids import is_archived
-from backfill.pipeline.fingerprint import Fingerprint
-from backfill.pipeline.gate import gate_error, gates_of_record
-from backfill.pipeline.new_run import new_record, open_delivered_ids
+from backfill.pipeline.deliver import clean_up, left_in_doubt, needs_clean_up
+from backfill.pipeline.disk_forecast import RESERVE_BYTES, forecast
+from backfill.pipeline.new_run import begin_run, open_delivered_ids, record_of
 from backfill.pipeline.plans import plan_error
 from backfill.pipeline.prepare import prepare_plan
 from backfill.pipeline.refused import NOTHING_REFUSED
-from backfill.pipeline.snapshot_cache import borrow_snapshot, discard_snapshot, rows_of_dry_run
+from backfill.pipeline.release import release
+from backfill.pipeline.snapshot_cache import rows_of_dry_run
 from backfill.pipeline.stage import stage_source
-from backfill.pipeline.target_check import connect_target, duplicates_held
+from backfill.pipeline.target_check import Reach, connect_targets
+from backfill.pipeline.turns import JobEnd, JobRun, may_go_on, take_turns
 from backfill.records import NotReadAgain, RunRecord, RunState, RunStatus, RunStore, RunWriter, StoredRun
+from backfill.state import ensure_space
 from backfill.targets import Target
 
 #: States in which a run has its whole plan.
 PLANNED = frozenset({RunState.PREPARED, RunState.DELIVERING, RunState.STOPPED})
 
 
-def run_job(request: RunRequest) -> RunResult:
-    """Bring one job's run as far as it goes: from nothing, or from where an earlier process left it.
+def run_jobs(requests: Sequence[RunRequest]) -> Iterator[tuple[RunRequest, JobEnd]]:
+    """Bring the runs of some jobs as far as they go: from nothing, or from where an earlier process left them.
 
-    A run that was finished from the same job and source ends at once, with its first exit code, and sends nothing.
+    Gives each job once, when nothing more becomes of it: with its result, with the error that kept it from being
+    prepared, or with None where another job's error came before its turn. What can be prepared is, also beside a job
+    that cannot; but then nothing of any job is sent, nor where one does not pass its gate. A job waits for those of an
+    earlier phase before it, except for canaries. The locks of all are held until the last of them has ended.
+
+    A run that was finished from the same job and source ends with its first exit code, and sends nothing.
+    """
+    runs = [JobRun(run_of(one), one.target, one.options, one.context, one) for one in requests]
+    with ExitStack() as held, connect_targets() as reach:
+        for step in (partial(hold, held=held), decide, partial(begin, reach=reach), partial(prepare, runs=runs)):
+            for ended in take_turns(runs, step):
+                yield requests[runs.index(ended)], ended.end
+            if not may_go_on(runs):
+                break
+        for ended in release(runs):
+            yield requests[runs.index(ended)], ended.end
+
+
+def run_job(request: RunRequest) -> RunResult:
+    """Bring one job's run as far as it goes; see `run_jobs`.
 
     Raises:
         LockedError: Another process holds the run, or the store of the sandbox inside this one.
@@ -56,132 +69,121 @@ def run_job(request: RunRequest) -> RunResult:
         UsageError: It is for a sandbox, and none of ours answers at its endpoint.
         InterruptedRunError: A signal came before the plan was complete.
     """
-    began = time.monotonic()
-    job, target, context = request.job, request.target, request.context
-    store = context.store
+    [(_, end)] = run_jobs([request])
+    return result_of(end)
+
+
+def result_of(end: JobEnd) -> RunResult:
+    """The result of a run; raises the error with which it ended instead."""
+    if isinstance(end, BackfillError):
+        raise end
+    assert end is not None  # it was the only one
+    return end
+
+
+def own_run(request: RunRequest) -> StoredRun:
+    """The run of the job itself."""
+    job, target = request.job, request.target
+    return request.context.store.find(job.name, target.kind, target.identity, job.generation)
+
+
+def run_of(request: RunRequest) -> StoredRun:
+    """The run that is meant: the job's own, or one beside it, which is named."""
+    named = request.options.run_id
+    return request.context.store.run(named) if named else own_run(request)
+
+
+def hold(one: JobRun, held: ExitStack) -> None:
+    """Take the lock of a run, until `held` is closed; raises as `run_job` does."""
+    assert one.request is not None
+    store = one.context.store
     if store.make_usable():
-        context.on_state_made(store.path)
-    own = store.find(job.name, target.kind, target.identity, job.generation)
-    run = store.run(request.options.run_id) if request.options.run_id else own
-    with ExitStack() as held, out_of_space(store.path):
-        for run_id in dict.fromkeys((own.run_id, run.run_id)):  # two replays may hold the same rows
-            held.enter_context(store.lock(run_id))
-        now, status = decide_run(request, store, run)
-        if status is not None and status.state is RunState.FINISHED:
-            end = repeat_result(store, run, status, request.options, began)
-            return replace(end, not_read_again=not_read_again(store, job, run, status.record)) if now.is_live else end
-        with connect_target(target, store.path) as there:  # before the work of preparing, which would be in vain
-            if status is None:
-                begin(store, run, record_of(request, store, run, now), request.job, now)
-            with run.open(clock=context.clock.now) as ledger:
-                if ledger.reader.status().state not in PLANNED:
-                    snapshot = stage_source(job, ledger, run, now.files, context)
-                    prepare_plan(
-                        job,
-                        snapshot,
-                        ledger,
-                        run.spool(),
-                        run,
-                        context,
-                        id_scope=target.id_scope,
-                        limits=target.limits,
-                        delivered=open_delivered_ids(store, ledger.reader.status().record, context),
-                    )
-                gates = job.gates.with_those_of(request.options.gates)
-                end = send(ledger, run, there, replace(request.options, gates=gates), context, began)
-        if end.error is None:
-            discard_snapshot(store, job)
-        return end
+        one.context.on_state_made(store.path)
+    for run_id in dict.fromkeys((own_run(one.request).run_id, one.run.run_id)):  # two replays may hold the same rows
+        held.enter_context(store.lock(run_id))
 
 
-def send(
-    ledger: RunWriter, run: StoredRun, target: Target, options: Options, context: RunContext, began: float
-) -> RunResult:
-    """Deliver a prepared run once the gate is passed and, where it is live, somebody has confirmed.
-
-    `target` is as `connect_target` gives it. The end's seconds leave out how long somebody thought about it.
-    """
-    record = ledger.reader.status().record
-    asked = time.monotonic()
-    error = confirm_or_refuse(ledger, run, target, options, context)
-    began += time.monotonic() - asked
-    if error is not None:
-        return RunResult(record, run, ExitCode(error.exit_code), time.monotonic() - began, error=error)
-    held = duplicates_held(target)
-    code, totals, error = deliver_run(ledger, run, target, options, context)
-    now = duplicates_held(target)
-    duplicates = None if held is None or now is None else now - held
-    seconds = time.monotonic() - began
-    return RunResult(record, run, code, seconds, totals, error, sandbox_duplicates=duplicates)
-
-
-def confirm_or_refuse(
-    ledger: RunWriter, run: StoredRun, target: Target, options: Options, context: RunContext
-) -> BackfillError | None:
-    """Ask whether to send the prepared run, where it is live; returns why it is not to be sent, None where it is.
-
-    That is: it is not the plan that was named, its canary was sent before, a gate is not passed, the answer was no, or
-    a signal came.
-    """
-    counts, gates = ledger.reader.counts(), options.gates
-    other = plan_error(ledger.reader, options.plans, context.store)
-    over = canary_over(counts, target, options)
-    error = other or over or gate_error(ledger.reader, gates, run.run_id)
-    if error is not None:
-        return error
-    context.on_planned()
-    nothing = nothing_to_send(counts) and not options.retry_rejected
-    silent = not target.live or nothing
-    go = silent or context.confirm(confirmation(ledger, target, options, context))
-    if go and not context.stop.is_set():
+def decide(one: JobRun) -> RunResult | None:
+    """Look at job and source, and decide whether the run goes on, begins (again), or was finished: then its result."""
+    assert one.request is not None
+    store, run = one.context.store, one.run
+    one.now, status = decide_run(one.request, store, run)
+    one.begun = status is not None
+    if status is None or status.state is not RunState.FINISHED:
         return None
-    hint = f"what was prepared is kept: `backfill resume {run.run_id}` goes on with it"
-    if context.stop.is_set():
-        return InterruptedRunError("interrupted; nothing was sent", hint=hint)
-    return InterruptedRunError("nothing was sent, as the answer was no", hint=hint)
+    end = repeat_result(one, status)
+    if not one.now.is_live:
+        return end
+    return replace(end, not_read_again=not_read_again(store, one.request.job, run, status.record))
 
 
-def record_of(request: RunRequest, store: RunStore, run: StoredRun, now: Fingerprint) -> RunRecord:
-    """What the ledger is to know of a run that begins now.
+def begin(one: JobRun, reach: Reach) -> None:
+    """Reach the target, as preparing would be in vain without it, and make the ledger of a run that is new."""
+    assert one.request is not None
+    assert one.now is not None
+    store = one.context.store
+    one.target = reach(one.target, store.path)
+    if not one.begun:
+        begin_run(store, one.run, record_of(one.request, store, one.run, one.now), one.request.job, one.now)
 
-    One that comes after another of its id leaves out what was delivered, whether that is asked for or not: else a
-    process that was killed between the two, or a ledger that was removed, would have everything sent again.
+
+def prepare(one: JobRun, runs: Sequence[JobRun]) -> None:
+    """Stage and prepare a run as far as that is not done; `runs` are all that are to have room on the disk."""
+    assert one.request is not None
+    assert one.now is not None
+    job, run, context, target = one.request.job, one.run, one.context, one.target
+    with run.open(clock=context.clock.now) as ledger:
+        if ledger.reader.status().state in PLANNED:
+            one.prepared = True
+            return
+        ensure_room(one, runs)
+        snapshot = stage_source(job, ledger, run, one.now.files, context)
+        delivered = open_delivered_ids(context.store, ledger.reader.status().record, context)
+        prepare_plan(
+            *(job, snapshot, ledger, run.spool(), run, context),
+            id_scope=target.id_scope,
+            limits=target.limits,
+            delivered=delivered,
+        )
+    one.prepared = True
+
+
+def ensure_room(one: JobRun, runs: Sequence[JobRun]) -> None:
+    """Refuse to prepare one of several where what it and those behind it will take does not fit the disk.
+
+    Raises:
+        StoppedError: It does not.
     """
-    record = new_record(
-        request.job,
-        run,
-        now,
-        target_name=request.target.name,
-        target_kind=request.target.kind,
-        target_identity=request.target.identity,
-        live=request.target.live,
-        id_scope=request.target.id_scope,
-        envelope=request.target.envelope,
-        only_new=request.options.only_new or bool(store.earlier(run.run_id)),
-    )
-    # A sandbox run whose folder was removed begins afresh.
-    follows = record.live and is_archived(store, record)
-    return replace(record, only_new=True) if follows else record
+    path = one.context.store.path
+    needs = [bytes_to_come(other) for other in runs[runs.index(one) :] if other.context.store.path == path]
+    if len(needs) > 1:  # one alone is weighed while it is staged
+        ensure_space(path, sum(needs) + RESERVE_BYTES)
 
 
-def begin(store: RunStore, run: StoredRun, record: RunRecord, job: Job, now: Fingerprint) -> None:
-    """Make the ledger of a new run; a dry run's snapshot of the same job and source is used again."""
-    run.make()
-    borrow_snapshot(store, job, now, run.snapshot)
-    run.create(record).close()
+def bytes_to_come(one: JobRun) -> int:
+    """About how many bytes staging and preparing a run will take; 0 of one that has ended or is prepared."""
+    if one.end is not None or one.request is None or one.now is None:
+        return 0
+    with one.run.read() as reader:
+        state = reader.status().state
+    if state in PLANNED:
+        return 0
+    need = forecast(one.request.job, one.now.files)
+    return need.spool if one.run.snapshot.is_dir() else need.snapshot + need.spool
 
 
-def repeat_result(store: RunStore, run: StoredRun, status: RunStatus, options: Options, began: float) -> RunResult:
+def repeat_result(one: JobRun, status: RunStatus) -> RunResult:
     """The end of a run that was finished before: its first exit code, nothing sent."""
+    run = one.run
     if needs_clean_up(run):
-        clean_up(run, options)
+        clean_up(run, one.options)
     code = ExitCode(status.exit_code or 0)
     with run.read() as reader:
-        error: BackfillError | None = plan_error(reader, options.plans, store)
+        error: BackfillError | None = plan_error(reader, one.options.plans, one.context.store)
     if error is not None:
-        return RunResult(status.record, run, ExitCode(error.exit_code), time.monotonic() - began, error=error)
+        return RunResult(status.record, run, ExitCode(error.exit_code), one.seconds, error=error)
     error = left_in_doubt(status.detail, run.run_id) if code is ExitCode.STOPPED else None
-    return RunResult(status.record, run, code, time.monotonic() - began, error=error, repeated=True)
+    return RunResult(status.record, run, code, one.seconds, error=error, repeated=True)
 
 
 def not_read_again(store: RunStore, job: Job, run: StoredRun, record: RunRecord) -> NotReadAgain:
@@ -200,21 +202,30 @@ def resume_run(store: RunStore, run: StoredRun, target: Target, options: Options
         RefusedError: The target's scope of ids or its endpoint is not the run's.
         UsageError: The run's plan is not complete: nothing was prepared that could be sent.
     """
-    began = time.monotonic()
-    clock = context.clock.now
-    with store.lock(run.run_id), out_of_space(store.path), run.open(clock=clock) as ledger:
+    one = JobRun(run, target, options, context)
+    with store.lock(run.run_id), connect_targets() as reach:
+        one.take(partial(find_plan, reach=reach))
+        for _ in release([one]):
+            pass
+    return result_of(one.end)
+
+
+def find_plan(one: JobRun, reach: Reach) -> RunResult | None:
+    """See to it that a run can be resumed, and reach its target; its result where it was finished before."""
+    run, options, context = one.run, one.options, one.context
+    with run.open(clock=context.clock.now) as ledger:
         status = ledger.reader.status()
-        refuse_other_target(status.record, target)
+        refuse_other_target(status.record, one.target)
         if status.state is RunState.FINISHED and not retries_refused(ledger, run, options, context):
-            return repeat_result(store, run, status, options, began)
-        if status.state not in PLANNED | {RunState.FINISHED}:
-            raise UsageError(
-                f"{run.run_id} is {status.state}: there is no complete plan to send",
-                hint="`backfill run JOB` goes on with it",
-            )
-        with connect_target(target, store.path) as there:
-            gates = gates_of_record(status.record).with_those_of(options.gates)
-            return send(ledger, run, there, replace(options, gates=gates), context, began)
+            return repeat_result(one, status)
+    if status.state not in PLANNED | {RunState.FINISHED}:
+        raise UsageError(
+            f"{run.run_id} is {status.state}: there is no complete plan to send",
+            hint="`backfill run JOB` goes on with it",
+        )
+    one.target = reach(one.target, context.store.path)
+    one.prepared = True
+    return None
 
 
 def retries_refused(ledger: RunWriter, run: StoredRun, options: Options, context: RunContext) -> bool:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from http import HTTPStatus
 from pathlib import Path
 
@@ -17,6 +17,8 @@ from backfill.verdict import Failure
 
 SANDBOX_FOLDER = "sandbox"
 HEALTH_SECONDS = 5.0
+#: Reaches a target for the runs of a state folder, and returns it as it can be sent to.
+Reach = Callable[[Target, Path], Target]
 
 
 def target_access(target: Target, options: Options, envelope: str) -> TargetAccess:
@@ -59,21 +61,26 @@ def rate_of(target: Target, options: Options) -> float | None:
 
 
 @contextmanager
-def connect_target(target: Target, state_folder: Path) -> Iterator[Target]:
-    """The target where it can be reached: a sandbox without an endpoint runs inside this process meanwhile.
+def connect_targets() -> Iterator[Reach]:
+    """Gives what reaches a target: with a sandbox inside this process for one without an endpoint, one for each store.
 
-    Raises:
-        UsageError: It is to be a sandbox, but none of ours answers there.
-        LockedError: Another process runs a sandbox on the same store.
+    What is given raises UsageError where the target is to be a sandbox, but none of ours answers there, and
+    LockedError where another process runs a sandbox on the same store.
     """
-    if target.live or target.endpoint:
-        refuse_stranger(target)
-        yield target
-    else:
-        from backfill.sandbox import Sandbox  # noqa: PLC0415 (a web server that live runs need not load: 60 ms)
+    endpoints: dict[Path, str] = {}
+    with ExitStack() as running:
 
-        with Sandbox(state_folder / SANDBOX_FOLDER) as sandbox:
-            yield target.at(sandbox.endpoint)
+        def reach(target: Target, state_folder: Path) -> Target:
+            if target.live or target.endpoint:
+                refuse_stranger(target)
+                return target
+            if state_folder not in endpoints:
+                from backfill.sandbox import Sandbox  # noqa: PLC0415 (a web server that live runs need not load: 60 ms)
+
+                endpoints[state_folder] = running.enter_context(Sandbox(state_folder / SANDBOX_FOLDER)).endpoint
+            return target.at(endpoints[state_folder])
+
+        yield reach
 
 
 def duplicates_held(target: Target) -> int | None:

@@ -169,6 +169,11 @@ class Counts:
     refused: int = 0  # of the calls rejected: by the target
     left_in_doubt: int = 0  # of the calls in doubt: for good, as somebody decided
 
+    @property
+    def sendable(self) -> int:
+        """Calls that were sent or are to be: what is neither rejected nor left out."""
+        return self.delivered + self.in_doubt + self.pending
+
     def faults(self) -> list[str]:
         """Each identity that does not hold, with its numbers; empty where all do. Meaningful once prepared."""
         delivered = self.delivered + self.rejected + self.duplicate + self.already_delivered
@@ -184,6 +189,16 @@ class Counts:
         faults = [f"{identity}: {whole} is not {parts}" for identity, whole, parts in identities if whole != parts]
         counted = {name: value for name, value in asdict(self).items() if isinstance(value, int)}
         return faults + [f"{name} is {value}" for name, value in counted.items() if value < 0]
+
+
+@dataclass(frozen=True, slots=True)
+class JobPlan:
+    """What is planned of one of several jobs."""
+
+    job: str
+    phase: int
+    counts: Counts | None  # None: it could not be prepared
+    finished: bool = False  # before: nothing of it is to be sent
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from backfill.report.json_text import preview_text
     from backfill.report.lines import with_lines, with_places
     from backfill.report.listing import list_rejects, look_up_lines, reject_lines
+    from backfill.report.plan_table import plan_table
     from backfill.report.rejects import export_rejects
     from backfill.report.runs import (
         RunView,
@@ -50,6 +51,7 @@ __all__ = [
     "list_rejects",
     "look_up_lines",
     "not_read_text",
+    "plan_table",
     "preview_text",
     "problem_line",
     "read_run_view",
@@ -74,6 +76,7 @@ __getattr__ = lazily(
         "lines": ("with_lines", "with_places"),
         "json_text": ("preview_text",),
         "listing": ("list_rejects", "look_up_lines", "reject_lines"),
+        "plan_table": ("plan_table",),
         "rejects": ("export_rejects",),
         "runs": (
             "RunView",

@@ -87,10 +87,10 @@ class Subject:
     live: bool
 
 
-def failure_json(subject: Subject, error: BackfillError) -> dict[str, Any]:
+def failure_json(subject: Subject, error: BackfillError | None) -> dict[str, Any]:
     """The object of a job that could not be run: the keys of `Summary.as_json`, every count 0, `state` failed.
 
-    A job that was interrupted before its plan was complete is `interrupted`.
+    A job that was interrupted before its plan was complete is `interrupted`, also one whose turn did not come (None).
     """
     return {
         "schema_version": SCHEMA_VERSION,
@@ -98,7 +98,7 @@ def failure_json(subject: Subject, error: BackfillError) -> dict[str, Any]:
         "job": subject.job,
         "target": subject.target,
         "live": subject.live,
-        "state": "interrupted" if isinstance(error, InterruptedRunError) else "failed",
+        "state": "interrupted" if error is None or isinstance(error, InterruptedRunError) else "failed",
         "rows": dict.fromkeys(ROWS, 0),
         "calls": dict.fromkeys(CALLS, 0),
         "batches": 0,

@@ -143,5 +143,5 @@ def test_total_of_several_runs(project: Project) -> None:
     (project.folder / "two.csv").unlink()
     result = backfill("run", project.folder, "--target", "sandbox")
     assert result.code == 9
-    assert "TOTAL of 1 of 2 jobs\n  rows      20 read, 20 mapped\n  calls     20 planned, 20 delivered" in result.out
+    assert "TOTAL of 1 of 2 jobs\n  rows      20 read, 20 mapped\n  calls     20 planned, 20 pending" in result.out
     assert "TOTAL" not in backfill("run", project.folder / "one.yaml", "--target", "sandbox").out

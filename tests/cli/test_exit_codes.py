@@ -216,12 +216,12 @@ def test_9_source_is_cut_off(project: Project) -> None:
 
 
 def test_precedence_over_several_jobs(project: Project) -> None:
-    """A job that cannot be read does not keep the next from running; the graver code stands for both."""
+    """A job that cannot be read does not keep the next from being prepared; the graver code stands for both."""
     broken, good = project.people(5, name="a"), project.people(5, name="b", bad=[1])
     (project.folder / "a.csv").unlink()
     result = backfill("run", broken, good, "--target", "sandbox", "--output", "json")
     assert result.code == 9
-    assert [one["state"] for one in result.objects] == ["failed", "finished"]
+    assert [one["state"] for one in result.objects] == ["failed", "prepared"]
     assert [list(one) for one in result.objects] == [KEYS_OF_JSON, KEYS_OF_JSON]
 
 

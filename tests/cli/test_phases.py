@@ -61,11 +61,30 @@ def test_another_phase_is_no_other_job(folder: Path) -> None:
     assert "begins afresh" not in told.err
 
 
-def test_a_later_phase_waits(folder: Path) -> None:
-    """Where people could not be delivered, what they did is not begun; a dry run judges all."""
+def test_a_job_that_cannot_be_prepared(folder: Path) -> None:
+    """Nothing of any job is sent then, and one table tells the plan of all; a dry run judges all alike."""
     write(folder, "b-users", IDENTIFY, source="none.csv")
     told = backfill("run", folder, "--target", "sandbox")
     assert told.code == 9
-    assert begun(told) == ["c-first", "d-groups"]
-    assert "a-orders is not begun: b-users, of an earlier phase, is not finished." in told.err
-    assert begun(backfill("dry-run", folder)) == ["c-first", "d-groups", "a-orders"]
+    assert begun(told) == []
+    assert planned(told.err) == {"c-first": "1", "b-users": "-", "d-groups": "1", "a-orders": "1", "4 jobs": "3"}
+    told = backfill("dry-run", folder)
+    assert begun(told) == ["c-first", "d-groups", "a-orders"]
+    assert planned(told.out) == {"c-first": "1", "b-users": "-", "d-groups": "1", "a-orders": "1", "4 jobs": "3"}
+
+
+def test_the_table_of_a_plan(folder: Path) -> None:
+    """It keeps to 80 columns, however long the names are, and tells what was sent before."""
+    write(folder, "e" * 64, TRACK)
+    assert backfill("run", folder / "b-users.yaml", "--target", "sandbox").code == 0
+    told = backfill("run", folder, "--target", "sandbox")
+    assert told.code == 0
+    lines = told.err[told.err.index("JOB ") :].splitlines()
+    assert max(map(len, lines)) == 80
+    assert f"{'e' * 64}\n" in told.err
+    assert "  finished before: nothing is sent again\n" in told.err
+
+
+def planned(text: str) -> dict[str, str]:
+    """The calls of each job in the table of a plan."""
+    return {found[1]: found[2] for found in re.finditer(r"^([a-d]-\w+|4 jobs)(?: +\d)? +(\d+|-) ", text, re.MULTILINE)}

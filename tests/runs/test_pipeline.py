@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -353,12 +353,12 @@ def test_seconds_leave_out_the_thinking(project: Project, monkeypatch: pytest.Mo
     """Somebody who thinks for an hour about the question makes no slow run."""
     now = 0.0
 
-    def confirm(_asked: Confirmation) -> bool:
+    def confirm(_asked: Sequence[Confirmation]) -> bool:
         nonlocal now
         now += 3_600
         return True
 
-    monkeypatch.setattr("backfill.pipeline.run.time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr("backfill.pipeline.turns.time", SimpleNamespace(monotonic=lambda: now))
     with Sandbox() as sandbox:
         target = load_target(
             "segment", targets_file=None, endpoint=sandbox.endpoint, environ={"SEGMENT_WRITE_KEY": key}
