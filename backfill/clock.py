@@ -5,8 +5,9 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+
+from backfill.frozen import frozen
 
 
 def system_boot() -> tuple[str, float]:
@@ -21,7 +22,7 @@ def system_boot() -> tuple[str, float]:
         return "", 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Clock:
     """Time and chance, to be replaced in tests: POSIX seconds, seconds that never jump, sleep, [0, 1), and the boot."""
 

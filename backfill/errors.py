@@ -21,8 +21,9 @@ Bad data is never one of these: it is a `records.Problem`. One handler, in `cli`
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import IntEnum
+
+from backfill.frozen import frozen
 
 
 class ExitCode(IntEnum):
@@ -88,7 +89,7 @@ class UsageError(BackfillError):
     exit_code = ExitCode.USAGE
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Fault:
     """One fault of a job or targets file: where it is, what is wrong, what to do."""
 
@@ -125,7 +126,7 @@ def joined(errors: Sequence[JobError]) -> JobError:
     return JobError(f"{len(errors)} job files are wrong: nothing was run", tuple(faults))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class GateHit:
     """One gate that a plan does not keep to."""
 

@@ -7,10 +7,10 @@ decimal reading is taken: a call refused here is seen, one dropped there is not.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from backfill.frozen import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Limits:
     """What one request may hold, in uncompressed bytes of the very body sent, and calls."""
 

@@ -15,13 +15,13 @@ The sources of the rules stand with their pages, in backfill/explain/problems.to
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
+from backfill.frozen import frozen
 from backfill.records import Severity
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rule:
     """One rule: what is wrong, how bad it is, whether a job may lower it, and what to do."""
 

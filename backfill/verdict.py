@@ -31,11 +31,11 @@ from __future__ import annotations
 
 import email.utils
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC
 from enum import StrEnum
 
 from backfill.errors import ExitCode
+from backfill.frozen import frozen
 from backfill.records import Outcome
 
 RETRIED = frozenset({408, 410, 429, 460}) | (frozenset(range(500, 600)) - {501, 505})
@@ -122,7 +122,7 @@ FINAL: Mapping[int | Failure, StopReason] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Patience:
     """How long to go on: counted attempts of one batch, and seconds without anything accepted."""
 
@@ -133,7 +133,7 @@ class Patience:
     unreached: float = 45.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Verdict:
     """What one attempt's end means.
 

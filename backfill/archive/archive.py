@@ -12,7 +12,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final
 
@@ -34,6 +34,7 @@ from backfill.archive.columns import (
 )
 from backfill.disk import FileLock, make_folder, out_of_space, sync_folder, write_durably
 from backfill.errors import InterruptedRunError, LedgerError
+from backfill.frozen import frozen
 from backfill.memory import MEMORY_RECORDS
 from backfill.records import ArchivedRun, DeliveredCalls, DeliveredPlace
 
@@ -41,7 +42,7 @@ MANIFEST_FILE: Final = "manifest.json"
 VERSION: Final = 1
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ArchivedFile:
     """One set of columns."""
 
@@ -50,7 +51,7 @@ class ArchivedFile:
     checks: tuple[int, ...]  # CRC-32 of each column
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Manifest:
     """The archive of one job, target and id_scope. A run's place in `runs` is its number in the columns."""
 

@@ -13,7 +13,6 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final
@@ -24,6 +23,7 @@ from isal import isal_zlib
 
 from backfill.disk import PRIVATE_FILE, PRIVATE_FOLDER, out_of_space
 from backfill.errors import InterruptedRunError
+from backfill.frozen import frozen
 from backfill.memory import MEMORY_RECORDS
 
 Numbers = npt.NDArray[np.uint64]
@@ -37,7 +37,7 @@ PLACE: Final = np.dtype([("run", "<u4"), ("shard", "<u4"), ("call", "<u4")])
 COLUMNS: Final = ((".high", NUMBER), (".low", NUMBER), (".places", PLACE))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Piece:
     """Some ids and their places, in memory or memory-mapped."""
 

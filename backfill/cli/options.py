@@ -12,6 +12,7 @@ import click
 from click.core import ParameterSource
 
 from backfill.cli.session import Session, set_up_logs
+from backfill.frozen import frozen
 
 Command = Callable[..., Any]
 
@@ -83,7 +84,7 @@ def progress_option(command: Command) -> Command:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TargetOptions:
     """--target, --targets and --endpoint as given."""
 

@@ -18,6 +18,7 @@ from backfill.cli.options import SendOptions, TargetOptions
 from backfill.cli.progress import ProgressBars
 from backfill.cli.session import Session
 from backfill.errors import BackfillError, ExitCode, InterruptedRunError, UsageError, worst
+from backfill.frozen import frozen
 from backfill.job.gates import Gates, parse_gate
 from backfill.job.models import Job
 from backfill.pipeline import Confirmation, DryRunRequest, Options, RunContext, RunRequest, RunResult
@@ -42,7 +43,7 @@ class JobSeries:
         return job if self.jobs == 1 else f"{self.begun}/{self.jobs} {job}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DeliveryCommand:
     """What the command line says of how to deliver and how to tell it, for all its jobs."""
 

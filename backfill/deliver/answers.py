@@ -19,9 +19,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from backfill.frozen import frozen
 from backfill.targets import AnswerFormat
 
 #: The web page of a portal, a login or a wrong endpoint, where an API was expected.
@@ -32,7 +33,7 @@ _JITSU_LENGTH = 64
 _NO_CONTENT = 204
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Success:
     """What a success says besides its status."""
 

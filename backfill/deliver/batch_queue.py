@@ -5,15 +5,16 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from backfill.frozen import frozen
 from backfill.records import Batch, DeliveryLedger
 
 #: Batches are fetched in groups of this many: one look into the ledger for each would cost as much as its commit.
 GROUP = 64
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BatchWork:
     """One sender's work: what is still to be delivered of one planned batch, in plan order."""
 

@@ -22,7 +22,7 @@ import os
 import re
 import ssl
 import urllib.request
-from dataclasses import dataclass, field
+from dataclasses import field
 from ipaddress import ip_address, ip_network
 from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -30,6 +30,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 import certifi
 
 from backfill.errors import UsageError
+from backfill.frozen import frozen
 from backfill.targets.endpoint import is_loopback
 
 PORTS: Final = {"http": 80, "https": 443}
@@ -37,7 +38,7 @@ _WITH_PORT: Final = re.compile(r"(?:\[([^\]]*)\]|([^:]*)):(\d+)")
 _PROXIES: Final = "HTTPS_PROXY or ALL_PROXY names it; http:// and https:// proxies are supported"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Proxy:
     """An HTTP proxy."""
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import Protocol
 
 from backfill.clock import Clock
 from backfill.errors import ExitCode
+from backfill.frozen import frozen
 from backfill.limits import DEDUP_WINDOW_SECONDS, SEGMENT
 from backfill.records import Answer, Batch, BatchBytes, Decision, DeliveryLedger, DeliveryTotals
 from backfill.targets import AnswerFormat, AuthScheme
 from backfill.verdict import Patience, StopReason, Verdict
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TargetAccess:
     """How to reach a target. Its repr does not show the key."""
 
@@ -33,7 +34,7 @@ class TargetAccess:
     source: str = ""  # where people look whether calls arrived, in words
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DeliveryOptions:
     """How to go about it. Times in seconds."""
 
@@ -52,7 +53,7 @@ class DeliveryOptions:
     grace_seconds: float = 10.0  # how long a stop waits for what is in flight
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Delivery:
     """What is delivered from where to where, and how."""
 
@@ -71,7 +72,7 @@ class EndKind(StrEnum):
     INTERRUPTED = "interrupted"  # from outside, resumable
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DeliveryEnd:
     """How a delivery ended, and what to tell.
 
@@ -89,7 +90,7 @@ class DeliveryEnd:
     batches: tuple[int, ...] = ()  # ids of the batches it is about
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Attempt:
     """One attempt's end as the senders hand it up."""
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 
 from backfill.deliver.batch_queue import BatchWork
 from backfill.deliver.model import Attempt
 from backfill.deliver.retry import RetryingSender
+from backfill.frozen import frozen
 from backfill.limits import CANARY_CALLS
 from backfill.records import Batch
 from backfill.verdict import Action, StopReason
@@ -38,7 +38,7 @@ class AllRefused:
             self._planned.clear()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class WorkEnd:
     """What became of a work."""
 

@@ -17,7 +17,7 @@ import socket
 import ssl
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -30,6 +30,7 @@ from backfill.deliver.deadline import Deadline
 from backfill.deliver.environment import Proxy, context_for, named_proxy
 from backfill.deliver.model import DeliveryOptions, TargetAccess
 from backfill.errors import UsageError
+from backfill.frozen import frozen
 from backfill.memory import ANSWER_BYTES, ANSWER_BYTES_BY_CALL
 from backfill.targets import AuthScheme
 from backfill.verdict import BEFORE_LEAVING, PROXY_REFUSED, Failure
@@ -55,7 +56,7 @@ _MEANINGS: Final[tuple[tuple[type[Exception], Failure], ...]] = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reply:
     """How one request ended."""
 

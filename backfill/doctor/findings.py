@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 from backfill.errors import BackfillError, ExitCode, JobError, worst
+from backfill.frozen import frozen
 
 _SCHEMA_VERSION = 1
 
@@ -20,7 +20,7 @@ class Level(StrEnum):
     ERROR = "error"  # a run would end
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Finding:
     """One thing that was looked at."""
 

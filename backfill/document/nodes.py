@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 from ruamel.yaml import events
 
 from backfill.errors import Fault
+from backfill.frozen import frozen
 
 #: Far beyond any job; reading that many nodes takes under two seconds.
 MOST_NODES = 20_000
@@ -26,7 +27,7 @@ DEEPEST = 40
 Entry = tuple["Node", "Node"]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Node:
     """One scalar, sequence or mapping. `start` and `end` are offsets in the text, `line` and `column` count from 1."""
 

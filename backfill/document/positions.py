@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from backfill.document.nodes import Node
 from backfill.errors import Fault, JobError
+from backfill.frozen import frozen
 
 _INDEX = re.compile(r"\[(\d+)\]")
 _CALL = re.compile(r"calls\[\d+\]\.")
@@ -22,7 +22,7 @@ def field_path(location: Sequence[str | int]) -> str:
     return "".join(steps).removeprefix(".")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Positions:
     """A file's data and the place of every field in it.
 

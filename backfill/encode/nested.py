@@ -6,7 +6,6 @@ What must not be sent carries a mark inside the text: a control character, which
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -27,6 +26,7 @@ from backfill.encode.scalars import (
     shown,
     string,
 )
+from backfill.frozen import frozen
 from backfill.records import JSON_MEMBER, LONG_INTEGER_MEMBER, Kind
 from backfill.timestamps import in_calendar, iso_key, iso_milliseconds
 
@@ -34,7 +34,7 @@ from backfill.timestamps import in_calendar, iso_key, iso_milliseconds
 MARKS: Final = {code: chr(number) for number, code in enumerate(VALUE_CODES, 1)}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LocalTimePolicy:
     """How local times inside nested values become instants (null where the policy says error); and which are odd."""
 

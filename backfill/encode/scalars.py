@@ -8,13 +8,13 @@ never a silent null.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from datetime import date
 from typing import Final
 
 import polars as pl
 
 from backfill.encode.json_text import not_json, overflows, scalar_text
+from backfill.frozen import frozen
 from backfill.limits import SAFE_INTEGER
 from backfill.records import Kind
 from backfill.timestamps import date_in_calendar, in_calendar, iso_key, iso_milliseconds, iso_time
@@ -27,7 +27,7 @@ VALUE_CODES: Final = ("BF111", "BF110", "BF205", "BF206", "BF202", "BF117")
 NUMBER_PATTERN: Final = r"^[+-]?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?$"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Encoded:
     """A value's JSON text, and what may be wrong with it: (problem code, mask) pairs."""
 

@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import re
 import tomllib
-from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
 from backfill import errors
 from backfill.errors import BackfillError, ExitCode
+from backfill.frozen import frozen
 from backfill.rules import CODES, Rule
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Page:
     """One thing explained. What is not told of it is empty."""
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from backfill.document import Faults, Positions, suggest
 from backfill.errors import Fault
+from backfill.frozen import frozen
 from backfill.job.fields import Role
 from backfill.job.models import Call, Job, ObjectSpec, named_columns, used_columns
 from backfill.job.references import Reference, hashed_columns, objects, references
@@ -69,7 +69,7 @@ def check_columns(
     return sorted(dict.fromkeys(check.faults.found), key=lambda fault: (fault.line, fault.column))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ColumnCheck:
     """One job against one set of columns; what is wrong goes to `faults`."""
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from backfill.document import Faults
+from backfill.frozen import frozen
 from backfill.job.fields import OBJECTS
 from backfill.job.file import CallFields
 from backfill.job.models import (
@@ -29,7 +29,7 @@ Path = tuple[str, ...]
 Member = tuple[Path, Value]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ShortForms:
     """Writes forms out; `faults` takes what is wrong with a single value."""
 

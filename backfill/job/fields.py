@@ -7,9 +7,11 @@ After https://www.twilio.com/docs/segment/connections/spec. A field is added in 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from typing import Final
+
+from backfill.frozen import frozen
 
 
 class Role(Enum):
@@ -34,7 +36,7 @@ _NOT_ALIAS: Final = _ALL[:-1]
 _TO_CONTEXT: Final = "has `properties`; traits of the user go to context.traits"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CallField:
     """One field of calls; `instead` says, by type, what people mean who write it in a call that does not have it."""
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import PurePath
 
+from backfill.frozen import frozen
 
-@dataclass(frozen=True, slots=True)
+
+@frozen
 class FormatEntry:
     """One format: the object that reads it, and what tells that a source is of it."""
 

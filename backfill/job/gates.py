@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from datetime import date
 
 from backfill.document import suggest
 from backfill.errors import UsageError
+from backfill.frozen import frozen
 
 PERCENT = 100
 _SHARE = re.compile(r"(\d+(?:\.\d+)?)(%?)")
@@ -21,7 +22,7 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?(|KB|MB|GB|TB)")
 _UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Share:
     """At most `count` of some things, or at most `percent` of all there are; exactly one of the two is set."""
 
@@ -37,7 +38,7 @@ class Share:
         return f"{self.count:,}" if self.count is not None else f"{self.percent:g}%"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Gates:
     """What a plan has to keep to; None is no gate."""
 

@@ -216,9 +216,9 @@ class Source(Model):
     path: tuple[str, ...] = ()  # as written; globs, folders, URLs, "-"
     format: str | None = None  # of job.formats; None: by the suffix
     members: tuple[str, ...] = ()  # patterns for the members of archives
-    csv: CsvSpec = CsvSpec()
+    csv: CsvSpec = Field(default_factory=CsvSpec)
     records: Texts = ()  # keys that lead to the records in JSON documents; none: they are the documents or elements
-    excel: ExcelSpec = ExcelSpec()
+    excel: ExcelSpec = Field(default_factory=ExcelSpec)
     version: int | str | None = None  # of a table that keeps its versions
     fixed_width: dict[str, int] = {}  # columns in the order of a line, each with its characters
     timezone: str | None = None
@@ -285,7 +285,7 @@ class Job(Model):
     latest: Latest | None = None
     calls: tuple[Call, ...]
     rules: dict[str, Literal["error", "warn", "ignore"]] = {}
-    placeholders: Placeholders = Placeholders()
+    placeholders: Placeholders = Field(default_factory=Placeholders)
     ordered: bool = False
     phase: int = 2  # jobs of a lower one come first
     gates: SkipValidation[Gates] = Gates()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 
+from backfill.frozen import frozen
 from backfill.job.fields import Role
 from backfill.job.models import Call, ColumnValue, Job, ObjectSpec, ShapedValue, SqlValue, parts, walk
 from backfill.records import Column
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reference:
     """One use of a column or of an expression; exactly one of `column` and `sql` is given."""
 

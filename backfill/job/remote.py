@@ -7,9 +7,10 @@ taken as it stands, nothing in it is percent-decoded. `https://host/path` is a U
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from ipaddress import ip_address
 from urllib.parse import unquote, urlsplit
+
+from backfill.frozen import frozen
 
 #: Scheme as people write it -> the one it is.
 BUCKETS = {
@@ -24,7 +25,7 @@ _CONTAINER_OF_ACCOUNT = re.compile(r"[a-z0-9$-]+@[a-z0-9]+\.(dfs|blob)\.[a-z0-9.
 _SECRETS = "credentials come from the environment, never from the job file"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Remote:
     """A URL taken apart."""
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from enum import Enum
 
 import polars as pl
 
+from backfill.frozen import frozen
 from backfill.mapping.template import BoundValue, ObjectTemplate
 from backfill.records import Severity
 
@@ -20,7 +20,7 @@ class Key(Enum):
     GIVEN = "given"  # a column holds the id
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Check:
     """One way in which one value of a call can be wrong.
 
@@ -36,7 +36,7 @@ class Check:
     detail: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RareMatch:
     """A column of text that is nearly always all null: `probe`, one boolean, says whether it is not."""
 
@@ -44,7 +44,7 @@ class RareMatch:
     probe: pl.Expr
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class IdText:
     """The text of one of a call's ids: its field, the text, the column that problems name."""
 
@@ -53,7 +53,7 @@ class IdText:
     column: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CompiledCall:
     """One call of a job, bound to a snapshot's columns.
 

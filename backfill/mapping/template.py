@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 
 from backfill import encode
+from backfill.frozen import frozen
 from backfill.mapping.merge import has_object, merged
 from backfill.records import Kind
 
@@ -38,7 +39,7 @@ class Escapes(Enum):
     ANY = "any"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Facts:
     """What is known of the columns of one frame."""
 
@@ -46,7 +47,7 @@ class Facts:
     escapes: Mapping[str, Escapes] = field(default_factory=dict)  # of columns of text; any, where not said
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BoundValue:
     """A bound value.
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
 from backfill.errors import RefusedError
+from backfill.frozen import frozen
 from backfill.job import fingerprint
 from backfill.job.models import Job
 from backfill.pipeline.context import Progress, RunContext, RunRequest
@@ -118,7 +118,7 @@ class NextStep(Enum):
     FORGOTTEN = "forgotten"  # a sandbox run that begins afresh
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PresentRun:
     """The run that is there."""
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from backfill.errors import Fault, InterruptedRunError, JobError, SourceError, counted, joined
+from backfill.frozen import frozen
 from backfill.job import check_columns, fault_at, fingerprint, positions
 from backfill.job.models import Job
 from backfill.job.notices import notices
@@ -25,7 +26,7 @@ SAMPLE_ROWS = 1_000
 SAMPLE_SECONDS = 10
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Checked:
     """What a look at a job's source found out, where it found no fault."""
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from backfill.clock import Clock
 from backfill.errors import BackfillError, ExitCode, InterruptedRunError
+from backfill.frozen import frozen
 from backfill.job.gates import Gates
 from backfill.job.models import Job
 from backfill.records import Decision, DeliveryTotals, JobPlan, NotReadAgain, RunRecord, RunStore, StoredRun
@@ -44,7 +45,7 @@ class NoProgress:
         """Nothing."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Confirmation:
     """What a live delivery is about to do: everything a person should see before it begins."""
 
@@ -72,7 +73,7 @@ class Confirmation:
     doubt: str = ""  # of calls in doubt past the window: how many, and what becomes of them; empty for none
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Options:
     """What the command line says about a run; None is the target's or the program's own default."""
 
@@ -92,7 +93,7 @@ class Options:
     run_id: str = ""  # of a run beside the job's own: of mended rejects
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RunContext:
     """What a run works in: where its state is, who hears it, what may stop it."""
 
@@ -121,7 +122,7 @@ class RunContext:
             raise InterruptedRunError("interrupted")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RunRequest:
     """One job to one target."""
 
@@ -131,7 +132,7 @@ class RunRequest:
     context: RunContext
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RunResult:
     """How a run stands at the end of this process; its counts are in its ledger."""
 

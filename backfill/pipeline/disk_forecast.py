@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from backfill.errors import JobError
+from backfill.frozen import frozen
 from backfill.job.formats import COMPRESSED
 from backfill.job.models import Job
 from backfill.records import SourceFile
@@ -24,7 +24,7 @@ WITH_RAW_TEXT = 1.5
 RESERVE_BYTES = 64_000_000
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Forecast:
     """About how many bytes staging and preparing will take."""
 

@@ -11,9 +11,10 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from backfill.errors import ExitCode, counted
+from backfill.frozen import frozen
 from backfill.identity import SANDBOX_SCOPE
 from backfill.job import fingerprint
 from backfill.job.gates import Gates
@@ -36,7 +37,7 @@ from backfill.sources.origins.standard_input import STANDARD_INPUT
 from backfill.state.plan_file import PlanConditions, write_conditions
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DryRunRequest:
     """What a dry run is to be of."""
 

@@ -6,9 +6,9 @@ import hashlib
 import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from backfill.errors import UsageError, counted
+from backfill.frozen import frozen
 from backfill.identity import message_id, namespace
 from backfill.records import (
     CALL_RECORD,
@@ -78,7 +78,7 @@ def find_calls(state: RunStore, identity: str, run_id: str | None = None) -> lis
 Incarnation = tuple[str, float]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Archived:
     """What the archive says of one id in one run."""
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from backfill.frozen import frozen
 from backfill.job.formats import live_format
 from backfill.records import RunStatus, SnapshotRecord, SourceFile
 
@@ -19,7 +19,7 @@ NAMED = 5
 _MISSING = object()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Fingerprint:
     """What a run was prepared from: the job's YAML data as written, and the files of its source."""
 

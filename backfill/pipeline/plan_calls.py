@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ import orjson
 import polars as pl
 
 from backfill.errors import LedgerError, UsageError
+from backfill.frozen import frozen
 from backfill.pipeline.call_bytes import PlanCalls, file_names
 from backfill.pipeline.context import RunContext
 from backfill.pipeline.find_call import id_key, ids_of_key
@@ -28,7 +28,7 @@ EVENTS = ("event", "name")
 _PLAIN = re.compile(r"[ -!#-\[\]-~]+")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Wanted:
     """Which calls are looked for; a call has to be what each of these says."""
 
@@ -38,7 +38,7 @@ class Wanted:
     record: tuple[str, int] | None = None  # the source's file and the record's number there
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PlanCall:
     """One call of a plan."""
 

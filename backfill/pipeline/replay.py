@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import polars as pl
 
 from backfill.errors import RefusedError, SourceError, UsageError
+from backfill.frozen import frozen
 from backfill.job.formats import SUFFIXES, suffix_within
 from backfill.job.models import (
     Call,
@@ -62,7 +62,7 @@ _TYPES: Final[Mapping[Kind, ColumnType]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Replay:
     """A mended export as a job, and the run that it is sent as."""
 
@@ -110,7 +110,7 @@ def _parent_files(parent: StoredRun, target: Target) -> dict[str, str]:
     return {one.name: one.key for one in snapshot.files if one.name != one.key} if snapshot else {}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Export:
     """What is to be known of the file before it is read as a source."""
 

@@ -9,10 +9,10 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from backfill import __version__
+from backfill.frozen import frozen
 from backfill.job.models import Job
 from backfill.limits import Limits
 from backfill.memory import STAGING_MEMORY_BYTES
@@ -31,7 +31,7 @@ from backfill.sources.origins.standard_input import STANDARD_INPUT
 MORE = 16
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Preview:
     """The first rows of a source and what becomes of them."""
 

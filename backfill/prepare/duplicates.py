@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from backfill.frozen import frozen
 from backfill.mapping import CompiledCall
 from backfill.memory import DUPLICATES_AT_ONCE
 from backfill.prepare.conflicts import CALLS
@@ -26,7 +26,7 @@ def record_number() -> pl.Expr:
     return pl.col(FILE_COLUMN).cast(pl.UInt64) * _RECORDS + pl.col(RECORD_COLUMN).cast(pl.UInt64)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Occurrences:
     """The valid calls of some shard whose ids may occur more than once, in source order: one row of each array."""
 

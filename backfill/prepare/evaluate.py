@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import reduce
 from typing import Final
 
@@ -13,6 +13,7 @@ import polars_hash  # noqa: F401  registers the expression namespaces `uuidhash`
 
 from backfill import encode
 from backfill.errors import counted
+from backfill.frozen import frozen
 from backfill.limits import CALL_DEPTH
 from backfill.mapping import CompiledCall
 from backfill.mapping.calls import Key, RareMatch, grouped
@@ -42,7 +43,7 @@ FAILED: Final = ("BF134", Severity.ERROR.value)
 FAILURES: Final = 20
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Evaluated:
     """A call over a frame. `calls`: row, call, id, date, json (with a comma behind)."""
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import Any, Final
 
 import polars as pl
 
+from backfill.frozen import frozen
 from backfill.job.models import Job
 from backfill.limits import SEGMENT, Limits
 from backfill.mapping import compile_job
@@ -32,7 +32,7 @@ _CALL_SCHEMA: Final[dict[str, pl.DataType | type[pl.DataType]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PreviewCall:
     """One call of one row: its JSON, or why there is none."""
 
@@ -43,7 +43,7 @@ class PreviewCall:
     text: str | None = None  # the JSON as it is sent, every digit of it
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PreviewRow:
     """One row as it was read, and what becomes of it."""
 

@@ -17,6 +17,7 @@ import polars as pl
 
 from backfill import encode
 from backfill.errors import BackfillError, InterruptedRunError
+from backfill.frozen import frozen
 from backfill.limits import Limits
 from backfill.mapping import CompiledCall
 from backfill.mapping.calls import Key
@@ -45,7 +46,7 @@ _RECORD: Final = np.dtype(CALL_RECORD)
 GO_ON = "the same command goes on where it stopped"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DroppedCalls:
     """The calls that are not sent because their id came before."""
 
@@ -53,7 +54,7 @@ class DroppedCalls:
     explanations: Mapping[int, str]  # of the first conflicts, by place: what is said of them beside their keys
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ShardContext:
     """What preparing any shard of a job takes; nothing of it changes meanwhile."""
 

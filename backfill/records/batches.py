@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from backfill.frozen import frozen
 
 
 class BatchState(StrEnum):
@@ -36,7 +37,7 @@ class Decision(StrEnum):
 AGE_UNKNOWN = 0.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ClockMark:
     """A reading of the run's clock, by which the next process tells how long ago that was.
 
@@ -50,7 +51,7 @@ class ClockMark:
     window: float  # seconds for which the target remembers ids, as that process took it
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Batch:
     """A batch as deliver sees it."""
 
@@ -71,7 +72,7 @@ class Batch:
     fruitful: bool = False  # when it was handed out, calls of its planned batch had been delivered
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BatchPart:
     """Calls of a batch, one after the other, that stand for themselves from now on: a child to be.
 
@@ -87,7 +88,7 @@ class BatchPart:
     detail: str = ""  # as Answer.detail
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Answer:
     """The end of one attempt."""
 

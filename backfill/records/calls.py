@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from backfill.frozen import frozen
 from backfill.records.batches import Batch
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RefusedBatch:
     """A batch that the target rejected for good, and its answer."""
 
@@ -16,7 +15,7 @@ class RefusedBatch:
     detail: str  # the answer, shortened
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Doubt:
     """A batch that may or may not have arrived."""
 
@@ -31,7 +30,7 @@ class Doubt:
     detail: str  # how the last attempt ended; empty where it has not
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DoubtSpan:
     """The doubts of a run summed up: first those still to be sent, then those left for good."""
 
@@ -44,7 +43,7 @@ class DoubtSpan:
     left_calls: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CallSpan:
     """Some calls of a shard, one after the other in its calls file, that a leaf of the tree of batches stands for."""
 
@@ -56,7 +55,7 @@ class CallSpan:
     settled: bool  # delivered, or left in doubt for good
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LedgerAttempt:
     """One request that held a call."""
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
+from backfill.frozen import frozen
 from backfill.records.problems import Problem
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PlannedBatch:
     """One batch in a shard's segment file. Its plain bytes are `{"batch":[` + calls joined by commas, no more.
 
@@ -26,7 +26,7 @@ class PlannedBatch:
     first_call: int  # index of its first call in the shard's calls file
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ShardPlan:
     """What preparing one shard gave."""
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from enum import StrEnum
 
+from backfill.frozen import frozen
 from backfill.records.calls import CallSpan, LedgerAttempt
 from backfill.records.plan import ShardPlan
 from backfill.records.snapshot import SourceFile
@@ -37,7 +38,7 @@ TRANSITIONS: dict[RunState, frozenset[RunState]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CallFacts:
     """What runs need to know of one of their job's calls."""
 
@@ -47,7 +48,7 @@ class CallFacts:
     by_content: bool = False  # its key is its content
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class JobFacts:
     """What runs need to know of their job, whatever its file says by now."""
 
@@ -56,7 +57,7 @@ class JobFacts:
     has_query: bool = False  # its rows are those of a query, not of a file
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RunRecord:
     """What a run was started with; never changes."""
 
@@ -81,7 +82,7 @@ class RunRecord:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RunStatus:
     """A run and where it stands."""
 
@@ -98,7 +99,7 @@ class RunStatus:
         return not TRANSITIONS[self.state]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SnapshotRecord:
     """What staging gave: counts in rows, and the source's files as they were."""
 
@@ -115,7 +116,7 @@ class SnapshotRecord:
 PLAN_ID_DIGITS = 12
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PlanFacts:
     """What somebody who is to agree to a plan may want to hold it against later on."""
 
@@ -131,7 +132,7 @@ class PlanFacts:
         return self.digest[:PLAN_ID_DIGITS]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class NotReadAgain:
     """A live database that a command did not read, as the run was finished, and what is known of it since."""
 
@@ -141,7 +142,7 @@ class NotReadAgain:
     dry_run_read: int = 0  # rows, by that
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Counts:
     """Everything counted, from the ledger: rows, calls, batches, requests, bytes."""
 
@@ -191,7 +192,7 @@ class Counts:
         return faults + [f"{name} is {value}" for name, value in counted.items() if value < 0]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class JobPlan:
     """What is planned of one of several jobs."""
 
@@ -201,7 +202,7 @@ class JobPlan:
     finished: bool = False  # before: nothing of it is to be sent
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FoundCall:
     """One call that a run has planned."""
 

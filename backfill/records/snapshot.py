@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+
+from backfill.frozen import frozen
 
 
 class Kind(StrEnum):
@@ -51,7 +52,7 @@ def frame_name(name: str) -> str:
     return f"{INTERNAL_PREFIX}as:{name}" if is_pattern else name
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Column:
     """One column of the snapshot.
 
@@ -80,7 +81,7 @@ class Column:
     refused: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SourceFile:
     """One file of the source as it was when staged."""
 
@@ -95,7 +96,7 @@ class SourceFile:
     pin: str = ""  # of an object: what tells this state of it from every other, such as `ETag "..."`
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SnapshotPart:
     """One Parquet file of the snapshot; rows in source order."""
 
@@ -104,7 +105,7 @@ class SnapshotPart:
     file: int = 0  # index into Snapshot.files, where the part has no FILE_COLUMN
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Snapshot:
     """The frozen rows of a source: the parts in order, one after the other, are the staged rows."""
 

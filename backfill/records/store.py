@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from backfill.frozen import frozen
 from backfill.records.batches import Batch
 from backfill.records.delivery import BatchBytes
 from backfill.records.ledgers import RunReader, RunWriter
@@ -104,7 +104,7 @@ class RunRejects(Protocol):
         """Remove what is set aside."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ArchivedRun:
     """A run whose delivered ids are in the archive, as far as they were then."""
 
@@ -113,7 +113,7 @@ class ArchivedRun:
     calls: int  # whose ids were archived; a run that has delivered more since is archived again
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DeliveredPlace:
     """Where a delivered call went."""
 
@@ -122,7 +122,7 @@ class DeliveredPlace:
     call: int  # its index among the shard's CALL_RECORD records
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DeliveredCalls:
     """Ids of one shard of a run, in any order."""
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import Any
 
 from backfill.errors import counted
+from backfill.frozen import frozen
 from backfill.limits import DEDUP_WINDOW_SECONDS
 from backfill.records import Doubt, DoubtSpan, RunReader
 from backfill.report.summary import iso_text, time_text
@@ -18,7 +18,7 @@ SHOWN_AS_JSON = 1_000
 NOT_ALL = "not all"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Doubts:
     """What of a run is in doubt, read at one time."""
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from backfill.errors import LedgerError
+from backfill.frozen import frozen
 from backfill.records import Problem, Severity, StoredRun
 from backfill.report.lines import source_of, with_places
 from backfill.report.samples import problem_line
@@ -20,7 +21,7 @@ NEAR_RECORDS = 100_000
 _SHOWN = ("file", "record", "line", "call", "code", "severity", "column", "value", "message")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Listing:
     """What of a run was not sent."""
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
+from backfill.frozen import frozen
 from backfill.records import Counts, DeliveryTotals, PlanFacts, RunState, RunStatus, StoredRun
 from backfill.report.doubts import Doubts, doubt_json, doubt_lines, read_doubts
 from backfill.report.summary import CALLS, ROWS, Summary, by_code, counts_text, summary_text, time_text
 from backfill.state.plan_file import plan_facts
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RunView:
     """Everything about one run that is shown, read at one time."""
 

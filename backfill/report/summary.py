@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from typing import Any
 
 from backfill.errors import BackfillError, GateHit, InterruptedRunError, counted
+from backfill.frozen import frozen
 from backfill.records import Counts, DeliveryTotals, NotReadAgain, PlanFacts, RunState, RunStatus
 from backfill.report.plan import plan_json, plan_lines
 
@@ -17,7 +18,7 @@ MEGABYTE = 1_000_000
 MINUTE = 60
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Summary:
     """One job's run: its counts from the ledger; what this process itself sent, and how long it took."""
 
@@ -77,7 +78,7 @@ def not_read_text(unread: NotReadAgain) -> str:
     return " ".join([*lines, "`run --only-new` reads it again, and sends what is new."])
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Subject:
     """What an object of `--output json` is about, where there is no ledger to tell."""
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import orjson
 from isal import isal_zlib
+
+from backfill.frozen import frozen
 
 #: A gzip body may have several members (RFC 1952, section 2.2); more than this is no client's doing.
 MOST_GZIP_MEMBERS = 1_000
@@ -22,7 +23,7 @@ _SPACE = re.compile(r"[ \t\n\r]*")
 _DECODER = json.JSONDecoder(parse_float=str, parse_int=str, parse_constant=str)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Refusal:
     """A request answered 400: `bad_request` (Segment's discard code for what cannot be decoded) or `too_large`."""
 

@@ -25,11 +25,12 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from email.utils import formatdate
 from typing import Literal
 
 from backfill.errors import UsageError
+from backfill.frozen import frozen
 
 #: Where a connection is cut: before the body is read, when it was read, or when its calls were stored.
 Cut = Literal["before", "after", "lost"]
@@ -38,7 +39,7 @@ MOST_DELAY_SECONDS = 3600.0
 _HINT = "such as status=500,every=7 or lost=1/10; docs/sandbox.md has the grammar"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RetryAfter:
     """A Retry-After header to be: a number of seconds, or the HTTP date that many seconds ahead."""
 
@@ -50,7 +51,7 @@ class RetryAfter:
         return formatdate(now + self.seconds, usegmt=True) if self.as_date else str(self.seconds)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ScriptedFault:
     """What goes wrong with one request; the default is nothing."""
 
@@ -75,7 +76,7 @@ class ScriptedFault:
         return "delay" if self.delay else ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FaultRule:
     """One effect and the triggers that must all hold."""
 
@@ -97,7 +98,7 @@ class FaultRule:
         return hits >= of or random.Random(f"{self.seed}/{place}/{number}").randrange(of) < hits  # noqa: S311 reproducible, not secret
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FaultScript:
     """The rules in their order; an empty script never fires."""
 

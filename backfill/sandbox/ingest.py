@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
+from backfill.frozen import frozen
 from backfill.limits import Limits
 from backfill.sandbox.bodies import Refusal, call_texts
 from backfill.sandbox.drops import Call, drop_reason
@@ -21,7 +21,7 @@ from backfill.sandbox.moments import iso_moment, parse_moment, stored_moment
 BATCH_PATHS = ("batch", "import")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class HeldCall:
     """What is kept of one call: its moments as ISO text, and its JSON as it was sent."""
 
@@ -31,7 +31,7 @@ class HeldCall:
     json: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Drop:
     """A call that is not held: why, and what is known of it."""
 
@@ -40,7 +40,7 @@ class Drop:
     kind: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ReceivedRequest:
     """One understood request. Its calls are `ids` and `drops` together; an id stands in `ids` once."""
 
@@ -57,7 +57,7 @@ class ReceivedRequest:
         return len(self.ids) + len(self.drops)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Envelope:
     """What a request says about all its calls."""
 

@@ -9,13 +9,14 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 from backfill.disk import NO_ROOM, NO_WRITING, PRIVATE_FILE, FileLock, disk_stop, make_folder, sync_folder
 from backfill.errors import BackfillError, LockedError, UsageError
+from backfill.frozen import frozen
 from backfill.sandbox.ingest import Drop, ReceivedRequest
 from backfill.sandbox.seen import SeenIds
 from backfill.sandbox.tables import Tables, opening_failure
@@ -31,7 +32,7 @@ class StoreError(Exception):
     """The store cannot be written (the disk is full, say); the requests of this group are not stored."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RequestRecord:
     """One request to write down: its calls, if it was understood, and what else is counted of it."""
 
@@ -39,13 +40,13 @@ class RequestRecord:
     counts: dict[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Write:
     record: RequestRecord
     future: Future[None]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Read:
     read: Callable[[Tables], Any]
     future: Future[Any]

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from backfill.errors import SourceError, counted
+from backfill.frozen import frozen
 from backfill.job.models import Job
 from backfill.memory import BATCH_BYTES
 from backfill.records import SourceFile
@@ -25,7 +26,7 @@ from backfill.sources.reader import CompleteReader, UnreadableSink
 MOST_ROWS = 8_192
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Head:
     """What one file says of itself."""
 
@@ -34,7 +35,7 @@ class Head:
     batch_rows: int = MOST_ROWS  # that are read at once
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Marked:
     """Rows of which some cannot be read: their places, each with the column at fault and what it holds."""
 
@@ -73,7 +74,7 @@ class TypedFiles(ABC):
         return files
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ArrowReader(CompleteReader):
     """The records of typed files (see reader.Reader)."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from backfill.errors import JobError, SourceError
+from backfill.frozen import frozen
 from backfill.job.models import ColumnSpec, Job
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, SourceFile
 from backfill.sources.arrow_types import UnsupportedType, cast, common_type, intervals, is_json, snapshot_type, unfit
@@ -34,7 +35,7 @@ def sought(file: SourceFile) -> pa.NativeFile:
     return pa.PythonFile(origin.seekable(), mode="r") if file.pin else pa.OSFile(str(origin.local_path()))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Field:
     """A column of one file: how a snapshot holds it."""
 

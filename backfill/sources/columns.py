@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from backfill.errors import JobError, SourceError
+from backfill.frozen import frozen
 from backfill.job.models import ColumnSpec, Job
 from backfill.records import INTERNAL_PREFIX
 
@@ -21,7 +21,7 @@ Kind = TypeVar("Kind")
 _UNION_HINT = "`union: by_name` under `source` takes what a file lacks for null; or make a job of each"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SourceColumn:
     """One column as a reader gives it.
 

@@ -6,12 +6,12 @@ One table. A sign is a pattern for the first bytes of the file, unpacked; none o
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
+from backfill.frozen import frozen
 from backfill.job.formats import FORMATS
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Foreign:
     """One kind of file that is not read."""
 

@@ -7,12 +7,12 @@ one another. All of it is done for some rows at a time, whose columns are then p
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from backfill.disk import close_writer, out_of_space
+from backfill.frozen import frozen
 from backfill.job.models import Job
 from backfill.memory import ROW_GROUP_ROWS
 from backfill.records import FILE_COLUMN, RECORD_COLUMN
@@ -30,7 +30,7 @@ _PIECES = 2
 _ROWS = "__bf_rows"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Group:
     """Columns that are computed together."""
 

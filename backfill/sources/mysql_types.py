@@ -9,12 +9,12 @@ Rules
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from backfill.errors import JobError
+from backfill.frozen import frozen
 from backfill.job.models import ColumnSpec
 
 _INTEGERS: Final = frozenset(
@@ -34,7 +34,7 @@ VARIES: Final = "varies"
 UTC: Final = "+00:00"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TableColumn:
     """A column as the server says that it is."""
 

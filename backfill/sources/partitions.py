@@ -14,13 +14,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from backfill.errors import SourceError
+from backfill.frozen import frozen
 from backfill.job.models import Job
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, SourceFile
 from backfill.sources.columns import SourceColumn
@@ -130,7 +130,7 @@ def with_partition_columns(
     return (*columns, *(_column(name, job) for name in names))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PartitionedReader:
     """Adds constant columns of text to the rows of each file."""
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 import shutil
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import duckdb
 
 from backfill.errors import BackfillError, JobError, SourceError, counted
+from backfill.frozen import frozen
 from backfill.job.models import Job, Source
 from backfill.records import (
     FILE_COLUMN,
@@ -239,7 +240,7 @@ def _refuse_zoneless(read: Sequence[Column], job: Job) -> None:
             raise JobError(message, hint="state `timezone:` on the source or the column")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Bad:
     """What keeps a row from a query: a test in SQL, and what is said of it; `why` is SQL too."""
 

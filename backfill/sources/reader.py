@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 
+from backfill.frozen import frozen
 from backfill.job.models import Job
 from backfill.records import Column, Snapshot, SourceFile
 from backfill.sources.origins.content import Watch, unwatched
@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # a look at lines or sizes loads no library for data
 ORIGINAL_CHARACTERS, VALUE_CHARACTERS = 2_000, 80
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Unreadable:
     """A record that cannot be read as a row."""
 
@@ -90,7 +90,7 @@ class MoreColumnsError(Exception):
         self.reader = reader
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Described:
     """A source's columns as far as a look at it tells them."""
 

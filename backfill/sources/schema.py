@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from backfill.frozen import frozen
 from backfill.records import Column
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SqlFault:
     """What is wrong with one piece of SQL of the job file."""
 
@@ -27,7 +26,7 @@ class SqlFault:
         return f"did you mean {' or '.join(self.candidates)}?" if self.candidates else ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Schema:
     """A source's columns as staging would make them, those of SQL included; the latter only where it has no fault."""
 

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
 from backfill.disk import PRIVATE_FILE
+from backfill.frozen import frozen
 from backfill.limits import Limits
 from backfill.records import PlanFacts, StoredRun
 
 PLAN_FILE = "plan.json"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PlanConditions:
     """What a dry run's plan was made with, the job, its source and the scope of ids aside."""
 

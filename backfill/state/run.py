@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backfill.disk import FileLock, make_folder
 from backfill.errors import LedgerError
+from backfill.frozen import frozen
 from backfill.records import RunRecord
 from backfill.state.place import DRY_RUNS_FOLDER, LOCKS_FOLDER, lock_file
 from backfill.state.reject_files import RejectFiles
@@ -23,7 +23,7 @@ LEDGER_FILE = "ledger.sqlite3"
 INTAKE_FOLDER = "intake"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class RunFolder:
     """A `StoredRun`: the folder of one run, below runs/ or earlier/ of its state folder; it need not exist."""
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
+
+from backfill.frozen import frozen
 
 #: Segment's two regions for server sources (https://www.twilio.com/docs/segment/guides/regional-segment).
 SEGMENT_REGIONS: Final = {"us": "https://api.segment.io", "eu": "https://events.eu1.segmentapis.com"}
@@ -24,7 +25,7 @@ class EndpointError(ValueError):
         self.hint = hint
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Endpoint:
     """`url` is scheme, host, port where it is not the scheme's own, and any path before `/v1`."""
 

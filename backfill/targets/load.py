@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from backfill.document import Faults, fill_in, read_document, suggest, validate, variables_in
 from backfill.errors import UsageError
+from backfill.frozen import frozen
 from backfill.targets.checks import allowed_endpoint, check_profile, without_keys
 from backfill.targets.endpoint import SEGMENT_REGIONS, Endpoint, EndpointError, region_of
 from backfill.targets.forms import REQUESTS_HINT, ProfileForm, TargetsForm, parse_duration, parse_rate
@@ -78,7 +79,7 @@ def load_profiles(path: Path) -> dict[str, ProfileForm]:
     return form.targets
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TargetBuilder:
     """Builds one target: fills variables in, finds its write key, and takes what is not stated from its kind."""
 

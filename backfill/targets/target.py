@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import StrEnum
 from typing import Final
 
 from backfill.errors import UsageError
+from backfill.frozen import frozen
 from backfill.limits import DEDUP_WINDOW_SECONDS, RUDDERSTACK, SEGMENT, SEGMENT_CALLS_PER_SECOND, Limits
 from backfill.targets.endpoint import EndpointError, parse_endpoint
 from backfill.targets.secret import Secret
@@ -49,7 +50,7 @@ class AnswerFormat(StrEnum):
         return self in (AnswerFormat.JITSU, AnswerFormat.INDEXED)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class KindDefaults:
     """What holds where a profile does not say otherwise."""
 
@@ -84,7 +85,7 @@ DEFAULTS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Target:
     """Where calls go. Runs are found by `identity`, whatever the profile is called."""
 

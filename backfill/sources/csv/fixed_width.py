@@ -6,12 +6,12 @@ Lines are read as CSV's are, in any of its encodings, with one column that nothi
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
 
+from backfill.frozen import frozen
 from backfill.job.models import ColumnSpec, Job
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, SourceFile
 from backfill.sources.columns import SourceColumn, text_columns
@@ -26,7 +26,7 @@ _BLANK: Final = " "
 _TEXT: Final = ColumnSpec(type="text")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FixedWidthReader(CompleteReader):
     """The lines of files, cut into columns; see reader.Reader."""
 

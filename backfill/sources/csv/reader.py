@@ -15,6 +15,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
 from backfill.errors import counted
+from backfill.frozen import frozen
 from backfill.job.models import Job
 from backfill.memory import MAX_RECORD_BYTES
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, SourceFile
@@ -84,7 +85,7 @@ def unreadable(
 _COLUMN_BYTES = 1_024
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CsvReader(CompleteReader):
     """A source of CSV or TSV files; see reader.Reader."""
 
@@ -143,7 +144,7 @@ def lines_of(file: SourceFile, job: Job, usual: str, wanted: Sequence[int]) -> d
     return found
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Numbered:
     """Records with their numbers in the file."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from itertools import chain
 
@@ -13,6 +13,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 from pyarrow import csv
 
 from backfill.errors import BackfillError, JobError, SourceError, counted
+from backfill.frozen import frozen
 from backfill.job.models import Job
 from backfill.job.references import references
 from backfill.records import SourceFile
@@ -142,7 +143,7 @@ _FAULTS = {
 _OTHER_SEPARATORS = ",;\t|"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OpenRecords:
     """A file opened: its columns, and the records that are rows or unreadable, empty lines among them."""
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from backfill.frozen import frozen
 from backfill.memory import MAX_RECORD_BYTES
 from backfill.sources.csv.structure import Marks, Places, RecordFault, Shape, State, Walk, Walker, shape_of
 from backfill.sources.csv.text import CR, LF, Dialect
@@ -25,7 +26,7 @@ _LONG = 2**16
 _NEAR = 2_048
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Records:
     """Records of one text, in its order; empty lines among them, comments not."""
 

@@ -20,6 +20,7 @@ from enum import Enum, IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from backfill.frozen import frozen
 from backfill.sources.csv.text import BLANKS, C_ESCAPES, CR, LF, Dialect
 from backfill.sources.escapes import effective
 
@@ -28,7 +29,7 @@ Places = NDArray[np.int64]
 NO_PLACES: Places = np.empty(0, np.int64)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Shape:
     """A stretch of text that begins where a record begins, or inside of one where no escape is pending."""
 

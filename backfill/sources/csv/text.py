@@ -5,10 +5,10 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import chain
 
 from backfill.errors import JobError, SourceError
+from backfill.frozen import frozen
 from backfill.job.models import CsvSpec, Job
 from backfill.records import SourceFile
 from backfill.sources.origins.content import PIECE, Watch, origin_of, plain_pieces, unwatched
@@ -33,7 +33,7 @@ _BYTE = 0x80
 CR_MARK, _NO_UTF8 = b"\xfe", b"\xff"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Dialect:
     """The signs of a file, each one byte of ASCII."""
 
@@ -126,7 +126,7 @@ _SEPARATOR_LINE = re.compile('("?)sep=([^\\w\\s"]|[ \\t])\\1(?:\r\n|\r|\n|$)', r
 _LINE_END = re.compile(rb"\r\n|\n|\r(?!\Z)")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CsvText:
     """A file opened."""
 

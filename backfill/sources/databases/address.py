@@ -11,11 +11,12 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from backfill.document import fill_in, is_one_variable, variables_in
 from backfill.errors import JobError
+from backfill.frozen import frozen
 from backfill.job.formats import DATABASES, FORMATS, live_format
 from backfill.job.models import DriverSpec, Job
 from backfill.records import SourceFile
@@ -27,7 +28,7 @@ _SHORTEST_SECRET = 4  # a shorter one is in any text
 DRIVER_SCHEME = "adbc"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Address:
     """A database, and what is needed to connect to it."""
 

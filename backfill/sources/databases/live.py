@@ -16,6 +16,7 @@ from queue import Empty, Full, Queue
 from typing import TYPE_CHECKING, Protocol
 
 from backfill.errors import JobError, SourceError
+from backfill.frozen import frozen
 from backfill.job.models import ColumnSpec, Job
 from backfill.records import SourceFile
 from backfill.sources.databases.address import Address, address_of
@@ -33,7 +34,7 @@ _AHEAD = 2
 _ENDING_SECONDS = 2.0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ResultColumn:
     """One column of a query's result: as what its session gives it, and what it is."""
 

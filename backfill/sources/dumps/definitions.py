@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from backfill.frozen import frozen
 
 Name = tuple[str, ...]  # schema and table, or the table alone
 
@@ -41,7 +42,7 @@ _NO_COLUMN = re.compile(
 _COMPUTED = re.compile(r"\bAS\s*\(", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DefinedColumn:
     """A column of a table."""
 
@@ -50,7 +51,7 @@ class DefinedColumn:
     computed: bool = False  # by the server, so that no dump holds its values
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Definition:
     """A table as its CREATE TABLE says."""
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
+from backfill.frozen import frozen
 from backfill.sources.escapes import effective
 
 Bytes = NDArray[np.uint8]
@@ -17,7 +17,7 @@ Flags = NDArray[np.bool_]
 BACKSLASH, QUOTE = b"\\"[0], b"'"[0]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Fields:
     """The fields of rows of one table: places in a text, row by row, ascending; every row has as many."""
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from backfill.errors import SourceError
+from backfill.frozen import frozen
 from backfill.memory import MAX_LINE_BYTES
 from backfill.sources.dumps.copy import MEANINGS
 from backfill.sources.dumps.definitions import Name, names
@@ -52,7 +52,7 @@ _WORDS_BYTES = 2**18
 _ESCAPED_TEXT = re.compile(rb"'(?:[^']++|'')*+(?:'|\Z)|[eE]'(?:[^'\\]++|\\.|'')*+(?:'|\\?\Z)|\w++", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Insert:
     """How an INSERT begins."""
 
@@ -84,7 +84,7 @@ def same_again(insert: Insert) -> bytes:
     return rb";\r?\n" + re.escape(insert.words) + rb"\(" if insert.words else b""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Found:
     """What a stretch of text holds: it begins with a statement's words, or behind a row."""
 
@@ -233,7 +233,7 @@ def _trimmed(data: Bytes, starts: Places, ends: Places) -> tuple[Places, Places]
     return starts, ends
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Literals:
     """What fields are: where their values stand, and how."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -12,6 +11,7 @@ import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from backfill.errors import SourceError
+from backfill.frozen import frozen
 from backfill.job.models import ColumnSpec, Job
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, SourceFile
 from backfill.sources.columns import SourceColumn, aligned, check_names, united
@@ -24,7 +24,7 @@ from backfill.sources.origins.content import Watch, first_bytes, origin_of, plai
 from backfill.sources.reader import CompleteReader, UnreadableSink
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DumpColumn:
     """A column as a dump defines it: what it is read as (None: text), and what it holds where it is refused."""
 
@@ -82,7 +82,7 @@ def _dumps(files: Sequence[SourceFile]) -> list[tuple[int, SourceFile]]:
     ]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DumpReader(CompleteReader):
     """A table of dumps of one kind; see reader.Reader."""
 

@@ -10,10 +10,10 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 
 from backfill.errors import SourceError
+from backfill.frozen import frozen
 
 #: A statement that is to be looked at, the rows of an INSERT aside, is no longer than this.
 MAX_STATEMENT_BYTES = 4 * 2**20
@@ -21,7 +21,7 @@ MAX_STATEMENT_BYTES = 4 * 2**20
 MAX_TOKEN_BYTES = 64 * 2**20
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Lexis:
     """How a program writes SQL: alternatives of tokens that can hold a semicolon, and of what begins like one."""
 

@@ -10,12 +10,13 @@ import binascii
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from json.encoder import encode_basestring
 from typing import Any, ClassVar
 
 from backfill.errors import SourceError
+from backfill.frozen import frozen
 from backfill.records import SourceFile
 from backfill.sources.dynamodb.manifest import ABOUT, Listed, ion_error
 from backfill.sources.ndjson.lines import Line
@@ -31,7 +32,7 @@ class _UnplainError(ValueError):
     """What is wrong with an item, in words."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DynamoTexts:
     """The items of an export's files; `listed` says what the manifest does of a file, by its path."""
 

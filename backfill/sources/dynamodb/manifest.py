@@ -7,10 +7,10 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from backfill.errors import SourceError
+from backfill.frozen import frozen
 from backfill.records import SourceFile
 from backfill.sources.origins.content import Watch, origin_of, plain_pieces, stored_pieces
 
@@ -19,7 +19,7 @@ ABOUT = re.compile(r"(?:^|/)(?:manifest-(?:summary|files)\.(?:json|md5)|_started
 _FILES, _SUMMARY = "manifest-files.json", "manifest-summary.json"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Listed:
     """What a manifest says of a data file."""
 

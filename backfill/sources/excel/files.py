@@ -12,6 +12,7 @@ from typing import Any, Final
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from backfill.errors import SourceError, counted
+from backfill.frozen import frozen
 from backfill.job.models import ExcelSpec, Job
 from backfill.memory import BATCH_BYTES
 from backfill.records import SourceFile
@@ -34,7 +35,7 @@ _NUMBERS: Final = {int, float}
 _DAYS: Final = {dt.date, dt.datetime}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Row:
     """One row of the sheet that is not empty."""
 

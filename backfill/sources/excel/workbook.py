@@ -10,7 +10,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Any, Final
 from xml.etree import ElementTree as ET
@@ -18,6 +18,7 @@ from xml.parsers import expat
 
 from backfill.errors import JobError, SourceError
 from backfill.extras import required
+from backfill.frozen import frozen
 from backfill.job.models import ExcelSpec
 from backfill.memory import LARGEST_WORKBOOK_BYTES
 from backfill.records import SourceFile
@@ -33,7 +34,7 @@ _NO_RESULT: Final = "a formula whose result is not in the file"
 _XLRD_ERROR: Final = 5
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Sheet:
     """One sheet."""
 

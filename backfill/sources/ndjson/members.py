@@ -11,7 +11,7 @@ Rules
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum
 
 import numpy as np
@@ -20,6 +20,7 @@ import orjson
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
 
+from backfill.frozen import frozen
 from backfill.sources.columns import arrow_array
 
 #: Bytes gone through at once.
@@ -45,7 +46,7 @@ NULL, STRING, BOOLEAN, OTHER = 0, 1, 2, 4
 _KINDS = _table(np.uint8, {bytes(range(256)): OTHER, b'"': STRING, b"tf": BOOLEAN, b"n": NULL})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Cells:
     """The members of some objects, in their order."""
 

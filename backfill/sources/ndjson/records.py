@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
+from backfill.frozen import frozen
 from backfill.limits import JSON_DEPTH
 from backfill.memory import MAX_LINE_BYTES
 from backfill.records import INTERNAL_PREFIX, SourceFile
@@ -237,7 +238,7 @@ OWN_NAME = f"a key that begins with {INTERNAL_PREFIX}, as backfill's own columns
 NUL_NAME = "a key with U+0000 in it"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Records:
     """Some records: the readable ones' members, each one's file and record number, and the unreadable ones."""
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import ClassVar, Protocol
 
+from backfill.frozen import frozen
 from backfill.records import SourceFile
 from backfill.sources.ndjson.documents import SHAPE_BYTES, Documents, begins_with_an_object, is_document
 from backfill.sources.ndjson.lines import Line, lines
@@ -38,7 +39,7 @@ class Head:
         return cls(chosen, min(HEAD_BYTES, max(HEAD_BYTES_OF_ALL // count, 2**18)), cut=count < len(files))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FileTexts:
     """The texts of one file's records, in its order."""
 
@@ -61,7 +62,7 @@ class Texts(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class JsonTexts:
     """JSON as its first bytes say: lines, or one document or several, in which `path` leads to the records."""
 

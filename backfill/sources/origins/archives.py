@@ -18,13 +18,13 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 from typing import IO, TYPE_CHECKING, BinaryIO, Protocol, cast
 
 from backfill.errors import SourceError
+from backfill.frozen import frozen
 from backfill.sources.origins.compression import PIECE, Damage, packing_of, unpacked
 from backfill.sources.origins.copies import COPIES
 
@@ -51,7 +51,7 @@ _FAULTS = (
 _HELD = 32
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Entry:
     """One member that is a file, or would be."""
 
@@ -277,7 +277,7 @@ def container(path: str) -> str:
     return path
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ArchiveMember:
     """A file within an archive, as an Origin."""
 

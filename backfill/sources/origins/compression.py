@@ -10,13 +10,13 @@ from __future__ import annotations
 import bz2
 import lzma
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, cast
 
 import zstandard
 from isal import igzip_lib
 
+from backfill.frozen import frozen
 from backfill.sources.origins.framed import LZ4_MAGIC, SNAPPY_MAGIC, SnappyChunks, lz4_pieces
 
 #: Plain bytes handed at once, about.
@@ -50,7 +50,7 @@ class Member(Protocol):
         """Plain bytes, `max_length` at most, about."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Packing:
     """One way to compress a file: what it begins with, and what makes plain bytes of it."""
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from backfill.errors import InterruptedRunError, SourceError
+from backfill.frozen import frozen
 from backfill.records import SourceFile
 from backfill.sources.origins import compression
 from backfill.sources.origins.archives import ArchiveMember, container
@@ -78,7 +79,7 @@ class Origin(Protocol):
         """The stored bytes for a format that seeks in them, and needs no path; the caller closes it."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LocalFile:
     """A file of this machine."""
 

@@ -17,10 +17,10 @@ import os
 import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from backfill.errors import SourceError
+from backfill.frozen import frozen
 from backfill.sources.origins.content import cannot_be_read
 
 WILDCARD = re.compile(r"[*?\[]")
@@ -36,7 +36,7 @@ ANY_DEPTH = "**"
 TABLE_LOGS = {"delta": "_delta_log/*.json", "iceberg": "metadata/*.metadata.json"}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FileFinder:
     """Finds files; `shown` is how messages call a path."""
 

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from backfill.frozen import frozen
 from backfill.job.models import Job
 from backfill.memory import LARGEST_ROW_GROUP_BYTES, LARGEST_ROW_GROUP_ROWS
 from backfill.records import INTERNAL_PREFIX, Column, Kind, Snapshot, SnapshotPart, SourceFile, Zone
@@ -46,7 +47,7 @@ _TIME_UNITS = ("milliseconds", "microseconds")
 _LARGEST_PRECISION = 38
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class InPlace:
     """A source that is its own snapshot."""
 

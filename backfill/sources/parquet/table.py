@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +16,7 @@ from typing import Any, Final
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from backfill.errors import JobError, SourceError
+from backfill.frozen import frozen
 from backfill.job.models import Job
 from backfill.records import SourceFile
 from backfill.sources.arrow_reader import Head, TypedFiles, head_of
@@ -26,7 +27,7 @@ from backfill.sources.parquet.file import batch_rows, in_turn, opened, raw_batch
 _FIELD_ID: Final = b"PARQUET:field_id"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Table:
     """One version of a table."""
 

@@ -10,8 +10,7 @@ Rules
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from backfill.frozen import frozen
 from backfill.job.models import ColumnSpec
 from backfill.job.times import EXCEL, has_offset
 from backfill.records import Kind, Zone
@@ -39,7 +38,7 @@ LENIENT_JSON = r"(?i)nan|inf|,\s*[\]}]"
 JSON_STRING = r'"(?:[^"\\]|\\.)*"'
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Cast:
     """A declared column in SQL: `value` is what the snapshot holds, `in_sql` what expressions see (see seen_by_sql)."""
 

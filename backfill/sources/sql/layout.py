@@ -16,6 +16,7 @@ from functools import partial
 import pyarrow as pa  # type: ignore[import-untyped]
 from duckdb.sqltypes import DuckDBPyType
 
+from backfill.frozen import frozen
 from backfill.job.models import ColumnSpec, Job
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, Column, Kind, Zone
 from backfill.sources.columns import SourceColumn
@@ -35,7 +36,7 @@ TRIED = "__bf_tried:"
 FAILED = "__bf_failed:"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SqlColumn:
     """A source's column as DuckDB sees it.
 
@@ -66,7 +67,7 @@ def sql_columns(engine: Engine, columns: Sequence[SourceColumn]) -> tuple[SqlCol
     )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Expression:
     """One of the job's expressions, bound over a source's columns."""
 
@@ -76,7 +77,7 @@ class Expression:
     takes_json: bool = False  # it may take JSON apart
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Layout:
     """What to write for each row: `select` gives the SQL, `columns` says what comes out."""
 

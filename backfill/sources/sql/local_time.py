@@ -7,7 +7,6 @@ pieces at every change of the clock, backfill.timestamps says what becomes of ea
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 from itertools import pairwise
@@ -15,6 +14,7 @@ from itertools import pairwise
 import polars as pl
 
 from backfill.errors import JobError
+from backfill.frozen import frozen
 from backfill.timestamps import FIRST_MICROSECOND, LAST_MICROSECOND, is_nonexistent, to_utc
 
 #: Before the first and after the last year, polars' zones (chrono-tz) have no changes.
@@ -25,7 +25,7 @@ _SPAN_BITS = 43
 _STEPS = (21_600_000_000, 60_000_000, 1_000_000)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Pieces:
     """What becomes of wall clocks, from each start (in microseconds) to the next: one piece more than starts.
 

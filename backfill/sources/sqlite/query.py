@@ -14,10 +14,10 @@ from __future__ import annotations
 import re
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 
 from backfill.errors import JobError, SourceError
+from backfill.frozen import frozen
 from backfill.records import SourceFile
 from backfill.sources.origins.content import Watch, unwatched
 from backfill.sources.sql_tokens import NAME, TEXT, tokens, without_end
@@ -41,7 +41,7 @@ _TOKENS = tokens(TEXT, NAME, r"\[[^\]]*\]", r"`(?:[^`]|``)*`", end=r"(?:\*/|\Z)"
 _RENAMED = re.compile(r"(?P<name>.*):\d+|column\d+", re.IGNORECASE | re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Result:
     """A query's columns with the storage class of their values: integer, real, text, blob, or null for none."""
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from types import ModuleType
 from typing import Final
 
 from backfill.errors import BackfillError, ConnectionLostError, JobError, SourceError
+from backfill.frozen import frozen
 from backfill.job.models import Job
 from backfill.sources.databases.address import Address
 
@@ -50,7 +50,7 @@ _QUERY_HINTS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Failures:
     """Makes errors of ours of those of the driver."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ import adbc_driver_manager
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from backfill.errors import BackfillError, ConnectionLostError, JobError, SourceError
+from backfill.frozen import frozen
 from backfill.job import fault_at
 from backfill.job.models import Job
 from backfill.sources.databases.address import Address
@@ -63,7 +63,7 @@ _QUERY_HINTS = {
 _POSITION = "PG_DIAG_STATEMENT_POSITION"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Failures:
     """Makes errors of ours of those of the driver."""
 

@@ -8,12 +8,12 @@ a value that has no place in it (NaN, say) is then a problem of its row.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
 
+from backfill.frozen import frozen
 from backfill.job.models import ColumnSpec
 from backfill.sources.databases.live import ResultColumn
 
@@ -60,7 +60,7 @@ _ELEMENTS: Final = frozenset(
 _UNBOUNDED: Final = frozenset(("float4", "float8", "numeric"))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PostgresType:
     """What the server says of a column's type, domains undone."""
 

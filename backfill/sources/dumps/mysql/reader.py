@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from backfill.errors import JobError, SourceError
+from backfill.frozen import frozen
 from backfill.job.models import Job
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, SourceFile
 from backfill.sources.columns import SourceColumn, check_names, united
@@ -31,7 +32,7 @@ LOOK_BYTES = 128 * 2**20
 _SHOWN = 20
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Shape:
     """The columns of a table's rows, as one file has them."""
 
@@ -65,7 +66,7 @@ class _Found:
         return True
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DumpReader(CompleteReader):
     """The rows of a table; see reader.Reader."""
 
@@ -107,7 +108,7 @@ class DumpReader(CompleteReader):
         yield batch
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Rows:
     """Some rows of the table."""
 

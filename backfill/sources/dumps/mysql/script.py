@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from backfill.errors import SourceError
+from backfill.frozen import frozen
 from backfill.sources.dumps.mysql.values import Block, WrongRowsError, find_rows
 
 #: A statement (of an INSERT: a row) that is longer is refused; MySQL itself sends no packet of more than 1 GB.
@@ -120,7 +121,7 @@ class Settings:
                 held.pop()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Table:
     """A CREATE TABLE statement."""
 
@@ -129,7 +130,7 @@ class Table:
     text: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class View:
     """The definition of a view."""
 
@@ -137,7 +138,7 @@ class View:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Insert:
     """A run of INSERTs of one table, whose rows come next: `blocks` has to be asked for all or none of them."""
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from backfill.errors import JobError
+from backfill.frozen import frozen
 from backfill.job.models import Job
 from backfill.sources.columns import SourceColumn
 from backfill.sources.mysql_types import BYTES, UTC, TableColumn, arrow_type, is_instant, read_as
@@ -60,7 +60,7 @@ def _column(item: list[str]) -> TableColumn | None:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reading:
     """How a column's values are read: `column` as the snapshot's, `parsed` the type that the text is parsed as."""
 

@@ -20,6 +20,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from pyarrow import csv
 
+from backfill.frozen import frozen
 from backfill.sources.escapes import effective
 
 Bytes = NDArray[np.uint8]
@@ -158,7 +159,7 @@ _BEGINS = np.zeros(256, np.bool_)
 _BEGINS[list(b"0123456789+-.'N")] = True
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Fields:
     """The fields of a block's rows."""
 
