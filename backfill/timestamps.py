@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
-from typing import Final
+from typing import Final, Literal
 from zoneinfo import ZoneInfo
 
 import polars as pl
@@ -118,7 +118,7 @@ def to_utc(wall: pl.Expr, zone: str, ambiguous: str, nonexistent: str) -> pl.Exp
     """
     fold = "null" if ambiguous == "error" else ambiguous
     wall = _in_microseconds(wall)
-    local = _early(wall).dt.replace_time_zone(zone, ambiguous=fold, non_existent="null")  # type: ignore[arg-type]
+    local = _early_in(wall, zone, fold)  # type: ignore[arg-type]
     instant = local.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
 
     def read(wall: datetime) -> datetime | None:
@@ -160,22 +160,20 @@ def date_in_calendar(day: pl.Expr) -> pl.Expr:
 def is_ambiguous(wall: pl.Expr, zone: str) -> pl.Expr:
     """True where the wall clock occurs twice in that zone."""
     wall = _in_microseconds(wall)
-    early = _early(wall)
-    once = early.dt.replace_time_zone(zone, ambiguous="null", non_existent="null")
-    twice = early.is_not_null() & once.is_null() & ~is_nonexistent(early, zone)
-    return twice | _late_readings(wall, zone, 2)
+    once, first = (_early_in(wall, zone, ambiguous) for ambiguous in ("null", "earliest"))
+    return (once.is_null() & first.is_not_null()) | _late_readings(wall, zone, 2)
 
 
 def is_nonexistent(wall: pl.Expr, zone: str) -> pl.Expr:
     """True where the wall clock never was in that zone (and so false where it occurs twice)."""
     wall = _in_microseconds(wall)
-    early = _early(wall)
-    never = early.is_not_null() & early.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null").is_null()
+    never = (wall < _LATE).fill_null(value=False) & _early_in(wall, zone, "earliest").is_null()
     return never | _late_readings(wall, zone, 0)
 
 
-def _early(wall: pl.Expr) -> pl.Expr:
-    return pl.when(wall < _LATE).then(wall)
+def _early_in(wall: pl.Expr, zone: str, ambiguous: Literal["earliest", "latest", "null"]) -> pl.Expr:
+    """The wall clocks that polars has rules for as instants of the zone; null what the zone does not have."""
+    return pl.when(wall < _LATE).then(wall).dt.replace_time_zone(zone, ambiguous=ambiguous, non_existent="null")
 
 
 def _late(wall: pl.Expr, read: Callable[[datetime], object], dtype: pl.DataType) -> pl.Expr:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from itertools import accumulate, pairwise
 from pathlib import Path
 
@@ -22,6 +23,7 @@ SHARD_ROWS = 32_768
 KEY_ROWS = 8 * SHARD_ROWS
 #: The first slice of a snapshot is read blind: this many rows of a megabyte each are still bearable.
 _FIRST_ROWS = 512
+_FIRST_BYTES = _FIRST_ROWS * 2**20
 #: The row's place in its shard.
 ROW_COLUMN = "__bf_row"
 
@@ -126,8 +128,21 @@ class Frames:
             return min(self._fixed, left)
         known = self._row_bytes.get(names)
         return self._stored_in_budget(
-            position, min(left, _FIRST_ROWS if known is None else max(1, int(FRAME_BYTES / known)))
+            position, min(left, self._first_rows(left) if known is None else max(1, int(FRAME_BYTES / known)))
         )
+
+    def _first_rows(self, left: int) -> int:
+        """How many rows to read blind: of few rows all of them, where they cannot be heavy."""
+        return left if len(self._parts) == 1 and left <= 2 * _FIRST_ROWS and self._light else _FIRST_ROWS
+
+    @cached_property
+    def _light(self) -> bool:
+        """Of one part all rows can be read at once: no value weighs more than its column chunk, dictionary included."""
+        with source_errors(self._snapshot, self._parts[0]):
+            footer = pq.read_metadata(self._parts[0].path)
+        groups = [footer.row_group(place) for place in range(footer.num_row_groups)]
+        chunks = [group.column(place) for group in groups for place in range(group.num_columns)]
+        return bool(sum(chunk.num_values * chunk.total_uncompressed_size for chunk in chunks) <= _FIRST_BYTES)
 
     def _stored_in_budget(self, position: int, wanted: int) -> int:
         """As many of the wanted rows from there, one at least, as the budget holds in the form they are stored in.

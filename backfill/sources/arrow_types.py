@@ -24,6 +24,7 @@ _LARGEST_PRECISION: Final = 38
 _JSON, _UUID = "arrow.json", "arrow.uuid"
 _PER_MICROSECOND: Final = {"s": 1_000_000, "ms": 1_000}
 _FURTHEST: Final = 2**63 - 1
+_MOST: Final = 2**31 - 1
 _INTERVAL: Final = np.dtype([("months", "<u4"), ("days", "<u4"), ("milliseconds", "<u4")])
 _MONTH_DAY_NANO: Final = np.dtype([("months", "<i4"), ("days", "<i4"), ("nanoseconds", "<i8")])
 
@@ -206,9 +207,18 @@ def _cast_scalar(values: pa.Array, target: pa.DataType) -> pa.Array:
         return found if found.type.equals(target) else found.cast(target)
     if types.is_time(kind) and kind.unit == "ns":
         return _compute().divide(values.view(pa.int64()), 1_000).view(target)
-    if types.is_decimal(kind) and types.is_string(target):
+    return _text(values) if types.is_string(target) else values.cast(target)
+
+
+def _text(values: pa.Array) -> pa.Array:
+    """Values as text; of large strings, as polars writes them, without Arrow's functions, see `_compute`."""
+    if types.is_decimal(values.type):
         return _digits(values)
-    return values.cast(target)
+    if not types.is_large_string(values.type) or values.nbytes > _MOST:
+        return values.cast(pa.string())
+    valid, offsets, content = values.buffers()
+    short = pa.py_buffer(np.frombuffer(offsets or bytes(8), np.int64).astype(np.int32))
+    return pa.Array.from_buffers(pa.string(), len(values), [valid, short, content], offset=values.offset)
 
 
 def _microseconds(values: pa.Array, factor: int) -> pa.Array:

@@ -6,10 +6,10 @@ A store's own words may hold the request, and that a signature: of them only the
 
 from __future__ import annotations
 
-import http.client
 import os
 import re
 from contextlib import closing, suppress
+from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from backfill.errors import SourceError
@@ -88,17 +88,17 @@ def refusal(error: Exception, remote: Remote, name: str) -> SourceError:
 
 def _told(text: str, code: str, status: int, remote: Remote) -> tuple[str, str]:
     """What happened, behind the object's name, and what to do."""
-    if code in _ELSEWHERE or _REDIRECT in text or status == http.client.MOVED_PERMANENTLY:
+    if code in _ELSEWHERE or _REDIRECT in text or status == HTTPStatus.MOVED_PERMANENTLY:
         return _elsewhere(text, remote)
     if code in _NO_BUCKET:
         what = "container" if remote.scheme == "az" else "bucket"
         return f"cannot be read: there is no {what} {remote.place}", "is the name right, and the endpoint?"
     if code in _SAID:
         return _SAID[code]
-    if code in _UNKNOWN or status == http.client.UNAUTHORIZED or any(host in text for host in _METADATA):
+    if code in _UNKNOWN or status == HTTPStatus.UNAUTHORIZED or any(host in text for host in _METADATA):
         there = "needs credentials, and there are none" if "169.254" in text or "metadata" in text else _NOT_KNOWN
         return there, _CREDENTIALS.get(remote.scheme, "the server wants a login: fetch the file by another program")
-    return _denied(remote) if status == http.client.FORBIDDEN or code in _DENIED else _unreachable(text, status, remote)
+    return _denied(remote) if status == HTTPStatus.FORBIDDEN or code in _DENIED else _unreachable(text, status, remote)
 
 
 def _denied(remote: Remote) -> tuple[str, str]:
@@ -122,6 +122,8 @@ def _elsewhere(text: str, remote: Remote) -> tuple[str, str]:
 
 def _region(remote: Remote) -> str:
     """The region of a bucket, which S3 tells everybody, in a header that obstore does not pass on."""
+    import http.client  # TLS, and so 10 ms of each start
+
     at = urlsplit(endpoint("s3") or "https://s3.amazonaws.com")
     kind = http.client.HTTPSConnection if at.scheme == "https" else http.client.HTTPConnection
     connection = kind(at.netloc, timeout=_REGION_SECONDS)
