@@ -12,6 +12,8 @@ Whatever the input, a run holds some of these at a time and nothing that grows w
     delivering  the bodies in flight, one for each sender (`deliver.DeliveryOptions.concurrency`), at most the target's
                 body limit each, and of an answer ANSWER_BYTES or ANSWER_BYTES_BY_CALL
     archiving   MEMORY_RECORDS at a time
+    comparing   two plans joined by DuckDB up to DIFF_MEMORY_BYTES; of calls that have changed DIFF_TEXT_BYTES of JSON,
+                and DIFF_CALLS, at a time
 
 Each name is used in the module that keeps the bound: `grep -r NAME backfill`. What libraries keep for themselves is
 bounded where the command line begins (`backfill.cli.main`: threads of polars, the allocator of Arrow).
@@ -57,3 +59,8 @@ ANSWER_BYTES: Final = 64 * 1024
 ANSWER_BYTES_BY_CALL: Final = 1024 * 1024
 #: Delivered ids sorted at once: 28 MB, and about three times as much while they are.
 MEMORY_RECORDS: Final = 1_000_000
+#: What DuckDB may hold while it joins two plans: 33 bytes of each call.
+DIFF_MEMORY_BYTES: Final = 300_000_000
+#: Calls that have changed, compared at a time: so many bytes of their JSON, and so many calls.
+DIFF_TEXT_BYTES: Final = 16_000_000
+DIFF_CALLS: Final = 20_000

@@ -20,6 +20,7 @@ VERBS = {
     "status": "status",
     "rejects": "rejects",
     "calls": "calls",
+    "diff": "diff",
     "sandbox": "sandbox",
     "doctor": "doctor",
     "schema": "schema",

@@ -89,7 +89,14 @@ class PlanCalls:
         Raises:
             LedgerError: They were not kept (by an earlier version), or are damaged.
         """
-        return np.frombuffer(self._spool.calls_of(shard, self.shards[shard].calls_sha256), _RECORD)
+        try:
+            kept = self._spool.calls_of(shard, self.shards[shard].calls_sha256)
+        except LedgerError:
+            if self.run.is_dry:
+                message = f"what {self.run.run_id} kept of its calls is missing or damaged"
+                raise LedgerError(message, hint="`backfill dry-run JOB` makes the plan again") from None
+            raise
+        return np.frombuffer(kept, _RECORD)
 
     def hashes(self, shard: int) -> npt.NDArray[np.uint64] | None:
         """The CALL_HASH of each call of a shard, where they were kept."""

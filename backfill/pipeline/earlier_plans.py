@@ -40,10 +40,12 @@ def make_room(state: RunStore, folder: StoredRun, *, keep_snapshot: bool) -> Non
 def prune_earlier(state: RunStore, folder: StoredRun) -> None:
     """Throw earlier plans away that say no more than the new one, and those that are too many. Hold the lock."""
     new = plan_facts(folder)
+    if new is None or new.rows is not None:
+        return  # the next whole one does
     left = 0
     for run in reversed(state.earlier(folder.run_id)):
         plan = whole_plan(run)
-        if plan is None or left == KEPT or (new is not None and plan.digest == new.digest):
+        if plan is None or left == KEPT or plan.digest == new.digest:
             state.discard(run)
             continue
         left += 1
