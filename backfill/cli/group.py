@@ -11,6 +11,8 @@ from backfill import __version__
 
 #: Verb -> module below backfill.cli; in the order in which a user meets them.
 VERBS = {
+    "init": "init",
+    "guess": "guess",
     "check": "check",
     "explain": "explain",
     "preview": "preview",

@@ -1,0 +1,134 @@
+"""How a delimited text is written, from its first bytes: encoding, delimiter, lines before the header, the header.
+
+The field count of Python's own csv reader decides: the delimiter is the one by which most records have the same number.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+
+from backfill.errors import counted
+
+#: Bytes looked at, and encodings that a text which is no UTF-8 may be in.
+HEAD_BYTES = 256 * 1024
+ENCODINGS = ("cp1252", "cp1250", "latin-1", "mac_roman", "cp437")
+_DELIMITERS = (",", ";", "\t", "|")
+_BOMS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+#: Cells that no column is called: numbers with a point or of many digits, dates, ids of machines, addresses.
+_DATA = re.compile(
+    r"-?\d+[.,]\d+|\d{5,}|0\d+|\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}(?:[ T].*)?|\S+@\S+\.\S+|[0-9a-f]{8}-[0-9a-f-]{27}",
+    re.IGNORECASE,
+)
+_COLUMNS_OF_BLANKS = re.compile(r"^ | {2,}")
+#: What a header may be narrower or wider than: as many records as these are compared.
+_RECORDS = 200
+
+
+@dataclass(slots=True)
+class Dialect:
+    """The `csv` of a source, the names of its columns where a header does not give them, and why."""
+
+    csv: dict[str, Any] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
+    notes: dict[str, str] = field(default_factory=dict)  # by setting
+    blanks: dict[str, str] = field(default_factory=dict)  # by setting, what there is to choose from
+
+
+def dialect_of(head: bytes, *, cut: bool, usual: str) -> Dialect:
+    """The dialect of a text that begins so; `cut`: it goes on. `usual` is the delimiter that need not be said."""
+    found = Dialect()
+    text = _decoded(head, found)
+    read = {sign: _records(text, sign, cut=cut) for sign in dict.fromkeys((usual, *_DELIMITERS))}
+    delimiter = max(read, key=lambda sign: _evenness(read[sign]))
+    records = read[delimiter]
+    width = _width(records)
+    if width == 1 and any(_COLUMNS_OF_BLANKS.search(record[0]) for record in records[:1]):
+        found.csv["delimiter"] = usual
+        found.blanks["delimiter"] = "no comma, semicolon, tab or bar divides the lines: `format: fixed_width`, perhaps"
+    elif delimiter != usual:
+        found.csv["delimiter"] = delimiter
+        found.notes["delimiter"] = f"{counted(width, 'field', 'fields')} in most of the first lines"
+    skipped = next((place for place, record in enumerate(records) if len(record) == width), 0)
+    header = records[skipped] if records else []
+    if skipped:
+        found.csv["skip_lines"] = skipped
+        found.notes["skip_lines"] = "the lines before the header"
+    _judge_header(header, skipped, found)
+    return found
+
+
+def _decoded(head: bytes, found: Dialect) -> str:
+    for mark, name in _BOMS.items():
+        if head.startswith(mark):
+            found.csv["encoding"] = name
+            found.notes["encoding"] = "by its first bytes"
+            return codecs.getincrementaldecoder(name)("replace").decode(head)
+    try:
+        return codecs.getincrementaldecoder("utf-8-sig")().decode(head)
+    except UnicodeDecodeError as error:
+        if _mostly_utf8(head):
+            return head.decode("utf-8", "replace")
+        line = head[head.rfind(b"\n", 0, error.start) + 1 :].splitlines()[0]
+        place = error.start - (head.rfind(b"\n", 0, error.start) + 1)
+        piece = line[max(place - 8, 0) : place + 8]
+        shown = {name: piece.decode(name, "replace").strip() for name in ENCODINGS}
+        read = ", ".join(f'{name} reads "{text}"' for name, text in shown.items())
+        found.csv["encoding"] = ENCODINGS[0]
+        found.blanks["encoding"] = f"not UTF-8: {read}"
+        return head.decode(ENCODINGS[0], "replace")
+
+
+def _mostly_utf8(head: bytes) -> bool:
+    """Whether most lines with anything but ASCII are UTF-8: the others are damaged, and will be problems."""
+    lines = [line for line in head.split(b"\n") if not line.isascii()]
+    broken = [line for line in lines if line.decode("utf-8", "ignore").encode() != line]
+    return len(broken) * 2 < len(lines)
+
+
+def _records(text: str, delimiter: str, *, cut: bool) -> list[list[str]]:
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    found: list[list[str]] = []
+    try:
+        for record in reader:
+            if record:
+                found.append(record)
+            if len(found) > _RECORDS:
+                break
+    except csv.Error:
+        return found
+    return found[:-1] if cut and len(found) > 1 else found
+
+
+def _width(records: list[list[str]]) -> int:
+    return Counter(map(len, records)).most_common(1)[0][0] if records else 0
+
+
+def _evenness(records: list[list[str]]) -> tuple[float, int]:
+    width = _width(records)
+    even = sum(len(record) == width for record in records) / max(len(records), 1)
+    return (even if width > 1 else 0, width)
+
+
+def _judge_header(header: list[str], skipped: int, found: Dialect) -> None:
+    """Names of our own where there is no header, or one with names that are empty or there twice."""
+    data = [cell for cell in header if _DATA.fullmatch(cell.strip())]
+    if data:
+        found.csv["header"] = False
+        found.notes["header"] = f"the first line holds values, such as {data[0]!r}: the columns' names are made up"
+        found.names = tuple(f"column_{place}" for place in range(1, len(header) + 1))
+        return
+    names: list[str] = []
+    for place, cell in enumerate(header, 1):
+        name = cell or f"column_{place}"
+        taken = {one.casefold() for one in names}
+        names.append(f"{name}_{place}" if name.casefold() in taken else name)
+    if names != header:
+        found.csv |= {"header": False, "skip_lines": skipped + 1}
+        found.notes["header"] = "names in the first line are empty or there twice: these replace them"
+        found.names = tuple(names)

@@ -1,0 +1,84 @@
+"""A job proposed for a source: sampled, measured, and written as a file that says why."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from backfill.guess.measure import measure
+from backfill.guess.roles import roles_of
+from backfill.guess.round_trip import pruned
+from backfill.guess.sample import look
+from backfill.guess.source import Asked, Described, describe
+from backfill.guess.vendors import recipe, vendor_of
+from backfill.guess.write import Evidence, heading, job_text
+from backfill.job.blanks import BLANK
+from backfill.pipeline.context import RunContext
+
+__all__ = ["Asked", "Guess", "guess"]
+
+#: Suffixes that are no part of a source's name, one after the other.
+_SUFFIXES = re.compile(
+    r"(\.(gz|zst|bz2|xz|lz4|zip|tar|csv|tsv|tab|txt|ndjson|jsonl|json|parquet|pq|xlsx?|ods|db|sqlite3?))+$"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """A proposed job file."""
+
+    text: str
+    source: Described
+    evidence: Evidence
+    tool: str = ""  # whose export it is
+    blanks: tuple[int, ...] = field(default=())  # lines
+
+
+def guess(asked: Asked, path: Path, shown: str, context: RunContext | None = None) -> Guess:
+    """The job file that a look at the source proposes; `path` is where it would be, comments call the data `shown`.
+
+    Raises:
+        UsageError: No source is named, or none that can be looked at.
+        SourceError: It cannot be read.
+        JobError: It is nothing that is read.
+    """
+    source = describe(asked, path)
+    found = look(source.job(path), context)
+    vendor = vendor_of(found.frame, source.format) if asked.type is None else None
+    delimiter = source.fields.get("csv", {}).get("delimiter", ",")
+    facts, nulls = ([], []) if vendor else measure(found, delimiter)
+    evidence = Evidence(
+        facts, len(found.frame), found.whole, found.unreadable, nulls if source.format in ("csv", "tsv") else []
+    )
+    told_gone: list[str] = []
+    if vendor is not None:
+        body = recipe(vendor, source)
+        if found.whole:
+            body, gone = pruned(body, set(found.frame.columns))
+            told_gone = [f"# Left out of the recipe, as no record has it: {', '.join(gone)}."] if gone else []
+    else:
+        stem = stem_of(source)
+        body = job_text(_slug(stem), source, evidence, roles_of(facts, found.frame, stem, asked.type))
+    told = f"{vendor.tool}'s export, by its columns" if vendor else ""
+    text = "\n".join([*heading(shown, evidence, path, told), *told_gone, body])
+    lines = [place for place, line in enumerate(text.splitlines(), 1) if _BLANK.search(line.split(" # ")[0])]
+    return Guess(text, source, evidence, vendor.tool if vendor else "", tuple(line for line in lines if line > 1))
+
+
+_BLANK = re.compile(rf"^(?!#).*\b{BLANK}\b")
+
+
+def stem_of(source: Described) -> str:
+    """What the source is called: its table, or its file without suffixes and patterns."""
+    if "table" in source.fields:
+        return str(source.fields["table"]).rpartition(".")[2]
+    path = source.fields.get("path", "")
+    first = path if isinstance(path, str) else path[0]
+    parts = [part for part in first.split("/") if part not in ("", ".", "..")]
+    name = _SUFFIXES.sub("", parts[-1]) if parts else ""
+    return name.strip("*?[]-_. ") or (parts[-2] if len(parts) > 1 else "data")
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^\w.]+", "-", text.lower()).strip("-._*") or "data"

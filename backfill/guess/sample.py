@@ -1,0 +1,46 @@
+"""The first rows of a source in memory, staged by the code that stages them for `check`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import polars as pl
+
+from backfill.job.models import Job
+from backfill.pipeline.check import SAMPLE_ROWS, Deadline
+from backfill.pipeline.context import RunContext
+from backfill.pipeline.sample import files_of, first_files, sample, sample_folder
+from backfill.records import INTERNAL_PREFIX, Column
+from backfill.state import open_store
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The first rows and what their columns hold."""
+
+    frame: pl.DataFrame
+    columns: tuple[Column, ...]
+    whole: bool  # they are all there is
+    unreadable: int = 0
+
+
+def look(job: Job, context: RunContext | None = None) -> Sample:
+    """The first rows of the job's source; raises as `pipeline.sample.sample` does."""
+    with sample_folder() as folder:
+        around = context or RunContext(open_store(folder))
+        around = replace(around, stop=Deadline(around.stop))
+        files = files_of(job, folder, around)
+        looked_at = first_files(job, files)
+        snapshot = sample(job, folder, SAMPLE_ROWS + 1, around, looked_at)
+        columns = tuple(one for one in snapshot.columns if not one.name.startswith(INTERNAL_PREFIX))
+        frame = _rows([part.path for part in snapshot.parts], [one.name for one in columns])
+    whole = snapshot.rows <= SAMPLE_ROWS and len(looked_at) == len(files)
+    return Sample(frame.head(SAMPLE_ROWS), columns, whole, snapshot.unreadable)
+
+
+def _rows(paths: list[Path], names: list[str]) -> pl.DataFrame:
+    """The first rows, of the columns of those names (which polars would take for patterns)."""
+    if not paths:
+        return pl.DataFrame({name: [] for name in names})
+    return pl.scan_parquet(paths, glob=False).head(SAMPLE_ROWS + 1).collect()[names]

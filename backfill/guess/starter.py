@@ -1,0 +1,62 @@
+"""A folder to begin in: targets, an ignore file, the editor's schema, and a first job over a small sample."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from backfill.disk import fill_beside
+from backfill.errors import UsageError
+from backfill.guess.write import SCHEMA
+from backfill.job import job_schema
+
+_FILES = Path(__file__).parent / "starter"
+#: The first job, which the next steps name.
+FIRST_JOB = "jobs/orders.yaml"
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What there is now: paths below the folder."""
+
+    new: tuple[str, ...]
+    there: tuple[str, ...]  # before, and left as they were
+
+
+def starter_files() -> Iterator[tuple[str, str]]:
+    """Each file of the folder and its text."""
+    yield "targets.yaml", _text("targets.yaml")
+    yield ".gitignore", _text("gitignore")
+    yield SCHEMA, json.dumps(job_schema(), indent=2, ensure_ascii=False) + "\n"
+    yield FIRST_JOB, _text("orders.yaml")
+    yield "data/orders.csv", _text("orders.csv")
+
+
+def make(folder: Path) -> Made:
+    """Make the files that are not there; none that is there is touched.
+
+    Raises:
+        UsageError: A file stands where a folder is wanted.
+        StoppedError: The disk is full.
+    """
+    new, there = [], []
+    for name, text in starter_files():
+        path = folder / name
+        if path.exists() or path.is_symlink():
+            there.append(name)
+            continue
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise UsageError(
+                f"{path.parent} is a file", hint="name a folder, or one that is still to be made"
+            ) from None
+        fill_beside(path, lambda place, text=text: place.write_text(text, "utf-8"))  # type: ignore[misc]
+        new.append(name)
+    return Made(tuple(new), tuple(there))
+
+
+def _text(name: str) -> str:
+    return (_FILES / name).read_text("utf-8")

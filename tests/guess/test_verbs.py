@@ -1,0 +1,75 @@
+"""The verbs `init` and `guess` as they are typed: what they write, say and refuse."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.support.projects import backfill
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def run(*words: str) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of a command."""
+    end = backfill(*words)
+    return end.code, end.out, end.err
+
+
+def test_init_makes_a_folder_that_works_at_once(tmp_path: Path) -> None:
+    """The first job passes check and runs; a second init touches nothing, whatever was edited."""
+    code, out, err = run("init", "shop")
+    assert (code, len(out.splitlines())) == (0, 5)
+    assert "backfill run shop/jobs/orders.yaml --target sandbox" in err
+    assert run("check", "shop/jobs")[0] == 0
+    code, out, _ = run("run", "shop/jobs/orders.yaml", "--target", "sandbox", "--output", "json")
+    assert (code, json.loads(out)["calls"]["delivered"]) == (0, 8)
+    job = tmp_path / "shop" / "jobs" / "orders.yaml"
+    job.write_text("# mine\n", "utf-8")
+    (tmp_path / "shop" / "targets.yaml").unlink()
+    code, out, _ = run("init", "shop")
+    assert [line.split() for line in out.splitlines()][:2] == [
+        ["made", "shop/targets.yaml"],
+        ["there", "shop/.gitignore"],
+    ]
+    assert job.read_text("utf-8") == "# mine\n"
+    schema = json.loads((tmp_path / "shop" / "job.schema.json").read_text("utf-8"))
+    assert schema["properties"]["calls"]["minItems"] == 1
+
+
+def test_guess_writes_says_and_is_refused_by_check(tmp_path: Path) -> None:
+    """The file is new, its blanks are named, check refuses them, and again nothing is changed."""
+    run("init")
+    code, out, err = run("guess", "data/orders.csv", "-o", "jobs/mine.yaml")
+    assert (code, out) == (0, "")
+    assert "1 blank to fill" in err
+    text = (tmp_path / "jobs" / "mine.yaml").read_text("utf-8")
+    assert text.startswith("# yaml-language-server: $schema=../job.schema.json\n")
+    code, _, err = run("check", "jobs/mine.yaml")
+    assert code == 2
+    assert "calls[0].event.value: is still to be chosen" in err
+    assert "is as it was" in run("guess", "data/orders.csv", "-o", "jobs/mine.yaml")[2]
+    assert (tmp_path / "jobs" / "mine.yaml").read_text("utf-8") == text
+
+
+REFUSED = [
+    (["-"], 2, "save it to a file"),
+    ([], 2, "nothing is named"),
+    (["none.csv"], 9, "does not exist"),
+    (["a.pdf"], 2, "a PDF"),
+    (["a.csv", "--database", "sqlite:///x.db"], 2, "either files or a `--database`"),
+]
+
+
+@pytest.mark.parametrize(("words", "code", "said"), REFUSED)
+def test_what_cannot_be_guessed_from(tmp_path: Path, words: list[str], code: int, said: str) -> None:
+    """It is refused with a word on what to do."""
+    (tmp_path / "a.pdf").write_bytes(b"%PDF-1.7")
+    (tmp_path / "a.csv").write_text("a\n1\n", "utf-8")
+    found, _, err = run("guess", *words)
+    assert (found, said in err) == (code, True), err
