@@ -9,14 +9,13 @@ from pathlib import Path
 import click
 
 from backfill.cli.layout import wrap
+from backfill.cli.named import JOB_SUFFIXES, CodeType, PathType
 from backfill.cli.options import voice_options
 from backfill.cli.session import Session, columns
 
-JOB_SUFFIXES = (".yaml", ".yml")
-
 
 @click.command("explain", short_help="What a code means, or what a job compiles to.")
-@click.argument("words", nargs=-1, metavar="[CODE|WORDS|JOB...|DIR]")
+@click.argument("words", nargs=-1, type=CodeType(), metavar="[CODE|WORDS|JOB...|DIR]")
 @voice_options
 def command(session: Session, *, words: tuple[str, ...]) -> None:
     """\b
@@ -48,7 +47,7 @@ def explain_jobs(session: Session, words: Sequence[str]) -> None:
     from backfill.cli.arguments import expand_job_paths, load_jobs
     from backfill.report.explain import explain_text
 
-    kind = click.Path(exists=True, path_type=Path)
+    kind = PathType()
     width = columns(sys.stdout)
     for job in load_jobs(expand_job_paths([Path(kind.convert(word, None, None)) for word in words])):
         text = explain_text(job)

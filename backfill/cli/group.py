@@ -26,6 +26,7 @@ VERBS = {
     "sandbox": "sandbox",
     "doctor": "doctor",
     "schema": "schema",
+    "completion": "completion",
 }
 
 EPILOG = """\b

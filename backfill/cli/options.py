@@ -11,14 +11,17 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from backfill.cli.named import JobType, PathType, RunType, TargetType
 from backfill.cli.session import Session, set_up_logs
 from backfill.frozen import frozen
 
 Command = Callable[..., Any]
 
 FOLDER = click.Path(file_okay=False, path_type=Path)
-FILE = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
-JOB = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
+FILE = PathType(dir_okay=False, readable=True)
+JOB = JobType(dir_okay=False, readable=True)
+RUN = RunType()
+TARGET = TargetType()
 
 
 def voice_options(command: Command) -> Command:
@@ -51,8 +54,7 @@ def typed_options() -> dict[str, str]:
 
 def jobs_argument(command: Command) -> Command:
     """JOB [JOB...|DIR], as `jobs`."""
-    path = click.Path(exists=True, path_type=Path)
-    return click.argument("jobs", nargs=-1, required=True, type=path, metavar="JOB [JOB...|DIR]")(command)
+    return click.argument("jobs", nargs=-1, required=True, type=JobType(), metavar="JOB [JOB...|DIR]")(command)
 
 
 def state_option(command: Command) -> Command:
@@ -116,6 +118,7 @@ def target_options(command: Command) -> Command:
         click.option("--targets", type=FILE, help="The profiles [default: the nearest targets.yaml upward]."),
         click.option(
             "--target",
+            type=TARGET,
             metavar="NAME",
             envvar="BACKFILL_TARGET",
             help="A profile, or sandbox or segment [default: sandbox, on a terminal].",
@@ -137,7 +140,10 @@ def run_target_options(command: Command) -> Command:
             " state directory or the current one].",
         ),
         click.option(
-            "--target", metavar="NAME", help="A profile that leads where the run's does [default: the run's]."
+            "--target",
+            type=TARGET,
+            metavar="NAME",
+            help="A profile that leads where the run's does [default: the run's].",
         ),
     )
 

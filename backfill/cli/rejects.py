@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from backfill.cli.here import display_path
-from backfill.cli.options import dry_option, state_option, voice_options
+from backfill.cli.options import RUN, dry_option, state_option, voice_options
 from backfill.cli.session import Session
 from backfill.errors import BackfillError, ExitCode, counted, worst
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command("rejects", short_help="Rows that were not sent, each with its reason.")
-@click.argument("run", required=False, metavar="[RUN|JOB]")
+@click.argument("run", required=False, type=RUN, metavar="[RUN|JOB]")
 @click.option(
     "--export",
     type=click.Path(path_type=Path),

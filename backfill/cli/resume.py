@@ -8,6 +8,7 @@ import click
 
 from backfill.cli.here import display_path
 from backfill.cli.options import (
+    RUN,
     SendOptions,
     TargetOptions,
     delivery_options,
@@ -21,7 +22,7 @@ from backfill.cli.session import Session
 
 
 @click.command("resume", short_help="Finish sending what was prepared.")
-@click.argument("run", required=False, metavar="[RUN|JOB]")
+@click.argument("run", required=False, type=RUN, metavar="[RUN|JOB]")
 @click.option("--retry-rejected", is_flag=True, help="Try again what the target refused, also of a finished run.")
 @run_target_options
 @state_option

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from backfill.cli.here import display_path
-from backfill.cli.options import dry_option, output_option, state_option, voice_options
+from backfill.cli.options import RUN, dry_option, output_option, state_option, voice_options
 from backfill.cli.session import Session
 from backfill.errors import BackfillError, ExitCode, worst
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @click.command("status", short_help="Runs, progress, counts, in-doubt batches.")
-@click.argument("run", required=False, metavar="[RUN|JOB]")
+@click.argument("run", required=False, type=RUN, metavar="[RUN|JOB]")
 @click.option(
     "--message-id", metavar="ID", help="Whether and when the call of this message id went out, and the answer."
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 
 from backfill.errors import LedgerError, UsageError, counted
@@ -73,7 +74,8 @@ def runs_of_job(store: RunStore, job_file: Path, *, dry: bool = False) -> list[S
     if not found:
         raise UsageError(
             f"no {'dry run' if dry else 'run'} of {job_file} is in {store.path}",
-            hint=others_hint(store, begun) if begun else nothing_begun(store, state_folder_of_job(job_file)),
+            hint=_meant_file(job_file)
+            or (others_hint(store, begun) if begun else nothing_begun(store, state_folder_of_job(job_file))),
         )
     return found
 
@@ -117,8 +119,30 @@ def named_run(store: RunStore, name: str, *, dry: bool = False) -> tuple[StoredR
     for runs in sets:
         found = found or [run for run in runs if run.run_id.startswith(name)]
     if not found:
-        raise UsageError(f"there is no run {name} in {store.path}", hint=others_hint(store, begun))
+        hint = f"did you mean {near}?" if (near := _near_id(name, begun)) else others_hint(store, begun)
+        raise UsageError(f"there is no run {name} in {store.path}", hint=hint)
     return only_run(found, name), status_of(found[0])
+
+
+def _near_id(name: str, runs: Sequence[StoredRun]) -> str:
+    """The id that is most like a name that is the beginning of none; empty where none is."""
+    beginnings = {run.run_id[: len(name)]: run.run_id for run in reversed(runs)}
+    near = get_close_matches(name.lower(), beginnings, n=1, cutoff=0.7)
+    return beginnings[near[0]] if near else ""
+
+
+def near_file(path: Path) -> str:
+    """The file beside one that is not there whose name is most like it; empty where none is."""
+    folder = path.parent
+    names = [one.name for one in folder.iterdir() if not one.name.startswith(".")] if folder.is_dir() else []
+    near = get_close_matches(path.name, names, n=1)
+    return str(folder / near[0]) if near else ""
+
+
+def _meant_file(path: Path) -> str:
+    """What was meant by a job file that is not there; empty where it is, or none is near."""
+    near = "" if path.exists() else near_file(path)
+    return f"did you mean {near}?" if near else ""
 
 
 def replays_of(store: RunStore, run: StoredRun) -> list[StoredRun]:
