@@ -15,6 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.support.servers import free_ports
+
 CONFIGURATION = """\
 daemon off;
 worker_processes 2;
@@ -69,21 +71,13 @@ class Received:
         return Received(self.requests - earlier.requests, self.failures - earlier.failures, self.size - earlier.size)
 
 
-def free_ports() -> tuple[int, int]:
-    """Two loopback ports that nobody listens on at this moment."""
-    with socket.socket() as first, socket.socket() as second:
-        first.bind(("127.0.0.1", 0))
-        second.bind(("127.0.0.1", 0))
-        return first.getsockname()[1], second.getsockname()[1]
-
-
 class Endpoint(AbstractContextManager["Endpoint"]):
     """The running nginx; stopped, by its own process id, when the block ends."""
 
     def __init__(self, folder: Path) -> None:
         """Prepare to run in an empty folder of its own."""
         self.folder = folder
-        self.port, self.answer_port = free_ports()
+        self.port, self.answer_port = free_ports(2)
         self.url = f"http://127.0.0.1:{self.port}"
 
     def __enter__(self) -> Self:

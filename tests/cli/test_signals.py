@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import sqlite3
-import time
 
 import pytest
 
@@ -13,6 +12,7 @@ from backfill.sandbox import Sandbox
 from tests.support.endpoints import faulty, wait_for_request
 from tests.support.projects import Project, backfill
 from tests.support.summaries import identities_hold
+from tests.support.waiting import until, until_worked
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -60,10 +60,8 @@ def test_130_in_a_long_statement(project: Project, name: str) -> None:
     text = text.replace("{email: email, age: age}", "{}").replace("  columns: {age: integer}\n", "")
     job.write_text(text, encoding="utf-8")
     process = project.process("run", job, "--target", "sandbox")
-    while not list(project.state.glob("runs/*/snapshot")):
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.02)
-    time.sleep(0.5)
+    until(lambda: list(project.state.glob("runs/*/snapshot")), process)
+    until_worked(process, 0.3)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130, err

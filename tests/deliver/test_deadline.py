@@ -1,12 +1,12 @@
 """deliver's deadline: an attempt that takes too long loses its socket, and no other does."""
 
 import socket
-import threading
 from collections.abc import Iterator
 
 import pytest
 
 from backfill.deliver.deadline import Deadline
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -51,10 +51,8 @@ def test_a_writer_is_woken(deadline: Deadline, pair: Pair) -> None:
 def test_a_connection_that_comes_too_late(deadline: Deadline, pair: Pair) -> None:
     """It is of no use any more."""
     ours, theirs = pair
-    waiting = threading.Event()
     deadline.begin(0.0)
-    while not deadline.passed:
-        waiting.wait(0.001)
+    until(lambda: deadline.passed)
     deadline.watch(ours)
     assert theirs.recv(1) == b""
 

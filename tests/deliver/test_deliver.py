@@ -132,13 +132,14 @@ class TestFirstBatch:
             run = Run(Shelf(40), endpoint.url, options=DeliveryOptions(concurrency=3))
             end = run.in_background()
             assert endpoint.stalled.wait(10)
-            assert not threading.Event().wait(0.2)
-            assert (len(endpoint.seen), len(run.shelf.marks)) == (1, 1)
-            endpoint.on_request = lambda _: threading.Event().wait(0.01)
+            senders = [thread.name for thread in threading.enumerate() if thread.name.startswith("deliver-")]
+            assert (senders, len(endpoint.seen), len(run.shelf.marks)) == (["deliver-0"], 1, 1)
+            all_three = threading.Barrier(3)  # of which 39 more batches make 13
+            endpoint.on_request = lambda _: all_three.wait(30)
             endpoint.released.set()
             assert end().kind is EndKind.FINISHED
         assert endpoint.seen[0].calls == run.shelf.contents[1]
-        assert endpoint.at_once > 1
+        assert endpoint.at_once == 3
 
     def test_a_large_first_batch_is_cut(self) -> None:
         """Its first ten calls go alone, the rest of them follows at once, with the same bytes of each call."""

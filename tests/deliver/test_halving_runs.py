@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import sqlite3
-import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from backfill.sandbox import FaultScript, Sandbox
 from backfill.state.folder import StateFolder
 from backfill.state.run import RunFolder
 from tests.support.projects import KEY, Project, Result, backfill
+from tests.support.waiting import until
 from tests.support.wiretap import Wiretap
 
 #: Three batches: the first 10 calls, 2,500, and the rest.
@@ -178,11 +178,7 @@ def test_killed_while_halving(stage: Stage, requests: int) -> None:
     at_fault = [row for row in range(ROWS) if row % 600 == 517]
     with stage.behind(*poison(*at_fault), "delay=0.02"):
         process = stage.project.process("run", job, *stage.words)
-        deadline = time.monotonic() + 60
-        while len(stage.tap.heard) < requests:
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() < deadline
-            time.sleep(0.002)
+        until(lambda: len(stage.tap.heard) >= requests, process)
         process.send_signal(signal.SIGKILL)
         process.communicate(timeout=20)
     with closing(sqlite3.connect(stage.folder.ledger)) as connection:

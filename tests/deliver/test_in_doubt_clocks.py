@@ -15,8 +15,9 @@ from backfill.deliver.run_clock import MARK_SECONDS, SET_BACK_SECONDS, RunClock
 from backfill.ledger import LedgerReader
 from backfill.records import AGE_UNKNOWN, Batch, ClockMark, Decision
 from backfill.verdict import StopReason
-from tests.support.delivery_fakes import Endpoint, Run, Seen, Shelf, Simulated, Step, eventually
+from tests.support.delivery_fakes import Endpoint, Run, Seen, Shelf, Simulated, Step
 from tests.support.lives import HOUR, WINDOW, Life, World
+from tests.support.waiting import until
 
 
 @pytest.mark.parametrize(
@@ -83,9 +84,9 @@ def test_the_clock_is_marked_while_it_delivers() -> None:
         for marks in (2, 3):
             time.time += MARK_SECONDS + 1
             time.up += MARK_SECONDS + 1
-            eventually(lambda marks=marks: len(run.shelf.clocks) == marks)
+            until(lambda marks=marks: len(run.shelf.clocks) == marks)
             ticks = len(run.told)
-            eventually(lambda ticks=ticks: len(run.told) > ticks + 2)
+            until(lambda ticks=ticks: len(run.told) > ticks + 2)
         endpoint.released.set()
         ended()
     assert [mark.at for mark in run.shelf.clocks] == [1_700_000_000 + n * (MARK_SECONDS + 1) for n in range(3)]

@@ -2,7 +2,9 @@
 
 import email.utils
 import itertools
+import sys
 import threading
+import traceback
 
 import pytest
 from hypothesis import given
@@ -11,10 +13,13 @@ from hypothesis import strategies as st
 from backfill.clock import Clock
 from backfill.deliver import DeliveryOptions, EndKind
 from backfill.deliver.clock_skew import STOP_SECONDS, WARN_SECONDS, SkewWatch, skew
+from backfill.deliver.pace import Pace
+from backfill.deliver.retry import Waiter
 from backfill.errors import ExitCode
 from backfill.records import BatchState, Outcome
 from backfill.verdict import Failure, Patience, StopReason, backoff
 from tests.support.delivery_fakes import Endpoint, Run, Shelf, Simulated, Step, scripted
+from tests.support.waiting import until
 
 
 def patient(attempts: int = 10) -> DeliveryOptions:
@@ -116,27 +121,33 @@ def test_time_is_spent_however_many_attempts_there_are() -> None:
     assert 12 * 3600 <= time.up < 12 * 3600 + 60
 
 
+def all_wait(senders: int) -> bool:
+    """Whether that many senders are at work, and each waits: for its turn, or for the time of another attempt."""
+    frames = sys._current_frames()
+    stacks = [
+        {frame.f_code for frame, _ in traceback.walk_stack(frames.get(thread.ident or 0))}
+        for thread in threading.enumerate()
+        if thread.name.startswith("deliver-")
+    ]
+    return len(stacks) == senders and all(stack & {Pace.take.__code__, Waiter.wait.__code__} for stack in stacks)
+
+
 def test_a_pause_holds_every_sender() -> None:
     """While one sender waits as asked, the others send nothing."""
-    release, sleeping = threading.Event(), threading.Event()
+    release = threading.Event()
     up = [0.0]
 
     def sleep(seconds: float) -> None:
-        sleeping.set()
-        if release.wait(0.01):
-            up[0] += seconds
+        release.wait(30)
+        up[0] += seconds
 
     clock = Clock(monotonic=lambda: up[0], sleep=sleep)
     with Endpoint([Step(), Step(429, (("Retry-After", "60"),))]) as endpoint:
         run = Run(Shelf(60), endpoint.url, clock, DeliveryOptions(concurrency=3))
         end = run.in_background()
-        assert sleeping.wait(10)
-        while threading.Event().wait(0.2) or (seen := len(endpoint.seen)) < len(run.shelf.marks):
-            pass
-        # At most what the other two had in flight when the answer came; and then nothing.
-        assert not threading.Event().wait(0.3)
-        assert len(endpoint.seen) == seen <= 2 + 2 * 2 + 10
-        assert len(endpoint.seen) < 60
+        until(lambda: all_wait(3))
+        # At most what the other two had in flight when the answer came.
+        assert len(endpoint.seen) == len(run.shelf.marks) <= 2 + 2 * 2 + 10
         up[0] = 60.1
         release.set()
         assert end().kind is EndKind.FINISHED

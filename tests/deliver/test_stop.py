@@ -7,7 +7,8 @@ import pytest
 from backfill.deliver import DeliveryEnd, DeliveryOptions, EndKind
 from backfill.errors import ExitCode
 from backfill.records import BatchState
-from tests.support.delivery_fakes import Endpoint, Run, Shelf, Step, eventually
+from tests.support.delivery_fakes import Endpoint, Run, Shelf, Step
+from tests.support.waiting import until
 
 
 def test_stop_ends_what_is_in_flight_and_begins_nothing() -> None:
@@ -56,7 +57,7 @@ def stopped_in_a_wait(how: str) -> tuple[Run, DeliveryEnd]:
     with Endpoint(script) as endpoint:
         run = Run(Shelf(2), endpoint.url, access={"rate": 0.05} if how == "pace" else {})
         end = run.in_background()
-        eventually(lambda: run.shelf.answers)
+        until(lambda: run.shelf.answers)
         run.stop.set()
         return run, end()
 
@@ -81,7 +82,7 @@ def test_abort_returns_at_once() -> None:
         run.abort.set()
         assert end().kind is EndKind.INTERRUPTED
         endpoint.released.set()
-        eventually(lambda: not [t for t in threading.enumerate() if t.name.startswith("deliver-")])
+        until(lambda: not [t for t in threading.enumerate() if t.name.startswith("deliver-")])
     assert run.shelf.states() == {1: BatchState.DELIVERED}
     assert len(run.shelf.marks) == 2
 

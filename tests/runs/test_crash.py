@@ -6,7 +6,6 @@ import random
 import signal
 import sqlite3
 import subprocess
-import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -21,6 +20,7 @@ from backfill.records import RunState
 from backfill.state.folder import StateFolder
 from backfill.state.run import RunFolder
 from tests.support.projects import KEY, Project
+from tests.support.waiting import until, until_worked
 from tests.support.wiretap import Fingerprint, Heard, Wiretap
 
 ROWS = 70_000
@@ -36,11 +36,11 @@ CHAINS = [
     (3, "stage prepare prepare deliver deliver"),
     (4, "prepare prepare deliver deliver deliver"),
 ]
-#: The state in which a step is under way, and the time after its beginning within which the kill comes, in seconds.
+#: The state in which a step is under way, and within how many CPU seconds or requests of its beginning the kill comes.
 STEPS = {
     "stage": (RunState.STAGING, 0.15),
     "prepare": (RunState.PREPARING, 0.12),
-    "deliver": (RunState.DELIVERING, 0.9),
+    "deliver": (RunState.DELIVERING, 8),
 }
 ORDER = list(RunState)
 
@@ -98,18 +98,20 @@ def kill_in(step: str, process: subprocess.Popen[str], folder: RunFolder, tap: W
     """Kill the process at a random instant after it came to the step; returns the state the run is left in."""
     wanted, span = STEPS[step]
     lock = folder.path.parent.parent / "locks" / f"{folder.run_id}.lock"
-    before = len(tap.heard)
-    while not (
-        at_work(lock, process.pid)
-        and (
-            wanted is RunState.STAGING
-            or ORDER.index(state_of(folder.ledger) or RunState.STAGING) >= ORDER.index(wanted)
-        )
-        and (wanted is not RunState.DELIVERING or len(tap.heard) > before)
-    ):
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.002)
-    time.sleep(moment.uniform(0, span))
+    requests = len(tap.heard) + moment.uniform(0, span)
+    until(
+        lambda: (
+            at_work(lock, process.pid)
+            and (
+                wanted is RunState.STAGING
+                or ORDER.index(state_of(folder.ledger) or RunState.STAGING) >= ORDER.index(wanted)
+            )
+            and (wanted is not RunState.DELIVERING or len(tap.heard) > requests)
+        ),
+        process,
+    )
+    if wanted is not RunState.DELIVERING:
+        until_worked(process, moment.uniform(0, span))
     assert process.poll() is None, process.communicate()
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=20)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from backfill.ledger.schema import SCHEMA_VERSION
-from tests.support.delivery_fakes import eventually
+from tests.support.waiting import until
 from tests.torture.cases import PARQUET, TWO
 from tests.torture.kinds import DAMAGES, Damage, damaged, delete, files_of, flip, survived
 from tests.torture.trial import Bench, benches
@@ -90,7 +90,7 @@ def test_ten_processes(tmp_path: Path) -> None:
         trial = bench.trial()
         bench.receiver.open.clear()
         first = trial.start()
-        eventually(lambda: bench.receiver.arrivals)
+        until(lambda: bench.receiver.arrivals)
         children = [trial.start() for _ in range(9)]
         ended = [child.wait() for child in children]
         bench.receiver.open.set()

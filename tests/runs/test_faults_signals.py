@@ -7,13 +7,14 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from tests.support.projects import Project
+from tests.support.waiting import until, until_worked
 from tests.torture.cases import CSV
 from tests.torture.kinds import SIGNALLED, SOON_SECONDS, signalled
 from tests.torture.trial import KEY, UNSEEMLY, Bench, benches
@@ -54,12 +55,14 @@ def test_terminal_goes_away(bench: Bench) -> None:
     ours, theirs = os.openpty()
     child = trial.start(terminal=os.ttyname(theirs))
     os.close(theirs)
-    while not bench.receiver.calls:
-        os.set_blocking(ours, False)
-        try:
+    os.set_blocking(ours, False)
+
+    def delivers() -> bool:
+        with suppress(OSError):  # nothing to be read at the moment
             os.read(ours, 65536)
-        except (BlockingIOError, OSError):
-            time.sleep(0.005)
+        return bool(bench.receiver.calls)
+
+    until(delivers)
     os.close(ours)
     ended = child.wait()
     assert ended.code in {143, bench.case.code}, ended
@@ -100,7 +103,7 @@ def test_signals_while_it_starts(tmp_path: Path, number: signal.Signals) -> None
         process = subprocess.Popen(
             words, cwd=tmp_path, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )
-        time.sleep(chance.uniform(0.1, 1.2))
+        until_worked(process, chance.uniform(0.05, 0.8))
         process.send_signal(number)
         _, said = process.communicate(timeout=60)
         # A process that has not yet begun to listen is ended by the signal itself, which a shell shows as 128 + it.

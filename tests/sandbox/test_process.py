@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +16,7 @@ import pytest
 from backfill.errors import LedgerError, LockedError, UsageError
 from backfill.sandbox import Sandbox
 from tests.support.sandbox_calls import KEY, call, client_of, post
+from tests.support.waiting import when
 
 
 def test_a_store_is_continued(tmp_path: Path) -> None:
@@ -139,11 +139,11 @@ def test_sigkill_loses_nothing_that_was_answered(standalone: Start, tmp_path: Pa
     answered: list[str] = []
     for turn in range(3):
         process, endpoint = standalone(tmp_path)
-        killer = threading.Timer(0.3 + turn / 10, process.kill)
+        enough = len(answered) + 400 * (turn + 1)
+        when(lambda enough=enough: len(answered) > enough, process.kill)
         with ThreadPoolExecutor(4) as pool:
-            senders = [pool.submit(_send_until_it_dies, endpoint, f"{turn}-{lane}") for lane in range(4)]
-            killer.start()
-            answered += [one for sender in senders for one in sender.result(timeout=60)]
+            for lane in range(4):
+                pool.submit(_send_until_it_dies, endpoint, f"{turn}-{lane}", answered)
         process.wait()
     assert answered
     with Sandbox(tmp_path) as sandbox, client_of(sandbox.endpoint, auth=KEY) as client:
@@ -155,8 +155,7 @@ def test_sigkill_loses_nothing_that_was_answered(standalone: Start, tmp_path: Pa
         assert sandbox.stats()["duplicate"] == len(answered[:100])
 
 
-def _send_until_it_dies(endpoint: str, lane: str) -> list[str]:
-    answered: list[str] = []
+def _send_until_it_dies(endpoint: str, lane: str, answered: list[str]) -> None:
     deadline = time.monotonic() + 30
     with client_of(endpoint, auth=KEY) as client:
         for n in range(100_000):
@@ -164,9 +163,7 @@ def _send_until_it_dies(endpoint: str, lane: str) -> list[str]:
             try:
                 answer = post(client, [call(one) for one in ids])
             except httpx.TransportError:
-                return answered
+                return
             assert answer.status_code == 200
             answered += ids
-            if time.monotonic() > deadline:
-                break
-    return answered
+            assert time.monotonic() < deadline

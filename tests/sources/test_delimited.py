@@ -6,7 +6,6 @@ import csv
 import io
 import random
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -25,6 +24,7 @@ from backfill.sources.origins.content import PIECE
 from tests.support.examples import examples
 from tests.support.projects import JOB, Project
 from tests.support.sourcing import Staged, job_over, staged
+from tests.support.waiting import until
 
 
 def nasty_file(seed: int) -> bytes:
@@ -322,9 +322,7 @@ def test_ctrl_c_while_a_large_file_is_read(tmp_path: Path) -> None:
     job = tmp_path / "people.yaml"
     job.write_text(JOB.format(name="people", source="people.csv.zst"), encoding="utf-8")
     with Project(tmp_path).process("run", job, "--target", "sandbox") as process:
-        while not list(tmp_path.glob(".backfill/runs/*/snapshot")):
-            assert process.poll() is None, process.communicate()
-            time.sleep(0.02)
+        until(lambda: list(tmp_path.glob(".backfill/runs/*/snapshot")), process)
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=10) == 130
         assert process.stderr is not None

@@ -8,7 +8,6 @@ import io
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ from backfill.sources import load_snapshot, locate, resolve, stage, unchanged
 from backfill.sources.origins.content import PIECE, LocalFile, plain_pieces
 from tests.support.projects import JOB, Project
 from tests.support.sourcing import job_over, staged
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -139,9 +139,7 @@ def test_ctrl_c_while_nothing_arrives(tmp_path: Path) -> None:
     job = tmp_path / "people.yaml"
     job.write_text(JOB.format(name="people", source='"-"\n  format: csv'), encoding="utf-8")
     with Project(tmp_path).process("run", job, "--target", "sandbox", stdin=subprocess.PIPE) as process:
-        while not list(tmp_path.glob(".backfill/intake/*/stdin.part")):
-            assert process.poll() is None, process.communicate()
-            time.sleep(0.02)
+        until(lambda: list(tmp_path.glob(".backfill/intake/*/stdin.part")), process)
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=10) == 130
         assert process.stderr is not None

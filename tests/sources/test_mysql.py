@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -20,6 +19,7 @@ from backfill.sources.databases.mysql.failures import Failures
 from backfill.sources.databases.mysql.session import connected
 from tests.support.mariadb import PASSWORD, USER, MariaDb
 from tests.support.sourcing import Staged, job_over, staged
+from tests.support.waiting import until, when
 
 at = datetime.fromisoformat
 #: A value that is bad where it is sent, as the text shows that the server gives.
@@ -204,12 +204,13 @@ SLOW = "SELECT a.id, sleep(0.001) AS s FROM many AS a"
 
 def test_cancelling(mariadb: MariaDb, typed: str, tmp_path: Path) -> None:
     """Asked to stop while a query runs, staging stops at once, and the server ends the query."""
-    end = time.monotonic() + 0.5
+    stopped = threading.Event()
+    when(lambda: _queries(mariadb), stopped.set)
     with pytest.raises(InterruptedRunError):
         stage(
             job_over(database=url(mariadb, typed), query=f"SELECT sum(s) AS n FROM ({SLOW}) AS q"),
             tmp_path / "state",
-            stopping=lambda: time.monotonic() > end,
+            stopping=stopped.is_set,
         )
     assert _queries(mariadb) == []
 
@@ -229,9 +230,8 @@ def _queries(mariadb: MariaDb) -> list[str]:
 
 
 def _end_queries(mariadb: MariaDb) -> None:
-    while not (found := _queries(mariadb)):
-        time.sleep(0.05)
-    mariadb.sql("".join(f"KILL {one};" for one in found))
+    until(lambda: _queries(mariadb))
+    mariadb.sql("".join(f"KILL {one};" for one in _queries(mariadb)))
 
 
 def test_one_state_of_the_database(mariadb: MariaDb) -> None:

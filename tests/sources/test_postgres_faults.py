@@ -17,6 +17,7 @@ from tests.support.postgres import Postgres, running_server
 from tests.support.projects import Project, backfill
 from tests.support.sourcing import job_over, staged
 from tests.support.stand_ins.cutting import CuttingProxy
+from tests.support.waiting import until, when
 
 MANY = "SELECT i, repeat('x', 50) AS t FROM generate_series(1, 100000) AS i"
 #: The driver connects twice each time, and a source is looked at before it is read: the fourth connection has the rows.
@@ -94,20 +95,16 @@ def once(do: Callable[[], Any]) -> Callable[[], None]:
 def test_cancelling(postgres: Postgres, tmp_path: Path, query: str) -> None:
     """Whether the server is at work or sends, a stop ends the query there, and soon."""
     stopped = threading.Event()
-    threading.Timer(0.5, stopped.set).start()
+    when(postgres.at_work, stopped.set)
     with pytest.raises(InterruptedRunError):
         stage(job_over(database=postgres.url(), query=query), tmp_path / "state", stopping=stopped.is_set)
-    running = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE 'COPY%'"
-    end = time.monotonic() + 30
-    while postgres.sql(running) != "0\n":
-        assert time.monotonic() < end
-        time.sleep(0.05)
+    until(lambda: not postgres.at_work())
 
 
 def test_cancelling_before_the_parts(postgres: Postgres, tmp_path: Path) -> None:
     """The question for the ends of the parts is ended as well, and its connection not closed while it is asked."""
     stopped = threading.Event()
-    threading.Timer(0.5, stopped.set).start()
+    when(postgres.at_work, stopped.set)
     query = "SELECT i FROM generate_series(1, 9) AS i, pg_sleep(60)"
     job = job_over(database=postgres.url(), query=query, partition_on="i", partitions=2)
     before = time.monotonic()

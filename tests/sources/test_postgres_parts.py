@@ -13,6 +13,7 @@ from backfill.sources.databases.postgres.parts import ranges
 from tests.support.postgres import Postgres
 from tests.support.sourcing import job_over, staged
 from tests.support.stand_ins.cutting import CuttingProxy
+from tests.support.waiting import when
 
 MADE = """
     CREATE TABLE t AS SELECT CASE WHEN i % 1000 <> 0 THEN i * 7 END AS id, repeat('x', 300) AS text
@@ -82,9 +83,12 @@ def test_faults(postgres: Postgres, database: str, tmp_path: Path) -> None:
 def test_cancelling(postgres: Postgres, tmp_path: Path) -> None:
     """A stop ends every part."""
     stopped = threading.Event()
-    threading.Timer(1, stopped.set).start()
-    query = "SELECT i AS id, pg_sleep(CASE WHEN i > 4 THEN 60 ELSE 0 END)::text AS s FROM generate_series(1, 40) AS i"
-    job = job_over(database=postgres.url(), query=query, partition_on="id", partitions=2)
+    when(lambda: len(postgres.at_work()) == 2, stopped.set)
+    # Said to be without effect, so that the question for the ends does not take its minute.
+    body = "'BEGIN PERFORM pg_sleep(i); RETURN i; END'"
+    database = postgres.new_database(f"CREATE FUNCTION slow(i int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS {body}")
+    query = "SELECT i AS id, slow(60 + i) AS s FROM generate_series(1, 40) AS i"
+    job = job_over(database=postgres.url(database), query=query, partition_on="id", partitions=2)
     with pytest.raises(InterruptedRunError):
         stage(job, tmp_path / "state", stopping=stopped.is_set)
 

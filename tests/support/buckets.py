@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import ssl
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -240,11 +239,3 @@ def credentials(store: Store) -> dict[str, str]:
         "AWS_SECRET_ACCESS_KEY": "tHeSeCrEtOfNobody",
         "AWS_REGION": "eu-west-1",
     }
-
-
-def wait_until(true: Callable[[], bool], seconds: float = 20) -> None:
-    """Return once it is true."""
-    end = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.01)

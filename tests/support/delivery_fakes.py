@@ -6,7 +6,6 @@ import socket
 import ssl
 import struct
 import threading
-import time
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -411,14 +410,6 @@ class Run:
             return ends[0]
 
         return end
-
-
-def eventually(holds: Callable[[], object]) -> None:
-    """Wait, for ten seconds at most, until something holds."""
-    deadline = time.monotonic() + 10
-    while not holds():
-        assert time.monotonic() < deadline, "it never came true"
-        time.sleep(0.005)
 
 
 def scripted(*statuses: int) -> list[Step]:

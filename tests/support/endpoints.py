@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import subprocess
-import time
 
 from backfill.sandbox import FaultScript, Sandbox
+from tests.support.waiting import until
 
 
 def faulty(*rules: str) -> Sandbox:
@@ -15,6 +15,4 @@ def faulty(*rules: str) -> Sandbox:
 
 def wait_for_request(sandbox: Sandbox, process: subprocess.Popen[str]) -> None:
     """Wait until the endpoint has stored some calls."""
-    while sandbox.stats()["received"] < 10:
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.02)
+    until(lambda: sandbox.stats()["received"] >= 10, process)

@@ -6,16 +6,15 @@ import getpass
 import os
 import shutil
 import signal
-import socket
 import subprocess
-import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import count
+from functools import partial
 from pathlib import Path
 
 import pytest
+
+from tests.support.servers import DatabaseServer, running
 
 _PROGRAMS = ("mariadbd", "mariadb-install-db", "mariadb", "mariadb-dump")
 _OPTIONS = (
@@ -24,26 +23,17 @@ _OPTIONS = (
     "--bind-address=127.0.0.1", "--max-allowed-packet=256M", "--character-set-server=utf8mb4", "--sql-mode=",
     "--default-time-zone=-05:00",  # not what reading it depends on
 )  # fmt: skip
-_START_SECONDS = 60
 _PATH = f"{os.environ.get('PATH', '')}:/usr/sbin"  # where Debian has the server
 #: Who has to give a password over TCP.
 USER, PASSWORD = "asks", "s3cret pass"
 
 
-class MariaDb:
+class MariaDb(DatabaseServer):
     """A running server."""
 
     def __init__(self, folder: Path, options: Sequence[str] = ()) -> None:
-        self.folder, self.socket, self.options = folder, folder / "s.sock", (*_OPTIONS, *options)
-        self.port = _free_port()
-        self._numbers = count(1)
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def pid(self) -> int:
-        """Of the server."""
-        assert self._process is not None
-        return self._process.pid
+        super().__init__(folder)
+        self.socket, self.options = folder / "s.sock", (*_OPTIONS, *options)
 
     def make(self) -> None:
         """Make the files of the server, once."""
@@ -62,20 +52,13 @@ class MariaDb:
             self._process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self._environment()
             )
-        end = time.monotonic() + _START_SECONDS
-        while self._client("SELECT 1").returncode:
-            running = self._process.poll() is None and time.monotonic() < end
-            assert running, (self.folder / "log").read_text()
-            time.sleep(0.05)
+        self.wait(lambda: self._client("SELECT 1").returncode == 0)
         self.sql(f"CREATE USER IF NOT EXISTS {USER}@'127.0.0.1' IDENTIFIED BY '{PASSWORD}'")
         self.sql(f"GRANT SELECT ON *.* TO {USER}@'127.0.0.1'")
 
     def stop(self, sign: signal.Signals = signal.SIGTERM) -> None:
         """Stop it: SIGTERM in order, SIGKILL as a crash would."""
-        if self._process is not None:
-            self._process.send_signal(sign)
-            self._process.wait(60)
-            self._process = None
+        super().stop(sign)
 
     def sql(self, text: str, database: str = "") -> str:
         """Run statements by the server's own client; returns what it prints: tabs, no headers."""
@@ -84,12 +67,8 @@ class MariaDb:
         return done.stdout.decode()
 
     def new_database(self, text: str = "", options: str = "CHARACTER SET utf8mb4") -> str:
-        """A new database, with these statements run in it; returns its name."""
-        name = f"test_{next(self._numbers)}"
-        self.sql(f"CREATE DATABASE {name} {options}")
-        if text:
-            self.sql(text, name)
-        return name
+        """As of all servers, for texts of every script."""
+        return super().new_database(text, options)
 
     def dump(self, *arguments: str) -> bytes:
         """What mariadb-dump writes with these arguments."""
@@ -125,24 +104,11 @@ def _found(program: str) -> str:
     return shutil.which(program, path=_PATH) or program
 
 
-def _free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
-
-
 @contextmanager
 def running_mariadb(*options: str) -> Iterator[MariaDb]:
     """A new server, with these options beside the usual ones; skips the test where there is no MariaDB."""
     missing = [name for name in _PROGRAMS if shutil.which(name, path=_PATH) is None]
     if missing:
         pytest.skip(f"{missing[0]} is not here: install Debian's `mariadb-server-core` and `mariadb-client`")
-    folder = Path(tempfile.mkdtemp(prefix="bf-my-"))  # short: the path of a socket has 107 bytes at most
-    server = MariaDb(folder, options)
-    try:
-        server.make()
-        server.start()
+    with running(partial(MariaDb, options=options), signal.SIGTERM) as server:
         yield server
-    finally:
-        server.stop()
-        shutil.rmtree(folder, ignore_errors=True)

