@@ -1,6 +1,7 @@
 """Ledgers of earlier versions: what they lack is made up for when they are read, and written when they are opened.
 
-Version 1 had no facts of the job but its data as written, with the target's envelope in a field of its own.
+Version 1 had no facts of the job but its data as written, with the target's envelope in a field of its own. Version 2
+had no profile of its shards: that of an old plan is not known.
 """
 
 from __future__ import annotations
@@ -15,10 +16,20 @@ from backfill.records import CallFacts, JobFacts
 
 #: Of the job's data in a ledger of version 1: no field of a job has this name.
 ENVELOPE_FIELD = "target.envelope"
+#: The version that has profiles of shards.
+PROFILES_SINCE = 3
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Bring a ledger of version 1 to this one, in the transaction that is open."""
+    """Bring a ledger of an earlier version to this one, in the transaction that is open."""
+    if connection.execute("PRAGMA user_version").fetchone()[0] == 1:
+        _give_facts(connection)
+    connection.execute("ALTER TABLE shards ADD COLUMN profile BLOB NOT NULL DEFAULT x''")
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _give_facts(connection: sqlite3.Connection) -> None:
+    """Bring a ledger of version 1 to version 2."""
     connection.execute("ALTER TABLE run ADD COLUMN envelope TEXT NOT NULL DEFAULT ''")
     connection.execute("ALTER TABLE run ADD COLUMN ordered INTEGER NOT NULL DEFAULT 0")
     connection.execute("ALTER TABLE run ADD COLUMN has_query INTEGER NOT NULL DEFAULT 0")
@@ -27,7 +38,6 @@ def migrate(connection: sqlite3.Connection) -> None:
     data, envelope, facts = split_job_data(text)
     connection.execute("UPDATE run SET job_data = ?, envelope = ?", (data, envelope))
     insert_facts(connection, facts)
-    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
 def insert_facts(connection: sqlite3.Connection, facts: JobFacts) -> None:

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from backfill.errors import LedgerError
-from backfill.ledger.migrations import split_job_data
+from backfill.ledger.migrations import PROFILES_SINCE, split_job_data
 from backfill.ledger.sqlite_file import DAMAGED, connect_to_read, sqlite_errors
 from backfill.records import (
     AGE_UNKNOWN,
@@ -38,6 +38,7 @@ from backfill.records import (
     SourceFile,
     plan_digest,
 )
+from backfill.records.profile import NO_PROFILE, PlanProfile, merged, unpacked
 
 SAMPLES_PER_CODE = 5
 _SHARD = (
@@ -245,8 +246,20 @@ class LedgerReader(AbstractContextManager["LedgerReader"]):
             for shard, text in self._rows("SELECT shard, days FROM shards")
         }
 
+    def profile(self) -> PlanProfile | None:
+        """What the calls of all shards recorded hold; None where a version before this one prepared some."""
+        if self._rows("PRAGMA user_version")[0][0] < PROFILES_SINCE:  # not opened to be written since
+            return None
+        try:
+            parts = [unpacked(row["profile"]) for row in self._rows("SELECT profile FROM shards ORDER BY shard")]
+        except NO_PROFILE as error:
+            if any(not row["profile"] for row in self._rows("SELECT profile FROM shards")):
+                return None
+            raise LedgerError(f"{self.path} is damaged: a profile of a shard is none", hint=DAMAGED) from error
+        return merged(parts)
+
     def shards(self) -> dict[int, ShardPlan]:
-        """Every shard recorded, as prepare gave it, its days aside (`days_by_shard`)."""
+        """Every shard recorded, as prepare gave it, days (`days_by_shard`) and profile aside."""
         batches: dict[int, list[PlannedBatch]] = defaultdict(list)
         for shard, *values in self._rows(
             "SELECT shard, ordinal, calls, bytes, offset, length, crc32, first_call FROM batches"

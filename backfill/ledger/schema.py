@@ -12,7 +12,7 @@ from __future__ import annotations
 #: SQLite's application_id of every ledger: the bytes of "bkfl".
 APPLICATION_ID = 0x626B666C
 #: SQLite's user_version. A ledger of a later one is refused, never guessed at; of an earlier one see `migrations`.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 #: Shard number of the problems found while staging, before there are shards.
 STAGING = -1
 
@@ -102,7 +102,8 @@ CREATE TABLE shards (
     json_bytes         INTEGER NOT NULL,
     segment_bytes      INTEGER NOT NULL,
     segment_sha256     TEXT NOT NULL,
-    calls_sha256       TEXT NOT NULL
+    calls_sha256       TEXT NOT NULL,
+    profile            BLOB NOT NULL DEFAULT x''
 ) STRICT;
 
 CREATE TABLE batches (

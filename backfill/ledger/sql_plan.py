@@ -26,6 +26,7 @@ from backfill.records import (
     ShardPlan,
     Snapshot,
 )
+from backfill.records.profile import packed
 
 FAULT = "this is a fault of backfill: please report it"
 
@@ -144,7 +145,7 @@ def insert_shard(connection: sqlite3.Connection, plan: ShardPlan) -> None:
         raise LedgerError(f"shard {plan.shard} is recorded already", hint=FAULT)
     connection.execute(
         "INSERT INTO shards (shard, rows, planned, skipped, rejected, duplicate, already_delivered, days, json_bytes,"
-        " segment_bytes, segment_sha256, calls_sha256) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " segment_bytes, segment_sha256, calls_sha256, profile) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             plan.shard,
             plan.rows,
@@ -158,6 +159,7 @@ def insert_shard(connection: sqlite3.Connection, plan: ShardPlan) -> None:
             plan.segment_bytes,
             plan.segment_sha256,
             plan.calls_sha256,
+            packed(plan.profile),
         ),
     )
     connection.executemany(

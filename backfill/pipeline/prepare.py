@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 from backfill.job.models import Job
@@ -13,6 +14,7 @@ from backfill.memory import MAX_WORKERS
 from backfill.pipeline.context import RunContext
 from backfill.pipeline.disk_forecast import spool_bytes
 from backfill.prepare import prepare
+from backfill.prepare.profile import NewIds
 from backfill.records import (
     DeliveredIds,
     RunWriter,
@@ -21,6 +23,7 @@ from backfill.records import (
     Snapshot,
     StoredRun,
 )
+from backfill.records.profile import PlanProfile
 from backfill.sources import while_unchanged
 from backfill.state import ensure_space
 
@@ -77,6 +80,7 @@ class RecordedShards:
     def __init__(self, ledger: RunWriter, rows: int, folder: Path, context: RunContext) -> None:
         self.ledger = ledger
         self.done = ledger.prepared_shards()  # by an earlier process
+        self.ids = NewIds(ledger.reader.profile() or PlanProfile())
         self.rows = rows
         self.folder = folder
         self.context = context
@@ -93,7 +97,7 @@ class RecordedShards:
         Raises:
             StoppedError: At this size a row, the rest will not fit.
         """
-        self.ledger.record_shard(plan)
+        self.ledger.record_shard(replace(plan, profile=self.ids.only(plan.profile)))
         self._count(plan)
 
     def _count(self, plan: ShardPlan) -> None:

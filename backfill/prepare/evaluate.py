@@ -45,13 +45,17 @@ FAILURES: Final = 20
 
 @frozen
 class Evaluated:
-    """A call over a frame. `calls`: row, call, id, date, json (with a comma behind)."""
+    """A call over a frame. `calls`: row, call, id, date, json (with a comma behind); `rows`: theirs, and maybe others.
+
+    The rows have the derived columns.
+    """
 
     made_calls: int
     rejected: int
     calls: pl.DataFrame
     problems: pl.DataFrame
     counts: dict[tuple[str, str], int]  # (code, severity) -> problems, the warnings not listed included
+    rows: pl.DataFrame
 
 
 def evaluate(call: CompiledCall, frame: pl.DataFrame, call_bytes: int) -> Evaluated:
@@ -107,6 +111,7 @@ def _united(found: Sequence[Evaluated]) -> Evaluated:
         pl.concat([each.calls for each in found]),
         pl.concat([each.problems for each in found]),
         dict(counts),
+        pl.concat([each.rows for each in found]),
     )
 
 
@@ -119,7 +124,8 @@ def _evaluate(call: CompiledCall, frame: pl.DataFrame, call_bytes: int) -> Evalu
     problems, counts = _problems(call, work, state, totals)
     errors = [name for name, check in zip(masks, call.checks, strict=True) if check.severity is Severity.ERROR]
     passed = reduce(lambda rows, name: rows & ~state[name], filter(totals.get, errors), state["made"])
-    calls = _encode(call, work if passed.all() else work.filter(passed))
+    good = work if passed.all() else work.filter(passed)
+    calls = _encode(call, good)
     sizes = calls["json"].str.len_bytes()
     fits = sizes <= call_bytes + 1
     if not fits.all():
@@ -135,7 +141,7 @@ def _evaluate(call: CompiledCall, frame: pl.DataFrame, call_bytes: int) -> Evalu
             key = ("BF117", Severity.ERROR.value)
             counts[key] = counts.get(key, 0) + int(deep.sum())
             calls = calls.filter(~deep)
-    return Evaluated(totals["made"], totals["made"] - len(calls), calls, problems, counts)
+    return Evaluated(totals["made"], totals["made"] - len(calls), calls, problems, counts, good)
 
 
 def reads_of(call: CompiledCall, expression: pl.Expr) -> tuple[list[str], tuple[tuple[pl.Expr, ...], ...]]:

@@ -217,6 +217,7 @@ class DropTable:
             return resolutions
         low, high = np.searchsorted(self._entries, [2 * int(places[0]), 2 * int(places[-1]) + 2])
         entries = np.array(self._entries[low:high])
+        entries = entries[among(entries // np.uint64(2), places)]  # others of the same rows are not asked for
         known = among(places, entries // np.uint64(2))
         resolutions[known] = np.where(entries % np.uint64(2), Resolution.CONFLICT, Resolution.DUPLICATE)
         return resolutions

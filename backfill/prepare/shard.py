@@ -23,8 +23,10 @@ from backfill.mapping import CompiledCall
 from backfill.mapping.calls import Key
 from backfill.pack import Packer
 from backfill.prepare.conflicts import SCHEMA, conflict_problems, places
-from backfill.prepare.evaluate import evaluate
+from backfill.prepare.evaluate import Evaluated, evaluate
 from backfill.prepare.frames import Frames
+from backfill.prepare.profile import Profiler
+from backfill.prepare.profiled import ProfiledCall
 from backfill.prepare.rejects import describe
 from backfill.prepare.repeats import DropTable, Resolution, Sixteen
 from backfill.prepare.text_bytes import call_hashes, id_keys, text_bytes
@@ -65,6 +67,7 @@ class ShardContext:
     limits: Limits
     stopping: Callable[[], bool]
     delivered: DeliveredIds | None = None  # calls of these ids are left out
+    profiled: tuple[ProfiledCall, ...] = ()  # what of the calls their profile looks at
 
     def check_stop(self) -> None:
         """Raise InterruptedRunError where the work is to stop."""
@@ -133,36 +136,45 @@ def prepare_shard(context: ShardContext, dropped: DroppedCalls, shard: int) -> S
     sums, first_row = Sums(), context.frames.bounds(shard)[0]
     writer = context.sink.open(shard)
     batches = Batches(writer, Packer(context.limits))
+    profiler = Profiler(context.profiled)
     for frame in context.frames.walk(shard, context.columns):
         context.check_stop()
-        calls = _valid_calls(context, frame, sums)
-        calls = _without_dropped(context, dropped, frame, calls, first_row, sums)
-        calls = _without_delivered(context, calls, sums)
+        made = []
+        for place, call in enumerate(context.calls):
+            result = _valid_calls(context, call, frame, sums)
+            calls = _without_dropped(context, dropped, frame, result.calls, first_row, sums)
+            calls = _without_delivered(context, calls, sums)
+            profiler.count(place, result.rows, calls)
+            made.append(calls)
+            del result, calls  # before those of the next call are made
+        sums.rows += len(frame)
+        calls = _in_source_order(made)
         _count_days(context, calls, sums)
         batches.push(calls, context.keys(calls), parsed=context.doubtful(frame))
-        del frame, calls  # before the next ones are read and made
-    return _finish(context, shard, sums, batches, writer)
+        del frame, calls, made  # before the next ones are read and made
+    return _finish(context, shard, sums, batches, writer, profiler)
 
 
-def _valid_calls(context: ShardContext, frame: pl.DataFrame, sums: Sums) -> pl.DataFrame:
-    """The valid calls of a frame in source order: by row, then by the job's order of calls."""
-    results = [evaluate(call, frame, context.call_bytes) for call in context.calls]
-    sums.rows += len(frame)
-    for result in results:
-        sums.made_calls += result.made_calls
-        sums.rejected += result.rejected
-        sums.counts.update(result.counts)
-        if len(result.problems):
-            sums.problems.append(result.problems.with_columns(message_id=pl.lit(None, pl.String)))
-    if len(results) == 1:
-        return results[0].calls
-    return pl.concat([result.calls for result in results]).sort("row", "call")
+def _valid_calls(context: ShardContext, call: CompiledCall, frame: pl.DataFrame, sums: Sums) -> Evaluated:
+    """What one of the job's calls makes of a frame, counted."""
+    result = evaluate(call, frame, context.call_bytes)
+    sums.made_calls += result.made_calls
+    sums.rejected += result.rejected
+    sums.counts.update(result.counts)
+    if len(result.problems):
+        sums.problems.append(result.problems.with_columns(message_id=pl.lit(None, pl.String)))
+    return result
+
+
+def _in_source_order(calls: list[pl.DataFrame]) -> pl.DataFrame:
+    """The calls of a frame by row, then by the job's order of calls."""
+    return calls[0] if len(calls) == 1 else pl.concat(calls).sort("row", "call")
 
 
 def _without_dropped(
     context: ShardContext, dropped: DroppedCalls, frame: pl.DataFrame, calls: pl.DataFrame, first_row: int, sums: Sums
 ) -> pl.DataFrame:
-    """The calls of a frame without those whose id came before; conflicts become problems, duplicates are counted."""
+    """Calls of a frame without those whose id came before; conflicts become problems, duplicates are counted."""
     if dropped.table.empty:
         return calls
     own = places(calls, first_row)
@@ -197,7 +209,9 @@ def _count_days(context: ShardContext, calls: pl.DataFrame, sums: Sums) -> None:
         sums.days.update({(call.scope, day): calls for day, calls in days.iter_rows()})
 
 
-def _finish(context: ShardContext, shard: int, sums: Sums, batches: Batches, writer: ShardWriter) -> ShardPlan:
+def _finish(
+    context: ShardContext, shard: int, sums: Sums, batches: Batches, writer: ShardWriter, profiler: Profiler
+) -> ShardPlan:
     problems = pl.concat(sums.problems) if sums.problems else pl.DataFrame(schema=SCHEMA)
     rejects, samples = describe(problems, shard, context.snapshot, context.frames, context.calls)
     planned, segment_bytes, segment_sha256, calls_sha256 = writer.finish(batches.finish(), rejects, batches.hashes)
@@ -217,6 +231,7 @@ def _finish(context: ShardContext, shard: int, sums: Sums, batches: Batches, wri
         segment_sha256=segment_sha256,
         calls_sha256=calls_sha256,
         already_delivered=sums.already_delivered,
+        profile=profiler.profile(),
     )
 
 

@@ -16,6 +16,8 @@ from backfill.mapping import compile_job
 from backfill.prepare.dropped import find_dropped
 from backfill.prepare.frames import Frames, snapshot_schema
 from backfill.prepare.in_order import in_order
+from backfill.prepare.masks import Masks
+from backfill.prepare.profiled import profiled
 from backfill.prepare.shard import ShardContext, prepare_shard
 from backfill.prepare.spellings import check_spellings
 from backfill.records import DeliveredIds, ShardPlan, ShardSink, Snapshot
@@ -64,6 +66,7 @@ def prepare(
         dropped, duplicates = find_dropped(context, pool, work_folder, ahead=workers + 1)
         if on_duplicates is not None:
             on_duplicates(duplicates.pages(snapshot, calls))
+        context = replace(context, profiled=tuple(profiled(call, Masks()) for call in context.calls))
         left = [shard for shard in range(frames.shards) if shard not in done]
         # Each plan is handed over and let go: it counts its calls by day, and a history in no order has all its days in
         # each plan.

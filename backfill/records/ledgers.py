@@ -22,6 +22,7 @@ from backfill.records.calls import CallSpan, Doubt, DoubtSpan, LedgerAttempt, Re
 from backfill.records.delivery import DeliveryLedger
 from backfill.records.plan import ShardPlan
 from backfill.records.problems import Problem
+from backfill.records.profile import PlanProfile
 from backfill.records.runs import Counts, RunState, RunStatus, SnapshotRecord
 from backfill.records.snapshot import Snapshot
 
@@ -66,8 +67,11 @@ class RunReader(AbstractContextManager["RunReader"], Protocol):
     def clock_mark(self) -> ClockMark | None:
         """The clock as last recorded; None where it never was."""
 
+    def profile(self) -> PlanProfile | None:
+        """What the calls of all shards recorded hold; None where a version that counted none prepared some."""
+
     def shards(self) -> dict[int, ShardPlan]:
-        """Every shard recorded, as prepare gave it, its days aside."""
+        """Every shard recorded, as prepare gave it, days and profile aside."""
 
     def shards_in_use(self) -> set[int]:
         """The shards whose prepared bytes are still needed: to be delivered, or refused, to be tried again perhaps."""
@@ -158,7 +162,7 @@ class RunWriter(DeliveryLedger, AbstractContextManager["RunWriter"], Protocol):
         """
 
     def prepared_shards(self) -> dict[int, ShardPlan]:
-        """The shards recorded, by number, their days included: an interrupted prepare goes on after them."""
+        """The shards recorded, by number, days included, profile aside: an interrupted prepare goes on after them."""
 
     def record_plan(self) -> str:
         """Record that every shard is; the run becomes `prepared`. Returns the plan's digest (`plan_digest`).

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import field
 from typing import Any, Protocol
 
 from backfill.frozen import frozen
 from backfill.records.problems import Problem
+from backfill.records.profile import PlanProfile
 
 
 @frozen
@@ -45,6 +47,7 @@ class ShardPlan:
     segment_sha256: str  # of the segment file; of no bytes where the shard has no batch
     calls_sha256: str  # of the calls file
     already_delivered: int = 0  # calls planned but left out: earlier runs delivered their ids
+    profile: PlanProfile = field(default_factory=PlanProfile)  # of the calls batched
 
 
 #: dtype of one record of a shard's calls file (little endian, packed, 25 bytes), in the order of the batches.

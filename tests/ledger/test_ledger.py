@@ -121,9 +121,9 @@ def test_a_later_version_is_refused(path: Path) -> None:
     """Neither read nor written by a program that does not know it."""
     delivering(path, PLANS).close()
     with closing(sqlite3.connect(path)) as connection:
-        connection.execute("PRAGMA user_version = 3")
+        connection.execute("PRAGMA user_version = 4")
     for opened in (Ledger.open, LedgerReader):
-        with pytest.raises(LedgerError, match="has version 3; this backfill knows version 2") as refusal:
+        with pytest.raises(LedgerError, match="has version 4; this backfill knows version 3") as refusal:
             opened(path)
         assert "later" in refusal.value.hint
         assert refusal.value.exit_code == 1

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import zlib
 from contextlib import closing
 from pathlib import Path
 
@@ -37,6 +38,31 @@ def path(tmp_path: Path) -> Path:
         connection.executescript(GOLDEN.read_text(encoding="utf-8"))
         connection.execute("PRAGMA journal_mode = WAL")
     return path
+
+
+@pytest.fixture
+def path_of_version_2(path: Path) -> Path:
+    """The same run as version 2 has written it: without profiles."""
+    Ledger.open(path).close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("ALTER TABLE shards DROP COLUMN profile")
+        connection.execute("PRAGMA user_version = 2")
+        schema = connection.execute(sqlite_file._SCHEMA).fetchall()
+        connection.execute("UPDATE mark SET schema = ?", (zlib.crc32("\n".join(sql for (sql,) in schema).encode()),))
+        connection.commit()
+    return path
+
+
+def test_a_plan_without_profiles(path_of_version_2: Path, tmp_path: Path) -> None:
+    """What version 2 has prepared is read, opened and delivered; what its calls hold is not known."""
+    path = path_of_version_2
+    with LedgerReader(path) as reader:
+        assert reader.profile() is None
+        with Ledger.open(path) as ledger:
+            assert version(path) == SCHEMA_VERSION
+            assert ledger.reader.profile() is None
+            assert ledger.reader.status().record.facts == FACTS
+        assert reader.profile() is None
 
 
 def version(path: Path) -> int:

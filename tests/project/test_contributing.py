@@ -14,6 +14,7 @@ QUESTIONS = (
     "How does a body get from columns to the socket?",
     "Where is memory bounded?",
     "What happens on Ctrl-C?",
+    "What does a plan know of its calls?",
     "What makes an id?",
     "Add a problem code",
     "Add a problem code for a bad value",

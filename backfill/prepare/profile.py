@@ -1,0 +1,377 @@
+"""What the calls of a shard hold: a `PlanProfile`, counted column-wise, frame by frame.
+
+    profiler = Profiler(calls, masks)          # of one shard
+    profiler.count(call, rows, made)           # of each call and frame: the rows that make it, the calls that are sent
+    profiler.profile()                         # of all frames so far
+
+`records.profile` says what is in a profile and how those of shards are merged. The result depends neither on frames nor
+on threads: counts are sums, samples the first in source order, and what is kept apart is chosen by hash.
+
+Most of it is free: how many values a column of a frame has is known without looking at them, and of whether all are one
+the first few rows decide. Ids are hashed (XXH64, which never changes), texts are measured. JSON objects that come from
+a column whole are taken apart by DuckDB, as `mapping.merge` does: their keys, the types of those, and the values only
+of keys that have been one value so far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from heapq import nsmallest
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import polars_hash  # noqa: F401  registers the expression namespace `nchash`
+
+from backfill import encode
+from backfill.prepare.frames import ROW_COLUMN
+from backfill.prepare.json_objects import ABSENT, TYPES, JsonObjects, json_objects
+from backfill.prepare.profiled import Leaf, ProfiledCall, WholeObject
+from backfill.prepare.tally import Codes, Places, Take, Tally
+from backfill.records.profile import (
+    EVENTS,
+    LONG_TEXT,
+    SKETCH,
+    Event,
+    Instants,
+    PlanProfile,
+    Sketch,
+    Values,
+    bounded,
+    event_hash,
+    kept_properties,
+)
+
+_FIRST_ROWS: Final = 256
+_DAY_MICROSECONDS: Final = 86_400_000_000
+#: By the first character of a JSON text; a number begins with any other.
+_BLANKS: Final = " \t\n\r"
+_TYPES: Final = {'"': "string", "{": "object", "[": "array", "t": "boolean", "f": "boolean", "n": "null"}
+
+
+class Profiler:
+    """Counts what the calls of one shard hold."""
+
+    def __init__(self, calls: Sequence[ProfiledCall]) -> None:
+        self._counts = [_CallCount(one) for one in calls]
+
+    def count(self, index: int, rows: pl.DataFrame, calls: pl.DataFrame) -> None:
+        """Count what one of the job's calls makes of a frame.
+
+        `rows` are rows of the frame with the derived columns, as `evaluate` gives them; `calls` those that are sent.
+        """
+        if len(rows) != len(calls):
+            rows = rows.filter(pl.col(ROW_COLUMN).is_in(calls["row"].implode()))
+        if len(rows):
+            self._counts[index].count(rows)
+
+    def profile(self) -> PlanProfile:
+        """The profile of the calls counted so far."""
+        events = {event: calls for one in self._counts for event, calls in one.events().items()}
+        more_events = any(one.more_events for one in self._counts) or len(events) > EVENTS
+        kept = set(nsmallest(EVENTS, events, key=event_hash))
+        found = {
+            (*event, path): (one, place, path)
+            for one in self._counts
+            for event, place in one.places()
+            if event in kept
+            for path in one.paths(place)
+        }
+        names = kept_properties(found)
+        more_properties = len(names) < len(found) or any(one.more_properties for one in self._counts)
+        profile = PlanProfile(
+            {one.profiled.call.scope: one.instants for one in self._counts},
+            events,
+            {name: _CallCount.values(*found[name]) for name in names},
+            more_events,
+            more_properties,
+            *self._sketches(),
+        )
+        return bounded(profile)
+
+    def _sketches(self) -> tuple[Sketch, Sketch, Sketch]:
+        users, anonymous = (_sketch([part for one in self._counts for part in one.ids[name]]) for name in _IDS[:2])
+        if all(one.all_attached for one in self._counts):
+            return users, anonymous, anonymous
+        return users, anonymous, _sketch([part for one in self._counts for part in one.ids["attached"]])
+
+
+_IDS: Final = ("users", "anonymous", "attached")
+
+
+class NewIds:
+    """The ids of all shards so far, so that each stores only what it adds to them.
+
+    All together store some ten sketches then, however many shards there are.
+    """
+
+    def __init__(self, profile: PlanProfile) -> None:
+        self._known = {name: _hashes(getattr(profile, name)) for name in _IDS}
+        self._alike = profile.attached == profile.anonymous
+
+    def only(self, profile: PlanProfile) -> PlanProfile:
+        """The shard's profile with the hashes that are new; the shards come one after the other."""
+        self._alike = self._alike and profile.attached == profile.anonymous
+        new = {name: self._add(name, _hashes(getattr(profile, name))) for name in (_IDS[:2] if self._alike else _IDS)}
+        if self._alike:
+            self._known["attached"], new["attached"] = self._known["anonymous"], new["anonymous"]
+        users, anonymous, attached = (Sketch(new[name].tobytes()) for name in _IDS)
+        return replace(profile, users=users, anonymous=anonymous, attached=attached)
+
+    def _add(self, name: str, hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+        known = self._known[name]
+        if len(known) >= SKETCH:
+            hashes = hashes[hashes < known[-1]]
+        if len(known):
+            nearest = known[np.minimum(np.searchsorted(known, hashes), len(known) - 1)]
+            hashes = hashes[nearest != hashes]
+        self._known[name] = np.sort(np.concatenate([known, hashes]), kind="stable")[:SKETCH]  # which merges two runs
+        return hashes
+
+
+def _hashes(sketch: Sketch) -> npt.NDArray[np.uint64]:
+    return np.frombuffer(sketch.hashes, "<u8")
+
+
+def _sketch(parts: list[pl.Series]) -> Sketch:
+    if not parts:
+        return Sketch()
+    distinct = pl.concat(parts).drop_nulls().unique().sort().head(SKETCH)
+    return Sketch(distinct.to_numpy().astype("<u8").tobytes())
+
+
+class _CallCount:
+    """The counts of one of the job's calls."""
+
+    def __init__(self, profiled: ProfiledCall) -> None:
+        self.profiled = profiled
+        self.instants = Instants(profiled.call.type, 0, None, None, 0, profiled.integrations)
+        self.ids: dict[str, list[pl.Series]] = {name: [] for name in _IDS}
+        self.more_events = self.more_properties = False
+        self.all_attached = True  # each anonymousId came beside a userId
+        self._tallies: dict[str, dict[str, Tally]] = {}  # path -> type
+        self._names: dict[str, int] = {}  # event -> its place in the counts
+        self._calls = np.zeros(0, np.int64)
+
+    # ------------------------------------------------------------------------------------------------- what was found
+
+    def events(self) -> dict[Event, int]:
+        """How many calls of each event that may be kept apart."""
+        return {event: int(self._calls[place]) for event, place in self.places()}
+
+    def places(self) -> list[tuple[Event, int]]:
+        """Those events with their places."""
+        return [((self.profiled.call.scope, name), place) for name, place in self._names.items()]
+
+    def paths(self, place: int) -> list[str]:
+        """The properties that an event has."""
+        return [path for path, kinds in self._tallies.items() if any(tally.calls(place) for tally in kinds.values())]
+
+    def values(self, place: int, path: str) -> dict[str, Values]:
+        """What values a property of an event has, by JSON type."""
+        kinds = sorted(self._tallies[path].items())
+        return {kind: tally.values(place) for kind, tally in kinds if tally.calls(place)}
+
+    # ---------------------------------------------------------------------------------------------------- counting
+
+    def count(self, rows: pl.DataFrame) -> None:
+        """Count these rows, each of which makes a call."""
+        one = self.profiled
+        asked = {"event": one.event, "user": one.user, "anonymous": one.anonymous}
+        facts = rows.select(
+            pl.col(ROW_COLUMN),
+            one.call.timestamp.alias("at"),
+            *(expression.alias(name) for name, expression in asked.items() if expression is not None),
+        )
+        self._count_instants(facts["at"])
+        self._count_ids(facts)
+        codes = self._codes(facts["event"].fill_null("") if one.event is not None else None, len(rows))
+        known = codes < len(self._names)
+        if not known.all():
+            rows, codes = rows.filter(pl.Series(known)), codes[known]
+        self._calls = self._calls + np.bincount(codes, minlength=len(self._names))
+        # So few rows decide of most properties that their values differ, so that the others need not be made.
+        for some, theirs in (
+            (rows.head(_FIRST_ROWS), codes[:_FIRST_ROWS]),
+            (rows.slice(_FIRST_ROWS), codes[_FIRST_ROWS:]),
+        ):
+            alone = one.event is None
+            if alone and len(some):
+                self._count_only_event(some)
+            for leaf in one.leaves:
+                if len(some) and not (alone and leaf.type is not None):
+                    self._count_leaf(leaf, some, theirs)
+        if one.whole is not None:
+            self._count_whole(one.whole, rows, codes)
+
+    def _count_instants(self, at: pl.Series) -> None:
+        found = at.to_frame("at").select(
+            first=pl.col("at").min().dt.timestamp("ms"),
+            last=pl.col("at").max().dt.timestamp("ms"),
+            midnight=(pl.col("at").dt.timestamp("us") % _DAY_MICROSECONDS == 0).sum(),
+        )
+        first, last, midnight = found.row(0)
+        before = self.instants
+        self.instants = replace(
+            before,
+            calls=before.calls + len(at),
+            first=first if before.first is None else min(before.first, first),
+            last=last if before.last is None else max(before.last, last),
+            midnight=before.midnight + midnight,
+        )
+
+    def _count_ids(self, facts: pl.DataFrame) -> None:
+        hashed = {name: pl.col(name).nchash.xxhash64() for name in ("user", "anonymous") if name in facts.columns}  # type: ignore[attr-defined]
+        hashes = facts.select(**hashed)
+        if "user" in hashed:
+            self.ids["users"].append(hashes["user"])
+        if "anonymous" in hashed:
+            self.ids["anonymous"].append(hashes["anonymous"])
+            if "user" in hashed:
+                alone = hashes["user"].null_count()
+                attached = hashes.filter(pl.col("user").is_not_null()) if alone else hashes
+                self.ids["attached"].append(attached["anonymous"])
+                self.all_attached = self.all_attached and not alone
+            else:
+                self.all_attached = False
+
+    def _codes(self, events: pl.Series | None, calls: int) -> Codes:
+        """The place of each call's event; one behind all where the event will not be kept apart."""
+        if events is None:
+            self._place([self.profiled.fixed_event])
+            return np.zeros(calls, np.uint32)
+        distinct = events.unique(maintain_order=True)
+        self._place([name for name in distinct if name not in self._names])
+        places = [self._names.get(name, len(self._names)) for name in distinct]
+        return events.replace_strict(distinct, pl.Series(places, dtype=pl.UInt32), return_dtype=pl.UInt32).to_numpy()
+
+    def _place(self, new: list[str]) -> None:
+        """Give new events a place, but for those that cannot be among the ones kept apart, whatever is to come."""
+        scope = self.profiled.call.scope
+        if len(self._names) + len(new) > EVENTS:
+            kept = set(nsmallest(EVENTS, {*self._names, *new}, key=lambda name: event_hash((scope, name))))
+            self.more_events = True
+            new = [name for name in new if name in kept]
+        for name in new:
+            self._names.setdefault(name, len(self._names))
+        self._calls = np.append(self._calls, np.zeros(len(self._names) - len(self._calls), np.int64))
+
+    # ------------------------------------------------------------------------------------------------- the properties
+
+    def _tally(self, path: str, kind: str, *, masked: bool, plain: bool = False) -> Tally:
+        kinds = self._tallies.setdefault(path, {})
+        if kind not in kinds:
+            kinds[kind] = Tally(masked=masked, plain=plain)
+        return kinds[kind]
+
+    def _count_only_event(self, rows: pl.DataFrame) -> None:
+        """Count properties of one type where there is one event: what is asked of all of them is asked at once."""
+        leaves = [leaf for leaf in self.profiled.leaves if leaf.type is not None]
+        tallies = [self._tally(leaf.path, str(leaf.type), masked=leaf.masked, plain=leaf.plain) for leaf in leaves]
+        asked: dict[str, pl.Expr] = {}
+        for place, (leaf, tally) in enumerate(zip(leaves, tallies, strict=True)):
+            asked[f"calls {place}"] = (pl.col(leaf.source) if leaf.source else leaf.text).count()
+            if leaf.plain:
+                asked[f"long {place}"] = (leaf.text.str.len_bytes() > LONG_TEXT).sum()
+            if not tally.settled:
+                first = leaf.text.drop_nulls().first()
+                asked |= {f"first {place}": first, f"differs {place}": (leaf.text != first).any()}
+        found = rows.select(**asked).row(0, named=True) if asked else {}
+        for place, tally in enumerate(tallies):
+            tally.add_only(
+                found[f"calls {place}"],
+                found.get(f"first {place}"),
+                differs=bool(found.get(f"differs {place}")),
+                long=found.get(f"long {place}") or 0,
+            )
+
+    def _count_leaf(self, leaf: Leaf, rows: pl.DataFrame, codes: Codes) -> None:
+        if leaf.fixed is not None:
+            fixed, kind = pl.Series([leaf.fixed]), _TYPES.get(leaf.fixed[0], "number")
+            tally = self._tally(leaf.path, kind, masked=leaf.masked)
+            tally.add(codes, len(self._names), lambda some: fixed.new_from_index(0, len(some)))
+            if kind == "string" and len(_long_texts(fixed, plain=False)):
+                tally.add_long(codes)
+            return
+        texts = None if leaf.source else _texts(rows, leaf.text if leaf.plain else leaf.text.str.strip_chars(_BLANKS))
+        column = rows[leaf.source] if texts is None else texts
+        there = {leaf.type: column.is_not_null().arg_true().to_numpy()} if leaf.type is not None else _by_type(column)
+        for kind, places in there.items():
+            tally = self._tally(leaf.path, kind, masked=leaf.masked, plain=leaf.plain)
+            tally.add(codes[places], len(self._names), _taker(rows, leaf, texts, places))
+            if kind == "string":
+                self._add_long(tally, column.gather(places), codes[places], leaf)
+
+    @staticmethod
+    def _add_long(tally: Tally, column: pl.Series, codes: Codes, leaf: Leaf) -> None:
+        if leaf.type in (None, "string") and isinstance(column.dtype, pl.String):
+            long = _long_texts(column, plain=leaf.plain)
+            if len(long):
+                tally.add_long(codes[long])
+
+    def _count_whole(self, whole: WholeObject, rows: pl.DataFrame, codes: Codes) -> None:
+        """The members of objects that come whole: those of them that are kept apart in the frame."""
+        scope, names = self.profiled.call.scope, list(self._names)
+        with json_objects(_texts(rows, whole.text.fill_null("{}")), codes) as objects:
+            found = [(scope, names[group], key) for group, key in objects.members()]
+            kept = kept_properties(found)
+            self.more_properties = self.more_properties or len(kept) < len(found)
+            keys = list(dict.fromkeys(key for _, _, key in kept))
+            if not keys:
+                return
+            types = objects.types(keys)
+            for at, key in enumerate(keys):
+                for place in np.unique(types[:, at]):
+                    if place == ABSENT:
+                        continue
+                    places = np.flatnonzero(types[:, at] == place)
+                    tally = self._tally(key, TYPES[place], masked=whole.masked)
+                    tally.add(codes[places], len(names), _member_taker(objects, key, places))
+                    if TYPES[place] == "string":
+                        self._add_long_members(tally, objects, key, places, codes)
+
+    @staticmethod
+    def _add_long_members(tally: Tally, objects: JsonObjects, key: str, places: Places, codes: Codes) -> None:
+        large = places[objects.sizes[places] > LONG_TEXT]
+        if len(large):
+            long = _long_texts(objects.values(key, large), plain=False)
+            tally.add_long(codes[large[long]])
+
+
+def _texts(rows: pl.DataFrame, text: pl.Expr) -> pl.Series:
+    """A text of each row, also where it is one of constants."""
+    found = rows.select(text).to_series()
+    return found if len(found) == len(rows) else found.new_from_index(0, len(rows))
+
+
+def _by_type(texts: pl.Series) -> dict[str, Places]:
+    """Which values are there, by JSON type, as their texts begin."""
+    first = pl.col("v").str.slice(0, 1)
+    kind = first.replace_strict(_TYPES, default="number", return_dtype=pl.String)
+    kinds = texts.to_frame("v").select(pl.when(pl.col("v").is_not_null()).then(kind)).to_series()
+    return {name: (kinds == name).arg_true().to_numpy() for name in kinds.unique().drop_nulls()}
+
+
+def _taker(rows: pl.DataFrame, leaf: Leaf, texts: pl.Series | None, places: Places) -> Take:
+    """The texts of some of a property's values, of which `places` are the rows."""
+    if texts is not None:
+        return lambda some: texts.gather(places[some])
+    return lambda some: rows.select(leaf.reads)[places[some]].select(leaf.text).to_series()
+
+
+def _member_taker(objects: JsonObjects, key: str, places: Places) -> Take:
+    return lambda some: objects.values(key, places[some])
+
+
+def _long_texts(texts: pl.Series, *, plain: bool) -> Places:
+    """Which texts have more than LONG_TEXT bytes."""
+    sizes = texts.str.len_bytes()
+    if int(sizes.max() or 0) <= LONG_TEXT:  # type: ignore[arg-type]
+        return np.zeros(0, np.intp)
+    found = (sizes > LONG_TEXT).arg_true()
+    if plain:
+        return found.to_numpy()
+    values = texts.gather(found).to_frame("v").select(encode.scalar_text(pl.col("v"))).to_series()
+    return found.filter(values.str.len_bytes() > LONG_TEXT).to_numpy()

@@ -1,0 +1,291 @@
+"""What a plan's calls hold: counted a shard at a time while preparing, stored with the shard, merged on reading.
+
+A `PlanProfile` is of the calls that would be sent (those in batches), and of any part of them: a frame, a shard, all.
+
+- `calls`: of each of the job's calls (by its label or type) how many, their first and last instant, its integrations.
+- `events`: how many calls of each event: the `event` of a track, the `name` of a page or screen, "" where there is
+  none. A name of a column that the job masks is not told.
+- `properties`: of each event and each member of `properties` or `traits` the JSON types it has; of each type how many
+  calls, a masked sample, whether all values are one, how many texts are long. `fill` is the share of the event's calls.
+  Members of objects that the job builds have dotted paths; what comes from a column whole, its own members alone.
+- `users`, `anonymous`: the distinct userIds and anonymousIds, `attached` the anonymousIds seen beside a userId. Each is
+  a `Sketch`: exact below SKETCH distinct ids, an estimate from there on.
+
+`merged(parts)` of parts in source order is the profile of all of them, however they were cut. What is kept apart is
+bounded: EVENTS events, PROPERTIES properties of one event, PAIRS events and properties altogether. Those with the
+smallest hashes are kept, which are the same ones whatever the order, and their numbers are exact; the others are only
+known to be there: `other_calls`, `more_properties`, and an estimate of how many events, `event_count`.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, field, replace
+from functools import lru_cache
+from hashlib import blake2b
+from heapq import nsmallest
+from itertools import accumulate, pairwise
+from typing import Any, Final
+
+from backfill.frozen import frozen
+
+#: Distinct hashes that a sketch keeps, the smallest ones: fewer ids are counted exactly.
+SKETCH: Final = 65_536
+#: What is kept apart.
+EVENTS: Final = 500
+PROPERTIES: Final = 300
+PAIRS: Final = 4_000
+#: Texts of more bytes are cut by warehouses.
+LONG_TEXT: Final = 512
+
+_HASHES: Final = 2**64
+#: (label or type of the call, event), and with the property's path.
+Event = tuple[str, str]
+Property = tuple[str, str, str]
+
+
+@frozen
+class Sketch:
+    """The k smallest distinct 64-bit hashes (XXH64) of some texts: k-minimum-values.
+
+    Bar-Yossef et al., Counting distinct elements in a data stream (2002). Its standard error is 1/sqrt(k - 2), 0.4%.
+    """
+
+    hashes: bytes = b""  # little-endian, ascending
+
+    @property
+    def exact(self) -> bool:
+        """Whether `count` is exact."""
+        return len(self.hashes) < 8 * SKETCH
+
+    @property
+    def count(self) -> int:
+        """How many distinct texts."""
+        if self.exact:
+            return len(self.hashes) // 8
+        return round((SKETCH - 1) * _HASHES / (int.from_bytes(self.hashes[-8:], "little") + 1))
+
+
+def merged_sketch(parts: Iterable[Sketch]) -> Sketch:
+    """The sketch of all texts of the parts."""
+    some = list(dict.fromkeys(part.hashes for part in parts if part.hashes))
+    if len(some) < 2:  # noqa: PLR2004
+        return Sketch(some[0]) if some else Sketch()
+    import numpy as np  # noqa: PLC0415 (70 ms, and a small plan is one part)
+
+    return Sketch(np.unique(np.concatenate([np.frombuffer(hashes, "<u8") for hashes in some]))[:SKETCH].tobytes())
+
+
+@frozen
+class Instants:
+    """One of the job's calls, over all its events."""
+
+    type: str
+    calls: int
+    first: int | None  # milliseconds since 1970 in UTC
+    last: int | None
+    midnight: int  # calls at 00:00:00 UTC exactly
+    integrations: str  # as they go out, as JSON; what comes from the row stands as "(column NAME)"
+
+
+@frozen
+class Values:
+    """The values of one JSON type (string, number, boolean, object, array, null) that a property has."""
+
+    calls: int
+    sample: str  # the first in source order, masked and cut
+    digest: str  # of the value where all are one, "" where they differ
+    long: int = 0  # of them texts of more than LONG_TEXT bytes
+
+    @property
+    def constant(self) -> bool:
+        """Whether all of them are one value."""
+        return bool(self.digest)
+
+
+@frozen
+class PlanProfile:
+    """See above."""
+
+    calls: Mapping[str, Instants] = field(default_factory=dict)
+    events: Mapping[Event, int] = field(default_factory=dict)
+    properties: Mapping[Property, Mapping[str, Values]] = field(default_factory=dict)
+    more_events: bool = False  # than EVENTS
+    more_properties: bool = False  # than PROPERTIES of one event, or PAIRS
+    users: Sketch = Sketch()
+    anonymous: Sketch = Sketch()
+    attached: Sketch = Sketch()
+
+    @property
+    def total(self) -> int:
+        """Calls that would be sent."""
+        return sum(one.calls for one in self.calls.values())
+
+    @property
+    def other_calls(self) -> int:
+        """Calls of events that are not kept apart."""
+        return self.total - sum(self.events.values())
+
+    @property
+    def event_count(self) -> int:
+        """How many events; an estimate where there are more than EVENTS."""
+        if not self.more_events:
+            return len(self.events)
+        return round((EVENTS - 1) * _HASHES / (max(map(event_hash, self.events)) + 1))
+
+    @property
+    def tracked_users(self) -> int:
+        """Users as Segment bills them (MTU): userIds, and anonymousIds that came with no userId.
+
+        https://segment.com/docs/guides/usage-and-billing/mtus-and-throughput/
+        """
+        return self.users.count + max(0, self.anonymous.count - self.attached.count)
+
+    def fill(self, name: Property) -> float:
+        """The share of an event's calls that have a property, nulls aside; 0 where the event is not kept apart."""
+        filled = sum(values.calls for kind, values in self.properties[name].items() if kind != "null")
+        return filled / max(1, self.events.get(name[:2], 0))
+
+    def constant(self, name: Property) -> bool:
+        """Whether a property has one value wherever it is."""
+        kinds = self.properties[name]
+        return len(kinds) == 1 and all(values.constant for values in kinds.values())
+
+
+@lru_cache(maxsize=2 * PAIRS)
+def event_hash(event: Event) -> int:
+    """The order in which events are kept."""
+    return digest_of(json.dumps(event))
+
+
+def digest_of(text: str) -> int:
+    """64 bits of a hash that is the same in every version."""
+    return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest(), "big")
+
+
+def bounded(profile: PlanProfile) -> PlanProfile:
+    """The profile with no more events and properties than are kept apart."""
+    events, properties = dict(profile.events), dict(profile.properties)
+    if len(events) > EVENTS:
+        events = {event: events[event] for event in nsmallest(EVENTS, events, key=event_hash)}
+    kept = [name for name in kept_properties(properties) if name[:2] in events]
+    return replace(
+        profile,
+        events=events,
+        properties={name: properties[name] for name in kept},
+        more_events=profile.more_events or len(events) < len(profile.events),
+        more_properties=profile.more_properties or len(kept) < len(properties),
+    )
+
+
+def kept_properties(names: Iterable[Property]) -> list[Property]:
+    """Those of some properties that are kept apart, in the order of the hashes of event and path.
+
+    A set's kept ones are among the kept ones of each of its parts.
+    """
+    by_event: dict[Event, list[tuple[int, Property]]] = {}
+    for name in names:
+        by_event.setdefault(name[:2], []).append((digest_of(name[2]), name))
+    kept: list[Property] = []
+    for event in sorted(by_event, key=event_hash):
+        kept += [name for _, name in nsmallest(PROPERTIES, by_event[event])]
+        if len(kept) >= PAIRS:
+            break
+    return kept[:PAIRS]
+
+
+def merged(parts: Iterable[PlanProfile]) -> PlanProfile:
+    """The profile of all parts, which are in source order."""
+    calls: dict[str, Instants] = {}
+    events: Counter[Event] = Counter()
+    properties: dict[Property, dict[str, Values]] = {}
+    some = list(parts)
+    for part in some:
+        for scope, one in part.calls.items():
+            calls[scope] = _both_instants(calls[scope], one) if scope in calls else one
+        events.update(part.events)
+        for name, kinds in part.properties.items():
+            own = properties.setdefault(name, {})
+            for kind, values in kinds.items():
+                own[kind] = _both_values(own[kind], values) if kind in own else values
+    return bounded(
+        PlanProfile(
+            calls,
+            events,
+            properties,
+            any(part.more_events for part in some),
+            any(part.more_properties for part in some),
+            merged_sketch(part.users for part in some),
+            merged_sketch(part.anonymous for part in some),
+            merged_sketch(part.attached for part in some),
+        )
+    )
+
+
+def _both_instants(one: Instants, other: Instants) -> Instants:
+    firsts = [at for at in (one.first, other.first) if at is not None]
+    lasts = [at for at in (one.last, other.last) if at is not None]
+    return replace(
+        one,
+        calls=one.calls + other.calls,
+        first=min(firsts, default=None),
+        last=max(lasts, default=None),
+        midnight=one.midnight + other.midnight,
+    )
+
+
+def _both_values(one: Values, other: Values) -> Values:
+    digest = one.digest if one.digest == other.digest else ""
+    return Values(one.calls + other.calls, one.sample, digest, one.long + other.long)
+
+
+def packed(profile: PlanProfile) -> bytes:
+    """The profile in the form in which it is stored: deflated JSON, and behind it the hashes as they are."""
+    hashes = [profile.users.hashes, profile.anonymous.hashes]
+    hashes += [] if profile.attached == profile.anonymous else [profile.attached.hashes]
+    data = {
+        "calls": {scope: asdict(one) for scope, one in profile.calls.items()},
+        "events": [[*event, calls] for event, calls in profile.events.items()],
+        "properties": [
+            [*name, {kind: [one.calls, one.sample, one.digest, one.long] for kind, one in kinds.items()}]
+            for name, kinds in profile.properties.items()
+        ],
+        "more_events": profile.more_events,
+        "more_properties": profile.more_properties,
+        "ids": [len(one) for one in hashes],
+    }
+    return zlib.compress(json.dumps(data, separators=(",", ":")).encode(), 1) + b"".join(hashes)
+
+
+#: What `unpacked` raises of bytes that hold no profile.
+NO_PROFILE: Final = (ValueError, TypeError, LookupError, AttributeError, zlib.error)
+
+
+def unpacked(stored: bytes) -> PlanProfile:
+    """The profile of `packed`.
+
+    Raises:
+        NO_PROFILE: One of these, of other bytes.
+    """
+    inflated = zlib.decompressobj()
+    data: dict[str, Any] = json.loads(inflated.decompress(stored))
+    ends = list(accumulate(data["ids"], initial=0))
+    sketches = [Sketch(inflated.unused_data[start:end]) for start, end in pairwise(ends)]
+    if len(inflated.unused_data) != ends[-1]:
+        raise ValueError("hashes are missing")
+    return PlanProfile(
+        {scope: Instants(**one) for scope, one in data["calls"].items()},
+        {(scope, event): calls for scope, event, calls in data["events"]},
+        {
+            (scope, event, path): {kind: Values(*one) for kind, one in kinds.items()}
+            for scope, event, path, kinds in data["properties"]
+        },
+        data["more_events"],
+        data["more_properties"],
+        sketches[0],
+        sketches[1],
+        sketches[-1],
+    )
