@@ -7,7 +7,7 @@ from typing import Any
 
 from backfill.document import Faults
 from backfill.frozen import frozen
-from backfill.job.fields import OBJECTS
+from backfill.job.fields import OBJECTS, OWN_BLOCK
 from backfill.job.file import CallFields
 from backfill.job.models import (
     ColumnValue,
@@ -174,10 +174,21 @@ class ShortForms:
             elif name == "message_key":
                 found[name] = self.message_key(written, inside)
             elif name == "integrations":
-                found[name] = {key: self.options(value, f"{inside}.{key}") for key, value in written.items()}
+                found[name] = {
+                    key: (self.own_block if key == OWN_BLOCK else self.options)(value, f"{inside}.{key}")
+                    for key, value in written.items()
+                }
             else:
                 found[name] = self.value(written, inside)
         return found
+
+    def own_block(self, written: Any, path: str) -> Any:  # noqa: ANN401
+        """The row's own integrations, whose members are sent but for those that are stated beside it."""
+        if is_from_row(written) and "column" in written:
+            column = ColumnValue(column=self.column(written["column"], f"{path}.column"))
+            return ObjectValue(object=ObjectSpec(column=column))
+        self.faults.add(path, "the row's own integrations are those of a column", "write {column: ...}")
+        return {}
 
     def options(self, written: Any, path: str) -> Any:  # noqa: ANN401
         """A destination's options: as they stand, or an ObjectValue where one of them is taken from the row."""

@@ -85,6 +85,8 @@ def objects_of(kind: str) -> list[CallField]:
 IDS: Final = of_role(Role.ID)
 NAMES: Final = of_role(Role.NAME)
 OBJECTS: Final = of_role(Role.WHOLE)
+#: Among integrations: those that the row has itself.
+OWN_BLOCK: Final = "*"
 
 
 def fields_of(kind: str) -> frozenset[str]:

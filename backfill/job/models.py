@@ -265,7 +265,8 @@ class Call(Model):
     properties: ObjectSpec | None = None
     traits: ObjectSpec | None = None
     context: ObjectSpec | None = None
-    integrations: dict[str, Any] | None = None  # literal; an ObjectValue where a destination's options need the row
+    #: Literal; an ObjectValue where a destination's options need the row, and for OWN_BLOCK.
+    integrations: dict[str, Any] | None = None
 
     @property
     def scope(self) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import polars as pl
 
 from backfill import encode
 from backfill.identity import namespace
-from backfill.job.fields import IDS, NAMES, needed_by, objects_of
+from backfill.job.fields import IDS, NAMES, OWN_BLOCK, needed_by, objects_of
 from backfill.job.models import (
     Call,
     ColumnValue,
@@ -203,12 +204,15 @@ def _check_money(binder: Binder, template: ObjectTemplate) -> None:
 
 
 def _integrations(binder: Binder, call: Call) -> ObjectTemplate | BoundValue | None:
-    """The integrations: one text for all rows, but where a destination's options are taken from the row."""
+    """The integrations: one text for all rows, but where the row's own are kept or options are taken from the row."""
     stated = call.integrations
     if stated is None or not any(isinstance(options, ObjectValue) for options in stated.values()):
         return None if stated is None else never_null(encode.literal(stated))
-    template = ObjectTemplate(present=True)
+    template = _own_block(binder, stated)
+    template.present = True
     for name, options in stated.items():
+        if name == OWN_BLOCK:
+            continue
         if isinstance(options, ObjectValue):
             inner = bind_value(binder, options)
             assert isinstance(inner, ObjectTemplate)
@@ -217,6 +221,18 @@ def _integrations(binder: Binder, call: Call) -> ObjectTemplate | BoundValue | N
         else:
             template.put((name,), never_null(encode.literal(options)))
     return template
+
+
+def _own_block(binder: Binder, stated: Mapping[str, Any]) -> ObjectTemplate:
+    """The row's own integrations, where they are kept; a row without them is bad where nothing says what to do then."""
+    own = stated.get(OWN_BLOCK)
+    if not isinstance(own, ObjectValue) or own.object.column is None:
+        return ObjectTemplate()
+    if len(stated) == 1:  # nothing but theirs, and none would mean every destination
+        column = binder.column(own.object.column.column)
+        missing = binder.read(column.name).is_null()
+        binder.check("BF117", column.name, missing, binder.shown(column), detail="the row has no integrations")
+    return bind_object(binder, own.object)
 
 
 def _with_context(

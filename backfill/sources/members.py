@@ -6,7 +6,8 @@ Rules
    begins as one. The one data file in it is taken; of several the job has to say which.
 3) A pattern without a slash is one for the member's own name, in whatever folder; one with slashes is for the whole
    path, `**` standing for any number of folders. Hidden names only by a pattern that begins with a dot.
-4) Folders are no members, nor is what macOS adds: `__MACOSX/`, and `._x` beside each `x`.
+4) A tar of `pg_dump -Ft` is one file to that format: pg_restore reads it whole.
+5) Folders are no members, nor is what macOS adds: `__MACOSX/`, and `._x` beside each `x`.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from backfill.job.models import Job
 from backfill.records import SourceFile
 from backfill.sources.foreign import ARCHIVES
 from backfill.sources.origins.archives import Archive, archive_at
-from backfill.sources.origins.compression import Damage
-from backfill.sources.origins.content import cannot_be_read, damaged
+from backfill.sources.origins.compression import Damage, packing_of
+from backfill.sources.origins.content import HEAD_BYTES, cannot_be_read, damaged
 from backfill.sources.origins.fetched import OBJECT_COPIES
 from backfill.sources.origins.objects import member_of
 from backfill.sources.origins.standard_input import STANDARD_INPUT
@@ -33,6 +34,9 @@ _Found = tuple[Path, str, str]
 #: Members named in an error.
 _NAMED = 5
 _ANY_DEPTH = "**"
+#: What pg_dump always has in a tar.
+_DUMP_PARTS = {"toc.dat", "restore.sql"}
+_UNPACK = "unpack it, and name that file: pg_restore reads the tar itself"
 
 
 def with_members(job: Job, found: Iterable[_Found]) -> Iterator[_Found]:
@@ -44,7 +48,7 @@ def with_members(job: Job, found: Iterable[_Found]) -> Iterator[_Found]:
     """
     for path, name, key in found:
         archive = _archive(job, path, name) if job.source.members or _may_be_archive(path, key) else None
-        if archive is None:
+        if archive is None or _is_dump(job, archive, path, name):
             yield path, name, key
             continue
         for member in _chosen(job, archive, name):
@@ -54,8 +58,9 @@ def with_members(job: Job, found: Iterable[_Found]) -> Iterator[_Found]:
 def object_members(job: Job, file: SourceFile) -> Iterator[SourceFile]:
     """The same of an object of a bucket, which is fetched whole where it is called an archive; raises likewise."""
     is_archive = bool(job.source.members) or suffix_within(PurePosixPath(file.path)) in ARCHIVES
-    archive = _archive(job, OBJECT_COPIES.of(file).local_path(), file.name) if is_archive else None
-    if archive is None:
+    place = OBJECT_COPIES.of(file).local_path() if is_archive else None
+    archive = _archive(job, place, file.name) if place else None
+    if place is None or archive is None or _is_dump(job, archive, place, file.name):
         yield file
         return
     for member in _chosen(job, archive, file.name):
@@ -85,6 +90,21 @@ def size_of_member(path: Path, holder: Path, name: str) -> int:
 def _may_be_archive(path: Path, key: str) -> bool:
     """By its name, or because that says nothing."""
     return key == STANDARD_INPUT or suffix_within(path) not in SUFFIXES
+
+
+def _is_dump(job: Job, archive: Archive, path: Path, name: str) -> bool:
+    """Whether an archive is a dump, where one is expected.
+
+    Raises:
+        SourceError: it is one that is compressed, which pg_restore does not read.
+    """
+    if job.source.members or job.source.format != "pg_dump" or not archive.entries.keys() >= _DUMP_PARTS:
+        return False
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    if packing_of(head) is not None:
+        raise SourceError(f"{name} is a tar archive of pg_dump, compressed as a whole", hint=_UNPACK)
+    return True
 
 
 def _archive(job: Job, path: Path, name: str) -> Archive | None:

@@ -32,6 +32,7 @@ CALLS = [
     ("integrations: {All: Yes}", ["write true", "YAML 1.2"], []),
     ("integrations: {All: 5}", ["true, false or", "{column: ...}"], []),
     ("integrations: {Amplitude: {column: session_id}}", ["{its_option: {column: ...}}"], []),
+    ("integrations: {'*': true}", ["integrations are those of a column", "write {column: ...}"], []),
     ("message_id: 5", ["a column that holds message ids", "`message_key`"], []),
     ("message_id: {sq: x}", ['did you mean "sql"'], []),
     ("timestamp: {sql: x, format: '%Y-%m-%d'}", ["strptime(...)"], []),
@@ -215,6 +216,33 @@ def test_options_from_the_row_are_sent(tmp_path: Path) -> None:
     assert refused.code == 2
     assert "calls[0].integrations.Amplitude.session_id" in refused.err
     assert 'did you mean "session_id"?' in refused.err
+
+
+OWN = [
+    ('{"*": {column: own}}', ['{"All":true,"Mixpanel":{"a":1.10}}', '{"All":false}', None]),
+    ('{All: false, "*": {column: own}}', ['{"Mixpanel":{"a":1.10},"All":false}', '{"All":false}', '{"All":false}']),
+    (
+        '{"*": {column: own}, Mixpanel: false}',
+        ['{"All":true,"Mixpanel":false}', '{"All":false,"Mixpanel":false}', '{"Mixpanel":false}'],
+    ),
+]
+
+
+@pytest.mark.parametrize(("options", "sent"), OWN)
+def test_the_own_integrations_of_rows(tmp_path: Path, options: str, sent: list[str | None]) -> None:
+    """They are sent as they stand, but for those stated beside; a row without them is a problem where none are."""
+    own = ['{"All": true, "Mixpanel": {"a": 1.10}}', '{"All": false}', "null"]
+    lines = [f'{{"id": "u{place}", "own": {one}}}' for place, one in enumerate(own)]
+    (tmp_path / "data.ndjson").write_text("\n".join(lines) + "\n", "utf-8")
+    job = tmp_path / "job.yaml"
+    text = INTEGRATIONS.replace("data.csv", "data.ndjson, columns: {{own: json}}")
+    job.write_text(text.format(options=options), "utf-8")
+    shown = backfill("preview", job)
+    bare = "".join(shown.out.split())
+    found = [bare.partition(f'"userId":"u{place}"')[2].partition('"integrations":')[2] for place in range(3)]
+    for one, expected in zip(found, sent, strict=True):
+        assert expected is None or one.startswith(expected), shown.out
+    assert ("the row has no integrations" in shown.out + shown.err) == (None in sent)
 
 
 @pytest.mark.parametrize("verb", ["check", "preview", "dry-run"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import subprocess
 from collections.abc import Sequence
@@ -286,7 +287,9 @@ def pg_restore(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("pg_restore")
-@pytest.mark.parametrize("options", [("-Fc",), ("-Fc", "-Z0"), ("-Fd",), ("-Fc", "--load-via-partition-root")])
+@pytest.mark.parametrize(
+    "options", [("-Fc",), ("-Fc", "-Z0"), ("-Fd",), ("-Ft",), ("-Fc", "--load-via-partition-root")]
+)
 def test_archives(postgres: Postgres, database: str, tmp_path: Path, options: Sequence[str]) -> None:
     """Archives give what a script gives, types that they define and partitions included."""
     script = dump(postgres, database, tmp_path / "shop.sql")
@@ -317,6 +320,24 @@ def test_archives_that_are_damaged(postgres: Postgres, database: str, tmp_path: 
         stage(job_over(folder, format="pg_dump", table="parts"), tmp_path / "state")
     with pytest.raises(SourceError, match=r"toc\.dat is .*, not csv"):
         resolve(job_over(folder / "toc.dat", format="csv"))
+
+
+@pytest.mark.usefixtures("pg_restore")
+def test_tar_archives(postgres: Postgres, database: str, tmp_path: Path) -> None:
+    """A tar that is cut anywhere is an error before it is read, one that is compressed is told as such."""
+    path = dump(postgres, database, tmp_path / "shop.tar", "-Ft")
+    job = job_over(path, format="pg_dump", table="parts")
+    assert staged(job, tmp_path / "whole").rows
+    whole = path.read_bytes()
+    packed = tmp_path / "shop.tar.gz"
+    packed.write_bytes(gzip.compress(whole))
+    with pytest.raises(SourceError, match="a tar archive of pg_dump, compressed as a whole") as caught:
+        resolve(job_over(packed, format="pg_dump", table="parts"))
+    assert "unpack it" in caught.value.hint
+    for place in range(6, len(whole) - 1, len(whole) // 12):
+        path.write_bytes(whole[:place])
+        with pytest.raises(SourceError):
+            stage(job, tmp_path / "cut")
 
 
 @pytest.mark.usefixtures("pg_restore")

@@ -15,6 +15,9 @@ from backfill.records import SourceFile
 from backfill.sources.origins.content import Watch, unwatched
 from backfill.sources.reader import Described, Format, Reader
 
+#: The name of the first member of a tar that pg_dump has written.
+TAR_MAGIC = b"toc.dat\0"
+
 
 class Dump(Format):
     """One table of a dump; `source.table` names it."""
@@ -46,6 +49,10 @@ class PgDump(Dump):
 
     magic = b"PGDMP"
     heading = rb"\s*--\s+-- PostgreSQL database (?:cluster )?dump"
+
+    def begins(self, head: bytes) -> bool:
+        """Whether an archive begins so, a tar one included."""
+        return super().begins(head) or head.startswith(TAR_MAGIC)
 
 
 class SqliteDumps(Dump):

@@ -1,4 +1,4 @@
-"""An archive of pg_dump (custom or directory format), as the script that pg_restore makes of it.
+"""An archive of pg_dump (custom, directory or tar format), as the script that pg_restore makes of it.
 
 pg_restore of whoever runs this does the work: it knows every version of the archive, and its checksums. It is asked
 twice: for all definitions, and for the rows of the tables that are wanted, each time through a pipe.

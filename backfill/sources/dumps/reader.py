@@ -15,6 +15,7 @@ from backfill.frozen import frozen
 from backfill.job.models import ColumnSpec, Job
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, SourceFile
 from backfill.sources.columns import SourceColumn, aligned, check_names, united
+from backfill.sources.dumps import TAR_MAGIC
 from backfill.sources.dumps.archive import CONTENTS, MAGIC, open_archive
 from backfill.sources.dumps.definitions import Name, names
 from backfill.sources.dumps.postgres import PostgresDump
@@ -69,7 +70,7 @@ def _opened(kind: str, file: SourceFile, job: Job, watch: Watch) -> OpenDump:
 
 
 def _is_archive(kind: str, file: SourceFile) -> bool:
-    return kind == "pg_dump" and first_bytes(origin_of(file)).startswith(MAGIC)
+    return kind == "pg_dump" and first_bytes(origin_of(file)).startswith((MAGIC, TAR_MAGIC))
 
 
 def _dumps(files: Sequence[SourceFile]) -> list[tuple[int, SourceFile]]:
