@@ -175,6 +175,7 @@ def test_the_exact_look(text: str, around: str) -> None:
     assert (fault in (None, ndjson_records.NO_OBJECT, ndjson_records.HALF_PAIR)) == good
     if good and fault is not ndjson_records.HALF_PAIR:
         assert (fault is None) == line.lstrip().startswith("{")
+    assert fault is None or not ndjson_records.are_objects([line.encode()])
 
 
 SPREAD = {

@@ -286,3 +286,12 @@ def test_lines_judged_together_are_judged_as_each_is(texts: list[str]) -> None:
     alone = [ndjson_records.fault_of(text) is None for text in found]
     assert not ndjson_records.are_objects(found) or all(alone)
     assert ndjson_records.are_objects([b'{"a":1}', b"{}", b' {"b": [2]} '])
+
+
+@pytest.mark.parametrize(
+    "line", [b'{"a":"\xff"}', rb'{"a":"\udc00"}', rb'{"\ud800":1}', b'{"a":"\0"}', b"{}\f", b'{"a":01}']
+)
+def test_what_is_refused_with_others(line: bytes) -> None:
+    """What parsers are lax about, within lines that are sound."""
+    assert not ndjson_records.are_objects([b"{}", line, b"{}"])
+    assert ndjson_records.fault_of(line) is not None

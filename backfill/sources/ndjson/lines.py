@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import orjson
@@ -19,7 +20,7 @@ from backfill.memory import MAX_LINE_BYTES
 #: What is kept of one, to show it.
 SHOWN_BYTES = 8_192
 _BLANKS = b" \t"
-_BLANKS_AND_ENDS = b" \t\r\n"
+_BLANKS_AND_ENDS = b" \t\n"
 _LF, _CR, _CRLF = b"\n", b"\r", b"\r\n"
 
 
@@ -61,32 +62,60 @@ class _Begun:
         return None if blank else Line(number, text, whole)
 
 
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """Lines one behind the other, some of them perhaps blank; between them stands an LF, whatever ends them."""
+
+    number: int  # of the first one
+    text: bytes
+    limit: int
+
+    def apart(self) -> Iterator[Line]:
+        """Those that hold more than blanks."""
+        for number, text in enumerate(self.text.split(_LF), self.number):
+            if text.strip(_BLANKS):
+                fits = len(text) <= self.limit
+                yield Line(number, text) if fits else Line(number, text[:SHOWN_BYTES], whole=False)
+
+
 def lines(pieces: Iterable[bytes], limit: int = MAX_LINE_BYTES) -> Iterator[Line]:
     """The lines of a file's plain bytes that hold more than blanks, without a byte order mark at the beginning."""
+    return singly(stretches(pieces, limit))
+
+
+def singly(found: Iterable[Line | Lines]) -> Iterator[Line]:
+    """The lines one by one."""
+    for each in found:
+        if isinstance(each, Lines):
+            yield from each.apart()
+        else:
+            yield each
+
+
+def stretches(pieces: Iterable[bytes], limit: int = MAX_LINE_BYTES) -> Iterator[Line | Lines]:
+    """The same lines, those that lie within one piece together."""
     begun, number = _Begun(limit), 1
     for piece in without_mark(whole_line_ends(pieces)):
-        if not piece.strip(_BLANKS_AND_ENDS) and begun.blank:
-            number += line_ends(piece, 0, len(piece))
-            end = max(piece.rfind(_LF), piece.rfind(_CR)) + 1
-            if end:
-                begun.clear()
-            begun.add(piece[end:])
-            continue
-        parts = piece.splitlines()
-        rest = b"" if piece.endswith((_LF, _CR)) else parts.pop()
-        for part in parts:
-            if begun.size:
-                begun.add(part)
-                line = begun.end(number)
-                if line is not None:
-                    yield line
-            elif part.strip(_BLANKS):
-                yield Line(number, part) if len(part) <= limit else Line(number, part[:SHOWN_BYTES], whole=False)
-            number += 1
-        begun.add(rest)
-    last = begun.end(number)
-    if last is not None:
-        yield last
+        text = piece.replace(_CRLF, _LF).replace(_CR, _LF) if _CR in piece else piece
+        start = 0
+        if begun.size:
+            end = text.find(_LF)
+            begun.add(text if end < 0 else text[:end])
+            if end < 0:
+                continue
+            line = begun.end(number)
+            if line is not None:
+                yield line
+            start, number = end + 1, number + 1
+        last = text.rfind(_LF, start)
+        if last >= 0:
+            if text[start:last].strip(_BLANKS_AND_ENDS):
+                yield Lines(number, text[start:last], limit)
+            number += text.count(_LF, start, last + 1)
+        begun.add(text[max(last + 1, start) :])
+    last_line = begun.end(number)
+    if last_line is not None:
+        yield last_line
 
 
 def line_ends(text: bytes, since: int, until: int) -> int:

@@ -37,7 +37,7 @@ def _table(kind: type[np.generic], values: dict[bytes, int]) -> npt.NDArray[np.g
     return table
 
 
-_MARKS = _table(np.bool_, {b'":,{}[] \t\r\n': True})
+_MARKS = _table(np.bool_, {b'":,{}[] \t\r\n': True}).tobytes()
 _BLANK = _table(np.bool_, {b" \t\r\n": True})
 _STEP = _table(np.int8, {b"{[": 1, b"}]": -1})
 _MEMBER = _table(np.bool_, {b"{:,": True})
@@ -88,9 +88,9 @@ class Cells:
         return np.flatnonzero(self.text == _BACKSLASH) if self.escapes else np.empty(0, np.int64)
 
 
-def take_apart(objects: Sequence[bytes]) -> Cells:
-    """The members of these objects, each text being one valid JSON object."""
-    walk = _Walk(b"".join(objects), BLOCK_BYTES)
+def take_apart(objects: bytes, count: int) -> Cells:
+    """The members of so many valid JSON objects, one behind the other."""
+    walk = _Walk(objects, BLOCK_BYTES)
     places, signs, text = walk.run()
     colons = np.flatnonzero(signs == _COLON)
     key_start, key_end = places[colons - 1] + 1, places[colons]
@@ -98,7 +98,7 @@ def take_apart(objects: Sequence[bytes]) -> Cells:
     codes, names = _names(text, key_start + 1, key_end - 1)
     return Cells(
         text=text,
-        objects=len(objects),
+        objects=count,
         depth=walk.deepest,
         escapes=walk.has_escapes,
         names=names,
@@ -158,7 +158,7 @@ class _Walk:
         self, block: npt.NDArray[np.uint8], escaped: npt.NDArray[np.bool_] | None
     ) -> tuple[npt.NDArray[np.uint8], Integers, npt.NDArray[np.uint8]]:
         """The block without blanks outside strings, and in it the places and signs of the objects' own marks."""
-        places = np.flatnonzero(np.take(_MARKS, block))
+        places = np.flatnonzero(np.frombuffer(block.tobytes().translate(_MARKS), np.bool_))
         signs = block[places]
         quotes = signs == _QUOTE
         if escaped is not None:
@@ -167,7 +167,8 @@ class _Walk:
         if len(in_string):
             self.in_string = in_string[-1]
         outside = (in_string == 0) & (signs != _QUOTE)
-        places, signs = places[outside], signs[outside]
+        places = places[outside]
+        signs = block[places]
         blanks = _BLANK[signs]
         if blanks.any():
             keep = np.ones(len(block), np.bool_)
@@ -179,7 +180,8 @@ class _Walk:
         if len(depth):
             self.depth, self.deepest = int(depth[-1]), max(self.deepest, int(depth.max()))
         own = ((depth == 1) & _MEMBER[signs]) | ((depth == 0) & (signs == _CLOSING))
-        return block, places[own], signs[own]
+        places = places[own]
+        return block, places, block[places]
 
 
 def _names(text: npt.NDArray[np.uint8], start: Integers, end: Integers) -> tuple[Integers, tuple[str, ...]]:
@@ -246,8 +248,13 @@ def columns(
     start, end = cells.start[members] + inner, cells.end[members] - inner
     numbers = np.full(rows * len(forms), -1, np.int64)
     numbers[place] = np.arange(0, 2 * len(members), 2)
-    made = sliced(cells.text, start, end)(_or_null(numbers))
-    made = _unescaped(cells, made, place[inner], start[inner], end[inner])
+    escaped = _with_backslash(cells, start, end)
+    escaped = escaped[inner[escaped]]
+    text, texts = cells.text, len(start)
+    if len(escaped):
+        text, start, end = _with_plain(text, start, end, escaped)
+        numbers[place[escaped]] = 2 * np.arange(texts, len(start))
+    made = sliced(text, start, end)(_or_null(numbers))
     return [_formed(made.slice(index * rows, rows), form) for index, form in enumerate(forms)]
 
 
@@ -263,17 +270,22 @@ def _formed(texts: pa.Array, form: Form) -> pa.Array:
     return pa.ExtensionArray.from_storage(JSON, texts) if form is Form.JSON else texts
 
 
-def _unescaped(cells: Cells, made: pa.Array, places: Integers, start: Integers, end: Integers) -> pa.Array:
-    """The texts with the strings at those places as what they stand for."""
+def _with_backslash(cells: Cells, start: Integers, end: Integers) -> Integers:
+    """Which slices of the text, which are in its order, hold a backslash."""
     slashes = cells.slashes
-    if not len(slashes):
-        return made
-    escaped = np.searchsorted(slashes, start) < np.searchsorted(slashes, end)
-    if not escaped.any():
-        return made
-    order = np.argsort(places[escaped])
-    written = slices(cells.text, start[escaped] - 1, end[escaped] + 1).to_pylist()
-    plain = pa.array(orjson.loads(f"[{','.join(written)}]"), pa.string()).take(arrow_array(order))
-    mask: npt.NDArray[np.bool_] = np.zeros(len(made), np.bool_)
-    mask[places[escaped]] = True
-    return pc.replace_with_mask(made, pa.array(mask), plain)
+    if not len(slashes) or not len(start):
+        return np.empty(0, np.int64)
+    owners = np.maximum(np.searchsorted(start, slashes, side="right") - 1, 0)
+    return np.unique(owners[(start[owners] <= slashes) & (slashes < end[owners])])
+
+
+def _with_plain(
+    text: npt.NDArray[np.uint8], start: Integers, end: Integers, escaped: Integers
+) -> tuple[npt.NDArray[np.uint8], Integers, Integers]:
+    """The text and its slices, and behind them what those slices stand for that are the insides of escaped strings."""
+    written = slices(text, start[escaped] - 1, end[escaped] + 1).to_pylist()
+    plain = [each.encode() for each in orjson.loads(f"[{','.join(written)}]")]
+    ends = len(text) + np.cumsum([len(each) for each in plain])
+    starts = np.concatenate(([len(text)], ends[:-1]))
+    text = np.concatenate((text, np.frombuffer(b"".join(plain), np.uint8)))
+    return text, np.concatenate((start, starts)), np.concatenate((end, ends))

@@ -12,6 +12,7 @@ import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from json.decoder import scanstring  # type: ignore[attr-defined]  # as the standard library's own scanner has it
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +23,7 @@ from backfill.limits import JSON_DEPTH
 from backfill.memory import MAX_LINE_BYTES
 from backfill.records import INTERNAL_PREFIX, SourceFile
 from backfill.sources.ndjson.documents import damaged
-from backfill.sources.ndjson.lines import Line, Spread
+from backfill.sources.ndjson.lines import Line, Lines, Spread
 from backfill.sources.ndjson.members import Cells, take_apart
 from backfill.sources.ndjson.texts import Head, Texts
 from backfill.sources.ndjson.types import Types
@@ -84,6 +85,7 @@ def fault_of(line: bytes) -> tuple[str, str] | None:
 
 #: Stands between records that are judged together; none holds it, as nobody knows it.
 _MARK = secrets.token_hex(16)
+_BETWEEN = f',"{_MARK}",'.encode()
 #: Bytes of records that are judged together, and so built at once.
 GROUP_BYTES = 2**18
 
@@ -94,31 +96,70 @@ def are_objects(lines: Sequence[bytes]) -> bool:
     As the elements of an array, with a mark that no line holds between them: an array of objects and marks in turn is
     what comes of objects alone, since a line that ended within a value, or held two, would move a mark from its place.
     """
+    return _are_objects(_BETWEEN.join(lines), len(lines))
+
+
+def _are_objects(marked: bytes, count: int) -> bool:
     try:
-        values = orjson.loads(b"".join((b"[", f',"{_MARK}",'.encode().join(lines), b"]")))
+        values = orjson.loads(b"[%b]" % marked)
     except orjson.JSONDecodeError:
         return False
     objects, marks = values[::2], values[1::2]
-    return (
-        len(objects) == len(lines)
-        and marks == [_MARK] * (len(lines) - 1)
-        and all(type(value) is dict for value in objects)
-    )
+    return len(objects) == count and marks == [_MARK] * (count - 1) and all(type(value) is dict for value in objects)
 
 
-def grouped(lines: Iterable[Line]) -> Iterator[tuple[list[Line], bool]]:
-    """The lines in groups of about GROUP_BYTES, each with whether all of it are known to be JSON objects."""
-    group: list[Line] = []
-    size, whole = 0, True
-    for line in lines:
-        group.append(line)
-        size += len(line.text)
-        whole = whole and line.whole and line.fault is None
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Records one behind the other."""
+
+    lines: Lines | Sequence[Line]
+    count: int
+    sound: bool  # all are known to be JSON objects
+
+    def apart(self) -> Iterable[Line]:
+        """One by one."""
+        return self.lines.apart() if isinstance(self.lines, Lines) else self.lines
+
+    @property
+    def size(self) -> int:
+        """Their bytes."""
+        return len(self.lines.text) if isinstance(self.lines, Lines) else sum(len(line.text) for line in self.lines)
+
+    def text(self) -> bytes:
+        """Their texts, with nothing between them."""
+        if isinstance(self.lines, Lines):
+            return self.lines.text.replace(b"\n", b"")
+        return b"".join(line.text for line in self.lines)
+
+
+def grouped(found: Iterable[Line | Lines]) -> Iterator[_Group]:
+    """The records in groups: lines that came together if they are sound, else about GROUP_BYTES of them."""
+    held: list[Line] = []
+    size = 0
+    for each in found:
+        if isinstance(each, Lines):
+            if held:
+                yield _judged(held)
+                held, size = [], 0
+            count = each.text.count(b"\n") + 1
+            if len(each.text) <= MAX_BUILT_BYTES and _are_objects(each.text.replace(b"\n", _BETWEEN), count):
+                yield _Group(each, count, sound=True)
+            else:
+                yield from grouped(each.apart())
+            continue
+        held.append(each)
+        size += len(each.text)
         if size >= GROUP_BYTES:
-            yield group, whole and size <= MAX_BUILT_BYTES and are_objects([each.text for each in group])
-            group, size, whole = [], 0, True
-    if group:
-        yield group, whole and are_objects([each.text for each in group])
+            yield _judged(held)
+            held, size = [], 0
+    if held:
+        yield _judged(held)
+
+
+def _judged(lines: Sequence[Line]) -> _Group:
+    whole = all(line.whole and line.fault is None for line in lines)
+    whole = whole and sum(len(line.text) for line in lines) <= MAX_BUILT_BYTES
+    return _Group(lines, len(lines), sound=whole and are_objects([line.text for line in lines]))
 
 
 def depth_of(text: str) -> int:
@@ -248,14 +289,19 @@ class Records:
     faults: tuple[Unreadable, ...]
 
 
+class _Placed(NamedTuple):
+    """Sound records of one file, the first of that record number."""
+
+    file: int
+    record: int
+    group: _Group
+
+
 @dataclass(slots=True)
 class _Chunk:
-    """Records as they come: those that are objects, with the file, record and line of each, and the others' faults."""
+    """Records as they come: those that are objects, and the others' faults."""
 
-    objects: list[bytes] = field(default_factory=list)
-    files: list[int] = field(default_factory=list)
-    numbers: list[int] = field(default_factory=list)
-    lines: list[int] = field(default_factory=list)
+    objects: list[_Placed] = field(default_factory=list)
     faults: list[Unreadable] = field(default_factory=list)
     size: int = 0
 
@@ -263,35 +309,40 @@ class _Chunk:
         """Add one; returns whether it can be read."""
         found = line.fault or (fault_of(line.text) if line.whole else ("BF006", TOO_LONG))
         if found is None:
-            self.add_objects(file, record, [line])
+            self.add_objects(file, record, _Group([line], 1, sound=True))
         else:
-            self.size += len(line.text)
             self.faults.append(_unreadable((file, record, line.number), *found, line.text))
+            self.size += len(line.text)
         return found is None
 
-    def add_objects(self, file: int, record: int, lines: Sequence[Line]) -> None:
+    def add_objects(self, file: int, record: int, group: _Group) -> None:
         """Add some that are known to be objects, the first of that record number."""
-        texts = [line.text for line in lines]
-        self.objects += texts
-        self.size += sum(map(len, texts))
-        self.files += [file] * len(lines)
-        self.numbers += range(record, record + len(lines))
-        self.lines += [line.number for line in lines]
+        self.objects.append(_Placed(file, record, group))
+        self.size += group.size
 
     def finish(self, types: Types) -> Records:
         """The records, those that turn out to be unreadable once they are taken apart told as well."""
-        cells = take_apart(self.objects)
-        files, numbers = np.array(self.files, np.uint32), np.array(self.numbers, np.uint64)
-        bad = _bad_members(cells, self.objects)
+        counts = np.array([each.group.count for each in self.objects], np.int64)
+        firsts = np.array([each.record for each in self.objects], np.int64)
+        files = np.repeat(np.array([each.file for each in self.objects], np.uint32), counts)
+        before = np.cumsum(counts) - counts
+        numbers = (np.repeat(firsts - before, counts) + np.arange(len(files))).astype(np.uint64)
+        cells = take_apart(b"".join(each.group.text() for each in self.objects), len(files))
+        bad = _bad_members(cells, self._lines)
         if bad:
+            lines = self._lines()
             for row, message in bad.items():
-                place = (self.files[row], self.numbers[row], self.lines[row])
-                self.faults.append(_unreadable(place, "BF005", message, self.objects[row]))
+                place = (int(files[row]), int(numbers[row]), lines[row].number)
+                self.faults.append(_unreadable(place, "BF005", message, lines[row].text))
             self.faults.sort(key=lambda fault: (fault.file, fault.record))
-            keep = np.ones(len(self.objects), np.bool_)
+            keep = np.ones(len(files), np.bool_)
             keep[list(bad)] = False
             cells, files, numbers = cells.without(keep), files[keep], numbers[keep]
         return Records(types.refined(cells), files, numbers, tuple(self.faults))
+
+    def _lines(self) -> list[Line]:
+        """The objects one by one."""
+        return [line for each in self.objects for line in each.group.apart()]
 
 
 def records(
@@ -309,25 +360,25 @@ def records(
         found = texts.of(file, watch, head)
         spread = Spread(file.name)
         record = 1
-        for lines, sound in grouped(found.records):
-            if sound and not spread.pieces:
-                chunk.add_objects(index, record, lines)
+        for group in grouped(found.stretches):
+            if group.sound and not spread.pieces:
+                chunk.add_objects(index, record, group)
             else:
-                for number, line in enumerate(lines, record):
+                for number, line in enumerate(group.apart(), record):
                     readable = chunk.add(index, number, line)
                     if found.in_lines:
                         if spread.pieces or not readable:
                             spread.see(line, readable=readable)
                     elif not readable and line.whole and not line.fault and not is_one_value(line.text):
                         raise damaged(file.name, line.number)
-            record += len(lines)
+            record += group.count
             if chunk.size >= CHUNK_BYTES:
                 yield chunk.finish(texts.types)
                 chunk = _Chunk()
     yield chunk.finish(texts.types)
 
 
-def _bad_members(cells: Cells, objects: Sequence[bytes]) -> dict[int, str]:
+def _bad_members(cells: Cells, objects: Callable[[], Sequence[Line]]) -> dict[int, str]:
     """What is wrong with objects of valid JSON, by their numbers."""
     bad = dict.fromkeys(cells.repeated().tolist(), REPEATED)
     for place, name in enumerate(cells.names):
@@ -335,7 +386,7 @@ def _bad_members(cells: Cells, objects: Sequence[bytes]) -> dict[int, str]:
         if fault is not None:
             bad |= dict.fromkeys(cells.row[cells.name == place].tolist(), fault)
     if cells.depth > JSON_DEPTH:
-        deep = [row for row, text in enumerate(objects) if depth_of(text.decode()) > JSON_DEPTH]
+        deep = [row for row, line in enumerate(objects()) if depth_of(line.text.decode()) > JSON_DEPTH]
         bad |= dict.fromkeys(deep, TOO_DEEP)
     return bad
 

@@ -13,7 +13,7 @@ from typing import ClassVar, Protocol
 from backfill.frozen import frozen
 from backfill.records import SourceFile
 from backfill.sources.ndjson.documents import SHAPE_BYTES, Documents, begins_with_an_object, is_document
-from backfill.sources.ndjson.lines import Line, lines
+from backfill.sources.ndjson.lines import Line, Lines, singly, stretches
 from backfill.sources.ndjson.types import PlainTypes, Types
 from backfill.sources.origins.content import origin_of, plain_pieces
 
@@ -41,10 +41,15 @@ class Head:
 
 @frozen
 class FileTexts:
-    """The texts of one file's records, in its order."""
+    """The texts of one file's records, in its order, to be gone through once."""
 
-    records: Iterator[Line]
+    stretches: Iterator[Line | Lines]
     in_lines: bool  # each is a line, so that a damaged one says nothing of the next
+
+    @property
+    def records(self) -> Iterator[Line]:
+        """One by one."""
+        return singly(self.stretches)
 
 
 class Texts(Protocol):
@@ -82,7 +87,7 @@ class JsonTexts:
                 break
         whole = chain([begun], rest)
         if not self.path and not is_document(begun):
-            return FileTexts(lines(_whole_lines(whole, head) if head else whole), in_lines=True)
+            return FileTexts(stretches(_whole_lines(whole, head) if head else whole), in_lines=True)
         return FileTexts(_documents(whole, name, self.path, head), in_lines=False)
 
 
