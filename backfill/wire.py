@@ -16,7 +16,7 @@ import json
 import re
 import struct
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import groupby
 from typing import Any, Final
@@ -149,6 +149,12 @@ def cut_in_two(batch: Batch, plain: bytes, sizes: Sequence[int], calls: int) -> 
     """The first `calls` calls of a batch that has more, and the rest of them; both still to be delivered."""
     places = list(_places(sizes))
     return [_part(batch, plain, run) for run in (places[:calls], places[calls:])]
+
+
+def cut_out(batch: Batch, plain: bytes, sizes: Sequence[int], wanted: Collection[int]) -> list[tuple[bool, BatchPart]]:
+    """The parts of a batch that hold the wanted calls (by index) alone, and those that hold none of them, in order."""
+    groups = groupby(enumerate(_places(sizes)), key=lambda one: one[0] in wanted)
+    return [(is_wanted, _part(batch, plain, [place for _, place in group])) for is_wanted, group in groups]
 
 
 def refused_parts(

@@ -182,12 +182,35 @@ class SendOptions:
     attempts: int | None
     in_doubt: str | None
     gzip: bool | None
-    canary: bool
+    canary: str | None
+    canary_user: str | None
     keep_spool: bool
     yes: bool
     gates: tuple[str, ...]
     max_rejects: str | None
     plan: tuple[str, ...]
+
+
+#: `--canary` without a number.
+FIRST_BATCH = "first"
+
+
+class NumberOrNone(click.Option):
+    """An option that takes the word behind it only where that is a number; else it stands alone."""
+
+    def add_to_parser(self, parser: Any, ctx: click.Context) -> None:  # noqa: ANN401 (click's own)
+        """Let the parser put back what is no number."""
+        super().add_to_parser(parser, ctx)
+        option = parser._long_opt[self.opts[0]]  # noqa: SLF001 (there is no other way to it)
+        take = option.process
+
+        def process(value: Any, state: Any) -> None:  # noqa: ANN401 (click's own)
+            is_word = isinstance(value, str) and value != self.flag_value and not value.isdecimal()
+            if is_word:
+                state.rargs.insert(0, value)
+            take(self.flag_value if is_word else value, state)
+
+        option.process = process
 
 
 def delivery_options(command: Command) -> Command:
@@ -209,7 +232,17 @@ def delivery_options(command: Command) -> Command:
         ),
         click.option("--yes", is_flag=True, help="Do not ask before a live delivery."),
         click.option("--keep-spool", is_flag=True, help="Keep the prepared bytes after they are delivered."),
-        click.option("--canary", is_flag=True, help="Stop after the first batch (10 calls); `resume` sends the rest."),
+        click.option(
+            "--canary-user", metavar="ID", help="A canary of this user's first calls, wherever they are in the plan."
+        ),
+        click.option(
+            "--canary",
+            cls=NumberOrNone,
+            is_flag=False,
+            flag_value=FIRST_BATCH,
+            metavar="[N]",
+            help="Stop after the first N calls [10] and list their ids; `resume` sends the rest.",
+        ),
         click.option("--gzip/--no-gzip", default=None, help="Compress bodies [default: where the target takes it]."),
         click.option(
             "--in-doubt",

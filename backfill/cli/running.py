@@ -67,6 +67,8 @@ def run_options(
     Raises:
         UsageError: A rate or a gate is not one.
     """
+    if asked.canary is not None and asked.canary.isdecimal() and not int(asked.canary):
+        raise UsageError("--canary 0: a canary is of one call at least")
     calls_per_second = parse_rate(asked.rate) if asked.rate else None
     return Options(
         rate=calls_per_second,
@@ -75,7 +77,9 @@ def run_options(
         gzip=asked.gzip,
         attempts=asked.attempts,
         in_doubt=Decision(asked.in_doubt) if asked.in_doubt else None,
-        canary=asked.canary,
+        canary=asked.canary is not None or asked.canary_user is not None,
+        canary_calls=int(asked.canary) if asked.canary and asked.canary.isdecimal() else None,
+        canary_user=asked.canary_user,
         gates=parse_gates(asked.gates, asked.max_rejects),
         keep_spool=asked.keep_spool,
         abandon=abandon,

@@ -12,7 +12,7 @@ from backfill.cli.session import Session
 from backfill.disk import PRIVATE_FILE
 from backfill.errors import ExitCode, GateError, InterruptedRunError, counted
 from backfill.pipeline import RunResult, refused_batches
-from backfill.records import Counts, RunRecord, StoredRun
+from backfill.records import CanaryCall, Counts, RunReader, RunRecord, StoredRun
 from backfill.report import (
     Summary,
     by_code,
@@ -61,6 +61,7 @@ def show_end(
             look=look_for(end.record) if counts.delivered and not dry else "",
             not_read_again=end.not_read_again,
             plan=plan_facts(end.run),
+            canary=[(call, standing_of(reader, call)) for call in end.canary],
             gates=end.error.hits if isinstance(end.error, GateError) else (),
         )
     show_problems(session, end.run)
@@ -88,6 +89,12 @@ def show_end(
         session.say(f"The ledger does not add up: {fault}", "error")
     code = interrupted if isinstance(end.error, InterruptedRunError) else end.exit_code
     return ExitCode.UNEXPECTED if faults else code, counts
+
+
+def standing_of(reader: RunReader, call: CanaryCall) -> str:
+    """What became of a call: delivered, rejected, in_doubt or pending."""
+    span = reader.span_of(call.shard, call.place)
+    return span.standing if span else "pending"
 
 
 def look_for(record: RunRecord) -> str:

@@ -98,7 +98,7 @@ class _DeliveryRun:
         self._run_clock = resolve_doubts(delivery.ledger, clock, options.window_seconds, options.in_doubt)
         resend = options.in_doubt is Decision.RESEND
         self._resend = (self._run_clock.now(), options.patience.seconds) if resend else None
-        self._queue = BatchQueue(delivery.ledger)
+        self._queue = BatchQueue(delivery.ledger, options.chosen)
         self._totals = RunningTotals(clock.monotonic, proven=not options.first_alone)
         self._outage = Outage(delivery.target.batch_url, clock.monotonic)
         self._skew = SkewWatch()
@@ -109,7 +109,9 @@ class _DeliveryRun:
 
     def run(self, progress: Callable[[DeliveryTotals], None]) -> DeliveryEnd:
         options = self._delivery.options
-        if options.first_alone:
+        if options.chosen:
+            self._run_senders(1, progress)
+        elif options.first_alone:
             self._run_senders(1, progress, most=1)
         if not (self._stopping() or options.canary):
             self._run_senders(options.concurrency, progress)
@@ -126,8 +128,17 @@ class _DeliveryRun:
         if self._queue.complete():
             if doubtful := self._queue.passed_over():
                 return window_end(totals, doubtful, self._delivery.options.window_seconds)
-            return finished_end(totals)
+            return (
+                canary_end(totals, self._delivery.target, chosen=True) if self._others_left() else finished_end(totals)
+            )
         return interrupted_end(totals) if self._stop.is_set() else canary_end(totals, self._delivery.target)
+
+    def _others_left(self) -> bool:
+        """Whether there are batches still to be delivered beside those that were chosen."""
+        if not self._delivery.options.chosen:
+            return False
+        self._delivery.ledger.flush()  # else those just answered would be among them
+        return bool(self._delivery.ledger.next_batches(1))
 
     def _stopping(self) -> bool:
         return self._stop.is_set() or self._abort.is_set() or self._ending.decided

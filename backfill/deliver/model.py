@@ -43,6 +43,7 @@ class DeliveryOptions:
     window_seconds: float = DEDUP_WINDOW_SECONDS  # how long the target remembers message ids
     first_alone: bool = True  # nothing of this run was delivered yet: the first batch goes alone and awaited
     canary: bool = False  # stop after that first batch
+    chosen: tuple[Batch, ...] = ()  # with canary: send these alone instead
     in_doubt: Decision | None = None  # what becomes of batches past the window when the delivery begins; None: nothing
     ordered: bool = False  # a batch is begun only once the one before it is delivered or rejected
     connect_seconds: float = 15.0

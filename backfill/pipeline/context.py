@@ -13,7 +13,7 @@ from backfill.errors import BackfillError, ExitCode, InterruptedRunError
 from backfill.frozen import frozen
 from backfill.job.gates import Gates
 from backfill.job.models import Job
-from backfill.records import Decision, DeliveryTotals, JobPlan, NotReadAgain, RunRecord, RunStore, StoredRun
+from backfill.records import CanaryCall, Decision, DeliveryTotals, JobPlan, NotReadAgain, RunRecord, RunStore, StoredRun
 
 if TYPE_CHECKING:  # a look at a source has no target
     from backfill.targets import Target
@@ -83,6 +83,8 @@ class Options:
     gzip: bool | None = None
     attempts: int | None = None  # counted ones of each batch
     canary: bool = False
+    canary_calls: int | None = None  # so many; None: those of the first batch, ten at most
+    canary_user: str | None = None  # of that user; None: the first ones
     in_doubt: Decision | None = None  # what becomes of batches in doubt past the window; None: the run stops
     gates: Gates = field(default_factory=Gates)  # of the command line: they stand in place of the job's
     keep_spool: bool = False
@@ -91,6 +93,11 @@ class Options:
     plans: tuple[str, ...] = ()  # nothing else is to be sent; none: whatever is prepared
     retry_rejected: bool = False  # what the target refused is to be sent again
     run_id: str = ""  # of a run beside the job's own: of mended rejects
+
+    @property
+    def chooses(self) -> bool:
+        """Whether the canary is another than the first batch."""
+        return self.canary_calls is not None or self.canary_user is not None
 
 
 @frozen
@@ -142,6 +149,7 @@ class RunResult:
     seconds: float
     totals: DeliveryTotals = field(default_factory=DeliveryTotals)  # of this process
     error: BackfillError | None = None  # why it ended early, where it did
+    canary: tuple[CanaryCall, ...] = ()  # what --canary was to send
     repeated: bool = False  # it had been finished before: nothing was done
     kept_back: str | None = None  # why it was not sent, though it is prepared: what became of others; None: it was
     not_read_again: NotReadAgain | None = None  # its live database, where it had been finished before

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from backfill.deliver import DeliveryEnd, DeliveryOptions, EndKind, TargetAccess, deliver, undecided
 from backfill.errors import (
@@ -28,15 +29,23 @@ from backfill.records import Batch, Counts, Decision, DeliveryTotals, RunSpool, 
 from backfill.targets import Target
 from backfill.verdict import Patience, StopReason
 
+if TYPE_CHECKING:
+    from backfill.pipeline.canary import Chosen
+
 LOG = logging.getLogger(__name__)
 
 
 def deliver_run(
-    ledger: RunWriter, run: StoredRun, there: Target, options: Options, context: RunContext
+    ledger: RunWriter,
+    run: StoredRun,
+    there: Target,
+    options: Options,
+    context: RunContext,
+    canary: Sequence[Chosen] = (),
 ) -> tuple[ExitCode, DeliveryTotals, BackfillError | None]:
     """Send what is planned; returns the exit code, what this process sent, and why it ended early where it did.
 
-    `there` is the target as `connect_target` gives it.
+    `there` is the target as `connect_target` gives it; `canary` are the calls that `choose_canary` gives.
 
     The ledger is `finished` or `stopped` after it. Where it is finished, snapshot and segments are removed, unless
     they are to be kept; the calls and rejects files stay.
@@ -58,7 +67,12 @@ def deliver_run(
     if ledger.reader.status().state is not RunState.DELIVERING:
         ledger.set_state(RunState.DELIVERING)
     reached = target_access(there, options, ledger.reader.status().record.envelope)
-    end = send_batches(ledger, spool, reached, options, context, before, there.dedup_window)
+    chosen: tuple[Batch, ...] = ()
+    if canary and options.chooses:
+        from backfill.pipeline.canary import cut_canary  # noqa: PLC0415 (polars, where there is one)
+
+        chosen = cut_canary(ledger, spool, canary)
+    end = send_batches(ledger, spool, reached, options, context, before, there.dedup_window, chosen=chosen)
     code, error = exit_of(ledger, end, run.run_id, context.signal_code())
     if end.kind is EndKind.FINISHED:
         list_refused(ledger, run)
@@ -99,6 +113,8 @@ def send_batches(
     context: RunContext,
     before: Counts,
     window: float,
+    *,
+    chosen: tuple[Batch, ...] = (),
 ) -> DeliveryEnd:
     """Deliver, telling the progress; the target drops ids that it has seen within `window` seconds."""
     if before.requests:
@@ -109,6 +125,7 @@ def send_batches(
     settings = DeliveryOptions(
         first_alone=before.delivered == 0,
         canary=options.canary,
+        chosen=chosen,
         window_seconds=window,
         in_doubt=options.in_doubt,
         patience=Patience() if options.attempts is None else Patience(attempts=options.attempts),
@@ -180,7 +197,7 @@ def canary_over(counts: Counts, target: Target, options: Options) -> StoppedErro
     Where nothing is left to be sent at all the run only ends, with --canary as without.
     """
     left = open_calls(counts) or (options.retry_rejected and counts.refused)
-    if not (options.canary and counts.delivered and left):
+    if options.canary_user is not None or not (options.canary and counts.delivered and left):
         return None
     received = counted(counts.delivered, "call of this run was", "calls of this run were")
     return StopAskedError(
@@ -206,8 +223,10 @@ def doubt_text(old: Sequence[Batch], decision: Decision | None, window: float) -
     return f"{counted(calls, 'call', 'calls')}, {how}, {becomes[decision]}"
 
 
-def confirmation(ledger: RunWriter, target: Target, options: Options, context: RunContext) -> Confirmation:
-    """What a live delivery is about to do, from the plan in the ledger."""
+def confirmation(
+    ledger: RunWriter, target: Target, options: Options, context: RunContext, *, canary: int = 0
+) -> Confirmation:
+    """What a live delivery is about to do, from the plan in the ledger; `canary`: so many calls before it stops."""
     old = undecided(ledger.in_doubt(), ledger.clock_mark(), context.clock, target.dedup_window)
     held = 0 if options.in_doubt is Decision.RESEND else sum(batch.calls for batch in old)
     counts, days = ledger.reader.counts(), sorted(day for _, day in ledger.reader.days())
@@ -227,7 +246,7 @@ def confirmation(ledger: RunWriter, target: Target, options: Options, context: R
         delivered_before=counts.already_delivered,
         earlier=delivered_elsewhere(store, record),
         warning=key_warning(store, record),
-        now=min(calls, CANARY_CALLS) if options.canary else calls,
+        now=min(calls, canary or CANARY_CALLS) if options.canary else calls,
         rejected=counts.rejected - counts.refused,
         refused=counts.refused - again,
         unreadable=counts.unreadable,

@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import orjson
 import polars as pl
 
 from backfill.errors import LedgerError, UsageError
 from backfill.frozen import frozen
 from backfill.pipeline.call_bytes import PlanCalls, file_names
+from backfill.pipeline.call_fields import EVENTS, USERS, has_value
 from backfill.pipeline.context import RunContext
 from backfill.pipeline.find_call import id_key, ids_of_key
 from backfill.pipeline.plans import dry_runs_of_plan, named_plan
 from backfill.pipeline.runs import find_runs, is_job_file
 from backfill.records import RunStore, StoredRun
-
-#: Fields of a call that tell who it is about, and what happened.
-USERS = ("userId", "anonymousId")
-EVENTS = ("event", "name")
-#: What JSON writes in one way only, whoever writes it.
-_PLAIN = re.compile(r"[ -!#-\[\]-~]+")
 
 
 @frozen
@@ -119,25 +110,6 @@ def is_wanted(texts: pl.Series, wanted: Wanted) -> npt.NDArray[np.bool_]:
         if value is not None:
             fits &= has_value(texts, value, names)
     return fits
-
-
-def has_value(texts: pl.Series, value: str, names: tuple[str, ...]) -> npt.NDArray[np.bool_]:
-    """Which of these calls have that value in a field of that name: first by a part of it, then by all of the JSON."""
-    part = max(_PLAIN.findall(value), key=len, default="")
-    fits = texts.str.contains(part, literal=True).to_numpy().copy()
-    for index in np.flatnonzero(fits).tolist():  # few, as a rule
-        call: dict[str, Any] = read_json(texts[index])
-        fits[index] = any(call.get(name) == value for name in names)
-    return fits
-
-
-def read_json(text: str) -> dict[str, Any]:
-    """A call as it is read by others."""
-    try:
-        found: dict[str, Any] = orjson.loads(text)
-    except orjson.JSONDecodeError:  # numbers that it does not take
-        found = json.loads(text)
-    return found
 
 
 def standing_of(run: StoredRun, call: PlanCall) -> str:

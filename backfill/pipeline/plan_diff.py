@@ -21,8 +21,8 @@ import pyarrow as pa  # type: ignore[import-untyped]
 from backfill.errors import RefusedError
 from backfill.memory import DIFF_CALLS, DIFF_MEMORY_BYTES, DIFF_TEXT_BYTES
 from backfill.pipeline.call_bytes import PlanCalls
+from backfill.pipeline.call_fields import read_json
 from backfill.pipeline.context import RunContext
-from backfill.pipeline.plan_calls import read_json
 from backfill.records import RunReader
 
 #: Samples of each kind, and of each field that has changed.

@@ -58,8 +58,12 @@ def weigh(one: JobRun) -> RunResult | None:
         error = other or over or gate_error(ledger.reader, stated.with_those_of(options.gates), one.run.run_id)
         if error is not None:
             return unsent(one, error)
+        if options.canary:
+            from backfill.pipeline.canary import choose_canary  # noqa: PLC0415 (polars, where there is one)
+
+            one.canary = choose_canary(ledger.reader, one.run.spool(), options)
         if one.target.live and (options.retry_rejected or not nothing_to_send(counts)):
-            one.asked = confirmation(ledger, one.target, options, context)
+            one.asked = confirmation(ledger, one.target, options, context, canary=len(one.canary))
     return None
 
 
@@ -92,12 +96,13 @@ def send(one: JobRun) -> RunResult:
     held = duplicates_held(one.target)
     with one.run.open(clock=one.context.clock.now) as ledger:
         record = ledger.reader.status().record
-        code, totals, error = deliver_run(ledger, one.run, one.target, one.options, one.context)
+        code, totals, error = deliver_run(ledger, one.run, one.target, one.options, one.context, one.canary)
     now = duplicates_held(one.target)
     duplicates = None if held is None or now is None else now - held
     if error is None and one.request is not None:
         discard_snapshot(one.context.store, one.request.job)
-    return RunResult(record, one.run, code, one.seconds, totals, error, sandbox_duplicates=duplicates)
+    told = tuple(chosen.call for chosen in one.canary)
+    return RunResult(record, one.run, code, one.seconds, totals, error, told, sandbox_duplicates=duplicates)
 
 
 def keep_back(one: JobRun, runs: Sequence[JobRun]) -> JobEnd:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from backfill.disk import out_of_space
 from backfill.errors import BackfillError, ExitCode, InterruptedRunError, LockedError, StoppedError, UsageError
@@ -12,6 +13,9 @@ from backfill.pipeline.context import Confirmation, Options, RunContext, RunRequ
 from backfill.pipeline.fingerprint import Fingerprint
 from backfill.records import StoredRun
 from backfill.targets import Target
+
+if TYPE_CHECKING:  # polars, where there is one
+    from backfill.pipeline.canary import Chosen
 
 #: What a run came to in this process, or why it could not; None where another job's end kept it from its turn.
 JobEnd = RunResult | BackfillError | None
@@ -31,6 +35,7 @@ class JobRun:
     now: Fingerprint | None = None  # of job and source as they are, once they were looked at
     begun: bool = False  # there is a ledger that it goes on with
     prepared: bool = False  # its plan is complete
+    canary: Sequence[Chosen] = ()  # the calls that are to be sent before it stops
     asked: Confirmation | None = None  # what is to be confirmed before it is sent
     end: JobEnd = None
     worked: float = 0.0  # seconds, in the turns before this one

@@ -56,6 +56,19 @@ class CallSpan:
 
 
 @frozen
+class CanaryCall:
+    """A call that --canary sends, as it is looked up in the destination."""
+
+    message_id: str
+    call: str  # label or type
+    user: str  # userId, else anonymousId
+    event: str  # or the name of a page or screen; else empty
+    timestamp: str
+    shard: int
+    place: int  # in the shard's calls file
+
+
+@frozen
 class LedgerAttempt:
     """One request that held a call."""
 

@@ -73,6 +73,14 @@ class RunReader(AbstractContextManager["RunReader"], Protocol):
     def shards(self) -> dict[int, ShardPlan]:
         """Every shard recorded, as prepare gave it, days and profile aside."""
 
+    def open_batches(
+        self, limit: int, after: tuple[int, int, int] | None = None, newest: int | None = None
+    ) -> list[Batch]:
+        """Up to `limit` batches still to be delivered, in plan order, behind (shard, first_call, id).
+
+        Of those with an id above `newest` there is none among them.
+        """
+
     def shards_in_use(self) -> set[int]:
         """The shards whose prepared bytes are still needed: to be delivered, or refused, to be tried again perhaps."""
 

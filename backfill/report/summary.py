@@ -9,7 +9,7 @@ from typing import Any
 
 from backfill.errors import BackfillError, GateHit, InterruptedRunError, counted
 from backfill.frozen import frozen
-from backfill.records import Counts, DeliveryTotals, NotReadAgain, PlanFacts, RunState, RunStatus
+from backfill.records import CanaryCall, Counts, DeliveryTotals, NotReadAgain, PlanFacts, RunState, RunStatus
 from backfill.report.plan import plan_json, plan_lines
 
 SCHEMA_VERSION = 1
@@ -35,6 +35,7 @@ class Summary:
     not_read_again: NotReadAgain | None = None
     plan: PlanFacts | None = None  # once it is complete
     gates: Sequence[GateHit] = ()  # that the plan does not keep to
+    canary: Sequence[tuple[CanaryCall, str]] = ()  # the calls that --canary was to send, and what became of each
 
     def as_json(self) -> dict[str, Any]:
         """The object of `--output json`; its keys are a promise (docs/cli.md)."""
@@ -56,9 +57,33 @@ class Summary:
             "problems": dict(sorted(self.problems.items())),
             "dates": {call: {"earliest": first, "latest": last} for call, (first, last) in self.dates.items()},
             "plan": plan_json(self.plan) if self.plan else None,
+            **({"canary": [canary_json(call, standing) for call, standing in self.canary]} if self.canary else {}),
             "gates": [{"gate": hit.gate, "allowed": hit.allowed, "found": hit.found} for hit in self.gates],
             **({"not_read_again": not_read_json(self.not_read_again)} if self.not_read_again else {}),
         }
+
+
+#: How many calls of a canary people are shown.
+CANARY_SHOWN = 25
+
+
+def canary_json(call: CanaryCall, standing: str) -> dict[str, str]:
+    """What `--output json` tells of a call that --canary was to send."""
+    known = {"message_id": call.message_id, "call": call.call, "user": call.user, "event": call.event}
+    return known | {"timestamp": call.timestamp, "standing": standing}
+
+
+def canary_lines(summary: Summary) -> list[str]:
+    """The calls of a canary, to be looked up in the destination."""
+    if not summary.canary:
+        return []
+    lines = ["  canary    look these calls up where they went:"]
+    for call, standing in summary.canary[:CANARY_SHOWN]:
+        told = "" if standing == "delivered" else f" ({standing.replace('_', ' ')})"
+        lines.append(f"    {call.message_id}{told}")
+        lines.append(f"      {' '.join(filter(None, (call.event or call.call, call.user, call.timestamp)))}")
+    rest = len(summary.canary) - CANARY_SHOWN
+    return [*lines, f"    and {counted(rest, 'other', 'others')}: `--output json` has them all"] if rest > 0 else lines
 
 
 def not_read_json(unread: NotReadAgain) -> dict[str, Any]:
@@ -182,6 +207,7 @@ def _further_lines(summary: Summary) -> list[str]:
     if summary.problems:
         found = [f"{code} {count:,}" for code, count in sorted(summary.problems.items())]
         lines.append(f"  problems  {', '.join(found)}")
+    lines += canary_lines(summary)
     if summary.look:
         lines.append(f"  {summary.look}")
     if summary.status.state is RunState.STOPPED and summary.status.detail:
