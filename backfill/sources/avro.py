@@ -71,10 +71,14 @@ class AvroFiles(TypedFiles):
         with _blocks(file) as (content, blocks):
             marker, types = content.last, _types(file, blocks.writer_schema)
             for records in _together(blocks):
-                columns = [_values([record[name] for record in records], kind) for name, kind in types.items()]
+                columns = [_values([record[name] for record in records], kind, name) for name, kind in types.items()]
                 yield pa.RecordBatch.from_arrays(columns, list(types))
             if content.last != marker:
                 raise EOFError("it ends within a block")
+
+
+class _BeyondPrecisionError(Exception):
+    """A decimal does not fit its schema; the message is the field's name."""
 
 
 def _together(blocks: Any) -> Iterator[list[Any]]:  # noqa: ANN401
@@ -126,6 +130,11 @@ def _blocks(file: SourceFile) -> Iterator[tuple[_Counted, Any]]:
             yield content, fastavro.block_reader(content)
     except SourceError:
         raise
+    except _BeyondPrecisionError as error:
+        raise SourceError(
+            f'{file.name}: the field "{error}" holds a decimal of more digits than the precision that its schema says',
+            hint="export it with a schema of a larger precision; nothing was sent",
+        ) from error
     except Exception as error:  # fastavro has no error of its own: damage shows as any of Python's
         said = str(error).partition("\n")[0].rstrip(".") or type(error).__name__
         raise SourceError(
@@ -228,14 +237,20 @@ def _scalars(schema: Any, named: Mapping[str, Any], seen: set[str]) -> Iterator[
         yield schema["type"]
 
 
-def _values(values: Sequence[Any], kind: pa.DataType | None) -> pa.Array:
+def _values(values: Sequence[Any], kind: pa.DataType | None, name: str) -> pa.Array:
+    """A field's values; raises _BeyondPrecisionError for decimals of more digits than its schema says."""
     if kind is None:
         return pa.nulls(len(values))
-    if not isinstance(kind, pa.BaseExtensionType):
-        return pa.array(values, kind)
-    if kind.extension_name == "arrow.json":
-        values = [None if value is None else json.dumps(value, ensure_ascii=False) for value in values]
-    return pa.ExtensionArray.from_storage(kind, pa.array(values, kind.storage_type))
+    try:
+        if not isinstance(kind, pa.BaseExtensionType):
+            return pa.array(values, kind)
+        if kind.extension_name == "arrow.json":
+            values = [None if value is None else json.dumps(value, ensure_ascii=False) for value in values]
+        return pa.ExtensionArray.from_storage(kind, pa.array(values, kind.storage_type))
+    except pa.ArrowInvalid as error:
+        if "ecimal" not in str(error):
+            raise
+        raise _BeyondPrecisionError(name) from error
 
 
 def open_files(job: Job) -> AvroFiles:

@@ -251,6 +251,17 @@ def test_xls_that_holds_an_archive(tmp_path: Path) -> None:
     assert stage(path).column("id") == ["é"]
 
 
+@pytest.mark.parametrize("part", [0.05, 0.5, 0.72, 0.8, 0.92, 0.99])
+def test_a_cut_xls(tmp_path: Path, part: float) -> None:
+    """What the library takes for an error of its own is told as what it is, too."""
+    whole = (Path(__file__).parent / "data" / "orders.xls").read_bytes()
+    path = tmp_path / "a.xls"
+    path.write_bytes(whole[: int(len(whole) * part)])
+    with pytest.raises(SourceError, match=r"a\.xls is truncated or corrupt") as caught:
+        stage(path)
+    assert "fetch or export the file again" in caught.value.hint
+
+
 @pytest.mark.parametrize("part", [0.2, 0.5, 0.99])
 def test_a_cut_workbook(tmp_path: Path, part: float) -> None:
     """It is called truncated, and is to be fetched again: nothing of what is left could be saved."""

@@ -55,6 +55,16 @@ def test_lines_of_another_length(tmp_path: Path) -> None:
     assert line_of(resolve(job(path))[0], job(path), [2, 6]) == {2: 2, 6: 6}
 
 
+def test_a_line_with_the_sign_that_divides(tmp_path: Path) -> None:
+    """U+001F is named as what is wrong with a line, also the first one."""
+    path = tmp_path / "a.txt"
+    good = line("1", "a", "1")
+    path.write_text("\n".join((good[:3] + "\x1f" + good[4:], good)), encoding="utf-8")
+    found = stage(path)
+    assert found.records == [2]
+    assert [(one["record"], one["code"], one["message"][:6]) for one in found.rejects] == [(1, "BF002", "U+001F")]
+
+
 def test_encoding_and_skipped_lines(tmp_path: Path) -> None:
     """The characters count, not the bytes; lines before the first can be left out."""
     path = tmp_path / "a.txt"

@@ -51,6 +51,16 @@ def test_shapes(tmp_path: Path, shape: str) -> None:
     assert table["__bf_record"].to_pylist() == [1, 2, 3]
 
 
+def test_an_element_that_is_nested_too_deep(tmp_path: Path) -> None:
+    """It is told as such, and costs itself alone."""
+    path = tmp_path / "rows.json"
+    deep = "[" * 1_100 + "]" * 1_100
+    path.write_text(f'[{{"a": {deep}}}, {{"a": 1}}]')
+    table, kept, _ = read(path)
+    assert table["__bf_record"].to_pylist() == [2]
+    assert [one.message for one in kept] == ["nested more than 1,000 deep"]
+
+
 def test_elements_are_judged_as_lines_are(tmp_path: Path) -> None:
     """What is no good object is one unreadable record, with the line it begins in."""
     path = tmp_path / "rows.json"

@@ -124,6 +124,17 @@ def test_avro_types_that_cannot_be_json(tmp_path: Path, schema: Any) -> None:
     assert found.snapshot.columns[0].refused == "a union of types that JSON has not"
 
 
+def test_avro_decimals_beyond_their_precision(tmp_path: Path) -> None:
+    """The schema is named as what is wrong, not the file as corrupt."""
+    path = tmp_path / "rows.avro"
+    kind = {"type": "bytes", "logicalType": "decimal", "precision": 4, "scale": 2}
+    path.write_bytes(avro(kind, [number.to_bytes(4, "big") for number in (9_999, 10_000)]))
+    with pytest.raises(SourceError, match="more digits than the precision that its schema says"):
+        stage(path)
+    path.write_bytes(avro(kind, [(9_999).to_bytes(4, "big")]))
+    assert [str(one) for one in stage(path).column("v")] == ["99.99"]
+
+
 def test_avro_without_records(tmp_path: Path) -> None:
     """A file of numbers is no table."""
     file = io.BytesIO()

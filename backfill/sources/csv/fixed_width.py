@@ -6,6 +6,7 @@ Lines are read as CSV's are, in any of its encodings, with one column that nothi
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Final
 
 import pyarrow as pa  # type: ignore[import-untyped]
@@ -21,9 +22,21 @@ from backfill.sources.reader import CompleteReader, Unreadable, UnreadableSink
 
 #: No text has the control character that divides units (ASCII's US), by which a line would be divided.
 _DIVIDER: Final = "\x1f"
+_DIVIDED: Final = "U+001F in the line, by which nothing of fixed width can be read"
 _LINE: Final = "line"
 _BLANK: Final = " "
 _TEXT: Final = ColumnSpec(type="text")
+
+
+@frozen
+class _Lines:
+    """Hands on what is wrong with lines: one that is divided has the sign that divides."""
+
+    sink: UnreadableSink
+
+    def add(self, record: Unreadable) -> None:
+        """Note a line."""
+        self.sink.add(replace(record, message=_DIVIDED) if record.code == "BF002" else record)
 
 
 @frozen
@@ -37,7 +50,7 @@ class FixedWidthReader(CompleteReader):
     def batches(self, unreadable: UnreadableSink) -> Iterator[pa.RecordBatch]:
         """All records in source order; a line of another length is unreadable. Raises as the protocol says."""
         expected = sum(self.widths)
-        for batch in self.lines.batches(unreadable):
+        for batch in self.lines.batches(_Lines(unreadable)):
             lengths = pc.utf8_length(batch.column(_LINE))
             fits = pc.equal(lengths, expected)
             for place in pc.indices_nonzero(pc.invert(fits)).to_pylist():

@@ -189,8 +189,8 @@ def _names(records: Records, index: int, dialect: Dialect, file: SourceFile, job
         return names
     columns = tuple(job.source.columns)
     found = int(records.fields[index])
-    if columns and (found == len(columns) or records.faults[index]):
-        return columns
+    if columns and (found == len(columns) or records.faults[index] or job.source.fixed_width):
+        return columns  # of fixed width, a line that is divided is told as every other one
     hint = "without a header, list every column of the file under `source.columns`, in its order"
     if not columns:
         raise JobError("source.csv.header is false, and `columns` names no columns", hint=hint)

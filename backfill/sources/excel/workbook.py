@@ -32,6 +32,10 @@ _PIECE: Final = 2**20
 _ZIP: Final = b"PK"
 _NO_RESULT: Final = "a formula whose result is not in the file"
 _XLRD_ERROR: Final = 5
+#: What calamine says of the container of an .xls (a compound file) whose parts are not all there ...
+_DAMAGED: Final = "Cfb error"
+#: ... and what it raises where it does not look: of a class that Rust's libraries make for themselves.
+_PANIC: Final = "PanicException"
 
 
 @frozen
@@ -75,7 +79,17 @@ def opened_sheet(file: SourceFile, spec: ExcelSpec) -> Iterator[Sheet]:
             yield Sheet(cells, _spoilt(file, path, name), merged)
     except (calamine.CalamineError, zipfile.BadZipFile, ET.ParseError, expat.ExpatError, KeyError, EOFError) as error:
         said = "it is protected by a password" if "password" in str(error).lower() else str(error)
+        if said.startswith(_DAMAGED):
+            raise _cut(file) from error
         raise SourceError(f"{file.name} cannot be read: {said}", hint="save it again, and name that copy") from error
+    except BaseException as error:
+        if type(error).__name__ != _PANIC:
+            raise
+        raise _cut(file) from error
+
+
+def _cut(file: SourceFile) -> SourceError:
+    return SourceError(f"{file.name} is truncated or corrupt", hint="fetch or export the file again")
 
 
 def _is_zip(path: Path) -> bool:

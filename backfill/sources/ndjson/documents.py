@@ -50,8 +50,8 @@ def is_document(head: bytes) -> bool:
         if lines_begun and len(head) >= SHAPE_BYTES and _is_at_the_end(error):
             return True
         return lines_begun >= LINES_OF_ONE_VALUE or (text.startswith("[") and (error.pos >= len(first) or not others))
-    except RecursionError:
-        return False
+    except RecursionError:  # a record may be nested too deep, and is told so: no line of NDJSON begins with a bracket
+        return text.startswith("[")
     alone = text.startswith("[") or bool(text[end:].strip(_JSON_BLANKS))
     return end > len(first) or (not others and alone)
 

@@ -24,7 +24,7 @@ from backfill.records import FILE_COLUMN, RECORD_COLUMN, SourceFile
 from backfill.sources.columns import SourceColumn, arrow_array, check_names, declared
 from backfill.sources.files import nothing_in
 from backfill.sources.ndjson.members import Cells
-from backfill.sources.ndjson.records import Records, records
+from backfill.sources.ndjson.records import TOO_DEEP, Records, records
 from backfill.sources.ndjson.texts import Head, Texts
 from backfill.sources.ndjson.types import AnyForm
 from backfill.sources.origins.content import Watch
@@ -194,7 +194,8 @@ def nothing_read(files: Sequence[SourceFile], job: Job, found: Found) -> SourceE
         one = found.fault
         name, place = files[one.file].name, f"in line {one.line}" if one.line else f"record {one.record}"
         return SourceError(
-            f"no record can be read; the first, {place} of {name}: {one.message}", hint=hint if one.line else ""
+            f"no record can be read; the first, {place} of {name}: {one.message}",
+            hint=hint if one.line and one.message != TOO_DEEP else "",
         )
     if found.records:
         return SourceError("no record has any key: a query has no column to read", hint=hint)
