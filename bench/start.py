@@ -21,6 +21,8 @@ def main(rounds: int) -> None:
     verb = [sys.executable, "-m", "backfill"]
     commands = {"its libraries alone": [sys.executable, "-c", LIBRARIES], "--help": [*verb, "--help"]}
     commands |= {f"check {job.name}": [*verb, "check", str(job)] for job in sorted((ROOT / "jobs").glob("0*.yaml"))}
+    data = [ROOT / "sample_data" / name for name in ("users.csv", "accounts.ndjson", "orders.parquet", "signups.tsv")]
+    commands |= {f"guess {file.name}": [*verb, "guess", str(file)] for file in data}
     least: dict[str, float] = {}
     with tempfile.TemporaryDirectory(prefix="backfill-bench-") as folder:
         kept = {"PYTHONPATH": str(ROOT), "PYTHONPYCACHEPREFIX": folder}  # as an installed program, it is compiled once

@@ -27,7 +27,7 @@ TYPES = ("identify", "track", "page", "screen", "group", "alias")
 @click.option(
     "--database", metavar="URL", help="A database in place of files: postgresql://host/shop, sqlite:///shop.db."
 )
-@click.option("--table", metavar="NAME", help="Which table of the database or dump.")
+@click.option("--table", metavar="NAME", help="Which table of the database or dump, or sheet of the workbook.")
 @click.option("--query", metavar="SQL", help="The database's own SQL in place of a table.")
 @voice_options
 def command(
@@ -79,17 +79,16 @@ def said(asked: Asked) -> str:
 
 def write(session: Session, found: Guess, output: Path) -> None:
     """Put the guess where it is wanted, and tell what is left to do."""
-    from backfill.disk import fill_beside
-    from backfill.guess import added
+    from backfill.guess import added, save
 
     if not output.exists():
-        fill_beside(output, lambda place: place.write_text(found.text, "utf-8"))
+        save(output, found.text)
         session.say(f"{display_path(output)} is new.")
         tell_blanks(session, found, output)
         return
     text, columns = added(found, output)
     if columns:
-        fill_beside(output, lambda place: place.write_text(text, "utf-8"))
+        save(output, text)
         session.say(
             f"{display_path(output)} has {counted(len(columns), 'new column', 'new columns')}: {', '.join(columns)}."
         )

@@ -6,7 +6,7 @@ is what, `vendors` whose export it is; `write` puts that into a file, and `again
 
 from __future__ import annotations
 
-from backfill.guess.again import added
+from backfill.guess.again import added, save
 from backfill.guess.propose import Asked, Guess, guess
 
-__all__ = ["Asked", "Guess", "added", "guess"]
+__all__ = ["Asked", "Guess", "added", "guess", "save"]

@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from backfill.disk import fill_beside, out_of_space
 from backfill.document import read_document
-from backfill.errors import JobError
+from backfill.errors import JobError, UsageError
 from backfill.guess.measure import Facts
 from backfill.guess.propose import Guess
 from backfill.guess.round_trip import dumped, parsed
@@ -20,6 +21,7 @@ from backfill.guess.write import declared_columns, declared_value, measured, mem
 from backfill.guess.yaml_text import written
 
 _KIND = "job file"
+_WRITABLE = "name a file in a folder that is there"
 #: Keys whose texts are SQL.
 _SQL = ("sql", "when", "where", "query")
 #: An empty line is the last column's, for ruamel: what is added comes before it.
@@ -51,6 +53,27 @@ def added(found: Guess, path: Path) -> tuple[str, list[str]]:
         _send(document["calls"], one)
     after = dumped(document)
     return _with_comments(after, listed), [one.name for one in new]
+
+
+def save(path: Path, text: str) -> None:
+    """Write a file that is new, or another text in place of one that is there, whole or not at all.
+
+    Raises:
+        UsageError: The folder is not there, or takes no file.
+        StoppedError: The disk is full.
+    """
+    try:
+        if not path.exists():
+            with out_of_space(path.parent), path.open("x", encoding="utf-8", newline="\n") as file:
+                file.write(text)
+            return
+        mode = path.stat().st_mode
+        fill_beside(path, lambda place: place.write_bytes(text.encode()))
+        path.chmod(mode)
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be written: {error.strerror}", hint="name a file in a folder that is there"
+        ) from None
 
 
 @dataclass(slots=True)

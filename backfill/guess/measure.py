@@ -48,6 +48,7 @@ class Facts:
     blanks: dict[str, str] = field(default_factory=dict)  # of the declaration: what there is to choose from
     reading: Reading | None = None  # as a time
     note: str = ""
+    phrases: bool = False  # most values have blanks inside
     large: int = 0  # the largest integer, whatever its sign
 
     @property
@@ -106,7 +107,9 @@ def _counted(values: pl.Series, column: Column) -> Facts:
     different = 0 if nested else known.n_unique()
     first = (known if nested else known.unique(maintain_order=True)).head(_EXAMPLES)
     kind = column.kind.value
-    return Facts(column, len(values), len(known), different, tuple(map(shortened, first.to_list())), kind)
+    examples = tuple(map(shortened, first.to_list()))
+    phrases = column.kind is Kind.TEXT and len(known) > 0 and float(known.str.contains(r"\S\s+\S").mean() or 0) > 1 / 2  # type: ignore[arg-type]
+    return Facts(column, len(values), len(known), different, examples, kind, phrases=phrases)
 
 
 def _facts(values: pl.Series, column: Column, connection: duckdb.DuckDBPyConnection, delimiter: str) -> Facts:

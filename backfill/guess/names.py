@@ -68,6 +68,8 @@ KEYS = _words(
 CODES = KEYS | _words("zip postcode postal plz phone tel telephone mobile fax iban isbn ean ssn vat version ip")
 #: Words of which one in a name lets numbers be times.
 TIMELY = _words("at time timestamp date datetime ts day when created updated datum fecha epoch birthday joined")
+#: Of them those that let a number be a spreadsheet's day: a time alone may be a duration.
+DATED = _words("at date datetime day when created updated datum fecha birthday joined")
 #: Words of a sale: a row with one of them is no person's.
 SALES = _words("total amount price quantity qty currency order invoice payment revenue sku product item paid")
 #: Names of people: with them, a row each is a user.

@@ -6,10 +6,11 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from backfill.errors import SourceError
 from backfill.guess.measure import measure
 from backfill.guess.roles import roles_of
 from backfill.guess.round_trip import pruned
-from backfill.guess.sample import look
+from backfill.guess.sample import Sample, look, records_within
 from backfill.guess.source import Asked, Described, describe
 from backfill.guess.vendors import recipe, vendor_of
 from backfill.guess.write import Evidence, heading, job_text
@@ -44,7 +45,7 @@ def guess(asked: Asked, path: Path, shown: str, context: RunContext | None = Non
         JobError: It is nothing that is read.
     """
     source = describe(asked, path)
-    found = look(source.job(path), context)
+    found = _look(source, path, context)
     vendor = vendor_of(found.frame, source.format) if asked.type is None else None
     delimiter = source.fields.get("csv", {}).get("delimiter", ",")
     facts, nulls = ([], []) if vendor else measure(found, delimiter)
@@ -64,6 +65,24 @@ def guess(asked: Asked, path: Path, shown: str, context: RunContext | None = Non
     text = "\n".join([*heading(shown, evidence, path, told), *told_gone, body])
     lines = [place for place, line in enumerate(text.splitlines(), 1) if _BLANK.search(line.split(" # ")[0])]
     return Guess(text, source, evidence, vendor.tool if vendor else "", tuple(line for line in lines if line > 1))
+
+
+def _look(source: Described, path: Path, context: RunContext | None) -> Sample:
+    """The first rows; files whose columns differ are united, and records within a document found: the job says so."""
+    try:
+        found = look(source.job(path), context)
+        way = records_within(found) if source.format == "json" and "records" not in source.fields else ""
+        if not way:
+            return found
+        source.fields["records"] = way
+        source.notes["records"] = "the list of objects in the document"
+        return look(source.job(path), context)
+    except SourceError as error:
+        if "union: by_name" not in error.hint or "union" in source.fields:
+            raise
+    source.fields["union"] = "by_name"
+    source.notes["union"] = "the files' columns differ: what one lacks is null"
+    return look(source.job(path), context)
 
 
 _BLANK = re.compile(rf"^(?!#).*\b{BLANK}\b")

@@ -9,13 +9,14 @@ import polars as pl
 
 from backfill.errors import counted
 from backfill.guess.measure import Facts
-from backfill.guess.names import KEYS, LATER, NAMES, PEOPLE, SALES, has_word, last_word, rank, words
+from backfill.guess.names import CODES, KEYS, LATER, NAMES, PEOPLE, SALES, TIMELY, has_word, last_word, rank, words
 from backfill.job.fields import fields_of
-from backfill.records import Kind
 
 _KEY_KINDS = frozenset({"text", "integer"})
-_NO_KEY = "no column is unique: name several, or write `content` (the whole call) or `row` (its place in the file)"
+_NO_KEY = "no column is unique: name several, or `content` (the whole call), or `row` (its place)"
 _LISTED = 6
+#: Fewer rows say nothing of what comes again.
+_TELLING = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class Roles:
     why: str
     fields: dict[str, Choice] = field(default_factory=dict)  # userId, timestamp, event ...: with a blank for a column
     key: Choice = field(default_factory=Choice)
+    open_type: bool = False  # the type is to be chosen; `why` says from what
 
     def used(self) -> set[str]:
         """The columns that are ids, times or names: no properties."""
@@ -50,7 +52,7 @@ def roles_of(facts: Sequence[Facts], frame: pl.DataFrame, stem: str, asked_type:
     users = _users(facts)
     keys = _keys(facts, users, stem)
     kind, why = (asked_type, "as asked") if asked_type else _type(facts, users, keys)
-    found = Roles(kind, why)
+    found = Roles(kind, why, open_type=why.startswith("group, since"))
     wanted = fields_of(kind)
     anonymous = _best("anonymous", facts)
     if kind == "identify" and _person(facts, users):
@@ -70,10 +72,20 @@ def roles_of(facts: Sequence[Facts], frame: pl.DataFrame, stem: str, asked_type:
 
 
 def _best(role: str, facts: Sequence[Facts]) -> tuple[str, ...]:
-    """The columns of the first group of names of that role that any has."""
-    ranked = [(place, one.name) for one in facts if one.filled and (place := rank(role, one.name)) is not None]
+    """The columns of the first group of names of that role that any has, and whose values do not speak against it."""
+    fitting = [one for one in facts if one.filled and _may_be(role, one)]
+    ranked = [(place, one.name) for one in fitting if (place := rank(role, one.name)) is not None]
     first = min((place for place, _ in ranked), default=0)
     return tuple(name for place, name in ranked if place == first)
+
+
+def _may_be(role: str, one: Facts) -> bool:
+    """Names of events come again and again, pages are no numbers, and ids have no blanks in them."""
+    if role == "event":
+        return one.type == "text" and (one.rows < _TELLING or not one.unique)
+    if role in ("page", "screen"):
+        return one.type == "text"
+    return one.type in _KEY_KINDS | {"decimal"} and not one.phrases
 
 
 def _single(role: str, facts: Sequence[Facts]) -> Choice:
@@ -84,10 +96,10 @@ def _single(role: str, facts: Sequence[Facts]) -> Choice:
 
 
 def _users(facts: Sequence[Facts]) -> Choice:
-    found = _best("user", [one for one in facts if one.type in _KEY_KINDS or one.column.kind is Kind.DECIMAL])
+    found = _best("user", facts)
     different = {one.name: one.different for one in facts}
     if len(found) == 1:
-        return Choice(found, f"by its name; {different[found[0]]:,} different ones")
+        return Choice(found, f"by its name; {counted(different[found[0]], 'different one', 'different ones')}")
     return Choice((), f"{' or '.join(found)}: more than one could be the user" if found else "")
 
 
@@ -140,6 +152,11 @@ def _type(facts: Sequence[Facts], users: Choice, keys: Sequence[Facts]) -> tuple
         "identify": "is unique: a row is a person",
         "page": "is a page's",
     }
+    if found["group"] and users.column in unique:
+        return (
+            "group",
+            f"group, since {found['group'][0]} is unique, or identify, since {users.column} is: without groupId",
+        )
     kind = next((kind for kind, columns in found.items() if columns), None)
     if kind is None:
         return "track", "rows are neither people nor pages: things that happened"
@@ -153,7 +170,10 @@ def _keys(facts: Sequence[Facts], users: Choice, stem: str) -> list[Facts]:
         *_best("anonymous", facts),
         *(one.name for one in facts if rank("user", one.name) is not None),
     }
-    unique = [one for one in facts if one.unique and one.type in _KEY_KINDS and one.name not in no_key]
+    fitting = [
+        one for one in facts if one.type in _KEY_KINDS and not one.phrases and not has_word(one.name, CODES - KEYS)
+    ]
+    unique = [one for one in fitting if one.unique and one.name not in no_key]
     named = [one for one in unique if last_word(one.name) in KEYS]
     own = {f"{part} id" for part in (words(stem), words(stem).removesuffix("s"), words(stem).removesuffix("es"))}
     for better in (NAMES["message"][0], own, NAMES["message"][1]):
@@ -200,6 +220,9 @@ def _time(facts: Sequence[Facts]) -> Choice:
         maybe = [one.name for one in facts if one.reading is not None and one.filled]
         if maybe:
             return Choice((), f"{' or '.join(maybe)}, whose numbers could be times; a constant is {{value: ...}}")
+        texts = [one.name for one in facts if one.type == "text" and one.filled and has_word(one.name, TIMELY)]
+        if texts:
+            return Choice((), f"{' or '.join(texts[:_LISTED])}, of no known format; a constant is {{value: ...}}")
         return Choice((), 'no column holds times; a constant is {value: "2024-01-31T00:00:00Z"}')
     first = [one for one in times if not has_word(one.name, LATER)]
     named = [(place, one.name) for one in first if (place := rank("time", one.name)) is not None]

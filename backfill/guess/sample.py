@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -44,3 +46,26 @@ def _rows(paths: list[Path], names: list[str]) -> pl.DataFrame:
     if not paths:
         return pl.DataFrame({name: [] for name in names})
     return pl.scan_parquet(paths, glob=False).head(SAMPLE_ROWS + 1).collect()[names]
+
+
+def records_within(found: Sample) -> str:
+    """The keys that lead to the only list of objects in the only record of a document, joined by dots; "" for none."""
+    if len(found.frame) != 1 or not found.whole:
+        return ""
+    ways = [way for name in found.frame.columns for way in _lists(_json(found.frame[name][0]), (name,))]
+    return ".".join(key.replace("\\", "\\\\").replace(".", "\\.") for key in ways[0]) if len(ways) == 1 else ""
+
+
+def _json(value: Any) -> Any:  # noqa: ANN401
+    try:
+        return json.loads(value) if isinstance(value, str) and value[:1] in ("{", "[") else None
+    except ValueError:
+        return None
+
+
+def _lists(value: Any, way: tuple[str, ...]) -> list[tuple[str, ...]]:  # noqa: ANN401
+    if isinstance(value, list):
+        return [way] if value and all(isinstance(one, dict) for one in value) else []
+    return (
+        [found for key, one in value.items() for found in _lists(one, (*way, key))] if isinstance(value, dict) else []
+    )

@@ -10,6 +10,7 @@ from typing import Any
 
 from backfill.errors import JobError, SourceError, UsageError
 from backfill.guess.dialect import HEAD_BYTES, dialect_of
+from backfill.job.database_checks import holds_password
 from backfill.job.file import SourceForm
 from backfill.job.formats import FILE_FORMATS, FORMATS, SUFFIXES
 from backfill.job.load import build_source
@@ -17,6 +18,7 @@ from backfill.job.models import Job
 from backfill.job.remote import is_remote
 from backfill.records import SourceFile
 from backfill.sources import locate
+from backfill.sources.databases.address import url_of
 from backfill.sources.foreign import foreign
 from backfill.sources.formats import format_named, format_of
 from backfill.sources.origins.content import origin_of, plain_pieces
@@ -102,13 +104,18 @@ def _as_database(data: tuple[str, ...], folder: Path) -> str | None:
 
 
 def _database(url: str, asked: Asked, path: Path) -> Described:
+    if holds_password(url):
+        raise UsageError(
+            "the database's URL has a password, which would stand in the job file",
+            hint="put the URL into an environment variable, and name that: --database '${SHOP_DATABASE}'",
+        )
     if asked.query is not None:
         return Described({"database": url, "query": asked.query}, format="database")
     table = asked.table
     if table is None:
         from backfill.guess.sample import look  # noqa: PLC0415 (polars)
 
-        scheme = url.partition(":")[0]
+        scheme = url_of(Described({"database": url, "query": "SELECT 1"}).job(path)).partition(":")[0]
         listed = Described({"database": url, "query": _TABLES.get(scheme, _TABLES[""])})
         names = look(listed.job(path)).frame["name"].to_list()
         if len(names) != 1:
@@ -134,8 +141,18 @@ def _find_format(found: Described, asked: Asked, path: Path) -> None:
         found.fields["format"] = found.format
         found.notes["format"] = "by its first bytes, as the name does not say"
     takes = FORMATS[found.format].takes
-    if "table" in takes and asked.table is not None:
+    if asked.table is not None and "table" in takes:
         found.fields["table"] = asked.table
+    if asked.table is not None and "excel" in takes:
+        found.fields["excel"] = {"sheet": asked.table}
+    if "table" in takes and asked.table is None:
+        made = re.findall(
+            rb"(?i)^CREATE TABLE (?:IF NOT EXISTS )?([^\s(]+)", head or b"".join(_head(first)), re.MULTILINE
+        )
+        known = ", ".join(name.decode("utf-8", "replace").strip('`"') for name in made[:20])
+        raise UsageError(
+            "which table of the dump is meant is not said", hint=f"`--table NAME`: it has {known or 'none'}"
+        )
     if "csv" in takes:
         head = head or b"".join(_head(first))
         _find_dialect(found, head, cut=len(head) >= HEAD_BYTES)

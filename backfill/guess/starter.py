@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from backfill.disk import fill_beside
 from backfill.errors import UsageError
+from backfill.guess.again import save
 from backfill.guess.write import SCHEMA
 from backfill.job import job_schema
 
@@ -38,7 +38,7 @@ def make(folder: Path) -> Made:
     """Make the files that are not there; none that is there is touched.
 
     Raises:
-        UsageError: A file stands where a folder is wanted.
+        UsageError: A file stands where a folder is wanted, or nothing can be written there.
         StoppedError: The disk is full.
     """
     new, there = [], []
@@ -49,11 +49,10 @@ def make(folder: Path) -> Made:
             continue
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-        except (FileExistsError, NotADirectoryError):
-            raise UsageError(
-                f"{path.parent} is a file", hint="name a folder, or one that is still to be made"
-            ) from None
-        fill_beside(path, lambda place, text=text: place.write_text(text, "utf-8"))  # type: ignore[misc]
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise UsageError(f"{path.parent} cannot be made: {reason}", hint="name another folder") from None
+        save(path, text)
         new.append(name)
     return Made(tuple(new), tuple(there))
 

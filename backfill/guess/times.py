@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
-from backfill.guess.names import TIMELY, has_word
+from backfill.guess.names import DATED, TIMELY, has_word
 from backfill.job.times import has_offset
 from backfill.sources.sql.casts import ISO8601
 from backfill.timestamps import EXCEL_EPOCH_DAYS
@@ -40,16 +40,18 @@ _OFFSET = r"(?:[Zz]|\d[+-]\d{2}(?::?\d{2})?)$"
 _SHORT_NAME = 3
 
 
+#: A strptime pattern, or several to be tried in order.
+Patterns = str | tuple[str, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Reading:
     """How a column's values are read as times."""
 
-    format: str | tuple[str, ...] | None = None  # None: a timestamp already, or ISO 8601
+    format: Patterns | None = None  # None: a timestamp already, or ISO 8601
     naive: bool = False
     days: bool = False  # dates without a time
-    other: str | tuple[str, ...] | None = (
-        None  # the pattern with day and month the other way round, where nothing decides
-    )
+    other: Patterns | None = None  # with day and month the other way round, where nothing decides
     why: str = ""
     example: str = ""  # a text without zone
     of_numbers: bool = False  # the column holds numbers, and not times, by its name: to be confirmed
@@ -146,24 +148,37 @@ def _ordered(patterns: list[str], values: pl.Series) -> Reading | None:
     day_first, month_first = (
         _formats(one.replace("<1>", a).replace("<2>", b) for one in patterns) for a, b in (("%d", "%m"), ("%m", "%d"))
     )
+    return _decided(replace(reading, format=day_first, other=month_first), patterns, values)
+
+
+def _decided(either: Reading, patterns: list[str], values: pl.Series) -> Reading | None:
+    """The one of two readings, day first and month first, that the largest numbers say; without one, both."""
+    day_first, month_first = replace(either, other=None), replace(either, format=either.other, other=None)
     numbers = values.str.extract_groups(r"^(?<one>\d{1,2})[-/.](?<two>\d{1,2})[-/.]").struct.unnest()
     first, second = (_largest(numbers[name]) for name in ("one", "two"))
     dots = all("<1>." in one for one in patterns)
     if min(first, second) > _MONTHS:
         return None
+    if all("%y" in one for one in patterns) and _least(numbers["one"]) > _MONTHS:
+        years = _formats(one.replace("%y", "%d").replace("<1>", "%y").replace("<2>", "%m") for one in patterns)
+        return replace(either, other=years, why=f'"{values[0]}" may begin with its year')
     if first > _MONTHS or (dots and second <= _MONTHS):
         why = f"the first number goes to {first}: a day" if first > _MONTHS else "with dots, the day comes first"
-        return replace(reading, format=day_first, why=why)
+        return replace(day_first, why=why)
     if second > _MONTHS:
-        return replace(reading, format=month_first, why=f"the second number goes to {second}: a day")
-    return replace(reading, format=day_first, other=month_first, why=f'"{values[0]}" may be either')
+        return replace(month_first, why=f"the second number goes to {second}: a day")
+    return replace(either, why=f'"{values[0]}" may be either')
+
+
+def _least(texts: pl.Series) -> int:
+    return int(texts.cast(pl.Int64, strict=False).min() or 0)  # type: ignore[arg-type]
 
 
 def _largest(texts: pl.Series) -> int:
     return int(texts.cast(pl.Int64, strict=False).max() or 0)  # type: ignore[arg-type]
 
 
-def _formats(patterns: Iterable[str]) -> str | tuple[str, ...]:
+def _formats(patterns: Iterable[str]) -> Patterns:
     found = tuple(patterns)
     return found[0] if len(found) == 1 else found
 
@@ -181,6 +196,8 @@ def of_numbers(values: pl.Series, name: str, *, whole: bool) -> Reading | None:
         return None
     if whole and _most(values.is_between(19_700_101, 21_001_231)) and _most(_calendar(values)):
         return Reading("%Y%m%d", naive=True, days=True, why="a date in digits")
+    if not has_word(name, DATED):
+        return None
     serials = values.is_between(EXCEL_EPOCH_DAYS, EXCEL_EPOCH_DAYS + _EPOCH_RANGE[1] // _DAY_SECONDS)
     if _most(serials):
         days = values.filter(serials) - EXCEL_EPOCH_DAYS

@@ -11,7 +11,7 @@ from typing import Any
 
 from backfill.errors import counted
 from backfill.guess.measure import Facts, shortened
-from backfill.guess.names import TRAITS, words
+from backfill.guess.names import TRAITS, rank, words
 from backfill.guess.roles import Choice, Roles
 from backfill.guess.source import Described
 from backfill.guess.yaml_text import OPEN, member, with_comment, written
@@ -63,7 +63,7 @@ def job_text(name: str, source: Described, evidence: Evidence, roles: Roles) -> 
         "",
     ]
     lines += _source(source, evidence, roles)
-    lines += ["", "calls:", with_comment(f"  - type: {roles.type}", roles.why)]
+    lines += ["", "calls:", with_comment(f"  - type: {OPEN if roles.open_type else roles.type}", roles.why)]
     lines += [with_comment(f"    {line}", comment) for line, comment in _call(evidence, roles)]
     return "\n".join(lines) + "\n"
 
@@ -139,8 +139,8 @@ def _columns(source: Described, evidence: Evidence) -> Iterator[str]:
             yield with_comment(f"    {written(one.name)}: {written(declared_value(one))}", measured(one))
     others = [one for one in evidence.facts if one not in declared]
     if others:
-        them = "The other columns" if declared else f"Columns, {about},"
-        yield f"  # {them} as the source types them:"
+        them = "other columns" if declared else "columns"
+        yield f"  # The {them} as the source types them{'' if declared else f'; {about}'}:"
     for one in others:
         yield f"  #   {written(one.name)}: {one.column.refused or one.type} - {measured(one)}"
 
@@ -211,6 +211,8 @@ def _column(name: str) -> str:
 
 def _members(whole: str, evidence: Evidence, roles: Roles) -> Iterator[str]:
     used = roles.used()
+    if whole == "traits":  # an address that is the id is a trait all the same
+        used = {name for name in used if rank("user", name) != 1}
     sent = [one for one in evidence.facts if one.name not in used and not _is_time_alone(one, roles)]
     members = [made for one in sent if (made := member_value(one, whole)) is not None]
     lines = [f"  {written(name)}: {written(value)}" for name, value in members]

@@ -123,10 +123,15 @@ def _check_driver(faults: Faults, spec: DriverSpec) -> None:
 
 
 def _refuse_secrets(faults: Faults, text: str, path: str, hint: str) -> None:
-    """Note a password in a URL, before the host or among its parameters, that is no variable."""
+    """Note a password that is no variable."""
+    if holds_password(text):
+        faults.add(path, "holds a password, which has no place in a job file", hint)
+
+
+def holds_password(text: str) -> bool:
+    """Whether a URL has a password, before the host or among its parameters, that is no variable."""
     before, _, _ = text.partition("?")
     login = before.partition("://")[2] or before
     password = login.rpartition("@")[0].partition(":")[2]
     named = [value for name, value in _PAIR.findall(text) if _SECRET_NAME.search(name) and name.lower() != "passfile"]
-    if any(value and not variables_in(value) for value in [password, *named]):
-        faults.add(path, "holds a password, which has no place in a job file", hint)
+    return any(value and not variables_in(value) for value in [password, *named])
