@@ -54,8 +54,9 @@ def dialect_of(head: bytes, *, cut: bool, usual: str) -> Dialect:
     elif delimiter != usual:
         found.csv["delimiter"] = delimiter
         found.notes["delimiter"] = f"{counted(width, 'field', 'fields')} in most of the first lines"
-    skipped = next((place for place, record in enumerate(records) if len(record) == width), 0)
-    header = records[skipped] if records else []
+    place = next((place for place, record in enumerate(records) if len(record) == width), 0)
+    header = records[place] if records else []
+    skipped = _lines_before(text, delimiter, place) if place else 0
     if skipped:
         found.csv["skip_lines"] = skipped
         found.notes["skip_lines"] = "the lines before the header"
@@ -103,6 +104,18 @@ def _records(text: str, delimiter: str, *, cut: bool) -> list[list[str]]:
     except csv.Error:
         return found
     return found[:-1] if cut and len(found) > 1 else found
+
+
+def _lines_before(text: str, delimiter: str, place: int) -> int:
+    """The lines before the record of that place, those that are empty counted."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    before = 0
+    for record in reader:
+        if record and not place:
+            return before
+        place -= bool(record)
+        before = reader.line_num
+    return before
 
 
 def _width(records: list[list[str]]) -> int:

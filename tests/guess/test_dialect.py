@@ -1,0 +1,68 @@
+"""How delimited text is written, by its first bytes; and whose recipe an export is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from backfill.errors import UsageError
+from backfill.guess import Asked, guess
+from backfill.guess.dialect import dialect_of
+from backfill.guess.source import Described
+from backfill.guess.vendors import VENDORS, Vendor, recipe
+
+CASES = [
+    ("a,b\n1,2\n", {}, ()),
+    ("a;b\n1,5;2\n3,5;4\n", {"delimiter": ";"}, ()),
+    ("Report\n\na|b|c\n1|2|3\n4|5|6\n", {"delimiter": "|", "skip_lines": 2}, ()),
+    ("u1,2024-01-02,3.5\nu2,2024-01-03,4.5\n", {"header": False}, ("column_1", "column_2", "column_3")),
+    ('"",a,A\n1,2,3\n', {"header": False, "skip_lines": 1}, ("column_1", "a", "A_3")),
+    ("country,2019,2020\nNO,1,2\n", {}, ()),
+]
+
+
+@pytest.mark.parametrize(("text", "csv", "names"), CASES)
+def test_dialect(text: str, csv: dict[str, object], names: tuple[str, ...]) -> None:
+    """Delimiter, lines before the header, and names where a header has none that can be used."""
+    found = dialect_of(text.encode(), cut=False, usual=",")
+    assert (found.csv, found.names) == (csv, names)
+
+
+def test_encoding_is_asked_for() -> None:
+    """Bytes that are no UTF-8 are shown as each encoding reads them; one damaged line among others is a problem."""
+    found = dialect_of("name\nMüller\n".encode("cp1252"), cut=False, usual=",")
+    assert 'cp1252 reads "Müller"' in found.blanks["encoding"]
+    damaged = "name\n" + "Müller\n" * 5
+    assert dialect_of(damaged.encode() + b"M\xfcller\n", cut=False, usual=",").blanks == {}
+
+
+@pytest.mark.parametrize("vendor", VENDORS, ids=lambda one: one.recipe)
+def test_recipes_have_what_is_left_open(vendor: Vendor) -> None:
+    """What a vendor's line of the table replaces stands in its recipe."""
+    text = recipe(vendor, Described({"path": "x/*.gz"}))
+    assert "\n  path: x/*.gz\n" in text
+    assert ("CHOOSE" in text) == bool(vendor.open[0])
+
+
+def test_a_recipe_loses_what_no_record_has(tmp_path: Path) -> None:
+    """Calls whose needed columns are in no record of the whole archive are left out, and it is said."""
+    record = {
+        "type": "track", "messageId": "m", "userId": "u", "anonymousId": "a", "event": "E",
+        "properties": {}, "context": {},
+        "integrations": {}, "timestamp": "2024-01-01T00:00:00Z", "originalTimestamp": "2024-01-01T00:00:00Z",
+    }  # fmt: skip
+    (tmp_path / "a.ndjson").write_text(json.dumps(record) + "\n", "utf-8")
+    text = guess(Asked(data=(str(tmp_path / "a.ndjson"),)), tmp_path / "job.yaml", "a.ndjson").text
+    assert "# Left out of the recipe, as no record has it:" in text
+    assert "type: group" not in text
+    assert "traits" not in text.split("calls:")[1]
+
+
+def test_passwords_stay_out_of_job_files(tmp_path: Path) -> None:
+    """A URL with a password is refused before anything is connected to."""
+    asked = Asked(database="postgresql://ada:secret@localhost/shop", table="orders")
+    with pytest.raises(UsageError, match="password") as caught:
+        guess(asked, tmp_path / "job.yaml", "shop")
+    assert "secret" not in str(caught.value)
