@@ -16,6 +16,7 @@ from backfill.job.models import Job
 from backfill.job.references import references
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, Snapshot, SnapshotPart, SourceFile
 from backfill.sources.formats import one_format
+from backfill.sources.freeze_plain import plain
 from backfill.sources.freeze_wide import WIDE_COLUMNS, write_wide
 from backfill.sources.partitions import with_partition_columns, with_partitions
 from backfill.sources.reader import MoreColumnsError, Reader, UnreadableSink
@@ -117,6 +118,9 @@ def _write(
         raise JobError(message, hint="select those that are wanted in a `query`, and unnest the list there")
     if len(layout.source) > WIDE_COLUMNS:
         return write_wide(staging, layout, batches, path, in_query=in_query, schema=_schema(reader))
+    direct = None if explode or in_query else plain(staging, layout, reader.columns)
+    if direct is not None:
+        return direct.write(batches, path)
     extra = (*_PLACES, FLAG, VALUE) if explode else _PLACES
     select = layout.select(_relation(staging, reader), filtered=not explode, extra=extra)
     first = next(batches, None)

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import duckdb
 
@@ -20,6 +20,7 @@ from backfill.errors import InterruptedRunError, JobError, StoppedError
 from backfill.memory import HEAVIEST_GROUP_BYTES, ROW_GROUP_ROWS
 from backfill.sources.origins.content import POLL_SECONDS, never
 
+Result = TypeVar("Result")
 #: How every Parquet file of a snapshot is written: read as fast as LZ4, at three fifths of its bytes.
 _PARQUET = (
     "FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, "
@@ -84,6 +85,7 @@ class Engine:
     connection: duckdb.DuckDBPyConnection
     stopping: Callable[[], bool] = never
     _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "stage"))
+    _ended: bool = False
 
     def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """All rows of a small result."""
@@ -91,8 +93,12 @@ class Engine:
 
     def run(self, sql: str, watch: Callable[[float], None] | None = None) -> list[tuple[Any, ...]]:
         """Run a statement that may take long; `watch` gets the share done, 0 to 1, and may raise to end it."""
+        return self.call(lambda: self.rows(sql), watch)
+
+    def call(self, work: Callable[[], Result], watch: Callable[[float], None] | None = None) -> Result:
+        """Do work with the connection that may take long, as `run` does; it has to ask `go_on` now and then."""
         self._refuse_stop()
-        future = self._pool.submit(self.rows, sql)
+        future = self._pool.submit(work)
         while True:
             try:
                 return future.result(POLL_SECONDS)
@@ -104,9 +110,15 @@ class Engine:
                 if watch is not None:
                     watch(min(max(self.connection.query_progress(), 0.0), 100.0) / 100)
             except BaseException:
+                self._ended = True
                 self.connection.interrupt()
                 future.exception()  # the connection is of no use to anybody before the statement has ended
                 raise
+
+    def go_on(self) -> None:
+        """Raise InterruptedRunError where whoever waits for the work does so no more."""
+        if self._ended:
+            raise InterruptedRunError("staging was stopped")
 
     def _refuse_stop(self) -> None:
         if self.stopping():
