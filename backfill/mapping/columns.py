@@ -77,7 +77,7 @@ class ColumnReader:
         if column.failed is None:
             return None
         read = [self.columns[name] for name in column.reads if name in self.columns]
-        values = [self.read(each.raw).cast(pl.String) if each.raw else self.display(each) for each in read]
+        values = [self._as_read(each) for each in read]
         named = [pl.lit(f"{each.name}=") + value for each, value in zip(read, values, strict=True)]
         mask = self.read(column.failed)
         if column.reason == NO_ENTRY and label in self.columns:  # of a column nothing but its lookup can fail
@@ -94,6 +94,11 @@ class ColumnReader:
         raws = [self.read(each.raw or "").cast(pl.String) for each in bad]
         own = [self.read(column.raw).cast(pl.String)] if column.raw else []
         return pl.coalesce(*(misfit.cast(pl.String) for misfit in misfits), *own, self.display(column), *raws)
+
+    def _as_read(self, column: Column) -> pl.Expr:
+        """The text as read, or the value where it prints as that."""
+        value = self.display(column)
+        return pl.coalesce(self.read(column.raw).cast(pl.String), value) if column.raw else value
 
     def display(self, column: Column) -> pl.Expr:
         """The value itself as text."""

@@ -107,7 +107,7 @@ def _rows(
 ) -> Iterator[pl.DataFrame]:
     """Those rows of a shard, page by page: row, file, record, and their `own` columns as `original`."""
     files = {index: file.name for index, file in enumerate(snapshot.files)}
-    names = [column.raw or column.name for column in own]
+    names = names_read(own)
     rows = wanted.unique().implode()
     for frame in frames.walk(shard, [*names, FILE_COLUMN, RECORD_COLUMN]):
         found = frame.filter(pl.col(ROW_COLUMN).is_in(rows))
@@ -136,6 +136,11 @@ def originals(columns: Sequence[Column], rows: pl.DataFrame) -> pl.Series:
     return pl.DataFrame(groups).select(encode.braced(pl.concat_str(pl.all()))).to_series()
 
 
+def names_read(columns: Sequence[Column]) -> list[str]:
+    """The columns of a snapshot that `originals` takes."""
+    return [name for column in columns for name in (column.name, column.raw) if name is not None]
+
+
 def _is_text(column: Column) -> bool:
     """Whether the column is shown as it stands in its rows: as text."""
     return column.raw is not None or column.kind is Kind.TEXT
@@ -143,10 +148,16 @@ def _is_text(column: Column) -> bool:
 
 def _texts(columns: Sequence[Column]) -> pl.Expr:
     """The members of columns of text; one expression for all, as thousands take long to make."""
-    values = [pl.col(column.raw or frame_name(column.name)).alias(column.name) for column in columns]
+    values = [_as_read(column).alias(column.name) for column in columns]
     return pl.concat_str(
         pl.lit(","), pl.struct(values).struct.json_encode().str.strip_prefix("{").str.strip_suffix("}")
     )
+
+
+def _as_read(column: Column) -> pl.Expr:
+    """The text as read, or the value where it prints as that."""
+    value = pl.col(frame_name(column.name))
+    return value if column.raw is None else pl.coalesce(pl.col(column.raw), value.cast(pl.String))
 
 
 def _others(columns: Sequence[Column], schema: Mapping[str, pl.DataType]) -> pl.Expr:

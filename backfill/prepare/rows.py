@@ -15,7 +15,7 @@ from backfill.mapping.calls import CompiledCall
 from backfill.prepare.evaluate import PROBLEM_SCHEMA, evaluate
 from backfill.prepare.frames import ROW_COLUMN, SHARD_ROWS, Frames, snapshot_schema
 from backfill.prepare.hints import hint_of
-from backfill.prepare.rejects import originals
+from backfill.prepare.rejects import names_read, originals
 from backfill.records import FILE_COLUMN, INTERNAL_PREFIX, RECORD_COLUMN, Problem, Severity, Snapshot
 from backfill.rules import CODES
 
@@ -127,7 +127,7 @@ def preview(
     if not frames.rows:
         return []
     own = [column for column in snapshot.columns if not column.name.startswith(INTERNAL_PREFIX)]
-    names = [column.raw or column.name for column in own]
+    names = names_read(own)
     mapped = map_rows(
         job,
         snapshot,

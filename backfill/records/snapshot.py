@@ -57,10 +57,11 @@ class Column:
     """One column of the snapshot.
 
     `raw` names the column that holds the text as read, where this one was cast from text: a value is bad where the
-    raw text is not null and the cast one is. `reads` are the source columns an SQL expression reads: a bad value in
-    one of them makes this value bad too. `failed` names the boolean column that is true where the expression failed;
-    None: it failed on no row; `reason` is why, in DuckDB's words, on the first. `computed` says of JSON, or of what has
-    JSON in it, that SQL made its text, so that its numbers and times are SQL's.
+    raw text is not null and the cast one is. Where the value prints as its text, the raw one may be null. `reads` are
+    the source columns an SQL expression reads: a bad value in one of them makes this value bad too. `failed` names
+    the boolean column that is true where the expression failed; None: it failed on no row; `reason` is why, in
+    DuckDB's words, on the first. `computed` says of JSON, or of what has JSON in it, that SQL made its text, so that
+    its numbers and times are SQL's.
     `takes_json` says of an SQL expression that it takes JSON apart, where numbers can lose digits.
     `json_text` says of text that it is JSON objects or arrays throughout.
     `refused` says what the source holds there, where no snapshot can hold it: the column is all null, and a job must

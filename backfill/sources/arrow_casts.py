@@ -18,8 +18,15 @@ from numpy.typing import NDArray
 
 from backfill.job.models import ColumnSpec
 
-#: The values, and of times by `iso8601` which of them have an offset.
-Made = tuple[pa.Array, pa.Array | None]
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What texts are as values of a type."""
+
+    values: pa.Array
+    flags: pa.Array | None = None  # of times by `iso8601`: which have an offset
+    as_printed: bool = False  # each value prints as its text
+
 
 _MINUS, _POINT, _ZERO, _NINE = b"-.09"
 _TRUTH: Final = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
@@ -88,7 +95,14 @@ def cast_text(values: pa.StringArray, spec: ColumnSpec) -> Made | None:
 
 
 def _integers(values: pa.StringArray, texts: _Texts, _: ColumnSpec) -> Made | None:
-    return (values.cast(pa.int64()), None) if texts.lie_between(_MINUS, _NINE) else None
+    if not texts.lie_between(_MINUS, _NINE):
+        return None
+    made = values.cast(pa.int64())
+    if not len(texts.sizes):
+        return Made(made, as_printed=True)
+    is_negative = texts.at(0) == _MINUS
+    zeros = texts.data[texts.starts + is_negative] == _ZERO
+    return Made(made, as_printed=not (zeros & (texts.sizes > 1)).any())
 
 
 def _decimals(values: pa.StringArray, texts: _Texts, _: ColumnSpec) -> Made | None:
@@ -98,25 +112,26 @@ def _decimals(values: pa.StringArray, texts: _Texts, _: ColumnSpec) -> Made | No
     first = texts.starts + (texts.at(0) == _MINUS)
     ends = texts.starts + texts.sizes
     if not len(first) or (first >= ends).any():
-        return None if len(first) else (values, None)
+        return None if len(first) else Made(values, as_printed=True)
     second = np.where(first + 1 < ends, texts.data[np.minimum(first + 1, len(texts.data) - 1)], _POINT)
     odd = (texts.data[first] == _POINT) | (texts.data[ends - 1] == _POINT)
     odd |= (texts.data[first] == _ZERO) & (second != _POINT)
     values.cast(pa.float64())
-    return None if odd.any() else (values, None)
+    return None if odd.any() else Made(values, as_printed=True)
 
 
 def _truths(values: pa.StringArray, _: _Texts, __: ColumnSpec) -> Made | None:
     found = values.dictionary_encode()
     if len(found.dictionary) > _SPELLINGS:
         return None
-    return pa.array([_TRUTH.get(text.lower()) for text in found.dictionary.to_pylist()], pa.bool_()).take(
-        found.indices
-    ), None
+    meant = pa.array([_TRUTH.get(text.lower()) for text in found.dictionary.to_pylist()], pa.bool_())
+    return Made(meant.take(found.indices))
 
 
 def _dates(values: pa.StringArray, texts: _Texts, _: ColumnSpec) -> Made | None:
-    return (values.cast(pa.date32()), None) if texts.have(_DAY, _DAY) and _in_calendar(texts) else None
+    if not texts.have(_DAY, _DAY) or not _in_calendar(texts):
+        return None
+    return Made(values.cast(pa.date32()), as_printed=True)
 
 
 def _times(values: pa.StringArray, texts: _Texts, spec: ColumnSpec) -> Made | None:
@@ -134,9 +149,9 @@ def _times(values: pa.StringArray, texts: _Texts, spec: ColumnSpec) -> Made | No
         return None
     made = values.cast(pa.timestamp("us", "UTC" if form.is_zoned else None))
     if spec.format:
-        return made, None
+        return Made(made)
     flags = pc.if_else(values.is_valid(), form.is_zoned, pa.scalar(None, pa.bool_()))
-    return made.view(pa.int64()).view(pa.timestamp("us")), flags
+    return Made(made.view(pa.int64()).view(pa.timestamp("us")), flags)
 
 
 def _in_calendar(texts: _Texts) -> bool:

@@ -26,13 +26,15 @@ class SourceColumn:
     """One column as a reader gives it.
 
     `spec` is its declared type, for text that is to be cast. `refused` says what it holds where no snapshot can hold
-    it: such a column can be listed, but a job that reads it is refused.
+    it: such a column can be listed, but a job that reads it is refused. The source makes sure that every text of a
+    `sound` one is of its type.
     """
 
     name: str
     type: pa.DataType
     spec: ColumnSpec | None = None
     refused: str = ""
+    sound: bool = False
 
 
 def arrow_array(numbers: npt.NDArray[Any]) -> pa.Array:

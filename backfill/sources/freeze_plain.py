@@ -16,9 +16,10 @@ import pyarrow as pa  # type: ignore[import-untyped]
 from pyarrow import types
 
 from backfill.disk import close_writer, out_of_space
+from backfill.job.models import ColumnSpec
 from backfill.memory import ROW_GROUP_ROWS
 from backfill.records import FILE_COLUMN, RECORD_COLUMN
-from backfill.sources.arrow_casts import cast_text
+from backfill.sources.arrow_casts import Made, cast_text
 from backfill.sources.columns import SourceColumn
 from backfill.sources.sql.casts import Cast, cast_of
 from backfill.sources.sql.engine import ROW_GROUP_BYTES, quoted
@@ -39,7 +40,7 @@ class Plain:
     staging: Staging
     schema: pa.Schema  # of what is written
     casts: Mapping[str, Cast]
-    specs: Mapping[str, SourceColumn]
+    columns: Mapping[str, SourceColumn]  # that are cast
 
     def write(self, batches: Iterator[pa.RecordBatch], path: Path) -> int:
         """Write the rows as one part; returns how many. Raises what the reader raises, StoppedError for a full disk."""
@@ -72,17 +73,17 @@ class Plain:
     def _cast(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         """The rows as they are written."""
         made = dict(zip(batch.schema.names, batch.columns, strict=True))
-        unsure = []
-        for name, column in self.specs.items():
+        unsure = {}
+        for name, column in self.columns.items():
             values = made[name]
-            found = cast_text(values, column.spec) if column.spec is not None else None
-            made[RAW + name] = values
+            found = Made(values, as_printed=True) if column.sound else cast_text(values, _spec(column))
+            made[RAW + name] = values if found is None or not found.as_printed else pa.nulls(len(values), pa.string())
             if found is None:
-                unsure.append(name)
+                unsure[name] = values
             else:
-                made[name], made[UTC_FLAG + name] = found
+                made[name], made[UTC_FLAG + name] = found.values, found.flags
         if unsure:
-            made |= self._asked({name: made[RAW + name] for name in unsure})
+            made |= self._asked(unsure)
         arrays = [made[one.name].cast(one.type) for one in self.schema]
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
@@ -103,13 +104,9 @@ class Plain:
 
 def plain(staging: Staging, layout: Layout, columns: Sequence[SourceColumn]) -> Plain | None:
     """How the reader's columns are written where nothing but casts is to be done with them; else None."""
-    specs = {column.name: column for column in columns if column.spec is not None}
-    casts = {
-        name: cast_of(quoted(name), column.spec, read_by_sql=False)
-        for name, column in specs.items()
-        if column.spec is not None
-    }
-    known = {column.name for column in columns} | {RAW + name for name in specs}
+    to_cast = {column.name: column for column in columns if column.spec is not None}
+    casts = {name: cast_of(quoted(name), _spec(column), read_by_sql=False) for name, column in to_cast.items()}
+    known = {column.name for column in columns} | {RAW + name for name in to_cast}
     known |= {UTC_FLAG + name for name, cast in casts.items() if cast.utc_flag}
     if layout.keep is not None or known != {column.name for column in layout.columns}:
         return None
@@ -117,7 +114,12 @@ def plain(staging: Staging, layout: Layout, columns: Sequence[SourceColumn]) -> 
     made = staging.engine.connection.sql(select).to_arrow_table().schema
     if not all(column.spec is not None or _alike(column.type, made.field(column.name).type) for column in columns):
         return None
-    return Plain(staging, pa.schema([*made, *_PLACES]), casts, specs)
+    return Plain(staging, pa.schema([*made, *_PLACES]), casts, to_cast)
+
+
+def _spec(column: SourceColumn) -> ColumnSpec:
+    assert column.spec is not None
+    return column.spec
 
 
 def _alike(source: pa.DataType, written: pa.DataType) -> bool:

@@ -291,9 +291,7 @@ def _left_out(rows: Snapshot, bad: Sequence[Bad], asked: str) -> str:
     def first(said: Iterable[str]) -> str:
         return f"CASE {' '.join(f'WHEN {each.test} THEN {one}' for each, one in zip(bad, said, strict=True))} END"
 
-    members = ", ".join(
-        f"{quoted(own.name)} := {quoted(own.raw) if own.raw else quoted(own.name)}" for own in _own(rows)
-    )
+    members = ", ".join(f"{quoted(own.name)} := {_as_read(own)}" for own in _own(rows))
     row = _unreadable_row(
         file,
         RECORD_COLUMN,
@@ -305,6 +303,12 @@ def _left_out(rows: Snapshot, bad: Sequence[Bad], asked: str) -> str:
         value=first(each.value for each in bad),
     )
     return f"SELECT {row} FROM {_relation(rows)} WHERE {asked}"
+
+
+def _as_read(column: Column) -> str:
+    """SQL: the text as read, or the value where it prints as that."""
+    name = quoted(column.name)
+    return name if column.raw is None else f"coalesce({quoted(column.raw)}, CAST({name} AS VARCHAR))"
 
 
 def _failure(staging: Staging, layout: Layout, error: duckdb.Error) -> BackfillError:

@@ -66,9 +66,10 @@ def agree(several: Sequence[Sequence[str | None]], spec: ColumnSpec) -> list[boo
         sure.append(found is not None)
         if found is None:
             continue
-        assert found[0].cast(values.type).equals(values[here]), (texts, spec)
-        assert (found[1] is None) == (flags is None)
-        assert flags is None or found[1].equals(flags[here]), (texts, spec)
+        assert found.values.cast(values.type).equals(values[here]), (texts, spec)
+        assert not found.as_printed or found.values.cast(pa.string()).to_pylist() == texts, (texts, spec)
+        assert (found.flags is None) == (flags is None)
+        assert flags is None or found.flags.equals(flags[here]), (texts, spec)
     return sure
 
 
@@ -91,7 +92,7 @@ def test_texts_together_are_what_sql_makes_of_them(spec: ColumnSpec) -> None:
         part = pa.array(["x", *texts, "y"], pa.string()).slice(1, len(texts))
         found, whole = cast_text(part, spec), cast_text(pa.array(texts, pa.string()), spec)
         assert (found is None) == (whole is None)
-        assert found is None or whole is None or found[0].equals(whole[0])
+        assert found is None or whole is None or found.values.equals(whole.values)
 
 
 @pytest.mark.parametrize(

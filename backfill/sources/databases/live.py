@@ -43,6 +43,7 @@ class ResultColumn:
     said: str  # the database's own name of its type
     spec: ColumnSpec | None = None  # what its text is to be read as, where the job declares nothing
     refused: str = ""  # why no snapshot holds it, with the cast to write; its values are then left out as null
+    sound: bool = False  # the database makes sure that each text is what `spec` says
 
 
 class Session(Protocol):
@@ -148,7 +149,8 @@ def source_columns(job: Job, columns: Sequence[ResultColumn]) -> tuple[SourceCol
                 f"source.columns.{column.name}: the database says that it is {column.said}: it cannot be declared",
                 hint=f"leave it out of `columns`, or cast it to text in the query to have it read as {spec.type}",
             )
-        found.append(SourceColumn(column.name, column.type, spec or column.spec, column.refused))
+        sound = column.sound and spec is None
+        found.append(SourceColumn(column.name, column.type, spec or column.spec, column.refused, sound))
     return tuple(found)
 
 

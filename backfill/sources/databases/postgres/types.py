@@ -85,7 +85,9 @@ def asked(kind: PostgresType, column: str, name: str) -> tuple[str, ResultColumn
     if kind.category == "A" and kind.element:
         return _array(kind, column), ResultColumn(name, pa.string(), kind.shown, ColumnSpec(type="json"))
     text = f"abbrev({column})" if kind.own and kind.name == "inet" else f"{column}::text"
-    return text, ResultColumn(name, pa.string(), kind.shown, _READ_AS.get(kind.name) if kind.own else None)
+    spec = _READ_AS.get(kind.name) if kind.own else None
+    # jsonb is printed anew from what was read; json stands as it was written, also with half a surrogate pair.
+    return text, ResultColumn(name, pa.string(), kind.shown, spec, sound=spec is not None and kind.name == "jsonb")
 
 
 def _refused(kind: PostgresType, name: str) -> str:
