@@ -8,6 +8,7 @@ the same SQL as any other job's.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,13 +51,17 @@ class Plain:
         self.staging.progress(self.staging.rows, self.staging.bytes)
 
     def _written(self, batches: Iterator[pa.RecordBatch], path: Path) -> int:
-        writer, rows = self._writer(path), 0
+        writer, rows, written = self._writer(path), 0, None
         try:
-            for table in _row_groups(map(self._cast, batches)):
-                self.staging.engine.go_on()
-                with out_of_space(path.parent):
-                    writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
-                rows += table.num_rows
+            with ThreadPoolExecutor(1, "write") as pool:  # while the next rows are read
+                for table in _row_groups(map(self._cast, batches)):
+                    self.staging.engine.go_on()
+                    if written is not None:
+                        written.result()
+                    written = pool.submit(_write, writer, table, path)
+                    rows += table.num_rows
+                if written is not None:
+                    written.result()
         finally:
             close_writer(writer, path)
         return rows
@@ -127,6 +132,11 @@ def _alike(source: pa.DataType, written: pa.DataType) -> bool:
     if types.is_timestamp(source) and types.is_timestamp(written):
         return bool(source.unit == written.unit == "us" and (source.tz is None) == (written.tz is None))
     return bool(source == written) and not types.is_nested(source)
+
+
+def _write(writer: pq.ParquetWriter, table: pa.Table, path: Path) -> None:
+    with out_of_space(path.parent):
+        writer.write_table(table, row_group_size=ROW_GROUP_ROWS)
 
 
 def _row_groups(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:

@@ -43,6 +43,12 @@ def invalid_utf8(text: NDArray[np.uint8]) -> NDArray[np.int64]:
 
 def rows_not_utf8(column: pa.StringArray) -> Sequence[int]:
     """The rows whose text is not UTF-8."""
+    try:
+        column.validate(full=True)  # takes a tenth of the time of what tells where
+    except pa.ArrowInvalid:
+        pass
+    else:
+        return []
     _, offsets, content = column.buffers()
     if content is None:
         return []

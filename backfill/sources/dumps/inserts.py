@@ -25,7 +25,7 @@ from backfill.sources.escapes import effective
 
 _OPEN, _CLOSE, _COMMA, _SEMICOLON = b"(),;"
 _SIGNS = np.zeros(256, np.bool_)
-_SIGNS[list(b"'(),;")] = True
+_SIGNS[list(b"(),;")] = True
 _BLANK = np.zeros(256, np.bool_)
 _BLANK[list(b" \t\r\n")] = True
 _BEFORE_LITERAL = np.zeros(256, np.bool_)
@@ -113,7 +113,7 @@ def read_inserts(script: Script, insert: Insert, columns: tuple[str, ...], wante
     while True:
         text, line, final = script.text[script.place :], script.line, script.ended
         # A name may have signs in it; where a text spells the words, that is hidden too, as no quote is in them.
-        data = _structure(text.replace(insert.words, words), script)
+        data = _structure(text if words == insert.words else text.replace(insert.words, words), script)
         found = _find(data, words, at_words=at_words, final=final)
         if len(found.closes):
             yield _rows(text, line, data, found, columns, wanted, script)
@@ -137,7 +137,7 @@ def _structure(text: bytes, script: Script) -> Bytes:
         data = data.copy()
         data[escapes] = _NEUTRAL
         data[np.minimum(escapes + 1, len(data) - 1)] = _NEUTRAL
-    elif b"\\'" in text and (b"E'" in text or b"e'" in text):
+    elif b"\\" in text and b"\\'" in text and (b"E'" in text or b"e'" in text):
         data = data.copy()
         for found in _ESCAPED_TEXT.finditer(text):  # only where somebody wrote E'...': pg_dump does not
             if found[0][:1] in b"eE" and found[0][1:2] == b"'":
@@ -147,19 +147,18 @@ def _structure(text: bytes, script: Script) -> Bytes:
 
 
 def _find(data: Bytes, words: bytes, *, at_words: bool, final: bool) -> _Found:
-    marks = np.flatnonzero(_SIGNS[data])
-    signs = data[marks]
+    near = np.flatnonzero((data - QUOTE <= _COMMA - QUOTE) | (data == _SEMICOLON))  # the signs, and * and +
+    signs = data[near]
     is_quote = signs == QUOTE
-    outside = ~is_quote & (np.cumsum(is_quote) & 1 == 0)
-    marks, signs = marks[outside], signs[outside]
-    depth = np.cumsum((signs == _OPEN).astype(np.int64) - (signs == _CLOSE))
+    outside = _SIGNS[signs] & (np.cumsum(is_quote, dtype=np.uint8) & 1 == 0)
+    marks, signs = near[outside], signs[outside]
+    depth = np.cumsum((signs == _OPEN).view(np.int8) - (signs == _CLOSE).view(np.int8), dtype=np.int32)
     ends = marks[(signs == _SEMICOLON) & (depth == 0)]
     starts, over_at, cut = _statements(data, ends, words, at_words=at_words, final=final)
     limit = cut if over_at is None else over_at
     kept = marks < limit
-    if len(starts):
-        owner = starts.searchsorted(marks, side="right") - 1
-        kept &= (owner < 0) | (marks >= starts[np.maximum(owner, 0)] + len(words))
+    for first, last in zip(marks.searchsorted(starts), marks.searchsorted(starts + len(words)), strict=True):
+        kept[first:last] = False
     marks, signs, depth = marks[kept], signs[kept], depth[kept]
     opens, closes = (signs == _OPEN) & (depth == 1), (signs == _CLOSE) & (depth == 0)
     bounds = opens | closes | ((signs == _COMMA) & (depth == 1))
