@@ -1,8 +1,11 @@
 """`python -m bench.pg_dump`: what staging a pg_dump costs beside loading it into a server, in CPU seconds, in one run.
 
 The server is one of the tests', its processes' time counted with psql's. The dump holds one table with its primary key,
-as COPY and as INSERTs of 100 rows. Loading is not all that people do without us: they would export the rows again.
+as COPY and as INSERTs of 100 rows. Loading is not all that people do without us: they export the rows again, which is
+measured too (`psql`, COPY TO STDOUT).
 """
+
+from __future__ import annotations
 
 import os
 import subprocess
@@ -10,8 +13,12 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from tests.support.postgres import Postgres
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLE = """
@@ -39,6 +46,16 @@ def server_seconds(pid: int) -> float:
     return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
 
 
+def exported(server: Postgres, url: str) -> float:
+    """The CPU seconds, of psql and of the server, of writing the rows out again."""
+    before, psql = server_seconds(server.pid), os.times().children_user
+    command = [server.bin / "psql", "-Xqc", "COPY orders TO STDOUT", "-o", os.devnull, url]
+    subprocess.run(command, check=True)
+    psql = os.times().children_user - psql
+    time.sleep(0.5)
+    return server_seconds(server.pid) - before + psql
+
+
 @click.command()
 @click.option("--rows", default=2_000_000, show_default=True)
 @click.option("--rounds", default=3, show_default=True, help="The least of them counts.")
@@ -52,7 +69,7 @@ def main(*, rows: int, rounds: int) -> None:
         for way, options in WAYS.items():
             path = Path(folder) / "dump.sql"
             subprocess.run([server.bin / "pg_dump", "-f", path, *options, server.url(database)], check=True)
-            loads, stages = [], []
+            loads, exports, stages = [], [], []
             for turn in range(rounds):
                 into = server.url(server.new_database())
                 before = server_seconds(server.pid)
@@ -61,11 +78,15 @@ def main(*, rows: int, rounds: int) -> None:
                 psql = os.times().children_user - psql
                 time.sleep(0.5)  # until the server has waited for the process that served us
                 loads.append(server_seconds(server.pid) - before + psql)
+                exports.append(exported(server, into))
                 command = [sys.executable, "-c", STAGE, path, Path(folder) / f"{way}-{turn}"]
                 done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
                 stages.append(float(done.stdout))
-            load, stage, size = min(loads), min(stages), path.stat().st_size / 1e6
-            click.echo(f"{way}: {size:.0f} MB; loading {load:.1f}, staging {stage:.1f}, ratio {load / stage:.1f}")
+            load, export, stage, size = min(loads), min(exports), min(stages), path.stat().st_size / 1e6
+            ratios = f"{load / stage:.1f}, with export {(load + export) / stage:.1f}"
+            click.echo(
+                f"{way}: {size:.0f} MB; loading {load:.1f}, export {export:.1f}, staging {stage:.1f}, ratio {ratios}"
+            )
 
 
 if __name__ == "__main__":

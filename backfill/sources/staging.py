@@ -239,10 +239,10 @@ def _refined(column: Column, held: Mapping[str, _Range], json: frozenset[str]) -
 
 
 def _may_be_json(column: Column, held: Mapping[str, _Range]) -> bool:
-    """By the least and the greatest value alone."""
+    """By the least and the greatest value, where the footer has them: of long texts it has none."""
     own = not column.name.startswith(INTERNAL_PREFIX) or bool(column.reads)
-    ends = held.get(column.name, (None, None))
-    return own and column.kind is Kind.TEXT and all(end is not None and end.startswith(_OPENING) for end in ends)
+    ends = held.get(column.name, ("", ""))  # not there: without any value
+    return own and column.kind is Kind.TEXT and all(end is None or end.startswith(_OPENING) for end in ends)
 
 
 def _json_columns(engine: Engine, part: Path, names: Sequence[str]) -> frozenset[str]:
