@@ -16,7 +16,6 @@ from backfill.job.times import EXCEL, has_offset
 from backfill.records import Kind, Zone
 from backfill.sources.sql import strptime
 from backfill.sources.sql.engine import literal
-from backfill.timestamps import EXCEL_EPOCH_DAYS, FIRST_SERIAL, LAST_SERIAL
 
 INTEGER = "[+-]?[0-9]+"
 #: RFC 8259, section 6, with an optional plus.
@@ -134,6 +133,8 @@ def excel_serial(text: str) -> str:
     Null before day 61: there, Excel counts a 29 February 1900 that never was.
     """
     days = f"CASE WHEN {matches(text, _SERIAL)} THEN TRY_CAST({text} AS DOUBLE) END"
+    from backfill.timestamps import EXCEL_EPOCH_DAYS, FIRST_SERIAL, LAST_SERIAL  # polars
+
     wall = f"make_timestamp((CAST(round(({days}) * 86400000) AS BIGINT) - {EXCEL_EPOCH_DAYS * 86_400_000}) * 1000)"
     return f"CASE WHEN ({days}) >= {FIRST_SERIAL} AND ({days}) < {LAST_SERIAL} THEN {wall} END"
 
