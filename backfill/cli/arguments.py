@@ -92,14 +92,13 @@ def load_jobs(paths: Sequence[Path]) -> list[Job]:
         JobError: With the faults of all the files, not only of the first; or two jobs have the same name and
             generation, and so would be one run.
     """
-    from backfill.job import load_job
-    from backfill.rules import CODES
+    from backfill.api import load_job_file
 
     jobs: list[Job] = []
     errors: list[JobError] = []
     for path in paths:
         try:
-            jobs.append(load_job(path, {code: rule.lowerable for code, rule in CODES.items()}))
+            jobs.append(load_job_file(path))
         except JobError as error:
             errors.append(error)
     if errors:

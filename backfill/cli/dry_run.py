@@ -63,6 +63,7 @@ def command(
 
     Stage and prepare the jobs as a run would, to the very ids and bytes, and send nothing.
     """  # noqa: D205, D301, D415
+    from backfill.api import dry_run_request
     from backfill.cli.arguments import expand_job_paths, in_phases, load_dry_run_target, load_jobs, replayed
     from backfill.cli.handler import tell_notice
     from backfill.cli.interrupts import run_interruptibly
@@ -80,22 +81,10 @@ def command(
         left_out = {folder: one.identity for folder, one in chosen.items()}
     delivery = DeliveryCommand(session, Options(), yes=True, output=output, progress=not no_progress)
     refuse_unfit(loaded, partial(tell_notice, session))
-    from backfill.pipeline import DryRunRequest  # polars: not for jobs that do not fit their sources
 
     def plan(job: Job, around: RunContext) -> DryRunRequest:
         folder = Path(job.path).parent
-        there = chosen[folder]
-        return DryRunRequest(
-            job,
-            around,
-            there.name,
-            there.id_scope,
-            there.limits,
-            there.envelope,
-            limit=limit,
-            gates=stated,
-            left_out=left_out[folder],
-        )
+        return dry_run_request(job, around, chosen[folder], limit=limit, gates=stated, left_out=left_out[folder])
 
     return run_interruptibly(session, lambda interrupts: dry_run_all(delivery, loaded, state_dir, interrupts, plan))
 
