@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from backfill.cli import arguments
 from backfill.cli.confirm import ask, refuse_without_terminal
@@ -21,12 +22,15 @@ from backfill.errors import BackfillError, ExitCode, InterruptedRunError, UsageE
 from backfill.frozen import frozen
 from backfill.job.gates import Gates, parse_gate
 from backfill.job.models import Job
-from backfill.pipeline import Confirmation, DryRunRequest, Options, RunContext, RunRequest, RunResult
+from backfill.pipeline import Confirmation, Options, RunContext, RunRequest, RunResult
 from backfill.pipeline.check import refuse_unfit
 from backfill.records import Counts, Decision, JobPlan, RunRecord, RunStore, StoredRun
 from backfill.report import Subject, failure_json, plan_table, total_text
 from backfill.state import open_store
 from backfill.targets import Target, parse_rate
+
+if TYPE_CHECKING:
+    from backfill.pipeline import DryRunRequest
 
 
 @dataclass(slots=True)

@@ -242,7 +242,7 @@ def test_data_in_place_of_a_job_file(tmp_path: Path, verb: str, name: str) -> No
 
 @pytest.mark.parametrize(
     ("word", "told"),
-    [("statsu", "did you mean status?"), ("dry_run", "did you mean dry-run?"), ("frob", "there are check, explain"),
+    [("statsu", "did you mean status?"), ("dry_run", "did you mean dry-run?"), ("frob", "check, explain, preview"),
      ("job.yaml", "`backfill run job.yaml`")],
 )  # fmt: skip
 def test_a_mistyped_verb(word: str, told: str) -> None:
