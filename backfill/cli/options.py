@@ -162,7 +162,7 @@ def gate_option(command: Command) -> Command:
         multiple=True,
         metavar="NAME=VALUE",
         help="Send nothing if the plan does not keep to it, as the job's `gates`: max_rejects, earliest, latest,"
-        " min_calls, max_calls, max_bytes.",
+        " min_calls, max_calls, max_bytes, max_events, max_users.",
     )
     rejects = click.option(
         "--max-rejects",

@@ -13,12 +13,17 @@ from backfill.cli.session import Session
 from backfill.errors import counted
 
 if TYPE_CHECKING:
+    from backfill.job.models import Job
     from backfill.pipeline import Preview
 
 
 @click.command("preview", short_help="Rows in, calls out; nothing sent.")
 @click.argument("job", type=JOB)
 @click.option("-n", "--rows", type=click.IntRange(1), default=5, show_default=True, help="How many rows to show.")
+@click.option(
+    "--record", type=click.IntRange(1), metavar="N", help="Instead, the record of that number in the first file."
+)
+@click.option("--where", metavar="SQL", help="Only rows for which this DuckDB SQL is true, beside the job's `where`.")
 @target_options
 @progress_option
 @voice_options
@@ -27,11 +32,15 @@ def command(
     *,
     job: Path,
     rows: int,
+    record: int | None,
+    where: str | None,
     target: TargetOptions,
     no_progress: bool,
 ) -> None:
     """\b
     backfill preview jobs/01-users.yaml -n 3
+    backfill preview jobs/01-users.yaml --record 262
+    backfill preview jobs/05-orders.yaml --where "total > 1000"
 
     Show the first rows of the source and the calls they become, or why they do not become any.
 
@@ -44,6 +53,7 @@ def command(
     from backfill.pipeline.check import refuse_unfit
 
     (loaded,) = load_jobs(expand_job_paths([job]))
+    loaded = narrowed(loaded, where)
     chosen = load_dry_run_target(session, target, job.parent)
     refuse_unfit([loaded], partial(tell_notice, session))
     if loaded.needs_all:
@@ -59,19 +69,30 @@ def command(
             rows,
             id_scope=chosen.id_scope,
             limits=chosen.limits,
+            record=record,
         ),
     )
-    show_unread(session, found)
+    show_unread(session, found, record)
     if found.rows:
         session.data(preview_text(found.rows, query=loaded.source.query is not None), raw=True)
 
 
-def show_unread(session: Session, found: Preview) -> None:
+def narrowed(job: Job, where: str | None) -> Job:
+    """The job over those of its rows alone for which the SQL is true, too."""
+    if where is None:
+        return job
+    both = f"({job.where}) AND ({where})" if job.where else where
+    return job.model_copy(update={"where": both})
+
+
+def show_unread(session: Session, found: Preview, record: int | None) -> None:
     """Say which records could not be read, and why there is nothing to show where there is not."""
     from backfill.report import problem_line
 
     for problem in found.unreadable:
         session.say(f"{problem.code} {problem_line(problem)}", "warning")
-    if not found.rows:
+    if not found.rows and record is not None:
+        session.say(f"Record {record:,} makes no row: it is left out by `where`, unreadable, or not there.")
+    elif not found.rows:
         left_out = f", {found.filtered:,} of them left out by `where`" if found.filtered else ""
         session.say(f"There is nothing to show: {counted(found.read, 'record', 'records')} read{left_out}.")

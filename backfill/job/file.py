@@ -158,6 +158,12 @@ class GatesForm(FileForm):
     min_calls: int | None = Field(None, ge=0, description="Calls to be sent, at least.")
     max_calls: int | None = Field(None, ge=0, description="Calls to be sent, at most.")
     max_bytes: int | str | None = Field(None, description="Their JSON, at most: 500000, or 2.5 GB.")
+    max_events: int | None = Field(None, ge=0, description="Names of events, pages and screens, at most.")
+    max_users: int | None = Field(
+        None,
+        ge=0,
+        description="UserIds, and anonymousIds that came with no userId, at most: users as Segment bills them.",
+    )
 
 
 class JobForm(FileForm):

@@ -48,6 +48,8 @@ class Gates:
     min_calls: int | None = None  # to be sent
     max_calls: int | None = None
     max_bytes: int | None = None  # of JSON
+    max_events: int | None = None  # names of events, pages and screens
+    max_users: int | None = None  # as Segment bills them: userIds, and anonymousIds that came with no userId
 
     @classmethod
     def of(cls, stated: Mapping[str, object]) -> Gates:

@@ -9,6 +9,7 @@ from datetime import date
 from backfill.errors import GateError, GateHit, counted
 from backfill.job.gates import Gates, Share
 from backfill.records import RunReader, RunRecord
+from backfill.records.profile import PlanProfile
 
 
 def gates_of_record(record: RunRecord) -> Gates:
@@ -50,6 +51,27 @@ def gate_hits(reader: RunReader, gates: Gates) -> Iterator[GateHit]:
         allowed = getattr(gates, name)
         if allowed is not None and size > allowed:
             yield GateHit(name, f"{allowed:,}", size, f"{size:,} {what}, {name} allows {allowed:,}")
+
+    yield from _profile_hits(reader.profile(), gates)
+
+
+def _profile_hits(profile: PlanProfile | None, gates: Gates) -> Iterator[GateHit]:
+    """Gates over what is estimated where there is very much of it."""
+    for name, what in (("max_events", "event names"), ("max_users", "users")):
+        allowed = getattr(gates, name)
+        if allowed is None:
+            continue
+        if profile is None:
+            told = f"how many {what} there are was not counted by the version that prepared the plan"
+            yield GateHit(name, f"{allowed:,}", "unknown", told)
+            continue
+        if name == "max_events":
+            exact, found = not profile.more_events, profile.event_count - any(not event for _, event in profile.events)
+        else:
+            exact, found = profile.users.exact and profile.anonymous.exact, profile.tracked_users
+        if found > allowed:
+            about = "" if exact else "about "
+            yield GateHit(name, f"{allowed:,}", found, f"{about}{found:,} {what}, {name} allows {allowed:,}")
 
 
 def _rejects_hit(gate: Share, lost: int, whole: int) -> Iterator[GateHit]:

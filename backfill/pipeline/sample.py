@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import polars as pl
+
 from backfill import __version__
 from backfill.frozen import frozen
 from backfill.job.models import Job
@@ -19,8 +21,9 @@ from backfill.memory import STAGING_MEMORY_BYTES
 from backfill.pipeline.context import RunContext
 from backfill.pipeline.stage import unreadable_samples
 from backfill.prepare import preview
+from backfill.prepare.frames import Frames
 from backfill.prepare.rows import PreviewRow
-from backfill.records import Problem, Snapshot, SourceFile
+from backfill.records import FILE_COLUMN, RECORD_COLUMN, Problem, Snapshot, SourceFile
 from backfill.sources import first_rows, locate, resolve, stage
 from backfill.sources.files import beginning
 from backfill.sources.origins.archives import discard_copies
@@ -98,19 +101,39 @@ def first_files(job: Job, files: Sequence[SourceFile]) -> Sequence[SourceFile]:
     return files if job.needs_all else beginning(job, files)
 
 
-def preview_job(job: Job, context: RunContext, rows: int, *, id_scope: str, limits: Limits) -> Preview:
-    """The first rows of a job's source and what becomes of them; raises as `sample` does."""
+def preview_job(
+    job: Job, context: RunContext, rows: int, *, id_scope: str, limits: Limits, record: int | None = None
+) -> Preview:
+    """The first rows of a job's source, or those of that `record` of it, and what becomes of them.
+
+    Raises as `sample` does.
+    """
     with sample_folder() as folder:
         files = first_files(job, files_of(job, folder, context))
-        found = sample(job, folder, rows + 1, context, files)  # readers read on to the end of what they hold
-        snapshot = first_rows(job, found, rows, folder / "unreadable")
+        if record is None:
+            found = sample(job, folder, rows + 1, context, files)  # readers read on to the end of what they hold
+            snapshot, first = first_rows(job, found, rows, folder / "unreadable"), 0
+        else:
+            snapshot = sample(job, folder, record, context, files)
+            first, rows = rows_of_record(snapshot, record)
         shown = preview(
             job,
             snapshot,
             id_scope=id_scope,
             library_version=__version__,
             now=time.time(),
+            first=first,
             rows=rows,
             limits=limits,
         )
         return Preview(shown, snapshot.read, snapshot.filtered, tuple(unreadable_samples(snapshot)))
+
+
+def rows_of_record(snapshot: Snapshot, record: int) -> tuple[int, int]:
+    """From which row to before which the rows of a record of the first file are; of none where it makes none."""
+    frames = Frames(snapshot, limit=None)
+    if not frames.rows:
+        return 0, 0
+    columns = frames.read(0, frames.rows, (FILE_COLUMN, RECORD_COLUMN))
+    found = columns.select(((pl.col(FILE_COLUMN) == 0) & (pl.col(RECORD_COLUMN) == record)).arg_true()).to_series()
+    return (int(found[0]), int(found[-1]) + 1) if len(found) else (0, 0)

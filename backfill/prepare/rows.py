@@ -62,13 +62,15 @@ def map_rows(
     library_version: str,
     now: float,
     frame_rows: int | None = None,
+    first: int = 0,
     limit: int | None = None,
     limits: Limits = SEGMENT,
 ) -> pl.DataFrame:
-    """Every staged row times every call, in order: row, call, state, codes, warnings, message_id, json, problems.
+    """Every staged row (from the `first` on) times every call, in order.
 
-    `state` is ok, skipped (`when`) or rejected; `codes` the errors and `warnings` the warnings of the call, sorted.
-    Of warnings only the first few of a frame are listed. Repeated ids are not looked for.
+    Columns are row, call, state, codes, warnings, message_id, json, problems. `state` is ok, skipped (`when`) or
+    rejected; `codes` the errors and `warnings` the warnings of the call, sorted. Of warnings only the first few of a
+    frame are listed. Repeated ids are not looked for.
     """
     frames = Frames(snapshot, frame_rows=frame_rows, limit=limit)
     calls = compile_job(
@@ -76,9 +78,9 @@ def map_rows(
     )
     columns = list(dict.fromkeys(name for call in calls for name in call.reads))
     found = [pl.DataFrame(schema=_CALL_SCHEMA)]
-    for shard in range(frames.shards):
-        offset = shard * SHARD_ROWS
-        for frame in frames.walk(shard, columns):
+    for shard in range(first // SHARD_ROWS, frames.shards):
+        offset = max(first, shard * SHARD_ROWS)
+        for frame in frames.walk_rows(offset, frames.bounds(shard)[1], columns):
             parts = [_states(call, frame, limits.call_bytes) for call in calls]
             found.append(pl.concat(parts).with_columns((pl.col("row") + offset).cast(pl.UInt32)).sort("row", "call"))
     return pl.concat(found)
@@ -120,9 +122,17 @@ def _states(call: CompiledCall, frame: pl.DataFrame, call_bytes: int) -> pl.Data
 
 
 def preview(
-    job: Job, snapshot: Snapshot, *, id_scope: str, library_version: str, now: float, rows: int, limits: Limits
+    job: Job,
+    snapshot: Snapshot,
+    *,
+    id_scope: str,
+    library_version: str,
+    now: float,
+    rows: int,
+    limits: Limits,
+    first: int = 0,
 ) -> list[PreviewRow]:
-    """The first rows of a snapshot and what becomes of each."""
+    """The first rows of a snapshot, or those from the `first` to before `rows`, and what becomes of each."""
     frames = Frames(snapshot, limit=rows)
     if not frames.rows:
         return []
@@ -134,13 +144,14 @@ def preview(
         id_scope=id_scope,
         library_version=library_version,
         now=now,
+        first=first,
         limit=rows,
         limits=limits,
     )
     result = []
     scopes = [call.scope for call in job.calls]
     by_row = {key[0]: part for key, part in mapped.partition_by("row", as_dict=True).items()}
-    frame = frames.read(0, frames.rows, [*names, FILE_COLUMN, RECORD_COLUMN])
+    frame = frames.read(first, frames.rows, [*names, FILE_COLUMN, RECORD_COLUMN])
     shown = frame.select(ROW_COLUMN, FILE_COLUMN, RECORD_COLUMN).with_columns(row=originals(own, frame))
     for position, file, record, text in shown.iter_rows():
         calls = tuple(_preview_call(scopes, each, snapshot) for each in by_row[position].iter_rows(named=True))

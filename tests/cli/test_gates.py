@@ -26,6 +26,7 @@ CASES = [
     ("latest: 2023-05-28", "latest: 2023-05-27", "the last call is of 2023-05-28, latest is 2023-05-27"),
     ("min_calls: 92", "min_calls: 93", "92 calls are to send, min_calls asks for 93"),
     ("max_calls: 92", "max_calls: 91", "92 calls to send, max_calls allows 91"),
+    ("max_users: 92", "max_users: 91", "92 users, max_users allows 91"),
     ("max_bytes: 1 MB", "max_bytes: 1 KB", "bytes of JSON, max_bytes allows 1,000"),
 ]
 
@@ -92,3 +93,15 @@ def test_faulty_gates(project: Project, gate: str, told: str) -> None:
     typed = backfill("dry-run", good, "--gate", f"{name}={value}")
     assert typed.code == 2
     assert told in typed.err
+
+
+def test_names_of_events(project: Project) -> None:
+    """Names of events are counted, each once; calls without one are none."""
+    job = project.people(60)
+    text = job.read_text(encoding="utf-8")
+    track = text[text.index("  - type: identify") :].replace("identify", "track").replace("traits", "properties")
+    job.write_text(text + track + "    event: {sql: \"'Age ' || (age % 3)\"}\n", encoding="utf-8")
+    assert backfill("dry-run", job, "--gate", "max_events=3").code == 0
+    shut = backfill("dry-run", job, "--gate", "max_events=2")
+    assert shut.code == 4
+    assert "3 event names, max_events allows 2" in shut.err

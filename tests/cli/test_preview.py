@@ -150,3 +150,30 @@ def test_unreadable_records_behind_the_rows_are_not_shown(project: Project) -> N
     assert "BF001 people.csv:4 (record 3)" in three.err.replace(f"{project.folder}/", "")
     assert "y,z" not in three.err
     assert "1 unreadable, of the first 1,001 records" in backfill("check", job).out
+
+
+def test_one_record(project: Project) -> None:
+    """The record of that number, wherever it is, and why it becomes no call; one that is not there is said."""
+    job = project.people(40_000, bad=[35_000])
+    shown = backfill("preview", job, "--record", "35001")
+    assert shown.out.startswith("--- people.csv, record 35,001\n")
+    assert shown.out.count("--- ") == 1
+    assert "BF117" in shown.out
+    assert '"userId": "u034999"' in backfill("preview", job, "--record", "35000").out
+    none = backfill("preview", job, "--record", "40001")
+    assert not none.out
+    assert "Record 40,001 makes no row" in none.err
+
+
+def test_rows_that_sql_chooses(project: Project) -> None:
+    """Rows are those for which it is true, beside the job's own `where`; a fault of it is told."""
+    job = project.people(3_000)
+    job.write_text(job.read_text(encoding="utf-8").replace("calls:", "where: age < 80\ncalls:"), encoding="utf-8")
+    shown = backfill("preview", job, "--where", "age > 78 AND id > 'u002'", "-n", "2")
+    assert [line for line in shown.out.splitlines() if line.startswith("---")] == [
+        "--- people.csv, record 2,060",
+        "--- people.csv, record 2,150",
+    ]
+    faulty = backfill("preview", job, "--where", "agee > 78")
+    assert faulty.code == 2
+    assert "agee" in faulty.err
