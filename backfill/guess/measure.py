@@ -20,10 +20,12 @@ from backfill.records import Column, Kind, Zone
 from backfill.sources.sql.casts import DECIMAL, INTEGER, NUMBER, cast_of
 
 #: Texts that stand for nothing where a column's other values are of a type.
-NULL_WORDS = ("NULL", "null", "NA", "N/A", "NaN", "nan", "None", "none", "-", "\\N", "#N/A")
+NULL_WORDS = ("NULL", "null", "NA", "N/A", "NaN", "nan", "-", "\\N", "#N/A")
 #: Characters of an example, and how many there are of a column.
 _SHOWN, _EXAMPLES = 24, 2
 _BOOLEAN = "(?i)true|false"
+#: A share of rows with a value of their own from which on a column tells rows apart: rows of several lines are far off.
+_EACH = 0.99
 _NESTED = r"(?s)\s*[\[{].*[\]}]\s*"
 #: Digits in groups of three, which are thousands or a fraction of three places: only other values tell.
 _EITHER = r"[+-]?[1-9]\d{0,2}[.,]\d{3}"
@@ -64,7 +66,7 @@ class Facts:
     @property
     def unique(self) -> bool:
         """Nearly every row has a value, and one of its own."""
-        return self.rows > 1 and min(self.fill, self.different / self.rows) >= NEARLY
+        return self.rows > 1 and min(self.fill, self.different / self.rows) >= _EACH
 
     @property
     def declared(self) -> dict[str, Any]:
@@ -72,32 +74,34 @@ class Facts:
         return {"type": self.type, **self.spec}
 
 
-def measure(sample: Sample, delimiter: str) -> tuple[list[Facts], list[str]]:
-    """The facts of each column, and the words that stand for null in those of a type."""
+def measure(sample: Sample, delimiter: str) -> tuple[list[Facts], dict[str, list[str]]]:
+    """The facts of each column; and the words for null in those of a type, with the columns of text they are in too."""
     frame = sample.frame.unique(maintain_order=True) if _hashable(sample.frame) else sample.frame
-    facts, nulls = [], dict[str, None]()
+    facts, nulls = [], dict[str, list[str]]()
     with duckdb.connect() as connection:
         for column in sample.columns:
             values, words = _bare(frame[column.name], column)
             found = _facts(values, column, connection, delimiter)
-            nulls |= dict.fromkeys(words if found.type != "text" else ())
+            nulls |= {word: [] for word in words if found.type != "text"}
             facts.append(found)
         for place, one in enumerate(facts):  # of text, those words are null alone that are it elsewhere
             if one.type == "text" and one.column.kind is Kind.TEXT:
-                values = frame[one.name]
-                facts[place] = _counted(values.set(values.is_in(list(nulls)), None) if nulls else values, one.column)
-    return _agreed(facts), list(nulls)
+                values, words = _bare(frame[one.name], one.column, tuple(nulls))
+                facts[place] = _counted(values, one.column)
+                for word in words:
+                    nulls[word].append(one.name)
+    return _agreed(facts), nulls
 
 
 def _hashable(frame: pl.DataFrame) -> bool:
     return not any(dtype.is_nested() for dtype in frame.dtypes)
 
 
-def _bare(values: pl.Series, column: Column) -> tuple[pl.Series, list[str]]:
-    """A column's values with words for null made null, and those words."""
+def _bare(values: pl.Series, column: Column, null_words: Sequence[str] = NULL_WORDS) -> tuple[pl.Series, list[str]]:
+    """A column's values with words for null made null, and those of the words that are there."""
     if column.kind is not Kind.TEXT:
         return values, []
-    words = values.filter(values.is_in(NULL_WORDS)).unique(maintain_order=True).to_list()
+    words = values.filter(values.is_in(list(null_words))).unique(maintain_order=True).to_list()
     return (values.set(values.is_in(words), None), words) if words else (values, [])
 
 
@@ -107,7 +111,8 @@ def _counted(values: pl.Series, column: Column) -> Facts:
     different = 0 if nested else known.n_unique()
     first = (known if nested else known.unique(maintain_order=True)).head(_EXAMPLES)
     kind = column.kind.value
-    examples = tuple(map(shortened, first.to_list()))
+    quotes = column.kind is Kind.TEXT
+    examples = tuple(shortened(value, quotes=quotes) for value in first.to_list())
     phrases = column.kind is Kind.TEXT and len(known) > 0 and float(known.str.contains(r"\S\s+\S").mean() or 0) > 1 / 2  # type: ignore[arg-type]
     return Facts(column, len(values), len(known), different, examples, kind, phrases=phrases)
 
@@ -131,21 +136,20 @@ def _facts(values: pl.Series, column: Column, connection: duckdb.DuckDBPyConnect
     return facts
 
 
-def shortened(value: Any) -> str:  # noqa: ANN401
+def shortened(value: Any, *, quotes: bool = True) -> str:  # noqa: ANN401
     """A value as comments show it."""
     if isinstance(value, list | dict):
         return "a list" if isinstance(value, list) else "an object"
-    text = str(value)
+    text = str(value).lower() if isinstance(value, bool) else str(value)
     is_json = text.startswith(("{", "["))
     short = text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
-    quotes = isinstance(value, str) and not is_json
-    return escaped(json.dumps(short, ensure_ascii=False) if quotes else short)
+    return escaped(json.dumps(short, ensure_ascii=False) if quotes and not is_json else short)
 
 
 def _json(facts: Facts, known: pl.Series) -> Facts:
     """JSON values of a document: numbers stay what they are, which are times is told by them."""
     if _share(known, NUMBER) < NEARLY:
-        return replace(facts, type="json")
+        return replace(facts, type="boolean" if _share(known, _BOOLEAN) >= NEARLY else "json")
     whole = _share(known, INTEGER) >= NEARLY
     reading = of_numbers(known.cast(pl.Float64, strict=False).drop_nulls(), facts.name, whole=whole)
     return replace(facts, type="integer" if whole else "number", reading=reading)

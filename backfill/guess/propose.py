@@ -48,9 +48,9 @@ def guess(asked: Asked, path: Path, shown: str, context: RunContext | None = Non
     found = _look(source, path, context)
     vendor = vendor_of(found.frame, source.format) if asked.type is None else None
     delimiter = source.fields.get("csv", {}).get("delimiter", ",")
-    facts, nulls = ([], []) if vendor else measure(found, delimiter)
+    facts, nulls = ([], {}) if vendor else measure(found, delimiter)
     evidence = Evidence(
-        facts, len(found.frame), found.whole, found.unreadable, nulls if source.format in ("csv", "tsv") else []
+        facts, len(found.frame), found.whole, found.unreadable, nulls if source.format in ("csv", "tsv") else {}
     )
     told_gone: list[str] = []
     if vendor is not None:

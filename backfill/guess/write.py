@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from backfill.records import Kind
 SCHEMA = "job.schema.json"
 _NO_JSON = frozenset({Kind.BINARY, Kind.INTERVAL})
 _UTC_NAME = re.compile(r"\b(utc|gmt)\b")
+_LISTED = 4
 _ZONES = "UTC, Europe/Berlin ..."
 
 
@@ -35,7 +36,7 @@ class Evidence:
     rows: int
     whole: bool  # the sample is all there is
     unreadable: int
-    nulls: Sequence[str]  # words for null
+    nulls: Mapping[str, Sequence[str]]  # words for null, each with the columns of text that it is in too
 
     def facts_of(self, name: str) -> Facts:
         """Those of one column."""
@@ -89,9 +90,15 @@ def _csv(value: dict[str, Any], source: Described, evidence: Evidence) -> Iterat
         if at in source.blanks:
             yield with_comment(f"    {name}: {OPEN}", source.blanks[at])
         else:
-            typed = [one.name for one in evidence.facts if one.declared["type"] != "text"]
-            note = "where a column is of a type, these mean null" if name == "null_values" and typed else ""
+            note = _nulls(evidence) if name == "null_values" else ""
             yield with_comment(f"    {name}: {written(setting)}", source.notes.get(at, note))
+
+
+def _nulls(evidence: Evidence) -> str:
+    """Why words mean null, and which text loses them with that."""
+    texts = sorted({name for names in evidence.nulls.values() for name in names})
+    also = f"; they are in {', '.join(texts[:_LISTED])} too, and null there" if texts else ""
+    return f"in columns that have a type{also}"
 
 
 def needs_zone(evidence: Evidence, roles: Roles) -> Facts | None:

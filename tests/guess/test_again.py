@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from backfill.errors import JobError
@@ -48,3 +49,20 @@ def test_what_is_no_job_is_refused(tmp_path: Path) -> None:
     with pytest.raises(JobError, match="no job file"):
         added(found, other)
     assert other.read_text("utf-8") == "targets: {}\n"
+
+
+def test_columns_of_the_source_s_own_types_are_listed(tmp_path: Path) -> None:
+    """What the source types is listed in a comment, by which a column is known the next time."""
+    data, job = tmp_path / "orders.parquet", tmp_path / "orders.yaml"
+    frame = pl.DataFrame({"order_id": [1, 2], "user_id": ["a", "b"], "note": ["x", "y"]})
+    frame.write_parquet(data)
+    asked = Asked(data=(str(data),))
+    text = guess(asked, job, "orders").text.replace("      note: note\n", "")
+    job.write_text(text, "utf-8")
+    assert added(guess(asked, job, "orders"), job) == (text, [])
+    frame.with_columns(gift=pl.lit(value=True)).write_parquet(data)
+    after, new = added(guess(asked, job, "orders"), job)
+    assert new == ["gift"]
+    assert "\n  #   gift: boolean - new: 100%, 1 different: true\n" in after
+    assert "      gift: gift\n" in after
+    assert "note: note" not in after
