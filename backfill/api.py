@@ -203,6 +203,7 @@ def dry_run_request(
         limit=limit,
         gates=gates,
         left_out=left_out,
+        rate=target.rate,
     )
 
 

@@ -19,6 +19,7 @@ from backfill.report import (
     held_back_lines,
     look_up_lines,
     not_read_text,
+    read_contents,
     sample_lines,
     summary_text,
     with_places,
@@ -63,6 +64,7 @@ def show_end(
             plan=plan_facts(end.run),
             canary=[(call, standing_of(reader, call)) for call in end.canary],
             gates=end.error.hits if isinstance(end.error, GateError) else (),
+            contents=read_contents(end.run),
         )
     show_problems(session, end.run)
     kept_back = end.kept_back is not None

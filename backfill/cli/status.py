@@ -72,14 +72,14 @@ def show_run(session: Session, state: RunStore, folder: StoredRun, output: str) 
         LedgerError: Its ledger cannot be read.
     """
     from backfill.pipeline.runs import replays_of
-    from backfill.report import read_run_view, run_json, run_text
+    from backfill.report import read_contents, read_run_view, run_json, run_text
 
     session.here.run_id = folder.run_id
-    view = read_run_view(folder)
+    view, contents = read_run_view(folder), read_contents(folder)
     if output == "json":
-        session.record(run_json(view, listed=True))
+        session.record(run_json(view, listed=True, contents=contents))
         return ExitCode.DELIVERED
-    session.data(run_text(view, ledger=display_path(folder.ledger)))
+    session.data(run_text(view, ledger=display_path(folder.ledger), contents=contents))
     earlier = ", ".join(one.run_id for one in state.earlier(folder.run_id))
     if earlier:
         session.say(f"Before it there were {earlier}.")

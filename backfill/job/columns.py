@@ -61,6 +61,7 @@ def check_columns(
     known = {column.name: column for column in columns}
     check = ColumnCheck(job, known, Faults(positions), complete, absent, job.expressions())
     check.declared()
+    check.masked()
     for reference in references(job):
         check.reference(reference)
     for place, call in enumerate(job.calls):
@@ -91,6 +92,11 @@ class ColumnCheck:
         if source.query is None and source.csv.header:
             for name in source.columns:
                 self.known(name, f"source.columns.{name}", key=True)
+
+    def masked(self) -> None:
+        """Note masked columns that there are not: what is meant would be shown."""
+        for index, name in enumerate(self.job.mask if self.job.mask != "all" else ()):
+            self.known(name, f"mask[{index}]")
 
     def known(self, name: str, path: str, *, key: bool = False, role: Role | None = None) -> Column | None:
         """The column of that name; where there is none, that is noted and None returned."""

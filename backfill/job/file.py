@@ -99,6 +99,12 @@ DatabaseForm = Annotated[
 ]
 
 
+MaskForm = Annotated[
+    Annotated[Literal["all"], Tag("<text>")] | Annotated[list[str], Tag("<list>")],
+    told_apart(path_shape, "is {found}; a list of columns, or the word all, is wanted"),
+]
+
+
 class SourceForm(FileForm):
     """Where the rows come from; exactly one of `path` and `database`."""
 
@@ -187,6 +193,9 @@ class JobForm(FileForm):
         None, description="Texts that stand for nobody in place of an id: add some, or allow some of the table."
     )
     gates: GatesForm | None = Field(None, description="What the plan has to keep to, or nothing of it is sent.")
+    mask: MaskForm | None = Field(
+        None, description="Columns whose values are never shown in samples and reports; the word all: of no column."
+    )
     ordered: bool = Field(False, description="One request at a time, in source order.")
     phase: int | None = Field(
         None,

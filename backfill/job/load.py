@@ -99,7 +99,7 @@ def fault_at(path: Path, field: str, message: str, hint: str = "", offset: int |
 
 def fingerprint(job: Job) -> str:
     """SHA-256 in hex of the job's YAML data as written: comments, layout and the order of keys make no difference."""
-    content = {name: value for name, value in job.raw.items() if name != "gates"}  # they make no other calls
+    content = {name: value for name, value in job.raw.items() if name not in ("gates", "mask")}  # same calls
     canonical = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()
 
@@ -132,6 +132,7 @@ def build(form: JobForm, faults: Faults, path: Path, known_rules: Mapping[str, b
         rules=form.rules,
         placeholders=build_placeholders(form.placeholders),
         gates=gates,
+        mask=form.mask if form.mask == "all" else tuple(form.mask or ()),
         ordered=form.ordered,
         phase=form.phase if form.phase is not None else int(bool(types - _PEOPLE)) + 1,
         path=str(path.resolve()),

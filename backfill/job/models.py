@@ -290,6 +290,7 @@ class Job(Model):
     ordered: bool = False
     phase: int = 2  # jobs of a lower one come first
     gates: SkipValidation[Gates] = Gates()
+    mask: tuple[str, ...] | Literal["all"] = ()  # columns whose values no sample shows
     path: str = ""  # of the job file, absolute; "" where it was not read from a file
     raw: dict[str, Any] = Field(default={}, exclude=True)  # the YAML data as written: the fingerprint's subject
 

@@ -246,6 +246,12 @@ class LedgerReader(AbstractContextManager["LedgerReader"]):
             for shard, text in self._rows("SELECT shard, days FROM shards")
         }
 
+    def batch_bytes(self) -> list[int]:
+        """The bytes of each batch as it was planned, without the envelope's tail, in plan order."""
+        return [
+            size for (size,) in self._rows("SELECT bytes FROM batches WHERE parent IS NULL ORDER BY shard, ordinal")
+        ]
+
     def profile(self) -> PlanProfile | None:
         """What the calls of all shards recorded hold; None where a version before this one prepared some."""
         if self._rows("PRAGMA user_version")[0][0] < PROFILES_SINCE:  # not opened to be written since

@@ -50,6 +50,7 @@ class DryRunRequest:
     limit: int | None = None  # rows; None: all
     gates: Gates = field(default_factory=Gates)  # of the command line
     left_out: str | None = None  # the identity of a target: calls that the job has delivered to it are left out
+    rate: float | None = None  # calls a second of the target, for the forecast
 
 
 def dry_run_job(request: DryRunRequest) -> RunResult:
@@ -89,7 +90,9 @@ def count_plan(request: DryRunRequest, folder: StoredRun, now: Fingerprint, snap
             limits=request.limits,
             delivered=delivered_by_runs(request, record),
         )
-        conditions = PlanConditions(request.limits, request.envelope, request.limit, request.left_out is not None)
+        conditions = PlanConditions(
+            request.limits, request.envelope, request.limit, request.left_out is not None, request.rate
+        )
         write_conditions(folder, conditions)
         prune_earlier(request.context.store.dry_runs, folder)
         return ledger.reader.counts()

@@ -76,6 +76,10 @@ def stage_source(
         f"{snapshot.unreadable:,}",
         ", read in place" if snapshot.in_place else "",
     )
+    if job.mask:
+        from backfill.prepare.masks import Masks  # noqa: PLC0415 (polars, which staging of itself does not load)
+
+        samples = list(map(Masks.of(job, snapshot).problem, samples))
     ledger.record_snapshot(snapshot, calls_per_row=len(job.calls), problems=problems, samples=samples)
     return snapshot
 

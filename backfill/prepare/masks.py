@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import field
+from dataclasses import field, replace
 from typing import Final
 
 import polars as pl
 
 from backfill.frozen import frozen
+from backfill.job.models import Job
 from backfill.mapping import CompiledCall
 from backfill.prepare.evaluate import reads_of
-from backfill.records import Column
+from backfill.records import Column, Problem, Snapshot
 
 #: Stands for a value of a column that is to be masked.
 MASKED: Final = "(masked)"
@@ -40,6 +41,17 @@ class Masks:
             return False
         return any(name in self.names for name in self._sources(reads_of(call, value)[0]))
 
+    @classmethod
+    def of(cls, job: Job, snapshot: Snapshot) -> Masks:
+        """Those of a job."""
+        names = frozenset() if job.mask == "all" else frozenset(job.mask)
+        return cls({column.name: column for column in snapshot.columns}, names, job.mask == "all")
+
+    def problem(self, problem: Problem) -> Problem:
+        """The problem as a sample that may be shown: without its value where a masked column is named beside it."""
+        named = self.everything or any(_named(name, problem.column) for name in self.names)
+        return replace(problem, value=MASKED) if named and problem.value else problem
+
     def _sources(self, names: Iterable[str]) -> Iterable[str]:
         raw = {column.raw: column.name for column in self.columns.values() if column.raw}
         for name in names:
@@ -47,6 +59,10 @@ class Masks:
             yield own
             if own in self.columns:
                 yield from self.columns[own].reads
+
+
+def _named(name: str, text: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text) is not None
 
 
 def shortened(text: str) -> str:

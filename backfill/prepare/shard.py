@@ -25,6 +25,7 @@ from backfill.pack import Packer
 from backfill.prepare.conflicts import SCHEMA, conflict_problems, places
 from backfill.prepare.evaluate import Evaluated, evaluate
 from backfill.prepare.frames import Frames
+from backfill.prepare.masks import Masks
 from backfill.prepare.profile import Profiler
 from backfill.prepare.profiled import ProfiledCall
 from backfill.prepare.rejects import describe
@@ -68,6 +69,7 @@ class ShardContext:
     stopping: Callable[[], bool]
     delivered: DeliveredIds | None = None  # calls of these ids are left out
     profiled: tuple[ProfiledCall, ...] = ()  # what of the calls their profile looks at
+    masks: Masks = field(default_factory=Masks)  # of samples
 
     def check_stop(self) -> None:
         """Raise InterruptedRunError where the work is to stop."""
@@ -214,6 +216,7 @@ def _finish(
 ) -> ShardPlan:
     problems = pl.concat(sums.problems) if sums.problems else pl.DataFrame(schema=SCHEMA)
     rejects, samples = describe(problems, shard, context.snapshot, context.frames, context.calls)
+    samples = tuple(map(context.masks.problem, samples))
     planned, segment_bytes, segment_sha256, calls_sha256 = writer.finish(batches.finish(), rejects, batches.hashes)
     return ShardPlan(
         shard=shard,

@@ -66,7 +66,8 @@ def prepare(
         dropped, duplicates = find_dropped(context, pool, work_folder, ahead=workers + 1)
         if on_duplicates is not None:
             on_duplicates(duplicates.pages(snapshot, calls))
-        context = replace(context, profiled=tuple(profiled(call, Masks()) for call in context.calls))
+        masks = Masks.of(job, snapshot)
+        context = replace(context, profiled=tuple(profiled(call, masks) for call in context.calls), masks=masks)
         left = [shard for shard in range(frames.shards) if shard not in done]
         # Each plan is handed over and let go: it counts its calls by day, and a history in no order has all its days in
         # each plan.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from backfill.lazy import lazily
 
 if TYPE_CHECKING:
+    from backfill.report.contents import read_contents
     from backfill.report.doubts import held_back_lines
     from backfill.report.json_text import preview_text
     from backfill.report.lines import with_lines, with_places
@@ -54,6 +55,7 @@ __all__ = [
     "plan_table",
     "preview_text",
     "problem_line",
+    "read_contents",
     "read_run_view",
     "reject_lines",
     "run_json",
@@ -72,6 +74,7 @@ __all__ = [
 __getattr__ = lazily(
     __name__,
     {
+        "contents": ("read_contents",),
         "doubts": ("held_back_lines",),
         "lines": ("with_lines", "with_places"),
         "json_text": ("preview_text",),

@@ -8,6 +8,7 @@ from typing import Any
 
 from backfill.frozen import frozen
 from backfill.records import Counts, DeliveryTotals, PlanFacts, RunState, RunStatus, StoredRun
+from backfill.report.contents import PlanContents
 from backfill.report.doubts import Doubts, doubt_json, doubt_lines, read_doubts
 from backfill.report.summary import CALLS, ROWS, Summary, by_code, counts_text, summary_text, time_text
 from backfill.state.plan_file import plan_facts
@@ -59,17 +60,22 @@ def read_run_view(run: StoredRun, *, now: float | None = None) -> RunView:
         )
 
 
-def run_summary(view: RunView) -> Summary:
-    """The run's summary; its requests, retries and wire bytes are those of all its processes."""
+def run_summary(view: RunView, contents: PlanContents | None = None) -> Summary:
+    """The run's summary, with what its plan holds where that is to be told.
+
+    Its requests, retries and wire bytes are those of all its processes.
+    """
     counts = view.counts
     totals = DeliveryTotals(requests=counts.requests, retries=counts.retries, wire_bytes=counts.wire_bytes)
     seconds = (counts.last_ended_at or 0.0) - (counts.first_sent_at or 0.0)
-    return Summary(view.status, counts, view.problems, view.dates, totals, seconds, dry=view.dry, plan=view.plan)
+    return Summary(
+        view.status, counts, view.problems, view.dates, totals, seconds, dry=view.dry, plan=view.plan, contents=contents
+    )
 
 
-def run_json(view: RunView, *, listed: bool) -> dict[str, Any]:
+def run_json(view: RunView, *, listed: bool, contents: PlanContents | None = None) -> dict[str, Any]:
     """The object of `status --output json`: that of the run's summary and its doubts, `listed` one by one."""
-    return run_summary(view).as_json() | {"in_doubt": doubt_json(view.doubts, listed=listed)}
+    return run_summary(view, contents).as_json() | {"in_doubt": doubt_json(view.doubts, listed=listed)}
 
 
 def accounts_text(view: RunView) -> str:
@@ -135,10 +141,10 @@ def where_to(view: RunView) -> str:
     return f"{record.target_name} ({'in this process' if named else record.target_identity})"
 
 
-def run_text(view: RunView, *, ledger: str) -> str:
+def run_text(view: RunView, *, ledger: str, contents: PlanContents | None = None) -> str:
     """One run in full: its summary, its places, its batches in doubt, its history; `ledger` is its file as shown."""
     record = view.status.record
-    lines = [summary_text(run_summary(view)), f"  run       {record.run_id}, generation {record.generation}"]
+    lines = [summary_text(run_summary(view, contents)), f"  run       {record.run_id}, generation {record.generation}"]
     lines.append(f"  target    {where_to(view)}")
     if view.plan is not None and not view.dry:
         lines.append(f"  plan      {view.plan.plan_id}")

@@ -10,6 +10,7 @@ from typing import Any
 from backfill.errors import BackfillError, GateHit, InterruptedRunError, counted
 from backfill.frozen import frozen
 from backfill.records import CanaryCall, Counts, DeliveryTotals, NotReadAgain, PlanFacts, RunState, RunStatus
+from backfill.report.contents import PlanContents, contents_json, contents_lines
 from backfill.report.plan import plan_json, plan_lines
 
 SCHEMA_VERSION = 1
@@ -36,6 +37,7 @@ class Summary:
     plan: PlanFacts | None = None  # once it is complete
     gates: Sequence[GateHit] = ()  # that the plan does not keep to
     canary: Sequence[tuple[CanaryCall, str]] = ()  # the calls that --canary was to send, and what became of each
+    contents: PlanContents | None = None  # of the plan, where it is to be told
 
     def as_json(self) -> dict[str, Any]:
         """The object of `--output json`; its keys are a promise (docs/cli.md)."""
@@ -56,11 +58,14 @@ class Summary:
             "seconds": round(self.seconds, 3),
             "problems": dict(sorted(self.problems.items())),
             "dates": {call: {"earliest": first, "latest": last} for call, (first, last) in self.dates.items()},
-            "plan": plan_json(self.plan) if self.plan else None,
+            "plan": plan_json(self.plan) | self._contents_json() if self.plan else None,
             **({"canary": [canary_json(call, standing) for call, standing in self.canary]} if self.canary else {}),
             "gates": [{"gate": hit.gate, "allowed": hit.allowed, "found": hit.found} for hit in self.gates],
             **({"not_read_again": not_read_json(self.not_read_again)} if self.not_read_again else {}),
         }
+
+    def _contents_json(self) -> dict[str, Any]:
+        return contents_json(self.contents) if self.contents else {}
 
 
 #: How many calls of a canary people are shown.
@@ -195,6 +200,7 @@ def _further_lines(summary: Summary) -> list[str]:
         ranges = [f"{call} {first} to {last}" for call, (first, last) in summary.dates.items()]
         lines.append(f"  dated     {', '.join(ranges)}")
     if summary.dry:
+        lines += contents_lines(summary.contents) if summary.contents else []
         lines += plan_lines(summary.plan) if summary.plan else []
         lines.append(f"  dry run   {record.run_id}: `backfill status {record.run_id}` shows it again")
     if counts.refused:

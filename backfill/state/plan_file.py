@@ -25,6 +25,7 @@ class PlanConditions:
     envelope: str = ""
     rows: int | None = None  # of the source; None: all
     left_out: bool = False  # calls that runs had delivered
+    rate: float | None = None  # calls a second that the target takes, as its profile says
 
 
 def write_conditions(run: StoredRun, conditions: PlanConditions) -> None:
