@@ -16,7 +16,6 @@ from backfill.job.models import Job
 from backfill.job.references import references
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, Snapshot, SnapshotPart, SourceFile
 from backfill.sources.formats import one_format
-from backfill.sources.freeze_plain import plain
 from backfill.sources.freeze_wide import WIDE_COLUMNS, write_wide
 from backfill.sources.partitions import with_partition_columns, with_partitions
 from backfill.sources.reader import MoreColumnsError, Reader, UnreadableSink
@@ -118,6 +117,8 @@ def _write(
         raise JobError(message, hint="select those that are wanted in a `query`, and unnest the list there")
     if len(layout.source) > WIDE_COLUMNS:
         return write_wide(staging, layout, batches, path, in_query=in_query, schema=_schema(reader))
+    from backfill.sources.freeze_plain import plain  # what Arrow computes with is loaded where rows are written
+
     direct = None if explode or in_query else plain(staging, layout, reader.columns)
     if direct is not None:
         return direct.write(batches, path)
