@@ -10,7 +10,7 @@ import click
 
 from backfill.cli.options import JOB, TargetOptions, progress_option, target_options, voice_options
 from backfill.cli.session import Session
-from backfill.errors import counted
+from backfill.errors import ExitCode, counted
 
 if TYPE_CHECKING:
     from backfill.job.models import Job
@@ -36,7 +36,7 @@ def command(
     where: str | None,
     target: TargetOptions,
     no_progress: bool,
-) -> None:
+) -> int:
     """\b
     backfill preview jobs/01-users.yaml -n 3
     backfill preview jobs/01-users.yaml --record 262
@@ -75,6 +75,8 @@ def command(
     show_unread(session, found, record)
     if found.rows:
         session.data(preview_text(found.rows, query=loaded.source.query is not None), raw=True)
+    rejected = any(call.state == "rejected" for row in found.rows for call in row.calls)
+    return ExitCode.REJECTS if rejected or found.unreadable else ExitCode.DELIVERED
 
 
 def narrowed(job: Job, where: str | None) -> Job:

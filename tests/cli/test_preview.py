@@ -35,9 +35,15 @@ def test_unreadable_records_are_told(project: Project) -> None:
     lines = source.read_text(encoding="utf-8").splitlines()
     source.write_text("\n".join([lines[0], "u9,x", *lines[1:], ""]), encoding="utf-8")
     result = backfill("preview", job, "-n", "2")
-    assert result.code == 0, result.err
+    assert result.code == 3, result.err
     assert "BF001 people.csv" in result.err
     assert '"userId": "u000001"' in result.out
+
+
+@pytest.mark.parametrize(("bad", "code"), [(1, 3), (3, 0)])
+def test_the_exit_code_is_of_what_is_shown(project: Project, bad: int, code: int) -> None:
+    """A row that is rejected is exit 3, as for every other verb; one that is not looked at is none."""
+    assert backfill("preview", project.people(5, bad=[bad]), "-n", "2").code == code
 
 
 def test_preview_looks_on_until_where_lets_rows_through(project: Project) -> None:

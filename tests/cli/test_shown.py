@@ -118,7 +118,7 @@ def test_check_and_schema(project: Project) -> None:
 def test_preview(project: Project) -> None:
     """Rows in, calls out, and the reason where there is none."""
     result = backfill("preview", project.people(50, bad=[1]), "-n", "2")
-    assert result.code == 0, result.err
+    assert result.code == 3, result.err
     assert '"userId": "u000000"' in result.out
     assert "BF117" in result.out
     assert "u000002" not in result.out

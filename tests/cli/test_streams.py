@@ -22,7 +22,7 @@ from tests.support.projects import Project
 #: Verb -> words and exit codes where nothing is wrong with the streams. Each leaves what the next reads.
 VERBS = {
     "check": ("check people.yaml", (0, 3)),
-    "preview": ("preview people.yaml -n 9", (0,)),
+    "preview": ("preview people.yaml -n 9", (3,)),
     "dry-run": ("dry-run people.yaml", (3,)),
     "run": ("run people.yaml --target sandbox --canary", (5,)),
     "resume": ("resume people.yaml", (3,)),
