@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 #: How many calls are shown to people where it is not said.
 SHOWN = 10
+#: How many lines are written together.
+AT_ONCE = 200
 _RECORD = re.compile(r"(.+):(\d+)")
 
 
@@ -92,9 +94,12 @@ def show_calls(
 
     shown = 0
     found = calls_of_plan(folder, wanted, sample_context(session, interrupts, shown=False))
-    for call in islice(found, most):
-        shown += 1
-        session.data(call.text if output == "ndjson" else call_text(folder, call), raw=True)
+    at_once = 1 if output == "text" or most == 1 else AT_ONCE
+    chosen = islice(found, most)
+    while calls := list(islice(chosen, at_once)):
+        shown += len(calls)
+        lines = [call.text if output == "ndjson" else call_text(folder, call) for call in calls]
+        session.data("\n".join(lines), raw=True)
     more = most is not None and shown == most and next(found, None) is not None
     rest = "; there are more: --limit shows them, or `-o ndjson` all" if more else ""
     session.say(f"{counted(shown, 'call', 'calls')} of {folder.run_id}, in {display_path(folder.path)}{rest}.")

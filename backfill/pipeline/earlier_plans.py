@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 from contextlib import suppress
+from pathlib import Path
 
 from backfill.disk import PRIVATE_FOLDER
 from backfill.errors import LedgerError
@@ -34,7 +35,10 @@ def make_room(state: RunStore, folder: StoredRun, *, keep_snapshot: bool) -> Non
     earlier = state.put_away(folder)
     folder.make()
     if keep_snapshot and earlier.snapshot.is_dir():
-        shutil.copytree(earlier.snapshot, folder.snapshot, copy_function=os.link)
+        try:
+            shutil.copytree(earlier.snapshot, folder.snapshot, copy_function=os.link)
+        except OSError:  # a disk without links: it is staged again
+            shutil.rmtree(folder.snapshot, ignore_errors=True)
 
 
 def prune_earlier(state: RunStore, folder: StoredRun) -> None:
@@ -67,7 +71,7 @@ def _clear(state: RunStore, folder: StoredRun, *, keep_snapshot: bool) -> None:
     if not keep_snapshot:
         state.discard(folder)
     folder.path.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
-    for path in folder.path.iterdir():
+    for path in sorted(folder.path.iterdir(), key=Path.is_file):  # the ledger last: without it a spool would be lost
         if path == folder.snapshot:
             continue
         if path.is_dir():
