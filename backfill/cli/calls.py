@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from backfill.cli.here import display_path
-from backfill.cli.options import dry_option, state_option, voice_options
+from backfill.cli.options import RUN, dry_option, state_option, voice_options
 from backfill.cli.session import Session
 from backfill.errors import UsageError, counted
 
@@ -27,7 +27,7 @@ _RECORD = re.compile(r"(.+):(\d+)")
 
 
 @click.command("calls", short_help="The very calls of a run or a dry run.")
-@click.argument("run", metavar="RUN|JOB")
+@click.argument("run", type=RUN, metavar="RUN|JOB")
 @click.option("--key", multiple=True, metavar="VALUE", help="Of that message_key: once for each value, in their order.")
 @click.option("--user", metavar="ID", help="Of that userId or anonymousId.")
 @click.option("--event", metavar="NAME", help="Of that event; of pages and screens, of that name.")

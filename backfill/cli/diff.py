@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from backfill.cli.options import output_option, state_option, voice_options
+from backfill.cli.options import RUN, output_option, state_option, voice_options
 from backfill.cli.session import Session
 from backfill.errors import UsageError
 
@@ -24,8 +24,8 @@ COMPARED = 100_000
 
 
 @click.command("diff", short_help="What a plan has not in common with another.")
-@click.argument("before", metavar="BEFORE|JOB")
-@click.argument("after", required=False, metavar="[AFTER]")
+@click.argument("before", type=RUN, metavar="BEFORE|JOB")
+@click.argument("after", required=False, type=RUN, metavar="[AFTER]")
 @click.option("--delivered", is_flag=True, help="Compare with what the run AFTER has delivered, not with its plan.")
 @click.option(
     "--compare",

@@ -24,8 +24,8 @@ def command(session: Session, *, words: tuple[str, ...]) -> None:
     backfill explain too few fields
     backfill explain jobs/01-users.yaml
 
-    Say what a problem code, an exit code or a kind of error means: why it matters, an example, what to do. Words find
-    the page that has them; without any, all pages are listed.
+    Say what a problem code, an exit code, an answer of the target or a kind of error means: why it matters, an example,
+    what to do. Words find the page that has them; without any, all pages are listed.
 
     Of a path that is there, or that ends in .yaml, show what the job compiles to: where rows come from and what is done
     with them, and for each call the column, constant or DuckDB SQL that each of its values is, `defaults` and shapes

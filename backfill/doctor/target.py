@@ -46,13 +46,18 @@ def look_at_target(load: Callable[[bool], Target], clock: Clock) -> Iterator[Fin
         load: Gives the target; its argument says whether a missing write key is an error.
         clock: Ours.
     """
+    missing = None
     try:
-        target = load(False)
+        target = load(True)
     except BackfillError as error:
-        yield error_finding("target", error)
-        return
+        missing = error_finding("write key", error)
+        try:
+            target = load(False)
+        except BackfillError as wrong:
+            yield error_finding("target", wrong)
+            return
     yield Finding("target", f"{target.name}, of the kind {target.kind}, {target.endpoint or 'inside the process'}")
-    yield _key(load, target)
+    yield missing or _key(target)
     yield from _region(target)
     if not target.endpoint:
         return
@@ -68,14 +73,10 @@ def look_at_target(load: Callable[[bool], Target], clock: Clock) -> Iterator[Fin
         yield from _ask(target, proxy, clock)
 
 
-def _key(load: Callable[[bool], Target], target: Target) -> Finding:
+def _key(target: Target) -> Finding:
     about = "write key"
     if not target.live and not target.key_origin:
         return Finding(about, "a sandbox needs none")
-    try:
-        load(True)
-    except BackfillError as error:
-        return error_finding(about, error)
     digest = f", its SHA-256 begins with {target.key_digest}" if target.key_digest else ""
     return Finding(about, f"in {target.key_origin}{digest}")
 

@@ -1,4 +1,4 @@
-"""The pages: of problem codes and exit codes from the files beside this module, of kinds of errors from their classes.
+"""The pages: of problem codes, exit codes and answers from the files beside this module, of errors from their classes.
 
 Title, severity and hint of a problem code are those of `rules`; problems.toml has what is said beyond them. A code
 without its page, or a page without its code, raises LookupError when the pages are read.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import tomllib
 from importlib.resources import files
+from operator import itemgetter
 from typing import Any
 
 from backfill import errors
@@ -21,7 +22,7 @@ from backfill.rules import CODES, Rule
 class Page:
     """One thing explained. What is not told of it is empty."""
 
-    subject: str  # BF113, `exit 6`, LockedError
+    subject: str  # BF113, `exit 6`, `HTTP 429`, LockedError
     title: str
     kind: str  # what it is: its severity and whether a job may change it, its exit code
     why: str
@@ -31,12 +32,12 @@ class Page:
 
 
 def all_pages() -> dict[str, Page]:
-    """Every page by its subject: the problem codes, the exit codes, the kinds of errors, each in their order.
+    """Every page by its subject: the problem codes, exit codes, answers and kinds of errors, each in their order.
 
     Raises:
         LookupError: A code has no page, or a page no code.
     """
-    pages = [*_problem_pages(), *_exit_pages()]
+    pages = [*_problem_pages(), *_exit_pages(), *_answer_pages()]
     by_exit = {page.subject: page for page in pages}
     pages += [_error_page(error, by_exit) for error in _error_kinds(BackfillError)]
     return {page.subject: page for page in pages}
@@ -70,6 +71,14 @@ def _exit_pages() -> list[Page]:
     return [
         Page(f"exit {code}", said["title"], said["means"], said["why"], said["example"], said["mend"], ())
         for code, said in entries.items()
+    ]
+
+
+def _answer_pages() -> list[Page]:
+    said = _entries("answers.toml").values()
+    return [
+        Page(f"HTTP {status}", one["title"], one["kind"], one["why"], one["example"], one["mend"], ())
+        for status, one in sorted(((status, one) for one in said for status in one["statuses"]), key=itemgetter(0))
     ]
 
 

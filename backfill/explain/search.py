@@ -17,7 +17,7 @@ EMPTY_WORDS = frozenset(
 #: What a word in a title counts, beside one of the text.
 _TITLE_WEIGHT = 4
 #: What is written as a code, whether there is one or not.
-_CODE = re.compile(r"bf\d+|exit \d+")
+_CODE = re.compile(r"bf\d+|exit \d+|http \d+")
 #: How alike a mistyped word has to be (difflib's ratio): one or two letters of six.
 _ALIKE = 0.75
 
@@ -39,8 +39,10 @@ def near(asked: str, pages: Iterable[str]) -> list[str]:
 
 
 def _subject(asked: str) -> str:
-    """How a page's subject would be written that is asked for as `bf 113`, `6`, `exit code 6` or `LedgerError`."""
+    """How a page's subject would be written that is asked for as `bf 113`, `6`, `exit code 6`, `429`, `LedgerError`."""
     text = " ".join(asked.casefold().split())
+    if number := re.fullmatch(r"(?:http ?)?([2-5]\d\d)", text):
+        return f"http {number[1]}"
     if number := re.fullmatch(r"(?:exit(?: code)? )?(\d+)", text):
         return f"exit {int(number[1])}"
     return re.sub(r"^bf ?(\d)", r"bf\1", text)

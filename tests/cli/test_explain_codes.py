@@ -13,6 +13,7 @@ import pytest
 from backfill.errors import ExitCode
 from backfill.explain import Page, all_pages, search
 from backfill.rules import CODES
+from backfill.verdict import PROXY_REFUSED, REJECTED, TARGET_REFUSED, Patience, verdict
 from tests.support.projects import Project, backfill
 
 PAGES = all_pages()
@@ -34,6 +35,16 @@ def test_every_code_has_a_page() -> None:
     assert set(CODES) <= set(PAGES)
     assert {f"exit {int(code)}" for code in ExitCode} <= set(PAGES)
     assert {"UsageError", "JobError", "LedgerError", "ConnectionLostError", "StopAskedError"} <= set(PAGES)
+
+
+def test_every_answer_has_a_page() -> None:
+    """Those that are judged one by one, and the usual ones of the others; each is told as it is judged."""
+    answers = {int(subject[5:]): page for subject, page in PAGES.items() if subject.startswith("HTTP ")}
+    assert {*REJECTED, *TARGET_REFUSED, PROXY_REFUSED, 408, 410, 429, 460, 500, 502, 503, 504, 301, 200} <= set(answers)
+    for status, page in answers.items():
+        judged = verdict(status, {}, calls=1, attempt=1, elapsed=0, now=0, patience=Patience())
+        words = {"accepted": "delivered", "retry": "tried again", "rejected": "halved", "stop": "stops"}
+        assert words[judged.action.value] in page.kind, status
 
 
 @pytest.mark.parametrize("file", ["problems.toml", "exits.toml"])
@@ -59,7 +70,8 @@ def test_exit_codes_are_told_alike(repository: Path) -> None:
     ("asked", "subject"),
     [
         ("BF113", "BF113"), ("bf113", "BF113"), ("bf 113", "BF113"), ("6", "exit 6"), ("exit 6", "exit 6"),
-        ("exit code 06", "exit 6"), ("143", "exit 143"), ("lockederror", "LockedError"), ("too few", "BF001"),
+        ("exit code 06", "exit 6"), ("143", "exit 143"), ("429", "HTTP 429"), ("http 400", "HTTP 400"),
+        ("HTTP 599", ""), ("lockederror", "LockedError"), ("too few", "BF001"),
         ("to few feilds", "BF001"), ("same message id", "BF113"), ("placeholder", "BF105"),
         ("canary", "StopAskedError"),
         ("clocks back", "BF205"), ("daylight", ""), ("number NaN", "BF111"), ("another process", "exit 7"),

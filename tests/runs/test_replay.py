@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -13,8 +14,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from tests.support.projects import KEY, Result, backfill
-from tests.support.stand_ins.server import Said, StandIn
+from tests.support.projects import KEY, Project, Result, backfill
+from tests.support.stand_ins.server import Asked, Said, StandIn
 
 TRACK = "{type: track, event: {value: E}, userId: id, timestamp: TIME, integrations: {All: false}, REST}"
 TIME = '{column: at, format: "%Y-%m-%d %H:%M:%S"}'
@@ -326,3 +327,36 @@ def test_json_whose_types_the_export_does_not_tell(tmp_path: Path, there: StandI
     one.job.write_text(one.job.read_text("utf-8").replace("UTC}", "UTC, columns: {total: json}}"), "utf-8")
     assert one.run("--replay-rejects", export).code == 0
     assert one.calls()[-1]["properties"]["total"] == 12 or one.calls()[0]["properties"]["total"] == 12
+
+
+def test_a_replay_that_is_killed_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SIGKILL while its second batch is under way: the same command sends the rest, under the same ids and bytes."""
+    monkeypatch.setenv("SEGMENT_WRITE_KEY", KEY)
+    rows = HEADER + "".join(f"v{row},never,{row},,\n" for row in range(30)) + "u1,2024-05-01 10:00:00,1,,\n"
+    case = Case(PLAIN.source, PLAIN.calls, text_file("rows.csv", rows, MEND), MEND[:1])
+    killed: list[int] = []
+
+    def answer(_: Asked) -> Said:
+        if process is not None and len(there.asked) == first + 2:
+            process.kill()
+            killed.append(process.wait())
+        return Said(body='{"success": true}')
+
+    process = None
+    with StandIn(answer) as there:
+        one = Bench(tmp_path / "one", there)
+        one.write(case, mended=False)
+        assert one.run().code == 3
+        export, first = one.export(case), len(there.asked)
+        words = ["run", one.job, "--target", "prod", "--yes", "--replay-rejects", export]
+        process = Project(one.folder, {"SEGMENT_WRITE_KEY": KEY}).process(*words)
+        assert process.wait(60) == -9
+        while not killed:
+            time.sleep(0.01)
+        process = None
+        status = one.run("--replay-rejects", export)
+        assert (status.code, status.object["calls"]["delivered"]) == (0, 30), status.err
+        sent = one.calls()
+    bodies = {json.dumps(call) for call in sent}
+    assert len({call["messageId"] for call in sent}) == len(bodies) == 31
+    assert len(sent) > 31  # what was in doubt came again
