@@ -22,7 +22,8 @@ _DELIMITERS = (",", ";", "\t", "|")
 _BOMS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
 #: Cells that no column is called: numbers with a point or of many digits, dates, ids of machines, addresses.
 _DATA = re.compile(
-    r"-?\d+[.,]\d+|\d{5,}|0\d+|\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}(?:[ T].*)?|\S+@\S+\.\S+|[0-9a-f]{8}-[0-9a-f-]{27}",
+    r"-?\d+[.,]\d+|\d{5,}|0\d+|\S+@\S+\.\S+|[0-9a-f]{8}-[0-9a-f-]{27}"
+    r"|\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}(?:[ T].*)?|\d{1,2}[ -][a-z]{3,9}[ -]\d{2,4}.*",
     re.IGNORECASE,
 )
 _COLUMNS_OF_BLANKS = re.compile(r"^ | {2,}")
@@ -36,6 +37,7 @@ class Dialect:
 
     csv: dict[str, Any] = field(default_factory=dict)
     names: tuple[str, ...] = ()
+    made_up: bool = False  # the names, as there is no header
     notes: dict[str, str] = field(default_factory=dict)  # by setting
     blanks: dict[str, str] = field(default_factory=dict)  # by setting, what there is to choose from
 
@@ -133,7 +135,8 @@ def _judge_header(header: list[str], skipped: int, found: Dialect) -> None:
     data = [cell for cell in header if _DATA.fullmatch(cell.strip())]
     if data:
         found.csv["header"] = False
-        found.notes["header"] = f"the first line holds values, such as {data[0]!r}: the columns' names are made up"
+        found.made_up = True
+        found.notes["header"] = f"the first line holds values, such as {data[0].strip()}: the names are made up"
         found.names = tuple(f"column_{place}" for place in range(1, len(header) + 1))
         return
     names: list[str] = []

@@ -10,11 +10,14 @@ import polars as pl
 from backfill.errors import counted
 from backfill.guess.measure import Facts
 from backfill.guess.names import CODES, KEYS, LATER, NAMES, PEOPLE, SALES, TIMELY, has_word, last_word, rank, words
+from backfill.guess.times import NEARLY
 from backfill.job.fields import fields_of
 
 _KEY_KINDS = frozenset({"text", "integer"})
 _NO_KEY = "no column is unique: name several, or `content` (the whole call), or `row` (its place)"
 _LISTED = 6
+#: A column with these words may be the user beside one of another name: `userId (metadata)` beside `Customer ID`.
+_USER = "user id"
 #: Fewer rows say nothing of what comes again.
 _TELLING = 20
 
@@ -97,6 +100,8 @@ def _single(role: str, facts: Sequence[Facts]) -> Choice:
 
 def _users(facts: Sequence[Facts]) -> Choice:
     found = _best("user", facts)
+    if not any(_USER in words(name) for name in found):
+        found += tuple(one.name for one in facts if _USER in words(one.name) and one.filled)
     different = {one.name: one.different for one in facts}
     if len(found) == 1:
         return Choice(found, f"by its name; {counted(different[found[0]], 'different one', 'different ones')}")
@@ -227,6 +232,8 @@ def _time(facts: Sequence[Facts]) -> Choice:
     first = [one for one in times if not has_word(one.name, LATER)]
     named = [(place, one.name) for one in first if (place := rank("time", one.name)) is not None]
     best = [name for place, name in named if place == min(named)[0]] or [one.name for one in first]
+    full = [one.name for one in times if one.name in best and one.fill >= NEARLY]
+    best = full if len(full) == 1 else best  # the thing has happened in every row
     if len(best) == 1:
         others = [one.name for one in times if one.name != best[0]]
         why = "the only time" if not others else f"rather than {', '.join(others[:_LISTED])}"

@@ -207,4 +207,4 @@ def _find_dialect(found: Described, head: bytes, *, cut: bool) -> None:
     found.blanks |= {f"csv.{name}": note for name, note in dialect.blanks.items()}
     if dialect.names:
         found.fields["columns"] = dict.fromkeys(dialect.names, "text")
-        found.made_up = dialect.csv.get("skip_lines") is None or "column_1" in dialect.names
+        found.made_up = dialect.made_up

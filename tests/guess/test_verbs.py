@@ -57,6 +57,36 @@ def test_guess_writes_says_and_is_refused_by_check(tmp_path: Path) -> None:
     assert (tmp_path / "jobs" / "mine.yaml").read_text("utf-8") == text
 
 
+@pytest.mark.parametrize("kind", ["identify", "track", "page", "screen", "group", "alias"])
+def test_the_type_that_is_asked_for(tmp_path: Path, kind: str) -> None:
+    """A call of each type has what it needs, or a blank for it, and fits its source once that is filled."""
+    rows = "id,user_id,group_id,old_id,at\n1,u1,g1,o1,2024-01-01T00:00:00Z\n2,u1,g1,o2,2024-01-02T00:00:00Z\n"
+    (tmp_path / "rows.csv").write_text(rows, "utf-8")
+    assert run("guess", "rows.csv", "--type", kind, "-o", "job.yaml")[0] == 0
+    job = tmp_path / "job.yaml"
+    text = job.read_text("utf-8")
+    assert f"- type: {kind}" in text
+    text = text.replace("message_key: CHOOSE", "message_key: content").replace("value: CHOOSE", "value: Done")
+    job.write_text(text.replace(": CHOOSE", ": id"), "utf-8")
+    assert run("check", "job.yaml")[0] == 0
+
+
+WHO = [
+    ("id,customer_id,user id (metadata)", "userId: CHOOSE"),  # two could be
+    ("id,user_id,referrer_user_id", "userId: user_id"),
+    ("id,customer name,amount", "userId: CHOOSE"),
+]
+
+
+@pytest.mark.parametrize(("header", "said"), WHO)
+def test_who_the_user_is(tmp_path: Path, header: str, said: str) -> None:
+    """Where two columns could be, or none is called so, it is left open."""
+    (tmp_path / "rows.csv").write_text(
+        "\n".join([header, *(f"{n},a{n % 2},b{n % 3}" for n in range(9))]) + "\n", "utf-8"
+    )
+    assert f"    {said} " in run("guess", "rows.csv")[1]
+
+
 REFUSED = [
     (["-"], 2, "save it to a file"),
     ([], 2, "nothing is named"),
