@@ -283,7 +283,7 @@ def test_verbs_that_send_nothing_load_no_sender(project: Project, verb: str) -> 
 
 
 #: What a look at a few rows of text has no use for, each 10 to 40 ms of its half second; by whole names of modules.
-UNUSED = {"backfill.deliver", "backfill.targets", "backfill.verdict", "numpy.ma", "pyarrow.compute"}
+UNUSED = {"backfill.deliver", "backfill.targets", "backfill.verdict", "http.client", "numpy.ma", "pyarrow.compute"}
 
 
 def test_check_loads_only_what_a_look_takes(project: Project) -> None:
