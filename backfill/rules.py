@@ -1,12 +1,14 @@
 """The rules a call must pass before it is sent: one table, and nothing else.
 
 Codes are stable: they stand in job files (`rules: {BF105: warn}`), ledgers and scripts. BF0xx: a record could not be
-read. BF1xx: a call breaks a rule. BF2xx: a timestamp cannot be used. A rule whose breach the API (or a tool behind it)
+read. BF1xx: a call breaks a rule. BF2xx: a timestamp cannot be used. BF3xx: all
+calls together are odd. A rule whose breach the API (or a tool behind it)
 answers with silence cannot be lowered (`lowerable` false).
 
 Who sees a breach: `sources`, of records and in `query`; `encode` (`VALUE_CODES`, wherever a value stands) and
 `mapping`, whose `Binder.check` asks `severity` for both; `prepare`, of whole calls (BF107, BF113, BF117, BF134: errors
-without asking, for no job can lower them; BF122 has asked). A new code is a line in `_TABLE`, its page in
+without asking, for no job can lower them; BF122 has asked); `lint`,
+of a whole plan (BF3xx). A new code is a line in `_TABLE`, its page in
 backfill/explain/problems.toml (`make pages` carries both into
 docs/problems.md), and the place that sees it.
 
@@ -101,6 +103,26 @@ _TABLE: Final = (
      "state `nonexistent: shift_forward` in `source.columns.COLUMN`; in a `timestamp` it is for that alone"),
     ("BF207", "instant in 1970, from an epoch: of another unit, or no time at all", _E, True,
      "check the unit of `format`, or use `when`"),
+    ("BF301", "property whose JSON type changes", _W, True,
+     "the warehouse keeps the type that comes first: make it one type, by `as` or in SQL"),
+    ("BF302", "property that a warehouse leaves out, as every table has a column of its name", _W, True,
+     "give the property another name, or leave it out"),
+    ("BF303", "properties that become one column in a warehouse", _W, True,
+     "names are written in snake case there: write each in one way, in all calls"),
+    ("BF304", "text of more than 512 bytes", _W, True, "a warehouse cuts it: shorten it, or do not rely on its end"),
+    ("BF306", "more than 500 event names", _W, True,
+     "a warehouse makes a table of each: say what differs in a property, not in the name"),
+    ("BF307", "event name with a date, an id or an address in it", _W, True,
+     "say it in a property: a warehouse makes a table of each name"),
+    ("BF308", "many calls at midnight in UTC", _W, True,
+     "a date alone is no instant: map a column with the time of day if there is one"),
+    ("BF309", "all calls at one instant", _W, True,
+     "that is mostly when they were exported: map the column of when each happened"),
+    ("BF310", "a few calls before 2000, the others after", _W, True,
+     "dates such as 1900-01-01 stand for unknown: mend them, or use `when`"),
+    ("BF311", "revenue without currency", _W, True, "Segment takes it for US dollars: add `currency`"),
+    ("BF312", "properties with one value in every call", _W, True,
+     "a constant tells nothing, and may be a mistake of the export: leave them out, or state them as `value`"),
 )  # fmt: skip
 
 CODES: Final[dict[str, Rule]] = {row[0]: Rule(*row) for row in _TABLE}

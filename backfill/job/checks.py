@@ -34,6 +34,10 @@ def check_job(faults: Faults, form: JobForm, known_rules: Mapping[str, bool] | N
         check_placeholders(faults, form.placeholders)
 
 
+#: How codes begin of what is odd about all calls together: no call can be rejected for it.
+OF_ALL_CALLS = "BF3"
+
+
 def check_rules(faults: Faults, rules: Mapping[str, str], known_rules: Mapping[str, bool]) -> None:
     """Note rules that do not exist, and those that may not be lowered."""
     for code, severity in rules.items():
@@ -42,6 +46,9 @@ def check_rules(faults: Faults, rules: Mapping[str, str], known_rules: Mapping[s
         elif severity != "error" and not known_rules[code]:
             hint = "the API, or a tool behind it, enforces this rule: what breaks it would be lost in silence"
             faults.add(f"rules.{code}", "cannot be lowered", hint)
+        elif severity == "error" and code.startswith(OF_ALL_CALLS):
+            hint = "say warn or ignore; to stop on numbers of a plan, state `gates`"
+            faults.add(f"rules.{code}", "is of all calls together, so none can be rejected for it", hint)
 
 
 def check_placeholders(faults: Faults, form: PlaceholdersForm) -> None:

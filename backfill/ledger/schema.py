@@ -15,6 +15,8 @@ APPLICATION_ID = 0x626B666C
 SCHEMA_VERSION = 3
 #: Shard number of the problems found while staging, before there are shards.
 STAGING = -1
+#: That of what is found of all calls together, after the last shard.
+ALTOGETHER = -2
 
 #: What runs need to know of each call of their job.
 JOB_CALLS = """CREATE TABLE job_calls (

@@ -15,7 +15,7 @@ from dataclasses import asdict, astuple
 
 from backfill.errors import LedgerError
 from backfill.ledger.migrations import insert_facts
-from backfill.ledger.schema import STAGING
+from backfill.ledger.schema import ALTOGETHER, STAGING
 from backfill.records import (
     TRANSITIONS,
     Counts,
@@ -191,8 +191,10 @@ def _sum_days(connection: sqlite3.Connection) -> None:
     )
 
 
-def finish_plan(connection: sqlite3.Connection, *, digest: str, at: float) -> None:
-    """Record that every shard is; the run becomes `prepared`.
+def finish_plan(
+    connection: sqlite3.Connection, *, digest: str, at: float, findings: Sequence[tuple[Problem, int]] = ()
+) -> None:
+    """Record that every shard is, and what was found of all calls together; the run becomes `prepared`.
 
     Raises:
         LedgerError: A shard is missing, the counts do not add up, or the run is not preparing.
@@ -212,6 +214,10 @@ def finish_plan(connection: sqlite3.Connection, *, digest: str, at: float) -> No
         raise LedgerError(f"the plan does not add up: {fault}; nothing was sent", hint=FAULT)
     move_run(connection, RunState.PREPARED, at=at)
     connection.execute("UPDATE run SET plan_digest = ?", (digest,))
+    problems: Counter[tuple[str, str]] = Counter()
+    for problem, count in findings:
+        problems[problem.code, problem.severity.value] += count
+    _insert_problems(connection, ALTOGETHER, problems, [problem for problem, _ in findings])
     _sum_days(connection)
 
 

@@ -133,14 +133,16 @@ class Ledger(AbstractContextManager["Ledger"]):
         days = self.reader.days_by_shard()
         return {shard: replace(plan, days=days[shard]) for shard, plan in self.reader.shards().items()}
 
-    def record_plan(self) -> str:
+    def record_plan(self, findings: Sequence[tuple[Problem, int]] = ()) -> str:
         """Record that every shard is; the run becomes `prepared`. Returns the plan's digest (`plan_digest`).
+
+        `findings` are of all calls together, each with how many it is of; they are among the problems from now on.
 
         Raises:
             LedgerError: A shard is missing, or the counts do not add up.
         """
         digest = plan_digest(self.reader.shards().values())
-        self._commits.submit(partial(sql_plan.finish_plan, digest=digest, at=self._clock()))
+        self._commits.submit(partial(sql_plan.finish_plan, digest=digest, at=self._clock(), findings=findings))
         return digest
 
     # -------------------------------------------------------------------------------------------------- delivering

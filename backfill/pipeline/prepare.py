@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 from backfill.job.models import Job
 from backfill.limits import Limits
+from backfill.lint import lint
 from backfill.memory import MAX_WORKERS
 from backfill.pipeline.context import RunContext
 from backfill.pipeline.disk_forecast import spool_bytes
@@ -23,11 +25,12 @@ from backfill.records import (
     Snapshot,
     StoredRun,
 )
-from backfill.records.profile import PlanProfile
+from backfill.records.profile import PlanProfile, Sketch, merged
 from backfill.sources import while_unchanged
 from backfill.state import ensure_space
 
 LOG = logging.getLogger(__name__)
+_NO_IDS = Sketch()
 STAND_STILL = "run again once it stands still; `backfill run JOB --abandon` begins the run afresh"
 
 
@@ -70,7 +73,8 @@ def prepare_plan(
             delivered=delivered,
         )
     context.progress.end()
-    LOG.info("%s: the plan is complete, its digest is %s", job.name, ledger.record_plan())
+    findings = lint(job, shards.profile, shards.early)
+    LOG.info("%s: the plan is complete, its digest is %s", job.name, ledger.record_plan(findings))
     shutil.rmtree(run.work, ignore_errors=True)
 
 
@@ -80,11 +84,13 @@ class RecordedShards:
     def __init__(self, ledger: RunWriter, rows: int, folder: Path, context: RunContext) -> None:
         self.ledger = ledger
         self.done = ledger.prepared_shards()  # by an earlier process
-        self.ids = NewIds(ledger.reader.profile() or PlanProfile())
+        self.profile = ledger.reader.profile() or PlanProfile()  # ids aside
+        self.ids = NewIds(self.profile)
         self.rows = rows
         self.folder = folder
         self.context = context
         self.rows_done = self.json_bytes = self.disk_bytes = 0
+        self.early: Counter[str] = Counter()  # calls before 2000, by label or type
         context.progress.begin("prepare", rows, "rows")
         if self.done:
             LOG.info("%s shards are prepared already", f"{len(self.done):,}")
@@ -98,12 +104,14 @@ class RecordedShards:
             StoppedError: At this size a row, the rest will not fit.
         """
         self.ledger.record_shard(replace(plan, profile=self.ids.only(plan.profile)))
+        self.profile = merged([self.profile, replace(plan.profile, users=_NO_IDS, anonymous=_NO_IDS, attached=_NO_IDS)])
         self._count(plan)
 
     def _count(self, plan: ShardPlan) -> None:
         self.rows_done += plan.rows
         self.json_bytes += plan.json_bytes
         self.disk_bytes += plan.segment_bytes
+        self.early.update({call: calls for (call, day), calls in plan.days.items() if day < "2000"})
         self.context.progress.advance(self.rows_done, self.json_bytes)
         left = self.rows - self.rows_done
         ensure_space(self.folder, spool_bytes(rows_left=left, rows_done=self.rows_done, bytes_done=self.disk_bytes))

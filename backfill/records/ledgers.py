@@ -175,8 +175,10 @@ class RunWriter(DeliveryLedger, AbstractContextManager["RunWriter"], Protocol):
     def prepared_shards(self) -> dict[int, ShardPlan]:
         """The shards recorded, by number, days included, profile aside: an interrupted prepare goes on after them."""
 
-    def record_plan(self) -> str:
+    def record_plan(self, findings: Sequence[tuple[Problem, int]] = ()) -> str:
         """Record that every shard is; the run becomes `prepared`. Returns the plan's digest (`plan_digest`).
+
+        `findings` are of all calls together, each with how many it is of; they are among the problems from now on.
 
         Raises:
             LedgerError: A shard is missing, or the counts do not add up.

@@ -22,7 +22,7 @@ def row(rule: Rule) -> str:
 def document() -> str:
     """The document as it should be: the rows of its tables, and the pages below them."""
     head, _, rest = DOCUMENT.read_text("utf-8").partition(HEADING)
-    for kind in ("BF0", "BF1", "BF2"):
+    for kind in ("BF0", "BF1", "BF2", "BF3"):
         rows = "".join(f"{row(rule)}\n" for code, rule in CODES.items() if code.startswith(kind))
         head = re.sub(rf"^(?:\| {kind}\d\d \|.*\n)+", lambda _, rows=rows: rows, head, flags=re.MULTILINE)  # type: ignore[misc]
     introduction = rest.partition("\n### ")[0].strip()

@@ -1,0 +1,144 @@
+"""What is odd about all calls of a plan together."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backfill.errors import JobError
+from backfill.job import load_job
+from backfill.lint import lint, snake_case
+from backfill.records.profile import Instants, PlanProfile, Values
+from backfill.rules import CODES
+from tests.support.projects import Project, backfill
+
+YEAR = 31_536_000_000  # milliseconds
+#: Of a job of one call, 200 of which lie in the year 2023.
+TIMES = Instants("track", 200, 53 * YEAR, 54 * YEAR, midnight=0, integrations="{}")
+EVENT = ("call", "Order Completed")
+
+
+def profile_of(
+    properties: dict[str, dict[str, int]] | None = None,
+    *,
+    times: Instants = TIMES,
+    event: tuple[str, str] = EVENT,
+    long: int = 0,
+    digest: str = "",
+    **more: Any,
+) -> PlanProfile:
+    """A profile of one event; `properties` say name -> JSON type -> calls."""
+    known = {
+        (*event, name): {kind: Values(calls, "", digest, long) for kind, calls in kinds.items()}
+        for name, kinds in (properties or {}).items()
+    }
+    return PlanProfile(calls={"call": times}, events={event: times.calls}, properties=known, **more)
+
+
+ODD = [
+    ("BF301", "size", 3, profile_of({"size": {"number": 90, "string": 3, "null": 50}})),
+    ("BF302", "userId", 1, profile_of({"userId": {"string": 9}})),
+    ("BF302", "received.at", 1, profile_of({"received.at": {"string": 9}})),
+    ("BF303", "first_name, firstName", 2, profile_of({"first_name": {"string": 9}, "firstName": {"string": 9}})),
+    ("BF303", "a.b, a b", 2, profile_of({"a.b": {"string": 9}, "a b": {"string": 9}})),
+    ("BF304", "note", 4, profile_of({"note": {"string": 9}}, long=4)),
+    ("BF307", "Paid 10231", 200, profile_of(event=("call", "Paid 10231"))),
+    ("BF307", "Report 2024-05-01", 200, profile_of(event=("call", "Report 2024-05-01"))),
+    ("BF307", "Mail to ada@example.org", 200, profile_of(event=("call", "Mail to ada@example.org"))),
+    ("BF307", "Saw 0f1e2d3c4b5a6978", 200, profile_of(event=("call", "Saw 0f1e2d3c4b5a6978"))),
+    ("BF308", "", 20, profile_of(times=replace(TIMES, midnight=20))),
+    ("BF309", "", 200, profile_of(times=replace(TIMES, last=TIMES.first, midnight=200))),
+    ("BF310", "", 2, profile_of(times=replace(TIMES, first=0))),
+    ("BF311", "currency", 5, profile_of({"revenue": {"number": 15}, "currency": {"string": 10}})),
+    ("BF312", "env", 1, profile_of({"env": {"string": 200}}, digest="x")),
+]  # fmt: skip
+
+#: Looks like one of the above, and is as it should be.
+PLAIN = [
+    profile_of({"size": {"number": 90, "null": 50}}),
+    profile_of({"orderId": {"string": 9}, "id_of_user": {"string": 9}}),
+    profile_of({"revenue": {"number": 15}, "currency": {"string": 15}}),
+    profile_of({"currency": {"string": 15}}),
+    profile_of({"env": {"string": 199}}, digest="x"),  # not in every call
+    profile_of({"env": {"string": 200}}),  # of several values
+    profile_of({"env": {"string": 99}}, digest="x", times=replace(TIMES, calls=99, midnight=99)),  # of few calls
+    profile_of({"plan": {"string": 200}}, digest="x"),  # the job states it
+    profile_of(event=("call", "Step 2 of 4 (2024)")),
+    profile_of(event=("call", "Facade Deadbeef Accede")),
+    profile_of(times=replace(TIMES, midnight=19)),
+    profile_of(times=replace(TIMES, first=-YEAR, last=20 * YEAR)),  # all of them
+]
+
+
+def judged(folder: Path, profile: PlanProfile, early: int, *, rules: str = "{}") -> list[tuple[str, str, int]]:
+    """Code, property or event, and of how many."""
+    path = folder / "odd.yaml"
+    path.write_text(
+        "version: 1\nname: odd\nsource: {path: odd.csv}\ncalls:\n  - {type: track, label: call, message_key: [id], "
+        "userId: id, timestamp: {column: at, timezone: UTC}, event: {value: Order Completed}, "
+        f"integrations: {{All: false}}, properties: {{plan: {{value: free}}, '*': {{}}}}}}\nrules: {rules}\n",
+        encoding="utf-8",
+    )
+    return [(one.code, one.column, count) for one, count in lint(load_job(path), profile, {"call": early})]
+
+
+@pytest.mark.parametrize(("code", "name", "count", "profile"), ODD, ids=[f"{one[0]}-{one[1]}" for one in ODD])
+def test_odd(tmp_path: Path, code: str, name: str, count: int, profile: PlanProfile) -> None:
+    """Each is found once, and nothing else is; a job may ignore it."""
+    early = 2 if code == "BF310" else 0
+    assert judged(tmp_path, profile, early) == [(code, name, count)]
+    assert judged(tmp_path, profile, early, rules=f"{{{code}: ignore}}") == []
+
+
+@pytest.mark.parametrize("profile", PLAIN)
+def test_plain(tmp_path: Path, profile: PlanProfile) -> None:
+    """Nothing is said of what is as it should be."""
+    early = 200 if (profile.calls["call"].first or 0) < 0 else 0
+    assert judged(tmp_path, profile, early) == []
+
+
+def test_many_event_names(tmp_path: Path) -> None:
+    """More event names than a profile keeps apart."""
+    events = {("call", f"Event {chr(0x4E00 + number)}"): 1 for number in range(500)}
+    profile = PlanProfile(calls={"call": TIMES}, events=events, more_events=True)
+    ((code, _, count),) = judged(tmp_path, profile, 0)
+    assert (code, count) == ("BF306", profile.event_count)
+
+
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [("firstName", "first_name"), ("First Name", "first_name"), ("HTTPStatus", "http_status"), ("a.bC", "a_b_c"),
+     ("user-id", "user_id"), ("orderID", "order_id"), ("größe", "gr_e")],
+)  # fmt: skip
+def test_snake_case(name: str, column: str) -> None:
+    """Names become columns as in a warehouse."""
+    assert snake_case(name) == column
+
+
+def test_no_call_is_rejected_for_it(tmp_path: Path) -> None:
+    """`rules` cannot make an error of what is odd about all calls."""
+    judged(tmp_path, profile_of(), 0, rules="{BF301: error}")
+    with pytest.raises(JobError) as raised:
+        load_job(tmp_path / "odd.yaml", {code: rule.lowerable for code, rule in CODES.items()})
+    assert "of all calls together" in str(raised.value.faults[0])
+
+
+def test_told_beside_the_other_problems(project: Project) -> None:
+    """A dry run counts it with the problems of rows, and shows where it is."""
+    rows = "".join(f"{number},2023-01-02,{'x' * 600}\n" for number in range(1, 121))
+    (project.folder / "notes.csv").write_text(f"id,day,note\n{rows}", encoding="utf-8")
+    (project.folder / "notes.yaml").write_text(
+        "version: 1\nname: notes\nsource: {path: notes.csv, timezone: UTC, columns: {day: date}}\ncalls:\n"
+        "  - {type: track, message_key: [id], userId: id, timestamp: day, event: {value: Noted}, "
+        "integrations: {All: false}, properties: {note: note}}\n",
+        encoding="utf-8",
+    )
+    result = backfill("dry-run", project.folder / "notes.yaml", "--state-dir", project.state)
+    assert result.code == 0
+    assert "BF304 (warning) text of more than 512 bytes: 120" in result.err
+    assert "    track: in 'Noted': note" in result.err
+    assert "BF309" in result.err
+    assert "BF312" in result.err
