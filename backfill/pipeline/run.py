@@ -9,7 +9,7 @@ Rule 3: what is prepared is compared with the job and the source of today before
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import partial
 
@@ -18,7 +18,7 @@ from backfill.job.models import Job
 from backfill.pipeline.changes import decide_run
 from backfill.pipeline.context import Options, RunContext, RunRequest, RunResult
 from backfill.pipeline.deliver import clean_up, left_in_doubt, needs_clean_up
-from backfill.pipeline.disk_forecast import RESERVE_BYTES, forecast
+from backfill.pipeline.disk_forecast import RESERVE_BYTES, files_at_once, forecast
 from backfill.pipeline.new_run import begin_run, open_delivered_ids, record_of
 from backfill.pipeline.plans import plan_error
 from backfill.pipeline.prepare import prepare_plan
@@ -48,7 +48,7 @@ def run_jobs(requests: Sequence[RunRequest]) -> Iterator[tuple[RunRequest, JobEn
     """
     runs = [JobRun(run_of(one), one.target, one.options, one.context, one) for one in requests]
     with ExitStack() as held, connect_targets() as reach:
-        for step in (partial(hold, held=held), decide, partial(begin, reach=reach), partial(prepare, runs=runs)):
+        for step in (partial(hold, held=held), partial(make_plan, runs=runs, reach=reach)):
             for ended in take_turns(runs, step):
                 yield requests[runs.index(ended)], ended.end
             if not may_go_on(runs):
@@ -103,73 +103,64 @@ def hold(one: JobRun, held: ExitStack) -> None:
         held.enter_context(store.lock(run_id))
 
 
-def decide(one: JobRun) -> RunResult | None:
-    """Look at job and source, and decide whether the run goes on, begins (again), or was finished: then its result."""
-    assert one.request is not None
-    store, run = one.context.store, one.run
-    one.now, status = decide_run(one.request, store, run)
-    one.begun = status is not None
-    if status is None or status.state is not RunState.FINISHED:
-        return None
-    end = repeat_result(one, status)
-    if not one.now.is_live:
-        return end
-    return replace(end, not_read_again=not_read_again(store, one.request.job, run, status.record))
+def make_plan(one: JobRun, runs: Sequence[JobRun], reach: Reach) -> RunResult | None:
+    """Stage and prepare a run as far as an earlier process has not; its result where it was finished before.
 
-
-def begin(one: JobRun, reach: Reach) -> None:
-    """Reach the target, as preparing would be in vain without it, and make the ledger of a run that is new."""
-    assert one.request is not None
-    assert one.now is not None
-    store = one.context.store
-    one.target = reach(one.target, store.path)
-    if not one.begun:
-        begin_run(store, one.run, record_of(one.request, store, one.run, one.now), one.request.job, one.now)
-
-
-def prepare(one: JobRun, runs: Sequence[JobRun]) -> None:
-    """Stage and prepare a run as far as that is not done; `runs` are all that are to have room on the disk."""
-    assert one.request is not None
-    assert one.now is not None
-    job, run, context, target = one.request.job, one.run, one.context, one.target
+    `runs` are all that are to have room on the disk. Of each the source is read at once, from its hashing to its
+    snapshot: what a process has fetched or unpacked of one is gone before the next.
+    """
+    request, run, context, target = one.request, one.run, one.context, one.target
+    assert request is not None
+    store, job = context.store, request.job
+    now, status = decide_run(request, store, run)
+    if status is not None and status.state is RunState.FINISHED:
+        end = repeat_result(one, status)
+        return replace(end, not_read_again=not_read_again(store, job, run, status.record)) if now.is_live else end
+    one.target = reach(target, store.path)  # before the work of preparing, which would be in vain
+    if status is None:
+        begin_run(store, run, record_of(request, store, run, now), job, now)
     with run.open(clock=context.clock.now) as ledger:
-        if ledger.reader.status().state in PLANNED:
-            one.prepared = True
-            return
-        ensure_room(one, runs)
-        snapshot = stage_source(job, ledger, run, one.now.files, context)
-        delivered = open_delivered_ids(context.store, ledger.reader.status().record, context)
-        prepare_plan(
-            *(job, snapshot, ledger, run.spool(), run, context),
-            id_scope=target.id_scope,
-            limits=target.limits,
-            delivered=delivered,
-        )
+        if ledger.reader.status().state not in PLANNED:
+            ensure_room(runs[runs.index(one) :])
+            snapshot = stage_source(job, ledger, run, now.files, context)
+            delivered = open_delivered_ids(store, ledger.reader.status().record, context)
+            prepare_plan(
+                *(job, snapshot, ledger, run.spool(), run, context),
+                id_scope=target.id_scope,
+                limits=target.limits,
+                delivered=delivered,
+            )
     one.prepared = True
+    return None
 
 
-def ensure_room(one: JobRun, runs: Sequence[JobRun]) -> None:
-    """Refuse to prepare one of several where what it and those behind it will take does not fit the disk.
+def ensure_room(runs: Sequence[JobRun]) -> None:
+    """Refuse to stage the first of these where what all of them will take does not fit the disk.
 
     Raises:
         StoppedError: It does not.
     """
-    path = one.context.store.path
-    needs = [bytes_to_come(other) for other in runs[runs.index(one) :] if other.context.store.path == path]
+    path = runs[0].context.store.path
+    needs = [bytes_to_come(one) for one in runs if one.context.store.path == path]
     if len(needs) > 1:  # one alone is weighed while it is staged
         ensure_space(path, sum(needs) + RESERVE_BYTES)
 
 
 def bytes_to_come(one: JobRun) -> int:
-    """About how many bytes staging and preparing a run will take; 0 of one that has ended or is prepared."""
-    if one.end is not None or one.request is None or one.now is None:
-        return 0
-    with one.run.read() as reader:
-        state = reader.status().state
-    if state in PLANNED:
-        return 0
-    need = forecast(one.request.job, one.now.files)
-    return need.spool if one.run.snapshot.is_dir() else need.snapshot + need.spool
+    """About how many bytes staging and preparing a run will take, by the sizes of its files; 0 where there is a plan.
+
+    0 also where its files cannot be told without reading any: that is weighed when its turn comes.
+    """
+    assert one.request is not None
+    with suppress(BackfillError):
+        if one.run.begun():
+            with one.run.read() as reader:
+                state = reader.status().state
+            if state in PLANNED | {RunState.FINISHED}:
+                return 0
+        need = forecast(one.request.job, files_at_once(one.request.job))
+        return need.spool if one.run.snapshot.is_dir() else need.snapshot + need.spool
+    return 0
 
 
 def repeat_result(one: JobRun, status: RunStatus) -> RunResult:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from backfill.disk import out_of_space
 from backfill.errors import BackfillError, ExitCode, InterruptedRunError, LockedError, StoppedError, UsageError
 from backfill.pipeline.context import Confirmation, Options, RunContext, RunRequest, RunResult
-from backfill.pipeline.fingerprint import Fingerprint
 from backfill.records import StoredRun
 from backfill.targets import Target
 
@@ -32,8 +31,6 @@ class JobRun:
     options: Options
     context: RunContext
     request: RunRequest | None = None  # None: its job is not looked at, as of a run that is resumed
-    now: Fingerprint | None = None  # of job and source as they are, once they were looked at
-    begun: bool = False  # there is a ledger that it goes on with
     prepared: bool = False  # its plan is complete
     canary: Sequence[Chosen] = ()  # the calls that are to be sent before it stops
     asked: Confirmation | None = None  # what is to be confirmed before it is sent

@@ -129,3 +129,12 @@ def test_credentials_are_not_shown(store: Store, job: Path) -> None:
         assert result.code == 9
         assert "tHeSeCrEt" not in result.err + result.out
         assert "does not know these credentials (SignatureDoesNotMatch)" in result.err
+
+
+def test_two_jobs_of_one_command(store: Store, job: Path) -> None:
+    """Each fetches what it reads once, and what was fetched for one is gone before the other is read."""
+    job.with_name("others.yaml").write_text(JOB.replace("name: people", "name: others", 1))
+    run = backfill("run", job, job.with_name("others.yaml"), "--target", "sandbox", "--output", "json")
+    assert [one["calls"]["delivered"] for one in run.objects] == [6_000, 6_000], run.err
+    assert [len(store.gets(f"people/{number:02}.csv.gz")) for number in range(8, 12)] == [2] * 4
+    assert not list(job.parent.rglob("objects"))
