@@ -11,6 +11,7 @@ from typing import Any
 
 import openpyxl
 import pytest
+from openpyxl.utils.datetime import CALENDAR_MAC_1904
 
 from backfill.errors import JobError, SourceError
 from backfill.job.models import ExcelSpec
@@ -249,6 +250,25 @@ def test_xls_that_holds_an_archive(tmp_path: Path) -> None:
         parts.writestr("drawing.xml", "<x/>")
     path.write_bytes((Path(__file__).parent / "data" / "orders.xls").read_bytes() + archive.read_bytes())
     assert stage(path).column("id") == ["é"]
+
+
+@pytest.mark.parametrize(("since", "no_days"), [(1900, ["-5", "-0.5", "60", "60.5"]), (1904, ["-5", "-0.5"])])
+def test_numbers_that_are_no_day(tmp_path: Path, since: int, no_days: list[str]) -> None:
+    """A negative number, and the 29 February 1900 that Excel counts and that was none, are problems, no other days."""
+    path = tmp_path / "a.xlsx"
+    numbers = [-5, -0.5, 0.5, 1, 59, 60, 60.5, 61, 600, -60]
+    book = write(path, ["id", "at", "n"], *([str(place), each, each] for place, each in enumerate(numbers)))
+    for row in range(2, len(numbers) + 2):
+        book.active.cell(row, 2).number_format = "yyyy-mm-dd hh:mm"
+    if since == 1904:
+        book.epoch = CALENDAR_MAC_1904
+    book.save(path)
+    found = stage(path)
+    told = [one["message"] for one in found.rejects]
+    assert len(told) == len(no_days) + 1
+    for one, number in zip(told, [*no_days, "-60"], strict=True):
+        assert f"{number} as a date, which is no day, in row " in one
+    assert len(found.rows) == len(numbers) - len(told)
 
 
 @pytest.mark.parametrize("part", [0.05, 0.5, 0.72, 0.8, 0.92, 0.99])

@@ -25,6 +25,7 @@ LOG = logging.getLogger(__name__)
 _MANY: Final = 10
 #: Excel keeps 15 digits: of a longer number the last are gone, and it is written as Excel shows it.
 _EXACT: Final = 10**15
+_FIRST_YEAR: Final = 1900  # of dates, where they are not counted from 1904
 #: Heads of files that are kept.
 _HEADS: Final = 1_024
 #: Of a cell without text, about.
@@ -157,7 +158,7 @@ class _Table:
             raise SourceError(f"{file.name}: the sheet has no header{where}", hint="see `header_row` under `excel`")
         self._is_titled = [cell != "" for cell in header[1]]
         self.names = [_text(cell) or f"column_{place}" for place, cell in enumerate(header[1], self._first)]
-        self._spoilt = sheet.spoilt
+        self._spoilt, self._no_days = sheet.spoilt, sheet.no_days
         self._covered = _covered(sheet)
         self._fills = spec.merged == "fill"
         self._kept: dict[Place, Cell] = {}  # values of merged cells
@@ -174,6 +175,8 @@ class _Table:
                 at = (number, place + self._first)
                 if at in self._spoilt:
                     wrong[place] = f"{self._spoilt[at]}, in row {number}"
+                elif at in self._no_days and _shows_a_day(cells[place]):
+                    wrong[place] = f"{self._no_days[at]} as a date, which is no day, in row {number}"
                 elif at in self._covered:
                     wrong |= self._uncover(at, place, cells)
             if wrong or any(cell != "" for cell in cells):
@@ -189,6 +192,11 @@ class _Table:
         else:
             return {place: f"no value of its own: row {at[0]} is merged there (see `merged: fill` under `excel`)"}
         return {}
+
+
+def _shows_a_day(cell: Cell) -> bool:
+    """What calamine makes of a number that is no day is a time, or a day of the first year."""
+    return isinstance(cell, dt.time) or (isinstance(cell, dt.date) and cell.year == _FIRST_YEAR)
 
 
 def _is_header(number: int, cells: list[Cell], wanted: int | None) -> bool:

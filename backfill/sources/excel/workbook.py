@@ -32,6 +32,10 @@ _PIECE: Final = 2**20
 _ZIP: Final = b"PK"
 _NO_RESULT: Final = "a formula whose result is not in the file"
 _XLRD_ERROR: Final = 5
+_XLRD_NUMBERS: Final = (2, 3)  # the latter is a date
+_MAYBE_NO_DAY: Final = ("-", "60")  # how such numbers begin, as few others do
+#: What Excel counts for 29 February 1900; where days are counted from 1904 it is another one, which was.
+_LEAP_DAY: Final = 60
 #: What calamine says of the container of an .xls (a compound file) whose parts are not all there ...
 _DAMAGED: Final = "Cfb error"
 #: ... and what it raises where it does not look: of a class that Rust's libraries make for themselves.
@@ -44,6 +48,8 @@ class Sheet:
 
     cells: Any  # calamine's
     spoilt: Mapping[Place, str] = field(default_factory=dict)  # cells without the value they show, and what they hold
+    #: Numbers that are no day where a cell shows one, as text: calamine gives midnight, or the day before.
+    no_days: Mapping[Place, str] = field(default_factory=dict)
     merged: tuple[tuple[Place, Place], ...] = ()  # the first and the last cell of each
 
     def rows(self) -> Iterator[tuple[int, list[Cell]]]:
@@ -76,7 +82,7 @@ def opened_sheet(file: SourceFile, spec: ExcelSpec) -> Iterator[Sheet]:
                 ((top + 1, left + 1), (bottom + 1, right + 1))
                 for (top, left), (bottom, right) in cells.merged_cell_ranges or ()
             )
-            yield Sheet(cells, _spoilt(file, path, name), merged)
+            yield Sheet(cells, *_misread(file, path, name), merged)
     except (calamine.CalamineError, zipfile.BadZipFile, ET.ParseError, expat.ExpatError, KeyError, EOFError) as error:
         said = "it is protected by a password" if "password" in str(error).lower() else str(error)
         if said.startswith(_DAMAGED):
@@ -133,36 +139,48 @@ def _named(file: SourceFile, book: Any, wanted: str | int | None) -> str:  # noq
     return seen[0]
 
 
-def _spoilt(file: SourceFile, path: Path, sheet: str) -> dict[Place, str]:
-    """The sheet's cells that calamine gives as empty, and that are not; raises SourceError where it cannot be told."""
+def _misread(file: SourceFile, path: Path, sheet: str) -> tuple[dict[Place, str], dict[Place, str]]:
+    """The sheet's cells that calamine gives as empty and are not, and those whose numbers are no day.
+
+    Raises:
+        SourceError: It cannot be told.
+    """
     if not _is_zip(path):
-        return _spoilt_by_xlrd(file, path, sheet)
+        return _misread_by_xlrd(file, path, sheet)
     with zipfile.ZipFile(path) as parts:
         if "content.xml" in parts.namelist():
             _refuse_errors(file, parts)
-            return {}
+            return {}, {}
         if "xl/workbook.xml" not in parts.namelist():
             raise SourceError(
                 f"{file.name} is a workbook in Excel's binary format", hint="save it as xlsx, and name that file"
             )
         found = _Cells()
         _parse(parts, _sheet_part(parts, sheet), found.begin, found.text, found.end)
-        return found.spoilt
+        return found.spoilt, found.no_days
 
 
-def _spoilt_by_xlrd(file: SourceFile, path: Path, sheet: str) -> dict[Place, str]:
+def _misread_by_xlrd(file: SourceFile, path: Path, sheet: str) -> tuple[dict[Place, str], dict[Place, str]]:
     xlrd = required("xlrd", "excel", "workbooks of xls")
     try:
         with xlrd.open_workbook(str(path), on_demand=True) as book:
             cells = book.sheet_by_name(sheet)
     except Exception as error:  # damage shows as any of Python's errors
         raise SourceError(f"{file.name} cannot be read: {error}", hint="save it again, and name that copy") from error
-    return {
-        (row + 1, column + 1): f"the error {xlrd.error_text_from_code.get(cells.cell_value(row, column), '?')}"
-        for row in range(cells.nrows)
-        for column, kind in enumerate(cells.row_types(row))
-        if kind == _XLRD_ERROR
-    }
+    spoilt, no_days = {}, {}
+    for row in range(cells.nrows):
+        for column, kind in enumerate(cells.row_types(row)):
+            value = cells.cell_value(row, column)
+            if kind == _XLRD_ERROR:
+                spoilt[row + 1, column + 1] = f"the error {xlrd.error_text_from_code.get(value, '?')}"
+            elif kind in _XLRD_NUMBERS and is_no_day(value):
+                no_days[row + 1, column + 1] = f"{value:g}"
+    return spoilt, no_days
+
+
+def is_no_day(number: float) -> bool:
+    """Whether a number cannot be a day: before the first, or Excel's 29 February 1900, which was none."""
+    return number < 0 or int(number) == _LEAP_DAY
 
 
 def _sheet_part(parts: zipfile.ZipFile, sheet: str) -> str:
@@ -191,6 +209,7 @@ class _Cells:
 
     def __init__(self) -> None:
         self.spoilt: dict[Place, str] = {}
+        self.no_days: dict[Place, str] = {}
         self._row = self._column = 0
         self._kind = self._inside = self._said = ""
         self._formula = False
@@ -220,6 +239,8 @@ class _Cells:
                 self.spoilt[self._row, self._column] = f"the error {self._said}"
             elif self._formula and not self._said and self._kind != "str":
                 self.spoilt[self._row, self._column] = _NO_RESULT
+            elif self._said.startswith(_MAYBE_NO_DAY) and self._kind in ("", "n") and is_no_day(float(self._said)):
+                self.no_days[self._row, self._column] = self._said
 
 
 def _column(place: str) -> int:
