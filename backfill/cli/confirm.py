@@ -25,7 +25,8 @@ def confirmation_text(asked: Confirmation) -> str:
 
     calls = f"{asked.calls:,} to send"
     if asked.now < asked.calls:
-        calls = f"{asked.now:,} of {asked.calls:,} to send now, as --canary asks; `backfill resume` sends the rest"
+        rest = "`backfill resume` sends" if asked.jobs == 1 else "the same command without it sends"
+        calls = f"{asked.now:,} of {asked.calls:,} to send now, as --canary asks; {rest} the rest"
     delivered = earlier_text(asked)
     days = asked.first_day if asked.first_day == asked.last_day else f"{asked.first_day} to {asked.last_day}"
     pairs = [

@@ -72,7 +72,8 @@ def confirm_once(runs: Sequence[JobRun]) -> Iterator[JobRun]:
     asked, context = [one.asked for one in runs if one.asked is not None], runs[0].context
     if asked and not context.confirm(asked) and not context.stop.is_set():
         first = next(one for one in runs if one.end is None)
-        first.end = unsent(first, stopped(first, "nothing was sent, as the answer was no"))
+        error = stopped(first, "nothing was sent, as the answer was no", runs)
+        first.end = unsent(first, error, kept_back=apart(runs))
         yield first
 
 
@@ -108,12 +109,18 @@ def send(one: JobRun) -> RunResult:
 def keep_back(one: JobRun, runs: Sequence[JobRun]) -> JobEnd:
     """The end of a run that was not sent for what became of others, or as a signal came; None without a plan."""
     told = any(isinstance(error_of(other), InterruptedRunError) for other in runs)
-    interrupted = None if told or not one.context.stop.is_set() else stopped(one, "interrupted; nothing was sent")
+    silent = told or not one.context.stop.is_set()
+    interrupted = None if silent else stopped(one, "interrupted; nothing was sent", runs)
     if not one.prepared:
         return interrupted
     failed = [other.name for other in runs if other.failed and not isinstance(error_of(other), InterruptedRunError)]
     why = f"Nothing of any job was sent, since all are or none: see {', '.join(failed)}. What was prepared is kept."
-    return unsent(one, interrupted, kept_back=why if failed else "")
+    return unsent(one, interrupted, kept_back=why if failed else apart(runs))
+
+
+def apart(runs: Sequence[JobRun]) -> str | None:
+    """That a run was kept back, where there are others; one alone is told in full."""
+    return "" if len(runs) > 1 else None
 
 
 def error_of(one: JobRun) -> BackfillError | None:
@@ -121,10 +128,12 @@ def error_of(one: JobRun) -> BackfillError | None:
     return one.end.error if isinstance(one.end, RunResult) else one.end
 
 
-def stopped(one: JobRun, message: str) -> InterruptedRunError:
-    """The error of a run that is prepared, and not sent for now."""
-    hint = f"what was prepared is kept: `backfill resume {one.run.run_id}` goes on with it"
-    return InterruptedRunError(message, hint=hint if one.prepared else "")
+def stopped(one: JobRun, message: str, runs: Sequence[JobRun]) -> InterruptedRunError:
+    """The error of a run that is not sent for now, and stands for all of them."""
+    onward = (
+        f"`backfill resume {one.run.run_id}` goes on with it" if len(runs) == 1 else "the same command goes on with it"
+    )
+    return InterruptedRunError(message, hint=f"what was prepared is kept: {onward}" if one.prepared else "")
 
 
 def unsent(one: JobRun, error: BackfillError | None = None, *, kept_back: str | None = None) -> RunResult:

@@ -191,6 +191,8 @@ def test_a_no_is_for_all(project: Project) -> None:
         assert sandbox.stats()["requests"] == 0
         assert [len(line) <= 80 for line in text.splitlines() if "jobs  " in line] == [True] * 2
         assert "  jobs      people, acts\n" in text
+        assert "the same command goes on with it" in text
+        assert "people -> segment" not in text
 
 
 def test_canaries_go_together(project: Project) -> None:
