@@ -16,6 +16,7 @@ from backfill.guess.vendors import recipe, vendor_of
 from backfill.guess.write import Evidence, heading, job_text
 from backfill.job.blanks import BLANK
 from backfill.pipeline.context import RunContext
+from backfill.sources.origins.content import never
 
 __all__ = ["Asked", "Guess", "guess"]
 
@@ -44,7 +45,7 @@ def guess(asked: Asked, path: Path, shown: str, context: RunContext | None = Non
         SourceError: It cannot be read.
         JobError: It is nothing that is read.
     """
-    source = describe(asked, path)
+    source = describe(asked, path, context.stop.is_set if context is not None else never)
     found = _look(source, path, context)
     vendor = vendor_of(found.frame, source.format) if asked.type is None else None
     delimiter = source.fields.get("csv", {}).get("delimiter", ",")

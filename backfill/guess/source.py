@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ from backfill.sources import locate
 from backfill.sources.databases.address import url_of
 from backfill.sources.foreign import foreign
 from backfill.sources.formats import format_named, format_of
-from backfill.sources.origins.content import origin_of, plain_pieces
+from backfill.sources.origins.content import never, origin_of, plain_pieces, until
+from backfill.sources.origins.fetched import OBJECT_COPIES
 
 #: Suffixes of databases that are one file -> the scheme of their URL.
 _DATABASES = {".db": "sqlite", ".sqlite": "sqlite", ".sqlite3": "sqlite", ".db3": "sqlite", ".duckdb": "duckdb"}
@@ -65,13 +67,14 @@ class Described:
         )
 
 
-def describe(asked: Asked, path: Path) -> Described:
+def describe(asked: Asked, path: Path, stopping: Callable[[], bool] = never) -> Described:
     """The source that is meant; `path` is where the job file would be, which its paths are relative to.
 
     Raises:
         UsageError: None is named, or it cannot be looked at twice.
         SourceError: It cannot be read.
         JobError: It is nothing that is read.
+        InterruptedRunError: `stopping` became true while a store was waited for.
     """
     database = asked.database or _as_database(asked.data, path.parent)
     if (database is None) != bool(asked.data) and asked.database is not None:
@@ -84,7 +87,8 @@ def describe(asked: Asked, path: Path) -> Described:
         raise UsageError("nothing is named to guess from", hint="name a file, a folder, a pattern or a URL")
     paths = [placed(one, path.parent) for one in asked.data]
     found = Described({"path": paths[0] if len(paths) == 1 else paths})
-    _find_format(found, asked, path)
+    with OBJECT_COPIES.passing(until(stopping)):
+        _find_format(found, asked, path, stopping)
     return found
 
 
@@ -125,11 +129,11 @@ def _database(url: str, asked: Asked, path: Path) -> Described:
     return Described({"database": url, "table": table}, format="database")
 
 
-def _find_format(found: Described, asked: Asked, path: Path) -> None:
+def _find_format(found: Described, asked: Asked, path: Path, stopping: Callable[[], bool]) -> None:
     """Fill in the format, and what else its reader has to be told."""
     job = found.job(path)
     try:
-        first = locate(job)[0]
+        first = locate(job, stopping=stopping)[0]
     except JobError as error:
         job, first = _of_archive(found, path, error)
     try:

@@ -1,0 +1,63 @@
+"""What `guess` reads from beside files: buckets, folders of files that differ, sheets, dumps, documents."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import openpyxl
+import pytest
+
+from backfill.errors import UsageError
+from backfill.guess import Asked, guess
+from tests.support.buckets import credentials, served
+
+ROWS = b"order_id;user_id;at\n" + b"".join(b"o%d;u%d;2024-01-02T00:00:00Z\n" % (one, one % 7) for one in range(5_000))
+
+
+def test_object_of_a_bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its beginning tells the dialect, the URL stays in the job file, and it is fetched no more than needed."""
+    for name in [name for name in os.environ if name.startswith(("AWS_", "GOOGLE_", "AZURE_"))]:
+        monkeypatch.delenv(name)
+    with served() as store:
+        for name, value in credentials(store).items():
+            monkeypatch.setenv(name, value)
+        store.objects["exports/orders.csv"] = ROWS
+        found = guess(Asked(data=("s3://shop/exports/*.csv",)), tmp_path / "job.yaml", "s3://shop/exports/*.csv")
+    assert '  path: "s3://shop/exports/*.csv"\n' in found.text
+    assert 'delimiter: ";"' in found.text
+    assert "message_key: [order_id]" in found.text
+
+
+def test_files_whose_columns_differ_are_united(tmp_path: Path) -> None:
+    """The job file says so."""
+    (tmp_path / "1.csv").write_text("id,user_id\n1,u\n", "utf-8")
+    (tmp_path / "2.csv").write_text("id,user_id,gift\n2,u,x\n", "utf-8")
+    text = guess(Asked(data=(str(tmp_path / "*.csv"),)), tmp_path / "job.yaml", "*.csv").text
+    assert "  union: by_name" in text
+    assert "    gift: text" in text
+
+
+def test_records_within_a_document(tmp_path: Path) -> None:
+    """The only list of objects of a document is where its records are."""
+    rows = [{"id": one, "user_id": f"u{one}"} for one in range(3)]
+    (tmp_path / "a.json").write_text(json.dumps({"page": 1, "data": {"items.v2": rows}}), "utf-8")
+    text = guess(Asked(data=(str(tmp_path / "a.json"),)), tmp_path / "job.yaml", "a.json").text
+    assert '  records: "data.items\\\\.v2"' in text
+    assert "userId: user_id" in text
+
+
+def test_what_has_several_tables(tmp_path: Path) -> None:
+    """Of a dump the table has to be said, of a workbook the sheet; both are in the job file then."""
+    book = openpyxl.Workbook()
+    book.create_sheet("Orders").append(["id", "user_id"])
+    book["Orders"].append(["1", "u"])
+    book.save(tmp_path / "a.xlsx")
+    dump = "-- PostgreSQL database dump\n\nCREATE TABLE public.orders (\n    id integer\n);\n"
+    (tmp_path / "a.sql").write_text(f"--\n{dump}", "utf-8")
+    text = guess(Asked(data=(str(tmp_path / "a.xlsx"),), table="Orders"), tmp_path / "job.yaml", "a.xlsx").text
+    assert "  excel: {sheet: Orders}" in text
+    with pytest.raises(UsageError) as caught:
+        guess(Asked(data=(str(tmp_path / "a.sql"),)), tmp_path / "job.yaml", "a.sql")
+    assert "public.orders" in caught.value.hint
