@@ -177,7 +177,7 @@ class ColumnCheck:
             parsed = self.columns.get(self.job.time_columns().get((column.name, spec.format), ""))
             naive = Zone.UTC if has_offset(spec.format) or spec.format == "iso8601" else Zone.NAIVE
             self.zone(parsed or Column(column.name, Kind.TIMESTAMP, naive), path, shown, spec.timezone)
-        elif reference.sql is None and spec.format == EXCEL and column.kind in _NUMBERS:
+        elif reference.sql is None and spec.format == EXCEL and column.kind in _NUMBERS | {Kind.JSON}:
             self.zone(Column(column.name, Kind.TIMESTAMP, Zone.NAIVE), path, shown, spec.timezone)
         elif spec.format not in EPOCHS or column.kind not in _NUMBERS | {Kind.TEXT, Kind.JSON}:
             hint = "state its `format`: iso8601, epoch_s, epoch_ms, epoch_us, epoch_ns, excel or a strptime pattern"
