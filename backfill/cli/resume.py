@@ -58,9 +58,11 @@ def command(
     from backfill.cli.confirm import refuse_without_terminal
     from backfill.cli.interrupts import run_interruptibly
     from backfill.cli.running import DeliveryCommand, resume_one, run_options
+    from backfill.pipeline.plans import check_plan_ids
     from backfill.pipeline.runs import find_run_to_resume
 
     options = run_options(asked, retry_rejected=retry_rejected)
+    check_plan_ids(options.plans, 1)
     state = open_state(session, run, state_dir)
     folder, status = find_run_to_resume(state, run, refused=retry_rejected)
     session.here.run_id, session.here.job = folder.run_id, display_path(status.record.job_file)

@@ -65,6 +65,7 @@ class Confirmation:
     seconds: float | None  # at that rate; None where there is no rate
     state_folder: Path
     envelope: str = ""  # what the target's profile adds to every body, as JSON without the braces
+    plan: str = ""  # its id
     refused: int = 0  # calls that the target refused, and that are not tried again now
     delivered_before: int = 0  # calls of the plan left out: earlier runs delivered them
     earlier: int = 0  # calls that other runs of the job have delivered to the target, in the plan or not

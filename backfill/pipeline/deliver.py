@@ -25,7 +25,17 @@ from backfill.pipeline.context import Confirmation, Options, RunContext
 from backfill.pipeline.refused import list_refused, retry_refused
 from backfill.pipeline.supersede import delivered_elsewhere, key_warning
 from backfill.pipeline.target_check import rate_of, source_in_words, target_access
-from backfill.records import Batch, Counts, Decision, DeliveryTotals, RunSpool, RunState, RunWriter, StoredRun
+from backfill.records import (
+    PLAN_ID_DIGITS,
+    Batch,
+    Counts,
+    Decision,
+    DeliveryTotals,
+    RunSpool,
+    RunState,
+    RunWriter,
+    StoredRun,
+)
 from backfill.targets import Target
 from backfill.verdict import Patience, StopReason
 
@@ -242,6 +252,7 @@ def confirmation(
         endpoint=target.batch_url,
         key_digest=target.key_digest,
         envelope=record.envelope,
+        plan=(ledger.reader.status().plan_digest or "")[:PLAN_ID_DIGITS],
         calls=calls,
         delivered_before=counts.already_delivered,
         earlier=delivered_elsewhere(store, record),

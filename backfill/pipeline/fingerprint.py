@@ -17,6 +17,8 @@ from backfill.records import RunStatus, SnapshotRecord, SourceFile
 #: How many differences are named; the rest are counted.
 NAMED = 5
 _MISSING = object()
+#: Fields of a job that make no other calls: they are no part of its fingerprint.
+_NO_CALLS = ("gates", "mask")
 
 
 @frozen
@@ -34,7 +36,10 @@ class Fingerprint:
 
     def differences(self, now: Fingerprint) -> list[str]:
         """How `now` differs from this, as sentences that name a field or a file; empty where it does not."""
-        found = [] if self.job == now.job else list(field_differences(self.data, now.data))
+        then, today = (
+            {name: part for name, part in one.items() if name not in _NO_CALLS} for one in (self.data, now.data)
+        )
+        found = [] if self.job == now.job else list(field_differences(then, today))
         if self.job != now.job and not found:
             found = ["the job file was changed"]
         return found + list(file_differences(self.files, now.files))

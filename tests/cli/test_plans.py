@@ -150,3 +150,22 @@ def test_plans_of_two_jobs(project: Project) -> None:
     wrong = backfill("run", one, *SANDBOX, "--plan", plans[0])
     assert wrong.code == 6
     assert "no --plan is of people" in wrong.err
+
+
+def test_gates_are_no_difference_of_jobs(project: Project) -> None:
+    """What of the job makes other calls is named, and nothing else; what is no plan is refused, by `resume` too."""
+    job = project.people(12)
+    plan = plan_of(job)
+    replaced(job, "calls:", "gates: {max_calls: 50}\nwhere: age <> 1\ncalls:")
+    refused = backfill("run", job, *SANDBOX, "--plan", plan)
+    assert f"the plan {plan} was made of something else: where was added; nothing was sent" in refused.err
+    assert backfill("run", job, *SANDBOX, "--canary").code == 5
+    assert backfill("resume", "--state-dir", project.state, "--plan", "people").code == 2
+
+
+def test_a_live_confirmation_names_the_plan(project: Project, endpoint: str, key: str) -> None:
+    """What is confirmed is the plan that was agreed to, by its id."""
+    job = project.people(12)
+    live = ("--target", "segment", "--endpoint", endpoint)
+    plan = plan_of(job, *live)
+    assert f"\n  plan      {plan}\n" in backfill("run", job, *live, "--yes", "--plan", plan).err
