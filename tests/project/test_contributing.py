@@ -12,6 +12,7 @@ QUESTIONS = (
     "What does a 429 do?",
     "How does a cell become JSON?",
     "How does a body get from columns to the socket?",
+    "What is a plan, and are two the same?",
     "Where is memory bounded?",
     "What happens on Ctrl-C?",
     "What does a plan know of its calls?",
