@@ -47,9 +47,8 @@ FORMATS: Final = {".csv": "csv", ".parquet": "parquet", ".ndjson": "ndjson"}
 DIGITS: Final = 8
 #: Sources that are text but for what `columns` declares, as an export is.
 _TEXT: Final = ("csv", "tsv", "fixed_width")
-#: Sources of JSON objects: an export cannot tell the text "12" of the number 12.
-_OBJECTS: Final = ("ndjson", "json", "mongoexport", "bson", "dynamodb", "")
-#: What an export, which is text, has of a source's own types; all others are text.
+#: What an export, which is text, has of a source's own types; all others are text. Of JSON and nested values it does
+#: not tell the text "12" from the number, nor a wall clock from an instant.
 _TYPES: Final[Mapping[Kind, ColumnType]] = {
     Kind.INTEGER: "integer",
     Kind.NUMBER: "number",
@@ -57,8 +56,6 @@ _TYPES: Final[Mapping[Kind, ColumnType]] = {
     Kind.BOOLEAN: "boolean",
     Kind.DATE: "date",
     Kind.TIMESTAMP: "timestamp",
-    Kind.JSON: "json",
-    Kind.NESTED: "json",
 }
 
 
@@ -196,16 +193,16 @@ def _types(job: Job, export: _Export) -> dict[str, ColumnSpec]:
     """The types of the export's columns: those declared, else what the source says of itself."""
     declared = job.source.columns
     found = {name: declared[name] for name in export.columns if name in declared and job.source.query is None}
-    if job.source.query is None and _format(job) in _TEXT:
+    if job.source.query is None and job.explode is None and _format(job) in _TEXT:
         return found
-    kinds = {column.name: column.kind for column in inspect(job).columns if column.name in export.columns}
-    mixed = [name for name, kind in kinds.items() if kind is Kind.JSON and name not in found]
-    if mixed and _format(job) in _OBJECTS:
+    columns = [column for column in inspect(job).columns if column.name in export.columns]
+    mixed = [column.name for column in columns if column.kind in (Kind.JSON, Kind.NESTED) and column.raw is None]
+    if mixed:
         raise UsageError(
-            f"{export.path} is text, and does not tell what JSON the values of {', '.join(mixed)} were",
-            hint="declare them under `source.columns`; or mend the source, and run the job with `--only-new`",
+            f"{export.path} is text, and does not tell exactly what the values of {', '.join(mixed)} were",
+            hint="mend the source, and run the job with `--only-new`",
         )
-    return {name: ColumnSpec(type=_TYPES[kind]) for name, kind in kinds.items() if kind in _TYPES} | found
+    return {column.name: ColumnSpec(type=_TYPES[column.kind]) for column in columns if column.kind in _TYPES} | found
 
 
 def _format(job: Job) -> str:

@@ -65,10 +65,15 @@ def typed_file(folder: Path, mended: bool) -> None:
             "at": [datetime(2024, 7, 1, 10, row, 3, 123456) for row in range(rows)],  # noqa: DTZ001
             "seen": [datetime(2024, 7, 1, 10, row, tzinfo=UTC) for row in range(rows)],
             "yes": [True, False, None, True],
-            "tags": [["a", None], ["b"], [], None],
-            "place": [{"city": "Ünï", "zip": 1}] * rows,
+            "name": ["Ünï", "", None, "12"],
         }
     ).write_parquet(folder / "rows.parquet")
+
+
+def lists_file(folder: Path, mended: bool) -> None:
+    """Parquet with lists of texts."""
+    at = ["2024-05-02 10:00:00" if mended else "never", "2024-05-01 10:00:00"]
+    pl.DataFrame({"id": ["u1", "u2"], "at": at, "items": [["a", "12"], ["c"]]}).write_parquet(folder / "rows.parquet")
 
 
 ROWS = (
@@ -118,10 +123,9 @@ CASES = {
         text_file("rows.csv", DATED, MEND[:1]), MEND[:1],
     ),
     "an explosion": Case(
-        "{path: rows.ndjson, timezone: UTC, columns: {items: json}}",
-        track("message_key: [id], properties: {sku: {sql: \"items->>'$.sku'\"}, place: items_position}"),
-        text_file("rows.ndjson", '{"id":"u1","at":"never","items":[{"sku":"a"},{"sku":"b"}]}\n', MEND[:1]), MEND[:1],
-        "explode: items",
+        "{path: rows.parquet, timezone: UTC}",
+        track("message_key: [id], properties: {sku: items, place: items_position}"),
+        lists_file, MEND[:1], "explode: items",
     ),
     "the newest": Case(
         "{path: rows.csv, timezone: UTC, columns: {n: integer}}", track('message_key: [id], properties: {"*": {}}'),
@@ -313,20 +317,51 @@ def test_a_run_that_is_not_over(tmp_path: Path, there: StandIn) -> None:
     assert (result.code, "`backfill resume" in result.err) == (2, True)
 
 
-def test_json_whose_types_the_export_does_not_tell(tmp_path: Path, there: StandIn) -> None:
-    """It is refused, with the ways on; declared, it is sent."""
+LINES = '{"id":"u1","at":"never","total":12}\n{"id":"u2","at":"2024-05-01 10:00:00","total":"12"}\n'
+LISTS = '{"id":"u1","at":"never","total":["12",12]}\n'
+
+
+@pytest.mark.parametrize(
+    ("source", "lines", "more"),
+    [
+        ("{path: rows.ndjson, timezone: UTC}", LINES, ""),
+        ("{path: rows.ndjson, timezone: UTC, columns: {total: json}}", LINES, ""),
+        ("{path: rows.ndjson, timezone: UTC, columns: {total: json}}", LISTS, "explode: total"),
+    ],
+)
+def test_json_whose_types_the_export_does_not_tell(
+    tmp_path: Path, there: StandIn, source: str, lines: str, more: str
+) -> None:
+    """The text 12 and the number are one in the export: it is refused, with the way on."""
     one = Bench(tmp_path / "one", there)
-    lines = '{"id":"u1","at":"never","total":12}\n{"id":"u2","at":"2024-05-01 10:00:00","total":"12"}\n'
-    source = "{path: rows.ndjson, timezone: UTC}"
-    case = Case(source, PLAIN.calls, text_file("rows.ndjson", lines, MEND), MEND[:1])
+    case = Case(source, PLAIN.calls, text_file("rows.ndjson", lines, MEND), MEND[:1], more)
     one.write(case, mended=False)
     assert one.run().code == 3
-    export = one.export(case)
-    result = one.run("--replay-rejects", export)
-    assert (result.code, "what JSON the values of total were" in result.err) == (2, True)
-    one.job.write_text(one.job.read_text("utf-8").replace("UTC}", "UTC, columns: {total: json}}"), "utf-8")
+    result = one.run("--replay-rejects", one.export(case))
+    assert (result.code, "what the values of total were" in result.err) == (2, True), result.err
+
+
+def test_json_that_is_declared_otherwise(tmp_path: Path, there: StandIn) -> None:
+    """An integer is one, however it was written."""
+    one = Bench(tmp_path / "one", there)
+    source = "{path: rows.ndjson, timezone: UTC, columns: {total: integer}}"
+    one.write(Case(source, PLAIN.calls, text_file("rows.ndjson", LINES, MEND), MEND[:1]), mended=False)
+    assert one.run().code == 3
+    export = one.export(PLAIN)
     assert one.run("--replay-rejects", export).code == 0
-    assert one.calls()[-1]["properties"]["total"] == 12 or one.calls()[0]["properties"]["total"] == 12
+    assert {call["properties"]["total"] for call in one.calls()} == {12}
+
+
+def test_nested_values_are_refused(tmp_path: Path, there: StandIn) -> None:
+    """A wall clock inside of one would be sent as an instant."""
+    one = Bench(tmp_path / "one", there)
+    case = Case(
+        "{path: rows.parquet, timezone: UTC}", track('message_key: [id], properties: {"*": {}}'), lists_file, ()
+    )
+    one.write(case, mended=False)
+    assert one.run().code == 3
+    result = one.run("--replay-rejects", one.export(case))
+    assert (result.code, "what the values of items were" in result.err) == (2, True), result.err
 
 
 def test_a_replay_that_is_killed_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
