@@ -13,13 +13,11 @@ before them.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-import polars as pl
-
-from backfill.errors import RefusedError, SourceError, UsageError
+from backfill.errors import RefusedError, UsageError
 from backfill.frozen import frozen
 from backfill.job.formats import SUFFIXES, suffix_within
 from backfill.job.models import (
@@ -36,13 +34,13 @@ from backfill.job.models import (
     Star,
     Value,
 )
+from backfill.pipeline.mended_export import FORMATS, Export
 from backfill.pipeline.runs import REPLAY_MARK, status_of
 from backfill.pipeline.supersede import scope_ways
-from backfill.records import REJECT_COLUMNS, REJECT_PREFIX, Kind, RunStore, StoredRun
+from backfill.records import Kind, RunStore, StoredRun
 from backfill.sources import inspect
 from backfill.targets import Target
 
-FORMATS: Final = {".csv": "csv", ".parquet": "parquet", ".ndjson": "ndjson"}
 #: Hex digits of the file's SHA-256 in the id of its run.
 DIGITS: Final = 8
 #: Sources that are text but for what `columns` declares, as an export is.
@@ -77,7 +75,7 @@ def replay_of(store: RunStore, job: Job, target: Target, file: Path) -> Replay:
     """
     parent = store.find(job.name, target.kind, target.identity, job.generation)
     keys = _parent_files(parent, target)
-    export = _Export.read(file)
+    export = Export.read(file)
     own = (f"{parent.run_id}{REPLAY_MARK}", f"{parent.run_id}~")
     others = [run for run in export.runs if run != parent.run_id and not run.startswith(own)]
     if others:
@@ -85,7 +83,8 @@ def replay_of(store: RunStore, job: Job, target: Target, file: Path) -> Replay:
             f"{file}: it has rejects of {others[0]}, not of {parent.run_id}",
             hint="export those of one run: `backfill rejects RUN --export FILE`",
         )
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()[:DIGITS]
+    with file.open("rb") as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()[:DIGITS]
     return Replay(_replayed(job, export, keys), f"{parent.run_id}{REPLAY_MARK}{digest}")
 
 
@@ -107,61 +106,7 @@ def _parent_files(parent: StoredRun, target: Target) -> dict[str, str]:
     return {one.name: one.key for one in snapshot.files if one.name != one.key} if snapshot else {}
 
 
-@frozen
-class _Export:
-    """What is to be known of the file before it is read as a source."""
-
-    path: Path
-    columns: tuple[str, ...]  # the rows' own
-    reasons: Mapping[str, str]  # `run` and the names of REJECT_COLUMNS -> the columns that hold them
-    runs: tuple[str, ...]
-    unread: int  # records that could not be read as rows
-
-    @classmethod
-    def read(cls, path: Path) -> _Export:
-        """Look at the file; raises UsageError where it is no export, SourceError where it cannot be read."""
-        frame = _scan(path)
-        try:
-            names = frame.collect_schema().names()
-            reasons = {name: _reason(name, names) for name in ("run", *REJECT_COLUMNS)}
-            missing = [name for name in ("run", "file", "record", "call") if reasons[name] not in names]
-            if missing:
-                raise UsageError(
-                    f"{path} has no column {missing[0]}",
-                    hint="it is to be what `backfill rejects RUN --export FILE` wrote, its rows mended",
-                )
-            run, call = pl.col(reasons["run"]), pl.col(reasons["call"])
-            found = frame.select(run.unique().implode().alias("runs"), (call.fill_null("") == "").sum().alias("unread"))
-            runs, unread = found.collect(engine="streaming").row(0)
-        except pl.exceptions.PolarsError as error:
-            raise SourceError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
-        columns = tuple(name for name in names if name not in reasons.values())
-        return cls(path, columns, reasons, tuple(sorted(str(run or "nothing") for run in runs)), unread)
-
-    def sql(self, name: str) -> str:
-        """A column of the reason in SQL, null as an empty text."""
-        quoted = self.reasons[name].replace('"', '""')
-        return f"coalesce(\"{quoted}\", '')"
-
-
-def _scan(path: Path) -> pl.LazyFrame:
-    kind = FORMATS.get(path.suffix.lower())
-    if kind is None:
-        raise UsageError(f"{path} is no export by its name", hint=f"{', '.join(FORMATS)} are what `--export` writes")
-    if kind == "csv":
-        return pl.scan_csv(path, infer_schema=False, glob=False)
-    return pl.scan_parquet(path, glob=False) if kind == "parquet" else pl.scan_ndjson(path)
-
-
-def _reason(name: str, present: Iterable[str]) -> str:
-    """The column that holds it: with as many prefixes as it took to differ from the row's own columns."""
-    there, found = set(present), name
-    while f"{REJECT_PREFIX}{found}" in there:
-        found = f"{REJECT_PREFIX}{found}"
-    return found
-
-
-def _replayed(job: Job, export: _Export, keys: Mapping[str, str]) -> Job:
+def _replayed(job: Job, export: Export, keys: Mapping[str, str]) -> Job:
     """The job over the export in place of its source."""
     again = job.source.query is not None or job.explode is not None or job.latest is not None
     if export.unread and again:
@@ -189,7 +134,7 @@ def _replayed(job: Job, export: _Export, keys: Mapping[str, str]) -> Job:
     )
 
 
-def _types(job: Job, export: _Export) -> dict[str, ColumnSpec]:
+def _types(job: Job, export: Export) -> dict[str, ColumnSpec]:
     """The types of the export's columns: those declared, else what the source says of itself."""
     declared = job.source.columns
     found = {name: declared[name] for name in export.columns if name in declared and job.source.query is None}
@@ -202,6 +147,7 @@ def _types(job: Job, export: _Export) -> dict[str, ColumnSpec]:
             f"{export.path} is text, and does not tell exactly what the values of {', '.join(mixed)} were",
             hint="mend the source, and run the job with `--only-new`",
         )
+    export.refuse_nanoseconds([column.name for column in columns if column.kind is Kind.TIMESTAMP])
     return {column.name: ColumnSpec(type=_TYPES[column.kind]) for column in columns if column.kind in _TYPES} | found
 
 
@@ -212,7 +158,7 @@ def _format(job: Job) -> str:
     return job.source.format or SUFFIXES.get(suffix_within(Path(job.source.path[0])), "")
 
 
-def _row_key(export: _Export, keys: Mapping[str, str]) -> tuple[Value, ...]:
+def _row_key(export: Export, keys: Mapping[str, str]) -> tuple[Value, ...]:
     """What `message_key: row` stands for: the file and the record's number in the source."""
     file: Value = ColumnValue(column=export.reasons["file"])
     if keys:
@@ -226,7 +172,7 @@ def _text(value: str) -> str:
     return "'" + value.replace("'", "''") + "'"
 
 
-def _call(call: Call, export: _Export, row: tuple[Value, ...], *, unread: bool) -> Call:
+def _call(call: Call, export: Export, row: tuple[Value, ...], *, unread: bool) -> Call:
     """The call for those rows of which it was rejected."""
     when = f"{export.sql('call')} = {_text(call.scope)}"
     if unread:
@@ -237,14 +183,14 @@ def _call(call: Call, export: _Export, row: tuple[Value, ...], *, unread: bool) 
     return call.model_copy(update={"when": when, "message_key": key, **whole})
 
 
-def _object(spec: ObjectSpec, export: _Export) -> ObjectSpec:
+def _object(spec: ObjectSpec, export: Export) -> ObjectSpec:
     """The object, whose stars leave the reasons' columns out, those of objects inside it, too."""
     star = Star(exclude=(*spec.star.exclude, *export.reasons.values())) if spec.star else None
     members = tuple((path, _value(value, export)) for path, value in spec.members)
     return spec.model_copy(update={"star": star, "members": members})
 
 
-def _value(value: Value, export: _Export) -> Value:
+def _value(value: Value, export: Export) -> Value:
     if isinstance(value, ObjectValue):
         return ObjectValue(object=_object(value.object, export))
     if isinstance(value, ListValue):

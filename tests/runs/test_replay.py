@@ -52,7 +52,7 @@ def track(rest: str, time: str = TIME) -> str:
     return f"  - {TRACK.replace('TIME', time).replace('REST', rest)}\n"
 
 
-def typed_file(folder: Path, mended: bool) -> None:
+def typed_file(folder: Path, mended: bool, nanoseconds: int = 0) -> None:
     """Parquet with a column of each kind; a NaN is its fault."""
     rows = 4
     pl.DataFrame(
@@ -64,6 +64,8 @@ def typed_file(folder: Path, mended: bool) -> None:
             "day": [date(2024, 1, 1 + row) for row in range(rows)],
             "at": [datetime(2024, 7, 1, 10, row, 3, 123456) for row in range(rows)],  # noqa: DTZ001
             "seen": [datetime(2024, 7, 1, 10, row, tzinfo=UTC) for row in range(rows)],
+            "nano": pl.Series([1_719_828_000_123_456_000 + nanoseconds] * rows).cast(pl.Datetime("ns")),
+            "small": pl.Series([0.1, 2.5, 3e-7, 1e20], dtype=pl.Float32),
             "yes": [True, False, None, True],
             "name": ["Ünï", "", None, "12"],
         }
@@ -134,7 +136,7 @@ CASES = {
     ),
     "types of the source": Case(
         "{path: rows.parquet, timezone: America/New_York}",
-        track('message_key: [id, count, price, day, at, seen], properties: {"*": {}}', "at"),
+        track('message_key: [id, count, price, day, at, seen, nano], properties: {"*": {}}', "at"),
         typed_file, (("NaN", "2.25"),),
     ),
 }  # fmt: skip
@@ -362,6 +364,16 @@ def test_nested_values_are_refused(tmp_path: Path, there: StandIn) -> None:
     assert one.run().code == 3
     result = one.run("--replay-rejects", one.export(case))
     assert (result.code, "what the values of items were" in result.err) == (2, True), result.err
+
+
+def test_nanoseconds_are_refused(tmp_path: Path, there: StandIn) -> None:
+    """What is read from text has microseconds, and a message key would be another."""
+    one, case = Bench(tmp_path / "one", there), CASES["types of the source"]
+    one.write(case, mended=False)
+    typed_file(one.folder, mended=False, nanoseconds=789)
+    assert one.run().code == 3
+    result = one.run("--replay-rejects", one.export(case))
+    assert (result.code, "finer than microseconds" in result.err) == (2, True), result.err
 
 
 def test_a_replay_that_is_killed_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
