@@ -9,7 +9,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from backfill.cli.here import display_path, display_source
+from backfill.cli.here import display_path, display_source, shell_word
 from backfill.cli.options import TargetOptions
 from backfill.cli.session import Session
 from backfill.errors import JobError, UsageError, joined
@@ -72,7 +72,8 @@ def refuse_data(path: Path) -> None:
     if path.suffix.lower() in DATA:
         raise UsageError(
             f"{display_path(path)} is data by its name, and no job file",
-            hint="a job file is YAML: it names the data as `source: {path: ...}` and says which calls its rows become",
+            hint=f"`backfill guess {shell_word(display_path(path))} -o job.yaml` writes a job file for it, which says "
+            "which calls its rows become",
         )
 
 

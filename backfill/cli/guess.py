@@ -19,7 +19,7 @@ TYPES = ("identify", "track", "page", "screen", "group", "alias")
 
 
 @click.command("guess", short_help="A job file proposed from a sample of data.")
-@click.argument("data", nargs=-1, metavar="[DATA...]")
+@click.argument("data", nargs=-1, metavar="[DATA...]", type=click.Path())
 @click.option(
     "--type", "kind", type=click.Choice(TYPES), help="Of the call that a row makes [default: by the columns]."
 )

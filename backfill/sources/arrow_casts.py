@@ -86,7 +86,7 @@ def _texts(values: pa.StringArray) -> _Texts:
 def cast_text(values: pa.StringArray, spec: ColumnSpec) -> Made | None:
     """The texts as values of the type; None where it is not sure that SQL would make the same of all of them."""
     reader = _READERS.get(spec.type)
-    if reader is None:
+    if reader is None or spec.decimal is not None:  # a point may stand between thousands there
         return None
     try:
         return reader(values, _texts(values), spec)

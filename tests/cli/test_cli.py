@@ -237,7 +237,7 @@ def test_data_in_place_of_a_job_file(tmp_path: Path, verb: str, name: str) -> No
     result = backfill(verb, tmp_path / name, *(["--target", "sandbox"] if verb == "run" else []))
     assert result.code == 2
     assert f"{name} is data by its name" in result.err
-    assert "source: {path: ...}" in result.err
+    assert f"{name} -o job.yaml` writes a job file" in result.err
 
 
 @pytest.mark.parametrize(

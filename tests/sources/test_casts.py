@@ -7,6 +7,7 @@ import json
 import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -20,6 +21,7 @@ from backfill.job.models import ColumnSpec
 from backfill.records import Zone
 from backfill.sources.sql.casts import ISO8601, _any_iso8601, cast_of, iso8601_cast, matches
 from backfill.timestamps import from_excel
+from tests.support.sourcing import job_over, staged
 
 TEXTS = st.one_of(
     st.text(alphabet="0123456789+-.eE xZT:_", max_size=12),
@@ -258,3 +260,13 @@ def test_fraction_that_may_be_missing(connection: duckdb.DuckDBPyConnection) -> 
     wanted = [f"2024-01-02 03:04:05{part}+00" for part in ("", ".1", ".123456", ".123456")]
     assert cast(connection, spec, texts) == [*wanted, None, None, None]
     assert cast_of("v", spec, read_by_sql=False).zone is Zone.UTC
+
+
+def test_decimal_sign_of_staged_rows(tmp_path: Path) -> None:
+    """Points between thousands are no fractions, also where every text would read as a plain number."""
+    path = tmp_path / "rows.csv"
+    path.write_text("a;b\n1.234;5\n2.500;6\n", encoding="utf-8")
+    columns = {"a": ColumnSpec(type="decimal", decimal=","), "b": ColumnSpec(type="integer")}
+    found = staged(job_over(path, columns=columns, csv={"delimiter": ";"}), tmp_path / "state")
+    assert found.column("a") == ["1234", "2500"]
+    assert found.column("b") == [5, 6]
