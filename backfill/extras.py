@@ -8,8 +8,8 @@ from types import ModuleType
 from backfill.errors import UsageError
 
 
-def required(module: str, extra: str, what: str) -> ModuleType:
-    """The module, imported; `what` needs it, as the message begins: "LZ4 files".
+def required(module: str, extra: str, what: str, *, made: str = "read") -> ModuleType:
+    """The module, imported; `what` needs it, as the message begins: "LZ4 files" (are read with it, or `made`).
 
     Raises:
         UsageError: it is not installed; names the extra that brings it.
@@ -20,6 +20,6 @@ def required(module: str, extra: str, what: str) -> ModuleType:
         if error.name != module.partition(".")[0] and error.name != module:
             raise
         raise UsageError(
-            f"{what} are read with {module.partition('.')[0]}, which is not installed",
+            f"{what} are {made} with {module.partition('.')[0]}, which is not installed",
             hint=f"pip install 'backfill[{extra}]'",
         ) from error

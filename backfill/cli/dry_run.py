@@ -15,6 +15,7 @@ from backfill.cli.options import (
     output_option,
     progress_option,
     replay_option,
+    report_option,
     state_option,
     target_options,
     voice_options,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 @gate_option
 @output_option
 @progress_option
+@report_option
 @voice_options
 def command(
     session: Session,
@@ -55,6 +57,7 @@ def command(
     max_rejects: str | None,
     output: str,
     no_progress: bool,
+    report: Path | None,
 ) -> int:
     """\b
     backfill dry-run jobs/01-users.yaml
@@ -67,6 +70,7 @@ def command(
     from backfill.cli.arguments import expand_job_paths, in_phases, load_dry_run_target, load_jobs, replayed
     from backfill.cli.handler import tell_notice
     from backfill.cli.interrupts import run_interruptibly
+    from backfill.cli.report import place_of_report
     from backfill.cli.running import DeliveryCommand, dry_run_all, parse_gates
     from backfill.pipeline import Options
     from backfill.pipeline.check import refuse_unfit
@@ -79,7 +83,8 @@ def command(
     if replay_rejects is not None:
         loaded = [replayed(session, loaded, next(iter(chosen.values())), state_dir, replay_rejects).job]
         left_out = {folder: one.identity for folder, one in chosen.items()}
-    delivery = DeliveryCommand(session, Options(), yes=True, output=output, progress=not no_progress)
+    place = place_of_report(session, report, loaded, state_dir) if report else None
+    delivery = DeliveryCommand(session, Options(), yes=True, output=output, progress=not no_progress, report=place)
     refuse_unfit(loaded, partial(tell_notice, session))
 
     def plan(job: Job, around: RunContext) -> DryRunRequest:

@@ -23,6 +23,7 @@ VERBS = {
     "rejects": "rejects",
     "calls": "calls",
     "diff": "diff",
+    "report": "report",
     "sandbox": "sandbox",
     "doctor": "doctor",
     "schema": "schema",

@@ -79,6 +79,16 @@ def output_option(command: Command) -> Command:
     )(command)
 
 
+def report_option(command: Command) -> Command:
+    """--report FILE."""
+    return click.option(
+        "--report",
+        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
+        help="Write how it ended as a page of HTML, as `backfill report` does.",
+    )(command)
+
+
 def progress_option(command: Command) -> Command:
     """--no-progress."""
     return click.option("--no-progress", is_flag=True, help="No progress bars (there are none without a terminal).")(

@@ -15,6 +15,7 @@ from backfill.cli.options import (
     output_option,
     progress_option,
     replay_option,
+    report_option,
     state_option,
     target_options,
     voice_options,
@@ -40,6 +41,7 @@ from backfill.cli.session import Session
 @replay_option
 @output_option
 @progress_option
+@report_option
 @voice_options
 def command(
     session: Session,
@@ -53,6 +55,7 @@ def command(
     replay_rejects: Path | None,
     output: str,
     no_progress: bool,
+    report: Path | None,
 ) -> int:
     """\b
     backfill run jobs/01-users.yaml --target sandbox
@@ -72,6 +75,7 @@ def command(
         wanted_target_name,
     )
     from backfill.cli.interrupts import run_interruptibly
+    from backfill.cli.report import place_of_report
     from backfill.cli.running import DeliveryCommand, deliver_all, run_options
     from backfill.pipeline.plans import check_plan_ids
 
@@ -86,4 +90,6 @@ def command(
         delivery = replace(delivery, options=replace(options, run_id=replay.run_id, only_new=True))
         loaded = [replay.job]
     check_plan_ids(options.plans, len(loaded))
+    if report is not None:
+        delivery = replace(delivery, report=place_of_report(session, report, loaded, state_dir))
     return run_interruptibly(session, lambda interrupts: deliver_all(delivery, loaded, chosen, state_dir, interrupts))

@@ -57,6 +57,7 @@ class DeliveryCommand:
     output: str
     progress: bool
     several: JobSeries = field(default_factory=JobSeries)
+    report: Path | None = None  # where the page of the one job is to be written
 
     def bars(self, job: str) -> ProgressBars:
         """The bars of the next job."""
@@ -235,12 +236,15 @@ def show_outcome(
 
     None is the end of a job whose turn did not come: that has no exit code of its own.
     """
+    from backfill.cli.report import write_report
     from backfill.cli.showing import show_end
 
     session = delivery.session
     if isinstance(end, RunResult):
         code, counts = show_end(session, end, output=delivery.output, interrupted=interrupts.exit_code, dry=dry)
         delivery.several.ended.append(counts)
+        if delivery.report is not None:
+            write_report(session, end.run, delivery.report)
         return code
     delivery.several.ended.append(None)
     if end is not None:

@@ -32,6 +32,7 @@ from backfill.records import (
     RunRecord,
     RunState,
     RunStatus,
+    SentAttempt,
     Severity,
     ShardPlan,
     SnapshotRecord,
@@ -323,6 +324,15 @@ class LedgerReader(AbstractContextManager["LedgerReader"]):
             f"{_LEAVES} AND b.shard = ? AND b.first_call <= ? AND b.first_call + b.calls > ?", shard, call, call
         )
         return CallSpan(*rows[0]) if rows else None
+
+    def sent_attempts(self) -> list[SentAttempt]:
+        """Every request that left, in the order in which they left."""
+        rows = self._rows(
+            "SELECT a.sent_at, a.ended_at, a.outcome, a.status, b.calls"
+            " FROM attempts a JOIN batches b ON b.id = a.batch"
+            " WHERE NOT (a.outcome IS 'refused' AND a.status IS NULL) ORDER BY a.sent_at"
+        )
+        return [SentAttempt(*row) for row in rows]
 
     def attempts(self, batch: int) -> list[LedgerAttempt]:
         """Every attempt at a batch and at those it was a part of, the first one first."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,17 +21,19 @@ from backfill.targets import find_targets
 FORMATS = (".csv", ".parquet", ".ndjson")
 
 
-def export_place(file: Path, state: RunStore, *, force: bool) -> Path:
+def export_place(
+    file: Path, state: RunStore, *, force: bool, option: str = "--export", formats: Sequence[str] = FORMATS
+) -> Path:
     """The file to write where `file` was asked for: links resolved, so that what they lead to is what is judged.
 
     Raises:
-        UsageError: The suffix is none of FORMATS; there is no such folder; it is in a state directory; it is a
+        UsageError: The suffix is none of `formats`; there is no such folder; it is in a state directory; it is a
             source, a job file or a targets file of one of the runs, under whatever name; or it exists, and `force` is
             not given.
     """
-    asked, place = f"--export {file}", file.resolve()
-    if {file.suffix, place.suffix} - set(FORMATS) or file.suffix != place.suffix:
-        raise UsageError(f"{asked}: the suffix says the format", hint=f"one of {', '.join(FORMATS)}")
+    asked, place = f"{option} {file}", file.resolve()
+    if {file.suffix, place.suffix} - set(formats) or file.suffix != place.suffix:
+        raise UsageError(f"{asked}: the suffix says the format", hint=f"one of {', '.join(formats)}")
     if not place.parent.is_dir():
         raise UsageError(f"{asked}: there is no such folder")
     if any(holds_state(above) for above in place.parents) or place.is_relative_to(state.path.resolve()):
@@ -45,7 +47,8 @@ def export_place(file: Path, state: RunStore, *, force: bool) -> Path:
             if used.samefile(place):
                 raise UsageError(f"{asked}: it is {kind}, and is never overwritten", hint="name another file")
     if not force:
-        raise UsageError(f"{asked}: it exists", hint="name another file; or --force overwrites it")
+        again = "; or --force overwrites it" if option != "--report" else ""
+        raise UsageError(f"{asked}: it exists", hint=f"name another file{again}")
     return place
 
 

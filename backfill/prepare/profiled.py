@@ -10,7 +10,8 @@ import polars as pl
 from backfill.frozen import frozen
 from backfill.mapping import CompiledCall
 from backfill.mapping.template import BoundValue, Facts, ObjectTemplate, joined, nullable
-from backfill.prepare.masks import MASKED, Masks
+from backfill.masking import MASKED
+from backfill.prepare.masks import Masks
 from backfill.records import Kind
 
 #: The field whose value tells the calls of a type apart.

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from backfill.prepare.masks import MASKED, shortened
+from backfill.masking import MASKED, shortened
 from backfill.records.profile import Values, digest_of
 
 #: The place of each call's event.

@@ -4,7 +4,7 @@ No behaviour beyond what the data itself says.
 """
 
 from backfill.records.batches import AGE_UNKNOWN, Answer, Batch, BatchPart, BatchState, ClockMark, Decision, Outcome
-from backfill.records.calls import CallSpan, CanaryCall, Doubt, DoubtSpan, LedgerAttempt, RefusedBatch
+from backfill.records.calls import CallSpan, CanaryCall, Doubt, DoubtSpan, LedgerAttempt, RefusedBatch, SentAttempt
 from backfill.records.delivery import BatchBytes, DeliveryLedger, DeliveryTotals
 from backfill.records.ledgers import RunReader, RunWriter
 from backfill.records.plan import (
@@ -115,6 +115,7 @@ __all__ = [
     "RunStatus",
     "RunStore",
     "RunWriter",
+    "SentAttempt",
     "Severity",
     "ShardPlan",
     "ShardSink",

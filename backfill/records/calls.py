@@ -69,6 +69,17 @@ class CanaryCall:
 
 
 @frozen
+class SentAttempt:
+    """One request of a run, as far as its pace is concerned."""
+
+    sent_at: float  # POSIX seconds
+    ended_at: float | None
+    outcome: str | None  # accepted, refused, unknown; None: no answer is recorded
+    status: int | None
+    calls: int
+
+
+@frozen
 class LedgerAttempt:
     """One request that held a call."""
 

@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager
 from typing import Protocol, Self
 
 from backfill.records.batches import Batch, ClockMark
-from backfill.records.calls import CallSpan, Doubt, DoubtSpan, LedgerAttempt, RefusedBatch
+from backfill.records.calls import CallSpan, Doubt, DoubtSpan, LedgerAttempt, RefusedBatch, SentAttempt
 from backfill.records.delivery import DeliveryLedger
 from backfill.records.plan import ShardPlan
 from backfill.records.problems import Problem
@@ -119,6 +119,9 @@ class RunReader(AbstractContextManager["RunReader"], Protocol):
 
     def span_of(self, shard: int, call: int) -> CallSpan | None:
         """The leaf that stands for a call, by its index in the shard's calls file; None where there is no such call."""
+
+    def sent_attempts(self) -> list[SentAttempt]:
+        """Every request that left, in the order in which they left."""
 
     def attempts(self, batch: int) -> list[LedgerAttempt]:
         """Every attempt at a batch and at those it was a part of, the first one first."""

@@ -90,6 +90,12 @@ def properties_of(profile: PlanProfile, event: Event) -> list[Property]:
     return sorted(own, key=lambda name: (-profile.fill(name), name[2]))
 
 
+def sample_of(profile: PlanProfile, name: Property) -> str:
+    """A sample of a property: of what is no null, where there is such a value."""
+    kinds = profile.properties[name]
+    return next((values.sample for kind, values in kinds.items() if kind != "null"), "null")
+
+
 def contents_json(contents: PlanContents) -> dict[str, Any]:
     """The keys that `plan` of `--output json` has for it; a promise (docs/cli.md)."""
     profile = contents.profile
@@ -241,7 +247,7 @@ def _event_lines(profile: PlanProfile) -> list[str]:
 def _property_line(profile: PlanProfile, name: Property) -> str:
     kinds = profile.properties[name]
     types = "+".join(sorted(kinds))
-    sample = next(iter(kinds.values())).sample
+    sample = sample_of(profile, name)
     remark = " (always)" if profile.constant(name) else ""
     long = sum(values.long for values in kinds.values())
     remark += f" ({long:,} over {LONG_TEXT} bytes)" if long else ""

@@ -15,9 +15,9 @@ import pytest
 from backfill.job import load_job
 from backfill.job.models import Job
 from backfill.limits import SEGMENT
+from backfill.masking import SAMPLE_CHARACTERS, shortened
 from backfill.prepare import frames, prepare
 from backfill.prepare import profile as counting
-from backfill.prepare.masks import SAMPLE_CHARACTERS, shortened
 from backfill.prepare.profile import NewIds
 from backfill.records import Column, Kind, ShardPlan, Snapshot, profile
 from backfill.records.profile import PlanProfile, merged, merged_sketch, packed, unpacked

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from backfill.prepare.masks import shortened
+from backfill.masking import shortened
 from backfill.records.profile import Instants, PlanProfile, Sketch, Values, bounded
 
 Call = dict[str, Any]
