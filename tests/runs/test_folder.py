@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import signal
 import subprocess
-import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,6 +23,7 @@ from backfill.targets import load_target
 from tests.support.endpoints import faulty
 from tests.support.projects import KEY, Project, Result, backfill
 from tests.support.terminals import Terminal
+from tests.support.waiting import until
 
 
 @pytest.fixture
@@ -69,9 +69,7 @@ def finished(told: Result) -> list[tuple[str, int, int]]:
 
 def wait_for(sandbox: Sandbox, calls: int, process: subprocess.Popen[str]) -> None:
     """Wait until the endpoint has so many calls."""
-    while sandbox.stats()["received"] < calls:
-        assert process.poll() is None, process.communicate()
-        time.sleep(0.02)
+    until(lambda: sandbox.stats()["received"] >= calls, process)
 
 
 def test_killed_between_prepare_and_deliver(project: Project) -> None:
@@ -119,9 +117,7 @@ def test_killed_while_the_second_is_prepared(project: Project) -> None:
     later(project, 200_000)
     with Sandbox() as sandbox:
         process = project.process("run", project.folder, *live(sandbox))
-        while states(project).get("people", (None, 0))[0] is not RunState.PREPARED:
-            assert process.poll() is None, process.communicate()
-            time.sleep(0.02)
+        until(lambda: states(project).get("people", (None, 0))[0] is RunState.PREPARED, process)
         process.kill()
         process.wait()
         begun = states(project)["people"]

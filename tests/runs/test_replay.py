@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -16,6 +15,7 @@ import pytest
 
 from tests.support.projects import KEY, Project, Result, backfill
 from tests.support.stand_ins.server import Asked, Said, StandIn
+from tests.support.waiting import until
 
 TRACK = "{type: track, event: {value: E}, userId: id, timestamp: TIME, integrations: {All: false}, REST}"
 TIME = '{column: at, format: "%Y-%m-%d %H:%M:%S"}'
@@ -398,8 +398,7 @@ def test_a_replay_that_is_killed_goes_on(tmp_path: Path, monkeypatch: pytest.Mon
         words = ["run", one.job, "--target", "prod", "--yes", "--replay-rejects", export]
         process = Project(one.folder, {"SEGMENT_WRITE_KEY": KEY}).process(*words)
         assert process.wait(60) == -9
-        while not killed:
-            time.sleep(0.01)
+        until(lambda: killed)
         process = None
         status = one.run("--replay-rejects", export)
         assert (status.code, status.object["calls"]["delivered"]) == (0, 30), status.err
