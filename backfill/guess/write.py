@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from backfill.errors import counted
+from backfill.escape import escaped
 from backfill.guess.measure import Facts, shortened
 from backfill.guess.names import TRAITS, rank, words
 from backfill.guess.roles import Choice, Roles
@@ -50,6 +51,7 @@ def heading(shown: str, evidence: Evidence, path: Path, tool: str = "") -> Itera
         yield f"# yaml-language-server: $schema={os.path.relpath(schema, path.absolute().parent)}"
         yield "#"
     records = counted(evidence.rows, "record", "records")
+    shown = escaped(shown)
     yield f"# Guessed from {'all' if evidence.whole else 'the first'} {records} of {shown}{tool and f': {tool}'}."
     if evidence.unreadable:
         yield f"# {counted(evidence.unreadable, 'record', 'records')} beside them cannot be read; `check` says which."

@@ -6,6 +6,7 @@ import json
 import re
 from typing import Any
 
+from backfill.escape import escaped
 from backfill.job.blanks import BLANK
 
 _PLAIN = re.compile(r"[A-Za-z_./][\w./*-]*(?: [\w./()-]+)*")
@@ -21,7 +22,7 @@ def written(value: Any) -> str:  # noqa: ANN401
         return "[" + ", ".join(map(written, value)) + "]"
     if isinstance(value, str):
         plain = _PLAIN.fullmatch(value) and value.lower() not in _WORDS
-        return value if plain or isinstance(value, Blank) else json.dumps(value, ensure_ascii=False)
+        return value if plain or isinstance(value, Blank) else escaped(json.dumps(value, ensure_ascii=False))
     return json.dumps(value)
 
 
@@ -36,7 +37,7 @@ OPEN = Blank(BLANK)
 
 def with_comment(line: str, comment: str) -> str:
     """The line with a comment behind it, in a column with the others where it fits."""
-    return f"{line:<{_MARGIN}}  # {comment}" if comment else line
+    return f"{line:<{_MARGIN}}  # {escaped(comment)}" if comment else line
 
 
 def member(name: str) -> str:

@@ -71,6 +71,23 @@ def test_the_type_that_is_asked_for(tmp_path: Path, kind: str) -> None:
     assert run("check", "job.yaml")[0] == 0
 
 
+def test_names_that_would_end_a_line(tmp_path: Path) -> None:
+    """A name with a line break, as workbooks have them, and hostile values stay within their line of the job file."""
+    rows = '"id","user_id","Order\nDate","- x: *y # z"\n' + "".join(
+        f'{n},u{n % 3},2024-01-0{n} 03:04:05,"a: [\nb\u2028c\x1b[31m"\n' for n in range(1, 9)
+    )
+    (tmp_path / "rows.csv").write_text(rows, "utf-8")
+    assert run("guess", "rows.csv", "-o", "job.yaml")[0] == 0
+    text = (tmp_path / "job.yaml").read_text("utf-8")
+    assert "\x1b" not in text
+    assert "\u2028" not in text
+    filled = text.replace("timezone: CHOOSE", "timezone: UTC").replace("value: CHOOSE", "value: Done")
+    (tmp_path / "job.yaml").write_text(filled, "utf-8")
+    code, out, err = run("check", "job.yaml")
+    assert code == 0, err
+    assert "its 8 records" in out
+
+
 WHO = [
     ("id,customer_id,user id (metadata)", "userId: CHOOSE"),  # two could be
     ("id,user_id,referrer_user_id", "userId: user_id"),
