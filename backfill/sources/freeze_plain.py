@@ -24,7 +24,7 @@ from backfill.sources.arrow_casts import Made, cast_text
 from backfill.sources.columns import SourceColumn
 from backfill.sources.sql.casts import Cast, cast_of
 from backfill.sources.sql.engine import ROW_GROUP_BYTES, quoted
-from backfill.sources.sql.layout import RAW, UTC_FLAG, Layout, empty_relation
+from backfill.sources.sql.layout import RAW, UTC_FLAG, Layout, beside, empty_relation
 from backfill.sources.staging import Staging
 
 if TYPE_CHECKING:
@@ -82,11 +82,11 @@ class Plain:
         for name, column in self.columns.items():
             values = made[name]
             found = Made(values, as_printed=True) if column.sound else cast_text(values, _spec(column))
-            made[RAW + name] = values if found is None or not found.as_printed else pa.nulls(len(values), pa.string())
             if found is None:
                 unsure[name] = values
-            else:
-                made[name], made[UTC_FLAG + name] = found.values, found.flags
+                continue
+            made[name], made[UTC_FLAG + name] = found.values, found.flags
+            made[RAW + name] = pa.nulls(len(values), pa.string()) if found.as_printed else values
         if unsure:
             made |= self._asked(unsure)
         arrays = [made[one.name].cast(one.type) for one in self.schema]
@@ -94,17 +94,17 @@ class Plain:
 
     def _asked(self, texts: dict[str, pa.Array]) -> dict[str, pa.Array]:
         """The values, and flags, that DuckDB makes of some columns."""
-        wanted = [f"{self.casts[name].value} AS {quoted(name)}" for name in texts]
-        wanted += [
-            f"{self.casts[name].utc_flag} AS {quoted(UTC_FLAG + name)}" for name in texts if self.casts[name].utc_flag
-        ]
+        casts = [(name, self.casts[name]) for name in texts]
+        wanted = [f"{cast.value} AS {quoted(name)}" for name, cast in casts]
+        wanted += [f"{cast.utc_flag} AS {quoted(UTC_FLAG + name)}" for name, cast in casts if cast.utc_flag]
+        wanted += [f"{beside(quoted(name), cast.value, cast.kind)} AS {quoted(RAW + name)}" for name, cast in casts]
         connection = self.staging.engine.connection
         connection.register(_ROWS, pa.table(texts))
         try:
-            found = connection.sql(f"SELECT {', '.join(wanted)} FROM {_ROWS}").to_arrow_table().combine_chunks()
+            found = connection.sql(f"SELECT {', '.join(wanted)} FROM {_ROWS}").to_arrow_table()
         finally:
             connection.unregister(_ROWS)
-        return {name: values.chunk(0) for name, values in zip(found.schema.names, found.columns, strict=True)}
+        return {name: found.column(name).combine_chunks() for name in found.schema.names}
 
 
 def plain(staging: Staging, layout: Layout, columns: Sequence[SourceColumn]) -> Plain | None:

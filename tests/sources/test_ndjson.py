@@ -138,7 +138,7 @@ def test_declared_columns(tmp_path: Path) -> None:
     lines = '{"n":1.50,"i":"7","j":{"x":1}}\n{"n":"2.25","i":7.5,"j":"s"}\n{"n":[1],"i":null}\n'
     result = of(tmp_path, lines, columns={"n": "decimal", "i": "integer", "j": "json"})
     assert result.column("n") == ["1.50", "2.25", None]
-    assert result.column("__bf_raw:n") == ["1.50", "2.25", "[1]"]
+    assert result.column("__bf_raw:n") == [None, None, "[1]"]
     assert result.column("i") == [7, None, None]
     assert result.column("j") == ['{"x":1}', '"s"', None]
 

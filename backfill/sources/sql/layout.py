@@ -113,12 +113,22 @@ class Layout:
     def untried(self, text: str, failed: str, snapshot: str) -> str:
         """SQL: an expression of one row of the snapshot on which it failed, which fails again and says why."""
         names = ", ".join(
-            f"{quoted(RAW + column.name if column.spec else column.name)} AS {quoted(column.name)}"
+            f"{_as_read(column) if column.spec else quoted(column.name)} AS {quoted(column.name)}"
             for column in self.source
         )
         row = f"(SELECT {names or _NOTHING} FROM {snapshot} WHERE {quoted(failed)} LIMIT 1)"
         floor = self.floor.over(typed_relation(self.source, row))
         return f"SELECT CAST({enclosed(text)} AS VARCHAR) FROM {floor} AS source"
+
+
+def beside(raw: str, value: str, kind: Kind) -> str:
+    """SQL: the text to keep beside a value that was cast from it: none where the value is that text."""
+    return f"nullif({raw}, {value})" if kind in (Kind.DECIMAL, Kind.JSON) else raw
+
+
+def _as_read(column: SqlColumn) -> str:
+    """SQL: the text of a snapshot's column that was cast, which is the value's where none is beside it."""
+    return f"coalesce({quoted(RAW + column.name)}, CAST({quoted(column.name)} AS VARCHAR))"
 
 
 _EMPTY = "__bf_empty"
@@ -272,7 +282,7 @@ def _floor(
             floor.values.append(f"{cast.in_sql} AS {name}")
         outputs.append(f"{kept} AS {name}")
         own.append(Column(column.name, cast.kind, cast.zone, raw=raw, utc_flag=flag if cast.utc_flag else None))
-        internal.append((quoted(raw), Column(raw, Kind.TEXT)))
+        internal.append((f"{beside(quoted(raw), kept, cast.kind)} AS {quoted(raw)}", Column(raw, Kind.TEXT)))
         if cast.utc_flag:
             floor.values.append(f"{cast.utc_flag} AS {quoted(flag)}")
             internal.append((quoted(flag), Column(flag, Kind.BOOLEAN)))
