@@ -71,6 +71,17 @@ def test_the_same_bytes_from_wherever_they_come(project: Project) -> None:
     assert ndjson(job, "--dry-run") == planned
 
 
+@pytest.mark.parametrize("name", ["03-identity-merges", "05-orders", "06-page-views", "recipes/segment-archive"])
+def test_calls_of_real_jobs_are_made_again(name: str, repository: Path, tmp_path: Path) -> None:
+    """Whatever a job's source, query, lookups and shapes: what is made again is what was prepared, byte for byte."""
+    job, state = repository / f"jobs/{name}.yaml", ("--state-dir", str(tmp_path / "state"))
+    dry = backfill("dry-run", job, *state, "--output", "json").object
+    again = ndjson(job, "--dry-run", *state)
+    assert len(again) == dry["calls"]["pending"] > 0
+    backfill("run", job, *SANDBOX, *state, "--gate", "max_calls=0")  # which prepares it, and sends nothing
+    assert ndjson(job, *state) == again
+
+
 @pytest.mark.parametrize("standing", ["dry run", "stopped"])
 def test_calls_are_chosen(project: Project, standing: str) -> None:
     """By key, user, event and record, together and alone."""

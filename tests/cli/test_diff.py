@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from backfill.pipeline import plan_diff
+from backfill.pipeline import earlier_plans, plan_diff
 from tests.support.projects import Project, backfill
 
 SANDBOX = ("--target", "sandbox")
@@ -99,8 +99,9 @@ def test_once_the_bytes_are_gone(project: Project, job: Path) -> None:
     assert backfill("diff", job).code == 0
 
 
-def test_the_last_plans_are_kept_and_equal_ones_once(project: Project) -> None:
-    """Five earlier plans are kept, a dry run that changes nothing adds none; only the newest has its rows."""
+def test_the_last_plans_are_kept_and_equal_ones_once(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So many earlier plans are kept, a dry run that changes nothing adds none; only the newest has its rows."""
+    monkeypatch.setattr(earlier_plans, "KEPT", 2)
     job = project.people(20)
     assert backfill("diff", job).code == 2  # there is none
     backfill("dry-run", job)
@@ -108,12 +109,12 @@ def test_the_last_plans_are_kept_and_equal_ones_once(project: Project) -> None:
     only = backfill("diff", job)
     assert only.code == 2
     assert "is the only plan of its job" in only.err
-    for generation in range(2, 9):
+    for generation in range(2, 6):
         edited(job, (f"email{generation - 2 or ''}: email", f"email{generation - 1}: email"))
         backfill("dry-run", job)
         backfill("dry-run", job, "--limit", "3")
         backfill("dry-run", job)
-    assert len(list(project.state.glob("dry-runs/earlier/*"))) == 5
+    assert len(list(project.state.glob("dry-runs/earlier/*"))) == 2
     assert len(list(project.state.glob("dry-runs/earlier/*/snapshot"))) == 1
     assert backfill("diff", job, "--output", "json").object["calls"]["changed"] == 20
 
