@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from backfill.disk import out_of_space
-from backfill.errors import BackfillError, ExitCode, InterruptedRunError, LockedError, StoppedError, UsageError
+from backfill.errors import (
+    BackfillError,
+    ExitCode,
+    InterruptedRunError,
+    LockedError,
+    StopAskedError,
+    StoppedError,
+    UsageError,
+)
 from backfill.pipeline.context import Confirmation, Options, RunContext, RunRequest, RunResult
 from backfill.records import StoredRun
 from backfill.targets import Target
@@ -19,7 +27,7 @@ if TYPE_CHECKING:  # polars, where there is one
 #: What a run came to in this process, or why it could not; None where another job's end kept it from its turn.
 JobEnd = RunResult | BackfillError | None
 #: Errors after which no other run takes a turn: nothing would come of it, or two of them would fight for the disk.
-ENDS_ALL = (InterruptedRunError, LockedError, StoppedError, UsageError)
+ENDS_ALL = (InterruptedRunError, LockedError, StopAskedError, StoppedError, UsageError)
 
 
 @dataclass(slots=True, eq=False)
@@ -50,9 +58,10 @@ class JobRun:
 
     @property
     def failed(self) -> bool:
-        """Whether it ended otherwise than it should; a run that was finished before has not."""
+        """Whether it ended otherwise than it should: not one that was finished, or whose canary was sent, before."""
         if isinstance(self.end, RunResult):
-            return self.end.error is not None and not self.end.repeated
+            error = self.end.error
+            return not (error is None or self.end.repeated or isinstance(error, StopAskedError))
         return self.end is not None
 
     @property

@@ -197,6 +197,15 @@ def test_canaries_go_together(project: Project) -> None:
         told = backfill("run", project.folder, *live(sandbox), "--canary", "--output", "json")
         assert told.code == ExitCode.STOPPED
         assert [one["calls"]["delivered"] for one in told.objects] == [10, 10]
+        project.people(20, name="late")
+        told = backfill("run", project.folder, *live(sandbox), "--canary", "--output", "json")
+        assert told.code == ExitCode.STOPPED
+        assert sorted((one["job"], one["requests"]) for one in told.objects) == [
+            ("acts", 0),
+            ("late", 1),
+            ("people", 0),
+        ]
+        (project.folder / "late.yaml").unlink()
         told = backfill("run", project.folder, *live(sandbox), "--output", "json")
         assert [one[1] for one in finished(told)] == [300, 3_000]
 
