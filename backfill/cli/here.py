@@ -67,6 +67,7 @@ class Here:
         elif verb in OF_JOBS:
             for option in (*(("--state-dir",) if verb != "preview" else ()), "--target", "--targets", "--endpoint"):
                 filled += self._typed(option)
+            filled += self._typed("--replay-rejects") if verb != "preview" else []
         return " ".join(["backfill", verb, *filled])
 
     def _typed(self, option: str) -> list[str]:

@@ -42,9 +42,10 @@ def voice_options(command: Command) -> Command:
 
 
 def typed_options() -> dict[str, str]:
-    """The options of this command line that say where something is or goes, as they were typed."""
+    """The options of this command line that say what is read, and where something is or goes, as they were typed."""
     context = click.get_current_context()
     names = {"--state-dir": "state_dir", "--target": "target", "--targets": "targets", "--endpoint": "endpoint"}
+    names |= {"--replay-rejects": "replay_rejects"}
     return {
         option: str(context.params[name])
         for option, name in names.items()

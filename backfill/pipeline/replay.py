@@ -129,7 +129,7 @@ def _replayed(job: Job, export: Export, keys: Mapping[str, str]) -> Job:
             "explode": None,
             "latest": None,
             "calls": tuple(_call(call, export, row, unread=unread) for call in job.calls),
-            "raw": {**job.raw, "replayed": str(export.path.absolute())},
+            "raw": {**job.raw, "replayed": True},
         }
     )
 

@@ -30,12 +30,27 @@ VERBS = {
     "rejects": ("rejects", (0,)),
     "schema": ("schema", (0,)),
     "explain": ("explain people.yaml", (0,)),
+    "completion": ("completion bash", (0,)),
+    "doctor": ("doctor", (0, 3)),
     "sandbox": ("sandbox --store .", (2,)),
     "help": ("--help", (0,)),
     "usage": ("no-such-verb", (2,)),
 }
 #: Verbs that write data, so that a standard output that takes no more is told.
-SPEAKING = {"check", "preview", "dry-run", "run", "resume", "status", "rejects", "schema", "explain", "help"}
+SPEAKING = {
+    "check",
+    "preview",
+    "dry-run",
+    "run",
+    "resume",
+    "status",
+    "rejects",
+    "schema",
+    "explain",
+    "completion",
+    "doctor",
+    "help",
+}
 
 
 @dataclass(frozen=True)

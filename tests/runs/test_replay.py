@@ -265,8 +265,11 @@ def test_it_is_rehearsed_and_told(bench: Bench) -> None:
     export = bench.export(PLAIN)
     dry = backfill("dry-run", bench.job, "--target", "prod", "--replay-rejects", export, "--output", "json")
     assert (dry.code, dry.object["calls"]["planned"]) == (0, 2), dry.err
-    sent = bench.run("--replay-rejects", export, "--canary")
-    assert sent.code == 0
+    told = backfill("dry-run", bench.job, "--target", "prod", "--replay-rejects", export)
+    assert f"--plan {dry.object['plan']['id']} --target prod --replay-rejects" in " ".join(told.out.split())
+    assert bench.run("--plan", dry.object["plan"]["id"]).code == 6
+    sent = bench.run("--replay-rejects", export, "--canary", "--plan", dry.object["plan"]["id"])
+    assert sent.code == 0, sent.err
     told = backfill("status", sent.object["run_id"].partition("-replay-")[0], "--state-dir", bench.folder / ".backfill")
     assert told.code == 0
     assert f"Mended rejects of it were sent by {sent.object['run_id']}." in told.err
