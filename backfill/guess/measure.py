@@ -10,6 +10,7 @@ from typing import Any
 import duckdb
 import polars as pl
 
+from backfill.errors import counted
 from backfill.escape import escaped
 from backfill.guess.names import CODES, KEYS, has_word, last_word
 from backfill.guess.sample import Sample
@@ -80,17 +81,22 @@ def measure(sample: Sample, delimiter: str) -> tuple[list[Facts], dict[str, list
     facts, nulls = [], dict[str, list[str]]()
     with duckdb.connect() as connection:
         for column in sample.columns:
-            values, words = _bare(frame[column.name], column)
+            values, words = _bare(_values(frame, column), column)
             found = _facts(values, column, connection, delimiter)
             nulls |= {word: [] for word in words if found.type != "text"}
             facts.append(found)
         for place, one in enumerate(facts):  # of text, those words are null alone that are it elsewhere
             if one.type == "text" and one.column.kind is Kind.TEXT:
-                values, words = _bare(frame[one.name], one.column, tuple(nulls))
+                values, words = _bare(_values(frame, one.column), one.column, tuple(nulls))
                 facts[place] = _counted(values, one.column)
                 for word in words:
                     nulls[word].append(one.name)
     return _agreed(facts), nulls
+
+
+def _values(frame: pl.DataFrame, column: Column) -> pl.Series:
+    """A column's values, under a name that polars takes for no pattern."""
+    return frame[column.name].rename("values")
 
 
 def _hashable(frame: pl.DataFrame) -> bool:
@@ -140,6 +146,8 @@ def shortened(value: Any, *, quotes: bool = True) -> str:  # noqa: ANN401
     """A value as comments show it."""
     if isinstance(value, list | dict):
         return "a list" if isinstance(value, list) else "an object"
+    if isinstance(value, bytes):
+        return counted(len(value), "byte", "bytes")
     text = str(value).lower() if isinstance(value, bool) else str(value)
     is_json = text.startswith(("{", "["))
     short = text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"

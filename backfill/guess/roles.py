@@ -203,7 +203,7 @@ def _key(found: Roles, users: Choice, keys: Sequence[Facts], facts: Sequence[Fac
         one.column for one in (users, found.fields["timestamp"], found.fields.get("event", Choice())) if one.column
     ]
     some = list(dict.fromkeys(chosen))
-    if len(some) > 1 and frame.select(pl.struct(some).n_unique()).item() == len(frame):
+    if len(some) > 1 and frame[some].n_unique() == len(frame):
         return Choice((), f"[{', '.join(some)}] is unique in {_records(len(frame))}; no single column is")
     return Choice((), _NO_KEY)
 

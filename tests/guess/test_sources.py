@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import openpyxl
+import polars as pl
 import pytest
 
 from backfill.errors import UsageError
@@ -37,6 +38,17 @@ def test_files_whose_columns_differ_are_united(tmp_path: Path) -> None:
     text = guess(Asked(data=(str(tmp_path / "*.csv"),)), tmp_path / "job.yaml", "*.csv").text
     assert "  union: by_name" in text
     assert "    gift: text" in text
+
+
+def test_every_kind_of_column(tmp_path: Path) -> None:
+    """Nested and binary values, columns without any, and names that polars takes for patterns are all listed."""
+    rows = 3
+    table = {"id": range(rows), "*": ["x"] * rows, "^a$": [1.5] * rows, "b": [b"\x00"] * rows, "l": [[1]] * rows}
+    frame = pl.DataFrame(table | {"s": [{"a": 1}] * rows, "none": [None] * rows, "user_id": ["u"] * rows})
+    frame.write_parquet(tmp_path / "a.parquet")
+    text = guess(Asked(data=(str(tmp_path / "a.parquet"),)), tmp_path / "job.yaml", "a.parquet").text
+    assert "  #   b: binary - 100%, 1 different: 1 byte\n" in text
+    assert '      "\\\\*": {column: "*"}\n      "^a$": "^a$"\n      l: l\n' in text
 
 
 def test_records_within_a_document(tmp_path: Path) -> None:
