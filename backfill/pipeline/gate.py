@@ -52,7 +52,8 @@ def gate_hits(reader: RunReader, gates: Gates) -> Iterator[GateHit]:
         if allowed is not None and size > allowed:
             yield GateHit(name, f"{allowed:,}", size, f"{size:,} {what}, {name} allows {allowed:,}")
 
-    yield from _profile_hits(reader.profile(), gates)
+    if gates.max_events is not None or gates.max_users is not None:
+        yield from _profile_hits(reader.profile(), gates)
 
 
 def _profile_hits(profile: PlanProfile | None, gates: Gates) -> Iterator[GateHit]:

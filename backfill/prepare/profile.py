@@ -42,6 +42,7 @@ from backfill.records.profile import (
     bounded,
     event_hash,
     kept_properties,
+    sketch_of,
 )
 
 _FIRST_ROWS: Final = 256
@@ -138,8 +139,7 @@ def _hashes(sketch: Sketch) -> npt.NDArray[np.uint64]:
 def _sketch(parts: list[pl.Series]) -> Sketch:
     if not parts:
         return Sketch()
-    distinct = pl.concat(parts).drop_nulls().unique().sort().head(SKETCH)
-    return Sketch(distinct.to_numpy().astype("<u8").tobytes())
+    return sketch_of(np.concatenate([part.drop_nulls().to_numpy() for part in parts]))
 
 
 class _CallCount:

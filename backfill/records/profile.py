@@ -28,9 +28,13 @@ from functools import lru_cache
 from hashlib import blake2b
 from heapq import nsmallest
 from itertools import accumulate, pairwise
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from backfill.frozen import frozen
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 #: Distinct hashes that a sketch keeps, the smallest ones: fewer ids are counted exactly.
 SKETCH: Final = 65_536
@@ -76,7 +80,18 @@ def merged_sketch(parts: Iterable[Sketch]) -> Sketch:
         return Sketch(some[0]) if some else Sketch()
     import numpy as np  # noqa: PLC0415 (70 ms, and a small plan is one part)
 
-    return Sketch(np.unique(np.concatenate([np.frombuffer(hashes, "<u8") for hashes in some]))[:SKETCH].tobytes())
+    return sketch_of(np.concatenate([np.frombuffer(hashes, "<u8") for hashes in some]))
+
+
+def sketch_of(hashes: npt.NDArray[np.uint64]) -> Sketch:
+    """The sketch of texts of these hashes, in any order."""
+    import numpy as np  # noqa: PLC0415
+
+    if not len(hashes):
+        return Sketch()
+    found = np.sort(hashes)
+    distinct = found[np.append([True], found[1:] != found[:-1])]  # `np.unique` takes ten times as long
+    return Sketch(distinct[:SKETCH].astype("<u8").tobytes())
 
 
 @frozen
