@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from backfill.cli.here import display_path
-from backfill.cli.options import dry_option, state_option, voice_options
+from backfill.cli.options import RUN, dry_option, state_option, voice_options
 from backfill.cli.session import Session
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ SUFFIXES = (".html", ".htm")
 
 
 @click.command("report", short_help="A plan or a run as one page of HTML.")
-@click.argument("run", metavar="RUN|JOB")
+@click.argument("run", type=RUN, metavar="RUN|JOB")
 @click.option(
     "-o",
     "--output",

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from backfill.cli.group import VERBS
 from tests.support.projects import Project, backfill
 
 #: How each shell is asked what it would offer for a line; `@` stands for the words before the last, `^` for the last.
@@ -37,7 +38,7 @@ ASK = {
 START = {"bash": ["bash", "--norc", "-c"], "zsh": ["zsh", "-f", "-c"], "fish": ["fish", "--no-config", "-c"]}
 LINES = [
     ("backfill st", ["status"]),
-    ("backfill re", ["resume", "rejects"]),
+    ("backfill re", [verb for verb in VERBS if verb.startswith("re")]),
     ("backfill run --tar", ["--target", "--targets"]),
     ("backfill run --target ", ["staging", "prod", "sandbox", "segment", "segment-eu"]),
     ("backfill run --in-doubt ", ["resend", "skip"]),
