@@ -59,6 +59,8 @@ HIDDEN_PATTERN: Final = rf'[\x0a{_UNSEEN}]|^=".*"$'
 FLOAT_ID_PATTERN: Final = r"^[+-]?[0-9]+\.0+$"
 #: A long number as spreadsheets show it: its last digits are gone. (Hexadecimal ids such as 12e4 have no plus sign.)
 LOST_DIGITS_PATTERN: Final = r"^[+-]?[0-9](?:[.,][0-9]+[eE][+-]?|[eE]\+)[0-9]+$"
+#: An email address, or a telephone number with its country code.
+ADDRESS_PATTERN: Final = r"^[^@\s]+@[^@\s]+\.[^@\s]+$|^\+[0-9][0-9 ().-]{6,}$"
 #: Blanks at an end.
 BLANK_END_PATTERN: Final = rf"^{BLANK}|{BLANK}$"
 
@@ -69,13 +71,13 @@ def placeholder_pattern(add: Collection[str] = ()) -> str:
     return rf"(?i)^{BLANK}*(?:{words}|[0-]*){BLANK}*$"
 
 
-def odd_id_pattern(add: Collection[str] = (), *, lines: bool = False) -> str:
+def odd_id_pattern(add: Collection[str] = (), *, lines: bool = False, addresses: bool = True) -> str:
     """What finds an id that any pattern of this module finds, in one scan; with `lines` in one of the lines of a text.
 
     A line feed inside an id is then no character of it: whoever joined ids into lines counts them.
     """
     unseen = rf'[{_UNSEEN}]|^=".*"$' if lines else HIDDEN_PATTERN
-    rest = (unseen, FLOAT_ID_PATTERN, LOST_DIGITS_PATTERN, BLANK_END_PATTERN)
+    rest = (unseen, FLOAT_ID_PATTERN, LOST_DIGITS_PATTERN, BLANK_END_PATTERN, *([ADDRESS_PATTERN] if addresses else []))
     return ("(?m)" if lines else "") + "|".join((placeholder_pattern(add), *rest))
 
 

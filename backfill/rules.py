@@ -80,6 +80,8 @@ _TABLE: Final = (
     ("BF122", "id that differs from another one only in case, or in blanks at its ends", _W, True,
      "they are two users: write them alike where they are exported, or in SQL, by lower(trim(...))"),
     ("BF123", "object or array where a single value is wanted", _E, False, "take a single value out of it in SQL"),
+    ("BF124", "email address or telephone number as an id", _W, True,
+     "people change theirs: map an id that stays, and send the address as a trait"),
     ("BF130", "an SQL expression fails on the row", _E, False,
      "guard it, for example with TRY_CAST, nullif or CASE WHEN, or `on_bad: omit`"),
     ("BF131", "a time in the database's own form inside JSON that SQL made", _E, True,

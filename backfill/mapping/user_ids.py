@@ -10,6 +10,7 @@ from backfill.mapping.binder import Binder
 from backfill.mapping.calls import RareMatch
 from backfill.mapping.template import BoundValue
 from backfill.placeholders import (
+    ADDRESS_PATTERN,
     BLANK_END_PATTERN,
     FLOAT_ID_PATTERN,
     HIDDEN_PATTERN,
@@ -18,17 +19,20 @@ from backfill.placeholders import (
     placeholder_pattern,
 )
 from backfill.records import Kind
+from backfill.rules import severity
 
 
 def check_id(binder: Binder, name: str, value: Value, bound: BoundValue) -> None:
     """Add the checks of an id that is there. One search through all ids of a frame tells whether any is odd at all."""
     own, text = binder.job.placeholders, bound.plain
+    # Where ids are addresses, all are odd: a job that says so is spared the search.
+    addresses = name != "groupId" and severity("BF124", dict(binder.job.rules)) is not None
     lines = text.str.join("\n")
-    odd = lines.str.contains(odd_id_pattern(own.add, lines=True)) | (
+    odd = lines.str.contains(odd_id_pattern(own.add, lines=True, addresses=addresses)) | (
         lines.str.count_matches("\n", literal=True) >= text.count()  # one is inside an id
     )
     binder.rare_matches[f"__bf_rare:{name}"] = RareMatch(
-        pl.when(text.str.contains(odd_id_pattern(own.add))).then(text), odd
+        pl.when(text.str.contains(odd_id_pattern(own.add, addresses=addresses))).then(text), odd
     )
     rare = pl.col(f"__bf_rare:{name}")
     nobody = (rare != "") & rare.str.contains(placeholder_pattern(own.add))
@@ -39,6 +43,7 @@ def check_id(binder: Binder, name: str, value: Value, bound: BoundValue) -> None
         ("BF115", FLOAT_ID_PATTERN),
         ("BF119", HIDDEN_PATTERN),
         ("BF121", BLANK_END_PATTERN),
+        *([("BF124", ADDRESS_PATTERN)] if addresses else []),
     ):
         binder.check(code, bound.column, rare.str.contains(pattern), text)
     rounded = _rounded(binder, value)

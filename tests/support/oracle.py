@@ -141,6 +141,9 @@ class RowAsCall(Row):
             self.flag("BF120")
         if text != text.strip(BLANKS):
             self.flag("BF121")
+        email = re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", text)
+        if name != "groupId" and (email or re.fullmatch(r"\+[0-9][0-9 ().-]{6,}", text)):
+            self.flag("BF124")
         if name == "groupId" and len(text) > GROUP_ID_CHARACTERS:
             self.flag("BF104")
 
