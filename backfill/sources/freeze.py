@@ -117,11 +117,13 @@ def _write(
         raise JobError(message, hint="select those that are wanted in a `query`, and unnest the list there")
     if len(layout.source) > WIDE_COLUMNS:
         return write_wide(staging, layout, batches, path, in_query=in_query, schema=_schema(reader))
-    from backfill.sources.freeze_plain import plain  # what Arrow computes with is loaded where rows are written
+    if not explode and not in_query and staging.sample is None:
+        # What Arrow computes with takes longer to load than DuckDB takes to cast a sample, to the same values.
+        from backfill.sources.freeze_plain import plain
 
-    direct = None if explode or in_query else plain(staging, layout, reader.columns)
-    if direct is not None:
-        return direct.write(batches, path)
+        direct = plain(staging, layout, reader.columns)
+        if direct is not None:
+            return direct.write(batches, path)
     extra = (*_PLACES, FLAG, VALUE) if explode else _PLACES
     select = layout.select(_relation(staging, reader), filtered=not explode, extra=extra)
     first = next(batches, None)
