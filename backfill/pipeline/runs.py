@@ -147,7 +147,7 @@ def _meant_file(path: Path) -> str:
 
 def replays_of(store: RunStore, run: StoredRun) -> list[StoredRun]:
     """The runs that have sent mended rejects of this one."""
-    return [one for one in store.runs() if one.run_id.startswith(f"{run.run_id}{REPLAY_MARK}")]
+    return [one for one in store.runs(lost=True) if one.run_id.startswith(f"{run.run_id}{REPLAY_MARK}")]
 
 
 def only_run(found: Sequence[StoredRun], name: str) -> StoredRun:
