@@ -135,20 +135,21 @@ def _dates(values: pa.StringArray, texts: _Texts, _: ColumnSpec) -> Made | None:
 
 
 def _times(values: pa.StringArray, texts: _Texts, spec: ColumnSpec) -> Made | None:
-    form = _FORMS.get(spec.format or "")
-    if form is None and (spec.format or "iso8601") != "iso8601":
+    pattern = None if spec.format == "iso8601" else spec.format
+    form = _FORMS.get(pattern or "")
+    if form is None and pattern is not None:
         return None
     if form is None:
         clock = texts.data[_HOUR : int(texts.sizes[0])].tobytes() if len(texts.sizes) else b""
         form = _Form(is_zoned=any(sign in clock for sign in b"+-Z"), least=_MINUTE, most=len(texts.data))
     if not texts.have(form.least, form.most) or not _in_calendar(texts) or (texts.at(_HOUR) != b":"[0]).any():
         return None
-    if form.is_zoned and spec.format and (texts.at(_SECOND) == b"Z"[0]).any():
+    if form.is_zoned and pattern and (texts.at(_SECOND) == b"Z"[0]).any():
         return None
-    if spec.format and ((texts.at(_DAY) != b" "[0]).any() or (texts.at(_MINUTE) != b":"[0]).any()):
+    if pattern and ((texts.at(_DAY) != b" "[0]).any() or (texts.at(_MINUTE) != b":"[0]).any()):
         return None
     made = values.cast(pa.timestamp("us", "UTC" if form.is_zoned else None))
-    if spec.format:
+    if pattern:
         return Made(made)
     flags = pc.if_else(values.is_valid(), form.is_zoned, pa.scalar(None, pa.bool_()))
     return Made(made.view(pa.int64()).view(pa.timestamp("us")), flags)

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 _ROWS = "__bf_rows"
+_JSON = pa.json_(pa.string())
 _PLACES = (pa.field(FILE_COLUMN, pa.uint32()), pa.field(RECORD_COLUMN, pa.uint64()))
 
 
@@ -40,8 +41,9 @@ class Plain:
 
     staging: Staging
     schema: pa.Schema  # of what is written
-    casts: Mapping[str, Cast]
+    casts: Mapping[str, Cast]  # of texts called by the column that is made of them
     columns: Mapping[str, SourceColumn]  # that are cast
+    times: Mapping[str, tuple[str, ColumnSpec]]  # further columns, each made of a column of texts
 
     def write(self, batches: Iterator[pa.RecordBatch], path: Path) -> int:
         """Write the rows as one part; returns how many. Raises what the reader raises, StoppedError for a full disk."""
@@ -79,9 +81,10 @@ class Plain:
         """The rows as they are written."""
         made = dict(zip(batch.schema.names, batch.columns, strict=True))
         unsure = {}
-        for name, column in self.columns.items():
-            values = made[name]
-            found = Made(values, as_printed=True) if column.sound else cast_text(values, _spec(column))
+        texts = {name: (made[name], _spec(column), column.sound) for name, column in self.columns.items()}
+        texts |= {name: (made[source], spec, False) for name, (source, spec) in self.times.items()}
+        for name, (values, spec, sound) in texts.items():
+            found = Made(values, as_printed=True) if sound else cast_text(values, spec)
             if found is None:
                 unsure[name] = values
                 continue
@@ -89,7 +92,7 @@ class Plain:
             made[RAW + name] = pa.nulls(len(values), pa.string()) if found.as_printed else values
         if unsure:
             made |= self._asked(unsure)
-        arrays = [made[one.name].cast(one.type) for one in self.schema]
+        arrays = [_stored(made[one.name]).cast(one.type) for one in self.schema]
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
     def _asked(self, texts: dict[str, pa.Array]) -> dict[str, pa.Array]:
@@ -97,7 +100,11 @@ class Plain:
         casts = [(name, self.casts[name]) for name in texts]
         wanted = [f"{cast.value} AS {quoted(name)}" for name, cast in casts]
         wanted += [f"{cast.utc_flag} AS {quoted(UTC_FLAG + name)}" for name, cast in casts if cast.utc_flag]
-        wanted += [f"{beside(quoted(name), cast.value, cast.kind)} AS {quoted(RAW + name)}" for name, cast in casts]
+        wanted += [
+            f"{beside(quoted(name), cast.value, cast.kind)} AS {quoted(RAW + name)}"
+            for name, cast in casts
+            if name not in self.times
+        ]
         connection = self.staging.engine.connection
         connection.register(_ROWS, pa.table(texts))
         try:
@@ -107,19 +114,31 @@ class Plain:
         return {name: found.column(name).combine_chunks() for name in found.schema.names}
 
 
+def _stored(values: pa.Array) -> pa.Array:
+    """The values as they are stored: JSON is text."""
+    return values.storage if isinstance(values, pa.ExtensionArray) else values
+
+
 def plain(staging: Staging, layout: Layout, columns: Sequence[SourceColumn]) -> Plain | None:
     """How the reader's columns are written where nothing but casts is to be done with them; else None."""
     to_cast = {column.name: column for column in columns if column.spec is not None}
     casts = {name: cast_of(quoted(name), _spec(column), read_by_sql=False) for name, column in to_cast.items()}
-    known = {column.name for column in columns} | {RAW + name for name in to_cast}
+    written = {column.name for column in layout.columns}
+    times = {
+        name: (source, ColumnSpec(type="timestamp", format=pattern))
+        for (source, pattern), name in staging.job.time_columns().items()
+        if name in written
+    }
+    casts |= {name: cast_of(quoted(name), spec, read_by_sql=False) for name, (_, spec) in times.items()}
+    known = {column.name for column in columns} | {RAW + name for name in to_cast} | times.keys()
     known |= {UTC_FLAG + name for name, cast in casts.items() if cast.utc_flag}
-    if layout.keep is not None or known != {column.name for column in layout.columns}:
+    if layout.keep is not None or known != written:
         return None
     select = layout.select(empty_relation(layout.source), filtered=True)
     made = staging.engine.connection.sql(select).to_arrow_table().schema
     if not all(column.spec is not None or _alike(column.type, made.field(column.name).type) for column in columns):
         return None
-    return Plain(staging, pa.schema([*made, *_PLACES]), casts, to_cast)
+    return Plain(staging, pa.schema([*made, *_PLACES]), casts, to_cast, times)
 
 
 def _spec(column: SourceColumn) -> ColumnSpec:
@@ -131,6 +150,8 @@ def _alike(source: pa.DataType, written: pa.DataType) -> bool:
     """Values of the reader's type are written as they are."""
     if types.is_timestamp(source) and types.is_timestamp(written):
         return bool(source.unit == written.unit == "us" and (source.tz is None) == (written.tz is None))
+    if source == _JSON:
+        return bool(types.is_string(written))
     return bool(source == written) and not types.is_nested(source)
 
 
