@@ -10,7 +10,8 @@ from backfill.document import Faults, Positions, suggest
 from backfill.errors import Fault
 from backfill.frozen import frozen
 from backfill.job.fields import Role
-from backfill.job.models import Call, Job, ObjectSpec, named_columns, used_columns
+from backfill.job.leaves import expression_columns, named_columns, used_columns
+from backfill.job.models import Call, Job, ObjectSpec
 from backfill.job.references import Reference, hashed_columns, objects, references
 from backfill.job.times import EPOCHS, EXCEL, has_offset
 from backfill.records import INTERNAL_PREFIX, Column, Kind, Zone
@@ -53,13 +54,13 @@ def check_columns(
 ) -> list[Fault]:
     """Every fault of the job against these columns, in file order.
 
-    `columns` are the source's (the query's result, where there is a query), with those of `job.expressions()` and
+    `columns` are the source's (the query's result, where there is a query), with those of `expression_columns` and
     `job.time_columns()` where they are known. `complete` is False where only a sample was read, so that a column which
     is not there may still come: then its absence is not a fault. `absent` are the words before the name of one that is
     not there.
     """
     known = {column.name: column for column in columns}
-    check = ColumnCheck(job, known, Faults(positions), complete, absent, job.expressions())
+    check = ColumnCheck(job, known, Faults(positions), complete, absent, expression_columns(job))
     check.declared()
     check.masked()
     for reference in references(job):

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 
 from backfill.frozen import frozen
 from backfill.job.fields import Role
-from backfill.job.models import Call, ColumnValue, Job, ObjectSpec, ShapedValue, SqlValue, parts, walk
+from backfill.job.leaves import expression_columns, parts, walk
+from backfill.job.models import Call, ColumnValue, Job, ObjectSpec, ShapedValue, SqlValue
 from backfill.records import Column
 
 
@@ -50,7 +51,7 @@ def hashed_columns(job: Job, columns: Mapping[str, Column]) -> frozenset[str]:
 
     `columns`: by name, those of the job's expressions with what they read.
     """
-    expressions = job.expressions()
+    expressions = expression_columns(job)
     hashes = [one.shaped for one in references(job) if one.shaped is not None and one.shaped.hashed]
     read = (columns[name].reads for one in hashes if (name := expressions[one.sql]) in columns)
     return frozenset({one.column for one in hashes if one.column}.union(*read))

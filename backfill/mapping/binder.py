@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from backfill import encode
-from backfill.job.models import ColumnValue, ConstantValue, SqlValue, label_of
+from backfill.job.leaves import label_of
+from backfill.job.models import ColumnValue, ConstantValue, SqlValue
 from backfill.mapping.instants import InstantReader
 from backfill.mapping.template import BoundValue, Part, constant
 from backfill.records import Column, Kind, Zone, frame_name

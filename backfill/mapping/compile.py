@@ -11,6 +11,7 @@ import polars as pl
 from backfill import encode
 from backfill.identity import namespace
 from backfill.job.fields import IDS, NAMES, OWN_BLOCK, needed_by, objects_of
+from backfill.job.leaves import expression_columns, used_columns
 from backfill.job.models import (
     Call,
     ColumnValue,
@@ -21,7 +22,6 @@ from backfill.job.models import (
     ObjectValue,
     SqlValue,
     Value,
-    used_columns,
 )
 from backfill.job.references import hashed_columns
 from backfill.limits import GROUP_ID_CHARACTERS, MESSAGE_ID_CHARACTERS
@@ -59,7 +59,7 @@ def compile_job(
     Raises JobError where a value cannot be mapped at all (no such column, no time zone, no object).
     """
     columns = {column.name: column for column in snapshot.columns}
-    expressions = job.expressions()
+    expressions = expression_columns(job)
     compiled = []
     for index, call in enumerate(job.calls):
         binder = Binder(job, columns, schema, expressions)

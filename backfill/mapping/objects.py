@@ -6,7 +6,8 @@ import polars as pl
 
 from backfill import encode
 from backfill.errors import JobError
-from backfill.job.models import ColumnValue, ListValue, ObjectSpec, ObjectValue, Value, named_columns
+from backfill.job.leaves import named_columns
+from backfill.job.models import ColumnValue, ListValue, ObjectSpec, ObjectValue, Value
 from backfill.limits import PROPERTIES, UNIFY_PROPERTIES
 from backfill.mapping.binder import Binder
 from backfill.mapping.merge import member_count

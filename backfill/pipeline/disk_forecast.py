@@ -8,6 +8,7 @@ from pathlib import Path
 from backfill.errors import JobError
 from backfill.frozen import frozen
 from backfill.job.formats import COMPRESSED, suffix_within
+from backfill.job.leaves import expression_columns
 from backfill.job.models import Job
 from backfill.records import SourceFile
 from backfill.sources import locate
@@ -81,7 +82,7 @@ def _snapshot_factor(job: Job, kind: Format, *, remote: bool) -> float:
     """Bytes that staging writes for each plain byte of a file of that format, at the most at one time."""
     source = job.source
     declared = any(spec.type != "text" for spec in source.columns.values()) or bool(job.time_columns())
-    computed = job.where is not None or source.query is not None or bool(job.expressions())
+    computed = job.where is not None or source.query is not None or bool(expression_columns(job))
     if kind.may_stay and not (declared or computed or remote):
         return 0.0  # read where it is
     factor = kind.snapshot_per_byte * (WITH_RAW_TEXT if declared else 1.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from backfill.job.fields import Role
+from backfill.job.leaves import parts, walk
 from backfill.job.models import (
     Call,
     ColumnValue,
@@ -15,8 +16,6 @@ from backfill.job.models import (
     SqlValue,
     Star,
     TimestampSpec,
-    parts,
-    walk,
 )
 
 _INDENT = "  "

@@ -16,6 +16,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 from backfill.disk import close_writer, out_of_space
 from backfill.errors import JobError
 from backfill.job import expression_paths
+from backfill.job.leaves import expression_columns
 from backfill.job.models import Job
 from backfill.job.shapes import NO_ENTRY
 from backfill.records import INTERNAL_PREFIX, RECORD_COLUMN, REJECT_COLUMNS, Column, Kind, Severity, SourceFile, Zone
@@ -94,7 +95,7 @@ class Staging:
 
         `opened` makes the relation anew for each question, where it can be read once only.
         """
-        columns = self.job.expressions()
+        columns = expression_columns(self.job)
         for text, path in expression_paths(self.job).items():
             column = quoted(columns[text]) if text in columns else KEEP
             with opened():
@@ -204,7 +205,7 @@ def refine_columns(engine: Engine, part: Path, layout: Layout, job: Job) -> tupl
     )
     held: dict[str, _Range] = {name: (least, greatest) for name, least, greatest in rows}
     json = _json_columns(engine, part, [column.name for column in columns if _may_be_json(column, held)])
-    texts = {name: text for text, name in job.expressions().items()} | {WHERE_FAILED: job.where or ""}
+    texts = {name: text for text, name in expression_columns(job).items()} | {WHERE_FAILED: job.where or ""}
 
     def described(column: Column) -> Column:
         found = _refined(column, held, json)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from backfill.job import fingerprint, load_job
 from backfill.job.expand import split_name
 from backfill.job.file import CallForm, JobForm, SourceForm
+from backfill.job.leaves import member_name
 from backfill.job.models import (
     ColumnValue,
     ConstantValue,
@@ -18,7 +19,6 @@ from backfill.job.models import (
     SqlValue,
     Star,
     TimestampSpec,
-    member_name,
 )
 from tests.support.job_texts import WHOLE, job_text, load
 

@@ -13,7 +13,8 @@ import polars as pl
 import pytest
 
 from backfill.job import fingerprint
-from backfill.job.models import ShapedValue, named_columns, used_columns
+from backfill.job.leaves import expression_columns, named_columns, used_columns
+from backfill.job.models import ShapedValue
 from backfill.job.shapes import NO_ENTRY
 from tests.support.job_texts import faults, job_text, load
 from tests.support.projects import backfill
@@ -77,7 +78,7 @@ def test_shape_is_what_python_gives(tmp_path: Path, shape: str, expected: Any) -
     )
     job = load(tmp_path, job_text(f"properties: {{a: {{column: text, {shape}}}}}", source="path: rows.csv"))
     result = staged(job, tmp_path / "state")
-    (column,) = job.expressions().values()
+    (column,) = expression_columns(job).values()
     assert result.column(column) == [None if text is None else expected(text) for text in TEXTS]
     described = result.snapshot.column(column)
     assert described is not None
@@ -204,11 +205,11 @@ def test_a_lookups_file_is_csv(tmp_path: Path) -> None:
         "properties: {a: {column: text, lookup: {file: table.csv, unknown: reject}}}", source="path: rows.csv"
     )
     job = load(tmp_path, text)
-    (column,) = job.expressions().values()
+    (column,) = expression_columns(job).values()
     assert staged(job, tmp_path / "state").column(column) == [value for _, value in rows[1:]]
     (tmp_path / "table.csv").write_text('k,v\r\na,\r\n\r\nb,""\r\nc,x\r\n"d\ne",1\r\n"",2')
     job = load(tmp_path, text)
-    (column,) = job.expressions().values()
+    (column,) = expression_columns(job).values()
     assert staged(job, tmp_path / "nulls").column(column) == [None, "", "x", "1"]
     (tmp_path / "table.csv").write_text('k,v\na,"b" c\n')
     (fault,) = faults(tmp_path, text)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from backfill.job.leaves import expression_columns
 from backfill.job.models import ColumnValue, ConstantValue, ObjectSpec, ObjectValue, SqlValue
 from tests.support.job_texts import faults, job_text, load
 from tests.support.projects import backfill
@@ -147,7 +148,7 @@ def test_expressions_in_keys_and_ids(tmp_path: Path) -> None:
     assert job.calls[0].properties == ObjectSpec(members=((("sql",), ColumnValue(column="sql")),))
     job = load(tmp_path, job_text("message_id: {sql: \"props->>'$insert_id'\"}"))
     assert job.calls[0].message_id == SqlValue(sql="props->>'$insert_id'")
-    assert [*job.expressions()] == ["props->>'$insert_id'"]
+    assert [*expression_columns(job)] == ["props->>'$insert_id'"]
 
 
 def test_a_column_called_star(tmp_path: Path) -> None:

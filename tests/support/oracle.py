@@ -15,6 +15,7 @@ from fractions import Fraction
 from hashlib import sha256
 from typing import Any
 
+from backfill.job.leaves import expression_columns
 from backfill.job.models import ColumnValue, ObjectSpec, ObjectValue, SqlValue, TimestampSpec
 from backfill.limits import GROUP_ID_CHARACTERS, MESSAGE_ID_CHARACTERS, PROPERTIES, SEGMENT, UNIFY_PROPERTIES
 from backfill.placeholders import PLACEHOLDERS
@@ -68,7 +69,7 @@ class RowAsCall(Row):
 
     def timestamp_column(self, spec: TimestampSpec) -> datetime | None:
         """The instant that a column or an expression holds."""
-        column = self.columns[self.job.expressions()[spec.sql] if spec.sql else (spec.column or "")]
+        column = self.columns[expression_columns(self.job)[spec.sql] if spec.sql else (spec.column or "")]
         parsed = self.job.time_columns().get((spec.column or "", spec.format or ""))
         column = self.columns[parsed] if column.kind is Kind.TEXT and parsed in self.columns else column
         found = self.row[column.name]
@@ -204,7 +205,7 @@ class RowAsCall(Row):
         """Whether the row makes this call at all; a bad value that `when` reads is found out by making it."""
         if self.call.when is None:
             return True
-        column = self.columns[self.job.expressions()[self.call.when]]
+        column = self.columns[expression_columns(self.job)[self.call.when]]
         if self.misfits(column):
             self.flag("BF117")
             return True

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time
 from typing import Any
 
+from backfill.job.leaves import expression_columns
 from backfill.job.models import (
     Call,
     ColumnSpec,
@@ -98,7 +99,7 @@ class Row:
 
     def column_of(self, value: ColumnValue | SqlValue) -> Column:
         """The column that holds a value."""
-        return self.columns[self.job.expressions()[value.sql] if isinstance(value, SqlValue) else value.column]
+        return self.columns[expression_columns(self.job)[value.sql] if isinstance(value, SqlValue) else value.column]
 
     def misfits(self, column: Column) -> bool:
         """Whether the text as read did not fit the declared type, here or in a column that an expression reads."""

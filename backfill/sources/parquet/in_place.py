@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from backfill.frozen import frozen
+from backfill.job.leaves import expression_columns
 from backfill.job.models import Job
 from backfill.memory import LARGEST_ROW_GROUP_BYTES, LARGEST_ROW_GROUP_ROWS
 from backfill.records import INTERNAL_PREFIX, Column, Kind, Snapshot, SnapshotPart, SourceFile, Zone
@@ -108,7 +109,7 @@ def in_place(job: Job, files: Sequence[SourceFile]) -> InPlace | None:
 def computes(job: Job) -> bool:
     """Something is to be computed of the rows before they are prepared: SQL, or declared types."""
     declared = any(spec.type != "text" for spec in job.source.columns.values())
-    return bool(job.where or job.source.query or job.expressions() or declared)
+    return bool(job.where or job.source.query or expression_columns(job) or declared)
 
 
 def are_many(files: Sequence[SourceFile]) -> bool:

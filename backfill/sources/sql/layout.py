@@ -17,6 +17,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 from duckdb.sqltypes import DuckDBPyType
 
 from backfill.frozen import frozen
+from backfill.job.leaves import expression_columns
 from backfill.job.models import ColumnSpec, Job
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, Column, Kind, Zone
 from backfill.sources.columns import SourceColumn
@@ -174,7 +175,7 @@ def lay_out(
     floor, outputs, described = _floor(columns, by_sql, job.source.timezone, trimmed=trimmed)
     decimals = {column.name for column in columns if column.spec is not None and column.spec.type == "decimal"}
     tried = []
-    for text, name in job.expressions().items():
+    for text, name in expression_columns(job).items():
         kind = bound[text].type
         value = written(enclosed(text), kind, trimmed=trimmed or not decimals.isdisjoint(reads[text]), made=True)
         skip = floor.any_bad(reads[text]) + ([f"NOT {KEEP}"] if job.where else [])
@@ -215,7 +216,7 @@ def _asked(
 
 def sql_texts(job: Job) -> list[str]:
     """Every expression of the job over source columns, `where` first."""
-    return [*([job.where] if job.where else []), *job.expressions()]
+    return [*([job.where] if job.where else []), *expression_columns(job)]
 
 
 def place_columns(*, file: bool) -> tuple[Column, ...]:
