@@ -69,7 +69,7 @@ def test_ids_of_machines_cost_nothing() -> None:
 def spelt_rows(count: int) -> pl.DataFrame:
     """Rows of plain ids, but for the first and the last, which are one in two spellings."""
     users = pl.Series("user", [f"u{number}" for number in range(count)])
-    users[0], users[count - 1] = "Ann@Example.com", "ann@example.com "
+    users[0], users[count - 1] = "Ann.Example", "ann.example "
     return rows(count).with_columns(users)
 
 
@@ -81,7 +81,7 @@ def test_spellings_are_told_over_shards(tmp_path: Path, options: dict[str, Any])
     assert prepared.plan.problems == {("BF121", "warning"): 1, ("BF122", "warning"): 2}
     assert len(prepared.calls) == SHARD_ROWS + 100
     shown = [(one.column, one.value) for shard in prepared.shards for one in shard.samples if one.code == "BF122"]
-    assert shown == [("user", "Ann@Example.com"), ("user", "ann@example.com ")]
+    assert shown == [("user", "Ann.Example"), ("user", "ann.example ")]
 
 
 def test_a_job_decides(tmp_path: Path) -> None:
