@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from datetime import date
+from fractions import Fraction
 
 from backfill.document import suggest
 from backfill.errors import UsageError
@@ -30,8 +31,10 @@ class Share:
     percent: float | None = None
 
     def allows(self, some: int, whole: int) -> bool:
-        """Whether so many of all there are pass."""
-        return some <= self.count if self.count is not None else some * PERCENT <= (self.percent or 0) * whole
+        """Whether so many of all there are pass: by the digits as written, so that 323 of 500 are 64.6% exactly."""
+        if self.count is not None:
+            return some <= self.count
+        return some * PERCENT <= Fraction(repr(self.percent or 0)) * whole
 
     def __str__(self) -> str:
         """As it is written."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from backfill.job.gates import Share, parse_gate
 from tests.support.projects import Project, backfill
 
 SANDBOX = ("--target", "sandbox")
@@ -105,3 +106,12 @@ def test_names_of_events(project: Project) -> None:
     shut = backfill("dry-run", job, "--gate", "max_events=2")
     assert shut.code == 4
     assert "3 event names, max_events allows 2" in shut.err
+
+
+@pytest.mark.parametrize(("percent", "some", "whole"), [("64.6", 323, 500), ("4.6", 69, 1_500), ("0.29", 290, 100_000)])
+def test_a_share_at_its_border_passes(percent: str, some: int, whole: int) -> None:
+    """Exactly so many percent of the whole are allowed, whatever binary fractions make of it; one more is not."""
+    share = parse_gate("max_rejects", f"{percent}%")
+    assert isinstance(share, Share)
+    assert share.allows(some, whole)
+    assert not share.allows(some + 1, whole)
