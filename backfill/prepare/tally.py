@@ -48,11 +48,14 @@ class Tally:
         """Whether the values of the only event are known to differ."""
         return bool(len(self._varies)) and bool(self._varies[0])
 
-    def add_only(self, calls: int, first: str | None, *, differs: bool, long: int) -> None:
-        """Count values of the only event; the first of them where there is any, and whether others differ from it."""
+    def add_only(self, calls: int, long: int) -> None:
+        """Count values of the only event, and the long texts among them."""
         self._grow(1)
         self._calls += calls
         self._long += long
+
+    def compare_only(self, first: str | None, *, differs: bool) -> None:
+        """Look at values of the only event: the first where there is any, and whether others differ from it."""
         if first is not None and self._slots[0] < 0:
             self._slots[0], self._firsts = 0, pl.Series([first])
         self._varies[0] |= differs or (first is not None and first != self._firsts[0])

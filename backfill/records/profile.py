@@ -89,7 +89,7 @@ def sketch_of(hashes: npt.NDArray[np.uint64]) -> Sketch:
 
     if not len(hashes):
         return Sketch()
-    found = np.sort(hashes)
+    found = np.sort(hashes, kind="stable")  # which merges runs that are sorted
     distinct = found[np.append([True], found[1:] != found[:-1])]  # `np.unique` takes ten times as long
     return Sketch(distinct[:SKETCH].astype("<u8").tobytes())
 
@@ -226,6 +226,8 @@ def merged(parts: Iterable[PlanProfile]) -> PlanProfile:
             own = properties.setdefault(name, {})
             for kind, values in kinds.items():
                 own[kind] = _both_values(own[kind], values) if kind in own else values
+    anonymous = merged_sketch(part.anonymous for part in some)
+    alike = all(part.attached == part.anonymous for part in some)
     return bounded(
         PlanProfile(
             calls,
@@ -234,8 +236,8 @@ def merged(parts: Iterable[PlanProfile]) -> PlanProfile:
             any(part.more_events for part in some),
             any(part.more_properties for part in some),
             merged_sketch(part.users for part in some),
-            merged_sketch(part.anonymous for part in some),
-            merged_sketch(part.attached for part in some),
+            anonymous,
+            anonymous if alike else merged_sketch(part.attached for part in some),
         )
     )
 
