@@ -17,7 +17,7 @@ from backfill.errors import UsageError, counted
 if TYPE_CHECKING:
     from backfill.cli.interrupts import Interrupts
     from backfill.pipeline.plan_calls import PlanCall, Wanted
-    from backfill.records import StoredRun
+    from backfill.records import RunStore, StoredRun
 
 #: How many calls are shown to people where it is not said.
 SHOWN = 10
@@ -63,7 +63,7 @@ def command(
 
     Show calls of a plan as they are sent, in the order in which they are sent.
 
-    RUN is the id of a run, a dry run or a plan. A job file means its latest run, else its dry run. What is not kept is
+    RUN is the id of a run, a dry run or a plan. A job file means its run, else its dry run. What is not kept is
     made again, and proven to be the same: from the snapshot, or from the source where that has not changed.
     """  # noqa: D205, D301, D415
     from backfill.cli.arguments import open_state
@@ -71,10 +71,11 @@ def command(
     from backfill.pipeline.plan_calls import Wanted, find_prepared
 
     wanted = Wanted(key, user, event, parse_record(record) if record else None)
-    folder = find_prepared(open_state(session, run, state_dir), run, dry=dry_run)
+    state = open_state(session, run, state_dir)
+    folder = find_prepared(state, run, dry=dry_run)
     session.here.run_id = folder.run_id
     most = limit or (SHOWN if output == "text" else None)
-    run_interruptibly(session, lambda interrupts: show_calls(session, interrupts, folder, wanted, output, most))
+    run_interruptibly(session, lambda interrupts: show_calls(session, interrupts, state, folder, wanted, output, most))
 
 
 def parse_record(text: str) -> tuple[str, int]:
@@ -86,14 +87,20 @@ def parse_record(text: str) -> tuple[str, int]:
 
 
 def show_calls(
-    session: Session, interrupts: Interrupts, folder: StoredRun, wanted: Wanted, output: str, most: int | None
+    session: Session,
+    interrupts: Interrupts,
+    state: RunStore,
+    folder: StoredRun,
+    wanted: Wanted,
+    output: str,
+    most: int | None,
 ) -> None:
     """Show the calls that are looked for; raises as `calls_of_plan` does."""
     from backfill.cli.progress import sample_context
     from backfill.pipeline.plan_calls import calls_of_plan
 
     shown = 0
-    found = calls_of_plan(folder, wanted, sample_context(session, interrupts, shown=False))
+    found = calls_of_plan(folder, wanted, sample_context(session, interrupts, shown=False, store=state))
     at_once = 1 if output == "text" or most == 1 else AT_ONCE
     chosen = islice(found, most)
     while calls := list(islice(chosen, at_once)):

@@ -60,11 +60,12 @@ def command(
     from backfill.cli.arguments import open_state
     from backfill.cli.interrupts import run_interruptibly
 
-    pair = chosen_pair(open_state(session, before, state_dir), before, after)
+    state = open_state(session, before, state_dir)
+    pair = chosen_pair(state, before, after)
     if delivered and pair[1].is_dry:
         raise UsageError("--delivered: AFTER is a dry run, which delivers nothing", hint="name a run as AFTER")
     session.here.run_id = pair[1].run_id
-    view = run_interruptibly(session, lambda around: compared(session, around, pair, delivered, compare))
+    view = run_interruptibly(session, lambda around: compared(session, around, state, pair, delivered, compare))
     if output == "json":
         session.record(view.as_json())
     else:
@@ -94,14 +95,19 @@ def chosen_pair(state: RunStore, before: str, after: str | None) -> tuple[Stored
 
 
 def compared(
-    session: Session, interrupts: Interrupts, pair: tuple[StoredRun, StoredRun], delivered: bool, most: int
+    session: Session,
+    interrupts: Interrupts,
+    state: RunStore,
+    pair: tuple[StoredRun, StoredRun],
+    delivered: bool,
+    most: int,
 ) -> DiffView:
     """Compare two plans; raises as `compare_plans` does."""
     from backfill.cli.progress import sample_context
     from backfill.pipeline.call_bytes import PlanCalls
     from backfill.pipeline.plan_diff import compare_plans
 
-    context = sample_context(session, interrupts, shown=False)
+    context = sample_context(session, interrupts, shown=False, store=state)
     with PlanCalls(pair[0], context) as before, PlanCalls(pair[1], context) as after:
         diff = compare_plans(before, after, context, delivered=delivered, most=most)
         return view_of(before, after, diff)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from backfill.cli.interrupts import Interrupts
     from backfill.pipeline.context import RunContext
+    from backfill.records import RunStore
 
 #: A bar is drawn at most this often, in seconds.
 REDRAW_SECONDS = 0.2
@@ -85,13 +86,15 @@ class ProgressBars:
         self.end()
 
 
-def sample_context(session: Session, interrupts: Interrupts, *, shown: bool) -> RunContext:
-    """The surroundings of work that keeps nothing: it has no state directory."""
+def sample_context(
+    session: Session, interrupts: Interrupts, *, shown: bool, store: RunStore | None = None
+) -> RunContext:
+    """The surroundings of work that keeps nothing; of a state directory it reads at most."""
     from backfill.pipeline.context import RunContext
     from backfill.state import open_store
 
     return RunContext(
-        store=open_store(Path(os.devnull)),
+        store=store or open_store(Path(os.devnull)),
         stop=interrupts.stop,
         abort=interrupts.abort,
         staging=interrupts.staging,

@@ -43,7 +43,7 @@ def command(session: Session, *, run: str, output: Path, force: bool, dry_run: b
 
     Write what a plan holds, and how its delivery went, as one file that loads nothing: charts inside, light and dark.
 
-    RUN is the id of a run, a dry run or a plan. A job file means its latest run, else its dry run.
+    RUN is the id of a run, a dry run or a plan. A job file means its run, else its dry run.
     """  # noqa: D205, D301, D415
     from backfill.cli.arguments import open_state
     from backfill.pipeline.export_place import export_place

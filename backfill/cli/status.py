@@ -72,20 +72,24 @@ def show_run(session: Session, state: RunStore, folder: StoredRun, output: str) 
         LedgerError: Its ledger cannot be read.
     """
     from backfill.pipeline.runs import replays_of
-    from backfill.report import read_contents, read_run_view, run_json, run_text
+    from backfill.report import accounts_text, read_contents, read_run_view, run_json, run_text
 
     session.here.run_id = folder.run_id
     view, contents = read_run_view(folder), read_contents(folder)
+    replays = replays_of(state, folder)
     if output == "json":
-        session.record(run_json(view, listed=True, contents=contents))
+        session.record(run_json(view, listed=True, contents=contents) | {"replays": [one.run_id for one in replays]})
         return ExitCode.DELIVERED
     session.data(run_text(view, ledger=display_path(folder.ledger), contents=contents))
     earlier = ", ".join(one.run_id for one in state.earlier(folder.run_id))
     if earlier:
         session.say(f"Before it there were {earlier}.")
-    replays = ", ".join(one.run_id for one in replays_of(state, folder))
-    if replays:
-        session.say(f"Mended rejects of it were sent by {replays}.")
+    for one in replays:
+        try:
+            told = accounts_text(read_run_view(one))
+        except BackfillError as error:  # `status` of it tells more
+            told = error.message
+        session.say(f"Mended rejects of it were sent by {one.run_id}: {told}.")
     return ExitCode.DELIVERED
 
 

@@ -7,6 +7,7 @@ every call a hash was kept, so that what is made again by another version, or fr
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -19,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from backfill.errors import JobError, LedgerError, RefusedError
+from backfill.errors import BackfillError, JobError, LedgerError, RefusedError
 from backfill.job import fingerprint
 from backfill.job.load import load_kept_job
 from backfill.job.models import Job
@@ -27,6 +28,8 @@ from backfill.mapping import CompiledCall, compile_job
 from backfill.memory import STAGING_MEMORY_BYTES
 from backfill.pipeline.context import RunContext
 from backfill.pipeline.fingerprint import file_differences, list_differences
+from backfill.pipeline.replay import replayed_again
+from backfill.pipeline.snapshot_cache import REPLAYED
 from backfill.prepare.evaluate import evaluate
 from backfill.prepare.frames import ROW_COLUMN, Frames, snapshot_schema
 from backfill.prepare.text_bytes import call_hashes
@@ -36,6 +39,7 @@ from backfill.records import (
     RECORD_COLUMN,
     Batch,
     RunRecord,
+    RunStore,
     ShardPlan,
     Snapshot,
     SourceFile,
@@ -120,7 +124,7 @@ class PlanCalls:
         """What makes the calls again, and knows where their rows come from; raises as `texts` does."""
         if self._again is None:
             record = self.status.record
-            job = kept_job(record)
+            job = kept_job(record, self.files, self._context.store)
             snapshot = self._snapshot(job)
             self._again = CallsMadeAgain(job, snapshot, record, self._context)
         return self._again
@@ -164,18 +168,27 @@ class PlanCalls:
         )
 
 
-def kept_job(record: RunRecord) -> Job:
-    """The job that a plan was made of, as its ledger has it.
+def kept_job(record: RunRecord, files: tuple[SourceFile, ...], store: RunStore) -> Job:
+    """The job that a plan was made of, as its ledger has it; of a replay with the rejects that it was made of.
 
     Raises:
         RefusedError: It is none any more.
     """
+    data = json.loads(record.job_data)
+    digest = data.pop(REPLAYED, None)
     try:
-        job = load_kept_job(record.job_data, Path(record.job_file))
+        job = load_kept_job(json.dumps(data), Path(record.job_file))
     except JobError as error:
         raise RefusedError(
             f"the calls of {record.run_id} cannot be made again: this version does not take its job", hint=_GONE
         ) from error
+    if digest is not None:
+        try:
+            job = replayed_again(job, digest, files[0], store)
+        except BackfillError as error:
+            raise RefusedError(
+                f"the calls of {record.run_id} cannot be made again: {error.message}", hint=_GONE
+            ) from error
     if fingerprint(job) != record.job_fingerprint:
         raise RefusedError(
             f"the calls of {record.run_id} cannot be made again: a table of a lookup was changed", hint=_GONE

@@ -15,7 +15,7 @@ from backfill.pipeline.call_fields import EVENTS, USERS, has_value
 from backfill.pipeline.context import RunContext
 from backfill.pipeline.find_call import id_key, ids_of_key
 from backfill.pipeline.plans import dry_runs_of_plan, named_plan
-from backfill.pipeline.runs import find_runs, is_job_file
+from backfill.pipeline.runs import find_runs, is_job_file, is_replay
 from backfill.records import RunStore, StoredRun
 
 
@@ -42,7 +42,7 @@ class PlanCall:
 def find_prepared(store: RunStore, named: str, *, dry: bool = False) -> StoredRun:
     """The run or dry run that is meant: by an id, the beginning of one, a plan's id, or a job file.
 
-    Of a job file the latest run is meant, and where it has none, or with `dry`, its dry run.
+    Of a job file its own run is meant, no replay of rejects, and where it has none, or with `dry`, its dry run.
 
     Raises:
         UsageError: There is none.
@@ -51,12 +51,20 @@ def find_prepared(store: RunStore, named: str, *, dry: bool = False) -> StoredRu
         found = next(dry_runs_of_plan(store, named, runs=True), None)
         if found is not None:
             return found[0]
-    try:
+    if not is_job_file(named):
         return find_runs(store, named, dry=dry)[0]
+    try:
+        return _own_run(store, named, dry=dry)
     except UsageError:
-        if dry or not is_job_file(named) or not store.dry_runs.runs():
+        if dry or not store.dry_runs.runs():
             raise
-    return find_runs(store, named, dry=True)[0]
+    return _own_run(store, named, dry=True)
+
+
+def _own_run(store: RunStore, job_file: str, *, dry: bool) -> StoredRun:
+    """The latest run of a job file that is no replay; a replay where nothing else is left."""
+    runs = find_runs(store, job_file, dry=dry)
+    return next((run for run in runs if not is_replay(run)), runs[0])
 
 
 def calls_of_plan(run: StoredRun, wanted: Wanted, context: RunContext) -> Iterator[PlanCall]:

@@ -36,8 +36,9 @@ from backfill.job.models import (
 )
 from backfill.pipeline.mended_export import FORMATS, Export
 from backfill.pipeline.runs import REPLAY_MARK, status_of
+from backfill.pipeline.snapshot_cache import REPLAYED
 from backfill.pipeline.supersede import scope_ways
-from backfill.records import Kind, RunStore, StoredRun
+from backfill.records import Kind, RunStore, SourceFile, StoredRun
 from backfill.sources import inspect
 from backfill.targets import Target
 
@@ -83,9 +84,31 @@ def replay_of(store: RunStore, job: Job, target: Target, file: Path) -> Replay:
             f"{file}: it has rejects of {others[0]}, not of {parent.run_id}",
             hint="export those of one run: `backfill rejects RUN --export FILE`",
         )
+    digest = _sha256(file)[:DIGITS]
+    return Replay(_replayed(job, export, keys, digest), f"{parent.run_id}{REPLAY_MARK}{digest}")
+
+
+def replayed_again(job: Job, digest: object, file: SourceFile, store: RunStore) -> Job:
+    """What a replay of that file was, once more: `job` is the one of its run, `digest` what REPLAYED said.
+
+    Raises:
+        RefusedError: The file is gone, or was changed.
+        UsageError: It is no export.
+        SourceError: The source, where it says the types of its columns, cannot be read.
+    """
+    path = Path(file.path)
+    if not path.is_file():
+        raise RefusedError(f"{path}, the mended rejects, is no longer there")
+    if _sha256(path) != file.sha256:
+        raise RefusedError(f"{path}, the mended rejects, was changed")
+    export = Export.read(path)
+    parent = store.run(export.runs[0].partition(REPLAY_MARK)[0].partition("~")[0])
+    return _replayed(job, export, _changed_keys(parent) if parent.begun() else {}, digest)
+
+
+def _sha256(file: Path) -> str:
     with file.open("rb") as content:
-        digest = hashlib.file_digest(content, "sha256").hexdigest()[:DIGITS]
-    return Replay(_replayed(job, export, keys), f"{parent.run_id}{REPLAY_MARK}{digest}")
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _parent_files(parent: StoredRun, target: Target) -> dict[str, str]:
@@ -101,12 +124,16 @@ def _parent_files(parent: StoredRun, target: Target) -> dict[str, str]:
             f"the scope of the message ids of {parent.run_id} was {then}, now it is {target.id_scope}",
             hint=scope_ways(status.record),
         )
+    return _changed_keys(parent)
+
+
+def _changed_keys(parent: StoredRun) -> dict[str, str]:
     with parent.read() as reader:
         snapshot = reader.snapshot()
     return {one.name: one.key for one in snapshot.files if one.name != one.key} if snapshot else {}
 
 
-def _replayed(job: Job, export: Export, keys: Mapping[str, str]) -> Job:
+def _replayed(job: Job, export: Export, keys: Mapping[str, str], digest: object) -> Job:
     """The job over the export in place of its source."""
     again = job.source.query is not None or job.explode is not None or job.latest is not None
     if export.unread and again:
@@ -129,7 +156,7 @@ def _replayed(job: Job, export: Export, keys: Mapping[str, str]) -> Job:
             "explode": None,
             "latest": None,
             "calls": tuple(_call(call, export, row, unread=unread) for call in job.calls),
-            "raw": {**job.raw, "replayed": True},
+            "raw": {**job.raw, REPLAYED: digest},
         }
     )
 

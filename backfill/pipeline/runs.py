@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -16,6 +17,7 @@ NAMED = 5
 JOB_SUFFIXES = (".yaml", ".yml")
 #: Between a run's id and the digest of the mended rejects of it that another run has sent.
 REPLAY_MARK = "-replay-"
+_REPLAY = re.compile(rf"-g\d+-[0-9a-f]+{REPLAY_MARK}[0-9a-f]+")
 
 
 def status_of(folder: StoredRun) -> RunStatus:
@@ -148,6 +150,11 @@ def _meant_file(path: Path) -> str:
 def replays_of(store: RunStore, run: StoredRun) -> list[StoredRun]:
     """The runs that have sent mended rejects of this one."""
     return [one for one in store.runs(lost=True) if one.run_id.startswith(f"{run.run_id}{REPLAY_MARK}")]
+
+
+def is_replay(run: StoredRun) -> bool:
+    """Whether a run or dry run is of mended rejects, beside the run of its job."""
+    return _REPLAY.search(run.run_id) is not None
 
 
 def only_run(found: Sequence[StoredRun], name: str) -> StoredRun:

@@ -11,17 +11,22 @@ from backfill.disk import make_folder, sync_folder
 from backfill.errors import LedgerError, LockedError
 from backfill.job.models import Job
 from backfill.pipeline.fingerprint import Fingerprint, fingerprint_then
+from backfill.pipeline.runs import REPLAY_MARK
 from backfill.records import RunRecord, RunStore, SourceFile, StoredRun
 from backfill.sources import load_snapshot
 
 #: What stands in place of a target's kind and identity: a dry run is the same whatever the target.
 DRY = "dry"
+#: What the data of a job say that was made of mended rejects: the beginning of that file's digest.
+REPLAYED = "replayed"
 
 
 def dry_folder(state: RunStore, job: Job) -> tuple[RunStore, StoredRun]:
-    """The state folder of dry runs, and the folder of this job's."""
+    """The state folder of dry runs, and the folder of this job's; one beside it where it is a replay of rejects."""
     dry = state.dry_runs
-    return dry, dry.find(job.name, DRY, DRY, job.generation)
+    own = dry.find(job.name, DRY, DRY, job.generation)
+    replayed = job.raw.get(REPLAYED)
+    return dry, dry.run(f"{own.run_id}{REPLAY_MARK}{replayed}") if replayed else own
 
 
 def last_fingerprint(folder: StoredRun) -> Fingerprint | None:

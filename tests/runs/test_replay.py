@@ -163,6 +163,11 @@ class Bench:
         (self.folder / "targets.yaml").write_text(f"version: 1\ntargets:\n  prod: {profile}\n", "utf-8")
         case.write(self.folder, mended)
 
+    @property
+    def state(self) -> tuple[str, Path]:
+        """The option that names the state directory."""
+        return "--state-dir", self.folder / ".backfill"
+
     def run(self, *words: str | Path) -> Result:
         """Run the job."""
         return backfill("run", self.job, "--target", "prod", "--yes", "--output", "json", *words)
@@ -272,7 +277,48 @@ def test_it_is_rehearsed_and_told(bench: Bench) -> None:
     assert sent.code == 0, sent.err
     told = backfill("status", sent.object["run_id"].partition("-replay-")[0], "--state-dir", bench.folder / ".backfill")
     assert told.code == 0
-    assert f"Mended rejects of it were sent by {sent.object['run_id']}." in told.err
+    assert f"Mended rejects of it were sent by {sent.object['run_id']}: no row was rejected; rows: 2 read" in told.err
+    told = backfill("status", sent.object["run_id"].partition("-replay-")[0], *bench.state, "--output", "json")
+    assert told.object["replays"] == [sent.object["run_id"]]
+
+
+@pytest.mark.parametrize("name", ["by record", "types of the source", "nulls and a dialect"])
+def test_its_calls_are_shown(tmp_path: Path, there: StandIn, name: str) -> None:
+    """Of run and dry run, as they were sent; the file's name and digest say why where they cannot be."""
+    bench = Bench(tmp_path / "one", there)
+    bench.write(CASES[name], mended=False)
+    first = bench.run().object["run_id"]
+    export, before = bench.export(CASES[name]), len(there.asked)
+    assert backfill("dry-run", bench.job, "--target", "prod", "--replay-rejects", export).code == 0
+    run_id = bench.run("--replay-rejects", export).object["run_id"]
+    sent = bench.calls(before)
+    digest = run_id.rpartition("-")[2]
+    dry = next(path.name for path in (bench.folder / ".backfill").glob(f"dry-runs/runs/*-replay-{digest}"))
+    for shown in (run_id, dry):
+        told = backfill("calls", shown, *bench.state, "-o", "ndjson")
+        assert (told.code, sorted(told.objects, key=lambda call: str(call["messageId"]))) == (0, sent), told.err
+    told = backfill("calls", bench.job, "-o", "ndjson")
+    assert told.code == 0, told.err
+    assert f"of {first}, in" in " ".join(told.err.split())
+    moved = export.rename(export.with_name("moved.csv"))
+    assert "the mended rejects, is no longer there" in " ".join(backfill("calls", run_id, *bench.state).err.split())
+    export.write_bytes(moved.read_bytes() + b"\n")
+    told = backfill("calls", run_id, *bench.state)
+    assert (told.code, "the mended rejects, was changed" in " ".join(told.err.split())) == (6, True), told.err
+
+
+def test_a_dry_run_of_it_leaves_the_job_its_own(bench: Bench) -> None:
+    """The job's last dry run stays the last one, and is what `diff` compares."""
+    export = bench.export(PLAIN)
+    assert backfill("dry-run", bench.job, "--target", "prod").code == 3
+    kept = bench.job.read_text("utf-8")
+    bench.job.write_text(kept.replace("event: {value: E}", "event: {value: F}"), "utf-8")
+    assert backfill("dry-run", bench.job, "--target", "prod").code == 3
+    bench.job.write_text(kept, "utf-8")
+    assert backfill("dry-run", bench.job, "--target", "prod", "--replay-rejects", export).code == 0
+    told = backfill("diff", bench.job, "--output", "json")
+    assert told.code == 0, told.err
+    assert (told.object["calls"]["changed"], told.object["calls"]["added"]) == (2, 0), told.object
 
 
 @pytest.mark.parametrize(
