@@ -73,7 +73,7 @@ def _bound(engine: Engine, job: Job, columns: Sequence[SqlColumn], seen: Describ
     if not columns:  # of a database's query that gave no row yet
         return Schema((), complete=seen.complete)
     columns = exploded_columns(engine, job, columns)
-    bound, faults = bind(engine, job, columns)
+    bound, faults = bind(engine, job, columns, trimmed=trimmed)
     if faults:
         job = job.model_copy(update={"where": None, "calls": ()})
     doubts: tuple[SqlFault, ...] = ()

@@ -6,6 +6,8 @@ import csv
 import hashlib
 import re
 import unicodedata
+from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -162,9 +164,51 @@ def test_floats_take_no_shape(tmp_path: Path, kind: str, shape: str) -> None:
     told = backfill("check", tmp_path / "job.yaml")
     assert told.code == 2
     assert "holds number" in told.err
-    assert "declare it as integer, decimal or text" in told.err
-    load(tmp_path, job_text(call, source=source.replace("number", "decimal")))
+    assert "declare it as text or integer" in told.err
+    load(tmp_path, job_text(call, source=source.replace("number", "text")))
     assert backfill("check", tmp_path / "job.yaml").code == (0 if kind == "csv" else 2)
+
+
+TIME = "{column: at, hash: sha256}"
+SCALED = "12.50 would be 12.500000000"
+
+
+@pytest.mark.parametrize(
+    ("source", "value", "told"),
+    [
+        ("path: rows.csv, columns: {n: decimal}", "{column: n, trim: true}", SCALED),
+        ("path: rows.csv, columns: {n: decimal}", "{sql: n * 2, lookup: {values: {a: b}, unknown: keep}}", SCALED),
+        ("path: rows.csv, columns: {n: {type: decimal, decimal: '.'}}", "{column: n, normalize: phone}", SCALED),
+        ("path: rows.csv, columns: {n: decimal}, query: SELECT * FROM source", "{column: n, hash: sha256}", SCALED),
+        ("path: rows.csv, columns: {at: timestamp}", TIME, "the database's own"),
+        ("path: rows.csv, columns: {at: {type: timestamp, timezone: UTC}}", TIME, "the database's own"),
+        ("path: rows.parquet", TIME, "the database's own"),
+        ("path: rows.csv", "{column: n, trim: true}", "12.50"),
+        ("path: rows.csv, columns: {n: decimal}", "{sql: 'CAST(n AS DECIMAL(9, 2))', trim: true}", "12.50"),
+        ("path: rows.csv, columns: {n: decimal}", "{sql: 'CAST(n AS DECIMAL(9, 2))::TEXT', trim: true}", "12.50"),
+        ("path: rows.parquet", "{column: n, trim: true}", "12.50"),
+        ("path: rows.parquet, query: SELECT * FROM source", "{column: n, trim: true}", "12.50"),
+        ("path: rows.csv, columns: {day: date}", "{column: day, trim: true}", "2024-01-31"),
+        ("path: rows.parquet", "{column: day, trim: true}", "2024-01-31"),
+        ("path: rows.csv, columns: {id: integer}", "{column: id, trim: true}", "32"),
+    ],
+)  # fmt: skip
+def test_a_shape_sees_the_text_of_the_source(tmp_path: Path, source: str, value: str, told: str) -> None:
+    """Of every type whose text in SQL is the source's; of others the job is refused, in ids, keys, members."""
+    at = datetime(2024, 1, 31, 12, tzinfo=UTC)
+    row = {"u": "1", "id": 32, "n": Decimal("12.50"), "at": at, "day": at.date()}
+    pl.DataFrame([row]).write_parquet(tmp_path / "rows.parquet")
+    (tmp_path / "rows.csv").write_text("u,id,n,at,day\n1,32,12.50,2024-01-31T12:00:00Z,2024-01-31\n")
+    call = f"timestamp: {{value: '2024-01-01T00:00:00Z'}}, userId: {value}"
+    load(tmp_path, job_text(f"{call}, message_key: {value}, properties: {{a: {value}}}", source=source))
+    if told[0].isdigit() and told != SCALED:
+        shown = backfill("preview", tmp_path / "job.yaml")
+        assert shown.code == 0, shown
+        assert [f'"{name}": "{told}"' in shown.out for name in ("userId", "a")] == [True, True]
+    else:
+        checked = backfill("check", tmp_path / "job.yaml")
+        assert checked.code == 2
+        assert checked.err.count(told) == checked.err.count("declare it as text") == 3
 
 
 @pytest.mark.parametrize(

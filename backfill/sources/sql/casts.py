@@ -23,7 +23,8 @@ NUMBER = r"[+-]?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?"
 DECIMAL = r"[+-]?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?"
 #: What of DECIMAL fits DECIMAL(38, 9) without rounding; asked for only where SQL reads the column.
 SQL_DECIMAL = r"[+-]?(?:0|[1-9][0-9]{0,28})(?:\.[0-9]{1,9}0*)?"
-SQL_DECIMAL_TYPE = "DECIMAL(38, 9)"
+DECIMAL_PLACES = 9
+SQL_DECIMAL_TYPE = f"DECIMAL(38, {DECIMAL_PLACES})"
 #: What stands between groups of thousands; the blanks are those that do not break a line, too.
 _GROUPING = (".", ",", " ", "\u00a0", "\u202f", "'", "\u2019")
 DATE = "[0-9]{4}-[0-9]{2}-[0-9]{2}"

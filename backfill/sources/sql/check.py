@@ -20,6 +20,7 @@ from backfill.records import INTERNAL_PREFIX
 from backfill.sources.columns import refuse_absent
 from backfill.sources.schema import SqlFault
 from backfill.sources.sql.advice import PLAIN_NAME, advise
+from backfill.sources.sql.casts import DECIMAL_PLACES
 from backfill.sources.sql.duckdb_types import has_json, twins, without_form
 from backfill.sources.sql.engine import Engine, quoted, reason
 from backfill.sources.sql.layout import Expression, Layout, SqlColumn, binding_scope, lay_out
@@ -55,7 +56,7 @@ def bound_layout(
         JobError: expressions are wrong, with every fault; or a column is declared that the source does not have.
     """
     refuse_absent(job, [column.name for column in columns])
-    bound, faults = bind(engine, job, columns)
+    bound, faults = bind(engine, job, columns, trimmed=trimmed)
     if faults:
         raise SqlFaultsError(job, faults)
     return lay_out(job, columns, bound, in_query=in_query, trimmed=trimmed)
@@ -73,12 +74,18 @@ class SqlFaultsError(JobError):
         self.faults_of_sql = tuple(faults)
 
 
-def bind(engine: Engine, job: Job, columns: Sequence[SqlColumn]) -> tuple[dict[str, Expression], tuple[SqlFault, ...]]:
-    """What the job's expressions are over those columns, and all that is wrong with them, in the order of the file."""
+def bind(
+    engine: Engine, job: Job, columns: Sequence[SqlColumn], *, trimmed: bool = False
+) -> tuple[dict[str, Expression], tuple[SqlFault, ...]]:
+    """What the job's expressions are over those columns, and all that is wrong with them, in the order of the file.
+
+    With `trimmed` the columns are computed of declared decimals, as in lay_out.
+    """
     scope = (binding_scope(job, columns), job.source.timezone)
     names = [column.name for column in columns]
     bound: dict[str, Expression] = {}
     unheld = {column.name: said for column in columns if (said := column.refused or twins(column.type))}
+    decimals = {column.name for column in columns if column.spec is not None and column.spec.type == "decimal"}
     types = {column.name: str(column.type) if column.spec is None else column.spec.type for column in columns}
     faults = []
     for reference in references(job):
@@ -99,7 +106,8 @@ def bind(engine: Engine, job: Job, columns: Sequence[SqlColumn]) -> tuple[dict[s
             faults.append(replace(fault, offset=None) if reference.shaped else fault)
         else:
             kind = bound[text].type
-            faults += _float(engine, scope[0], reference)
+            scaled = trimmed or not decimals.isdisjoint(bound[text].reads)
+            faults += _other_text(engine, scope[0], reference, scaled=scaled)
             if without_form(kind):
                 message = f"is {without_form(kind)}, which has no exact form in JSON: cast it to the type that is meant"
                 faults.append(SqlFault(reference.path, text, 0, message))
@@ -114,15 +122,29 @@ def bind(engine: Engine, job: Job, columns: Sequence[SqlColumn]) -> tuple[dict[s
     return bound, tuple(dict.fromkeys(faults))
 
 
-def _float(engine: Engine, relation: str, reference: Reference) -> list[SqlFault]:
-    """The fault of a shape that takes a float as text: in the source 2, it would be looked up and hashed as 2.0."""
+def _other_text(engine: Engine, relation: str, reference: Reference, *, scaled: bool) -> list[SqlFault]:
+    """The fault of a shape that would look up and hash another text than the source has.
+
+    A float 2 prints as 2.0; with `scaled` a decimal is made of declared ones, and prints with the nine places that they
+    have in SQL; a timestamp prints in the database's own form, on the clock of the source's zone.
+    """
     shaped = reference.shaped
-    if shaped is None or engine.connection.sql(f"SELECT {shaped.of} FROM {relation}").types[0].id not in _FLOATS:
+    if shaped is None:
+        return []
+    kind = engine.connection.sql(f"SELECT {shaped.of} FROM {relation}").types[0]
+    if kind.id in _FLOATS:
+        told = "number, whose text is not that of the source: 2 would be 2.0"
+        advice = "declare it as text or integer under `columns`, or cast it to one of them in SQL"
+    elif scaled and kind.id == "decimal" and int(str(dict(kind.children)["scale"])) >= DECIMAL_PLACES:
+        told = "decimals as SQL has declared ones, whose text is not that of the source: 12.50 would be 12.500000000"
+        advice = "declare it as text under `columns`, or say its places in SQL, as in CAST(... AS DECIMAL(18, 2))"
+    elif kind.id.startswith("timestamp"):
+        told = "timestamps, whose text in SQL is the database's own: 2024-01-31 12:00:00+00"
+        advice = "declare it as text under `columns`, or write it in SQL with strftime(...)"
+    else:
         return []
     what = f'column "{shaped.column}"' if shaped.column else "the expression"
-    message = f"{what} holds number, whose text is not that of the source: 2 would be 2.0"
-    advice = "declare it as integer, decimal or text under `columns`, or cast it to one of them in SQL"
-    return [SqlFault(reference.path, shaped.sql, None, message, advice=advice)]
+    return [SqlFault(reference.path, shaped.sql, None, f"{what} holds {told}", advice=advice)]
 
 
 def _bind_one(engine: Engine, text: str, scope: tuple[str, str | None], names: Sequence[str]) -> Expression:
