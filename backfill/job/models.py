@@ -228,6 +228,7 @@ class Source(Model):
     table: str | None = None  # in place of `query`: all of it; of a file of several tables, which one
     partition_on: str | None = None
     partitions: int = 1
+    all_text: bool = False  # no field of job files: an export of rejects, whose strings are columns' text, also of JSON
 
 
 class Latest(FileForm):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -46,6 +47,7 @@ class Export:
         except pl.exceptions.PolarsError as error:
             raise SourceError(f"{path} cannot be read: {str(error).splitlines()[0]}") from error
         columns = tuple(name for name in names if name not in reasons.values())
+        _refuse_types(path, frame.select(columns).collect_schema())
         return cls(path, columns, reasons, tuple(sorted(str(run or "nothing") for run in runs)), unread)
 
     def sql(self, name: str) -> str:
@@ -71,7 +73,27 @@ def _scan(path: Path) -> pl.LazyFrame:
         raise UsageError(f"{path} is no export by its name", hint=f"{', '.join(FORMATS)} are what `--export` writes")
     if kind == "csv":
         return pl.scan_csv(path, infer_schema=False, glob=False)
-    return pl.scan_parquet(path, glob=False) if kind == "parquet" else pl.scan_ndjson(path)
+    if kind == "parquet":
+        return pl.scan_parquet(path, glob=False)
+    return pl.scan_ndjson(path, schema=dict.fromkeys(_keys(path), pl.String))
+
+
+def _keys(path: Path) -> list[str]:
+    """Those of all lines, which may have them in some only; and lines may differ in types, at which polars fails."""
+    with path.open("rb") as lines:
+        try:
+            return list(dict.fromkeys(key for line in lines if line.strip() for key in json.loads(line)))
+        except ValueError as error:
+            raise SourceError(f"{path} cannot be read: it is to have an object in each line") from error
+
+
+def _refuse_types(path: Path, schema: Mapping[str, pl.DataType]) -> None:
+    """Raise UsageError where the rows' own columns are no text: 1.10 as a number is another text than it was."""
+    typed = [f"{name} ({kind})" for name, kind in schema.items() if kind not in (pl.String, pl.Null)]
+    if typed:
+        raise UsageError(
+            f"{path}: {', '.join(typed)}: the columns of an export are text", hint="cast them to text as you mend them"
+        )
 
 
 def _reason(name: str, present: Iterable[str]) -> str:

@@ -148,6 +148,7 @@ def _replayed(job: Job, export: Export, keys: Mapping[str, str], digest: object)
         format=FORMATS[export.path.suffix.lower()],
         timezone=job.source.timezone,
         columns=_types(job, export),
+        all_text=True,
     )
     return job.model_copy(
         update={

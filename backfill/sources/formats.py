@@ -116,7 +116,8 @@ def one_format(job: Job, files: Iterable[SourceFile]) -> Format:
         both = ", or state `format: json`, which reads ndjson too" if found.keys() == {"json", "ndjson"} else ""
         raise JobError(f"source.path: files of several formats: {these}", hint=f"make a job of each format{both}")
     (name, file), *_ = found.items()
-    for setting in SETTINGS.keys() & job.raw.get("source", {}).keys() - set(FORMATS[name].takes):
+    said = job.raw.get("source", {}).keys() if not job.source.all_text else set()  # of an export's source, not of it
+    for setting in SETTINGS.keys() & said - set(FORMATS[name].takes):
         formats, hint = SETTINGS[setting]
         raise JobError(f"source.{setting}: is for {formats} only, and {file.name} is {name}", hint=hint)
     return format_named(name)

@@ -57,8 +57,9 @@ class Ndjson(Format):
     def texts(self, job: Job) -> Texts:
         """What parts a file into records."""
         from backfill.sources.ndjson.texts import JsonTexts
+        from backfill.sources.ndjson.types import PlainTypes, TextTypes
 
-        return JsonTexts(job.source.records)
+        return JsonTexts(job.source.records, TextTypes() if job.source.all_text else PlainTypes())
 
 
 JSON, NDJSON = Ndjson("json"), Ndjson("ndjson")

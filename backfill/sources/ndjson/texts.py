@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 from backfill.frozen import frozen
 from backfill.records import SourceFile
@@ -72,7 +72,7 @@ class JsonTexts:
     """JSON as its first bytes say: lines, or one document or several, in which `path` leads to the records."""
 
     path: tuple[str, ...] = ()
-    types: ClassVar[Types] = PlainTypes()
+    types: Types = PlainTypes()
 
     def of(self, file: SourceFile, watch: Callable[[int], None], head: Head | None) -> FileTexts:
         """The file's records; see Texts."""

@@ -99,6 +99,14 @@ class PlainTypes:
         return columns(cells, members, column, first, rows, [form for form in forms if isinstance(form, Form)])
 
 
+class TextTypes(PlainTypes):
+    """Columns that are all text, as those of CSV are, also where JSON is declared: strings hold it, the rest is it."""
+
+    def choose(self, held: int, declared: ColumnSpec | None) -> Chosen:  # noqa: ARG002
+        """See Types."""
+        return Chosen(pa.string(), Form.SCALAR)
+
+
 _TYPES = {
     Marked.INSTANTS: pa.timestamp("us", "UTC"),
     Marked.BYTES: pa.binary(),
