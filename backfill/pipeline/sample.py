@@ -22,6 +22,7 @@ from backfill.pipeline.context import RunContext
 from backfill.pipeline.stage import unreadable_samples
 from backfill.prepare import preview
 from backfill.prepare.frames import Frames
+from backfill.prepare.masks import Masks
 from backfill.prepare.rows import PreviewRow
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, Problem, Snapshot, SourceFile
 from backfill.sources import first_rows, locate, resolve, stage
@@ -126,7 +127,8 @@ def preview_job(
             rows=rows,
             limits=limits,
         )
-        return Preview(shown, snapshot.read, snapshot.filtered, tuple(unreadable_samples(snapshot)))
+        unreadable = tuple(map(Masks.of(job, snapshot).problem, unreadable_samples(snapshot)))
+        return Preview(shown, snapshot.read, snapshot.filtered, unreadable)
 
 
 def rows_of_record(snapshot: Snapshot, record: int) -> tuple[int, int]:

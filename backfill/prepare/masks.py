@@ -39,8 +39,12 @@ class Masks:
         return cls({column.name: column for column in snapshot.columns}, names, job.mask == "all")
 
     def problem(self, problem: Problem) -> Problem:
-        """The problem as a sample that may be shown: without its value where a masked column is named beside it."""
-        named = self.everything or any(_named(name, problem.column) for name in self.names)
+        """The problem as a sample that may be shown: without its value where a masked column is named beside it.
+
+        So is a record that could not be read, whose value is all of it.
+        """
+        whole = bool(self.names) and not problem.call and not problem.column
+        named = whole or self.everything or any(_named(name, problem.column) for name in self.names)
         return replace(problem, value=MASKED) if named and problem.value else problem
 
     def _sources(self, names: Iterable[str]) -> Iterable[str]:

@@ -104,6 +104,24 @@ def test_masked(tmp_path: Path, mask: str) -> None:
     assert ("x1" in told.err) == (mask != "all")
 
 
+@pytest.mark.parametrize("mask", ["all", "[email]", "[note]"])
+def test_records_that_cannot_be_read_are_masked(tmp_path: Path, mask: str) -> None:
+    """Whatever column is masked, it is somewhere in the text of the record: on terminals, in JSON, on pages."""
+    job = project(tmp_path, f"mask: {mask}\n")
+    source = tmp_path / "orders.csv"
+    source.write_text(ROWS.replace("id,", "note,id,", 1).replace("\n", "\n,")[:-1] + "s3cr3t,short\n", "utf-8")
+    page = tmp_path / "page.html"
+    told = [backfill(verb, job, *more) for verb, *more in (
+        ("check",), ("preview", "-n", "9"), ("dry-run", "--report", page), ("dry-run", "--output", "json"),
+        ("run", "--target", "sandbox"), ("status", "--state-dir", tmp_path / ".backfill"),
+    )]  # fmt: skip
+    said = [one.out + one.err for one in told] + [page.read_text("utf-8")]
+    assert not [text for text in said if "s3cr3t" in text]
+    assert all("BF" in text and "(masked)" in text for text in (*said[:3], said[-1])), said
+    job.write_text(job.read_text("utf-8").replace(f"mask: {mask}\n", ""), "utf-8")
+    assert "s3cr3t" in backfill("check", job).err
+
+
 def test_a_mask_of_no_column(tmp_path: Path) -> None:
     """A name that is no column's is refused by its line: what was meant would be shown."""
     result = backfill("check", project(tmp_path, "mask: [e_mail]\n"))
