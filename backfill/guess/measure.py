@@ -160,7 +160,7 @@ def _json(facts: Facts, known: pl.Series) -> Facts:
         return replace(facts, type="boolean" if _share(known, _BOOLEAN) >= NEARLY else "json")
     whole = _share(known, INTEGER) >= NEARLY
     reading = of_numbers(known.cast(pl.Float64, strict=False).drop_nulls(), facts.name, whole=whole)
-    return replace(facts, type="integer" if whole else "number", reading=reading)
+    return replace(facts, type="integer" if _narrowest(known) == "integer" else "number", reading=reading)
 
 
 def _text(facts: Facts, known: pl.Series, connection: duckdb.DuckDBPyConnection, delimiter: str) -> Facts:
@@ -210,8 +210,14 @@ def _number(facts: Facts, known: pl.Series, connection: duckdb.DuckDBPyConnectio
         return replace(facts, type="text", reading=reading)
     if delimiter == ";" and _share(known, _EITHER) >= NEARLY:
         return _grouped(facts, known, connection)
-    kind = "integer" if whole else "decimal" if _share(known, DECIMAL) >= NEARLY else "number"
+    kind = _narrowest(known)
     return replace(_as(facts, known, {"type": kind}, connection), reading=reading)
+
+
+def _narrowest(known: pl.Series) -> str:
+    """The narrowest type of numbers that leaves out no value which another one takes: such rows would be rejected."""
+    grammars = {"integer": INTEGER, "decimal": DECIMAL, "number": NUMBER}
+    return max(grammars, key=lambda kind: _share(known, grammars[kind]))
 
 
 def _grouped(facts: Facts, known: pl.Series, connection: duckdb.DuckDBPyConnection) -> Facts:

@@ -22,6 +22,8 @@ NEARLY = 0.95
 #: 1973 to 2100, in seconds: so no number is plausible in two units.
 _EPOCH_RANGE = (94_694_400, 4_102_444_800)
 _EPOCH_UNITS = {"epoch_s": 1, "epoch_ms": 10**3, "epoch_us": 10**6, "epoch_ns": 10**9}
+#: Dates in digits, which tell themselves by their months and days: also those of births, and of old measurements.
+_DATE_RANGE = (16_000_101, 21_001_231)
 _DAY_SECONDS = 86_400
 _MONTHS = 12
 _MOST_SHAPES = 60  # of digits and letters, in one column of times
@@ -194,7 +196,7 @@ def of_numbers(values: pl.Series, name: str, *, whole: bool) -> Reading | None:
             return Reading(unit, why=why, of_numbers=not timely)
     if not timely:
         return None
-    if whole and _most(values.is_between(19_700_101, 21_001_231)) and _most(_calendar(values)):
+    if whole and _most(values.is_between(*_DATE_RANGE)) and _most(_calendar(values)):
         return Reading("%Y%m%d", naive=True, days=True, why="a date in digits")
     if not has_word(name, DATED):
         return None

@@ -48,6 +48,7 @@ NUMBERS = [
     ("column_9", [1_700_000_000, 1_700_000_100], "epoch_s", True),
     ("order date", [44928, 44929], "excel", False),
     ("txn_date", [20240131, 20231201], "%Y%m%d", False),
+    ("date", [19580329, 18991231], "%Y%m%d", False),
     ("load_time", [44928, 44929], None, False),  # milliseconds, as likely as days
     ("date", [20241301, 20249999], None, False),
     ("total", [44928, 44929], None, False),

@@ -104,6 +104,24 @@ def test_who_the_user_is(tmp_path: Path, header: str, said: str) -> None:
     assert f"    {said} " in run("guess", "rows.csv")[1]
 
 
+COLUMNS = [  # its values, what is said
+    ("age", ["17", "18"] * 49 + ["17.5", "22.25"], "age: decimal   "),
+    ("age", ["17", "18"] * 49 + ["1e-7", "22.25"], "age: number   "),
+    ("age", ["17", "18"] * 50, "age: integer   "),
+    ("date", [str(day) for day in range(19580301, 19580330)], 'date: {type: timestamp, format: "%Y%m%d"}'),
+    ("age", [f"{n}.5" for n in range(100)], "no column that may be a key is unique: "),
+    ("age", ["17"] * 100, "no column is unique: "),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "values", "said"), COLUMNS)
+def test_what_a_column_is(tmp_path: Path, name: str, values: list[str], said: str) -> None:
+    """The type takes every value that another one would; what is unique and still no key is not denied."""
+    (tmp_path / "rows.csv").write_text(f"{name},b\n" + "".join(f"{value},x\n" for value in values), "utf-8")
+    shown = run("guess", "rows.csv")[1]
+    assert said in shown, shown
+
+
 REFUSED = [
     (["-"], 2, "save it to a file"),
     ([], 2, "nothing is named"),
