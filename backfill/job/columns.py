@@ -181,12 +181,22 @@ class ColumnCheck:
         elif reference.sql is None and spec.format == EXCEL and column.kind in _NUMBERS | {Kind.JSON}:
             self.zone(Column(column.name, Kind.TIMESTAMP, Zone.NAIVE), path, shown, spec.timezone)
         elif spec.format not in EPOCHS or column.kind not in _NUMBERS | {Kind.TEXT, Kind.JSON}:
-            hint = "state its `format`: iso8601, epoch_s, epoch_ms, epoch_us, epoch_ns, excel or a strptime pattern"
-            if column.kind not in _NUMBERS | {Kind.TEXT}:
-                hint = "declare the column as timestamp, or make one of it in SQL"
-            elif reference.sql is not None and column.kind is Kind.TEXT:
-                hint = "make it a timestamp in the expression, with strptime(...)"
+            hint = self.made_a_time(column, spec.format, of_sql=reference.sql is not None)
             self.faults.add(path, f"{shown} holds {column.kind}, not timestamps", hint)
+
+    def made_a_time(self, column: Column, stated: str | None, *, of_sql: bool) -> str:
+        """How a column that holds no times is read as such; `stated` is the format that the call has for it."""
+        if column.kind not in _NUMBERS | {Kind.TEXT}:
+            return "declare the column as timestamp, or make one of it in SQL"
+        if of_sql and column.kind is Kind.TEXT:
+            return "make it a timestamp in the expression, with strptime(...)"
+        if column.kind in _NUMBERS and column.name in self.job.source.columns:
+            if stated is not None:
+                return "declare it as text under `columns`: `format` reads text"
+            return "declare it as timestamp under `columns`, with its `format`, or state here epoch_s or the like"
+        if column.kind in _NUMBERS and "%" in (stated or ""):
+            return "make it a timestamp in SQL: {sql: \"strptime(CAST(... AS VARCHAR), '%Y%m%d')\"}"
+        return "state its `format`: iso8601, epoch_s, epoch_ms, epoch_us, epoch_ns, excel or a strptime pattern"
 
     def star(self, call: Call, spec: ObjectSpec, path: str) -> None:
         """Note what `"*"` would take in and cannot, and exclusions of nothing."""

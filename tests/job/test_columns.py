@@ -98,6 +98,7 @@ def test_what_works(tmp_path: Path, call: str) -> None:
         ("timestamp: text", "timestamp", "holds text, not timestamps", "state its `format`"),
         ("timestamp: id", "timestamp", "holds integer, not timestamps", "epoch_s"),
         ("timestamp: {column: id, format: iso8601}", "timestamp", "holds integer", "epoch_s"),
+        ("timestamp: {column: id, format: '%Y%m%d'}", "timestamp", "holds integer", "strptime(CAST("),
         ("timestamp: paid", "timestamp", "holds boolean", "make one of it in SQL"),
         ("timestamp: {column: at, format: epoch_s}", "timestamp.format", "a timestamp already", "leave"),
         ("message_key: [id, total]", "message_key[1]", "holds number", "a float prints"),
@@ -116,6 +117,18 @@ def test_what_cannot_work(tmp_path: Path, call: str, path: str, message: str, hi
     assert message in fault.message
     assert hint in fault.hint
     assert fault.line == 5
+
+
+@pytest.mark.parametrize(
+    ("written", "hint"),
+    [("{column: id, format: '%Y%m%d'}", "declare it as text"), ("{column: id, format: iso8601}", "declare it as text"),
+     ("id", "declare it as timestamp")],
+)  # fmt: skip
+def test_times_in_a_declared_column_of_numbers(tmp_path: Path, written: str, hint: str) -> None:
+    """Whoever has stated a format is not told to state one."""
+    (fault,) = check(tmp_path, f"timestamp: {written}", source="path: a.csv, columns: {id: integer}")
+    assert fault.hint.startswith(hint)
+    assert "state its `format`" not in fault.hint
 
 
 def test_star_takes_no_column_that_json_lacks(tmp_path: Path) -> None:
