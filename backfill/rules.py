@@ -129,6 +129,12 @@ _TABLE: Final = (
 
 CODES: Final[dict[str, Rule]] = {row[0]: Rule(*row) for row in _TABLE}
 
+
+def of_all_calls(code: str) -> bool:
+    """Whether a code is of all calls together: what is counted then are the calls (or names) of its findings."""
+    return code.startswith("BF3")
+
+
 #: Properties that tools sum up; as text they are worth nothing (Segment's spec: revenue is a number).
 MONEY_PROPERTIES: Final = frozenset({"revenue", "price", "value", "quantity", "total"})
 

@@ -11,7 +11,9 @@ import pytest
 from backfill.errors import JobError
 from backfill.job import load_job
 from backfill.lint import lint, snake_case
+from backfill.records import Problem, Severity
 from backfill.records.profile import Instants, PlanProfile, Values
+from backfill.report.samples import sample_lines
 from backfill.rules import CODES
 from tests.support.projects import Project, backfill
 
@@ -124,6 +126,33 @@ def test_no_call_is_rejected_for_it(tmp_path: Path) -> None:
     with pytest.raises(JobError) as raised:
         load_job(tmp_path / "odd.yaml", {code: rule.lowerable for code, rule in CODES.items()})
     assert "of all calls together" in str(raised.value.faults[0])
+
+
+@pytest.mark.parametrize(("findings", "more"), [(1, ""), (2, ""), (7, "and 2 more")])
+def test_findings_are_counted_by_themselves(findings: int, more: str) -> None:
+    """What is not shown is told in findings, not in the calls or names that they are of."""
+    found = [Problem("BF312", Severity.WARNING, "same", "", 0, column=f"p{number}") for number in range(findings)]
+    lines = sample_lines(found, {"BF312": 40}, {}, "")
+    assert "40" in lines[0]
+    assert [line.strip() for line in lines if "more" in line] == ([more] if more else [])
+
+
+def test_check_tells_no_constants_of_a_part(project: Project) -> None:
+    """Of the first thousand records a property may have one value; a source that is read whole tells."""
+    for rows, told in ((1_200, False), (150, True)):
+        text = "".join(
+            f"{number},2023-01-02T03:04:{number % 60:02}Z,{'x' * (number <= 1_000)}\n" for number in range(1, rows)
+        )
+        (project.folder / "same.csv").write_text(f"id,at,env\n{text}", encoding="utf-8")
+        (project.folder / "same.yaml").write_text(
+            "version: 1\nname: same\nsource: {path: same.csv, columns: {at: timestamp}}\ncalls:\n"
+            "  - {type: track, message_key: [id], userId: id, timestamp: at, event: {value: Noted}, "
+            "integrations: {All: false}, properties: {env: env}}\n",
+            encoding="utf-8",
+        )
+        result = backfill("check", project.folder / "same.yaml")
+        assert result.code == 0
+        assert ("BF312" in result.err) is told
 
 
 def test_told_beside_the_other_problems(project: Project) -> None:

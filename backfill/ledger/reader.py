@@ -14,6 +14,7 @@ from typing import Any
 
 from backfill.errors import LedgerError
 from backfill.ledger.migrations import PROFILES_SINCE, split_job_data
+from backfill.ledger.schema import ALTOGETHER
 from backfill.ledger.sqlite_file import DAMAGED, connect_to_read, sqlite_errors
 from backfill.records import (
     AGE_UNKNOWN,
@@ -151,11 +152,12 @@ class LedgerReader(AbstractContextManager["LedgerReader"]):
         return {(code, severity): count for code, severity, count in self._rows("SELECT * FROM v_problems")}
 
     def samples(self) -> list[Problem]:
-        """Up to five problems of each code, in order of code, then of the source."""
+        """Up to five problems of each code, by code, then in source order; of all calls together, all that is odd."""
         rows = self._rows(
             "SELECT problem FROM (SELECT *, row_number() OVER (PARTITION BY code ORDER BY shard, position) AS place"
-            " FROM samples) WHERE place <= ? ORDER BY code, place",
+            " FROM samples) WHERE place <= ? OR shard = ? ORDER BY code, place",
             SAMPLES_PER_CODE,
+            ALTOGETHER,
         )
         return [_problem(text) for (text,) in rows]
 

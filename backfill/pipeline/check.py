@@ -24,6 +24,7 @@ from backfill.state import open_store
 SAMPLE_ROWS = 1_000
 #: How long they are waited for: a database may have to work out all rows for the first one.
 SAMPLE_SECONDS = 10
+_CONSTANT = "BF312"
 
 
 @frozen
@@ -187,7 +188,14 @@ def judge_sample(job: Job, context: RunContext, schema: Schema, folder: Path) ->
     whole = schema.complete and snapshot.rows <= SAMPLE_ROWS and len(looked_at) == len(files)
     if late:
         return Checked(notes=tuple(f"not among the first records: {fault.path}: {fault.message}" for fault in late))
-    return replace(weigh_sample(job, context, snapshot, folder), whole=whole)
+    found = replace(weigh_sample(job, context, snapshot, folder), whole=whole)
+    return found if whole else _without_constants(found)
+
+
+def _without_constants(found: Checked) -> Checked:
+    """The same without what only all calls can tell: of the first ones a property may well have one value (BF312)."""
+    problems = {code: count for code, count in (found.problems or {}).items() if code != _CONSTANT}
+    return replace(found, problems=problems, samples=tuple(one for one in found.samples if one.code != _CONSTANT))
 
 
 def weigh_sample(job: Job, context: RunContext, snapshot: Snapshot, folder: Path) -> Checked:

@@ -35,6 +35,7 @@ from backfill.report.contents import (
 )
 from backfill.report.pace import Pace, pace_of
 from backfill.report.runs import RunView, read_run_view, where_to
+from backfill.report.samples import SAMPLES
 from backfill.report.summary import duration_text, time_text
 from backfill.rules import CODES
 
@@ -222,8 +223,7 @@ def _problems(view: RunView, samples: list[Problem]) -> list[dict[str, Any]]:
                     "column": escaped(one.column),
                     "value": escaped(shortened(one.value)),
                 }
-                for one in samples
-                if one.code == code
+                for one in [each for each in samples if each.code == code][:SAMPLES]
             ],
         }
         for code, count in sorted(view.problems.items(), key=lambda found: (-found[1], found[0]))

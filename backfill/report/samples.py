@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from backfill.records import Problem, Severity
+from backfill.rules import of_all_calls
 
 #: Stands in place of a file where a record is a row of the query's result.
 QUERY = "the query"
@@ -40,7 +41,7 @@ def sample_lines(
     """Up to SAMPLES lines for each code, in the order of the codes.
 
     Args:
-        samples: Problems in source order.
+        samples: Problems in source order; of codes of all calls together, every finding.
         counts: How often each code was found altogether.
         titles: Code -> (title, hint), as the rules have it.
         run_id: Whose problems they are; empty where no run has them.
@@ -50,15 +51,17 @@ def sample_lines(
         by_code.setdefault(problem.code, []).append(problem)
     lines = []
     for code in sorted(counts):
-        shown = by_code.get(code, [])[:SAMPLES]
+        found = by_code.get(code, [])
+        shown = found[:SAMPLES]
         severity = f" ({', '.join(sorted({str(problem.severity) for problem in shown}))})" if shown else ""
         title, hint = titles.get(code, ("", ""))
         lines.append(f"{code}{severity} {title}: {counts[code]:,}")
         lines += [f"    {problem_line(_untitled(problem, title))}" for problem in shown]
-        if counts[code] > len(shown) and shown:
+        more = (len(found) if of_all_calls(code) else counts[code]) - len(shown)
+        if more > 0 and shown:
             sent = all(problem.severity is Severity.WARNING for problem in shown)
             rest = "" if sent or not run_id else f": `backfill rejects {run_id}` lists them"
-            lines.append(f"    and {counts[code] - len(shown):,} more{rest}")
+            lines.append(f"    and {more:,} more{rest}")
         hint = next((problem.hint for problem in shown if problem.hint), hint)
         if hint:
             lines.append(f"    Hint: {hint}")
