@@ -20,12 +20,15 @@ HEAD_BYTES = 256 * 1024
 ENCODINGS = ("cp1252", "cp1250", "latin-1", "mac_roman", "cp437")
 _DELIMITERS = (",", ";", "\t", "|")
 _BOMS = {codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
-#: Cells that no column is called: numbers with a point or of many digits, dates, ids of machines, addresses.
-_DATA = re.compile(
-    r"-?\d+[.,]\d+|\d{5,}|0\d+|\S+@\S+\.\S+|[0-9a-f]{8}-[0-9a-f-]{27}"
-    r"|\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}(?:[ T].*)?|\d{1,2}[ -][a-z]{3,9}[ -]\d{2,4}.*",
-    re.IGNORECASE,
-)
+#: Kinds of cells that hardly a column is called: numbers with a point or of many digits, ids of machines, dates.
+_DATA = {
+    "number": r"-?\d+[.,]\d+|\d{5,}|0\d+",
+    "address": r"\S+@\S+\.\S+",
+    "id": r"[0-9a-f]{8}-[0-9a-f-]{27}",
+    "date": r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}(?:[ T].*)?|\d{1,2}[ -][a-z]{3,9}[ -]\d{2,4}.*",
+}
+_KINDS = {kind: re.compile(pattern, re.IGNORECASE) for kind, pattern in _DATA.items()}
+_NUMBER = re.compile(r"[-+]?\d+(?:[.,]\d+)?")
 _COLUMNS_OF_BLANKS = re.compile(r"^ | {2,}")
 #: What a header may be narrower or wider than: as many records as these are compared.
 _RECORDS = 200
@@ -62,7 +65,8 @@ def dialect_of(head: bytes, *, cut: bool, usual: str) -> Dialect:
     if skipped:
         found.csv["skip_lines"] = skipped
         found.notes["skip_lines"] = "the lines before the header"
-    _judge_header(header, skipped, found)
+    below = [record for record in records[place + 1 :] if len(record) == width]
+    _judge_header(header, below, (skipped, _lines_before(text, delimiter, place + 1)), found)
     return found
 
 
@@ -130,13 +134,18 @@ def _evenness(records: list[list[str]]) -> tuple[float, int]:
     return (even if width > 1 else 0, width)
 
 
-def _judge_header(header: list[str], skipped: int, found: Dialect) -> None:
-    """Names of our own where there is no header, or one with names that are empty or there twice."""
-    data = [cell for cell in header if _DATA.fullmatch(cell.strip())]
-    if data:
+def _judge_header(header: list[str], below: list[list[str]], lines: tuple[int, int], found: Dialect) -> None:
+    """Names of our own where there is no header, or one with names that are empty or there twice.
+
+    A first line with values is a row where its values are of the kinds that the columns have, and a blank where any is
+    not: names such as 1.5 are rare, but a wrong guess makes a call too many or too few. `lines` are those before it,
+    and those to its end.
+    """
+    data = [cell.strip() for cell in header if _kind(cell)]
+    if data and not _differs(header, below):
         found.csv["header"] = False
         found.made_up = True
-        found.notes["header"] = f"the first line holds values, such as {data[0].strip()}: the names are made up"
+        found.notes["header"] = f"the first line holds values, such as {data[0]}: the names are made up"
         found.names = tuple(f"column_{place}" for place in range(1, len(header) + 1))
         return
     names: list[str] = []
@@ -145,6 +154,32 @@ def _judge_header(header: list[str], skipped: int, found: Dialect) -> None:
         taken = {one.casefold() for one in names}
         names.append(f"{name}_{place}" if name.casefold() in taken else name)
     if names != header:
-        found.csv |= {"header": False, "skip_lines": skipped + 1}
+        found.csv |= {"header": False, "skip_lines": lines[1]}
         found.notes["header"] = "names in the first line are empty or there twice: these replace them"
         found.names = tuple(names)
+        if data:
+            found.blanks["skip_lines"] = _readings(lines[1], lines[0], data[0])
+    elif data:
+        found.csv["header"] = True
+        found.blanks["header"] = _readings("true", "false", data[0])
+
+
+def _readings(names: object, row: object, value: str) -> str:
+    return f"{names} if the first line is names, {row} if it is a row: {value} is in it"
+
+
+def _kind(cell: str) -> str:
+    """What kind of value a cell is that is no name; empty where it may be one."""
+    return next((kind for kind, pattern in _KINDS.items() if pattern.fullmatch(cell.strip())), "")
+
+
+def _differs(header: list[str], below: list[list[str]]) -> bool:
+    """Whether a cell of the first line is of another kind than the values below it, of which most are of one."""
+    for cell, column in zip(header, zip(*below, strict=True), strict=False):
+        values = [value for value in column if value.strip()]
+        kinds = Counter("number" if _NUMBER.fullmatch(value.strip()) else _kind(value) for value in values)
+        most, count = kinds.most_common(1)[0] if kinds else ("", 0)
+        own = "number" if _NUMBER.fullmatch(cell.strip()) else _kind(cell)
+        if cell.strip() and count * 2 > len(values) and own != most:
+            return True
+    return False
