@@ -42,7 +42,7 @@ class Shaping:
             return form
         column = form.column if isinstance(form, ColumnValue) else ""
         of = _name(column) if column else f"({getattr(form, 'sql', '')}\n)"
-        text = f"CAST({of} AS VARCHAR)"
+        text = _text(of) if column else f"CAST({of} AS VARCHAR)"
         if form.trim:
             text = _trimmed(text)
         if form.lower:
@@ -142,6 +142,13 @@ def _in_words(form: ColumnValue | SqlValue) -> str:
 
 def _name(column: str) -> str:
     return '"' + column.replace('"', '""') + '"'
+
+
+def _text(of: str) -> str:
+    """SQL: the text of a column's value; of a JSON string without quotes and escapes, of JSON null none."""
+    text = f"CAST({of} AS VARCHAR)"
+    string = f"typeof({of}) = 'JSON' AND {text}[1] IN ('\"', 'n')"
+    return f"CASE WHEN {string} THEN to_json({of}) ->> '$' ELSE {text} END"
 
 
 def _literal(text: str) -> str:

@@ -211,6 +211,18 @@ def test_a_shape_sees_the_text_of_the_source(tmp_path: Path, source: str, value:
         assert checked.err.count(told) == checked.err.count("declare it as text") == 3
 
 
+def test_a_shape_of_json_sees_what_a_string_says(tmp_path: Path) -> None:
+    """In a column of strings and other values a string is JSON: its quotes are not part of what it says."""
+    values = ['" Us "', "12", "1.50", "true", '"a\\u0041"', "null", '{"k":1}']
+    (tmp_path / "rows.ndjson").write_text(
+        "".join(f'{{"id": "{at}", "v": {value}}}\n' for at, value in enumerate(values)), encoding="utf-8"
+    )
+    job = load(tmp_path, job_text("properties: {a: {column: v, trim: true}}", source="path: rows.ndjson"))
+    (column,) = expression_columns(job).values()
+    expected = ["Us", "12", "1.50", "true", "aA", None, '{"k":1}']
+    assert staged(job, tmp_path / "state").column(column) == expected
+
+
 @pytest.mark.parametrize(
     ("shape", "words"),
     [
