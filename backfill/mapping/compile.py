@@ -165,8 +165,18 @@ def _ids(binder: Binder, call: Call, top: ObjectTemplate) -> tuple[IdText, ...]:
     if call.type != "alias":
         fields = [value.column for value in (call.userId, call.anonymousId) if isinstance(value, ColumnValue)]
         nobody = ~pl.any_horizontal(present) if present else pl.lit(value=True)
+        misfits = [_misfit_of(binder, value) for value in (call.userId, call.anonymousId)]
+        for misfit in (mask for mask in misfits if mask is not None):
+            nobody &= ~misfit  # BF117 has said why there is none
         binder.check("BF101", ", ".join(fields), nobody, pl.lit(""))
     return tuple(found)
+
+
+def _misfit_of(binder: Binder, value: Value | None) -> pl.Expr | None:
+    """True where an id is rejected as what it reads does not fit its declared type; None: it cannot be."""
+    if not isinstance(value, ColumnValue | SqlValue) or value.on_bad == "omit":
+        return None
+    return binder.misfit(binder.column(binder.expressions[value.sql] if isinstance(value, SqlValue) else value.column))
 
 
 def _names(binder: Binder, call: Call, top: ObjectTemplate) -> None:

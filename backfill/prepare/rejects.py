@@ -71,9 +71,27 @@ def describe(
     errors = described.filter(pl.col("severity") == Severity.ERROR.value)
     pages = (
         page.select(list(REJECT_TYPES)).cast(REJECT_TYPES)  # type: ignore[arg-type]
-        for page in with_originals(errors, shard, snapshot, frames)
+        for page in with_originals(one_a_call(errors), shard, snapshot, frames)
     )
     return (pages if len(errors) else None), tuple(_problem(row, snapshot) for row in samples.iter_rows(named=True))
+
+
+def one_a_call(errors: pl.DataFrame) -> pl.DataFrame:
+    """One line of each rejected call: its first problem, whose message names the others by code and column.
+
+    So a line is a call, as it is in the accounts, and whoever mends the row mends it once.
+    """
+    first = errors.select("row", "call").is_unique()
+    if first.all():
+        return errors
+    column = pl.col("column").fill_null("")
+    named = pl.when(column == "").then(pl.col("code")).otherwise(pl.col("code") + " of " + column)
+    rest = pl.exclude("row", "call", "message").first()
+    calls = errors.group_by("row", "call", maintain_order=True)
+    found = calls.agg(rest, pl.col("message").first(), named.slice(1).unique(maintain_order=True).alias("others"))
+    others = pl.format(" (also {})", pl.col("others").list.join(", "))
+    message = pl.col("message") + pl.when(pl.col("others").list.len() > 0).then(others).otherwise(pl.lit(""))
+    return found.select(message.alias("message") if name == "message" else name for name in errors.columns)
 
 
 def _problem(row: Mapping[str, object], snapshot: Snapshot) -> Problem:

@@ -455,3 +455,21 @@ def test_a_replay_that_is_killed_goes_on(tmp_path: Path, monkeypatch: pytest.Mon
     bodies = {json.dumps(call) for call in sent}
     assert len({call["messageId"] for call in sent}) == len(bodies) == 31
     assert len(sent) > 31  # what was in doubt came again
+
+
+def test_a_call_of_several_problems_is_one_line(tmp_path: Path, there: StandIn) -> None:
+    """One bad cell that is read in several places is mended once, and nobody is said to be missing for it."""
+    one = Bench(tmp_path / "one", there)
+    mend = ((",bad,", ",3.5,"),)
+    calls = track("message_key: [at], properties: {total: total, half: {sql: total / 2}}")
+    calls = calls.replace("userId: id", "userId: {sql: \"'u' || total\"}")
+    case = Case(f"{{path: rows.csv, timezone: UTC, {NUMBER}}}", calls, text_file("rows.csv", DATED, ()), mend)
+    one.write(case, mended=False)
+    first = one.run().object
+    assert (first["calls"]["rejected"], first["problems"]) == (2, {"BF117": 3, "BF202": 1})
+    export = one.export(case)
+    lines = pl.read_csv(export, infer_schema=False)
+    assert lines["code"].to_list() == ["BF202", "BF117"]
+    assert lines["message"][1].endswith("(also BF117 of total, BF117 of total / 2)")
+    second = one.run("--replay-rejects", export).object["calls"]
+    assert (second["planned"], second["delivered"], second["rejected"]) == (2, 1, 1)

@@ -116,7 +116,10 @@ class RowAsCall(Row):
             if text:
                 self.check_id(name, text, self.is_rounded(value))
             found.append((name, None if text is None else compact(text)))
-        if not alias and all(text is None for name, text in found if name in ("userId", "anonymousId")):
+        stated = [one for one in (self.call.userId, self.call.anonymousId) if isinstance(one, ColumnValue | SqlValue)]
+        told = any(self.misfits(self.column_of(one)) for one in stated if one.on_bad == "reject")
+        nobody = all(text is None for name, text in found if name in ("userId", "anonymousId"))
+        if not alias and nobody and not told:
             self.flag("BF101")
         return found
 
