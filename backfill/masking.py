@@ -11,6 +11,7 @@ MASKED: Final = "(masked)"
 SAMPLE_CHARACTERS: Final = 32
 _EMAIL: Final = re.compile(r"([^\s@<>\"',;:]{1,64})@([^\s@<>\"',;:]{1,255})")
 _DIGITS: Final = re.compile(r"\+?\d(?:[\s().-]{0,2}\d){6,}")
+_DECIMAL: Final = re.compile(r"[(-]*(?:0|[1-9]\d*)\.\d+\)*")
 _INSTANT: Final = re.compile(r"\d{4}-\d{2}-\d{2}(?:[T ][\d:.]+(?:Z|[+-][\d:]+)?)?")
 _ID: Final = re.compile(r"\b(?=[\w-]*\d)(?=[\w-]*[A-Za-z])[\w-]{12,}\b")
 
@@ -20,7 +21,7 @@ def shortened(text: str) -> str:
 
     Of an email the first character and the top-level domain stay (`j...@...org`), of a row of seven digits or more the
     first two and the last two (`49...12`), of a word of twelve characters or more with letters and digits the first
-    four (`a1b2...`). Dates and instants stay as they are.
+    four (`a1b2...`). Dates, instants and numbers with a decimal point (coordinates) stay as they are.
     """
     near = text[: 8 * SAMPLE_CHARACTERS]
     if _INSTANT.fullmatch(near):
@@ -38,5 +39,7 @@ def _email(found: re.Match[str]) -> str:
 
 
 def _digits(found: re.Match[str]) -> str:
+    if all(map(_DECIMAL.fullmatch, found[0].split())):
+        return found[0]
     digits = re.sub(r"\D", "", found[0])
     return f"{digits[:2]}...{digits[-2:]}"

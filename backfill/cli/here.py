@@ -65,10 +65,17 @@ class Here:
             if self.state is not None and self.state != usual_state():
                 filled += ["--store", shell_word(display_path(self.state / SANDBOX))]
         elif verb in OF_JOBS:
-            for option in (*(("--state-dir",) if verb != "preview" else ()), "--target", "--targets", "--endpoint"):
+            for option in (*(("--state-dir",) if verb != "preview" else ()), *self._target_options(filled)):
                 filled += self._typed(option)
             filled += self._typed("--replay-rejects") if verb != "preview" else []
         return " ".join(["backfill", verb, *filled])
+
+    def _target_options(self, words: list[str]) -> tuple[str, ...]:
+        """The options of the target that a command lacks; where it names another, the endpoint is not that one's."""
+        if "--target" not in words:
+            return ("--target", "--targets", "--endpoint")
+        named = words[words.index("--target") + 1]
+        return ("--targets", "--endpoint") if named == self.given.get("--target", "sandbox") else ("--targets",)
 
     def _typed(self, option: str) -> list[str]:
         return [option, shell_word(self.given[option])] if option in self.given else []

@@ -24,6 +24,10 @@ REDRAW_SECONDS = 0.2
 MEGABYTE = 1_000_000
 #: How many characters of a job's name are shown.
 NAME_CHARACTERS = 16
+#: Of a terminal that does not tell its width.
+COLUMNS = 80
+#: Room is left for this.
+LONGEST_TIME = "0:00:00"
 #: tqdm's fields; counts are whole, as they are everywhere else.
 FORM = "{desc}: {percentage:3.0f}%|{bar}| {n:,.0f}/{total:,.0f} {unit} [{remaining} left{postfix}]"
 FORM_OF_UNKNOWN = "{desc}: {n:,.0f} {unit} [{elapsed}{postfix}]"
@@ -66,8 +70,11 @@ class ProgressBars:
         if bar is None:
             return
         elapsed = max(time.monotonic() - self.began, 1e-9)
-        speed = f"{done / elapsed:,.0f} {bar.unit}/s, " if bar.unit != "B" else ""
-        bar.set_postfix_str(f"{speed}{size / MEGABYTE / elapsed:.1f} MB/s", refresh=False)
+        speeds = [f"{done / elapsed:,.0f} {bar.unit}/s"] if bar.unit != "B" else []
+        speeds.append(f"{size / MEGABYTE / elapsed:.1f} MB/s")
+        while speeds and room_beside(bar, done) < sum(len(f", {speed}") for speed in speeds):
+            speeds.pop()
+        bar.set_postfix_str(", ".join(speeds), refresh=False)
         bar.update(done - bar.n)
 
     def end(self) -> None:
@@ -84,6 +91,17 @@ class ProgressBars:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.end()
+
+
+def room_beside(bar: tqdm, done: int) -> int:
+    """The characters that the terminal's line leaves beside a bar without speeds; tqdm cuts what is longer."""
+    try:
+        columns = os.get_terminal_size(sys.stderr.fileno()).columns or COLUMNS
+    except OSError:
+        columns = COLUMNS
+    if bar.total is None:
+        return columns - len(f"{bar.desc}: {done:,} {bar.unit} [{LONGEST_TIME}]")
+    return columns - len(f"{bar.desc}: 100%|##| {bar.total:,.0f}/{bar.total:,.0f} {bar.unit} [{LONGEST_TIME} left]")
 
 
 def sample_context(

@@ -249,10 +249,11 @@ class LedgerReader(AbstractContextManager["LedgerReader"]):
             for shard, text in self._rows("SELECT shard, days FROM shards")
         }
 
-    def batch_bytes(self) -> list[int]:
-        """The bytes of each batch as it was planned, without the envelope's tail, in plan order."""
+    def batch_sizes(self) -> list[tuple[int, int]]:
+        """The bytes, without the envelope's tail, and calls of each batch as it was planned, in plan order."""
         return [
-            size for (size,) in self._rows("SELECT bytes FROM batches WHERE parent IS NULL ORDER BY shard, ordinal")
+            (row["bytes"], row["calls"])
+            for row in self._rows("SELECT bytes, calls FROM batches WHERE parent IS NULL ORDER BY shard, ordinal")
         ]
 
     def profile(self) -> PlanProfile | None:

@@ -67,8 +67,8 @@ class RunReader(AbstractContextManager["RunReader"], Protocol):
     def clock_mark(self) -> ClockMark | None:
         """The clock as last recorded; None where it never was."""
 
-    def batch_bytes(self) -> list[int]:
-        """The bytes of each batch as it was planned, without the envelope's tail, in plan order."""
+    def batch_sizes(self) -> list[tuple[int, int]]:
+        """The bytes, without the envelope's tail, and calls of each batch as it was planned, in plan order."""
 
     def profile(self) -> PlanProfile | None:
         """What the calls of all shards recorded hold; None where a version that counted none prepared some."""

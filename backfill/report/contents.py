@@ -11,7 +11,7 @@ from typing import Any, Final
 from backfill.errors import counted
 from backfill.escape import escaped
 from backfill.frozen import frozen
-from backfill.limits import SEGMENT, SEGMENT_CALLS_PER_SECOND
+from backfill.limits import CANARY_CALLS, SEGMENT, SEGMENT_CALLS_PER_SECOND
 from backfill.records import StoredRun
 from backfill.records.profile import LONG_TEXT, Event, PlanProfile, Property, Sketch
 from backfill.state.plan_file import read_conditions
@@ -34,6 +34,12 @@ class PlanContents:
     days: Mapping[tuple[str, str], int]  # (call, YYYY-MM-DD) -> calls
     batch_bytes: Sequence[int]  # of each batch, without the envelope's tail
     rate: float | None  # calls a second of the target, where it states one
+    first_calls: int  # of the first batch
+
+    @property
+    def requests(self) -> int:
+        """How many requests the batches take where all goes well: the first CANARY_CALLS calls go ahead alone."""
+        return len(self.batch_bytes) + (self.first_calls > CANARY_CALLS)
 
     @property
     def months(self) -> dict[str, int]:
@@ -62,7 +68,14 @@ def read_contents(run: StoredRun) -> PlanContents | None:
         profile = reader.profile() if reader.status().plan_digest else None
         if profile is None:
             return None
-        return PlanContents(profile, reader.days(), reader.batch_bytes(), conditions.rate if conditions else None)
+        sizes = reader.batch_sizes()
+        return PlanContents(
+            profile,
+            days=reader.days(),
+            batch_bytes=[size for size, _ in sizes],
+            rate=conditions.rate if conditions else None,
+            first_calls=sizes[0][1] if sizes else 0,
+        )
 
 
 def _summed(counts: Iterable[tuple[str, int]]) -> Counter[str]:
@@ -135,7 +148,7 @@ def contents_json(contents: PlanContents) -> dict[str, Any]:
             "fill": round(contents.fill, 4),
         },
         "forecast": {
-            "requests": len(contents.batch_bytes),
+            "requests": contents.requests,
             "calls": profile.total,
             "seconds": {f"{rate:g}": round(seconds, 1) for rate, seconds in contents.seconds().items()},
         },
@@ -177,7 +190,7 @@ def contents_lines(contents: PlanContents) -> list[str]:
     lines += [f"  people    {people_text(profile)}"]
     lines.append(f"  bodies    {bodies_text(contents)}")
     times = ", ".join(f"{_duration(seconds)} at {rate:,.0f}/s" for rate, seconds in contents.seconds().items())
-    lines.append(f"  forecast  {counted(len(contents.batch_bytes), 'request', 'requests')}; {times}")
+    lines.append(f"  forecast  {counted(contents.requests, 'request', 'requests')}; {times}")
     lines.append(f"  billed    {billed_text(profile)}")
     return lines
 

@@ -11,10 +11,8 @@ from backfill.errors import LedgerError
 from backfill.frozen import frozen
 from backfill.records import Problem, Severity, StoredRun
 from backfill.report.lines import source_of, with_places
-from backfill.report.samples import problem_line
+from backfill.report.samples import LISTED, problem_line
 
-#: How many rows of a run are listed; an export has all.
-LISTED = 100
 #: How many records of a file are read again at the end of a run to tell lines; the lines of later ones are looked up
 #: when they are listed.
 NEAR_RECORDS = 100_000

@@ -176,7 +176,7 @@ def _plan(contents: PlanContents | None) -> dict[str, Any]:
         "more_events": counted(others, "other event", "other events") if others > 0 else "",
         "bodies": bodies_text(contents),
         "forecast": [
-            ("Requests", f"{len(contents.batch_bytes):,}"),
+            ("Requests", f"{contents.requests:,}"),
             *seconds,
             ("Billed by throughput", counted(profile.total, "call", "calls")),
             ("Billed by users", billed_text(profile).split("; ")[1]),

@@ -26,19 +26,23 @@ def plan_json(plan: PlanFacts) -> dict[str, Any]:
 def plan_lines(plan: PlanFacts) -> list[str]:
     """What a dry run says of its plan: by what it is known, and the command that sends nothing else."""
     record = plan.record
-    return [
+    lines = [
         f"  plan      {plan.plan_id}, by backfill {record.backfill_version}, ids of the scope {record.id_scope}",
         f"  digest    {plan.digest}",
         f"  job data  {record.job_fingerprint}",
         f"  send it   {_how_to_send(plan)}",
     ]
+    if record.id_scope == SANDBOX_SCOPE and plan.dry:
+        target = "NAME" if record.target_name == SANDBOX_SCOPE else record.target_name
+        lines.append(
+            f"  live ids  `backfill dry-run JOB --target {target}` plans with them, where its write key is set"
+        )
+    return lines
 
 
 def _how_to_send(plan: PlanFacts) -> str:
     """The command that sends the plan and nothing else, or why none does."""
     if plan.rows is not None:
         return f"no run does, as it is of rows 1 to {plan.rows:,} alone"
-    command = f"`backfill run JOB --plan {plan.plan_id}`"
-    if plan.record.id_scope == SANDBOX_SCOPE:
-        return f"{command} (to a sandbox: its ids are)"
-    return command
+    target = SANDBOX_SCOPE if plan.record.id_scope == SANDBOX_SCOPE else plan.record.target_name
+    return f"`backfill run JOB --plan {plan.plan_id} --target {target}`"

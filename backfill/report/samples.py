@@ -12,6 +12,8 @@ from backfill.rules import of_all_calls
 QUERY = "the query"
 #: How many problems of each code are shown.
 SAMPLES = 5
+#: How many rows of a run `backfill rejects` lists; an export has all.
+LISTED = 100
 
 
 def problem_line(problem: Problem) -> str:
@@ -33,6 +35,13 @@ def _untitled(problem: Problem, title: str) -> Problem:
     """The problem without the title of its code, which stands above it."""
     known = bool(title) and (problem.message == title or problem.message.startswith(f"{title}: "))
     return replace(problem, message=problem.message[len(title) + 2 :]) if known else problem
+
+
+def way_to_rejects(run_id: str, count: int) -> str:
+    """How to see so many rejects of a run: they are listed where that shows all of them."""
+    if count > LISTED:
+        return f"`backfill rejects {run_id} --export rejects.csv` writes them all"
+    return f"`backfill rejects {run_id}` lists them"
 
 
 def sample_lines(
@@ -60,7 +69,7 @@ def sample_lines(
         more = (len(found) if of_all_calls(code) else counts[code]) - len(shown)
         if more > 0 and shown:
             sent = all(problem.severity is Severity.WARNING for problem in shown)
-            rest = "" if sent or not run_id else f": `backfill rejects {run_id}` lists them"
+            rest = "" if sent or not run_id else f": {way_to_rejects(run_id, sum(counts.values()))}"
             lines.append(f"    and {more:,} more{rest}")
         hint = next((problem.hint for problem in shown if problem.hint), hint)
         if hint:

@@ -104,6 +104,10 @@ def test_the_place_is_told_when_it_is_made(below: Project) -> None:
         ("`backfill rejects RUN`", "`backfill rejects people-g1 --state-dir 'my state'`"),
         ("`backfill status`", "`backfill status --state-dir 'my state'`"),
         ("`backfill run JOB -q`", "`backfill run a/b.yaml -q --state-dir 'my state' --target prod --targets t.yaml`"),
+        (
+            "`backfill run JOB --target sandbox`",
+            "`backfill run a/b.yaml --target sandbox --state-dir 'my state' --targets t.yaml`",
+        ),
         ("`backfill sandbox`", "`backfill sandbox --store 'my state/sandbox'`"),
         ("`backfill sandbox --store DIR`", "`backfill sandbox --store DIR`"),
         ("`generation: 2` in the job", "`generation: 2` in the job"),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.projects import backfill
+from tests.support.projects import Project, backfill
 
 JOB = """version: 1
 name: orders
@@ -128,3 +128,13 @@ def test_a_mask_of_no_column(tmp_path: Path) -> None:
     assert result.code == 2
     assert 'orders.yaml:4:8: mask[0]: the source has no column "e_mail"' in result.err
     assert 'did you mean "email"?' in result.err
+
+
+@pytest.mark.parametrize("rows", [8, 60])
+def test_the_forecast_counts_the_calls_that_go_ahead(tmp_path: Path, rows: int) -> None:
+    """As many requests as a run then sends: the first ten calls go alone, where the first batch has more."""
+    job = Project(tmp_path).people(rows)
+    forecast = backfill("dry-run", job, "--output", "json").object["plan"]["forecast"]["requests"]
+    assert forecast == backfill("run", job, "--target", "sandbox", "--output", "json").object["requests"]
+    told = f"forecast  {forecast} request"
+    assert told in backfill("status", job, "--dry-run").out

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from backfill import __version__
-from tests.support.projects import Project, backfill
+from tests.support.projects import KEY, Project, backfill
 
 SANDBOX = ("--target", "sandbox")
 
@@ -40,13 +41,29 @@ def test_a_dry_run_names_its_plan(project: Project) -> None:
     assert f"  plan      {plan['id']}, by backfill {__version__}, ids of the scope sandbox\n" in text.out
     assert plan["digest"] in text.out
     assert plan["job_fingerprint"] in text.out
-    assert f"run {job} --plan {plan['id']}` (to a sandbox" in text.out
+    assert f"run {job} --plan {plan['id']} --target sandbox`" in text.out
     assert plan["id"] in backfill("status", dry["run_id"], "--state-dir", project.state).out
     run = backfill("run", job, *SANDBOX, "--plan", plan["id"], "--output", "json")
     assert run.code == 0
     assert run.object["calls"]["delivered"] == 120
     assert run.object["plan"]["digest"] == plan["digest"]
     assert f"plan      {plan['id']}" in backfill("status", job).out
+
+
+def test_a_plan_is_sent_by_the_command_that_is_told(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With sandbox ids to the sandbox, whatever target was named, and how to plan with live ids; else to the target."""
+    job, target = project.people(20), ("--target", "segment")
+    monkeypatch.delenv("SEGMENT_WRITE_KEY", raising=False)
+    text = backfill("dry-run", job, *target).out
+    sent = re.search(r"`backfill (run \S+ --plan \w+ --target sandbox)`", text)
+    assert sent, text
+    assert backfill(*sent[1].split()).code == 0
+    assert f"`backfill dry-run {job} --target segment` plans with them" in text
+    assert "--target NAME` plans with them" in backfill("dry-run", job).out
+    monkeypatch.setenv("SEGMENT_WRITE_KEY", KEY)
+    live = backfill("dry-run", job, *target).out
+    assert re.search(r"`backfill run \S+ --plan \w+ --target segment`", live)
+    assert "live ids" not in live
 
 
 def test_a_plan_may_be_named_where_nothing_is_known_of_it(project: Project) -> None:

@@ -227,3 +227,20 @@ def test_rejects_of_the_target(project: Project, key: str) -> None:
     first = rejects.row(0, named=True)
     assert first["line"] == first["record"] + 1
     assert first["id"] == f"u{first['record'] - 1:06}"
+
+
+@pytest.mark.parametrize(("bad", "told"), [(20, "` lists them"), (120, " --export rejects.csv` writes them all")])
+def test_the_hint_shows_the_rejects_that_are_left(
+    project: Project, monkeypatch: pytest.MonkeyPatch, bad: int, told: str
+) -> None:
+    """What is named shows all: a list of a run's rejects ends after a hundred, an export has them."""
+    monkeypatch.chdir(project.folder)
+    result = backfill("dry-run", project.people(200, bad=list(range(bad))))
+    named = re.search(rf"and {bad - 5} more: `backfill (rejects [^`]*){re.escape(told[told.index('`') :])}", result.err)
+    assert named, result.err
+    assert told in result.err
+    listed = backfill(*named[1].split())
+    assert listed.code == 0
+    assert "more" not in listed.out
+    if bad > 100:
+        assert (project.folder / "rejects.csv").read_text(encoding="utf-8").count("BF117") == bad

@@ -38,6 +38,20 @@ def test_sandbox_by_default_with_bars(project: Project) -> None:
     assert "\x1b[33m" in text
 
 
+def test_bars_fit_eighty_columns(project: Project) -> None:
+    """No bar is cut; what does not fit is left out, the bytes a second first."""
+    job = project.people(40_000, name="flights")
+    code, text = Terminal(project, "dry-run", job, columns=80).end()
+    assert code == 0
+    bars = [line for line in re.split(r"[\r\n]+", text) if re.search(r"(stage|prepare): ", line)]
+    assert any("40,000/40,000 rows [" in line for line in bars)
+    assert any("rows/s" in line for line in bars)
+    for line in bars:
+        shown = re.sub(r"\x1b\[[\d;]*[A-Za-z]", "", line).rstrip()
+        assert len(shown) <= 80
+        assert shown.endswith("]"), shown
+
+
 def test_no_colour_and_no_progress(project: Project) -> None:
     """NO_COLOR and --no-progress leave plain text."""
     environ = {"NO_COLOR": "1"}
