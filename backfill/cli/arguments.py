@@ -9,7 +9,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from backfill.cli.here import display_path, display_source, shell_word
+from backfill.cli.here import display_path, shell_word, shown_files
 from backfill.cli.options import TargetOptions
 from backfill.cli.session import Session
 from backfill.errors import JobError, UsageError, joined
@@ -196,7 +196,7 @@ def source_paths(folder: StoredRun) -> dict[str, str]:
     """
     with folder.read() as reader:
         snapshot = reader.snapshot()
-    return {file.name: display_source(file.path) for file in snapshot.files if file.name != "-"} if snapshot else {}
+    return shown_files(snapshot.files) if snapshot else {}
 
 
 def load_run_target(state: RunStore, record: RunRecord, options: TargetOptions) -> Target:

@@ -70,9 +70,10 @@ def command(
     from backfill.cli.interrupts import run_interruptibly
     from backfill.pipeline.plan_calls import Wanted, find_prepared
 
-    wanted = Wanted(key, user, event, parse_record(record) if record else None)
+    place = parse_record(record) if record else None
     state = open_state(session, run, state_dir)
     folder = find_prepared(state, run, dry=dry_run)
+    wanted = Wanted(key, user, event, (files_meant(folder, place[0]), place[1]) if place else None)
     session.here.run_id = folder.run_id
     most = limit or (SHOWN if output == "text" else None)
     run_interruptibly(session, lambda interrupts: show_calls(session, interrupts, state, folder, wanted, output, most))
@@ -84,6 +85,30 @@ def parse_record(text: str) -> tuple[str, int]:
     if match is None:
         raise UsageError(f"--record {text}: that is no record", hint="say FILE:N, such as users.csv:41")
     return match[1], int(match[2])
+
+
+def files_meant(folder: StoredRun, named: str) -> tuple[str, ...]:
+    """The names, in problems, of the files of a source that are meant: by path, name, or last part of the name.
+
+    Raises:
+        UsageError: It has no such file.
+        LedgerError: The ledger cannot be read.
+    """
+    from backfill.cli.arguments import source_paths
+
+    shown = source_paths(folder) or {named: named}  # of standard input, or a plan that is not whole
+    here = display_path(named)
+    ways = (
+        lambda name: shown[name] in (named, here),
+        lambda name: name == named,
+        lambda name: name.rpartition("/")[2] == named,
+    )
+    for fits in ways:
+        if found := tuple(filter(fits, shown)):
+            return found
+    raise UsageError(
+        f"--record: the source has no file {named}", hint=f"there are {', '.join(list(shown.values())[:5])}"
+    )
 
 
 def show_calls(

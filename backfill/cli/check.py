@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from backfill.cli.here import display_path, display_source
+from backfill.cli.here import display_path, shown_files
 from backfill.cli.options import jobs_argument, voice_options
 from backfill.cli.session import Session
 from backfill.errors import ExitCode, JobError, counted, joined, worst
@@ -107,7 +107,7 @@ def sample_problem_lines(job: Job, found: Checked) -> list[str]:
 
     if not found.problems:
         return []
-    places = {file.name: display_source(file.path) for file in found.files}
+    places = shown_files(found.files)
     lined = with_lines(found.samples, job, found.files)
     shown = [replace(one, file=places.get(one.file, one.file)) for one in lined]
     return sample_lines(shown, found.problems, {code: (rule.title, rule.hint) for code, rule in CODES.items()}, "")

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from backfill.job.formats import live_format
+
+if TYPE_CHECKING:
+    from backfill.records import SourceFile
 
 #: A command as messages quote it; RUN and JOB in it stand for the run and the job file at hand.
 COMMAND = re.compile(r"`backfill ([a-z][a-z-]*)((?: [^`]*)?)`")
@@ -38,6 +42,11 @@ def display_source(path: Path | str) -> str:
     if live_format(str(path)) is None or not rest:
         return display_path(path)
     return f"{scheme}:{rest.partition('?')[0].partition('/')[2] or rest.partition('?')[0]}".rstrip(":")
+
+
+def shown_files(files: Iterable[SourceFile]) -> dict[str, str]:
+    """Files of a source, by their names in problems, as they can be opened from where the user stands."""
+    return {file.name: display_source(file.path) for file in files if file.name != "-"}
 
 
 @dataclass(slots=True)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from backfill.cli.here import shown_files
 from backfill.cli.options import JOB, TargetOptions, progress_option, target_options, voice_options
 from backfill.cli.session import Session
 from backfill.errors import ExitCode, counted
@@ -15,6 +18,7 @@ from backfill.errors import ExitCode, counted
 if TYPE_CHECKING:
     from backfill.job.models import Job
     from backfill.pipeline import Preview
+    from backfill.records import Problem
 
 
 @click.command("preview", short_help="Rows in, calls out; nothing sent.")
@@ -72,6 +76,7 @@ def command(
             record=record,
         ),
     )
+    found = with_shown_files(found)
     show_unread(session, found, record)
     if found.rows:
         session.data(preview_text(found.rows, query=loaded.source.query is not None), raw=True)
@@ -85,6 +90,24 @@ def narrowed(job: Job, where: str | None) -> Job:
         return job
     both = f"({job.where}) AND ({where})" if job.where else where
     return job.model_copy(update={"where": both})
+
+
+def with_shown_files(found: Preview) -> Preview:
+    """The same with each file as it can be opened from where the user stands."""
+    shown = shown_files(found.files)
+
+    def problems(ones: Iterable[Problem]) -> tuple[Problem, ...]:
+        return tuple(replace(one, file=shown.get(one.file, one.file)) for one in ones)
+
+    rows = [
+        replace(
+            row,
+            file=shown.get(row.file, row.file),
+            calls=tuple(replace(call, problems=problems(call.problems)) for call in row.calls),
+        )
+        for row in found.rows
+    ]
+    return replace(found, rows=rows, unreadable=problems(found.unreadable))
 
 
 def show_unread(session: Session, found: Preview, record: int | None) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import pairwise
@@ -42,7 +42,6 @@ from backfill.records import (
     RunStore,
     ShardPlan,
     Snapshot,
-    SourceFile,
     StoredRun,
 )
 from backfill.sources import load_snapshot, resolve, stage
@@ -266,15 +265,10 @@ class CallsMadeAgain:
             )
         return places, texts.str.head(-COMMA)
 
-    def rows_of(self, file: str, record: int, shard: int) -> npt.NDArray[np.int64]:
-        """The rows of a shard, counted from 0 in it, that come of that record of the file of that name."""
+    def rows_of(self, names: Sequence[str], record: int, shard: int) -> npt.NDArray[np.int64]:
+        """The rows of a shard, counted from 0 in it, that come of that record of the files of these names."""
         begin, end = self._frames.bounds(shard)
-        numbers = [place for place, one in enumerate(self._snapshot.files) if file in (one.name, Path(one.name).name)]
+        numbers = [place for place, one in enumerate(self._snapshot.files) if one.name in names]
         frame = self._frames.read(begin, end, (FILE_COLUMN, RECORD_COLUMN))
         found = frame.select(((pl.col(FILE_COLUMN).is_in(numbers)) & (pl.col(RECORD_COLUMN) == record)).alias("is"))
         return np.flatnonzero(found.to_series().to_numpy())
-
-
-def file_names(files: tuple[SourceFile, ...]) -> list[str]:
-    """The names of a plan's files, as `--record` takes them."""
-    return [file.name for file in files]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +10,7 @@ import polars as pl
 
 from backfill.errors import LedgerError, UsageError
 from backfill.frozen import frozen
-from backfill.pipeline.call_bytes import PlanCalls, file_names
+from backfill.pipeline.call_bytes import PlanCalls
 from backfill.pipeline.call_fields import EVENTS, USERS, has_value
 from backfill.pipeline.context import RunContext
 from backfill.pipeline.find_call import id_key, ids_of_key
@@ -26,7 +26,7 @@ class Wanted:
     key: tuple[str, ...] = ()  # the values of its message key
     user: str | None = None
     event: str | None = None
-    record: tuple[str, int] | None = None  # the source's file and the record's number there
+    record: tuple[Sequence[str], int] | None = None  # the names of files of the source, and the record's number there
 
 
 @frozen
@@ -71,15 +71,13 @@ def calls_of_plan(run: StoredRun, wanted: Wanted, context: RunContext) -> Iterat
     """The calls of a plan that are looked for, in plan order; one at a time, whatever there is.
 
     Raises:
-        UsageError: No call of the job has such a key, or the source no such file.
+        UsageError: No call of the job has such a key.
         RefusedError: The bytes of the calls are gone, and cannot be made again as they were.
         LedgerError: What was kept is damaged.
     """
     with PlanCalls(run, context) as calls:
         scopes = [call.scope for call in calls.status.record.facts.calls]
         ids = list(map(id_key, ids_of_key(calls.status.record, wanted.key).values())) if wanted.key else None
-        if wanted.record is not None:
-            check_file(wanted.record[0], file_names(calls.files))
         for shard, plan in calls.shards.items():
             context.check_stop()
             if not plan.batches:
@@ -90,12 +88,6 @@ def calls_of_plan(run: StoredRun, wanted: Wanted, context: RunContext) -> Iterat
                 for index in kept.tolist():
                     place = int(places[index])
                     yield PlanCall(scopes[records["call"][place]], texts[index], shard, place)
-
-
-def check_file(named: str, files: list[str]) -> None:
-    """Raise UsageError where a source has no file of that name."""
-    if named not in files and named not in [name.rpartition("/")[2] for name in files]:
-        raise UsageError(f"--record: the source has no file {named}", hint=f"there are {', '.join(files[:5])}")
 
 
 def places_wanted(

@@ -43,6 +43,7 @@ class Preview:
     read: int  # records gone through for them
     filtered: int
     unreadable: tuple[Problem, ...]  # some of those that cannot be read as rows
+    files: tuple[SourceFile, ...]  # those looked at
 
 
 @contextmanager
@@ -128,7 +129,7 @@ def preview_job(
             limits=limits,
         )
         unreadable = tuple(map(Masks.of(job, snapshot).problem, unreadable_samples(snapshot)))
-        return Preview(shown, snapshot.read, snapshot.filtered, unreadable)
+        return Preview(shown, snapshot.read, snapshot.filtered, unreadable, snapshot.files)
 
 
 def rows_of_record(snapshot: Snapshot, record: int) -> tuple[int, int]:

@@ -160,6 +160,20 @@ def test_rejects_of_a_dry_run(below: Project) -> None:
     assert "There are dry runs" in backfill("rejects", *state).err
 
 
+def test_files_are_told_from_the_current_directory(below: Project) -> None:
+    """`preview` and problems tell a file alike, and `calls --record` takes it as told, as named in the job, whole."""
+    job = below.people(20, bad=[7])
+    previewed = backfill("preview", job, "-n", "8")
+    assert "--- jobs/people.csv, record 8\n" in previewed.out
+    backfill("dry-run", job)
+    for file in ("jobs/people.csv", "./jobs/people.csv", "people.csv", below.folder / "people.csv"):
+        found = backfill("calls", job, "--record", f"{file}:3")
+        assert (found.code, found.out.count("--- ")) == (0, 1), found.err
+    other = backfill("calls", job, "--record", "jobs/person.csv:3")
+    assert other.code == 2
+    assert "there are jobs/people.csv" in other.err
+
+
 def test_export_of_several_runs_says_which(below: Project) -> None:
     """Each line of a mixed export has its run."""
     for name in ("one", "two"):

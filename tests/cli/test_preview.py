@@ -10,6 +10,12 @@ from backfill.sources import stage
 from tests.support.projects import Project, backfill
 
 
+@pytest.fixture(autouse=True)
+def inside(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The project's folder is the current one: files are told from there."""
+    monkeypatch.chdir(project.folder)
+
+
 @pytest.mark.parametrize(
     ("source", "where"),
     [("id,email,joined,age\n", ""), ("id,email,joined,age\nu1,a@b.c,2023-05-01 10:00:00,7\n", "where: 'false'\n")],
