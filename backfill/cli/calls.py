@@ -122,6 +122,7 @@ def show_calls(
 ) -> None:
     """Show the calls that are looked for; raises as `calls_of_plan` does."""
     from backfill.cli.progress import sample_context
+    from backfill.pipeline.find_call import KEY_HINT
     from backfill.pipeline.plan_calls import calls_of_plan
 
     shown = 0
@@ -135,6 +136,8 @@ def show_calls(
     more = most is not None and shown == most and next(found, None) is not None
     rest = "; there are more: --limit shows them, or `-o ndjson` all" if more else ""
     session.say(f"{counted(shown, 'call', 'calls')} of {folder.run_id}, in {display_path(folder.path)}{rest}.")
+    if wanted.key and not shown:
+        session.say(f"Hint: {KEY_HINT}")
 
 
 def call_text(folder: StoredRun, call: PlanCall) -> str:

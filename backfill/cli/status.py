@@ -129,6 +129,7 @@ def show_calls(
     from backfill.cli.arguments import open_state
     from backfill.errors import UsageError
     from backfill.pipeline import find_calls, ids_of_key
+    from backfill.pipeline.find_call import KEY_HINT, key_forms
     from backfill.pipeline.runs import find_runs, list_ids, only_run, status_of
     from backfill.report import whereabouts_json, whereabouts_text
 
@@ -137,16 +138,20 @@ def show_calls(
     state = open_state(session, run, state_dir)
     runs = find_runs(state, run)
     record = status_of(only_run(runs, run)).record if run else None
-    ids = {"": message_id or ""}
+    asked = [{"": message_id or ""}]
     if key:
         if record is None and len(runs) != 1:
             raise UsageError(
                 "--key needs RUN: a key is a call's only together with its job and target", hint=list_ids(runs)
             )
-        ids = ids_of_key(record or status_of(runs[0]).record, key)
-    for call, identity in ids.items():
-        found = find_calls(state, identity, record.run_id if record else None)
+        asked = [ids_of_key(record or status_of(runs[0]).record, form) for form in key_forms(key)]
+    for call in asked[0]:
+        for identity in dict.fromkeys(ids[call] for ids in asked):
+            if found := find_calls(state, identity, record.run_id if record else None):
+                break
         if output == "json":
             session.record(whereabouts_json(identity, found, call=call))
         else:
             session.data(whereabouts_text(identity, found, call=call))
+        if key and not found:
+            session.say_once(f"Hint: {KEY_HINT}")

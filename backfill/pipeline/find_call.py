@@ -6,6 +6,7 @@ import hashlib
 import re
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 
 from backfill.errors import UsageError, counted
 from backfill.frozen import frozen
@@ -24,6 +25,14 @@ from backfill.records import (
 )
 
 _UUID = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+_INSTANT = re.compile(
+    r"(\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(?::\d\d)?)(?:[.,](\d{1,9}))?([Zz]|[+-]\d\d(?::?\d\d)?)", re.ASCII
+)
+#: What to do where no call has a key.
+KEY_HINT = (
+    "--key takes values as they are in keys: decimals as the source prints them, timestamps in UTC, such as"
+    " 2024-03-10T07:00:00.000000Z"
+)
 _CALL_NUMBER = CALL_RECORD_BYTES - 1  # the last byte of a record of a calls file
 assert CALL_RECORD[-1] == ("call", "u1")
 
@@ -33,6 +42,27 @@ def id_key(identity: str) -> bytes:
     if _UUID.fullmatch(identity):
         return uuid.UUID(identity).bytes
     return hashlib.sha256(identity.encode("utf-8", "surrogatepass")).digest()[:16]
+
+
+def key_forms(key: Sequence[str]) -> list[tuple[str, ...]]:
+    """A key as it is given, then, where that is another, with its instants in the form that they have in keys.
+
+    Which of them is meant depends on the type that a column had when the calls were made, which a run does not keep.
+    """
+    return list(dict.fromkeys([tuple(key), tuple(map(instant_in_key, key))]))
+
+
+def instant_in_key(value: str) -> str:
+    """The text of an ISO 8601 instant with a zone as keys have it (docs/message-ids.md); any other text as it is."""
+    match = _INSTANT.fullmatch(value)
+    if match is None:
+        return value
+    try:
+        instant = datetime.fromisoformat(match[1] + match[3].upper()).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return value
+    digits = (match[2] or "").ljust(9, "0").removesuffix("000")
+    return f"{instant.date()}T{instant:%H:%M:%S}.{digits}Z"
 
 
 def ids_of_key(record: RunRecord, key: Sequence[str]) -> dict[str, str]:

@@ -13,10 +13,10 @@ from backfill.frozen import frozen
 from backfill.pipeline.call_bytes import PlanCalls
 from backfill.pipeline.call_fields import EVENTS, USERS, has_value
 from backfill.pipeline.context import RunContext
-from backfill.pipeline.find_call import id_key, ids_of_key
+from backfill.pipeline.find_call import id_key, ids_of_key, key_forms
 from backfill.pipeline.plans import dry_runs_of_plan, named_plan
 from backfill.pipeline.runs import find_runs, is_job_file, is_replay
-from backfill.records import RunStore, StoredRun
+from backfill.records import RunRecord, RunStore, StoredRun
 
 
 @frozen
@@ -77,7 +77,7 @@ def calls_of_plan(run: StoredRun, wanted: Wanted, context: RunContext) -> Iterat
     """
     with PlanCalls(run, context) as calls:
         scopes = [call.scope for call in calls.status.record.facts.calls]
-        ids = list(map(id_key, ids_of_key(calls.status.record, wanted.key).values())) if wanted.key else None
+        ids = ids_of_forms(calls.status.record, wanted.key) if wanted.key else None
         for shard, plan in calls.shards.items():
             context.check_stop()
             if not plan.batches:
@@ -88,6 +88,11 @@ def calls_of_plan(run: StoredRun, wanted: Wanted, context: RunContext) -> Iterat
                 for index in kept.tolist():
                     place = int(places[index])
                     yield PlanCall(scopes[records["call"][place]], texts[index], shard, place)
+
+
+def ids_of_forms(record: RunRecord, key: Sequence[str]) -> list[bytes]:
+    """The ids of a key, in each form that may be meant; raises UsageError where no call has such a key."""
+    return [id_key(one) for form in key_forms(key) for one in ids_of_key(record, form).values()]
 
 
 def places_wanted(

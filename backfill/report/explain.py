@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from backfill.job.fields import Role
@@ -19,6 +20,8 @@ from backfill.job.models import (
 )
 
 _INDENT = "  "
+#: A text in the SQL of a shape that says nothing to a reader, as the digits of all scripts; its beginning is shown.
+_TABLE = re.compile("'([^']{16})[^']{200,}'")
 
 
 def explain_text(job: Job) -> str:
@@ -92,7 +95,8 @@ def _value(name: str, value: ColumnValue | SqlValue | ConstantValue) -> Iterator
     elif isinstance(value, ShapedValue):
         of = f"column {value.column}" if value.column else "an expression"
         yield f"{_INDENT}{name}: {of}, {value.shape}{_options(value)}"
-        yield from (f"{_INDENT}{line}" for line in _sql("as", value.sql))
+        sql = _TABLE.sub(r"'\1...'", value.sql)
+        yield from (f"{_INDENT}{line}" for line in _sql("as", sql))
     else:
         yield from _sql(f"{name}{_options(value)}", value.sql)
 

@@ -64,3 +64,13 @@ def test_lines_fit_a_terminal(project: Project, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setattr("tests.support.projects.StringIO", Terminal)
     assert max(map(len, backfill("explain", project.folder / "job.yaml").out.splitlines())) <= 80
+
+
+def test_tables_of_a_shape_are_cut(project: Project) -> None:
+    """The shape is named; of the digits of all scripts only the first are shown."""
+    (project.folder / "job.yaml").write_text(JOB.replace("normalize: email", "normalize: phone"))
+    told = backfill("explain", project.folder / "job.yaml")
+    assert told.code == 0
+    assert "normalize: phone" in told.out
+    assert "translate(" in told.out
+    assert max(map(len, told.out.splitlines())) < 1_000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import uuid
 from pathlib import Path
@@ -10,7 +11,9 @@ import pytest
 
 from backfill.archive import ArchiveReader
 from backfill.pipeline.delivered_ids import archive_run
+from backfill.pipeline.find_call import instant_in_key
 from tests.support.members import ids, people
+from tests.support.projects import Project, backfill
 from tests.support.reruns import id_of, reruns
 
 pytestmark = pytest.mark.usefixtures("key")
@@ -135,3 +138,43 @@ def test_earlier_runs_are_kept(tmp_path: Path) -> None:
         assert "abandoned" in bench.ask("status", earlier.run_id).out
         assert "members.csv:6 (record 5): identify" in bench.ask("rejects", earlier.run_id).out
         assert bench.ask("resume", earlier.run_id, "--yes").code == 2
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("2013-01-01T10:00:00Z", "2013-01-01T10:00:00.000000Z"),
+        ("2013-01-01 10:00Z", "2013-01-01T10:00:00.000000Z"),
+        ("2013-01-01T10:00:00.5+01:30", "2013-01-01T08:30:00.500000Z"),
+        ("2013-01-01T10:00:00.123456789-0500", "2013-01-01T15:00:00.123456789Z"),
+        ("2013-01-01T10:00:00.123456000Z", "2013-01-01T10:00:00.123456Z"),
+        ("0999-01-01T10:00:00Z", "0999-01-01T10:00:00.000000Z"),
+        ("2013-01-01T10:00:00", "2013-01-01T10:00:00"),  # of no zone: nobody knows which instant
+        ("2013-02-30T10:00:00Z", "2013-02-30T10:00:00Z"),
+        ("0001-01-01T00:00:00+01:00", "0001-01-01T00:00:00+01:00"),
+        ("2013-01-01", "2013-01-01"),
+        ("u1", "u1"),
+    ],
+)
+def test_instants_as_keys_have_them(given: str, kept: str) -> None:
+    """The text that ids are made of, where a value is an instant; any other stays."""
+    assert instant_in_key(given) == kept
+
+
+@pytest.mark.parametrize("kind", ["timestamp", "text"])
+def test_a_key_with_an_instant(tmp_path: Path, kind: str) -> None:
+    """It is found as the source writes it, whether the column was an instant or text, by `status` and `calls`."""
+    job = Project(tmp_path).people(3)
+    text = job.read_text(encoding="utf-8")
+    text = text.replace("age: integer", f"joined: {kind}").replace("message_key: [id]", "message_key: [joined, id]")
+    text = re.sub("timestamp: {.*", 'timestamp: {value: "2024-01-31T00:00:00Z"}', text)
+    job.write_text(text, encoding="utf-8")
+    source = tmp_path / "people.csv"
+    source.write_text(source.read_text(encoding="utf-8").replace(" 10:00:00", "T10:00:00Z"), encoding="utf-8")
+    assert backfill("run", job, "--target", "sandbox").code == 0
+    key = ("--key", "2023-05-02T10:00:00Z", "--key", "u000001")
+    assert "was received by the target" in backfill("status", job, *key).out
+    assert backfill("calls", job, *key).out.count("--- ") == 1
+    for verb in ("status", "calls"):
+        missing = backfill(verb, job, "--key", "2023-05-02 10:00:00", "--key", "u000001")
+        assert "2024-03-10T07:00:00.000000Z" in missing.err
