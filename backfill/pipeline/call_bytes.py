@@ -42,6 +42,7 @@ from backfill.records import (
     RunStore,
     ShardPlan,
     Snapshot,
+    SourceFile,
     StoredRun,
 )
 from backfill.sources import load_snapshot, resolve, stage
