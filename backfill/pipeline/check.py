@@ -107,7 +107,9 @@ def faults_of(job: Job, schema: Schema, *, complete: bool | None = None) -> list
 
 def slips_of(job: Job, schema: Schema) -> list[Fault]:
     """What is no fault of the job, but looks like a slip."""
-    return [*notices(job, schema.columns, positions(Path(job.path))), *unseen(job, schema)]
+    where = positions(Path(job.path))
+    slips = [where.fault(slip.path, slip.message, slip.hint, offset=slip.offset) for slip in schema.slips]
+    return [*notices(job, schema.columns, where), *slips, *unseen(job, schema)]
 
 
 def unseen(job: Job, schema: Schema) -> list[Fault]:

@@ -14,7 +14,7 @@ from backfill.sources.formats import one_format
 from backfill.sources.partitions import with_partition_columns
 from backfill.sources.reader import Described
 from backfill.sources.schema import Schema, SqlFault
-from backfill.sources.sql.check import SqlFaultsError, bind
+from backfill.sources.sql.check import SqlFaultsError, bind, decimals_as_text
 from backfill.sources.sql.engine import Engine, open_engine, quoted
 from backfill.sources.sql.explode import exploded_columns
 from backfill.sources.sql.layout import SqlColumn, binding_scope, empty_relation, lay_out, sql_columns
@@ -82,4 +82,5 @@ def _bound(engine: Engine, job: Job, columns: Sequence[SqlColumn], seen: Describ
         faults = tuple(fault for fault in faults if not fault.absence)
     laid_out = lay_out(job, columns, bound, trimmed=trimmed).columns
     made = tuple(replace(column, failed=None) for column in laid_out)  # no row was asked yet
-    return Schema(made, faults, seen.complete, seen.records, seen.assumed, doubts)
+    slips = () if faults or doubts else decimals_as_text(engine, job, columns)
+    return Schema(made, faults, seen.complete, seen.records, seen.assumed, doubts, slips)

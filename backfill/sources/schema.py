@@ -36,5 +36,6 @@ class Schema:
     records: int = 0  # in that sample, where it is the columns' names that are known by it
     assumed: frozenset[str] = frozenset()  # declared columns that no record of the sample has
     doubts: tuple[SqlFault, ...] = ()  # SQL over what no record of the sample has
+    slips: tuple[SqlFault, ...] = ()  # SQL that is sound, and still looks like a slip
     absent: tuple[str, ...] = ()  # declared columns that the source does not have
     present: tuple[str, ...] = ()  # the source's own columns, where they were compared with the declared ones

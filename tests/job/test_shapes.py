@@ -224,6 +224,21 @@ def test_a_shape_of_json_sees_what_a_string_says(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("sql", "told"),
+    [("n || '-' || id", True), ("concat(source.N, id)", True), ("n::TEXT", True), ("'a' || CAST(n AS VARCHAR)", True),
+     ("n", False), ("n + 1", False), ("CAST(n AS DECIMAL(18, 2)) || id", False), ("id || 'n'", False),
+     ("rtrim(rtrim(CAST(n AS VARCHAR), '0'), '.') || id", False)],
+)  # fmt: skip
+def test_text_of_a_declared_decimal_is_warned_of(tmp_path: Path, sql: str, told: bool) -> None:
+    """It has nine places in SQL, so an id made of it is another one than the source's."""
+    (tmp_path / "rows.csv").write_text("u,id,n\n1,1,12.50\n")
+    call = f"timestamp: {{value: '2024-01-01T00:00:00Z'}}, userId: {{sql: \"{sql}\"}}"
+    load(tmp_path, job_text(call, source="path: rows.csv, columns: {n: decimal}"))
+    checked = backfill("check", tmp_path / "job.yaml")
+    assert (checked.code, "has nine places" in checked.err) == (0, told), checked
+
+
+@pytest.mark.parametrize(
     ("shape", "words"),
     [
         ("lookup: {values: {a: b}}", "is missing it can be reject or keep or null"),

@@ -30,6 +30,7 @@ from backfill.sources.sql.syntax import (
     called,
     column_path,
     enclosed,
+    made_text,
     makes_json,
     parse,
     place,
@@ -145,6 +146,24 @@ def _other_text(engine: Engine, relation: str, reference: Reference, *, scaled: 
         return []
     what = f'column "{shaped.column}"' if shaped.column else "the expression"
     return [SqlFault(reference.path, shaped.sql, None, f"{what} holds {told}", advice=advice)]
+
+
+def decimals_as_text(engine: Engine, job: Job, columns: Sequence[SqlColumn]) -> tuple[SqlFault, ...]:
+    """Where the job's expressions, all of them sound, make text of a declared decimal, which has nine places there."""
+    decimals = {one.name.lower() for one in columns if one.spec is not None and one.spec.type == "decimal"}
+    found = []
+    for reference in references(job) if decimals else ():
+        text = reference.sql or ""
+        for node in made_text(parse(engine, PREFIX + text)) if text and not reference.shaped else ():
+            name = column_path(node)[-1]
+            if name in decimals:
+                at = place(node, PREFIX + text)
+                message = f'"{name}" is declared as decimal, whose text in SQL has nine places: 12.50 is 12.500000000'
+                advice = f"declare it as text, or write CAST({quoted(name)} AS DECIMAL(18, 2)) for two places"
+                found.append(
+                    SqlFault(reference.path, text, None if at is None else at - len(PREFIX), message, advice=advice)
+                )
+    return tuple(dict.fromkeys(found))
 
 
 def _bind_one(engine: Engine, text: str, scope: tuple[str, str | None], names: Sequence[str]) -> Expression:

@@ -23,6 +23,7 @@ _JSON_MAKERS = frozenset({
     "array_to_json", "json_array", "json_group_array", "json_group_object", "json_object", "json_quote", "row_to_json",
     "to_json",
 })  # fmt: skip
+_TEXT_TYPES = frozenset({"VARCHAR", "TEXT", "STRING", "CHAR"})
 
 
 class SqlRefusal(Exception):  # noqa: N818  (a value on its way to becoming a SqlFault, not an error of the program)
@@ -158,6 +159,19 @@ def takes_json(root: Node) -> bool:
         or kind(node) == "CAST" or len(column_path(node)) > 1
         for node in walk(root)
     )  # fmt: skip
+
+
+def made_text(root: Node) -> Iterator[Node]:
+    """The columns that become text as they are: all that the expression is, or a piece of what is put together."""
+    pieces = list(root.get("select_list", ()))
+    for node in walk(root):
+        if called(node) in ("||", "concat", "concat_ws"):
+            pieces += [one["expression"] for one in node.get("arguments", ())]
+    for piece in pieces:
+        cast_to_text = kind(piece) == "CAST" and piece.get("type_expr", {}).get("type_name", "").upper() in _TEXT_TYPES
+        inner = piece["child"] if cast_to_text else piece
+        if kind(inner) == "COLUMN_REF" and (cast_to_text or piece not in root["select_list"]):
+            yield inner
 
 
 def named_subqueries(node: Node) -> list[str]:
