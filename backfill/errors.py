@@ -177,9 +177,17 @@ class TargetRefusedError(BackfillError):
 
 
 class SourceError(BackfillError):
-    """The source cannot be read: missing, corrupt, truncated or a lone empty file; nothing was sent."""
+    """The source cannot be read: missing, corrupt, truncated or a lone empty file; nothing was sent.
+
+    The message names files from the job file; `name` is the one in it whose whole path or URL is `path`.
+    """
 
     exit_code = ExitCode.SOURCE
+
+    def __init__(self, message: str, *, hint: str = "", name: str = "", path: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.name = name
+        self.path = path
 
 
 class ConnectionLostError(SourceError):

@@ -17,7 +17,7 @@ from backfill.cli.here import display_path
 from backfill.cli.session import Session
 from backfill.cli.streams import native_words
 from backfill.disk import disk_stop
-from backfill.errors import BackfillError, ExitCode, Fault, JobError, LibraryError
+from backfill.errors import BackfillError, ExitCode, Fault, JobError, LibraryError, SourceError
 
 #: Named in a crash report: the packages whose versions change behaviour.
 PACKAGES = ("polars", "polars-hash", "duckdb", "httpx", "pydantic", "isal", "numpy", "adbc-driver-sqlite", "click")
@@ -85,7 +85,10 @@ def explain(session: Session, error: BackfillError) -> None:
         if error.message not in {f"{fault.path}: {fault.message}" for fault in error.faults}:  # said already
             session.say(f"Error: {error.message}", "error")
     else:
-        text = error.message[:1].upper() + error.message[1:] if error.asked else f"Error: {error.message}"
+        message = error.message
+        if isinstance(error, SourceError) and error.path:
+            message = message.replace(error.name, display_path(error.path), 1)
+        text = message[:1].upper() + message[1:] if error.asked else f"Error: {message}"
         session.say(text, level, exit_code=int(error.exit_code))
     if error.hint:
         session.say(f"Hint: {error.hint}", level)

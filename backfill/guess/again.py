@@ -68,7 +68,10 @@ def save(path: Path, text: str) -> None:
                 file.write(text)
             return
         mode = path.stat().st_mode
-        fill_beside(path, lambda place: place.write_bytes(text.encode()))
+        before, lines = path.read_bytes(), text.replace("\r\n", "\n")
+        if before.count(b"\n") == before.count(b"\r\n") > 0:  # as some editors end all lines
+            lines = lines.replace("\n", "\r\n")
+        fill_beside(path, lambda place: place.write_bytes(lines.encode()))
         path.chmod(mode)
     except OSError as error:
         raise UsageError(

@@ -72,7 +72,8 @@ def _profile_hits(profile: PlanProfile | None, gates: Gates) -> Iterator[GateHit
             exact, found = profile.users.exact and profile.anonymous.exact, profile.tracked_users
         if found > allowed:
             about = "" if exact else "about "
-            yield GateHit(name, f"{allowed:,}", found, f"{about}{found:,} {what}, {name} allows {allowed:,}")
+            named = counted(found, what.removesuffix("s"), what)
+            yield GateHit(name, f"{allowed:,}", found, f"{about}{named}, {name} allows {allowed:,}")
 
 
 def _rejects_hit(gate: Share, lost: int, whole: int) -> Iterator[GateHit]:

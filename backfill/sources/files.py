@@ -199,10 +199,10 @@ def _refuse_useless(job: Job, files: Sequence[SourceFile]) -> None:
 
 def nothing_in(files: Sequence[SourceFile], job: Job) -> SourceError:
     """The error for a source whose own files, `files`, are all empty."""
-    name = "the standard input" if files[0].name == STANDARD_INPUT else files[0].name
+    name, path = ("the standard input", "") if files[0].name == STANDARD_INPUT else (files[0].name, files[0].path)
     if len(files) > 1:
-        return SourceError(f"{name} is empty, as is every file of the source")
-    return SourceError(f"{name} is empty{format_of(job, files[0].path).emptiness(job)}")
+        return SourceError(f"{name} is empty, as is every file of the source", name=name, path=path)
+    return SourceError(f"{name} is empty{format_of(job, files[0].path).emptiness(job)}", name=name, path=path)
 
 
 def base_folder(job: Job) -> Path:
@@ -301,7 +301,7 @@ def _expand(job: Job, written: str) -> list[Entry]:
         return [(path, _shown(job, path), str(path.relative_to(below))) for path in table]
     found = FileFinder(partial(_shown, job)).files(whole)
     if not found:
-        raise SourceError(f"no file matches {written}", hint=f"looked in {whole.parent}")
+        raise SourceError(f"no file matches {written}", hint=f"looked in {whole.parent}", name=written, path=str(whole))
     _refuse_tables({path.parent for path, _ in found})
     return [(path, _shown(job, path), key) for path, key in found]
 
@@ -341,9 +341,9 @@ def _source_file(job: Job, known: Mapping[Stamp, str] | None, watch: Watch, entr
     try:
         status = holder.stat()
     except FileNotFoundError as error:
-        raise (leads_nowhere(name) if path.is_symlink() else cannot_be_read(name, error)) from None
+        raise (leads_nowhere(name) if path.is_symlink() else cannot_be_read(name, error, str(path))) from None
     except OSError as error:
-        raise cannot_be_read(name, error) from error
+        raise cannot_be_read(name, error, str(path)) from error
     refuse_unusual(path, name, status.st_mode)
     size = status.st_size if holder == path else size_of_member(path, holder, name)
     stamp = stamp_of(path, status, size)

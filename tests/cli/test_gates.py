@@ -106,6 +106,8 @@ def test_names_of_events(project: Project) -> None:
     shut = backfill("dry-run", job, "--gate", "max_events=2")
     assert shut.code == 4
     assert "3 event names, max_events allows 2" in shut.err
+    job.write_text(text + track + "    event: {value: Seen}\n", encoding="utf-8")
+    assert "1 event name, max_events allows 0" in backfill("dry-run", job, "--gate", "max_events=0").err
 
 
 @pytest.mark.parametrize(("percent", "some", "whole"), [("64.6", 323, 500), ("4.6", 69, 1_500), ("0.29", 290, 100_000)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 import shlex
 from pathlib import Path
@@ -190,6 +191,31 @@ def test_embedded_store_is_used_by_one(below: Project) -> None:
         told = backfill("sandbox", "--port", "0", "--store", store)
     assert told.code == 7
     assert "`backfill sandbox --store DIR`" in told.err
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "said"),
+    [
+        ("none.csv", None, "Error: data/none.csv does not exist"),
+        ("*.csv", None, "Error: no file matches data/*.csv"),
+        ("a.csv", b"", "Error: data/a.csv is empty"),
+        ("a.csv.gz", gzip.compress(b"id\nu1\n", mtime=0)[:-9], "Error: data/a.csv.gz is truncated or corrupt"),
+    ],
+)
+@pytest.mark.parametrize("verb", [("check",), ("dry-run",), ("run", "--target", "sandbox")])
+def test_sources_are_told_from_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: tuple[str, ...], path: str, content: bytes | None, said: str
+) -> None:
+    """A job file names them from its own folder; messages say where they are from the current one."""
+    monkeypatch.chdir(tmp_path)
+    for folder in ("data", "jobs"):
+        (tmp_path / folder).mkdir()
+    job = Project(tmp_path / "jobs").people(1)
+    job.write_text(job.read_text("utf-8").replace("people.csv", f'"../data/{path}"', 1), "utf-8")
+    if content is not None:
+        (tmp_path / "data" / path).write_bytes(content)
+    result = backfill(verb[0], "jobs/people.yaml", *verb[1:])
+    assert (result.code, said in result.err) == (9, True), result.err
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 from backfill.errors import JobError
 from backfill.guess import Asked, added, guess
 from backfill.job import load_job
+from tests.support.projects import backfill
 
 HEADER, ROW = "order_id,customer_id,status,ordered_at", "{0},c{0},paid,2024-01-0{0}T00:00:00Z"
 
@@ -38,6 +39,21 @@ def test_edits_stay_and_columns_are_added(tmp_path: Path) -> None:
     assert loaded.source.columns["gift"].type == "boolean"
     assert loaded.calls[0].properties is not None
     assert [path for path, _ in loaded.calls[0].properties.members] == [("order_id",), ("gift",), ("id",)]
+
+
+def test_ends_of_lines_stay(tmp_path: Path) -> None:
+    """CRLF, as some editors write it, in old lines and in new ones."""
+    data, job = tmp_path / "orders.csv", tmp_path / "orders.yaml"
+    export(data)
+    assert backfill("guess", data, "-o", job).code == 0
+    job.write_bytes(job.read_bytes().replace(b"\n", b"\r\n"))
+    before = job.read_bytes().splitlines(keepends=True)
+    export(data, f"{HEADER},gift", ROW + ",true")
+    assert backfill("guess", data, "-o", job).code == 0
+    after = job.read_bytes().splitlines(keepends=True)
+    assert set(before) <= set(after)
+    assert len(after) == len(before) + 2
+    assert all(line.endswith(b"\r\n") for line in after)
 
 
 def test_what_is_no_job_is_refused(tmp_path: Path) -> None:

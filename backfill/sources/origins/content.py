@@ -132,12 +132,12 @@ def _head(origin: Origin) -> Iterator[bytes]:
         yield file.read(HEAD_BYTES)
 
 
-def cannot_be_read(name: str, error: OSError) -> SourceError:
+def cannot_be_read(name: str, error: OSError, path: str = "") -> SourceError:
     """The error for a file of the source that the system does not give."""
     if isinstance(error, FileNotFoundError):
-        return SourceError(f"{name} does not exist", hint=f"looked for {error.filename}")
+        return SourceError(f"{name} does not exist", hint=f"looked for {error.filename}", name=name, path=path)
     hint = "let the user that runs this read it" if error.errno in _NO_PERMISSION else ""
-    return SourceError(f"{name} cannot be read: {error.strerror or error}", hint=hint)
+    return SourceError(f"{name} cannot be read: {error.strerror or error}", hint=hint, name=name, path=path)
 
 
 def digest(origin: Origin, watch: Watch = unwatched) -> str:
@@ -214,12 +214,12 @@ def _with_names(origin: Origin, pieces: Iterator[bytes]) -> Iterator[bytes]:
     try:
         yield from pieces
     except OSError as error:
-        raise cannot_be_read(origin.name, error) from error
+        raise cannot_be_read(origin.name, error, origin.path) from error
     except Damage as error:
-        raise damaged(origin.name, error) from error
+        raise damaged(origin.name, error, origin.path) from error
 
 
-def damaged(name: str, error: Damage) -> SourceError:
+def damaged(name: str, error: Damage, path: str = "") -> SourceError:
     """The error for a file that cannot be unpacked."""
     hint = "fetch or export the file again; nothing was sent"
-    return SourceError(f"{name} is truncated or corrupt: {error}", hint=hint)
+    return SourceError(f"{name} is truncated or corrupt: {error}", hint=hint, name=name, path=path)
