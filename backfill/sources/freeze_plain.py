@@ -47,9 +47,11 @@ class Plain:
 
     def write(self, batches: Iterator[pa.RecordBatch], path: Path) -> int:
         """Write the rows as one part; returns how many. Raises what the reader raises, StoppedError for a full disk."""
-        return self.staging.engine.call(lambda: self._written(batches, path), self._progress)
+        rows = self.staging.engine.call(lambda: self._written(batches, path), self._progress)
+        self._progress()
+        return rows
 
-    def _progress(self, _: float) -> None:
+    def _progress(self, _: float = 1.0) -> None:
         self.staging.progress(self.staging.rows, self.staging.bytes)
 
     def _written(self, batches: Iterator[pa.RecordBatch], path: Path) -> int:

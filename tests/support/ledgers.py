@@ -99,6 +99,7 @@ def as_version_1(path: Path) -> None:
         for column in ("envelope", "ordered", "has_query"):
             connection.execute(f"ALTER TABLE run DROP COLUMN {column}")
         connection.execute("DROP TABLE job_calls")
+        connection.execute("ALTER TABLE shards DROP COLUMN profile")
         connection.execute("PRAGMA user_version = 1")
         tables = connection.execute("SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY type, name")
         connection.execute("UPDATE mark SET schema = ?", (zlib.crc32("\n".join(sql for (sql,) in tables).encode()),))
