@@ -16,7 +16,8 @@ from backfill.sources import inspect, resolve
 from backfill.sources.formats import line_of
 from backfill.sources.ndjson.documents import Documents
 from backfill.sources.ndjson.lines import Line
-from backfill.sources.ndjson.records import fault_of, is_one_value
+from backfill.sources.ndjson.records import fault_of
+from backfill.sources.ndjson.scanner import is_one_value
 from tests.support.examples import examples
 from tests.support.oracle_ndjson import parsed
 from tests.support.sourcing import job_over, staged

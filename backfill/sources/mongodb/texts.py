@@ -13,7 +13,8 @@ from backfill.extras import required
 from backfill.records import SourceFile
 from backfill.sources.mongodb.extended import NOT_FINITE, ExtendedError, plain
 from backfill.sources.ndjson.lines import SHOWN_BYTES, Line
-from backfill.sources.ndjson.records import NOT_A_NUMBER, fault_of
+from backfill.sources.ndjson.records import fault_of
+from backfill.sources.ndjson.scanner import NOT_A_NUMBER
 from backfill.sources.ndjson.texts import FileTexts, Head, JsonTexts
 from backfill.sources.ndjson.types import MarkedTypes, Types
 from backfill.sources.origins.content import origin_of, plain_pieces

@@ -7,11 +7,9 @@ builds all that a record holds, which costs a long one more memory than there is
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from json.decoder import scanstring  # type: ignore[attr-defined]  # as the standard library's own scanner has it
 from typing import NamedTuple
 
 import numpy as np
@@ -25,6 +23,7 @@ from backfill.records import INTERNAL_PREFIX, SourceFile
 from backfill.sources.ndjson.documents import damaged
 from backfill.sources.ndjson.lines import Line, Lines, Spread
 from backfill.sources.ndjson.members import Cells, take_apart
+from backfill.sources.ndjson.scanner import FaultError, depth_of, half_pair, is_one_value, scan
 from backfill.sources.ndjson.texts import Head, Texts
 from backfill.sources.ndjson.types import Types
 from backfill.sources.reader import ORIGINAL_CHARACTERS, Unreadable
@@ -32,30 +31,11 @@ from backfill.sources.reader import ORIGINAL_CHARACTERS, Unreadable
 #: Longer lines are not handed to orjson, which would build their values: up to 60 times a line's bytes.
 MAX_BUILT_BYTES = 2**20
 
-NOT_JSON = "not valid JSON"
 NO_OBJECT = "no JSON object"
 REPEATED = "a key stands twice in the object"
 TOO_DEEP = f"nested more than {JSON_DEPTH:,} deep"
 HALF_PAIR = "half of a surrogate pair in a string, which is no character"
-NOT_A_NUMBER = "NaN or Infinity, which JSON does not have"
-MORE = "more than one JSON value in the line"
 ENCODING = "bytes that are not UTF-8"
-
-_BLANK = re.compile(r"[ \t\r\n]*")
-_SCALAR = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null")
-_SIMPLE = rf'(?:{_SCALAR.pattern}|"[^"\\\x00-\x1f]*"|\[\]|\{{\}})[ \t\r\n]*,[ \t\r\n]*'
-#: Many simple elements, or members, that others follow: what long lines are made of, and dear one by one.
-_ELEMENTS = re.compile(f"(?:{_SIMPLE}){{0,1000}}")
-_MEMBERS = re.compile(rf'(?:"[^"\\\x00-\x1f]*"[ \t\r\n]*:[ \t\r\n]*{_SIMPLE}){{0,1000}}')
-_WORD = re.compile(r"[\w.+-]+")
-_LOOSE_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_NOT_FINITE = re.compile(r"-?(?:NaN|Infinity)\b")
-_ESCAPE = re.compile(r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F])|.)", re.DOTALL)
-_CLOSING = {"{": "}", "[": "]"}
-
-
-class _FaultError(ValueError):
-    """What is wrong, in words."""
 
 
 def fault_of(line: bytes) -> tuple[str, str] | None:
@@ -75,10 +55,10 @@ def fault_of(line: bytes) -> tuple[str, str] | None:
     except UnicodeDecodeError:
         return "BF004", ENCODING
     try:
-        _scan(text)
-    except _FaultError as fault:
+        scan(text)
+    except FaultError as fault:
         return "BF005", str(fault)
-    if _half_pair(text):
+    if half_pair(text):
         return "BF005", HALF_PAIR
     return None if text.lstrip(" \t\r\n").startswith("{") else ("BF005", NO_OBJECT)
 
@@ -160,115 +140,6 @@ def _judged(lines: Sequence[Line]) -> _Group:
     whole = all(line.whole and line.fault is None for line in lines)
     whole = whole and sum(len(line.text) for line in lines) <= MAX_BUILT_BYTES
     return _Group(lines, len(lines), sound=whole and are_objects([line.text for line in lines]))
-
-
-def depth_of(text: str) -> int:
-    """How deep a valid JSON text is nested."""
-    return _scan(text)
-
-
-def is_one_value(text: bytes) -> bool:
-    """A text that is no JSON is damaged within one value all the same: its strings and brackets are in order.
-
-    Where a quote is missing or one too many, strings and what is between them change places, and words stand next to
-    quotes: then nobody knows how many values the text holds.
-    """
-    try:
-        _scan(text.decode(errors="replace"), loosely=True)
-    except _FaultError:
-        return False
-    return True
-
-
-def _half_pair(text: str) -> bool:
-    return "\\u" in text and any(escape[1] for escape in _ESCAPE.finditer(text))
-
-
-def _scan(text: str, *, loosely: bool = False) -> int:
-    """Go through one JSON value, with a stack of its own; returns its depth, raises _FaultError.
-
-    `loosely` any word is a value, and strings hold any sign.
-    """
-    open_: list[str] = []
-    at, deepest = _after_blank(text, 0), 0
-    while True:
-        if open_ and open_[-1] == "]":
-            at = _end(_ELEMENTS, text, at)
-        sign = text[at : at + 1]
-        if sign in _CLOSING:
-            open_.append(_CLOSING[sign])
-            deepest = max(deepest, len(open_))
-            at = _after_blank(text, at + 1)
-            if text[at : at + 1] != open_[-1]:
-                at = _after_key(text, at) if sign == "{" else at
-                continue
-        else:
-            at = _after_word(text, at) if loosely else _after_scalar(text, at)
-        at, ended = _after_value(text, at, open_)
-        if ended:
-            return deepest
-
-
-def _after_value(text: str, at: int, open_: list[str]) -> tuple[int, bool]:
-    """Where the next value begins, behind a value or at a closing bracket; and whether that is all."""
-    at = _after_blank(text, at)
-    while open_:
-        sign = text[at : at + 1]
-        if sign == ",":
-            at = _after_blank(text, at + 1)
-            return (_after_key(text, at) if open_[-1] == "}" else at), False
-        if sign != open_[-1]:
-            raise _FaultError(NOT_JSON)
-        open_.pop()
-        at = _after_blank(text, at + 1)
-    if at < len(text):
-        raise _FaultError(MORE if text[at] in '{["' else NOT_JSON)
-    return at, True
-
-
-def _after_blank(text: str, at: int) -> int:
-    return _end(_BLANK, text, at)
-
-
-def _end(pattern: re.Pattern[str], text: str, at: int) -> int:
-    """Where the match of a pattern ends, which may be of nothing."""
-    found = pattern.match(text, at)
-    return at if found is None else found.end()
-
-
-def _after_string(text: str, at: int) -> int:
-    """Behind the string that begins there."""
-    if text[at : at + 1] != '"':
-        raise _FaultError(NOT_JSON)
-    try:
-        return int(scanstring(text, at + 1, True)[1])
-    except ValueError as error:
-        raise _FaultError(NOT_JSON) from error
-
-
-def _after_key(text: str, at: int) -> int:
-    """Where the value of a member begins that is not simple, or the last."""
-    at = _end(_MEMBERS, text, at)
-    at = _after_blank(text, _after_string(text, at))
-    if text[at : at + 1] != ":":
-        raise _FaultError(NOT_JSON)
-    return _after_blank(text, at + 1)
-
-
-def _after_word(text: str, at: int) -> int:
-    found = (_LOOSE_STRING if text[at : at + 1] == '"' else _WORD).match(text, at)
-    if found is None:
-        raise _FaultError(NOT_JSON)
-    return found.end()
-
-
-def _after_scalar(text: str, at: int) -> int:
-    if text[at : at + 1] == '"':
-        return _after_string(text, at)
-    found = _SCALAR.match(text, at)
-    if found is None:
-        raise _FaultError(NOT_A_NUMBER if _NOT_FINITE.match(text, at) else NOT_JSON)
-    return found.end()
 
 
 #: Bytes of lines that are taken apart at once.
