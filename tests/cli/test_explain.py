@@ -73,4 +73,4 @@ def test_tables_of_a_shape_are_cut(project: Project) -> None:
     assert told.code == 0
     assert "normalize: phone" in told.out
     assert "translate(" in told.out
-    assert max(map(len, told.out.splitlines())) < 1_000
+    assert max(map(len, told.out.splitlines())) < 2_000  # of more than 6,000

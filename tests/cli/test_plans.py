@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from backfill import __version__
+from backfill.cli.here import display_path
 from tests.support.projects import KEY, Project, backfill
 
 SANDBOX = ("--target", "sandbox")
@@ -41,7 +42,7 @@ def test_a_dry_run_names_its_plan(project: Project) -> None:
     assert f"  plan      {plan['id']}, by backfill {__version__}, ids of the scope sandbox\n" in text.out
     assert plan["digest"] in text.out
     assert plan["job_fingerprint"] in text.out
-    assert f"run {job} --plan {plan['id']} --target sandbox`" in text.out
+    assert f"run {display_path(job)} --plan {plan['id']} --target sandbox`" in text.out
     assert plan["id"] in backfill("status", dry["run_id"], "--state-dir", project.state).out
     run = backfill("run", job, *SANDBOX, "--plan", plan["id"], "--output", "json")
     assert run.code == 0
@@ -58,7 +59,7 @@ def test_a_plan_is_sent_by_the_command_that_is_told(project: Project, monkeypatc
     sent = re.search(r"`backfill (run \S+ --plan \w+ --target sandbox)`", text)
     assert sent, text
     assert backfill(*sent[1].split()).code == 0
-    assert f"`backfill dry-run {job} --target segment` plans with them" in text
+    assert f"`backfill dry-run {display_path(job)} --target segment` plans with them" in text
     assert "--target NAME` plans with them" in backfill("dry-run", job).out
     monkeypatch.setenv("SEGMENT_WRITE_KEY", KEY)
     live = backfill("dry-run", job, *target).out

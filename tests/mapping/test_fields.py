@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from backfill.job import fields, file, models
+from backfill.job import fields, file, leaves
 from backfill.job.fields import CallField, Role
 from backfill.job.models import Call, ConstantValue, ObjectSpec
 from tests.support.oracle_cases import call_of, column, job_of, mapped, snapshot_of
@@ -57,7 +57,7 @@ def test_an_added_object_is_sent(kind: str, tmp_path: Path, monkeypatch: pytest.
         billing: ObjectSpec | None = None
 
     longer = (*fields.FIELDS, CallField("billing", Role.WHOLE))
-    for module in (fields, models):
+    for module in (fields, leaves):
         monkeypatch.setattr(module, "FIELDS", longer)
     needed = {name: ConstantValue(value="one") for name in fields.needed_by(kind)}
     plain = Longer.model_validate(dict(call_of(**{"event": None, "type": kind} | needed)))
