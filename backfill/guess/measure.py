@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 import duckdb
@@ -12,6 +12,7 @@ import polars as pl
 
 from backfill.errors import counted
 from backfill.escape import escaped
+from backfill.frozen import frozen
 from backfill.guess.names import CODES, KEYS, has_word, last_word
 from backfill.guess.sample import Sample
 from backfill.guess.times import NEARLY, Reading, of_numbers, of_text
@@ -37,7 +38,7 @@ _WITH_POINT = r"[+-]?\d{1,3}(?:,\d{3})+\.\d+|[+-]?\d{1,3}(?:,\d{3}){2,}"
 _NUMERIC = frozenset({Kind.INTEGER, Kind.NUMBER, Kind.DECIMAL})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Facts:
     """One column as measured."""
 

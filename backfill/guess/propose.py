@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from backfill.errors import SourceError
+from backfill.frozen import frozen
 from backfill.guess.measure import measure
 from backfill.guess.roles import roles_of
 from backfill.guess.round_trip import pruned
@@ -26,7 +27,7 @@ _SUFFIXES = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Guess:
     """A proposed job file."""
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from backfill.errors import counted
+from backfill.frozen import frozen
 from backfill.guess.measure import Facts
 from backfill.guess.names import CODES, KEYS, LATER, NAMES, PEOPLE, SALES, TIMELY, has_word, last_word, rank, words
 from backfill.guess.times import NEARLY
@@ -22,7 +23,7 @@ _USER = "user id"
 _TELLING = 20
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Choice:
     """One choice: the columns, or none where it stays open, and why."""
 

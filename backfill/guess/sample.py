@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from backfill.frozen import frozen
 from backfill.job.models import Job
 from backfill.pipeline.check import SAMPLE_ROWS, Deadline
 from backfill.pipeline.context import RunContext
@@ -17,7 +18,7 @@ from backfill.records import INTERNAL_PREFIX, Column
 from backfill.state import open_store
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Sample:
     """The first rows and what their columns hold."""
 

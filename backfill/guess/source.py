@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from backfill.errors import JobError, SourceError, UsageError
+from backfill.frozen import frozen
 from backfill.guess.dialect import HEAD_BYTES, dialect_of
 from backfill.job.database_checks import holds_password
 from backfill.job.file import SourceForm
@@ -38,7 +39,7 @@ _FAR = "../../.."
 _STANDARD_INPUT = "-"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Asked:
     """What a guess is asked of."""
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 from backfill.errors import UsageError
+from backfill.frozen import frozen
 from backfill.guess.again import save
 from backfill.guess.write import SCHEMA
 from backfill.job import job_schema
@@ -17,7 +17,7 @@ _FILES = Path(__file__).parent / "starter"
 FIRST_JOB = "jobs/orders.yaml"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Made:
     """What there is now: paths below the folder."""
 

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import polars as pl
 
+from backfill.frozen import frozen
 from backfill.guess.names import DATED, TIMELY, has_word
 from backfill.job.times import has_offset
 from backfill.sources.sql.casts import ISO8601
@@ -46,7 +47,7 @@ _SHORT_NAME = 3
 Patterns = str | tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reading:
     """How a column's values are read as times."""
 

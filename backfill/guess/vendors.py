@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
+from backfill.frozen import frozen
 from backfill.guess.source import Described
 from backfill.guess.yaml_text import written
 from backfill.job.blanks import BLANK
@@ -17,7 +17,7 @@ _PLACES = (Path(__file__).parent / "recipes", Path(__file__).parents[2] / "jobs"
 _JSON = ("ndjson", "json")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Vendor:
     """A tool's export: the columns that all of them have, and the recipe for it."""
 

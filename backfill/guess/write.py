@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from backfill.errors import counted
 from backfill.escape import escaped
+from backfill.frozen import frozen
 from backfill.guess.measure import Facts, shortened
 from backfill.guess.names import TRAITS, rank, words
 from backfill.guess.roles import Choice, Roles
@@ -29,7 +29,7 @@ _LISTED = 4
 _ZONES = "UTC, Europe/Berlin ..."
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Evidence:
     """What a guess stands on."""
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from backfill.errors import counted
+from backfill.frozen import frozen
 from backfill.records import PlanFacts
 from backfill.report.plan import plan_json
 from backfill.report.summary import SCHEMA_VERSION, time_text
@@ -19,7 +20,7 @@ VALUE_CHARACTERS = 30
 FIELDS = 40
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ChangedField:
     """A field of calls that have changed, and how it did in some of them: message id, before, after as JSON or None."""
 
@@ -29,7 +30,7 @@ class ChangedField:
     samples: Sequence[tuple[str, str | None, str | None]]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DiffView:
     """What is shown of two plans."""
 
