@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import FrozenInstanceError, asdict, dataclass, field, fields, replace
+import inspect
+from dataclasses import KW_ONLY, FrozenInstanceError, asdict, dataclass, field, fields, replace
 from typing import Any
 
 import pytest
@@ -67,5 +68,39 @@ def test_as_dataclasses(kind: Any) -> None:
     assert copy.deepcopy(one) == copy.copy(one) == one
     assert repr(one) == f"{kind.__name__}(name='a', count=0, tags=['x'])"
     assert kind("a").tags is not kind("a").tags
-    with pytest.raises(TypeError):
-        kind()
+
+
+@BOTH
+def test_made_as_it_says(kind: Any) -> None:
+    """What does not fit the fields is refused by name; whoever asks is told what fits."""
+    wrong: list[tuple[tuple[object, ...], dict[str, object], str]] = [
+        ((), {}, "name"),
+        (("a",), {"name": "b"}, "name"),
+        (("a",), {"other": 1}, "other"),
+        (("a", 1, [], "s", 2), {}, "argument"),
+    ]
+    for values, named, word in wrong:
+        with pytest.raises(TypeError, match=word):
+            kind(*values, **named)
+    assert list(inspect.signature(kind).parameters) == ["name", "count", "tags", "secret"]
+
+
+@frozen
+class _Longer(Ours):
+    _: KW_ONLY
+    more: int
+    doubled: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.doubled = self.more * 2  # type: ignore[misc]
+
+
+def test_inherited_by_name_and_worked_out() -> None:
+    """Fields are inherited, may be given by name only, and may be worked out of others."""
+    one = _Longer("a", more=2)
+    assert (one.name, one.doubled, replace(one, more=3).doubled) == ("a", 4, 6)
+    assert str(inspect.signature(_Longer)).endswith("*, more: 'int')")
+    with pytest.raises(TypeError, match="doubled"):
+        _Longer("a", more=2, doubled=5)  # type: ignore[call-arg]
+    with pytest.raises(TypeError, match="positional"):
+        _Longer("a", 0, [], "", 2)  # type: ignore[call-arg,misc]

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import duckdb
 import polars as pl
 
 from backfill.errors import counted
@@ -19,7 +18,12 @@ from backfill.guess.times import NEARLY, Reading, of_numbers, of_text
 from backfill.job.models import ColumnSpec
 from backfill.limits import SAFE_INTEGER
 from backfill.records import Column, Kind, Zone
+from backfill.sources.origins.content import never
 from backfill.sources.sql.casts import DECIMAL, INTEGER, NUMBER, cast_of
+from backfill.sources.sql.kept import KeptEngine
+
+if TYPE_CHECKING:
+    import duckdb
 
 #: Texts that stand for nothing where a column's other values are of a type.
 NULL_WORDS = ("NULL", "null", "NA", "N/A", "NaN", "nan", "-", "\\N", "#N/A")
@@ -76,14 +80,14 @@ class Facts:
         return {"type": self.type, **self.spec}
 
 
-def measure(sample: Sample, delimiter: str) -> tuple[list[Facts], dict[str, list[str]]]:
+def measure(sample: Sample, delimiter: str, kept: KeptEngine) -> tuple[list[Facts], dict[str, list[str]]]:
     """The facts of each column; and the words for null in those of a type, with the columns of text they are in too."""
     frame = sample.frame.unique(maintain_order=True) if _hashable(sample.frame) else sample.frame
     facts, nulls = [], dict[str, list[str]]()
-    with duckdb.connect() as connection:
+    with kept.lent(never) as engine:
         for column in sample.columns:
             values, words = _bare(_values(frame, column), column)
-            found = _facts(values, column, connection, delimiter)
+            found = _facts(values, column, engine.connection, delimiter)
             nulls |= {word: [] for word in words if found.type != "text"}
             facts.append(found)
         for place, one in enumerate(facts):  # of text, those words are null alone that are it elsewhere

@@ -18,6 +18,7 @@ from backfill.guess.write import Evidence, heading, job_text
 from backfill.job.blanks import BLANK
 from backfill.pipeline.context import RunContext
 from backfill.sources.origins.content import never
+from backfill.sources.sql.kept import KeptEngine, kept_engine
 
 __all__ = ["Asked", "Guess", "guess"]
 
@@ -47,10 +48,11 @@ def guess(asked: Asked, path: Path, shown: str, context: RunContext | None = Non
         JobError: It is nothing that is read.
     """
     source = describe(asked, path, context.stop.is_set if context is not None else never)
-    found = _look(source, path, context)
-    vendor = vendor_of(found.frame, source.format) if asked.type is None else None
-    delimiter = source.fields.get("csv", {}).get("delimiter", ",")
-    facts, nulls = ([], {}) if vendor else measure(found, delimiter)
+    with kept_engine(None) as kept:
+        found = _look(source, path, context, kept)
+        vendor = vendor_of(found.frame, source.format) if asked.type is None else None
+        delimiter = source.fields.get("csv", {}).get("delimiter", ",")
+        facts, nulls = ([], {}) if vendor else measure(found, delimiter, kept)
     evidence = Evidence(
         facts, len(found.frame), found.whole, found.unreadable, nulls if source.format in ("csv", "tsv") else {}
     )
@@ -69,22 +71,22 @@ def guess(asked: Asked, path: Path, shown: str, context: RunContext | None = Non
     return Guess(text, source, evidence, vendor.tool if vendor else "", tuple(line for line in lines if line > 1))
 
 
-def _look(source: Described, path: Path, context: RunContext | None) -> Sample:
+def _look(source: Described, path: Path, context: RunContext | None, kept: KeptEngine) -> Sample:
     """The first rows; files whose columns differ are united, and records within a document found: the job says so."""
     try:
-        found = look(source.job(path), context)
+        found = look(source.job(path), context, kept)
         way = records_within(found) if source.format == "json" and "records" not in source.fields else ""
         if not way:
             return found
         source.fields["records"] = way
         source.notes["records"] = "the list of objects in the document"
-        return look(source.job(path), context)
+        return look(source.job(path), context, kept)
     except SourceError as error:
         if "union: by_name" not in error.hint or "union" in source.fields:
             raise
     source.fields["union"] = "by_name"
     source.notes["union"] = "the files' columns differ: what one lacks is null"
-    return look(source.job(path), context)
+    return look(source.job(path), context, kept)
 
 
 _BLANK = re.compile(rf"^(?!#).*\b{BLANK}\b")

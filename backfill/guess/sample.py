@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import polars as pl
@@ -13,8 +14,9 @@ from backfill.frozen import frozen
 from backfill.job.models import Job
 from backfill.pipeline.check import SAMPLE_ROWS, Deadline
 from backfill.pipeline.context import RunContext
-from backfill.pipeline.sample import files_of, first_files, sample, sample_folder
+from backfill.pipeline.sample import files_of, first_files, sample
 from backfill.records import INTERNAL_PREFIX, Column
+from backfill.sources.sql.kept import KeptEngine
 from backfill.state import open_store
 
 
@@ -28,14 +30,15 @@ class Sample:
     unreadable: int = 0
 
 
-def look(job: Job, context: RunContext | None = None) -> Sample:
+def look(job: Job, context: RunContext | None, kept: KeptEngine) -> Sample:
     """The first rows of the job's source; raises as `pipeline.sample.sample` does."""
-    with sample_folder() as folder:
+    with TemporaryDirectory(dir=kept.folder) as name:
+        folder = Path(name)
         around = context or RunContext(open_store(folder))
         around = replace(around, stop=Deadline(around.stop))
         files = files_of(job, folder, around)
         looked_at = first_files(job, files)
-        snapshot = sample(job, folder, SAMPLE_ROWS + 1, around, looked_at)
+        snapshot = sample(job, folder, SAMPLE_ROWS + 1, around, looked_at, kept)
         columns = tuple(one for one in snapshot.columns if not one.name.startswith(INTERNAL_PREFIX))
         frame = _rows([part.path for part in snapshot.parts], [one.name for one in columns])
     whole = snapshot.rows <= SAMPLE_ROWS and len(looked_at) == len(files)

@@ -25,6 +25,7 @@ from backfill.sources.foreign import foreign
 from backfill.sources.formats import format_named, format_of
 from backfill.sources.origins.content import never, origin_of, plain_pieces, until
 from backfill.sources.origins.fetched import OBJECT_COPIES
+from backfill.sources.sql.kept import kept_engine
 
 #: Suffixes of databases that are one file -> the scheme of their URL.
 _DATABASES = {".db": "sqlite", ".sqlite": "sqlite", ".sqlite3": "sqlite", ".db3": "sqlite", ".duckdb": "duckdb"}
@@ -122,7 +123,8 @@ def _database(url: str, asked: Asked, path: Path) -> Described:
 
         scheme = url_of(Described({"database": url, "query": "SELECT 1"}).job(path)).partition(":")[0]
         listed = Described({"database": url, "query": _TABLES.get(scheme, _TABLES[""])})
-        names = look(listed.job(path)).frame["name"].to_list()
+        with kept_engine(None) as kept:
+            names = look(listed.job(path), None, kept).frame["name"].to_list()
         if len(names) != 1:
             known = f"it has {', '.join(names[:20])}" if names else "it has none"
             raise UsageError("which table of the database is meant is not said", hint=f"`--table NAME`: {known}")

@@ -211,8 +211,8 @@ def build_source(form: SourceForm) -> Source:
         else (form.members,)
         if isinstance(form.members, str)
         else tuple(form.members),
-        csv=form.csv or CsvSpec(),
-        excel=form.excel or ExcelSpec(),
+        csv=form.csv or CsvSpec.model_construct(),
+        excel=form.excel or ExcelSpec.model_construct(),
         version=form.version,
         fixed_width=form.fixed_width,
         timezone=form.timezone,

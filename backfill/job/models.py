@@ -6,11 +6,14 @@ short forms are FileForms: people write them as they are here.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from dataclasses import KW_ONLY, field, replace
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SkipValidation, WithJsonSchema
+from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from backfill.document import FileForm
+from backfill.frozen import frozen
 from backfill.job.gates import Gates
 
 CallType = Literal["identify", "track", "page", "screen", "group", "alias"]
@@ -23,11 +26,12 @@ Union = Literal["by_name"]
 Texts = Annotated[tuple[str, ...], Field(strict=False)]
 
 
-class Model(BaseModel):
-    """Frozen, and closed to fields it does not know."""
+class Model:
+    """A part that is made of a file's form, which was judged: no validator of it has to be built."""
 
-    # Validators are built of those models only that a job uses: their building is much of what a start takes.
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True, strict=True, defer_build=True)
+    def model_copy(self, *, update: Mapping[str, Any]) -> Self:
+        """The same with those values, as FileForms have it."""
+        return replace(self, **update)  # type: ignore[type-var]
 
 
 class Lookup(FileForm):
@@ -86,12 +90,14 @@ class ConstantValue(FileForm):
     value: Any = Field(description="Any JSON value.")
 
 
+@frozen
 class ListValue(Model):
     """A JSON array of values; null elements stay."""
 
     list: tuple[Value, ...]
 
 
+@frozen
 class ObjectValue(Model):
     """A JSON object; keys are written out paths as in ObjectSpec."""
 
@@ -104,6 +110,7 @@ class Star(FileForm):
     exclude: Texts = Field((), description="Columns to leave out all the same.")
 
 
+@frozen
 class ObjectSpec(Model):
     r"""properties, traits, context, or a nested object.
 
@@ -116,7 +123,7 @@ class ObjectSpec(Model):
     star: Star | None = None
 
 
-Value = Annotated[ColumnValue | SqlValue | ConstantValue | ListValue | ObjectValue, Field(union_mode="smart")]
+Value = ColumnValue | SqlValue | ConstantValue | ListValue | ObjectValue
 
 
 def _as_lines(value: Any) -> Any:  # noqa: ANN401 (what is no list of texts is told as ever)
@@ -208,21 +215,24 @@ class DriverSpec(FileForm):
     options: dict[str, Any] = Field({}, description="The driver's own options; secrets as ${VARIABLE}.")
 
 
+@frozen
 class Source(Model):
     """Where the rows come from. Exactly one of `path` and `database`."""
 
     path: tuple[str, ...] = ()  # as written; globs, folders, URLs, "-"
     format: str | None = None  # of job.formats; None: by the suffix
     members: tuple[str, ...] = ()  # patterns for the members of archives
-    csv: CsvSpec = Field(default_factory=CsvSpec)
-    records: Texts = ()  # keys that lead to the records in JSON documents; none: they are the documents or elements
-    excel: ExcelSpec = Field(default_factory=ExcelSpec)
+    csv: CsvSpec = field(default_factory=CsvSpec.model_construct)
+    records: tuple[str, ...] = ()  # keys to the records in JSON documents; none: they are the documents or elements
+    excel: ExcelSpec = field(default_factory=ExcelSpec.model_construct)
     version: int | str | None = None  # of a table that keeps its versions
-    fixed_width: dict[str, int] = {}  # columns in the order of a line, each with its characters
+    fixed_width: dict[str, int] = field(
+        default_factory=dict
+    )  # columns in the order of a line, each with its characters
     timezone: str | None = None
-    columns: dict[str, ColumnSpec] = {}
+    columns: dict[str, ColumnSpec] = field(default_factory=dict)
     query: str | None = None  # DuckDB SQL over `source` and `files`; the database's own SQL where `database` is given
-    files: dict[str, str] = {}
+    files: dict[str, str] = field(default_factory=dict)
     union: Union | None = None  # None: files whose columns differ are an error
     database: str | DriverSpec | None = None
     table: str | None = None  # in place of `query`: all of it; of a file of several tables, which one
@@ -238,6 +248,7 @@ class Latest(FileForm):
     on: str = Field(description="The column that tells which is the newest: a time, a date or a number.")
 
 
+@frozen
 class Placeholders(Model):
     """What a job takes for a placeholder beside, and instead of, the table's: texts in lower case."""
 
@@ -245,9 +256,11 @@ class Placeholders(Model):
     allow: tuple[str, ...] = ()
 
 
+@frozen
 class Call(Model):
     """One call, with `defaults` applied. Fields that the type does not have are None."""
 
+    _: KW_ONLY
     type: CallType
     label: str | None = None
     when: str | None = None
@@ -273,9 +286,11 @@ class Call(Model):
         return self.label or self.type
 
 
+@frozen
 class Job(Model):
     """A whole job file."""
 
+    _: KW_ONLY
     version: Literal[1]
     name: str
     generation: int = 1
@@ -284,14 +299,14 @@ class Job(Model):
     explode: str | None = None  # the column whose lists become rows
     latest: Latest | None = None
     calls: tuple[Call, ...]
-    rules: dict[str, Literal["error", "warn", "ignore"]] = {}
-    placeholders: Placeholders = Field(default_factory=Placeholders)
+    rules: dict[str, Literal["error", "warn", "ignore"]] = field(default_factory=dict)
+    placeholders: Placeholders = field(default_factory=Placeholders)
     ordered: bool = False
     phase: int = 2  # jobs of a lower one come first
-    gates: SkipValidation[Gates] = Gates()
+    gates: Gates = Gates()
     mask: tuple[str, ...] | Literal["all"] = ()  # columns whose values no sample shows
     path: str = ""  # of the job file, absolute; "" where it was not read from a file
-    raw: dict[str, Any] = Field(default={}, exclude=True)  # the YAML data as written: the fingerprint's subject
+    raw: dict[str, Any] = field(default_factory=dict)  # the YAML data as written: the fingerprint's subject
 
     @property
     def position(self) -> str:

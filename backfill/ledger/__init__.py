@@ -3,6 +3,7 @@
 `Ledger` is for the one process that holds the run's lock, `LedgerReader` for everybody else.
 """
 
-from backfill.ledger.sqlite_ledger import Ledger, LedgerReader
+from backfill.ledger.reader import LedgerReader
+from backfill.ledger.writer import Ledger
 
 __all__ = ["Ledger", "LedgerReader"]

@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from backfill.document import Positions
 from backfill.errors import Fault, InterruptedRunError, JobError, SourceError, counted, joined
 from backfill.frozen import frozen
 from backfill.job import check_columns, fault_at, fingerprint, positions
-from backfill.job.fields import OWN_BLOCK
 from backfill.job.models import Job
 from backfill.job.notices import notices
 from backfill.pipeline.context import RunContext
@@ -19,6 +19,7 @@ from backfill.pipeline.fingerprint import Fingerprint
 from backfill.records import Counts, Problem, Snapshot, SourceFile
 from backfill.sources import Schema, inspect
 from backfill.sources.origins.standard_input import STANDARD_INPUT
+from backfill.sources.sql.kept import KeptEngine, kept_engine
 from backfill.state import open_store
 
 #: How many records are judged before a full read judges them all.
@@ -67,9 +68,9 @@ def refuse_unfit(jobs: Sequence[Job], notice: Callable[[Fault], None], *, live: 
             faults = unstated_integrations(job) if live else []
             known = {(fault.line, fault.column, fault.path) for fault in faults}
             if STANDARD_INPUT not in job.source.path:
-                schema = inspect(job)
-                faults += faults_of(job, schema)
-                for slip in slips_of(job, schema):
+                schema, where = inspect(job), positions(Path(job.path))
+                faults += faults_of(job, schema, where)
+                for slip in slips_of(job, schema, where):
                     if (slip.line, slip.column, slip.path) not in known:
                         notice(slip)
         except SourceError:
@@ -90,13 +91,11 @@ def unfit(job: Job, faults: Sequence[Fault]) -> JobError:
     )
 
 
-def faults_of(job: Job, schema: Schema, *, complete: bool | None = None) -> list[Fault]:
+def faults_of(job: Job, schema: Schema, where: Positions, *, complete: bool | None = None) -> list[Fault]:
     """Every fault of the job against its source's schema, in the order of the file; `complete` overrides the schema's.
 
-    Raises:
-        JobError: The job file cannot be read any more.
+    `where` has the places of the job file's fields.
     """
-    where = positions(Path(job.path))
     faults = check_columns(job, schema.columns, where, complete=schema.complete if complete is None else complete)
     known = {fault.path for fault in faults}
     absent = [f"source.columns.{name}" for name in schema.absent]
@@ -106,32 +105,16 @@ def faults_of(job: Job, schema: Schema, *, complete: bool | None = None) -> list
     return sorted(dict.fromkeys(faults), key=lambda fault: (fault.line, fault.column))
 
 
-def slips_of(job: Job, schema: Schema) -> list[Fault]:
+def slips_of(job: Job, schema: Schema, where: Positions) -> list[Fault]:
     """What is no fault of the job, but looks like a slip."""
-    where = positions(Path(job.path))
     slips = [where.fault(slip.path, slip.message, slip.hint, offset=slip.offset) for slip in schema.slips]
-    return [*notices(job, schema.columns, where), *misnamed(job), *slips, *unseen(job, schema)]
+    return [*notices(job, schema.columns, where), *slips, *unseen(job, schema, where)]
 
 
-def misnamed(job: Job) -> list[Fault]:
-    """Destinations that Segment calls by nearly the same name: it would take no notice of these."""
-    from backfill.advice import meant_name  # noqa: PLC0415 (its file is read where a job names a destination)
-
-    where, found = positions(Path(job.path)), dict[Fault, None]()
-    for place, call in enumerate(job.calls):
-        for name in call.integrations or {}:
-            if name not in ("All", OWN_BLOCK) and (meant := meant_name(name)):
-                message = f"Segment has no destination of the name {name!r}: it takes no notice of it"
-                hint = f"case and blanks count: did you mean {meant!r}?"
-                found[where.fault(f"calls[{place}].integrations.{name}", message, hint)] = None
-    return list(found)
-
-
-def unseen(job: Job, schema: Schema) -> list[Fault]:
+def unseen(job: Job, schema: Schema, where: Positions) -> list[Fault]:
     """What no record has of the sample that tells the columns' names: it may come after it, or be a slip."""
     if schema.complete or not schema.records:
         return []
-    where = positions(Path(job.path))
     sampled = [column for column in schema.columns if column.name not in schema.assumed]
     known = set(check_columns(job, schema.columns, where, complete=False))
     absent = check_columns(job, sampled, where, absent="column") if sampled else []
@@ -162,38 +145,43 @@ def check_job(job: Job, context: RunContext, notice: Callable[[Fault], None]) ->
     """Judge a job by its source's schema, then its first records by the code of a dry run; nothing of it is kept.
 
     Raises:
-        JobError: The job does not fit its source.
+        JobError: The job does not fit its source, or its file cannot be read any more.
         SourceError: The source cannot be read.
         InterruptedRunError: A signal came.
     """
     if STANDARD_INPUT in job.source.path:
         return Checked(notes=("no column, SQL or row was judged, as they come from standard input",))
-    schema = inspect(job, stopping=context.stop.is_set)
-    faults = faults_of(job, schema)
-    for slip in slips_of(job, schema):
+    with kept_engine(job.source.timezone) as kept:
+        return _check_with(job, context, notice, kept)
+
+
+def _check_with(job: Job, context: RunContext, notice: Callable[[Fault], None], kept: KeptEngine) -> Checked:
+    """What `check_job` does, with one engine for the look and the sample, which lies in its folder."""
+    schema, where = inspect(job, stopping=context.stop.is_set, kept=kept), positions(Path(job.path))
+    faults = faults_of(job, schema, where)
+    for slip in slips_of(job, schema, where):
         notice(slip)
     if faults:
         raise unfit(job, faults)
     if job.needs_all:
         return Checked(notes=(f"no row was judged, as its {job.needs_all} may need all of them",))
-    if unseen(job, schema):
+    if unseen(job, schema, where):
         return Checked(notes=("no row was judged, as what the first ones lack may come later",))
-    from backfill.pipeline.sample import sample_folder  # noqa: PLC0415 (polars, which no look at a schema needs)
-
-    with sample_folder() as folder:
-        return judge_sample(job, context, schema, folder)
+    late = [] if schema.complete else faults_of(job, schema, where, complete=True)
+    return judge_sample(job, context, kept, late, complete=schema.complete)
 
 
-def judge_sample(job: Job, context: RunContext, schema: Schema, folder: Path) -> Checked:
-    """The first records judged; raises as `check_job` does."""
-    from backfill.pipeline.sample import files_of, first_files, sample  # noqa: PLC0415
+def judge_sample(job: Job, context: RunContext, kept: KeptEngine, late: Sequence[Fault], *, complete: bool) -> Checked:
+    """The first records judged, with the faults that a schema has which is that of a sample; raises as `check_job`."""
+    from backfill.pipeline.sample import files_of, first_files, sample  # noqa: PLC0415 (polars, which no look needs)
 
-    late = [] if schema.complete else faults_of(job, schema, complete=True)
+    folder = kept.folder
     try:
         files = files_of(job, folder, context)
         looked_at = first_files(job, files)
         # One more tells whether there are more.
-        snapshot = sample(job, folder, SAMPLE_ROWS + 1, replace(context, stop=Deadline(context.stop)), looked_at)
+        limited = replace(context, stop=Deadline(context.stop))
+        snapshot = sample(job, folder, SAMPLE_ROWS + 1, limited, looked_at, kept)
     except InterruptedRunError:
         if context.stop.is_set():
             raise
@@ -202,7 +190,7 @@ def judge_sample(job: Job, context: RunContext, schema: Schema, folder: Path) ->
         if not late:
             raise
         return Checked(notes=(f"of the first records: {error.message}",))
-    whole = schema.complete and snapshot.rows <= SAMPLE_ROWS and len(looked_at) == len(files)
+    whole = complete and snapshot.rows <= SAMPLE_ROWS and len(looked_at) == len(files)
     if late:
         return Checked(notes=tuple(f"not among the first records: {fault.path}: {fault.message}" for fault in late))
     found = replace(weigh_sample(job, context, snapshot, folder), whole=whole)

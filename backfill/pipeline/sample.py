@@ -30,6 +30,7 @@ from backfill.sources.files import beginning
 from backfill.sources.origins.archives import discard_copies
 from backfill.sources.origins.fetched import OBJECT_COPIES
 from backfill.sources.origins.standard_input import STANDARD_INPUT
+from backfill.sources.sql.kept import KeptEngine
 
 #: Where `where` lets too few rows through, this many times as many are read.
 MORE = 16
@@ -54,11 +55,16 @@ def sample_folder() -> Iterator[Path]:
 
 
 def sample(
-    job: Job, folder: Path, rows: int, context: RunContext, files: Sequence[SourceFile] | None = None
+    job: Job,
+    folder: Path,
+    rows: int,
+    context: RunContext,
+    files: Sequence[SourceFile] | None = None,
+    kept: KeptEngine | None = None,
 ) -> Snapshot:
     """A snapshot that has at least the first `rows` rows that `where` lets through, or all there are.
 
-    With `files`, no others are looked at.
+    With `files`, no others are looked at. A `kept` engine, whose folder is this one, is used in place of others.
 
     Raises:
         SourceError: The source cannot be read.
@@ -80,6 +86,7 @@ def sample(
                 sample=wanted,
                 progress=context.progress.advance,
                 stopping=context.stop.is_set,
+                kept=kept,
             )
             if wanted is None or snapshot.rows >= rows or snapshot.read < wanted:
                 return snapshot

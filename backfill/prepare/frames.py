@@ -7,15 +7,18 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from itertools import accumulate, pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
-import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 from backfill.errors import counted
 from backfill.mapping.compile import FILE_KEY_COLUMN
 from backfill.memory import FRAME_BYTES
 from backfill.prepare.faults import source_errors
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, Kind, Snapshot, frame_name
+
+if TYPE_CHECKING:
+    import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
 #: Rows of one shard: fixed, since packing is local to shards and must not depend on the machine.
 SHARD_ROWS = 32_768
@@ -127,19 +130,26 @@ class Frames:
         if self._fixed is not None:
             return min(self._fixed, left)
         known = self._row_bytes.get(names)
-        return self._stored_in_budget(
-            position, min(left, self._first_rows(left) if known is None else max(1, int(FRAME_BYTES / known)))
-        )
+        wanted = min(left, self._first_rows(left) if known is None else max(1, int(FRAME_BYTES / known)))
+        return wanted if self._fit_a_frame else self._stored_in_budget(position, wanted)
 
     def _first_rows(self, left: int) -> int:
         """How many rows to read blind: of few rows all of them, where they cannot be heavy."""
         return left if len(self._parts) == 1 and left <= 2 * _FIRST_ROWS and self._light else _FIRST_ROWS
 
+    @property
+    def _fit_a_frame(self) -> bool:
+        """All values are known to fit into one frame, which is told without reading a footer."""
+        most = self._parts[0].most_bytes if len(self._parts) == 1 else None
+        return most is not None and most <= FRAME_BYTES
+
     @cached_property
     def _light(self) -> bool:
         """Of one part all rows can be read at once: no value weighs more than its column chunk, dictionary included."""
+        if self._fit_a_frame:
+            return True
         with source_errors(self._snapshot, self._parts[0]):
-            footer = pq.read_metadata(self._parts[0].path)
+            footer = _footer(self._parts[0].path)
         groups = [footer.row_group(place) for place in range(footer.num_row_groups)]
         chunks = [group.column(place) for group in groups for place in range(group.num_columns)]
         return bool(sum(chunk.num_values * chunk.total_uncompressed_size for chunk in chunks) <= _FIRST_BYTES)
@@ -168,7 +178,7 @@ class Frames:
         known = self._weights.get(index)
         if known is None:
             with source_errors(self._snapshot, self._parts[index]):
-                footer = pq.read_metadata(self._parts[index].path)
+                footer = _footer(self._parts[index].path)
             groups = [footer.row_group(place) for place in range(footer.num_row_groups)]
             stops = list(accumulate((group.num_rows for group in groups), initial=self._starts[index]))[1:]
             known = stops, [max(1.0, group.total_byte_size / max(1, group.num_rows)) for group in groups]
@@ -186,6 +196,12 @@ class Frames:
         cuts = [len(frame) * piece // pieces for piece in range(pieces + 1)]
         for low, high in pairwise(cuts):
             yield frame.slice(low, high - low)
+
+
+def _footer(path: Path) -> pq.FileMetaData:
+    import pyarrow.parquet as pq  # noqa: PLC0415 (with file systems of its own, which few rows have no use for)
+
+    return pq.read_metadata(path)
 
 
 def snapshot_schema(snapshot: Snapshot) -> dict[str, pl.DataType]:

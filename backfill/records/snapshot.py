@@ -104,6 +104,7 @@ class SnapshotPart:
     path: Path
     rows: int
     file: int = 0  # index into Snapshot.files, where the part has no FILE_COLUMN
+    most_bytes: int | None = None  # what all its values weigh at most; None: only its footer tells
 
 
 @frozen

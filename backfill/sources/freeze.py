@@ -22,8 +22,9 @@ from backfill.sources.reader import MoreColumnsError, Reader, UnreadableSink
 from backfill.sources.sql.check import bound_layout
 from backfill.sources.sql.engine import Engine, open_engine, reason, storage_failure
 from backfill.sources.sql.explode import FLAG, VALUE, exploded, exploded_columns, refuse_absent_list
+from backfill.sources.sql.kept import KeptEngine
 from backfill.sources.sql.layout import Layout, place_columns, sql_columns, typed_relation
-from backfill.sources.staging import IgnoredRecords, Staging, UnreadableFile, refine_columns
+from backfill.sources.staging import IgnoredRecords, Staging, UnreadableFile, most_bytes, refine_columns
 
 _STREAM = "__bf_stream"
 _PLACES = (FILE_COLUMN, RECORD_COLUMN)
@@ -53,7 +54,7 @@ def freeze_stream(staging: Staging, reader: Reader, in_query: Sequence[str] = ()
         came, read = counted(kept, "row", "rows"), counted(handed.rows, "row", "rows")
         raise BackfillError(f"{came} came of {read} read", hint="please report it")
     return Snapshot(
-        parts=(SnapshotPart(path, kept),),
+        parts=(SnapshotPart(path, kept, most_bytes=most_bytes(staging.engine, path)),),
         columns=(*refine_columns(staging.engine, path, layout, staging.job), *place_columns(file=True)),
         files=staging.files,
         read=handed.rows + unreadable.count,
@@ -224,10 +225,15 @@ def freeze_source(
     sample: int | None,
     progress: Callable[[int, int], None],
     stopping: Callable[[], bool],
+    kept: KeptEngine | None = None,
 ) -> Snapshot:
     """The snapshot of these files in `folder`, not durable yet; for the rest see `stage`."""
     zone = job.source.timezone
-    with open_engine(folder, memory_bytes=memory_bytes, threads=threads, stopping=stopping, timezone=zone) as engine:
+    with (
+        kept.lent(stopping)
+        if kept is not None
+        else open_engine(folder, memory_bytes=memory_bytes, threads=threads, stopping=stopping, timezone=zone)
+    ) as engine:
         try:
             return freeze(Staging(job, folder, files, engine, progress, sample))
         except duckdb.Error as error:

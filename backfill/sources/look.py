@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from backfill.job.models import Job
 from backfill.records import SourceFile
@@ -15,20 +13,24 @@ from backfill.sources.partitions import with_partition_columns
 from backfill.sources.reader import Described
 from backfill.sources.schema import Schema, SqlFault
 from backfill.sources.sql.check import SqlFaultsError, bind, decimals_as_text
-from backfill.sources.sql.engine import Engine, open_engine, quoted
+from backfill.sources.sql.engine import Engine, quoted
 from backfill.sources.sql.explode import exploded_columns
+from backfill.sources.sql.kept import KeptEngine
 from backfill.sources.sql.layout import SqlColumn, binding_scope, empty_relation, lay_out, sql_columns
 
 
-def look(job: Job, files: Sequence[SourceFile], further: Mapping[str, SourceFile]) -> Schema:
+def look(
+    job: Job,
+    files: Sequence[SourceFile],
+    further: Mapping[str, SourceFile],
+    kept: KeptEngine,
+    stopping: Callable[[], bool],
+) -> Schema:
     """The columns of the source's own `files`, or of its query over those and `further`; raises as `inspect` does.
 
     Declared columns that are missing are listed in the result, and the rest is checked without them.
     """
-    with (
-        tempfile.TemporaryDirectory(prefix="backfill-") as folder,
-        open_engine(Path(folder), timezone=job.source.timezone) as engine,
-    ):
+    with kept.lent(stopping) as engine:
         kind = one_format(job, files)
         seen = kind.describe(job, files)
         seen = replace(seen, columns=with_partition_columns(seen.columns, job, files))

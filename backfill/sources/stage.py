@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from backfill.sources.origins.stamps import while_unchanged
 from backfill.sources.reader import InPlace
 from backfill.sources.schema import Schema
 from backfill.sources.snapshot import save_snapshot
+from backfill.sources.sql.kept import KeptEngine, kept_engine
 
 #: What to do about a file that changed while it was read.
 STILL = "run again once nothing writes to it"
@@ -35,12 +36,14 @@ def stage(
     sample: int | None = None,
     progress: Callable[[int, int], None] = ignore_progress,
     stopping: Callable[[], bool] = never,
+    kept: KeptEngine | None = None,
 ) -> Snapshot:
     """Freeze the source in `folder`, which is the snapshot's own, and return the snapshot once it is durable.
 
     `files` are what `resolve` gave, where that was done before. `progress` gets the rows so far and the
     bytes of all passes over the source, from this thread. An unfinished snapshot in the folder is started afresh.
     With `sample`, only about that many of the first rows are wanted: readers read no further than these need.
+    A `kept` engine, whose folder this one lies in, is used in place of one of its own.
 
     Raises:
         SourceError: the source is missing, corrupt, truncated, or changed while it was read.
@@ -68,6 +71,7 @@ def stage(
                 sample=sample,
                 progress=progress,
                 stopping=stopping,
+                kept=kept,
             )
     save_snapshot(snapshot, folder)
     shutil.rmtree(folder / "spill", ignore_errors=True)
@@ -105,8 +109,10 @@ def _passed(progress: Callable[[int, int], None]) -> Callable[[int], None]:
     return tell
 
 
-def inspect(job: Job, *, stopping: Callable[[], bool] = never) -> Schema:
+def inspect(job: Job, *, stopping: Callable[[], bool] = never, kept: KeptEngine | None = None) -> Schema:
     """Look at headers, footers or a sample, and bind the job's SQL against what is there; no row is staged.
+
+    A `kept` engine is used in place of one of its own.
 
     Raises:
         SourceError: a file is missing or not what it should be; compressed ones are unpacked as far as the first
@@ -125,6 +131,7 @@ def inspect(job: Job, *, stopping: Callable[[], bool] = never) -> Schema:
             return Schema(found.columns)
         from backfill.sources.look import look  # DuckDB
 
-        seen = look(job, files, further)
+        with nullcontext(kept) if kept is not None else kept_engine(job.source.timezone) as engine:
+            seen = look(job, files, further, engine, stopping)
         # The keys of objects that were not looked at may be further columns.
         return replace(seen, complete=seen.complete and not (unseen and seen.records))

@@ -216,6 +216,15 @@ def refine_columns(engine: Engine, part: Path, layout: Layout, job: Job) -> tupl
     return tuple(map(described, columns))
 
 
+def most_bytes(engine: Engine, part: Path) -> int:
+    """What all values of the part weigh at most: none weighs more than its column chunk, dictionary included."""
+    weight = "sum(num_values * total_uncompressed_size)"
+    ((most,),) = engine.rows(
+        f"SELECT CAST(coalesce({weight}, 0) AS HUGEINT) FROM parquet_metadata({path_literal(part)})"
+    )
+    return int(most)
+
+
 def _why(engine: Engine, part: Path, layout: Layout, text: str, failed: str) -> str:
     """Why an expression failed on the first of its rows, the values of that row left out; nothing where it will not."""
     try:

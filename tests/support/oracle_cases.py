@@ -147,16 +147,14 @@ def calls(draw: st.DrawFn, label: str) -> Call:
     if kind in ("page", "screen"):
         fields |= {"name": draw(st.none() | ids), "category": draw(st.none() | ids)}
     keys: Any = st.sampled_from(["content", "row"]) | st.lists(key_values, min_size=1, max_size=3).map(tuple)
-    found = Call.model_validate(
-        {
-            "type": kind,
-            "label": label,
-            "when": draw(st.sampled_from([None, None, None, "birthday < text"])),
-            "message_key": draw(keys),
-            "timestamp": draw(timestamps),
-            "integrations": draw(st.sampled_from([None, {"All": False, "Actions é": True}, FROM_ROW])),
-            **fields,
-        }
+    found = Call(
+        type=kind,
+        label=label,
+        when=draw(st.sampled_from([None, None, None, "birthday < text"])),
+        message_key=draw(keys),
+        timestamp=draw(timestamps),
+        integrations=draw(st.sampled_from([None, {"All": False, "Actions é": True}, FROM_ROW])),
+        **fields,
     )
     if rewritten(found) and found.message_key == "content":
         return found.model_copy(update={"message_key": "row"})
@@ -194,7 +192,7 @@ def call_of(**fields: Any) -> Call:
         "userId": ConstantValue(value="u1"),
         "event": ConstantValue(value="Seen"),
     }
-    return Call.model_validate(good | fields)
+    return Call(**(good | fields))
 
 
 jobs = st.builds(
