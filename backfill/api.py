@@ -9,18 +9,19 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backfill.errors import BackfillError, ExitCode, UsageError
+from backfill.errors import BackfillError, ExitCode, Fault, UsageError
 from backfill.frozen import frozen
 
 if TYPE_CHECKING:
     from backfill.job.gates import Gates
     from backfill.job.models import Job as LoadedJob
-    from backfill.pipeline.context import RunContext
+    from backfill.pipeline.context import RunContext, RunRequest
     from backfill.pipeline.dry_run import DryRunRequest
+    from backfill.pipeline.turns import JobEnd
     from backfill.records import Counts, RunReader, StoredRun
     from backfill.targets import Target
 
@@ -151,15 +152,16 @@ def run(
         InterruptedRunError: `stop` was set before the plan was complete; the same call goes on.
         UsageError: There is no such target, or it is live and that was not said.
     """
-    from backfill.pipeline import Options, RunRequest, run_job
-    from backfill.pipeline.check import refuse_unfit
+    from backfill.pipeline import Options, RunRequest
+    from backfill.pipeline.run import result_of
 
     there = _target(job, target, targets, need_key=True)
     if there.live and not live:
         raise UsageError(f"{there.name} is a live target", hint="run(job, target=..., live=True) sends to it")
-    refuse_unfit([job.loaded], lambda _: None, live=there.live)
     chosen = Options(plans=(plan.lower(),) if plan else (), **options)
-    end = run_job(RunRequest(job.loaded, there, chosen, _context(job, state_dir, stop or threading.Event())))
+    request = RunRequest(job.loaded, there, chosen, _context(job, state_dir, stop or threading.Event()))
+    [(_, told)] = run_requests([request])
+    end = result_of(told)
     return _outcome(end.run, end.exit_code, end.error)
 
 
@@ -184,6 +186,25 @@ def load_job_file(path: Path) -> LoadedJob:
     from backfill.rules import CODES
 
     return load_job(path, {code: rule.lowerable for code, rule in CODES.items()})
+
+
+def run_requests(
+    requests: Sequence[RunRequest], notice: Callable[[Fault], None] = lambda _fault: None
+) -> Iterator[tuple[RunRequest, JobEnd]]:
+    """Bring some jobs as far as they go, none of them where one does not fit its source; gives each when it ends.
+
+    It is the verb `run`, but for what is shown and asked: that is for the context of each request. What looks like a
+    slip in a job goes to `notice`. The ends are those of `backfill.pipeline.run_jobs`.
+
+    Raises:
+        JobError: With every fault of every job.
+    """
+    from backfill.pipeline.check import refuse_unfit
+
+    refuse_unfit([one.job for one in requests], notice, live=any(one.target.live for one in requests))
+    from backfill.pipeline import run_jobs  # polars: not for jobs that do not fit their sources
+
+    yield from run_jobs(requests)
 
 
 def dry_run_request(

@@ -171,3 +171,19 @@ def test_told_beside_the_other_problems(project: Project) -> None:
     assert "    track: in 'Noted': note" in result.err
     assert "BF309" in result.err
     assert "BF312" in result.err
+
+
+def test_calls_of_several_early_days_are_summed(project: Project) -> None:
+    """Also where the rows are those of a query, of which a finding names none."""
+    days = ["1980-05-05"] * 3 + ["1999-12-31"] * 4 + ["2020-01-02"] * 200
+    rows = "".join(f"{number},{day}\n" for number, day in enumerate(days, 1))
+    (project.folder / "old.csv").write_text(f"id,day\n{rows}", encoding="utf-8")
+    (project.folder / "old.yaml").write_text(
+        "version: 1\nname: old\nsource: {path: old.csv, timezone: UTC, columns: {day: date}, "
+        "query: SELECT * FROM source ORDER BY id}\ncalls:\n"
+        "  - {type: track, message_key: [id], userId: id, timestamp: day, event: {value: Noted}, "
+        "integrations: {All: false}}\nrules: {BF308: ignore}\n",
+        encoding="utf-8",
+    )
+    result = backfill("dry-run", project.folder / "old.yaml", "--state-dir", project.state)
+    assert "BF310 (warning) a few calls before 2000, the others after: 7\n    track\n" in result.err

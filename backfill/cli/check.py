@@ -78,8 +78,22 @@ def show_checked(session: Session, job: Job, found: Checked) -> ExitCode:
         session.say(f"{job.name}: {note}: {FULL_READ}")
     if not found.whole and not found.notes:
         session.say(f"{job.name}: the records after them were not judged: {FULL_READ}")
+    if lines := advice_of(job):
+        session.say_once("\n".join(["What the destinations of these calls do with history:", *lines]), lines=True)
     bad = found.counts and (found.counts.rejected or found.counts.unreadable)
     return ExitCode.REJECTS if bad else ExitCode.DELIVERED
+
+
+def advice_of(job: Job) -> list[str]:
+    """What the destinations that a job turns on do with history; what depends on dates is told as it is."""
+    if all(call.integrations in (None, {"All": False}) for call in job.calls):
+        return []
+    import time
+
+    from backfill.advice import advise, in_job
+    from backfill.report.advice import advice_lines
+
+    return [f"  {line}" for line in advice_lines(advise(in_job(job), time.time()), indent=2)]
 
 
 def check_line(found: Checked) -> str:

@@ -5,22 +5,27 @@ from __future__ import annotations
 import select
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from backfill.cli.session import Session
 from backfill.errors import UsageError, counted
 
 if TYPE_CHECKING:
+    from backfill.advice import Advice, Fact
     from backfill.pipeline.context import Confirmation
 
 #: How often a waiting question looks whether a signal came, in seconds.
 LOOK_SECONDS = 0.1
+#: Columns before what a line tells.
+_LABEL = 12
 
 
 def confirmation_text(asked: Confirmation) -> str:
     """What is about to be sent where, aligned."""
+    from backfill.report.advice import advice_lines
     from backfill.report.summary import duration_text
 
     calls = f"{asked.calls:,} to send"
@@ -47,6 +52,7 @@ def confirmation_text(asked: Confirmation) -> str:
     ]
     if asked.warning:
         pairs.append(("warning", asked.warning))
+    pairs += [("" if place else "advice", line) for place, line in enumerate(advice_lines(asked.advice, _LABEL))]
     return "\n".join(["LIVE: this leaves your machine", *(f"  {name:<10}{value}" for name, value in pairs)])
 
 
@@ -78,12 +84,23 @@ def together(group: Sequence[Confirmation]) -> Confirmation:
         job=", ".join(one.job for one in group),
         jobs=len(group),
         plan=", ".join(one.plan for one in group if one.plan),
+        advice=advice_together(one.advice for one in group),
         first_day=min(days, default=""),
         last_day=max(days, default=""),
         seconds=seconds,
         warning="; ".join(f"{one.job}: {one.warning}" for one in group if one.warning),
         doubt="; ".join(f"{one.job}: {one.doubt}" for one in group if one.doubt),
     )
+
+
+def advice_together(some: Iterable[Sequence[Advice]]) -> list[Advice]:
+    """The advice of several jobs, what is the same of calls of several told once."""
+    found: dict[tuple[str, Fact, str, str], Advice] = {}
+    for one in chain.from_iterable(some):
+        key = (one.destination, one.fact, one.applies, str(one.avoid))
+        calls = dict.fromkeys([*(found[key].calls if key in found else ()), *one.calls])
+        found[key] = replace(one, calls=tuple(calls))
+    return list(found.values())
 
 
 def left_out_text(asked: Confirmation) -> str:

@@ -10,6 +10,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from backfill.api import run_requests
 from backfill.cli import arguments
 from backfill.cli.confirm import ask, refuse_without_terminal
 from backfill.cli.handler import explain, tell_notice
@@ -23,7 +24,6 @@ from backfill.frozen import frozen
 from backfill.job.gates import Gates, parse_gate
 from backfill.job.models import Job
 from backfill.pipeline import Confirmation, Options, RunContext, RunRequest, RunResult
-from backfill.pipeline.check import refuse_unfit
 from backfill.records import Counts, Decision, JobPlan, RunRecord, RunStore, StoredRun
 from backfill.report import Subject, failure_json, plan_table, total_text
 from backfill.state import open_store
@@ -121,12 +121,8 @@ def deliver_all(
         UsageError: The target is wrong, or it is live and could not be confirmed.
     """
     targets = [arguments.load_chosen_target(target, Path(job.path).parent) for job in jobs]
-    live = any(one.live for one in targets)
-    if live:
+    if any(one.live for one in targets):
         refuse_without_terminal(yes=delivery.yes)
-    refuse_unfit(jobs, partial(tell_notice, delivery.session), live=live)
-    from backfill.pipeline import run_jobs  # polars: not for jobs that do not fit their sources
-
     begin_series(delivery, jobs)
     with ExitStack() as drawn:
         requests, subjects = [], {}
@@ -136,7 +132,8 @@ def deliver_all(
             bars = drawn.enter_context(delivery.bars(job.name))
             context = run_context(delivery, place, interrupts, bars, job.path, subject.run_id)
             requests.append(RunRequest(job, there, delivery.options, context))
-        codes = [show_outcome(delivery, interrupts, subjects[one.job.path], end) for one, end in run_jobs(requests)]
+        ends = run_requests(requests, partial(tell_notice, delivery.session))
+        codes = [show_outcome(delivery, interrupts, subjects[one.job.path], end) for one, end in ends]
     tell_total(delivery)
     return worst(codes)
 

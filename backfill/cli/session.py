@@ -53,11 +53,11 @@ class Session:
         else:
             self._write(self.laid_out(escaped(told, lines=lines), level))
 
-    def say_once(self, text: str, level: str = "info") -> None:
+    def say_once(self, text: str, level: str = "info", *, lines: bool = False) -> None:
         """Say what is the same of several jobs, the first time."""
         if text not in self.said:
             self.said.add(text)
-            self.say(text, level)
+            self.say(text, level, lines=lines)
 
     def tell_made(self, folder: Path) -> None:
         """Say where runs are kept, once: when the place is made."""

@@ -38,17 +38,17 @@ class BatchQueue:
     Holds about GROUP batches, and what was put aside.
     """
 
-    def __init__(self, ledger: DeliveryLedger, only: Sequence[Batch] = ()) -> None:
-        """`only`: no others are handed out."""
+    def __init__(self, ledger: DeliveryLedger, chosen: Sequence[Batch] = ()) -> None:
+        """`chosen`: no others are handed out."""
         self._ledger = ledger
         self._lock = threading.Lock()
-        self._waiting: deque[Batch] = deque(only)
+        self._waiting: deque[Batch] = deque(chosen)
         self._aside: deque[BatchWork] = deque()
         self._recalled = False
         self._doubtful: list[int] = []
         self._taken = 0
         self._done = 0
-        self._exhausted = bool(only)
+        self._exhausted = bool(chosen)
 
     def take(self) -> BatchWork | None:
         """The next work, or None where there is none. What was put aside comes last, unless it was recalled."""

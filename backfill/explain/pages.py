@@ -1,7 +1,8 @@
 """The pages: of problem codes, exit codes and answers from the files beside this module, of errors from their classes.
 
-Title, severity and hint of a problem code are those of `rules`; problems.toml has what is said beyond them. A code
-without its page, or a page without its code, raises LookupError when the pages are read.
+Those of destinations are made of the facts in `advice`. Title, severity and hint of a problem code are those of
+`rules`; problems.toml has what is said beyond them. A code without its page, or a page without its code, raises
+LookupError when the pages are read.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from operator import itemgetter
 from typing import Any
 
 from backfill import errors
+from backfill.advice import Destination, destinations, fact_text, source_text
 from backfill.errors import BackfillError, ExitCode
 from backfill.frozen import frozen
 from backfill.rules import CODES, Rule
@@ -22,17 +24,18 @@ from backfill.rules import CODES, Rule
 class Page:
     """One thing explained. What is not told of it is empty."""
 
-    subject: str  # BF113, `exit 6`, `HTTP 429`, LockedError
+    subject: str  # BF113, `exit 6`, `HTTP 429`, LockedError, Amplitude
     title: str
     kind: str  # what it is: its severity and whether a job may change it, its exit code
     why: str
     example: str  # lines as they are
     mend: str
     sources: tuple[str, ...]  # addresses
+    also: tuple[str, ...] = ()  # what else it is called
 
 
 def all_pages() -> dict[str, Page]:
-    """Every page by its subject: the problem codes, exit codes, answers and kinds of errors, each in their order.
+    """Every page by its subject: problem codes, exit codes, answers, kinds of errors, destinations; each in its order.
 
     Raises:
         LookupError: A code has no page, or a page no code.
@@ -40,6 +43,7 @@ def all_pages() -> dict[str, Page]:
     pages = [*_problem_pages(), *_exit_pages(), *_answer_pages()]
     by_exit = {page.subject: page for page in pages}
     pages += [_error_page(error, by_exit) for error in _error_kinds(BackfillError)]
+    pages += [_destination_page(destination) for destination in destinations()]
     return {page.subject: page for page in pages}
 
 
@@ -80,6 +84,27 @@ def _answer_pages() -> list[Page]:
         Page(f"HTTP {status}", one["title"], one["kind"], one["why"], one["example"], one["mend"], ())
         for status, one in sorted(((status, one) for one in said for status in one["statuses"]), key=itemgetter(0))
     ]
+
+
+def _destination_page(destination: Destination) -> Page:
+    facts = destination.facts
+    also = (*destination.names, *destination.written, *destination.also)
+    off = "`integrations: {All: false}` keeps history out of it."
+    instead = [fact.instead for fact in facts if fact.instead]
+    return Page(
+        *(destination.title, "what it does with history", f"in integrations: {', '.join(destination.names)}"),
+        "\n\n".join(f"It {fact_text(fact, destination)}" for fact in facts),
+        "\n".join(f"integrations: {block}" for block in _blocks(destination)),
+        " ".join(dict.fromkeys(instead if destination.whenever_named else [off, *instead])),
+        tuple(dict.fromkeys(source_text(fact.source) for fact in facts)),
+        also,
+    )
+
+
+def _blocks(destination: Destination) -> list[str]:
+    if destination.names == ("All",):
+        return ["{All: true}    also where All is left out", "{All: false}   none of them"]
+    return [f'{{All: false, "{name}": true}}' for name in destination.names]
 
 
 def _error_kinds(kind: type[BackfillError]) -> list[type[BackfillError]]:

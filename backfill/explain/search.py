@@ -25,7 +25,7 @@ _ALIKE = 0.75
 def search(asked: str, pages: Mapping[str, Page]) -> list[Page]:
     """The pages that a code, or words, mean, the best first; none where nothing is like them."""
     subject = _subject(asked)
-    exact = [page for page in pages.values() if page.subject.casefold() == subject]
+    exact = [page for page in pages.values() if subject in map(str.casefold, (page.subject, *page.also))]
     if exact or _CODE.fullmatch(subject):
         return exact
     titled = [page for page in pages.values() if asked.strip().casefold() in page.title.casefold()]
@@ -49,7 +49,7 @@ def _subject(asked: str) -> str:
 
 
 def _by_words(asked: list[str], pages: list[Page]) -> list[Page]:
-    titles = [frozenset(_words(f"{page.subject} {page.title}")) for page in pages]
+    titles = [frozenset(_words(f"{page.subject} {page.title} {' '.join(page.also)}")) for page in pages]
     texts = [frozenset(_words(f"{page.kind} {page.why} {page.mend} {page.example}")) for page in pages]
     known = sorted(frozenset[str]().union(*titles, *texts))
     meant = [_nearest(word, known) for word in asked]

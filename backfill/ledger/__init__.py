@@ -3,7 +3,6 @@
 `Ledger` is for the one process that holds the run's lock, `LedgerReader` for everybody else.
 """
 
-from backfill.ledger.reader import LedgerReader
-from backfill.ledger.writer import Ledger
+from backfill.ledger.sqlite_ledger import Ledger, LedgerReader
 
 __all__ = ["Ledger", "LedgerReader"]

@@ -11,20 +11,18 @@ goes wrong rolls the whole group back and ends the use of this ledger: later cal
 from __future__ import annotations
 
 import queue
-import sqlite3
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import suppress
-from pathlib import Path
+from functools import partial
 from typing import Any, TypeVar
 
 from backfill.errors import BackfillError, LedgerError
-from backfill.ledger.sqlite_file import Mark, close_to_write, sqlite_errors
+from backfill.ledger.connection import Connection, Transactions
 
 T = TypeVar("T")
-Operation = Callable[[sqlite3.Connection], T]
+Operation = Callable[[Connection], T]
 
 #: How long a posted operation may wait for others to share its commit with: much less than a request takes.
 POSTED_WAIT_SECONDS = 0.02
@@ -42,12 +40,10 @@ class _Entry:
 
 
 class GroupCommits:
-    """Owns a connection and its thread; closes both. Thread-safe."""
+    """Owns the transactions of a ledger and their thread; closes both. Thread-safe."""
 
-    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
-        self._connection = connection
-        self._path = path
-        self._mark = Mark(path)
+    def __init__(self, transactions: Transactions) -> None:
+        self._transactions = transactions
         self._queue: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
         self._failure: BackfillError | None = None
         self._closed = False
@@ -99,7 +95,9 @@ class GroupCommits:
             if self._failure is not None:
                 raise self._failure
             if self._closed:
-                raise LedgerError(f"the ledger {self._path} was closed", hint="this is a fault of backfill")
+                raise LedgerError(
+                    f"the ledger {self._transactions.name} was closed", hint="this is a fault of backfill"
+                )
             self._queue.put(entry)
 
     def _run(self) -> None:
@@ -110,8 +108,7 @@ class GroupCommits:
                 self._commit(group)
             else:
                 _fail(group, self._failure)
-        close_to_write(self._connection)
-        self._mark.close()
+        self._transactions.close()
 
     def _next_group(self) -> tuple[list[_Entry], bool]:
         """What is to be committed next, and whether it is the last."""
@@ -138,24 +135,23 @@ class GroupCommits:
     def _commit(self, group: list[_Entry]) -> None:
         results: list[tuple[Future[Any], Any]] = []
         try:
-            with sqlite_errors(self._path):
-                self._connection.execute("BEGIN IMMEDIATE")
-                for entry in group:
-                    self._perform(entry, results)
-                (commits,) = self._connection.execute(
-                    "UPDATE mark SET commits = commits + 1 RETURNING commits"
-                ).fetchone()
-                self._connection.execute("COMMIT")
-                self._mark.put(commits)
+            with self._transactions.errors():
+                self._transactions.commit(partial(self._perform_all, group, results))
         except BaseException as error:  # noqa: BLE001 - each caller that waits gets it, whatever it was
             self._break(error, group)
             return
         for done, result in results:
             done.set_result(result)
 
-    def _perform(self, entry: _Entry, results: list[tuple[Future[Any], Any]]) -> None:
+    def _perform_all(self, group: list[_Entry], results: list[tuple[Future[Any], Any]], connection: Connection) -> None:
+        results.clear()  # a group may be done again, as a whole
+        for entry in group:
+            if entry.done is None or not entry.done.done():  # else it has refused
+                self._perform(entry, results, connection)
+
+    def _perform(self, entry: _Entry, results: list[tuple[Future[Any], Any]], connection: Connection) -> None:
         try:
-            result = entry.operation(self._connection)
+            result = entry.operation(connection)
         except BackfillError as refusal:
             if entry.done is None:
                 raise
@@ -165,10 +161,10 @@ class GroupCommits:
                 results.append((entry.done, result))
 
     def _break(self, error: BaseException, group: list[_Entry]) -> None:
-        with suppress(sqlite3.Error):  # SQLite rolls back by itself where the file cannot be written any more
-            self._connection.rollback()
         if not isinstance(error, BackfillError):
-            error = LedgerError(f"{self._path}: {type(error).__name__}: {error}", hint="this is a fault of backfill")
+            error = LedgerError(
+                f"{self._transactions.name}: {type(error).__name__}: {error}", hint="this is a fault of backfill"
+            )
         self._failure = error
         _fail(group, error)
 

@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Mapping
 from typing import Any
 
+from backfill.ledger.connection import Connection
 from backfill.ledger.schema import JOB_CALLS, SCHEMA_VERSION
 from backfill.records import CallFacts, JobFacts
 
@@ -40,7 +41,7 @@ def _give_facts(connection: sqlite3.Connection) -> None:
     insert_facts(connection, facts)
 
 
-def insert_facts(connection: sqlite3.Connection, facts: JobFacts) -> None:
+def insert_facts(connection: Connection, facts: JobFacts) -> None:
     """Write the facts of the job of a run that is recorded."""
     connection.execute("UPDATE run SET ordered = ?, has_query = ?", (facts.ordered, facts.has_query))
     connection.executemany(

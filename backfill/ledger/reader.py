@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-import sqlite3
+from abc import abstractmethod
 from collections import defaultdict
 from contextlib import AbstractContextManager
 from dataclasses import fields, replace
 from itertools import accumulate
-from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from backfill.errors import LedgerError
+from backfill.ledger.connection import Row
 from backfill.ledger.migrations import PROFILES_SINCE, split_job_data
-from backfill.ledger.schema import ALTOGETHER
-from backfill.ledger.sqlite_file import DAMAGED, connect_to_read, sqlite_errors
+from backfill.ledger.schema import ALTOGETHER, DAMAGED, first_of
 from backfill.records import (
     AGE_UNKNOWN,
     Batch,
@@ -43,12 +42,13 @@ from backfill.records import (
 from backfill.records.profile import NO_PROFILE, PlanProfile, merged, unpacked
 
 SAMPLES_PER_CODE = 5
+_ALL = 2**62  # of a LIMIT
 _SHARD = (
     "shard, rows, planned, skipped, rejected, duplicate, already_delivered, json_bytes, segment_bytes, segment_sha256,"
     " calls_sha256"
 )
 _BATCH = (
-    "b.id, b.shard, b.calls, b.bytes, b.offset, b.length, b.crc32, b.attempts, b.first_unknown_at, b.first_call,"
+    'b.id, b.shard, b.calls, b.bytes, b."offset", b.length, b.crc32, b.attempts, b.first_unknown_at, b.first_call,'
     " b.root, b.start"
 )
 
@@ -58,7 +58,7 @@ _LEAVES = (
     " JOIN v_batches v ON v.id = b.id WHERE b.state <> 'split'"
 )
 #: Of a batch b in doubt: its first unknown attempt, what is in flight included.
-_SINCE = """coalesce(min(b.first_unknown_at, o.sent_at), b.first_unknown_at, o.sent_at)"""
+_SINCE = first_of("b.first_unknown_at", "o.sent_at")
 _DOUBTS = f"""
 SELECT b.id, b.shard, b.first_call, b.calls, b.attempts, {_SINCE} AS since, b.state = 'left' AS is_left
 FROM batches b LEFT JOIN (SELECT batch, min(sent_at) AS sent_at FROM attempts WHERE outcome IS NULL GROUP BY batch) o
@@ -70,42 +70,40 @@ SELECT d.id, d.shard, d.first_call, d.calls, d.attempts, d.since, d.is_left, a.s
 FROM ({_DOUBTS}) d LEFT JOIN attempts a ON a.batch = d.id AND a.number = d.attempts
 ORDER BY d.shard, d.first_call, d.id LIMIT ?"""  # noqa: S608 - constants
 _DOUBT_SPAN = f"""
-SELECT coalesce(sum(NOT is_left), 0), coalesce(sum(calls) FILTER (WHERE NOT is_left), 0),
+SELECT count(*) FILTER (WHERE NOT is_left), coalesce(sum(calls) FILTER (WHERE NOT is_left), 0),
     min(since) FILTER (WHERE NOT is_left AND since > {AGE_UNKNOWN}), max(since) FILTER (WHERE NOT is_left
-    AND since > {AGE_UNKNOWN}), coalesce(sum(NOT is_left AND since <= {AGE_UNKNOWN}), 0),
-    coalesce(sum(is_left), 0), coalesce(sum(calls) FILTER (WHERE is_left), 0)
-FROM ({_DOUBTS})"""  # noqa: S608 - constants
+    AND since > {AGE_UNKNOWN}), count(*) FILTER (WHERE NOT is_left AND since <= {AGE_UNKNOWN}),
+    count(*) FILTER (WHERE is_left), coalesce(sum(calls) FILTER (WHERE is_left), 0)
+FROM ({_DOUBTS}) d"""  # noqa: S608 - constants
 
 
-class LedgerReader(AbstractContextManager["LedgerReader"]):
-    """A read-only view of a ledger file; each method reads what is committed at that moment. Thread-safe.
+class SqlReader(AbstractContextManager["SqlReader"]):
+    """A read-only view of a ledger; each method reads what is committed at that moment. Thread-safe.
 
-    Every method raises LedgerError where the file turns out to be damaged.
+    Every method raises LedgerError where the ledger turns out to be damaged.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Open it.
+    #: The ledger, for messages.
+    name: str
 
-        Raises:
-            LedgerError: There is none, it is damaged, or of a version this program does not know.
-        """
-        self.path = path
-        self._connection = connect_to_read(path)
+    def __enter__(self) -> Self:
+        """Itself."""
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
 
+    @abstractmethod
     def close(self) -> None:
-        """Close the file; again does nothing."""
-        self._connection.close()
+        """Let go of it; again does nothing."""
 
     def status(self) -> RunStatus:
         """The run and where it stands."""
         (row,) = self._rows("SELECT * FROM run")
         if row["state"] not in set(RunState):
-            raise LedgerError(f"{self.path} is damaged: there is no state {row['state']!r}", hint=DAMAGED)
+            raise LedgerError(f"{self.name} is damaged: there is no state {row['state']!r}", hint=DAMAGED)
         return RunStatus(
             self._record(row),
             RunState(row["state"]),
@@ -115,7 +113,7 @@ class LedgerReader(AbstractContextManager["LedgerReader"]):
             row["plan_digest"],
         )
 
-    def _record(self, row: sqlite3.Row) -> RunRecord:
+    def _record(self, row: Row) -> RunRecord:
         names = [field.name for field in fields(RunRecord) if field.name not in ("facts", "envelope")]
         values: dict[str, Any] = {name: row[name] for name in names}
         values |= {name: bool(values[name]) for name in ("live", "only_new")}
@@ -155,7 +153,7 @@ class LedgerReader(AbstractContextManager["LedgerReader"]):
         """Up to five problems of each code, by code, then in source order; of all calls together, all that is odd."""
         rows = self._rows(
             "SELECT problem FROM (SELECT *, row_number() OVER (PARTITION BY code ORDER BY shard, position) AS place"
-            " FROM samples) WHERE place <= ? OR shard = ? ORDER BY code, place",
+            " FROM samples) s WHERE place <= ? OR shard = ? ORDER BY code, place",
             SAMPLES_PER_CODE,
             ALTOGETHER,
         )
@@ -181,11 +179,8 @@ class LedgerReader(AbstractContextManager["LedgerReader"]):
         return ClockMark(*rows[0]) if rows else None
 
     def doubts(self, limit: int = -1) -> list[Doubt]:
-        """Up to `limit` batches that may or may not have arrived, all where it is negative, in plan order.
-
-        While a process delivers, what it has in flight is among them; so is what is left for good.
-        """
-        return [_doubt(row) for row in self._rows(_DOUBT_PAGE, limit)]
+        """Up to `limit` batches in doubt or left for good, all where it is negative, in plan order."""
+        return [_doubt(row) for row in self._rows(_DOUBT_PAGE, limit if limit >= 0 else _ALL)]
 
     def doubt_span(self) -> DoubtSpan:
         """All of them summed up."""
@@ -197,8 +192,8 @@ class LedgerReader(AbstractContextManager["LedgerReader"]):
         While a process delivers, what it has in flight is among them.
         """
         rows = self._rows(
-            "SELECT b.id, b.shard, b.calls, b.bytes, b.offset, b.length, b.crc32, b.attempts,"
-            " coalesce(min(b.first_unknown_at, o.sent_at), b.first_unknown_at, o.sent_at) AS first_unknown_at,"
+            'SELECT b.id, b.shard, b.calls, b.bytes, b."offset", b.length, b.crc32, b.attempts,'  # noqa: S608 - a constant
+            f" {_SINCE} AS first_unknown_at,"
             " b.first_call, b.root, b.start FROM batches b"
             " LEFT JOIN (SELECT batch, min(sent_at) AS sent_at FROM attempts WHERE outcome IS NULL GROUP BY batch) o"
             " ON o.batch = b.id WHERE b.state <> 'left' AND b.id IN (SELECT batch FROM v_in_doubt)"
@@ -258,21 +253,21 @@ class LedgerReader(AbstractContextManager["LedgerReader"]):
 
     def profile(self) -> PlanProfile | None:
         """What the calls of all shards recorded hold; None where a version before this one prepared some."""
-        if self._rows("PRAGMA user_version")[0][0] < PROFILES_SINCE:  # not opened to be written since
+        if self._version() < PROFILES_SINCE:  # not opened to be written since
             return None
         try:
             parts = [unpacked(row["profile"]) for row in self._rows("SELECT profile FROM shards ORDER BY shard")]
         except NO_PROFILE as error:
             if any(not row["profile"] for row in self._rows("SELECT profile FROM shards")):
                 return None
-            raise LedgerError(f"{self.path} is damaged: a profile of a shard is none", hint=DAMAGED) from error
+            raise LedgerError(f"{self.name} is damaged: a profile of a shard is none", hint=DAMAGED) from error
         return merged(parts)
 
     def shards(self) -> dict[int, ShardPlan]:
         """Every shard recorded, as prepare gave it, days (`days_by_shard`) and profile aside."""
         batches: dict[int, list[PlannedBatch]] = defaultdict(list)
         for shard, *values in self._rows(
-            "SELECT shard, ordinal, calls, bytes, offset, length, crc32, first_call FROM batches"
+            'SELECT shard, ordinal, calls, bytes, "offset", length, crc32, first_call FROM batches'
             " WHERE parent IS NULL ORDER BY shard, ordinal"
         ):
             batches[shard].append(PlannedBatch(*values))
@@ -333,7 +328,7 @@ class LedgerReader(AbstractContextManager["LedgerReader"]):
         rows = self._rows(
             "SELECT a.sent_at, a.ended_at, a.outcome, a.status, b.calls"
             " FROM attempts a JOIN batches b ON b.id = a.batch"
-            " WHERE NOT (a.outcome IS 'refused' AND a.status IS NULL) ORDER BY a.sent_at"
+            " WHERE NOT (coalesce(a.outcome, '') = 'refused' AND a.status IS NULL) ORDER BY a.sent_at"
         )
         return [SentAttempt(*row) for row in rows]
 
@@ -348,9 +343,13 @@ class LedgerReader(AbstractContextManager["LedgerReader"]):
         )
         return [LedgerAttempt(*row) for row in rows]
 
-    def _rows(self, query: str, *values: object) -> list[sqlite3.Row]:
-        with sqlite_errors(self.path):
-            return self._connection.execute(query, values).fetchall()
+    @abstractmethod
+    def _rows(self, query: str, *values: object) -> list[Any]:
+        """What the query gives, each row told by place and by name."""
+
+    @abstractmethod
+    def _version(self) -> int:
+        """The version of the tables."""
 
 
 def _problem(text: str) -> Problem:
@@ -363,7 +362,7 @@ def _inode_or_pin(text: str) -> dict[str, Any]:
     return {"inode": int(text)} if text.isdecimal() else {"inode": 0, "pin": text}
 
 
-def check_plan(reader: LedgerReader) -> None:
+def check_plan(reader: SqlReader) -> None:
     """Raise LedgerError where the plan is recorded, and batches or counts are not those that it was made of.
 
     SQLite has no checksum of a page: a flipped digit is a number, too.
@@ -375,10 +374,10 @@ def check_plan(reader: LedgerReader) -> None:
     except (ValueError, TypeError, LookupError) as error:  # of values that nobody has written
         fault = f"{type(error).__name__}: {error}"
     if fault:
-        raise LedgerError(f"{reader.path} is damaged: {fault}", hint=DAMAGED)
+        raise LedgerError(f"{reader.name} is damaged: {fault}", hint=DAMAGED)
 
 
-def _plan_fault(reader: LedgerReader) -> str:
+def _plan_fault(reader: SqlReader) -> str:
     recorded = reader.status().plan_digest
     if recorded is None:
         return ""
@@ -392,7 +391,7 @@ def _plan_fault(reader: LedgerReader) -> str:
     return next(iter(reader.counts().faults()), "")
 
 
-def _doubt(row: sqlite3.Row) -> Doubt:
+def _doubt(row: Row) -> Doubt:
     """A row of _DOUBT_PAGE."""
     batch, shard, first_call, calls, attempts, since, left, status, detail = row
     known = since if since > AGE_UNKNOWN else None

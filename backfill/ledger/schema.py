@@ -1,5 +1,7 @@
 """The ledger's tables, and the views that people may build upon (docs/ledger.md describes the views).
 
+The text is SQLite's, in the words that PostgreSQL has as well, but for the types (`postgres.dialect`).
+
 Rule 1: a batch is in exactly one state, and only `sql_plan` and `sql_delivery` move it.
 Rule 2: batches form a tree: halving gives a refused batch children that stand for it. Counts are over leaves only.
 Rule 3: an attempt without an outcome is one whose process died or whose answer is under way: it may have arrived.
@@ -9,10 +11,14 @@ Rule 5: tables may change with SCHEMA_VERSION, views only grow.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 #: SQLite's application_id of every ledger: the bytes of "bkfl".
 APPLICATION_ID = 0x626B666C
 #: SQLite's user_version. A ledger of a later one is refused, never guessed at; of an earlier one see `migrations`.
 SCHEMA_VERSION = 3
+#: What to do about a damaged ledger.
+DAMAGED = "restore it from a copy if there is one; a new run needs a higher generation, and sends all again"
 #: Shard number of the problems found while staging, before there are shards.
 STAGING = -1
 #: That of what is found of all calls together, after the last shard.
@@ -117,7 +123,7 @@ CREATE TABLE batches (
     state             TEXT NOT NULL CHECK (state IN ('planned', 'sent', 'delivered', 'rejected', 'split', 'left')),
     calls             INTEGER NOT NULL,
     bytes             INTEGER NOT NULL,
-    offset            INTEGER NOT NULL,
+    "offset"          INTEGER NOT NULL,
     length            INTEGER NOT NULL,
     crc32             INTEGER NOT NULL,
     first_call        INTEGER NOT NULL,
@@ -155,7 +161,7 @@ CREATE TABLE clocks (
     at      REAL NOT NULL,
     boot    TEXT NOT NULL,
     up      REAL NOT NULL,
-    window  REAL NOT NULL
+    "window"  REAL NOT NULL
 ) STRICT;
 
 CREATE TABLE problems (
@@ -183,8 +189,13 @@ CREATE TABLE days (
 """
 
 
-def _iso(column: str) -> str:
-    """SQL for a POSIX time as ISO 8601 text in UTC; null stays null."""
+def first_of(one: str, other: str) -> str:
+    """SQL for the earlier of two times; of one that is null the other."""
+    return f"CASE WHEN {one} <= {other} THEN {one} ELSE coalesce({other}, {one}) END"
+
+
+def sqlite_time(column: str) -> str:
+    """SQLite's expression for a POSIX time as ISO 8601 text in UTC, to the millisecond; null stays null."""
     return f"strftime('%Y-%m-%dT%H:%M:%fZ', {column}, 'unixepoch')"
 
 
@@ -193,15 +204,19 @@ def _iso(column: str) -> str:
 _IN_DOUBT = """(b.state = 'left' OR b.state IN ('planned', 'sent') AND (b.first_unknown_at IS NOT NULL
     OR EXISTS (SELECT 1 FROM attempts a WHERE a.batch = b.id AND a.outcome IS NULL)))"""
 
-VIEWS = f"""
+
+def views(time_text: Callable[[str], str]) -> str:
+    """The statements that make the views; `time_text` is how this database writes a time (`sqlite_time`)."""
+    since = first_of("b.first_unknown_at", "o.sent_at")
+    return f"""
 CREATE VIEW v_run AS
 SELECT run_id, job_name, job_file, generation, target_name, target_kind, target_identity, live, id_scope, state,
-    {_iso("state_at")} AS state_at, exit_code, detail, {_iso("created_at")} AS created_at, backfill_version,
+    {time_text("state_at")} AS state_at, exit_code, detail, {time_text("created_at")} AS created_at, backfill_version,
     library_version, plan_digest, only_new
 FROM run;
 
 CREATE VIEW v_history AS
-SELECT {_iso("at")} AS at, state, exit_code, detail FROM history ORDER BY rowid;
+SELECT {time_text("at")} AS at, state, exit_code, detail FROM history ORDER BY rowid;
 
 CREATE VIEW v_batches AS
 SELECT b.id, b.parent, b.shard, b.first_call, b.calls, b.bytes, b.attempts, b.state,
@@ -210,8 +225,8 @@ SELECT b.id, b.parent, b.shard, b.first_call, b.calls, b.bytes, b.attempts, b.st
 FROM batches b;
 
 CREATE VIEW v_attempts AS
-SELECT a.batch, a.number, {_iso("a.sent_at")} AS sent_at, {_iso("a.ended_at")} AS ended_at, a.outcome, a.status,
-    a.detail, a.seconds, a.wire_bytes, b.calls
+SELECT a.batch, a.number, {time_text("a.sent_at")} AS sent_at, {time_text("a.ended_at")} AS ended_at, a.outcome,
+    a.status, a.detail, a.seconds, a.wire_bytes, b.calls
 FROM attempts a JOIN batches b ON b.id = a.batch;
 
 CREATE VIEW v_problems AS
@@ -222,15 +237,15 @@ SELECT day, call, calls FROM days ORDER BY day, call;
 
 CREATE VIEW v_in_doubt AS
 SELECT b.id AS batch, b.shard, b.first_call, b.calls, b.attempts,
-    {_iso("nullif(coalesce(min(b.first_unknown_at, o.sent_at), b.first_unknown_at, o.sent_at), 0)")}
-    AS first_unknown_at, b.state
+    {time_text(f"nullif({since}, 0)")} AS first_unknown_at, b.state
 FROM batches b
 LEFT JOIN (SELECT batch, min(sent_at) AS sent_at FROM attempts WHERE outcome IS NULL GROUP BY batch) o
     ON o.batch = b.id
 WHERE {_IN_DOUBT};
 
 CREATE VIEW v_decisions AS
-SELECT d.batch, {_iso("d.at")} AS at, d.decision, {_iso("nullif(d.first_unknown_at, 0)")} AS first_unknown_at, b.calls
+SELECT d.batch, {time_text("d.at")} AS at, d.decision, {time_text("nullif(d.first_unknown_at, 0)")} AS first_unknown_at,
+    b.calls
 FROM decisions d JOIN batches b ON b.id = d.batch ORDER BY d.rowid;
 
 CREATE VIEW v_counts AS
@@ -246,9 +261,10 @@ WITH leaves AS (
 ), refused AS (  -- the first batch of a run is cut in two before anything of it is sent
     SELECT count(DISTINCT coalesce(root, id)) AS split FROM batches WHERE state = 'split' AND attempts > 0
 ), sent AS (
-    SELECT count(*) AS requests, coalesce(sum(number > 1), 0) AS retries, coalesce(sum(wire_bytes), 0) AS wire_bytes,
-        min(sent_at) AS first_sent_at, max(coalesce(ended_at, sent_at)) AS last_ended_at
-    FROM attempts WHERE NOT (outcome IS 'refused' AND status IS NULL)  -- those never left
+    SELECT count(*) AS requests, count(*) FILTER (WHERE number > 1) AS retries,
+        coalesce(sum(wire_bytes), 0) AS wire_bytes, min(sent_at) AS first_sent_at,
+        max(coalesce(ended_at, sent_at)) AS last_ended_at
+    FROM attempts WHERE NOT (coalesce(outcome, '') = 'refused' AND status IS NULL)  -- those never left
 ), plan AS (
     SELECT coalesce(sum(rows), 0) AS mapped, coalesce(sum(planned), 0) AS planned,
         coalesce(sum(skipped), 0) AS skipped, coalesce(sum(rejected), 0) AS rejected,
@@ -264,12 +280,13 @@ FROM leaves, roots, refused, sent, plan LEFT JOIN snapshot s ON s.id = 1;
 
 CREATE VIEW v_accounting AS
 SELECT 'read = filtered + unreadable + mapped' AS identity, read AS whole, filtered + unreadable + mapped AS parts,
-    read = filtered + unreadable + mapped AS holds FROM v_counts
+    CASE WHEN read = filtered + unreadable + mapped THEN 1 ELSE 0 END AS holds FROM v_counts
 UNION ALL
 SELECT 'mapped x calls = planned + skipped', mapped * calls_per_row, planned + skipped,
-    mapped * calls_per_row = planned + skipped FROM v_counts
+    CASE WHEN mapped * calls_per_row = planned + skipped THEN 1 ELSE 0 END FROM v_counts
 UNION ALL
 SELECT 'planned = delivered + rejected + duplicate + already_delivered + in_doubt + pending', planned,
     delivered + rejected + duplicate + already_delivered + in_doubt + pending,
-    planned = delivered + rejected + duplicate + already_delivered + in_doubt + pending FROM v_counts;
+    CASE WHEN planned = delivered + rejected + duplicate + already_delivered + in_doubt + pending
+        THEN 1 ELSE 0 END FROM v_counts;
 """  # noqa: S608 - only the constants above are put in

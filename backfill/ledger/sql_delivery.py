@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 
 from backfill.errors import LedgerError, counted
+from backfill.ledger.connection import Connection
+from backfill.ledger.schema import first_of
 from backfill.ledger.sql_plan import FAULT, note, reopen_run
 from backfill.records import (
     AGE_UNKNOWN,
@@ -23,6 +24,8 @@ _WORDS = {
     Decision.RESEND: "to be sent again, though calls may arrive twice, as --in-doubt resend asks",
     Decision.SKIP: "never sent again, as --in-doubt skip asks",
 }
+#: The earlier one of what a batch has and of a value, given twice.
+_EARLIER = first_of("first_unknown_at", "?")
 #: What a part may be from its beginning.
 STATES = frozenset({BatchState.PLANNED, BatchState.DELIVERED, BatchState.REJECTED})
 #: What an attempt may have done to its batch, where no parts came of it; the state None leaves it to be tried again.
@@ -36,7 +39,7 @@ ENDS = frozenset(
 )
 
 
-def insert_attempt(connection: sqlite3.Connection, batch: int, at: float) -> int:
+def insert_attempt(connection: Connection, batch: int, at: float) -> int:
     """Record that an attempt leaves; returns its number, from 1.
 
     Raises:
@@ -54,7 +57,7 @@ def insert_attempt(connection: sqlite3.Connection, batch: int, at: float) -> int
     return number
 
 
-def end_attempt(connection: sqlite3.Connection, batch: int, number: int, answer: Answer) -> None:
+def end_attempt(connection: Connection, batch: int, number: int, answer: Answer) -> None:
     """Record how an attempt ended, and the state its batch takes.
 
     Raises:
@@ -80,8 +83,7 @@ def end_attempt(connection: sqlite3.Connection, batch: int, number: int, answer:
     doubt = row[0] if answer.outcome is Outcome.UNKNOWN else None
     if answer.state is not None or doubt is not None:
         connection.execute(
-            "UPDATE batches SET state = coalesce(?, state),"
-            " first_unknown_at = coalesce(min(first_unknown_at, ?), first_unknown_at, ?) WHERE id = ?",
+            f"UPDATE batches SET state = coalesce(?, state), first_unknown_at = {_EARLIER} WHERE id = ?",  # noqa: S608
             (answer.state, doubt, doubt, batch),
         )
     if answer.state is BatchState.REJECTED:
@@ -112,7 +114,7 @@ def check_cut(batch: Batch, parts: Sequence[BatchPart]) -> None:
     check_places(batch, parts)
 
 
-def cut_batch(connection: sqlite3.Connection, batch: Batch, parts: Sequence[BatchPart]) -> list[Batch]:
+def cut_batch(connection: Connection, batch: Batch, parts: Sequence[BatchPart]) -> list[Batch]:
     """Put the parts in the place of a batch of which nothing was ever sent; returns them as batches.
 
     Raises:
@@ -129,7 +131,7 @@ def cut_batch(connection: sqlite3.Connection, batch: Batch, parts: Sequence[Batc
 
 
 def split_batch(
-    connection: sqlite3.Connection, batch: Batch, number: int, answer: Answer, parts: Sequence[BatchPart]
+    connection: Connection, batch: Batch, number: int, answer: Answer, parts: Sequence[BatchPart]
 ) -> list[Batch]:
     """End the attempt and put the parts in the batch's place; returns those still to be delivered.
 
@@ -143,16 +145,16 @@ def split_batch(
     return _insert_parts(connection, batch, parts)
 
 
-def _insert_parts(connection: sqlite3.Connection, batch: Batch, parts: Sequence[BatchPart]) -> list[Batch]:
+def _insert_parts(connection: Connection, batch: Batch, parts: Sequence[BatchPart]) -> list[Batch]:
     doubt, offset, length = connection.execute(
-        "SELECT first_unknown_at, offset, length FROM batches WHERE id = ?", (batch.id,)
+        'SELECT first_unknown_at, "offset", length FROM batches WHERE id = ?', (batch.id,)
     ).fetchone()
     root, first, planned = batch.root or batch.id, batch.first_call, []
     for ordinal, part in enumerate(parts):
         open_still = part.state is BatchState.PLANNED
         since = None if part.state is BatchState.DELIVERED else doubt
         (number_of_part,) = connection.execute(
-            "INSERT INTO batches (parent, root, shard, ordinal, state, calls, bytes, offset, length,"
+            'INSERT INTO batches (parent, root, shard, ordinal, state, calls, bytes, "offset", length,'
             " crc32, first_call, start, first_unknown_at, status, detail)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id",
             (
@@ -181,7 +183,7 @@ def _insert_parts(connection: sqlite3.Connection, batch: Batch, parts: Sequence[
     return planned
 
 
-def retry_rejected(connection: sqlite3.Connection, *, at: float) -> int:
+def retry_rejected(connection: Connection, *, at: float) -> int:
     """Plan again what the target refused; a finished run is delivering then. Returns how many calls these are.
 
     The attempts made stay, and count on.
@@ -194,7 +196,7 @@ def retry_rejected(connection: sqlite3.Connection, *, at: float) -> int:
     return sum(calls for (calls,) in rows)
 
 
-def end_orphans(connection: sqlite3.Connection) -> int:
+def end_orphans(connection: Connection) -> int:
     """Give each attempt of an earlier process that has no end the outcome unknown; returns how many there were."""
     orphans = connection.execute("SELECT batch, number, sent_at FROM attempts WHERE outcome IS NULL").fetchall()
     for batch, number, sent_at in orphans:
@@ -204,13 +206,13 @@ def end_orphans(connection: sqlite3.Connection) -> int:
             (batch, number),
         )
         connection.execute(
-            "UPDATE batches SET first_unknown_at = coalesce(min(first_unknown_at, ?), ?) WHERE id = ?",
+            f"UPDATE batches SET first_unknown_at = {_EARLIER} WHERE id = ?",  # noqa: S608 - a constant
             (sent_at, sent_at, batch),
         )
     return len(orphans)
 
 
-def decide(connection: sqlite3.Connection, batches: Sequence[Batch], decision: Decision, at: float) -> None:
+def decide(connection: Connection, batches: Sequence[Batch], decision: Decision, at: float) -> None:
     """Record what becomes of batches in doubt. Those sent again are in doubt still, since now."""
     for batch in batches:
         connection.execute(
@@ -225,7 +227,7 @@ def decide(connection: sqlite3.Connection, batches: Sequence[Batch], decision: D
     note(connection, at, f"{named.format(counted(calls, 'call', 'calls'))} {_WORDS[decision]}")
 
 
-def lose_ages(connection: sqlite3.Connection, *, at: float, detail: str) -> None:
+def lose_ages(connection: Connection, *, at: float, detail: str) -> None:
     """Make every doubt one whose age is not known."""
     connection.execute(
         "UPDATE batches SET first_unknown_at = ? WHERE state IN ('planned', 'sent', 'rejected')"  # may be tried again
@@ -235,6 +237,6 @@ def lose_ages(connection: sqlite3.Connection, *, at: float, detail: str) -> None
     note(connection, at, detail)
 
 
-def mark_clock(connection: sqlite3.Connection, mark: ClockMark) -> None:
+def mark_clock(connection: Connection, mark: ClockMark) -> None:
     """Record the clock."""
     connection.execute("INSERT INTO clocks VALUES (?, ?, ?, ?)", (mark.at, mark.boot, mark.up, mark.window))

@@ -8,12 +8,12 @@ Each refuses (raises LedgerError) before it writes anything, or not at all: see 
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, astuple
 
 from backfill.errors import LedgerError
+from backfill.ledger.connection import Connection
 from backfill.ledger.migrations import insert_facts
 from backfill.ledger.schema import ALTOGETHER, STAGING
 from backfill.records import (
@@ -31,18 +31,18 @@ from backfill.records.profile import packed
 FAULT = "this is a fault of backfill: please report it"
 
 
-def insert_run(connection: sqlite3.Connection, record: RunRecord) -> None:
+def insert_run(connection: Connection, record: RunRecord) -> None:
     """The first thing written; the run is `staging`."""
     values = {**asdict(record), "id": 1, "state": RunState.STAGING, "state_at": record.created_at}
     del values["facts"]
-    columns, slots = ", ".join(values), ", ".join(f":{name}" for name in values)
-    connection.execute(f"INSERT INTO run ({columns}) VALUES ({slots})", values)  # noqa: S608 - a dataclass's own names
+    columns, slots = ", ".join(values), ", ".join("?" for _ in values)
+    connection.execute(f"INSERT INTO run ({columns}) VALUES ({slots})", tuple(values.values()))  # noqa: S608 - a dataclass's own names
     insert_facts(connection, record.facts)
     _remember(connection, RunState.STAGING, record.created_at, None, "")
 
 
 def move_run(
-    connection: sqlite3.Connection, state: RunState, *, at: float, exit_code: int | None = None, detail: str = ""
+    connection: Connection, state: RunState, *, at: float, exit_code: int | None = None, detail: str = ""
 ) -> None:
     """Give the run another state; the one it has already is allowed.
 
@@ -56,12 +56,12 @@ def move_run(
     _remember(connection, state, at, exit_code, detail)
 
 
-def note(connection: sqlite3.Connection, at: float, detail: str) -> None:
+def note(connection: Connection, at: float, detail: str) -> None:
     """Write into the run's history what happened while it stays in its state."""
     _remember(connection, RunState(str(_one(connection, "SELECT state FROM run"))), at, None, detail)
 
 
-def finish_run(connection: sqlite3.Connection, *, at: float, exit_code: int, detail: str = "") -> None:
+def finish_run(connection: Connection, *, at: float, exit_code: int, detail: str = "") -> None:
     """Finish the run.
 
     Raises:
@@ -74,7 +74,7 @@ def finish_run(connection: sqlite3.Connection, *, at: float, exit_code: int, det
     move_run(connection, RunState.FINISHED, at=at, exit_code=exit_code, detail=detail)
 
 
-def reopen_run(connection: sqlite3.Connection, *, at: float) -> None:
+def reopen_run(connection: Connection, *, at: float) -> None:
     """Make a finished run `delivering` again, which nothing else may; a run in another state keeps it."""
     if _one(connection, "SELECT state FROM run") == RunState.FINISHED:
         connection.execute(
@@ -93,7 +93,7 @@ def staging_fault(snapshot: Snapshot) -> str:
 
 
 def insert_snapshot(  # the counts and both kinds of problems belong to one moment
-    connection: sqlite3.Connection,
+    connection: Connection,
     snapshot: Snapshot,
     *,
     calls_per_row: int,
@@ -132,7 +132,7 @@ def insert_snapshot(  # the counts and both kinds of problems belong to one mome
     _insert_problems(connection, STAGING, problems, samples)
 
 
-def insert_shard(connection: sqlite3.Connection, plan: ShardPlan) -> None:
+def insert_shard(connection: Connection, plan: ShardPlan) -> None:
     """Record a shard whose files are durable, and its batches as planned.
 
     Raises:
@@ -163,7 +163,7 @@ def insert_shard(connection: sqlite3.Connection, plan: ShardPlan) -> None:
         ),
     )
     connection.executemany(
-        "INSERT INTO batches (shard, ordinal, state, calls, bytes, offset, length, crc32, first_call)"
+        'INSERT INTO batches (shard, ordinal, state, calls, bytes, "offset", length, crc32, first_call)'
         " VALUES (?, ?, 'planned', ?, ?, ?, ?, ?, ?)",
         [_batch_values(plan.shard, batch) for batch in plan.batches],
     )
@@ -178,7 +178,7 @@ def _days_text(days: Mapping[tuple[str, str], int]) -> str:
     return json.dumps(nested)
 
 
-def _sum_days(connection: sqlite3.Connection) -> None:
+def _sum_days(connection: Connection) -> None:
     """Sum the days of all shards."""
     total: dict[str, Counter[str]] = {}
     for (text,) in connection.execute("SELECT days FROM shards"):
@@ -192,7 +192,7 @@ def _sum_days(connection: sqlite3.Connection) -> None:
 
 
 def finish_plan(
-    connection: sqlite3.Connection, *, digest: str, at: float, findings: Sequence[tuple[Problem, int]] = ()
+    connection: Connection, *, digest: str, at: float, findings: Sequence[tuple[Problem, int]] = ()
 ) -> None:
     """Record that every shard is, and what was found of all calls together; the run becomes `prepared`.
 
@@ -221,7 +221,7 @@ def finish_plan(
     _sum_days(connection)
 
 
-def _check_move(connection: sqlite3.Connection, state: RunState) -> None:
+def _check_move(connection: Connection, state: RunState) -> None:
     present = RunState(str(_one(connection, "SELECT state FROM run")))
     if state is not present and state not in TRANSITIONS[present]:
         raise LedgerError(f"a run that is {present} cannot become {state}", hint=FAULT)
@@ -241,7 +241,7 @@ def _batch_values(shard: int, batch: PlannedBatch) -> tuple[int, ...]:
 
 
 def _insert_problems(
-    connection: sqlite3.Connection,
+    connection: Connection,
     shard: int,
     problems: Mapping[tuple[str, str], int],
     samples: Iterable[Problem],
@@ -259,10 +259,10 @@ def _insert_problems(
     )
 
 
-def _remember(connection: sqlite3.Connection, state: RunState, at: float, exit_code: int | None, detail: str) -> None:
+def _remember(connection: Connection, state: RunState, at: float, exit_code: int | None, detail: str) -> None:
     connection.execute("INSERT INTO history VALUES (?, ?, ?, ?)", (at, state, exit_code, detail))
 
 
-def _one(connection: sqlite3.Connection, query: str, *values: object) -> object:
+def _one(connection: Connection, query: str, *values: object) -> object:
     row = connection.execute(query, values).fetchone()
     return None if row is None else row[0]

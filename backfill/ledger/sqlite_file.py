@@ -7,7 +7,6 @@ short one, and to go on from there would send again what was delivered, at any a
 from __future__ import annotations
 
 import errno
-import os
 import sqlite3
 import time
 import zlib
@@ -17,12 +16,11 @@ from pathlib import Path
 from urllib.parse import quote
 
 from backfill.disk import PRIVATE_FILE, aside, sync_file, sync_folder
-from backfill.errors import BackfillError, LedgerError, StoppedError, counted
+from backfill.errors import BackfillError, LedgerError, StoppedError
+from backfill.ledger.mark import check_newest
 from backfill.ledger.migrations import migrate
-from backfill.ledger.schema import APPLICATION_ID, JOB_CALLS, SCHEMA_VERSION, TABLES, VIEWS
+from backfill.ledger.schema import APPLICATION_ID, DAMAGED, JOB_CALLS, SCHEMA_VERSION, TABLES, sqlite_time, views
 
-#: What to do about a damaged one.
-DAMAGED = "restore the file from a copy if there is one; a new run needs a higher generation, and sends all again"
 #: What SQLite puts beside a database: its log, the index of that, and the journal of the other mode.
 _BESIDE = ("-wal", "-shm", "-journal", "-mark")
 #: Input and output that failed because the file ends too early: damage, not the disk.
@@ -53,7 +51,7 @@ def create_database(path: Path, fill: Callable[[sqlite3.Connection], None]) -> N
         with closing(sqlite3.connect(temporary, isolation_level=None)) as connection:
             connection.executescript(
                 f"PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION};"
-                f"BEGIN; {TABLES} {JOB_CALLS} {VIEWS}"
+                f"BEGIN; {TABLES} {JOB_CALLS} {views(sqlite_time)}"
             )
             connection.execute("UPDATE mark SET schema = ?", (_schema_sum(connection),))
             fill(connection)
@@ -293,87 +291,3 @@ def _full(path: Path) -> StoppedError:
     return StoppedError(
         f"no space left for the ledger {path}", hint="free some space, then resume: what was recorded is kept"
     )
-
-
-_DIGITS = 20
-#: A reader may read while the writer writes (a few times in 100,000): how often it looks, and how far apart.
-_LOOKS, _PAUSE = 5, 0.01  # seconds
-
-
-def mark_path(ledger: Path) -> Path:
-    """Where the mark of a ledger is."""
-    return ledger.with_name(ledger.name + "-mark")
-
-
-def check_newest(connection: sqlite3.Connection, path: Path) -> None:
-    """Raise LedgerError where the newest commits are lost: SQLite takes a log that is gone or damaged for a short one.
-
-    To go on would send again what was delivered, at any age. May be asked beside the writer: the mark, read first, is
-    never ahead of what the connection, made before, reads after it.
-    """
-    mark = mark_path(path)
-    try:
-        content, marked = _read(mark)
-    except FileNotFoundError:
-        return
-    if not content.strip(b"\0"):  # written without a flush: a power cut may have left no more
-        return
-    if marked is None:
-        raise LedgerError(
-            f"{mark} is damaged: whether {path.name} has lost its newest commits cannot be told",
-            hint=f"put it back; or remove {mark.name}, and what lost commits recorded, if there are any, is sent again"
-            " under the same ids, which the target drops for about 24 hours",
-        )
-    (commits,) = connection.execute("SELECT commits FROM mark").fetchone()
-    if commits < marked:
-        raise LedgerError(
-            f"{path} has lost its newest {counted(marked - commits, 'commit', 'commits')}: {path.name}-wal is damaged"
-            " or gone, or the file is an older copy",
-            hint=f"put both back; or remove {mark.name}, and what those commits recorded is sent again under the same"
-            " ids, which the target drops for about 24 hours",
-        )
-
-
-def _read(mark: Path) -> tuple[bytes, int | None]:
-    """The content of the file, and the number in it; None where that is not one, looked at again."""
-    for look in range(_LOOKS):
-        time.sleep(_PAUSE if look else 0.0)
-        content = mark.read_bytes()
-        marked = int(content[:_DIGITS]) if content[:_DIGITS].isdigit() else -1
-        if content == _line(marked) or not content.strip(b"\0"):
-            return content, marked
-    return content, None
-
-
-def _line(commits: int) -> bytes:
-    """The content of the file: the number, and the checksum that tells a damaged mark from lost commits."""
-    number = f"{commits:0{_DIGITS}}"
-    return f"{number} {zlib.crc32(number.encode('ascii')):08x}\n".encode("ascii")
-
-
-class Mark:
-    """The number of the newest commit, in a file beside the ledger. Used by the thread that commits.
-
-    It is written after the commit is durable, and never forced to the disk: so it is never ahead of an unhurt ledger.
-    """
-
-    def __init__(self, ledger: Path) -> None:
-        self._ledger = ledger
-        self._descriptor: int | None = None
-        with suppress(OSError):  # see `put`
-            self._descriptor = os.open(mark_path(ledger), os.O_WRONLY | os.O_CREAT, PRIVATE_FILE)
-
-    def put(self, commits: int) -> None:
-        """Write how many commits are durable; where that fails an older number stays, which notices fewer losses."""
-        if self._descriptor is not None:
-            with suppress(OSError):
-                os.pwrite(self._descriptor, _line(commits), 0)
-
-    def close(self) -> None:
-        """Close the file; once the ledger, closed before, is one file without a log to lose, there is none any more."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
-        if not self._ledger.with_name(self._ledger.name + "-wal").exists():
-            with suppress(OSError):
-                mark_path(self._ledger).unlink(missing_ok=True)

@@ -8,15 +8,15 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from backfill.errors import BackfillError
 from backfill.ledger import sql_delivery, sql_plan
 from backfill.ledger.commits import GroupCommits
-from backfill.ledger.reader import LedgerReader, check_plan
+from backfill.ledger.connection import Transactions
+from backfill.ledger.reader import SqlReader, check_plan
 from backfill.ledger.sql_delivery import check_cut, check_end, check_parts, cut_batch, retry_rejected, split_batch
-from backfill.ledger.sqlite_file import connect_to_write, create_database
 from backfill.records import (
     Answer,
     Batch,
@@ -24,7 +24,6 @@ from backfill.records import (
     ClockMark,
     Decision,
     Problem,
-    RunRecord,
     RunState,
     ShardPlan,
     Snapshot,
@@ -32,26 +31,29 @@ from backfill.records import (
 )
 
 
-class Ledger(AbstractContextManager["Ledger"]):
+class SqlLedger(AbstractContextManager["SqlLedger"]):
     """The durable record of one run. Thread-safe; a method that writes returns once it is durable, unless it says so.
 
-    One process at a time: hold the run's lock (`StateFolder.lock`) before opening it. `reader` reads it meanwhile.
+    One process at a time: hold the run's lock before opening it. `reader` reads it meanwhile.
     """
 
-    def __init__(self, path: Path, *, clock: Callable[[], float] = time.time) -> None:
-        """Open the ledger at `path`; attempts that an earlier process left without an end become `unknown`.
+    def __init__(
+        self, transactions: Transactions, reader: Callable[[], SqlReader], *, clock: Callable[[], float] = time.time
+    ) -> None:
+        """Begin to write; attempts that an earlier process left without an end become `unknown`.
+
+        Both are closed with this. `reader` is opened once the ledger is this process's alone.
 
         Raises:
-            LedgerError: There is none, it is damaged, or of a version this program does not know.
+            LedgerError: It is damaged, or of a version this program does not know.
         """
-        self.path = path
         self._clock = clock
-        self._commits = GroupCommits(connect_to_write(path), path)
+        self._commits = GroupCommits(transactions)
         self._handing_out = threading.Lock()
         self._handed_out: tuple[int, int, int] | None = None
         self._newest: int | None = None  # what is split later is in the hands of whoever split it
         try:
-            self.reader = LedgerReader(path)
+            self.reader = reader()
             try:
                 check_plan(self.reader)
                 self.orphans = self._commits.submit(sql_delivery.end_orphans)
@@ -63,21 +65,9 @@ class Ledger(AbstractContextManager["Ledger"]):
                 self._commits.close()
             raise
 
-    @classmethod
-    def create(cls, path: Path, record: RunRecord, *, clock: Callable[[], float] = time.time) -> Ledger:
-        """Make the ledger of a new run, in the state `staging`, and open it. At `path` stands a whole one, or none.
-
-        Raises:
-            LedgerError: There is one already.
-            StoppedError: The disk is full.
-        """
-        create_database(path, partial(sql_plan.insert_run, record=record))
-        return cls(path, clock=clock)
-
-    @classmethod
-    def open(cls, path: Path, *, clock: Callable[[], float] = time.time) -> Ledger:
-        """Open the ledger of an existing run; see the constructor."""
-        return cls(path, clock=clock)
+    def __enter__(self) -> Self:
+        """Itself."""
+        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -85,7 +75,7 @@ class Ledger(AbstractContextManager["Ledger"]):
         self.close()
 
     def close(self) -> None:
-        """Make everything recorded durable and close the file; where no reader has it open, it is one file then.
+        """Make everything recorded durable and let go of it.
 
         Again does nothing.
 

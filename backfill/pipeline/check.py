@@ -12,6 +12,7 @@ from backfill.document import Positions
 from backfill.errors import Fault, InterruptedRunError, JobError, SourceError, counted, joined
 from backfill.frozen import frozen
 from backfill.job import check_columns, fault_at, fingerprint, positions
+from backfill.job.fields import OWN_BLOCK
 from backfill.job.models import Job
 from backfill.job.notices import notices
 from backfill.pipeline.context import RunContext
@@ -108,7 +109,21 @@ def faults_of(job: Job, schema: Schema, where: Positions, *, complete: bool | No
 def slips_of(job: Job, schema: Schema, where: Positions) -> list[Fault]:
     """What is no fault of the job, but looks like a slip."""
     slips = [where.fault(slip.path, slip.message, slip.hint, offset=slip.offset) for slip in schema.slips]
-    return [*notices(job, schema.columns, where), *slips, *unseen(job, schema, where)]
+    return [*notices(job, schema.columns, where), *misnamed(job, where), *slips, *unseen(job, schema, where)]
+
+
+def misnamed(job: Job, where: Positions) -> list[Fault]:
+    """Destinations that Segment calls by nearly the same name: it would take no notice of these."""
+    from backfill.advice import meant_name  # noqa: PLC0415 (its file is read where a job names a destination)
+
+    found = dict[Fault, None]()
+    for place, call in enumerate(job.calls):
+        for name in call.integrations or {}:
+            if name not in ("All", OWN_BLOCK) and (meant := meant_name(name)):
+                message = f"Segment has no destination of the name {name!r}: it takes no notice of it"
+                hint = f"case and blanks count: did you mean {meant!r}?"
+                found[where.fault(f"calls[{place}].integrations.{name}", message, hint)] = None
+    return list(found)
 
 
 def unseen(job: Job, schema: Schema, where: Positions) -> list[Fault]:

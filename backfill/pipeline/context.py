@@ -16,6 +16,7 @@ from backfill.job.models import Job
 from backfill.records import CanaryCall, Decision, DeliveryTotals, JobPlan, NotReadAgain, RunRecord, RunStore, StoredRun
 
 if TYPE_CHECKING:  # a look at a source has no target
+    from backfill.advice import Advice
     from backfill.targets import Target
 
 
@@ -71,6 +72,7 @@ class Confirmation:
     earlier: int = 0  # calls that other runs of the job have delivered to the target, in the plan or not
     warning: str = ""  # what to mind; empty where there is nothing
     jobs: int = 1  # told together
+    advice: Sequence[Advice] = ()  # what destinations do with such calls
     doubt: str = ""  # of calls in doubt past the window: how many, and what becomes of them; empty for none
 
 

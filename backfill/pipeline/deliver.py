@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from backfill.advice import advise, in_plan
 from backfill.deliver import DeliveryEnd, DeliveryOptions, EndKind, TargetAccess, deliver, undecided
 from backfill.errors import (
     BackfillError,
@@ -36,6 +37,7 @@ from backfill.records import (
     RunWriter,
     StoredRun,
 )
+from backfill.records.profile import PlanProfile
 from backfill.targets import Target
 from backfill.verdict import Patience, StopReason
 
@@ -266,5 +268,6 @@ def confirmation(
         rate=rate,
         seconds=calls / rate if rate else None,
         state_folder=store.path,
+        advice=advise(in_plan(ledger.reader.profile() or PlanProfile()), context.clock.now()),
         doubt=doubt_text(old, options.in_doubt, target.dedup_window),
     )

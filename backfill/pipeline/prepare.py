@@ -111,7 +111,8 @@ class RecordedShards:
         self.rows_done += plan.rows
         self.json_bytes += plan.json_bytes
         self.disk_bytes += plan.segment_bytes
-        self.early.update({call: calls for (call, day), calls in plan.days.items() if day < "2000"})
+        for (call, day), calls in plan.days.items():
+            self.early[call] += calls if day < "2000" else 0
         self.context.progress.advance(self.rows_done, self.json_bytes)
         left = self.rows - self.rows_done
         ensure_space(self.folder, spool_bytes(rows_left=left, rows_done=self.rows_done, bytes_done=self.disk_bytes))

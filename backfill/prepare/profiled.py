@@ -8,6 +8,7 @@ from typing import Any, Final
 import polars as pl
 
 from backfill.frozen import frozen
+from backfill.job.fields import OWN_BLOCK
 from backfill.mapping import CompiledCall
 from backfill.mapping.template import BoundValue, Facts, ObjectTemplate, joined, nullable
 from backfill.masking import MASKED
@@ -137,6 +138,7 @@ def _constant(bound: BoundValue) -> str | None:
 def _described(value: ObjectTemplate | BoundValue) -> Any:  # noqa: ANN401 (any JSON value)
     """What stands in every call, and of what comes from the row its column."""
     if isinstance(value, ObjectTemplate):
-        return {name: _described(inner) for name, inner in value.members.items()}
+        own = {} if value.from_column is None else {OWN_BLOCK: "(of the row)"}
+        return own | {name: _described(inner) for name, inner in value.members.items()}
     constant = _constant(value)
     return f"(column {value.column})" if constant is None else json.loads(constant)

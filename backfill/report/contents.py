@@ -8,12 +8,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from backfill.advice import Advice, advise, in_plan
 from backfill.errors import counted
 from backfill.escape import escaped
 from backfill.frozen import frozen
 from backfill.limits import CANARY_CALLS, SEGMENT, SEGMENT_CALLS_PER_SECOND
 from backfill.records import StoredRun
 from backfill.records.profile import LONG_TEXT, Event, PlanProfile, Property, Sketch
+from backfill.report.advice import advice_json, advice_lines
 from backfill.state.plan_file import read_conditions
 
 #: Calls a second for which a forecast is made beside the target's own.
@@ -23,6 +25,7 @@ EVENTS_SHOWN: Final = 8
 PROPERTIES_SHOWN: Final = 12
 MONTHS_SHOWN: Final = 12
 _BAR: Final = 28
+_LABEL: Final = 12  # columns before what a line tells
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -35,6 +38,7 @@ class PlanContents:
     batch_bytes: Sequence[int]  # of each batch, without the envelope's tail
     rate: float | None  # calls a second of the target, where it states one
     first_calls: int  # of the first batch
+    advice: Sequence[Advice] = ()  # were it sent when it was made
 
     @property
     def requests(self) -> int:
@@ -65,7 +69,8 @@ def read_contents(run: StoredRun) -> PlanContents | None:
     """
     conditions = read_conditions(run) if run.is_dry else None
     with run.read() as reader:
-        profile = reader.profile() if reader.status().plan_digest else None
+        status = reader.status()
+        profile = reader.profile() if status.plan_digest else None
         if profile is None:
             return None
         sizes = reader.batch_sizes()
@@ -75,6 +80,7 @@ def read_contents(run: StoredRun) -> PlanContents | None:
             batch_bytes=[size for size, _ in sizes],
             rate=conditions.rate if conditions else None,
             first_calls=sizes[0][1] if sizes else 0,
+            advice=advise(in_plan(profile), status.record.created_at),
         )
 
 
@@ -152,6 +158,7 @@ def contents_json(contents: PlanContents) -> dict[str, Any]:
             "calls": profile.total,
             "seconds": {f"{rate:g}": round(seconds, 1) for rate, seconds in contents.seconds().items()},
         },
+        "advice": advice_json(contents.advice),
     }
 
 
@@ -192,6 +199,8 @@ def contents_lines(contents: PlanContents) -> list[str]:
     times = ", ".join(f"{_duration(seconds)} at {rate:,.0f}/s" for rate, seconds in contents.seconds().items())
     lines.append(f"  forecast  {counted(contents.requests, 'request', 'requests')}; {times}")
     lines.append(f"  billed    {billed_text(profile)}")
+    told = advice_lines(contents.advice, _LABEL)
+    lines += [f"  {'' if place else 'advice':<10}{line}" for place, line in enumerate(told)]
     return lines
 
 

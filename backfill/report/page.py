@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any, Final
 
 from backfill import __version__
+from backfill.advice import Advice, source_text
 from backfill.errors import counted
 from backfill.escape import escaped
 from backfill.extras import required
@@ -21,6 +22,7 @@ from backfill.limits import SEGMENT
 from backfill.masking import shortened
 from backfill.records import Problem, StoredRun
 from backfill.records.profile import Event
+from backfill.report.advice import block_text, concerned
 from backfill.report.charts import bars, lines, pygal
 from backfill.report.contents import (
     PlanContents,
@@ -152,7 +154,7 @@ def _head(view: RunView, contents: PlanContents | None) -> dict[str, Any]:
 
 def _plan(contents: PlanContents | None) -> dict[str, Any]:
     nothing: dict[str, Any] = dict.fromkeys(
-        ("calls", "events", "more_events", "bodies", "forecast", "when_caption"), ""
+        ("calls", "events", "more_events", "bodies", "forecast", "when_caption", "advice"), ""
     )
     if contents is None or not contents.profile.total:
         return nothing
@@ -181,7 +183,20 @@ def _plan(contents: PlanContents | None) -> dict[str, Any]:
             ("Billed by throughput", counted(profile.total, "call", "calls")),
             ("Billed by users", billed_text(profile).split("; ")[1]),
         ],
+        "advice": [_advice(one) for one in contents.advice],
         "when_caption": "Calls by day (UTC)" if _days(contents) else "Calls by month (UTC)",
+    }
+
+
+def _advice(advice: Advice) -> dict[str, str]:
+    return {
+        "destination": escaped(advice.destination),
+        "says": advice.fact.says,
+        "means": advice.fact.means,
+        "calls": escaped(concerned(advice)),
+        "block": "" if advice.avoid is None else escaped(block_text(advice.avoid)),
+        "instead": advice.fact.instead,
+        "source": source_text(advice.fact.source),
     }
 
 

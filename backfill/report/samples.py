@@ -20,7 +20,7 @@ def problem_line(problem: Problem) -> str:
     """One problem as `file:line (record n): call: message: column = value`, parts that are not known left out."""
     where = f"{problem.file}:{problem.line}" if problem.line else problem.file
     if problem.file == QUERY:
-        where = f"row {problem.record:,} of {QUERY}"
+        where = f"row {problem.record:,} of {QUERY}" if problem.record else ""  # 0: of all calls together
     elif problem.record:
         where += f" (record {problem.record:,})"
     parts = [where, problem.call, problem.message]

@@ -92,7 +92,7 @@ def test_what_is_meant_is_found_first(asked: str, subject: str) -> None:
         (["too few"], 0, "BF001: too few fields\nerror, no job can lower that\n"),
         (["too", "few"], 0, "https://www.rfc-editor.org/rfc/rfc4180"),
         (["timestamp"], 0, "  BF202  unparsable timestamp\n"),
-        ([], 0, "  exit 130             interrupted\n"),
+        ([], 0, "  exit 130                  interrupted\n"),
         (["BF1113"], 2, "did you mean BF113"),
         (["qwxz"], 2, "nothing here explains 'qwxz'"),
         (["jbo.yaml"], 2, "'jbo.yaml' does not exist"),

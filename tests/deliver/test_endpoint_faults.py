@@ -20,6 +20,7 @@ from backfill.verdict import Patience
 from tests.support.delivery_fakes import Run, Shelf
 from tests.support.fast_clock import FastClock, deliver_fast
 from tests.support.projects import KEY, Project, Result, backfill
+from tests.support.waiting import until
 from tests.torture.endpoint import OK, SUCCESS, ScriptedEndpoint, Step
 
 #: Three batches: the first 10 calls, and two more.
@@ -294,15 +295,20 @@ class TestOutages:
         trial.endpoint.listen()
         trial.finish()
 
-    def test_flapping(self, trial: Trial) -> None:
+    def test_flapping(self, trial: Trial, hurry: FastClock) -> None:
         """It goes and comes, in the middle of requests and between them, for minutes of the program's clock."""
         over = threading.Event()
         trial.endpoint.decide = lambda: Step((0.02, OK))
 
+        def keep_for(seconds: float) -> None:
+            end = hurry.passed() + seconds
+            until(lambda: over.is_set() or hurry.passed() >= end)
+
         def flap() -> None:
-            while not over.wait(0.15):
+            while not over.is_set():
+                keep_for(30)
                 trial.endpoint.hang_up()
-                over.wait(0.1)
+                keep_for(20)
                 trial.endpoint.listen()
 
         flapping = threading.Thread(target=flap)

@@ -19,6 +19,7 @@ QUESTIONS = (
     "What makes an id?",
     "Add a problem code",
     "Add a problem code for a bad value",
+    "Add a fact about a destination",
     "Add a format",
     "Name a kind of file that is not read",
     "Add a field of calls",

@@ -15,7 +15,10 @@ SLEEPERS = {
 
 
 def sleeps(path: Path) -> Iterator[int]:
-    """The lines at which a file of tests sleeps, or has something done after a while."""
+    """The lines at which a file of tests sleeps, waits a moment, or has something done after a while.
+
+    A `world` is the clock that tests turn themselves.
+    """
     tree = ast.parse(path.read_text(encoding="utf-8"))
     modules = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     for node in ast.walk(tree):
@@ -27,6 +30,13 @@ def sleeps(path: Path) -> Iterator[int]:
             called = f"{node.func.value.id}.{node.func.attr}"
             if called in {"time.sleep", "threading.Timer"} and node.func.value.id in modules:
                 yield node.lineno
+            if node.func.attr == "wait" and node.func.value.id != "world" and any(map(is_moment, node.args)):
+                yield node.lineno
+
+
+def is_moment(value: ast.expr) -> bool:
+    """Whether it is written as less than a second: too short to be the longest that an event may take."""
+    return isinstance(value, ast.Constant) and isinstance(value.value, int | float) and value.value < 1
 
 
 def test_nobody_sleeps() -> None:

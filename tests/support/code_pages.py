@@ -1,16 +1,23 @@
-"""docs/problems.md as the program has its codes: `make pages` writes it again, below what is written by hand."""
+"""docs/problems.md and docs/destinations.md as the program has them: `make pages` writes them again.
+
+What is written by hand stands above what is made.
+"""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from textwrap import fill
 
+from backfill.advice import Destination, destinations, fact_text, source_text
 from backfill.explain import all_pages, page_markdown
 from backfill.rules import CODES, Rule
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "problems.md"
+DESTINATIONS = DOCUMENT.with_name("destinations.md")
 #: Below it stand the pages.
 HEADING = "## Code by code"
+DESTINATIONS_HEADING = "## Destination by destination"
 
 
 def row(rule: Rule) -> str:
@@ -30,5 +37,28 @@ def document() -> str:
     return "\n\n".join([head + HEADING, introduction, *(page_markdown(pages[code]) for code in CODES)]) + "\n"
 
 
+def destinations_document() -> str:
+    """The same of destinations: a section of each."""
+    head = DESTINATIONS.read_text("utf-8").partition(DESTINATIONS_HEADING)[0]
+    return "\n\n".join([head + DESTINATIONS_HEADING, *map(section, destinations())]) + "\n"
+
+
+def section(destination: Destination) -> str:
+    """A destination: its names, and each fact with its source."""
+    names = ", ".join(f"`{name}`" for name in destination.names)
+    parts = [f"### {destination.title}", filled(f"In `integrations`: {names}")]
+    for fact in destination.facts:
+        more = f" Instead: {fact.instead}" if fact.instead else ""
+        source = source_text(fact.source).replace(fact.source.url, f"<{fact.source.url}>")
+        parts.append(filled(f"- It {fact_text(fact, destination)}{more} *Source:* {source}.", "  "))
+    return "\n\n".join(parts)
+
+
+def filled(text: str, indent: str = "") -> str:
+    """The text in lines of the document."""
+    return fill(text, 120, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+
+
 if __name__ == "__main__":
     DOCUMENT.write_text(document(), "utf-8")
+    DESTINATIONS.write_text(destinations_document(), "utf-8")

@@ -16,7 +16,7 @@ from tests.torture.zygote import Ended
 
 #: A stop is answered within so many seconds, on a machine that does other things, too.
 SOON_SECONDS = 20.0
-SIGNALLED = {"int": 130, "int wait int": 130, "term": 143, "hup": 143, "term wait int": 143}
+SIGNALLED = {"int": 130, "int heard int": 130, "term": 143, "hup": 143, "term heard int": 143}
 #: Bytes of the tmpfs that is filled: more than the program keeps free.
 SMALL_DISK_BYTES = 120_000_000
 

@@ -17,7 +17,6 @@ import socket
 import sqlite3
 import sys
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -35,8 +34,9 @@ SOCKET_CALLS = ("connect", "send", "recv")
 #: Works on a full disk, too.
 FREEING = ("unlink", "remove", "rmdir", "fsync", "chmod", "ftruncate")
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT
-#: What can happen at a point: a signal to the process itself; `wait` a little; `fill` the disk, for real; or from here
-#: on every change of a file fails as on a `full` disk or a `readonly` one, what SQLite, DuckDB and polars do left out.
+#: What can happen at a point: a signal to the process itself; waiting until a signal was `heard`, `fill` the disk, for
+#: real; or from here on every change of a file fails as on a `full` disk or a `readonly` one, what SQLite, DuckDB and
+#: polars do left out.
 SIGNALS = {"kill": signal.SIGKILL, "int": signal.SIGINT, "term": signal.SIGTERM, "hup": signal.SIGHUP}
 REFUSALS = {"full": errno.ENOSPC, "readonly": errno.EROFS}
 #: Statements of SQLite and DuckDB that write.
@@ -50,7 +50,7 @@ class Plan:
 
     trace: str = ""  # the file that every point's name is written to
     at: str = ""  # the name of the point at which `act` happens
-    act: str = ""  # words of SIGNALS and REFUSALS, `fill`, `wait`, one after the other
+    act: str = ""  # words of SIGNALS and REFUSALS, `fill`, `heard`, one after the other
     below: str = ""  # the folder of which file names are told: points elsewhere do not count
     filler: str = ""  # fill: the file that takes what is left of the disk
     spare: int = 0  # fill: so many bytes are left
@@ -66,6 +66,7 @@ class Points:
         self.lock = threading.RLock()
         self.inside = threading.local()
         self.refusal = 0
+        self.heard = threading.Event()  # a handler of the program's has run
         self.trace = os.open(plan.trace, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600) if plan.trace else None
         self.write = os.write  # as it is before it is wrapped
         self.kill = os.kill
@@ -103,8 +104,8 @@ class Points:
                 self.refusal = REFUSALS[word]
             elif word == "fill":
                 fill(Path(self.plan.filler), self.plan.spare)
-            elif word == "wait":
-                time.sleep(0.3)
+            elif word == "heard":
+                assert self.heard.wait(60), "no handler ran"
             else:
                 self.kill(os.getpid(), SIGNALS[word])
 
@@ -139,6 +140,7 @@ def install(plan: Plan) -> Points:
         points, "write_parquet", pl.DataFrame.write_parquet, points.name, named=1
     )
     _wrap_databases(points)
+    _wrap_handlers(points)
     sys.addaudithook(lambda event, values: _opened(points, values) if event == "open" else None)
     return points
 
@@ -174,6 +176,20 @@ def _opened(points: Points, values: tuple[Any, ...]) -> None:
         if found is not None:
             points.pass_by(f"open {found}", "before")
             points.refuse("open")
+
+
+def _wrap_handlers(points: Points) -> None:
+    """A handler that has run is told."""
+    real = signal.signal
+
+    def install_handler(number: int, handler: Any) -> Any:
+        def told(*values: Any) -> None:
+            handler(*values)
+            points.heard.set()
+
+        return real(number, told if callable(handler) else handler)
+
+    signal.signal = install_handler  # type: ignore[assignment]
 
 
 def _wrap_databases(points: Points) -> None:
