@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,8 @@ from backfill.cli.session import Session
 from backfill.errors import JobError, UsageError, joined
 from backfill.pipeline.runs import is_job_file, run_endpoint, targets_folders
 from backfill.records import RunRecord, RunStore, StoredRun
-from backfill.state import open_store
+from backfill.shared.place import place_url
+from backfill.state import SpoolChoice, open_store
 
 if TYPE_CHECKING:
     from backfill.job.models import Job
@@ -183,9 +185,25 @@ def choose_state_folder(session: Session, option: Path | None, job: Path | None 
     return folder
 
 
-def open_state(session: Session, run: str | None, option: Path | None) -> RunStore:
+def open_state(session: Session, run: str | None, option: Path | None, *, spool_cache: str | None = None) -> RunStore:
     """The state directory in which RUN is looked for: of a job file its own."""
-    return open_store(choose_state_folder(session, option, Path(run) if run and is_job_file(run) else None))
+    place = choose_state_folder(session, option, Path(run) if run and is_job_file(run) else None)
+    return open_store(place, spool_choice(None, spool_cache))
+
+
+def spool_choice(spool: str | None, cache: str | None) -> SpoolChoice:
+    """What --spool and --spool-cache say; of the latter, without the option, what the environment says.
+
+    Raises:
+        UsageError: One is neither a place nor a size.
+    """
+    choice = SpoolChoice(place_url(spool) if spool else "")
+    size = cache or os.environ.get("BACKFILL_SPOOL_CACHE")
+    if not size:
+        return choice
+    from backfill.job.gates import parse_size
+
+    return replace(choice, cache_bytes=parse_size(size))
 
 
 def source_paths(folder: StoredRun) -> dict[str, str]:

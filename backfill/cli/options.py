@@ -67,6 +67,27 @@ def state_option(command: Command) -> Command:
     )(command)
 
 
+def spool_option(command: Command) -> Command:
+    """--spool."""
+    return click.option(
+        "--spool",
+        metavar="URL|FOLDER",
+        envvar="BACKFILL_SPOOL",
+        help="Keep the bytes of runs that begin in s3://, gs://, az:// or a shared folder [default: the state"
+        " directory].",
+    )(command)
+
+
+def spool_cache_option(command: Command) -> Command:
+    """--spool-cache."""
+    return click.option(
+        "--spool-cache",
+        metavar="SIZE",
+        envvar="BACKFILL_SPOOL_CACHE",
+        help="Of shared bytes keep so many on this machine (10 GB).",
+    )(command)
+
+
 def dry_option(command: Command) -> Command:
     """--dry-run."""
     told = "Look at dry runs instead: at all, or at that of JOB."

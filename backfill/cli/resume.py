@@ -15,6 +15,7 @@ from backfill.cli.options import (
     output_option,
     progress_option,
     run_target_options,
+    spool_cache_option,
     state_option,
     voice_options,
 )
@@ -26,6 +27,7 @@ from backfill.cli.session import Session
 @click.option("--retry-rejected", is_flag=True, help="Try again what the target refused, also of a finished run.")
 @run_target_options
 @state_option
+@spool_cache_option
 @delivery_options
 @output_option
 @progress_option
@@ -37,6 +39,7 @@ def command(
     retry_rejected: bool,
     target: TargetOptions,
     state_dir: Path | None,
+    spool_cache: str | None,
     asked: SendOptions,
     output: str,
     no_progress: bool,
@@ -63,7 +66,7 @@ def command(
 
     options = run_options(asked, retry_rejected=retry_rejected)
     check_plan_ids(options.plans, 1)
-    state = open_state(session, run, state_dir)
+    state = open_state(session, run, state_dir, spool_cache=spool_cache)
     folder, status = find_run_to_resume(state, run, refused=retry_rejected)
     session.here.run_id, session.here.job = folder.run_id, display_path(status.record.job_file)
     access = load_run_target(state, status.record, target)

@@ -16,6 +16,8 @@ from backfill.cli.options import (
     progress_option,
     replay_option,
     report_option,
+    spool_cache_option,
+    spool_option,
     state_option,
     target_options,
     voice_options,
@@ -27,6 +29,8 @@ from backfill.cli.session import Session
 @jobs_argument
 @target_options
 @state_option
+@spool_option
+@spool_cache_option
 @delivery_options
 @click.option(
     "--only-new",
@@ -49,6 +53,8 @@ def command(
     jobs: tuple[Path, ...],
     target: TargetOptions,
     state_dir: Path | None,
+    spool: str | None,
+    spool_cache: str | None,
     asked: SendOptions,
     only_new: bool,
     abandon: bool,
@@ -72,6 +78,7 @@ def command(
         load_chosen_target,
         load_jobs,
         replayed,
+        spool_choice,
         wanted_target_name,
     )
     from backfill.cli.interrupts import run_interruptibly
@@ -83,6 +90,7 @@ def command(
     chosen = replace(target, name=wanted_target_name(target.name))
     options = run_options(asked, abandon=abandon, only_new=only_new)
     delivery = DeliveryCommand(session, options, asked.yes, output, progress=not no_progress)
+    delivery = replace(delivery, spool=spool_choice(spool, spool_cache))
     loaded = in_phases(load_jobs(paths), jobs)
     if replay_rejects is not None:
         there = load_chosen_target(chosen, Path(loaded[0].path).parent)

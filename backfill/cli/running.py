@@ -26,7 +26,7 @@ from backfill.job.models import Job
 from backfill.pipeline import Confirmation, Options, RunContext, RunRequest, RunResult
 from backfill.records import Counts, Decision, JobPlan, RunRecord, RunStore, StoredRun
 from backfill.report import Subject, failure_json, plan_table, total_text
-from backfill.state import open_store
+from backfill.state import SpoolChoice, open_store
 from backfill.targets import Target, parse_rate
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ class DeliveryCommand:
     output: str
     progress: bool
     several: JobSeries = field(default_factory=JobSeries)
+    spool: SpoolChoice = field(default_factory=SpoolChoice)
     report: Path | None = None  # where the page of the one job is to be written
 
     def bars(self, job: str) -> ProgressBars:
@@ -278,7 +279,7 @@ def run_context(
 
     take_turn()
     return RunContext(
-        store=open_store(state),
+        store=open_store(state, delivery.spool),
         stop=interrupts.stop,
         abort=interrupts.abort,
         staging=interrupts.staging,

@@ -80,7 +80,7 @@ def show_run(session: Session, state: RunStore, folder: StoredRun, output: str) 
     if output == "json":
         session.record(run_json(view, listed=True, contents=contents) | {"replays": [one.run_id for one in replays]})
         return ExitCode.DELIVERED
-    session.data(run_text(view, ledger=display_path(folder.ledger), contents=contents))
+    session.data(run_text(view, ledger=display_path(folder.ledger), bytes_at=folder.bytes_at, contents=contents))
     earlier = ", ".join(one.run_id for one in state.earlier(folder.run_id))
     if earlier:
         session.say(f"Before it there were {earlier}.")

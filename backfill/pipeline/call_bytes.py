@@ -151,6 +151,7 @@ class PlanCalls:
     def _snapshot(self, job: Job) -> Snapshot:
         """The rows that the plan was made of: as they were kept, or staged again from a source that has not changed."""
         try:
+            self.run.bring_snapshot()
             return replace(load_snapshot(self.run.snapshot), files=self.files)
         except LedgerError:
             pass  # it was removed with the run's end, or for a later plan

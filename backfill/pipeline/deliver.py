@@ -109,12 +109,12 @@ def clean_up(run: StoredRun, options: Options) -> None:
             run.spool().remove_segments(keep=reader.shards_in_use())
     run.rejects().forget_aside()
     shutil.rmtree(run.intake, ignore_errors=True)
-    shutil.rmtree(run.snapshot, ignore_errors=True)
+    run.forget_snapshot()
 
 
 def needs_clean_up(run: StoredRun) -> bool:
     """Whether the process that finished this run was killed in `clean_up`."""
-    return run.snapshot.exists() or run.rejects().has_aside()
+    return run.has_snapshot() or run.rejects().has_aside()
 
 
 def send_batches(

@@ -34,16 +34,22 @@ class Forecast:
 
     snapshot: int  # while it is made, which is more than it has in the end
     spool: int
+    most: int | None = None  # of the spool; None: all of it
 
     @property
     def bytes(self) -> int:
         """All that has to be free before staging begins."""
         return self.left(0)
 
+    def with_room(self, most: int | None) -> Forecast:
+        """The same where at most so many bytes of the spool stay on this machine; None: all of them."""
+        return self if most is None else Forecast(self.snapshot, self.spool, most)
+
     def left(self, written: int) -> int:
         """What has to be free still, once staging has written so much: where that is beyond the forecast, all grows."""
         beyond = max(written / self.snapshot, 1.0) if self.snapshot else 1.0
-        return int(max(self.snapshot - written, 0) + self.spool * beyond) + RESERVE_BYTES
+        spool = self.spool * beyond
+        return int(max(self.snapshot - written, 0) + min(spool, self.most or spool)) + RESERVE_BYTES
 
 
 def forecast(job: Job, files: Sequence[SourceFile]) -> Forecast:
@@ -102,6 +108,7 @@ def measure_folder(folder: Path) -> int:
     return total
 
 
-def spool_bytes(*, rows_left: int, rows_done: int, bytes_done: int) -> int:
-    """About how many bytes the rest of preparing will take, going by the shards done."""
-    return rows_left * bytes_done // max(rows_done, 1) + RESERVE_BYTES
+def spool_bytes(*, rows_left: int, rows_done: int, bytes_done: int, most: int | None = None) -> int:
+    """About how many bytes the rest of preparing will take, going by the shards done; no more than `most` stay here."""
+    left = rows_left * bytes_done // max(rows_done, 1)
+    return (left if most is None else min(left, most)) + RESERVE_BYTES

@@ -7,7 +7,6 @@ import os
 import shutil
 from collections import Counter
 from dataclasses import replace
-from pathlib import Path
 
 from backfill.job.models import Job
 from backfill.limits import Limits
@@ -54,7 +53,7 @@ def prepare_plan(
         InterruptedRunError: A signal came; what is recorded is not prepared again.
     """
     record = ledger.reader.status().record
-    shards = RecordedShards(ledger, snapshot.rows, run.path, context)
+    shards = RecordedShards(ledger, snapshot.rows, run, context)
     with while_unchanged(snapshot.files if snapshot.in_place else (), STAND_STILL):
         prepare(
             job,
@@ -81,13 +80,13 @@ def prepare_plan(
 class RecordedShards:
     """What is prepared so far, in the ledger: tells the progress, and refuses early what will not fit the disk."""
 
-    def __init__(self, ledger: RunWriter, rows: int, folder: Path, context: RunContext) -> None:
+    def __init__(self, ledger: RunWriter, rows: int, run: StoredRun, context: RunContext) -> None:
         self.ledger = ledger
         self.done = ledger.prepared_shards()  # by an earlier process
         self.profile = ledger.reader.profile() or PlanProfile()  # ids aside
         self.ids = NewIds(self.profile)
         self.rows = rows
-        self.folder = folder
+        self.run = run
         self.context = context
         self.rows_done = self.json_bytes = self.disk_bytes = 0
         self.early: Counter[str] = Counter()  # calls before 2000, by label or type
@@ -115,4 +114,5 @@ class RecordedShards:
             self.early[call] += calls if day < "2000" else 0
         self.context.progress.advance(self.rows_done, self.json_bytes)
         left = self.rows - self.rows_done
-        ensure_space(self.folder, spool_bytes(rows_left=left, rows_done=self.rows_done, bytes_done=self.disk_bytes))
+        done = {"rows_done": self.rows_done, "bytes_done": self.disk_bytes}
+        ensure_space(self.run.path, spool_bytes(rows_left=left, **done, most=self.run.bytes_here))

@@ -68,8 +68,9 @@ def list_refused(ledger: RunWriter, run: StoredRun) -> None:
     """
     refused = ledger.reader.refused()
     snapshot = None
-    if refused and run.snapshot.exists():
+    if refused and run.has_snapshot():
         try:
+            run.bring_snapshot()
             snapshot = load_snapshot(run.snapshot)
         except LedgerError as error:
             LOG.warning("the rows of refused calls cannot be kept: %s", error.message)

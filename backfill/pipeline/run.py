@@ -117,6 +117,9 @@ def make_plan(one: JobRun, runs: Sequence[JobRun], reach: Reach) -> RunResult | 
         end = repeat_result(one, status)
         return replace(end, not_read_again=not_read_again(store, job, run, status.record)) if now.is_live else end
     one.target = reach(target, store.path)  # before the work of preparing, which would be in vain
+    if status is not None and store.bytes_at and not run.bytes_at.startswith(f"{store.bytes_at}/"):
+        where = run.bytes_at or "on this machine"
+        context.say(f"{job.name}: its run has begun, and its bytes stay where they are, {where}.")
     if status is None:
         begin_run(store, run, record_of(request, store, run, now), job, now)
     with run.open(clock=context.clock.now) as ledger:
@@ -125,11 +128,12 @@ def make_plan(one: JobRun, runs: Sequence[JobRun], reach: Reach) -> RunResult | 
             snapshot = stage_source(job, ledger, run, now.files, context)
             delivered = open_delivered_ids(store, ledger.reader.status().record, context)
             prepare_plan(
-                *(job, snapshot, ledger, run.spool(), run, context),
+                *(job, snapshot, ledger, run.spool(stopping=context.stop.is_set), run, context),
                 id_scope=target.id_scope,
                 limits=target.limits,
                 delivered=delivered,
             )
+            run.free_snapshot()
     one.prepared = True
     return None
 
@@ -158,7 +162,7 @@ def bytes_to_come(one: JobRun) -> int:
                 state = reader.status().state
             if state in PLANNED | {RunState.FINISHED}:
                 return 0
-        need = forecast(one.request.job, files_at_once(one.request.job))
+        need = forecast(one.request.job, files_at_once(one.request.job)).with_room(one.run.bytes_here)
         return need.spool if one.run.snapshot.is_dir() else need.snapshot + need.spool
     return 0
 

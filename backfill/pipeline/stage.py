@@ -61,6 +61,7 @@ def stage_source(
         StoppedError: The disk is too small.
         InterruptedRunError: A signal came.
     """
+    folder.bring_snapshot()
     if ledger.reader.status().state is not RunState.STAGING:
         return replace(load_snapshot(folder.snapshot), files=files)
     snapshot = snapshot or load_or_clear_snapshot(folder.snapshot) or stage_now(job, folder, files, context)
@@ -80,6 +81,7 @@ def stage_source(
         from backfill.prepare.masks import Masks  # noqa: PLC0415 (polars, which staging of itself does not load)
 
         samples = list(map(Masks.of(job, snapshot).problem, samples))
+    folder.keep_snapshot(stopping=context.stop.is_set)
     ledger.record_snapshot(snapshot, calls_per_row=len(job.calls), problems=problems, samples=samples)
     return snapshot
 
@@ -101,7 +103,7 @@ def stage_now(job: Job, folder: StoredRun, files: tuple[SourceFile, ...], contex
 
 def stage_once(job: Job, folder: StoredRun, files: tuple[SourceFile, ...], context: RunContext) -> Snapshot:
     """Stage the source; raises as `stage_source` does."""
-    need = forecast(job, files)
+    need = forecast(job, files).with_room(folder.bytes_here)
     ensure_space(folder.path, need.bytes)
     last = time.monotonic()
 

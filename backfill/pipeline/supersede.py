@@ -40,7 +40,7 @@ def supersede(request: RunRequest, store: RunStore, run: StoredRun) -> None:
             ledger.set_state(RunState.ABANDONED, detail="given up for a run that leaves out what was delivered")
     archive_all(store, status.record, request.context.stop.is_set)
     run.spool().remove_segments()
-    shutil.rmtree(run.snapshot, ignore_errors=True)
+    run.forget_snapshot()
     shutil.rmtree(run.work, ignore_errors=True)
     place = store.put_away(run)
     LOG.info("%s is kept as %s", status.record.run_id, place.run_id)

@@ -255,8 +255,40 @@ class StoredRun(Protocol):
             LedgerError: There is none, it is lost or damaged, or of a version this program does not know.
         """
 
-    def spool(self) -> RunSpool:
-        """Its prepared bytes."""
+    @property
+    def bytes_at(self) -> str:
+        """Where its bytes are shared with other machines, for people; empty where they are on this one alone."""
+
+    @property
+    def bytes_here(self) -> int | None:
+        """How many more of its prepared bytes may come to stay on this machine; None: all of them."""
+
+    def spool(self, *, stopping: Callable[[], bool] = ...) -> RunSpool:
+        """Its prepared bytes; `stopping` ends waiting for a place that is busy while a shard is made durable there.
+
+        Raises:
+            LedgerError: It is not known where they are.
+        """
+
+    def has_snapshot(self) -> bool:
+        """Whether it has a snapshot still, on this machine or where that is shared."""
+
+    def keep_snapshot(self, *, stopping: Callable[[], bool] = ...) -> None:
+        """Let the snapshot, which is whole in its folder, outlive this machine where the run does.
+
+        Raises:
+            StoppedError: Where it is to be is out of reach.
+            InterruptedRunError: It was stopped while that was busy.
+        """
+
+    def bring_snapshot(self) -> None:
+        """Make the snapshot whole in its folder, where it is kept elsewhere; raises as RunSpool does."""
+
+    def free_snapshot(self) -> None:
+        """Let what is on this machine of the snapshot go where it is kept elsewhere: it is not read for now."""
+
+    def forget_snapshot(self) -> None:
+        """Remove the snapshot for good."""
 
     def counting_sink(self) -> ShardSink:
         """What stands in the spool's place where nothing is sent: it counts the batches, and keeps the rejects.
@@ -274,6 +306,10 @@ class RunStore(Protocol):
     @property
     def path(self) -> Path:
         """The folder on this machine that belongs to it, by which people know it."""
+
+    @property
+    def bytes_at(self) -> str:
+        """The place where runs that begin share their bytes; empty where they keep them on this machine alone."""
 
     @property
     def dry_runs(self) -> RunStore:

@@ -141,8 +141,11 @@ def where_to(view: RunView) -> str:
     return f"{record.target_name} ({'in this process' if named else record.target_identity})"
 
 
-def run_text(view: RunView, *, ledger: str, contents: PlanContents | None = None) -> str:
-    """One run in full: its summary, its places, its batches in doubt, its history; `ledger` is its file as shown."""
+def run_text(view: RunView, *, ledger: str, bytes_at: str = "", contents: PlanContents | None = None) -> str:
+    """One run in full: its summary, its places, its batches in doubt, its history.
+
+    `ledger` is its file as shown, `bytes_at` where its bytes are shared.
+    """
     record = view.status.record
     lines = [summary_text(run_summary(view, contents)), f"  run       {record.run_id}, generation {record.generation}"]
     lines.append(f"  target    {where_to(view)}")
@@ -150,6 +153,8 @@ def run_text(view: RunView, *, ledger: str, contents: PlanContents | None = None
         lines.append(f"  plan      {view.plan.plan_id}")
     lines.append(f"  job file  {record.job_file}")
     lines.append(f"  ledger    {ledger}")
+    if bytes_at:
+        lines.append(f"  bytes     {bytes_at}")
     if view.process_gone:
         lines.append(f"  process   none is at work on it, though it is {view.status.state}: it can go on")
     if view.status.detail and view.status.state is not RunState.STOPPED:  # which the summary tells

@@ -2,5 +2,6 @@
 
 from backfill.spool.counting import CountingSink
 from backfill.spool.files import Spool, fill_rejects, raw_deflate
+from backfill.spool.shared import SharedSpool
 
-__all__ = ["CountingSink", "Spool", "fill_rejects", "raw_deflate"]
+__all__ = ["CountingSink", "SharedSpool", "Spool", "fill_rejects", "raw_deflate"]

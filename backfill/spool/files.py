@@ -48,7 +48,7 @@ SHA256_OF_NOTHING = hashlib.sha256().hexdigest()
 VERIFYING_THREADS = 4
 _CHECK_BYTES = 4
 _RAW_DEFLATE = -15  # window bits of a stream without header and trailer
-_PREPARE_AGAIN = "these bytes cannot be trusted; abandon the run and prepare it again"
+PREPARE_AGAIN = "these bytes cannot be trusted; abandon the run and prepare it again"
 
 
 class Spool:
@@ -120,7 +120,7 @@ class Spool:
             segment = self._segment = _Segment(path)  # of two threads at a border between shards each may take its own
         stream = segment.read(batch.length, batch.offset)
         if len(stream) != batch.length:
-            raise LedgerError(f"{path} ends before batch {batch.id} does", hint=_PREPARE_AGAIN)
+            raise LedgerError(f"{path} ends before batch {batch.id} does", hint=PREPARE_AGAIN)
         return stream
 
     def plain(self, batch: Batch) -> bytes:
@@ -140,7 +140,7 @@ class Spool:
             plain = cut_part(plain, batch)
         if len(plain) != batch.bytes or isal_zlib.crc32(plain) != batch.crc32:
             path = self.segment_path(batch.shard)
-            raise LedgerError(f"{path}: batch {batch.id} is not what was prepared", hint=_PREPARE_AGAIN)
+            raise LedgerError(f"{path}: batch {batch.id} is not what was prepared", hint=PREPARE_AGAIN)
         return plain
 
     def call_sizes(self, batch: Batch) -> list[int]:
@@ -162,9 +162,9 @@ class Spool:
         try:
             records = np.fromfile(path, CALL_RECORD, batch.calls, offset=CALL_RECORD_BYTES * batch.first_call)
         except FileNotFoundError:
-            raise LedgerError(f"{path} is missing", hint=_PREPARE_AGAIN) from None
+            raise LedgerError(f"{path} is missing", hint=PREPARE_AGAIN) from None
         if len(records) != batch.calls or plain_bytes(batch.calls, int(records["bytes"].sum())) != batch.bytes:
-            raise LedgerError(f"{path} does not fit batch {batch.id}", hint=_PREPARE_AGAIN)
+            raise LedgerError(f"{path} does not fit batch {batch.id}", hint=PREPARE_AGAIN)
         return records
 
     def calls_of(self, shard: int, sha256: str | None = None) -> bytes:
@@ -205,18 +205,12 @@ class Spool:
                 pass  # the first error is raised here
 
     def _verify_shard(self, plan: ShardPlan) -> None:
-        calls_bytes = CALL_RECORD_BYTES * sum(batch.calls for batch in plan.batches)
         for path, size, digest in (
             (self.segment_path(plan.shard), plan.segment_bytes, plan.segment_sha256),
-            (self.calls_path(plan.shard), calls_bytes, plan.calls_sha256),
+            (self.calls_path(plan.shard), calls_bytes(plan), plan.calls_sha256),
         ):
             _verify_file(path, size, digest)
-        ends = [0, *accumulate(batch.length for batch in plan.batches)]
-        if ends[:-1] != [batch.offset for batch in plan.batches] or ends[-1] != plan.segment_bytes:
-            raise LedgerError(
-                f"{self.segment_path(plan.shard)} does not hold the batches of the plan, one behind the other",
-                hint=_PREPARE_AGAIN,
-            )
+        check_batches(plan, self.segment_path(plan.shard))
 
     def remove_segments(self, *, keep: Collection[int] = ()) -> None:
         """Remove the segments but those of the shards in `keep`, and what crashes left behind.
@@ -249,7 +243,7 @@ class _Segment:
         try:
             self._descriptor = os.open(path, os.O_RDONLY)
         except FileNotFoundError:
-            raise LedgerError(f"{path} is missing: it holds batches not delivered yet", hint=_PREPARE_AGAIN) from None
+            raise LedgerError(f"{path} is missing: it holds batches not delivered yet", hint=PREPARE_AGAIN) from None
         weakref.finalize(self, os.close, self._descriptor)
 
     def read(self, length: int, offset: int) -> bytes:
@@ -342,6 +336,18 @@ def fill_rejects(pages: Iterable[pl.DataFrame], path: Path) -> None:
             close_writer(writer, path)
 
 
+def calls_bytes(plan: ShardPlan) -> int:
+    """The size of the calls file of a shard."""
+    return CALL_RECORD_BYTES * sum(batch.calls for batch in plan.batches)
+
+
+def check_batches(plan: ShardPlan, segment: object) -> None:
+    """Raise LedgerError where the batches do not lie one behind the other in the segment, which the message names."""
+    ends = [0, *accumulate(batch.length for batch in plan.batches)]
+    if ends[:-1] != [batch.offset for batch in plan.batches] or ends[-1] != plan.segment_bytes:
+        raise LedgerError(f"{segment} does not hold the batches of the plan, one behind the other", hint=PREPARE_AGAIN)
+
+
 def _check_of(content: bytes) -> bytes:
     """The checksum behind the hashes of a shard."""
     return isal_zlib.crc32(content).to_bytes(_CHECK_BYTES, "little")
@@ -367,8 +373,8 @@ def _verify_file(path: Path, size: int, sha256: str) -> None:
             found = os.fstat(file.fileno()).st_size
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except FileNotFoundError:
-        raise LedgerError(f"{path} is missing", hint=_PREPARE_AGAIN) from None
+        raise LedgerError(f"{path} is missing", hint=PREPARE_AGAIN) from None
     if found != size:
-        raise LedgerError(f"{path} has {found} bytes, {size} were recorded", hint=_PREPARE_AGAIN)
+        raise LedgerError(f"{path} has {found} bytes, {size} were recorded", hint=PREPARE_AGAIN)
     if digest != sha256:
-        raise LedgerError(f"{path} is damaged: its SHA-256 is not the recorded one", hint=_PREPARE_AGAIN)
+        raise LedgerError(f"{path} is damaged: its SHA-256 is not the recorded one", hint=PREPARE_AGAIN)

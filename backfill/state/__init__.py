@@ -14,8 +14,10 @@ from backfill.state.place import (
     state_folder_from,
     state_folder_of_job,
 )
+from backfill.state.shared_run import SpoolChoice
 
 __all__ = [
+    "SpoolChoice",
     "ensure_space",
     "file_system_type",
     "holds_state",
@@ -27,6 +29,9 @@ __all__ = [
 ]
 
 
-def open_store(place: Path) -> RunStore:
-    """The runs that are kept there; touches nothing. The one place that knows which implementation keeps them."""
-    return StateFolder(place)
+def open_store(place: Path, choice: SpoolChoice = SpoolChoice()) -> RunStore:  # noqa: B008 (frozen)
+    """The runs that are kept there; touches nothing. The one place that knows which implementation keeps them.
+
+    `choice` says where runs that begin keep their bytes.
+    """
+    return StateFolder(place, choice)

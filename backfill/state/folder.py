@@ -6,6 +6,7 @@
       locks/<run_id>.lock        held by the process at work on that run
       earlier/<run_id>~<n>/      runs in whose place a later one of the same id came: ledger, calls and rejects
       delivered/                 the ids that were delivered (`archive`)
+      cache/                     what lies here of runs whose bytes are shared; it may vanish
       dry-runs/                  a state folder of their own for dry runs, so that nothing takes them for runs
       discarded/                 runs on their way out
 
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 import shutil
 import unicodedata
@@ -37,14 +39,16 @@ from backfill.disk import (
     sync_folder,
     write_durably,
 )
-from backfill.errors import LedgerError, LockedError, StoppedError, UsageError
+from backfill.errors import BackfillError, LedgerError, LockedError, StoppedError, UsageError
 from backfill.records import RunRecord, StoredRun
 from backfill.state.place import DRY_RUNS_FOLDER, FOLDER_NAME, LOCKS_FOLDER, RUNS_FOLDER, lock_file, refuse_network
 from backfill.state.run import RunFolder
+from backfill.state.shared_run import SpoolChoice
 
 if TYPE_CHECKING:
     from backfill.archive import Archive, ArchiveReader
 
+LOG = logging.getLogger(__name__)
 #: Stands between the id of an earlier run and its number; no run id has it.
 EARLIER_MARK = "~"
 _SLUG_CHARACTERS = 40
@@ -54,8 +58,15 @@ _HASH_CHARACTERS = 8
 class StateFolder:
     """A `RunStore` in a folder on this machine. Making the object touches nothing; `make_usable` makes the folder."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, choice: SpoolChoice = SpoolChoice()) -> None:  # noqa: B008 (frozen)
+        """`choice` says where the bytes of runs that begin are kept, and what stays of shared ones on this machine."""
         self.path = path
+        self._choice = choice
+
+    @property
+    def bytes_at(self) -> str:
+        """The place where runs that begin share their bytes; empty where they keep them here."""
+        return self._choice.url
 
     def make_usable(self) -> bool:
         """Make the folder with what belongs in it, and remove what discarded runs have left; returns whether it is new.
@@ -81,7 +92,7 @@ class StateFolder:
                 with suppress(FileNotFoundError):  # another process, at the same, has just renamed what both wrote
                     write_durably(ignore, b"*\n")
         for leftover in self._discarded.iterdir():
-            shutil.rmtree(leftover, ignore_errors=True)
+            self._throw_away(leftover)
         return not names
 
     @contextmanager
@@ -104,7 +115,7 @@ class StateFolder:
 
     def run(self, run_id: str) -> RunFolder:
         """The folder of that run, there or not."""
-        return RunFolder(self._runs / run_id)
+        return self._run(self._runs / run_id)
 
     def find(self, job_name: str, target_kind: str, target_identity: str, generation: int) -> RunFolder:
         """The folder of the run of that job to that target, there or not."""
@@ -117,7 +128,7 @@ class StateFolder:
         """
         if not self._runs.is_dir():
             return []
-        found = map(RunFolder, self._runs.iterdir())
+        found = map(self._run, self._runs.iterdir())
         begun: list[StoredRun] = [run for run in found if (lost and run.lost) or run.begun()]
         return sorted(begun, key=lambda run: (-_written_ns(run), run.run_id))
 
@@ -152,7 +163,19 @@ class StateFolder:
             gone = self._discarded / f"{run.run_id}.{uuid.uuid4().hex}"
             run.path.rename(gone)
             sync_folder(self._runs)
-            shutil.rmtree(gone, ignore_errors=True)  # what is left of it, `make_usable` removes another time
+            self._throw_away(gone)
+
+    def _run(self, path: Path) -> RunFolder:
+        return RunFolder(path, self._choice)
+
+    def _throw_away(self, gone: Path) -> None:
+        """Remove a discarded run, and what is shared of it first; what is left, `make_usable` removes another time."""
+        try:
+            self._run(gone).remove_shared()
+        except BackfillError as error:  # out of reach for now, or its library is not installed here
+            LOG.warning("what is shared of a discarded run is removed another time: %s", error.message)
+        else:
+            shutil.rmtree(gone, ignore_errors=True)
 
     @property
     def dry_runs(self) -> StateFolder:
@@ -163,7 +186,7 @@ class StateFolder:
         """The runs in whose place a later one came (of that id, where given), the oldest first."""
         if not self._earlier.is_dir():
             return []
-        found: list[StoredRun] = [RunFolder(path) for path in self._earlier.iterdir() if EARLIER_MARK in path.name]
+        found: list[StoredRun] = [self._run(path) for path in self._earlier.iterdir() if EARLIER_MARK in path.name]
         found = [run for run in found if run_id is None or run.path.name.rpartition(EARLIER_MARK)[0] == run_id]
         return sorted(found, key=lambda run: (run.run_id.rpartition(EARLIER_MARK)[0], _number(run)))
 
@@ -171,7 +194,7 @@ class StateFolder:
         """Make room for a later run of the same id; returns where this one is from now on, for good. Hold its lock."""
         make_folder(self._earlier)
         number = max((_number(one) for one in self.earlier(run.run_id)), default=0) + 1
-        place = RunFolder(self._earlier / f"{run.run_id}{EARLIER_MARK}{number}")
+        place = self._run(self._earlier / f"{run.run_id}{EARLIER_MARK}{number}")
         run.path.rename(place.path)
         sync_folder(self._earlier)
         sync_folder(self._runs)

@@ -58,18 +58,20 @@ class RejectFiles:
 
     def write_refused(self, shards: Iterable[tuple[int, Iterable[Any]]]) -> None:
         """Write what the target refused of these shards, and remove what it refused of others; durable after."""
-        from backfill.spool import fill_rejects  # noqa: PLC0415 (polars, where there is something to write)
-
         make_folder(self.folder)
-        written = set()
-        for shard, pages in shards:
-            path = self._path(shard, REFUSED)
-            fill_durably(path, partial(fill_rejects, pages))
-            written.add(path)
+        written = {self.write_one(shard, pages) for shard, pages in shards}
         for path in self.folder.glob(f"*{REFUSED}"):
             if path not in written:
                 path.unlink()
         sync_folder(self.folder)
+
+    def write_one(self, shard: int, pages: Iterable[Any]) -> Path:
+        """Write what the target refused of one shard; returns the file, durable once its folder is forced."""
+        from backfill.spool import fill_rejects  # noqa: PLC0415 (polars, where there is something to write)
+
+        path = self._path(shard, REFUSED)
+        fill_durably(path, partial(fill_rejects, pages))
+        return path
 
     def set_aside(self) -> None:
         """Rename what the target refused, but where its shard has something aside already: that holds all of it."""

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Callable
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backfill.disk import FileLock, make_folder
 from backfill.errors import LedgerError
 from backfill.frozen import frozen
-from backfill.records import RunRecord
+from backfill.records import RunRecord, RunRejects, RunSpool
 from backfill.state.place import DRY_RUNS_FOLDER, LOCKS_FOLDER, lock_file
 from backfill.state.reject_files import RejectFiles
+from backfill.state.shared_run import CACHE_FOLDER, SNAPSHOT_FOLDER, SharedRun, SpoolChoice, share, shared_run
 
 if TYPE_CHECKING:
     from backfill.ledger import Ledger, LedgerReader
-    from backfill.spool import CountingSink, Spool
+    from backfill.spool import CountingSink
 
 LEDGER_FILE = "ledger.sqlite3"
 INTAKE_FOLDER = "intake"
@@ -25,9 +28,13 @@ INTAKE_FOLDER = "intake"
 
 @frozen
 class RunFolder:
-    """A `StoredRun`: the folder of one run, below runs/ or earlier/ of its state folder; it need not exist."""
+    """A `StoredRun`: the folder of one run, below runs/ or earlier/ of its state folder; it need not exist.
+
+    Where its bytes are shared, a file in it tells where; `choice` is for one that begins, and for the cache.
+    """
 
     path: Path
+    choice: SpoolChoice = field(default=SpoolChoice(), compare=False)
 
     @property
     def run_id(self) -> str:
@@ -47,7 +54,7 @@ class RunFolder:
     @property
     def snapshot(self) -> Path:
         """The folder of the frozen source."""
-        return self.path / "snapshot"
+        return self.path / SNAPSHOT_FOLDER
 
     @property
     def work(self) -> Path:
@@ -67,7 +74,12 @@ class RunFolder:
     @property
     def lost(self) -> bool:
         """Whether its ledger is missing: there are prepared batches."""
-        return not self.ledger.is_file() and self.spool_folder.is_dir() and any(self.spool_folder.iterdir())
+        if self.ledger.is_file():
+            return False
+        shared = self.shared
+        return (shared is not None and not shared.is_empty()) or (
+            self.spool_folder.is_dir() and any(self.spool_folder.iterdir())
+        )
 
     def begun(self) -> bool:
         """Whether there is a run: its ledger is the first thing made, whole or not at all.
@@ -99,8 +111,10 @@ class RunFolder:
         return True
 
     def make(self) -> None:
-        """Make the folder (mode 0700) where it is not there, durably."""
+        """Make the folder (mode 0700) where it is not there, durably; its bytes have their place from then on."""
         make_folder(self.path)
+        if self.choice.url and self.shared is None and not self.ledger.is_file():
+            share(self.path, self.choice.url, self._state / CACHE_FOLDER)
 
     def create(self, record: RunRecord, *, clock: Callable[[], float] = time.time) -> Ledger:
         """Begin the run; see `Ledger.create`."""
@@ -121,11 +135,56 @@ class RunFolder:
         self.begun()
         return LedgerReader(self.ledger)
 
-    def spool(self) -> Spool:
+    @property
+    def shared(self) -> SharedRun | None:
+        """Where its bytes are, if that is not this machine."""
+        return shared_run(self.path, self._state / CACHE_FOLDER, self.choice.cache_bytes)
+
+    @property
+    def bytes_at(self) -> str:
+        """Where its bytes are shared, for people; empty where they are on this machine alone."""
+        shared = self.shared
+        return f"{shared.url}/{shared.prefix}" if shared else ""
+
+    @property
+    def bytes_here(self) -> int | None:
+        """How many more of its prepared bytes may come to stay on this machine; None: all."""
+        shared = self.shared
+        return shared.room() if shared else None
+
+    def spool(self, *, stopping: Callable[[], bool] = lambda: False) -> RunSpool:
         """Its prepared bytes; the folder is made where it is missing."""
+        if (shared := self.shared) is not None:
+            return shared.spool(stopping)
         from backfill.spool import Spool  # noqa: PLC0415 (polars, for verbs that look at bytes)
 
         return Spool(self.spool_folder)
+
+    def has_snapshot(self) -> bool:
+        """Whether it has a snapshot still, on this machine or where that is shared."""
+        shared = self.shared
+        return self.snapshot.exists() or (shared is not None and shared.has_snapshot())
+
+    def keep_snapshot(self, *, stopping: Callable[[], bool] = lambda: False) -> None:
+        """Share the snapshot where the run's bytes are shared."""
+        if (shared := self.shared) is not None:
+            shared.keep_snapshot(stopping)
+
+    def bring_snapshot(self) -> None:
+        """Make the shared snapshot whole on this machine."""
+        if (shared := self.shared) is not None:
+            shared.bring_snapshot()
+
+    def free_snapshot(self) -> None:
+        """Remove what is on this machine of a snapshot that is shared."""
+        if (shared := self.shared) is not None and shared.has_snapshot():
+            shutil.rmtree(self.snapshot, ignore_errors=True)
+
+    def forget_snapshot(self) -> None:
+        """Remove the snapshot."""
+        if (shared := self.shared) is not None:
+            shared.forget_snapshot()
+        shutil.rmtree(self.snapshot, ignore_errors=True)
 
     def counting_sink(self) -> CountingSink:
         """The sink of a dry run; the folder of the rejects is made where it is missing."""
@@ -133,9 +192,15 @@ class RunFolder:
 
         return CountingSink(self.spool_folder)
 
-    def rejects(self) -> RejectFiles:
+    def rejects(self) -> RunRejects:
         """Its rows that are not sent."""
-        return RejectFiles(self.spool_folder)
+        shared = self.shared
+        return RejectFiles(self.spool_folder) if shared is None else shared.rejects()
+
+    def remove_shared(self) -> None:
+        """Remove what is shared of it."""
+        if (shared := self.shared) is not None:
+            shared.remove()
 
     @property
     def _state(self) -> Path:

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from backfill.records import RunStore, StoredRun
-from tests.support.stores import STORES, run_in
+from tests.support.stores import SHARING, STORES, run_in
 
 
-@pytest.fixture(params=sorted(STORES))
+@pytest.fixture(params=sorted({*STORES} - {*SHARING}))
 def kind(request: pytest.FixtureRequest) -> str:
     """What keeps the runs of a test."""
     return str(request.param)

@@ -25,9 +25,11 @@ from backfill.records import (
     ShardSink,
     StoredRun,
 )
+from backfill.shared import files
 from backfill.wire import gzip_body
+from tests.support import buckets
 from tests.support.ledgers import RECORD, shard_plan
-from tests.support.stores import delivering_run
+from tests.support.stores import STORES, delivering_run
 
 HOLDER = """
 import sys, time
@@ -43,6 +45,23 @@ with store.lock("orders"):
 #: Two batches of calls of ten bytes.
 BODIES = [b'{"batch":[' + b",".join([b'{"a":%04d}' % n for n in calls]) for calls in (range(3), range(3, 8))]
 REJECTS = pl.DataFrame({name: [0] if name in ("record", "line") else ["x"] for name in REJECT_COLUMNS})
+
+
+@pytest.fixture(scope="module")
+def bucket() -> Iterator[buckets.Store]:
+    """A store of objects."""
+    with buckets.served() as served:
+        yield served
+
+
+@pytest.fixture(params=sorted(STORES))
+def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """What keeps the runs of a test, and shares their bytes."""
+    monkeypatch.setattr(files, "LATE", (0.01, 0.01))
+    if request.param == "bucket":
+        for name, value in buckets.credentials(request.getfixturevalue("bucket")).items():
+            monkeypatch.setenv(name, value)
+    return str(request.param)
 
 
 def other_process(kind: str, store: RunStore, repository: Path) -> "subprocess.Popen[bytes]":
@@ -225,8 +244,11 @@ class TestSpool:
             run.spool().plain(batch_of(plans[0].batches[0]))
         assert spool.calls_of(0) == records()
 
-    def test_counted_only(self, run: StoredRun) -> None:
+    def test_counted_only(self, store: RunStore) -> None:
         """A dry run's sink has the same batches and digests, keeps the rejects and no bytes."""
+        store.dry_runs.make_usable()
+        run = store.dry_runs.run("orders")
+        run.make()
         counted, kept = written(run.counting_sink(), 0, [REJECTS]), written(run.spool(), 1)
         assert counted.calls_sha256 == kept.calls_sha256
         assert counted.batches == tuple(replace(one, offset=0, length=0) for one in kept.batches)

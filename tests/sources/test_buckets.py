@@ -15,12 +15,13 @@ import polars as pl
 import pytest
 import trustme
 
+from backfill.buckets import asking, stores
+from backfill.buckets.refusals import refusal
 from backfill.errors import InterruptedRunError, JobError, SourceError, StoppedError
 from backfill.job.remote import Remote
 from backfill.sources import inspect, locate, resolve, stage, unchanged
-from backfill.sources.origins import fetched, objects, stores
+from backfill.sources.origins import fetched
 from backfill.sources.origins.buckets import matches
-from backfill.sources.origins.refusals import refusal
 from tests.support.buckets import Asked, Fault, Store, credentials, served
 from tests.support.sourcing import job_over, staged
 
@@ -32,8 +33,8 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     """A store, to which the environment leads; impatient."""
     for name in [name for name in os.environ if name.startswith(("AWS_", "GOOGLE_", "AZURE_"))]:
         monkeypatch.delenv(name)
-    monkeypatch.setattr(objects, "PATIENCE", (0.01, 0.01, 0.02))
-    monkeypatch.setattr(objects, "FIRST_PATIENCE", (0.01,))
+    monkeypatch.setattr(asking, "PATIENCE", (0.01, 0.01, 0.02))
+    monkeypatch.setattr(asking, "FIRST_PATIENCE", (0.01,))
     with served() as one:
         for name, value in credentials(one).items():
             monkeypatch.setenv(name, value)

@@ -21,6 +21,7 @@ import cramjam
 import pytest
 import zstandard
 
+from backfill.buckets import asking
 from backfill.errors import SourceError
 from backfill.job.models import Job
 from backfill.sources import resolve
@@ -39,7 +40,7 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     """A bucket, to which the environment leads."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
-    monkeypatch.setattr(objects, "PATIENCE", (0.01, 0.01))
+    monkeypatch.setattr(asking, "PATIENCE", (0.01, 0.01))
     monkeypatch.setattr(objects, "CHUNK_BYTES", 64)  # so that what came before a cut is kept, of small objects too
     with served() as one:
         for name, value in credentials(one).items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -11,7 +12,7 @@ from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
 from urllib.parse import parse_qs, unquote, urlsplit
-from xml.sax.saxutils import escape
+from xml.sax.saxutils import escape, unescape
 
 import trustme
 
@@ -52,6 +53,8 @@ class Store:
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
         self.asked: list[Asked] = []
+        self.parts: dict[str, bytes] = {}  # of objects that are put in parts, by upload and number
+        self.begun = 0
         self.script: Script = lambda _: None
         self.tagged = True  # False: no ETag
         self.dated = True  # False: no Last-Modified
@@ -102,6 +105,63 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Nothing is logged."""
+
+    def do_PUT(self) -> None:
+        """Put an object, or a part of one."""
+        self._change()
+
+    def do_POST(self) -> None:
+        """Begin an object in parts, or end it."""
+        self._change()
+
+    def do_DELETE(self) -> None:
+        """Remove an object, or give up what was begun."""
+        self._change()
+
+    def _change(self) -> None:
+        """What changes objects, as S3 has it."""
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        parts = urlsplit(self.path)
+        query = {name: values[0] for name, values in parse_qs(parts.query, keep_blank_values=True).items()}
+        bucket, _, key = unquote(parts.path).lstrip("/").partition("/")
+        store = self.server.store
+        asked = Asked(self.command, key, query, dict(self.headers.items()))
+        store.asked.append(asked)
+        fault = store.script(asked)
+        if fault is not None and fault.then is not None:
+            fault.then()
+        if fault is not None and fault.status:
+            self._refuse(fault.status, fault.code, fault.extra, fault.headers)
+        elif bucket != BUCKET:
+            self._refuse(404, "NoSuchBucket")
+        elif self.command == "DELETE":
+            store.objects.pop(key, None)
+            self._send(204, {}, b"")
+        elif self.command == "PUT":
+            place = f"{query['uploadId']} {int(query['partNumber']):05d}" if "uploadId" in query else key
+            (store.parts if "uploadId" in query else store.objects)[place] = body
+            self._send(200, {"ETag": f'"{hashlib.md5(body).hexdigest()}"'}, b"")
+        elif "delete" in query:
+            keys = re.findall(r"<Key>(.*?)</Key>", body.decode())
+            for found in keys:
+                store.objects.pop(unescape(found), None)
+            gone = "".join(f"<Deleted><Key>{found}</Key></Deleted>" for found in keys)
+            self._send(200, {"Content-Type": "application/xml"}, f"<DeleteResult>{gone}</DeleteResult>".encode())
+        else:
+            self._in_parts(key, query)
+
+    def _in_parts(self, key: str, query: Mapping[str, str]) -> None:
+        store = self.server.store
+        if "uploads" in query:
+            store.begun += 1
+            made = f"<UploadId>{store.begun}</UploadId>"
+            root = "InitiateMultipartUploadResult"
+        else:
+            own = [place for place in sorted(store.parts) if place.split(" ")[0] == query["uploadId"]]
+            store.objects[key] = b"".join(store.parts.pop(place) for place in own)
+            made, root = f"<ETag>&quot;{len(own)}&quot;</ETag>", "CompleteMultipartUploadResult"
+        text = f"<{root}><Bucket>{BUCKET}</Bucket><Key>{escape(key)}</Key>{made}</{root}>"
+        self._send(200, {"Content-Type": "application/xml"}, text.encode())
 
     def do_HEAD(self) -> None:
         """An object's headers."""

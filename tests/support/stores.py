@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from backfill.records import RunState, RunStore, RunWriter, ShardPlan, StoredRun
-from backfill.state import open_store
+from backfill.state import SpoolChoice, open_store
+from tests.support.buckets import BUCKET
 from tests.support.ledgers import RECORD, snapshot_of
 
-STORES: dict[str, Callable[[Path], RunStore]] = {"folder": open_store}
+
+def _sharing(url: Callable[[Path], str]) -> Callable[[Path], RunStore]:
+    """Stores whose runs share their bytes at a URL that the store's folder gives."""
+    return lambda place: open_store(place, SpoolChoice(url(place)))
+
+
+STORES: dict[str, Callable[[Path], RunStore]] = {
+    "folder": open_store,
+    "bucket": _sharing(lambda place: f"s3://{BUCKET}/{hashlib.sha256(bytes(place)).hexdigest()}"),
+    "shared folder": _sharing(lambda place: str(place.parent / "shared")),
+}
+#: Those whose ledger is another one's: only their bytes lie elsewhere. `bucket` wants a store of objects.
+SHARING = ("bucket", "shared folder")
 
 
 def run_in(kind: str, place: Path) -> StoredRun:

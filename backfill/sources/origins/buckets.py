@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
+from backfill.buckets.asking import ask, failures
+from backfill.buckets.refusals import status_of
+from backfill.buckets.stores import obstore, store_of
 from backfill.errors import JobError, SourceError
 from backfill.job.remote import Remote, remote
 from backfill.records import SourceFile
 from backfill.sources.origins.listing import ANY_DEPTH, TABLE_LOGS, WILDCARD, left_out
-from backfill.sources.origins.objects import ask, failures, object_of, pin_of, source_file
-from backfill.sources.origins.refusals import status_of
-from backfill.sources.origins.stores import obstore, store_of
+from backfill.sources.origins.objects import object_of, pin_of, source_file
 
 _PAGE = 1_000
 #: A HEAD that is refused with one of these says not why, or is not known there.

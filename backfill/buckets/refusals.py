@@ -12,9 +12,9 @@ from contextlib import closing, suppress
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
+from backfill.buckets.stores import ALLOW_HTTP, endpoint
 from backfill.errors import SourceError
 from backfill.job.remote import Remote
-from backfill.sources.origins.stores import ALLOW_HTTP, endpoint
 
 _CODE = re.compile(r"<Code>([A-Za-z0-9.]{1,60})</Code>")
 _STATUS = re.compile(r"status: (\d{3})|non-2xx status code: (\d{3})")
@@ -76,13 +76,17 @@ def status_of(error: Exception) -> int:
     return int(found[1] or found[2]) if found else 0
 
 
-def refusal(error: Exception, remote: Remote, name: str) -> SourceError:
-    """The error for what a store answered when it was asked for `name`."""
+def refusal(error: Exception, remote: Remote, name: str, *, writing: bool = False) -> SourceError:
+    """The error for what a store answered when it was asked for `name`, or to change it."""
     text = str(error)
     found = _CODE.search(text)
     code, status = found[1] if found else "", status_of(error)
     what, hint = _told(text, code, status, remote)
     said = code or (str(status) if status else "")
+    if writing and what == _DENIED_TEXT:
+        what, hint = "is refused: access is denied", _RIGHTS_TO_WRITE[remote.scheme]
+    elif writing:
+        what = what.replace("cannot be read", "cannot be written")
     return SourceError(f"{name} {what}{f' ({said})' if said else ''}", hint=hint)
 
 
@@ -101,6 +105,14 @@ def _told(text: str, code: str, status: int, remote: Remote) -> tuple[str, str]:
     return _denied(remote) if status == HTTPStatus.FORBIDDEN or code in _DENIED else _unreachable(text, status, remote)
 
 
+_DENIED_TEXT = "is refused: access is denied, or there is no such object"
+_RIGHTS_TO_WRITE = {
+    "s3": "the credentials need s3:PutObject, s3:GetObject, s3:DeleteObject and s3:ListBucket",
+    "gs": "the account needs the role Storage Object User",
+    "az": "the account needs the role Storage Blob Data Contributor",
+}
+
+
 def _denied(remote: Remote) -> tuple[str, str]:
     hint = {
         "s3": "the credentials need s3:GetObject, and s3:ListBucket for patterns and folders",
@@ -109,7 +121,7 @@ def _denied(remote: Remote) -> tuple[str, str]:
     }.get(remote.scheme, "the server gives it to nobody without a login; fetch it by another program")
     if remote.scheme == "s3" and not os.environ.get("AWS_REQUEST_PAYER"):
         hint += "; where the bucket's requester pays, AWS_REQUEST_PAYER=requester agrees to that"
-    return "is refused: access is denied, or there is no such object", hint
+    return _DENIED_TEXT, hint
 
 
 def _elsewhere(text: str, remote: Remote) -> tuple[str, str]:

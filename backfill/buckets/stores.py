@@ -48,8 +48,8 @@ def obstore() -> Any:  # noqa: ANN401 (loaded where a job reads a bucket)
     return required("obstore", EXTRA, "Buckets and https:// URLs")
 
 
-def store_of(remote: Remote) -> Any:  # noqa: ANN401
-    """The store that a URL lies in, opened once in a process.
+def store_of(remote: Remote, *, stall: float | None = None) -> Any:  # noqa: ANN401
+    """The store that a URL lies in, opened once in a process; `stall` stands in place of STALL_SECONDS.
 
     Raises:
         UsageError: obstore is not installed.
@@ -57,7 +57,7 @@ def store_of(remote: Remote) -> Any:  # noqa: ANN401
     """
     obstore()
     settings = (*sorted(os.environ.items()),) if remote.scheme in ENDPOINTS else ()
-    return _opened(remote.scheme, remote.place, STALL_SECONDS, hash(settings))
+    return _opened(remote.scheme, remote.place, stall or STALL_SECONDS, hash(settings))
 
 
 @lru_cache(maxsize=64)
