@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from backfill.advice.facts import Destination, Fact, destinations
 from backfill.frozen import frozen
 from backfill.job.fields import OWN_BLOCK
-from backfill.job.models import Job
 from backfill.records.profile import PlanProfile
+
+if TYPE_CHECKING:  # status tells the advice on a plan, without a job
+    from backfill.job.models import Job
 
 _ALL: Final = "All"
 _HOUR: Final = 3_600_000
