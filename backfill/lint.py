@@ -21,6 +21,9 @@ ENOUGH: Final = 100
 #: Of the calls, when so many lie at midnight, or before 2000, the one is odd and the other is.
 _SHARE: Final = 0.1
 _YEAR_2000: Final = 946_684_800_000
+#: The days of January 1970 that a thousandth of the time from 2000 to 2030 falls on, the last one left out: seconds
+#: that were taken for milliseconds.
+SHRUNK: Final = ("1970-01-11", "1970-01-23")
 #: Columns that every table of a Segment warehouse has: properties of these names are left out of it
 #: (https://www.twilio.com/docs/segment/connections/storage/warehouses/schema).
 _OWN_COLUMNS: Final = frozenset({
@@ -35,12 +38,14 @@ _UNBOUNDED: Final = re.compile(
 )
 
 
-def lint(job: Job, profile: PlanProfile, early: Mapping[str, int]) -> list[tuple[Problem, int]]:
+def lint(
+    job: Job, profile: PlanProfile, early: Mapping[str, int], other_unit: Mapping[str, int]
+) -> list[tuple[Problem, int]]:
     """What is odd about the calls of the profile, each with how many it is of, but for what the job ignores.
 
-    `early` are calls dated before 2000, by label or type.
+    `early` are calls dated before 2000, `other_unit` those of the days of SHRUNK, by label or type.
     """
-    said = [*_of_properties(job, profile), *_of_events(profile), *_of_times(job, profile, early)]
+    said = [*_of_properties(job, profile), *_of_events(profile), *_of_times(job, profile, early, other_unit)]
     rules: dict[str, str] = {**job.rules}
     return [
         (Problem(code, Severity.WARNING, _message(code, detail), file="", record=0, call=scope, column=name), count)
@@ -67,8 +72,7 @@ def _of_properties(job: Job, profile: PlanProfile) -> Iterator[_Said]:
             for code, detail, count in _of_values(profile, name):
                 yield code, scope, name[2], _in_event(event, detail), count
         yield from _of_names(scope, [name[2] for name in names], people=kind in ("identify", "group"))
-        missing = _calls(profile, (scope, event, "revenue")) - _calls(profile, (scope, event, "currency"))
-        if missing > 0:
+        if missing := profile.unpriced.get((scope, event)):
             yield "BF311", scope, "currency", _in_event(event), missing
         same = sorted(name[2] for name in names if _is_same(job, profile, name))
         # The same page has the same address and title.
@@ -116,21 +120,22 @@ def _of_events(profile: PlanProfile) -> Iterator[_Said]:
             yield "BF307", scope, event, "", calls
 
 
-def _of_times(job: Job, profile: PlanProfile, early: Mapping[str, int]) -> Iterator[_Said]:
+def _of_times(
+    job: Job, profile: PlanProfile, early: Mapping[str, int], other_unit: Mapping[str, int]
+) -> Iterator[_Said]:
     stated = {call.scope for call in job.calls if call.timestamp.value is not None}
     for scope, one in profile.calls.items():
+        if scope not in stated and other_unit.get(scope):
+            yield "BF313", scope, "", "", other_unit[scope]
         if one.first is None or scope in stated or one.calls < ENOUGH:
             continue
         if one.first == one.last:
             yield "BF309", scope, "", "", one.calls
         elif one.midnight >= _SHARE * one.calls:
             yield "BF308", scope, "", f"{one.midnight / one.calls:.0%} of the calls", one.midnight
-        if 0 < early.get(scope, 0) < _SHARE * one.calls and one.first < _YEAR_2000:
-            yield "BF310", scope, "", "", early[scope]
-
-
-def _calls(profile: PlanProfile, name: Property) -> int:
-    return sum(values.calls for kind, values in profile.properties.get(name, {}).items() if kind != "null")
+        old = early.get(scope, 0) - other_unit.get(scope, 0)
+        if 0 < old < _SHARE * one.calls and one.first < _YEAR_2000:
+            yield "BF310", scope, "", "", old
 
 
 def _is_same(job: Job, profile: PlanProfile, name: Property) -> bool:

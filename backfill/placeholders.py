@@ -61,6 +61,8 @@ FLOAT_ID_PATTERN: Final = r"^[+-]?[0-9]+\.0+$"
 LOST_DIGITS_PATTERN: Final = r"^[+-]?[0-9](?:[.,][0-9]+[eE][+-]?|[eE]\+)[0-9]+$"
 #: An email address, or a telephone number with its country code.
 ADDRESS_PATTERN: Final = r"^[^@\s]+@[^@\s]+\.[^@\s]+$|^\+[0-9][0-9 ().-]{6,}$"
+#: A UUID of version 4 (RFC 9562), in either case.
+UUID_4_PATTERN: Final = r"(?i)^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$"
 #: Blanks at an end.
 BLANK_END_PATTERN: Final = rf"^{BLANK}|{BLANK}$"
 

@@ -17,6 +17,7 @@ The sources of the rules stand with their pages, in backfill/explain/problems.to
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from backfill.frozen import frozen
@@ -82,6 +83,10 @@ _TABLE: Final = (
     ("BF123", "object or array where a single value is wanted", _E, False, "take a single value out of it in SQL"),
     ("BF124", "email address or telephone number as an id", _W, True,
      "people change theirs: map an id that stays, and send the address as a trait"),
+    ("BF125", "anonymousId that is no UUID of version 4, where Mixpanel is on", _W, True,
+     "Mixpanel takes no other: map a column that holds such UUIDs, or leave it out where there is a userId"),
+    ("BF126", "day as a spreadsheet counts it, in a property that is named as a date", _W, True,
+     "declare the column as `{type: timestamp, format: excel, timezone: UTC}`, so that a date is sent"),
     ("BF130", "an SQL expression fails on the row", _E, False,
      "guard it, for example with TRY_CAST, nullif or CASE WHEN, or `on_bad: omit`"),
     ("BF131", "a time in the database's own form inside JSON that SQL made", _E, True,
@@ -125,6 +130,8 @@ _TABLE: Final = (
     ("BF311", "revenue without currency", _W, True, "Segment takes it for US dollars: add `currency`"),
     ("BF312", "properties with one value in every call", _W, True,
      "a constant tells nothing, and may be a mistake of the export: leave them out, or state them as `value`"),
+    ("BF313", "instants in January 1970 that are dates of today in another unit", _W, True,
+     "seconds were taken for milliseconds, or milliseconds for microseconds: mend the column, or multiply it in SQL"),
 )  # fmt: skip
 
 CODES: Final[dict[str, Rule]] = {row[0]: Rule(*row) for row in _TABLE}
@@ -137,6 +144,18 @@ def of_all_calls(code: str) -> bool:
 
 #: Properties that tools sum up; as text they are worth nothing (Segment's spec: revenue is a number).
 MONEY_PROPERTIES: Final = frozenset({"revenue", "price", "value", "quantity", "total"})
+
+#: Serial days of spreadsheets that are likely to be dates of a history: 18 February 1982 to 7 April 2064.
+SERIAL_DAYS: Final = (30_000, 59_999)
+_DATE_NAME: Final = re.compile(
+    r"(?:^|[^a-z])(?:date|datetime|timestamp|birthday|birthdate|dob)(?:$|[^a-z])|[^a-z](?:at|on)$"
+)
+_WORD_START: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+
+
+def is_date_name(name: str) -> bool:
+    """Whether a property's name says that it holds a day or an instant: `signup_date`, `createdAt`, not `update`."""
+    return _DATE_NAME.search(_WORD_START.sub("_", name).lower()) is not None
 
 
 def severity(code: str, overrides: dict[str, str]) -> Severity | None:

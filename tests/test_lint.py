@@ -54,7 +54,8 @@ ODD = [
     ("BF308", "", 20, profile_of(times=replace(TIMES, midnight=20))),
     ("BF309", "", 200, profile_of(times=replace(TIMES, last=TIMES.first, midnight=200))),
     ("BF310", "", 2, profile_of(times=replace(TIMES, first=0))),
-    ("BF311", "currency", 5, profile_of({"revenue": {"number": 15}, "currency": {"string": 10}})),
+    ("BF311", "currency", 5, profile_of({"revenue": {"number": 9}, "currency": {"string": 9}}, unpriced={EVENT: 5})),
+    ("BF313", "", 3, profile_of(times=replace(TIMES, first=1_700_000_000))),
     ("BF312", "env", 1, profile_of({"env": {"string": 200}}, digest="x")),
 ]  # fmt: skip
 
@@ -75,7 +76,9 @@ PLAIN = [
 ]
 
 
-def judged(folder: Path, profile: PlanProfile, early: int, *, rules: str = "{}") -> list[tuple[str, str, int]]:
+def judged(
+    folder: Path, profile: PlanProfile, early: int, shrunk: int = 0, *, rules: str = "{}"
+) -> list[tuple[str, str, int]]:
     """Code, property or event, and of how many."""
     path = folder / "odd.yaml"
     path.write_text(
@@ -84,15 +87,17 @@ def judged(folder: Path, profile: PlanProfile, early: int, *, rules: str = "{}")
         f"integrations: {{All: false}}, properties: {{plan: {{value: free}}, '*': {{}}}}}}\nrules: {rules}\n",
         encoding="utf-8",
     )
-    return [(one.code, one.column, count) for one, count in lint(load_job(path), profile, {"call": early})]
+    return [
+        (one.code, one.column, count) for one, count in lint(load_job(path), profile, {"call": early}, {"call": shrunk})
+    ]
 
 
 @pytest.mark.parametrize(("code", "name", "count", "profile"), ODD, ids=[f"{one[0]}-{one[1]}" for one in ODD])
 def test_odd(tmp_path: Path, code: str, name: str, count: int, profile: PlanProfile) -> None:
     """Each is found once, and nothing else is; a job may ignore it."""
-    early = 2 if code == "BF310" else 0
-    assert judged(tmp_path, profile, early) == [(code, name, count)]
-    assert judged(tmp_path, profile, early, rules=f"{{{code}: ignore}}") == []
+    early, shrunk = (2 if code == "BF310" else 3 if code == "BF313" else 0), 3 * (code == "BF313")
+    assert judged(tmp_path, profile, early, shrunk) == [(code, name, count)]
+    assert judged(tmp_path, profile, early, shrunk, rules=f"{{{code}: ignore}}") == []
 
 
 @pytest.mark.parametrize("profile", PLAIN)
@@ -187,3 +192,34 @@ def test_calls_of_several_early_days_are_summed(project: Project) -> None:
     )
     result = backfill("dry-run", project.folder / "old.yaml", "--state-dir", project.state)
     assert "BF310 (warning) a few calls before 2000, the others after: 7\n    track\n" in result.err
+
+
+ODD_ROWS = """id,anon,at,since,when_paid,signup_date,start_date,update,revenue,currency,n
+1,8d5a4c62-6f0e-4c1e-9a55-0c2f1f4ce2a1,2023-01-02 00:00:01,2023-01-02 00:00:01,x,44928,2023-01-02,44928,1,EUR,44928
+2,visitor-1024,2023-01-02 00:00:01,1970-01-20 16:13:20,44928.5,44929,,44928,2,,44929
+3,0190a5c8-7d2e-7b40-8000-5f3c2b1a0d9e,2023-01-02 00:00:01,1969-01-20 16:13:20,44928,29999,1,x,,USD,60000
+"""
+
+
+def test_odd_rows(project: Project) -> None:
+    """What is odd about single rows is counted with its samples, where the job sends what makes it odd."""
+    (project.folder / "odd.csv").write_text(ODD_ROWS, encoding="utf-8")
+    job = project.folder / "odd.yaml"
+    text = (
+        "version: 1\nname: odd\nsource: {path: odd.csv, timezone: UTC, columns: {n: integer, revenue: number, "
+        "at: timestamp, since: timestamp}}\nrules: {BF203: warn}\n"
+        "defaults: {message_key: [id], userId: id, anonymousId: anon, integrations: {All: false, NAME: true}}\ncalls:\n"
+        "  - {type: track, timestamp: since, event: {value: Paid}, properties: {revenue: revenue, currency: currency, "
+        "last_date: n, startDate: start_date, update: update, when: when_paid}}\n"
+        "  - {type: identify, timestamp: at, traits: {signup_date: signup_date}}\n"
+    )
+    job.write_text(text.replace("NAME", "Mixpanel (Actions)"), encoding="utf-8")
+    result = backfill("dry-run", job, "--output", "json")
+    assert result.code == 0
+    found = {"BF125": 4, "BF126": 4, "BF203": 1, "BF311": 1, "BF313": 1}
+    assert result.object["problems"] == found
+    assert "odd.csv:3 (record 2): track: anon = 'visitor-1024'" in result.err
+    assert "odd.csv:2 (record 1): identify: signup_date = '44928'" in result.err
+    assert "last_date (column n) = '44928'" in result.err
+    job.write_text(text.replace("NAME", "Amplitude"), encoding="utf-8")
+    assert "BF125" not in backfill("dry-run", job, "--output", "json").object["problems"]

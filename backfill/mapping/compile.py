@@ -30,13 +30,16 @@ from backfill.mapping.calls import Check, CompiledCall, IdText, Key, grouped
 from backfill.mapping.objects import bind_object, bind_value, check_size
 from backfill.mapping.template import BoundValue, ObjectTemplate, constant, never_null
 from backfill.mapping.times import bind_timestamp
-from backfill.mapping.user_ids import check_id
+from backfill.mapping.user_ids import check_anonymous_id, check_id
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, Kind, Severity, Snapshot
-from backfill.rules import MONEY_PROPERTIES, severity
+from backfill.rules import MONEY_PROPERTIES, SERIAL_DAYS, is_date_name, severity
 from backfill.timestamps import iso_milliseconds
 
 #: Codes of bad values: what is null by that alone is not missing.
 _BAD_VALUES = frozenset({"BF110", "BF111", "BF117", "BF130", "BF135", "BF202", "BF205", "BF206", "BF207"})
+#: What a spreadsheet's serial day may be sent as, and how it is written.
+_SERIALS = (Kind.TEXT, Kind.INTEGER, Kind.NUMBER, Kind.DECIMAL)
+_SERIAL_PATTERN = r"^[345][0-9]{4}(?:\.[0-9]+)?$"
 #: Boolean column that sources adds where `where` reads declared columns.
 WHERE_COLUMN = "__bf_where_bad"
 #: Boolean column that sources adds where there is a `where`: it failed on the row.
@@ -156,6 +159,8 @@ def _ids(binder: Binder, call: Call, top: ObjectTemplate) -> tuple[IdText, ...]:
         missing = text.is_null() | (text == "") if required else text == ""
         binder.check(missing_code, bound.column, missing, text)
         check_id(binder, name, value, bound)
+        if name == "anonymousId":
+            check_anonymous_id(binder, call, bound)
         if not isinstance(value, ConstantValue):
             found.append(IdText(name, text, bound.column))
         if name == "groupId":
@@ -203,6 +208,7 @@ def _objects(binder: Binder, call: Call, top: ObjectTemplate, left_out: frozense
         check_size(binder, one.name, template)
         if one.name == "properties":
             _check_money(binder, template)
+        _check_dates(binder, template)
 
 
 def _check_money(binder: Binder, template: ObjectTemplate) -> None:
@@ -211,6 +217,20 @@ def _check_money(binder: Binder, template: ObjectTemplate) -> None:
         if isinstance(value, BoundValue) and value.kind is Kind.TEXT:
             label = f"{money} (column {value.column})" if value.column not in ("", money) else money
             binder.check("BF114", label, value.plain.is_not_null(), value.plain)
+
+
+def _check_dates(binder: Binder, template: ObjectTemplate) -> None:
+    """Days as spreadsheets count them, among members that are named as dates."""
+    for name, value in template.members.items():
+        if not (isinstance(value, BoundValue) and is_date_name(name)) or value.kind not in _SERIALS:
+            continue
+        if value.kind is Kind.TEXT:
+            serial = value.plain.str.contains(_SERIAL_PATTERN)
+        else:
+            number = pl.col(value.source) if value.source else value.plain
+            serial = number.cast(pl.Float64, strict=False).is_between(*SERIAL_DAYS)
+        label = f"{name} (column {value.column})" if value.column not in ("", name) else name
+        binder.check("BF126", label, serial, value.plain)
 
 
 def _integrations(binder: Binder, call: Call) -> ObjectTemplate | BoundValue | None:

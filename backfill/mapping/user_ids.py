@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import polars as pl
 
-from backfill.job.models import ColumnValue, SqlValue, Value
+from backfill.advice import destinations
+from backfill.job.models import Call, ColumnValue, SqlValue, Value
 from backfill.limits import SAFE_INTEGER
 from backfill.mapping.binder import Binder
 from backfill.mapping.calls import RareMatch
@@ -15,6 +18,7 @@ from backfill.placeholders import (
     FLOAT_ID_PATTERN,
     HIDDEN_PATTERN,
     LOST_DIGITS_PATTERN,
+    UUID_4_PATTERN,
     odd_id_pattern,
     placeholder_pattern,
 )
@@ -49,6 +53,18 @@ def check_id(binder: Binder, name: str, value: Value, bound: BoundValue) -> None
     rounded = _rounded(binder, value)
     lost = rare.str.contains(LOST_DIGITS_PATTERN) if rounded is None else rounded
     binder.check("BF120", bound.column, lost, text)
+
+
+def check_anonymous_id(binder: Binder, call: Call, bound: BoundValue) -> None:
+    """Add the check of an anonymousId for Mixpanel, where the job sends the call there."""
+    if any((call.integrations or {}).get(name, False) is not False for name in _mixpanel()):
+        text = bound.plain
+        binder.check("BF125", bound.column, (text != "") & ~text.str.contains(UUID_4_PATTERN), text)
+
+
+@cache
+def _mixpanel() -> tuple[str, ...]:
+    return next(destination.names for destination in destinations() if destination.key == "mixpanel")
 
 
 def _rounded(binder: Binder, value: Value) -> pl.Expr | None:

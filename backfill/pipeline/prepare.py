@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from backfill.job.models import Job
 from backfill.limits import Limits
-from backfill.lint import lint
+from backfill.lint import SHRUNK, lint
 from backfill.memory import MAX_WORKERS
 from backfill.pipeline.context import RunContext
 from backfill.pipeline.disk_forecast import spool_bytes
@@ -72,7 +72,7 @@ def prepare_plan(
             delivered=delivered,
         )
     context.progress.end()
-    findings = lint(job, shards.profile, shards.early)
+    findings = lint(job, shards.profile, shards.early, shards.other_unit)
     LOG.info("%s: the plan is complete, its digest is %s", job.name, ledger.record_plan(findings))
     shutil.rmtree(run.work, ignore_errors=True)
 
@@ -90,6 +90,7 @@ class RecordedShards:
         self.context = context
         self.rows_done = self.json_bytes = self.disk_bytes = 0
         self.early: Counter[str] = Counter()  # calls before 2000, by label or type
+        self.other_unit: Counter[str] = Counter()  # calls of the days of SHRUNK
         context.progress.begin("prepare", rows, "rows")
         if self.done:
             LOG.info("%s shards are prepared already", f"{len(self.done):,}")
@@ -112,6 +113,7 @@ class RecordedShards:
         self.disk_bytes += plan.segment_bytes
         for (call, day), calls in plan.days.items():
             self.early[call] += calls if day < "2000" else 0
+            self.other_unit[call] += calls if SHRUNK[0] <= day < SHRUNK[1] else 0
         self.context.progress.advance(self.rows_done, self.json_bytes)
         left = self.rows - self.rows_done
         done = {"rows_done": self.rows_done, "bytes_done": self.disk_bytes}

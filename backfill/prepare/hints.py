@@ -17,9 +17,10 @@ _A_SECOND: Final = {"epoch_s": 1, "epoch_ms": 10**3, "epoch_us": 10**6, "epoch_n
 #: Dates that a history is likely to hold.
 _LIKELY: Final = (datetime(1980, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC))
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-#: Spreadsheets count days from here; the serial of 1970-01-01.
+#: Spreadsheets count days from here.
 _SERIAL_DAY_ZERO: Final = datetime(1899, 12, 30, tzinfo=UTC)
-_SERIAL_OF_1970: Final = 25_569
+#: Codes of numbers that may be of another unit: in 1970, in the future, or beyond every calendar.
+_OTHER_UNIT: Final = ("BF202", "BF204", "BF207")
 
 
 def hint_of(code: str, column: str, value: str, *, of_source: bool = True, detail: str = "") -> str:
@@ -38,11 +39,11 @@ def hint_of(code: str, column: str, value: str, *, of_source: bool = True, detai
     if code == "BF117" and value in _NULLS:
         setting = f"source.csv.null_values: [\"\", '{value}']"
         return f"where it means null in CSV, and has no quotes, state `{setting}`; else {CODES[code].hint}"
-    return (epoch_hint(column, value) if code == "BF207" else "") or CODES[code].hint
+    return (epoch_hint(value) if code in _OTHER_UNIT else "") or CODES[code].hint
 
 
-def epoch_hint(column: str, value: str) -> str:
-    """Which unit would make a likely date of a number that came out in 1970; nothing where none does."""
+def epoch_hint(value: str) -> str:
+    """Which unit would make a likely date of a number that made none; nothing where none does."""
     try:
         number = Decimal(value)
         seconds = {unit: float(number / scale) for unit, scale in _A_SECOND.items()}
@@ -54,11 +55,7 @@ def epoch_hint(column: str, value: str) -> str:
         if date := _likely(_EPOCH, since):
             return f"as {unit} {value} is of {date}: state `format: {unit}`"
     if date := _likely(_SERIAL_DAY_ZERO, float(number) * 86_400):
-        quoted = '"' + column.replace('"', '""') + '"'
-        made = f"epoch_ms(CAST(round(({quoted} - {_SERIAL_OF_1970}) * 86400000) AS BIGINT))"
-        return (
-            f"as a spreadsheet's serial day {value} is of {date}: declare the column as number, and say {{sql: {made}}}"
-        )
+        return f"as a spreadsheet's serial day {value} is of {date}: state `format: excel`, and a `timezone`"
     return ""
 
 

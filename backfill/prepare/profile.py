@@ -49,6 +49,7 @@ _FIRST_ROWS: Final = 256
 _DAY_MICROSECONDS: Final = 86_400_000_000
 #: By the first character of a JSON text; a number begins with any other.
 _BLANKS: Final = " \t\n\r"
+_NOTHING: Final = (ABSENT, TYPES.index("null"))
 _TYPES: Final = {'"': "string", "{": "object", "[": "array", "t": "boolean", "f": "boolean", "n": "null"}
 
 
@@ -89,6 +90,7 @@ class Profiler:
             more_events,
             more_properties,
             *self._sketches(),
+            {event: calls for one in self._counts for event, calls in one.unpriced().items()},
         )
         return bounded(profile)
 
@@ -156,12 +158,19 @@ class _CallCount:
         self._tallies: dict[str, dict[str, Tally]] = {}  # path -> type
         self._names: dict[str, int] = {}  # event -> its place in the counts
         self._calls = np.zeros(0, np.int64)
+        self._unpriced = np.zeros(0, np.int64)  # calls with revenue and without currency
+        self._named = {leaf.path: leaf for leaf in profiled.leaves}
 
     # ------------------------------------------------------------------------------------------------- what was found
 
     def events(self) -> dict[Event, int]:
         """How many calls of each event that may be kept apart."""
         return {event: int(self._calls[place]) for event, place in self.places()}
+
+    def unpriced(self) -> dict[Event, int]:
+        """How many calls of each event have revenue and no currency, where there are such."""
+        counts = zip(self.places(), self._unpriced, strict=False)  # events come after the others
+        return {event: int(calls) for (event, _), calls in counts if calls}
 
     def places(self) -> list[tuple[Event, int]]:
         """Those events with their places."""
@@ -204,6 +213,7 @@ class _CallCount:
                     self._count_leaf(leaf, some, theirs)
         if alone:
             self._count_only_event(rows)
+        self._count_unpriced(rows, codes)
         if one.whole is not None:
             self._count_whole(one.whole, rows, codes)
 
@@ -291,6 +301,18 @@ class _CallCount:
             for place, (_, tally) in enumerate(left):
                 tally.compare_only(found[f"first {place}"], differs=bool(found[f"differs {place}"]))
 
+    def _count_unpriced(self, rows: pl.DataFrame, codes: Codes) -> None:
+        revenue, currency = (self._named.get(name) for name in ("revenue", "currency"))
+        if revenue is None or (currency is not None and currency.fixed not in (None, "null")):
+            return
+        unpriced = _is_there(revenue) if currency is None else _is_there(revenue) & ~_is_there(currency)
+        self._add_unpriced(codes[_texts(rows, unpriced).arg_true().to_numpy()])
+
+    def _add_unpriced(self, codes: Codes) -> None:
+        """Note calls of these events that have revenue and no currency."""
+        more = np.bincount(codes, minlength=len(self._names))
+        self._unpriced = more + np.append(self._unpriced, np.zeros(len(more) - len(self._unpriced), np.int64))
+
     def _count_leaf(self, leaf: Leaf, rows: pl.DataFrame, codes: Codes) -> None:
         if leaf.fixed is not None:
             fixed, kind = pl.Series([leaf.fixed]), _TYPES.get(leaf.fixed[0], "number")
@@ -326,6 +348,9 @@ class _CallCount:
             if not keys:
                 return
             types = objects.types(keys)
+            if "revenue" in keys and ("currency" in keys or all(key != "currency" for _, _, key in found)):
+                there = {key: ~np.isin(types[:, at], _NOTHING) for at, key in enumerate(keys)}
+                self._add_unpriced(codes[there["revenue"] & ~there.get("currency", np.zeros(len(codes), bool))])
             for at, key in enumerate(keys):
                 for place in np.unique(types[:, at]):
                     if place == ABSENT:
@@ -344,8 +369,17 @@ class _CallCount:
             tally.add_long(codes[large[long]])
 
 
+def _is_there(leaf: Leaf) -> pl.Expr:
+    """Whether a property has a value; a null that is sent is none."""
+    if leaf.fixed is not None:
+        return pl.lit(leaf.fixed != "null")
+    if leaf.source:
+        return pl.col(leaf.source).is_not_null()
+    return (leaf.text.is_not_null() & (leaf.plain | (leaf.text != "null"))).fill_null(value=False)
+
+
 def _texts(rows: pl.DataFrame, text: pl.Expr) -> pl.Series:
-    """A text of each row, also where it is one of constants."""
+    """What an expression is of each row, also where it is one of constants."""
     found = rows.select(text).to_series()
     return found if len(found) == len(rows) else found.new_from_index(0, len(rows))
 

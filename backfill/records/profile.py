@@ -8,6 +8,7 @@ A `PlanProfile` is of the calls that would be sent (those in batches), and of an
 - `properties`: of each event and each member of `properties` or `traits` the JSON types it has; of each type how many
   calls, a masked sample, whether all values are one, how many texts are long. `fill` is the share of the event's calls.
   Members of objects that the job builds have dotted paths; what comes from a column whole, its own members alone.
+- `unpriced`: of each event the calls that have `revenue` and no `currency` beside it.
 - `users`, `anonymous`: the distinct userIds and anonymousIds, `attached` the anonymousIds seen beside a userId. Each is
   a `Sketch`: exact below SKETCH distinct ids, an estimate from there on.
 
@@ -133,6 +134,7 @@ class PlanProfile:
     users: Sketch = Sketch()
     anonymous: Sketch = Sketch()
     attached: Sketch = Sketch()
+    unpriced: Mapping[Event, int] = field(default_factory=dict)  # calls with `revenue` and without `currency`
 
     @property
     def total(self) -> int:
@@ -190,6 +192,7 @@ def bounded(profile: PlanProfile) -> PlanProfile:
     return replace(
         profile,
         events=events,
+        unpriced={event: calls for event, calls in profile.unpriced.items() if event in events},
         properties={name: properties[name] for name in kept},
         more_events=profile.more_events or len(events) < len(profile.events),
         more_properties=profile.more_properties or len(kept) < len(properties),
@@ -216,12 +219,14 @@ def merged(parts: Iterable[PlanProfile]) -> PlanProfile:
     """The profile of all parts, which are in source order."""
     calls: dict[str, Instants] = {}
     events: Counter[Event] = Counter()
+    unpriced: Counter[Event] = Counter()
     properties: dict[Property, dict[str, Values]] = {}
     some = list(parts)
     for part in some:
         for scope, one in part.calls.items():
             calls[scope] = _both_instants(calls[scope], one) if scope in calls else one
         events.update(part.events)
+        unpriced.update(part.unpriced)
         for name, kinds in part.properties.items():
             own = properties.setdefault(name, {})
             for kind, values in kinds.items():
@@ -238,6 +243,7 @@ def merged(parts: Iterable[PlanProfile]) -> PlanProfile:
             merged_sketch(part.users for part in some),
             anonymous,
             anonymous if alike else merged_sketch(part.attached for part in some),
+            unpriced,
         )
     )
 
@@ -270,6 +276,7 @@ def packed(profile: PlanProfile) -> bytes:
             [*name, {kind: [one.calls, one.sample, one.digest, one.long] for kind, one in kinds.items()}]
             for name, kinds in profile.properties.items()
         ],
+        "unpriced": [[*event, calls] for event, calls in profile.unpriced.items()],
         "more_events": profile.more_events,
         "more_properties": profile.more_properties,
         "ids": [len(one) for one in hashes],
@@ -305,4 +312,5 @@ def unpacked(stored: bytes) -> PlanProfile:
         sketches[0],
         sketches[1],
         sketches[-1],
+        {(scope, event): calls for scope, event, calls in data.get("unpriced", ())},
     )

@@ -60,6 +60,8 @@ MANY = """
       struct: struct
       mixed: mixed
       none: {value: null}
+      revenue: number
+      currency: text
 """
 WHOLE = """
   - {type: page, message_key: [id], userId: user, name: event, properties: {column: payload}}
@@ -76,7 +78,11 @@ SOME = """
     message_key: [user]
     userId: user
     traits: {plan: event, n: {column: text, as: number, on_bad: omit}}
-  - {type: track, message_key: [id], anonymousId: anonymous, event: event, properties: {a: number}}
+  - type: track
+    message_key: [id]
+    anonymousId: anonymous
+    event: event
+    properties: {revenue: number, currency: {column: text, nulls: keep}}
   - {type: alias, message_key: [id], userId: user, previousId: anonymous}
 """
 BUILT = {"source", "source.deep"}
@@ -97,6 +103,8 @@ def made_rows(seed: int, count: int = ROWS) -> pl.DataFrame:
                     "a/b": chance.choice([1, "x", None, True, {"y": 1}]),
                     "~": "z" * chance.choice([1, 600]),
                     "ü": [1],
+                    "revenue": chance.choice([1.5, None]),
+                    "currency": chance.choice(["EUR", None]),
                     "inner": {"one": number},
                     f"key {chance.randrange(9)}": 1.5,
                 }.items()
@@ -171,6 +179,8 @@ def test_the_profile_is_that_of_the_calls(
     told = without_digests(whole)
     assert told.calls == wanted.calls
     assert told.events == dict(wanted.events)
+    assert told.unpriced == dict(wanted.unpriced)
+    assert bool(told.unpriced) is (calls != ONE)
     assert {name: dict(sorted(kinds.items())) for name, kinds in told.properties.items()} == {
         name: dict(sorted(kinds.items())) for name, kinds in wanted.properties.items()
     }

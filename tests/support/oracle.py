@@ -38,6 +38,14 @@ def is_unseen(character: str) -> bool:
     return unicodedata.category(character) in ("Cc", "Cf", "Zl", "Zp") and code < 0x10000 and code not in SEEN
 
 
+def is_uuid_4(text: str) -> bool:
+    """Whether a text is a UUID of version 4 as RFC 9562 writes them."""
+    try:
+        return str(uuid.UUID(text)) == text.lower() and uuid.UUID(text).version == 4
+    except ValueError:
+        return False
+
+
 @dataclass(frozen=True)
 class Expected:
     """What one row is to become as one call. `message_id` and `json` are None where it is not sent."""
@@ -150,6 +158,9 @@ class RowAsCall(Row):
             self.flag("BF124")
         if name == "groupId" and len(text) > GROUP_ID_CHARACTERS:
             self.flag("BF104")
+        on = [each for each, options in (self.call.integrations or {}).items() if options is not False]
+        if name == "anonymousId" and {"Mixpanel", "Mixpanel (Actions)"} & set(on) and not is_uuid_4(text):
+            self.flag("BF125")
 
     def names(self) -> list[tuple[str, str | None]]:
         """Event, name and category, checked."""

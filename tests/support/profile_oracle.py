@@ -29,6 +29,7 @@ def profile_of(calls: Iterable[Call], built: Collection[str] = ()) -> PlanProfil
     """The profile of calls, but for their ids; `built` are the paths of the objects that the job builds."""
     instants: dict[str, Instants] = {}
     events: Counter[tuple[str, str]] = Counter()
+    unpriced: Counter[tuple[str, str]] = Counter()
     found: dict[tuple[str, str, str], dict[str, list[Any]]] = {}
     for call in calls:
         kind = call["type"]
@@ -39,10 +40,12 @@ def profile_of(calls: Iterable[Call], built: Collection[str] = ()) -> PlanProfil
         instants[kind] = replace(before, calls=before.calls + 1, first=first, last=last, midnight=midnight)
         event = (kind, call.get("event" if kind == "track" else "name") or "")
         events[event] += 1
-        for path, value in members(call.get("traits" if kind in ("identify", "group") else "properties", {}), built):
+        whole = call.get("traits" if kind in ("identify", "group") else "properties", {})
+        unpriced[event] += whole.get("revenue") is not None and whole.get("currency") is None
+        for path, value in members(whole, built):
             found.setdefault((*event, path), {}).setdefault(TYPES[type(value)], []).append(value)
     properties = {name: {kind: told(some) for kind, some in kinds.items()} for name, kinds in found.items()}
-    return bounded(PlanProfile(instants, events, properties))
+    return bounded(PlanProfile(instants, events, properties, unpriced=+unpriced))
 
 
 def members(value: Call, built: Collection[str], above: str = "") -> Iterable[tuple[str, Any]]:
