@@ -24,6 +24,7 @@ VERBS = {
     "calls": "calls",
     "diff": "diff",
     "report": "report",
+    "verify": "verify",
     "sandbox": "sandbox",
     "doctor": "doctor",
     "schema": "schema",

@@ -1,14 +1,12 @@
-"""The columnar code against the row-wise oracle, on rows and jobs that hypothesis makes up.
+"""The columnar code against the second one of `backfill.verify`, on rows and jobs that hypothesis makes up.
 
-Equal text, but for two liberties. Floats are compared as parsed and shortest (`test_floats_read_back_shortest`), and
-the oracle is then told polars' text for them, since the shortest form of 1e22 has several spellings. Objects for which
-a JSON column is put together with other members are compared as parsed.
+Equal text, but that objects for which a JSON column is put together with other members are compared as parsed.
 """
 
 import itertools
 import json
 import math
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +18,12 @@ from hypothesis import strategies as st
 from backfill import encode, identity, prepare
 from backfill.job.models import ConstantValue, ListValue, ObjectSpec, ObjectValue, Star, TimestampSpec
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, Column, Kind, Snapshot, SnapshotPart, SourceFile
+from backfill.verify.local_times import LocalTimes
 from tests.support import oracle_cases as cases
 from tests.support.examples import examples
 from tests.support.oracle_cases import call_of, column, compare, expression, job_of
 from tests.support.oracle_made_rows import DESCRIBED, OWN, edge_rows, tables
-from tests.support.oracle_values import localised
+from tests.support.oracle_times import localised
 
 EDGE_ROWS = edge_rows()
 
@@ -42,10 +41,10 @@ def keep_only(*names: str) -> Star:
 
 @settings(max_examples=examples(80))
 @given(job=cases.jobs, rows=tables(), frame_rows=st.sampled_from([1, 2, 4]))
-def test_columnar_code_agrees_with_the_oracle(
+def test_columnar_code_agrees_with_the_recipe(
     folder: Path, job: Any, rows: list[dict[str, Any]], frame_rows: int
 ) -> None:
-    """States, codes, warnings, ids and JSON of all calls are those of the oracle, whatever the size of a frame."""
+    """States, codes, warnings, ids and JSON of all calls are those of the recipe, whatever the size of a frame."""
     compare(job, rows, folder, frame_rows)
 
 
@@ -346,13 +345,16 @@ def test_every_control_character() -> None:
 
 
 def test_the_oracle_knows_the_calendar() -> None:
-    """The oracle's own clockwork, on an hour that never was and one that was twice."""
+    """Its clockwork, and that of the recipe, on an hour that never was and one that was twice."""
     gap, twice = datetime(2024, 3, 10, 2, 30), datetime(2024, 11, 3, 1, 30)  # noqa: DTZ001
     assert localised(gap, cases.ZONE, "error", "error") == (None, {"BF206"})
     assert localised(gap, cases.ZONE, "error", "shift_forward") == (datetime(2024, 3, 10, 7), set())  # noqa: DTZ001
     assert localised(twice, cases.ZONE, "error", "error") == (None, {"BF205"})
     assert localised(twice, cases.ZONE, "earliest", "error") == (datetime(2024, 11, 3, 5, 30), set())  # noqa: DTZ001
     assert localised(twice, cases.ZONE, "latest", "error") == (datetime(2024, 11, 3, 6, 30), set())  # noqa: DTZ001
+    seconds = (gap - datetime(1970, 1, 1)).total_seconds()  # noqa: DTZ001
+    shifted, code = LocalTimes(cases.ZONE, "error", "shift_forward").instant(int(seconds) * 10**9)
+    assert (shifted, code) == (int(datetime(2024, 3, 10, 7, tzinfo=UTC).timestamp()) * 10**9, "")
 
 
 @pytest.mark.parametrize("twin", [(), ("a.b",)])

@@ -13,8 +13,8 @@ from backfill import placeholders
 from backfill.errors import JobError
 from backfill.job.models import ColumnValue, Placeholders
 from backfill.placeholders import PLACEHOLDERS, is_placeholder
+from backfill.verify.ids import is_unseen
 from tests.support.job_texts import faults, job_text, load
-from tests.support.oracle import is_unseen
 from tests.support.oracle_cases import call_of, column, compare, job_of, mapped, snapshot_of
 
 #: An id -> the code of its problem; "" where it is an id like any other.

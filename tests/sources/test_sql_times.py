@@ -24,7 +24,7 @@ from backfill.sources import inspect
 from backfill.sources.sql.local_time import local_instant, pieces_of
 from backfill.timestamps import to_utc
 from tests.support.examples import examples
-from tests.support.oracle_values import localised, milliseconds
+from tests.support.oracle_times import localised, milliseconds
 from tests.support.sourcing import job_over, staged
 
 ZONES = ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Pacific/Apia", "Africa/Casablanca", "UTC"]

@@ -1,8 +1,8 @@
-"""Made-up jobs for the comparison of the columnar code with the oracle, and the comparison itself."""
+"""Made-up jobs for the comparison of the columnar code with the recipe of `verify`, and the comparison itself."""
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -25,14 +25,15 @@ from backfill.job.models import (
     Star,
     TimestampSpec,
 )
-from backfill.records import Kind, Snapshot, SnapshotPart, SourceFile
-from tests.support import oracle
-from tests.support.oracle_made_rows import ADDRESS, DESCRIBED, ISO, OWN, SQL, frame_of, good_texts, json_values, mostly
+from backfill.limits import SEGMENT
+from backfill.records import FILE_COLUMN, RECORD_COLUMN, Kind, Severity, Snapshot, SnapshotPart, SourceFile
+from backfill.verify.calls import Recipe, make
+from backfill.verify.columns import Columns
+from tests.support.oracle_made_rows import DESCRIBED, ISO, OWN, SQL, frame_of, good_texts, json_values, mostly
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ZONE = "America/New_York"
 FILE_KEY = "2024/é/rows.parquet"
-FIELDS = {"address": tuple(field.name for field in ADDRESS.fields)}
 
 # -----------------------------------------------------------------------------------------------------------------
 # Jobs
@@ -217,9 +218,15 @@ BAD_VALUES = {"BF110", "BF111", "BF117", "BF123", "BF202", "BF205", "BF206", "BF
 MISSING = {"BF101", "BF102", "BF104", "BF106", "BF112", "BF116"}
 
 
-def float_text(value: float) -> str:
-    """Polars' text of a float; that it reads back and is short is a test of its own."""
-    return str(pl.Series([value]).cast(pl.String).item())
+@dataclass(frozen=True)
+class Expected:
+    """What one row is to become as one call. `message_id` and `json` are None where it is not sent."""
+
+    state: str  # ok, skipped, rejected
+    codes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    message_id: str | None = None
+    json: str | None = None
 
 
 def snapshot_of(rows: list[dict[str, Any]], folder: Path) -> Snapshot:
@@ -232,23 +239,32 @@ def snapshot_of(rows: list[dict[str, Any]], folder: Path) -> Snapshot:
     return Snapshot((part,), tuple(DESCRIBED.values()), (file,), len(rows), 0, 0, in_place=True)
 
 
-def mapped(job: Job, snapshot: Snapshot, frame_rows: int) -> Iterator[tuple[int, int, oracle.Expected]]:
+def mapped(job: Job, snapshot: Snapshot, frame_rows: int) -> Iterator[tuple[int, int, Expected]]:
     """What the columnar code makes of the rows: row, call, and what became of it."""
     frame = prepare.map_rows(
         job, snapshot, id_scope="scope", library_version="1.2.3", now=NOW.timestamp(), frame_rows=frame_rows
     )
     for row, call, state, codes, warnings, message_id, text, _ in frame.iter_rows():
-        yield row, call, oracle.Expected(state, tuple(codes), tuple(warnings), message_id, text)
+        yield row, call, Expected(state, tuple(codes), tuple(warnings), message_id, text)
 
 
-def wanted(job: Job, call: int, row: dict[str, Any], record: int) -> oracle.Expected:
-    """What the oracle says of it."""
-    twin = oracle.RowAsCall(job, job.calls[call], DESCRIBED, row, float_text, FIELDS)
-    now = NOW.replace(tzinfo=None)
-    return oracle.expected(twin, id_scope="scope", library_version="1.2.3", now=now, file_key=FILE_KEY, record=record)
+def wanted(job: Job, call: int, frame: pl.DataFrame) -> list[Expected]:
+    """What the recipe says of each row."""
+    recipe = Recipe("scope", "1.2.3", NOW.timestamp(), SEGMENT.call_bytes)
+    numbers = frame.with_columns(
+        pl.lit(0).alias(FILE_COLUMN), pl.int_range(1, pl.len() + 1, dtype=pl.UInt64).alias(RECORD_COLUMN)
+    )
+    made = make(job.calls[call], Columns(job, DESCRIBED, numbers), recipe, [FILE_KEY])
+    found = []
+    for row, (message_id, text) in enumerate(zip(made.ids, made.texts, strict=True)):
+        warnings = [code for code, level in made.problems.get(row, ()) if level is Severity.WARNING]
+        errors = made.errors(row)
+        state = "skipped" if row in made.skipped else "rejected" if errors else "ok"
+        found.append(Expected(state, tuple(errors), tuple(sorted(warnings)), message_id, text))
+    return found
 
 
-def settled(found: oracle.Expected) -> oracle.Expected:
+def settled(found: Expected) -> Expected:
     """What is said of a call, without the missing fields that follow from bad values."""
     if not BAD_VALUES & {*found.codes, *found.warnings}:
         return found
@@ -272,12 +288,12 @@ def rewritten(call: Call) -> bool:
     return False
 
 
-def parsed(found: oracle.Expected) -> oracle.Expected:
+def parsed(found: Expected) -> Expected:
     """The same with the JSON parsed, members in order of their names."""
     return replace(found, json=found.json and json.dumps(json.loads(found.json), sort_keys=True))
 
 
-def difference(made: oracle.Expected, expected: oracle.Expected, call: Call, row: dict[str, Any]) -> str:
+def difference(made: Expected, expected: Expected, call: Call, row: dict[str, Any]) -> str:
     """What differs, for what call, and the row's values that are not null."""
     fields = [
         field
@@ -303,12 +319,14 @@ def is_json(text: str) -> bool:
 
 def compare(job: Job, rows: list[dict[str, Any]], folder: Path, frame_rows: int = 5) -> None:
     """Assert that both agree on every row and call (of warnings, no more than five are listed a frame)."""
-    rows = frame_of(rows).to_dicts()
+    frame = frame_of(rows)
+    rows = frame.to_dicts()
     found = list(mapped(job, snapshot_of(rows, folder), frame_rows))
+    expected = [wanted(job, call, frame) for call in range(len(job.calls))]
     assert [(row, call) for row, call, _ in found] == [(r, c) for r in range(len(rows)) for c in range(len(job.calls))]
     differences = []
     for row, call, made in found:
-        both = settled(made), settled(wanted(job, call, rows[row], row + 1))
+        both = settled(made), settled(expected[call][row])
         if rewritten(job.calls[call]) and (made.json is None or is_json(made.json)):
             both = parsed(both[0]), parsed(both[1])
         if both[0] != both[1]:

@@ -1,0 +1,328 @@
+"""`verify`: a run that is as it should be is equal; each of many corruptions is found, and named."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sqlite3
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from backfill.records import CALL_RECORD, plan_digest
+from backfill.sandbox import FaultScript, Sandbox
+from backfill.sources.snapshot import NAME
+from backfill.state.folder import StateFolder
+from tests.support.projects import Project, Result, backfill
+
+ROWS, BAD, REFUSED = 700, 20, "u000003"
+
+
+@dataclass
+class Kept:
+    """A run that was stopped after its canary, of which the target refused one call; every file of it."""
+
+    project: Project
+    job: Path
+    folder: Path
+
+    @property
+    def spool(self) -> Path:
+        """Its spool."""
+        return self.folder / "spool"
+
+    def verify(self, *options: str) -> Result:
+        """What `verify` says of it."""
+        return backfill("verify", self.job, "--output", "json", *options)
+
+    def sql(self, *statements: str) -> None:
+        """Change the ledger behind the program's back."""
+        with closing(sqlite3.connect(self.folder / "ledger.sqlite3", isolation_level=None)) as ledger:
+            for statement in statements:
+                ledger.execute(statement)
+
+    def sign_plan(self) -> None:
+        """Let the ledger's digests fit what its tables say, as a careful forger would."""
+        (run,) = StateFolder(self.project.state).runs()
+        with run.read() as reader:
+            digest = plan_digest(reader.shards().values())
+        self.sql(f"UPDATE run SET plan_digest = '{digest}'")
+
+    def flip(self, name: str, place: int) -> None:
+        """Flip a bit of one byte of a file."""
+        path = self.spool / name
+        content = bytearray(path.read_bytes())
+        content[place] ^= 1
+        path.write_bytes(content)
+
+    def calls(self, change: Callable[[Any], Any]) -> None:
+        """Change the records of the calls file."""
+        path = self.spool / "000000.calls"
+        records = np.frombuffer(path.read_bytes(), CALL_RECORD).copy()
+        path.write_bytes(change(records).tobytes())
+
+    def rows(self, change: Callable[[pl.DataFrame], pl.DataFrame], *, forged: bool = True) -> None:
+        """Change the rows of the snapshot; `forged`: with the digests that its description has."""
+        folder = self.folder / "snapshot"
+        described = json.loads((folder / NAME).read_text("utf-8"))
+        (part,) = described["parts"]
+        path = folder / part["path"]
+        change(pl.read_parquet(path)).write_parquet(path)
+        if forged:
+            described["digests"][part["path"]] = hashlib.sha256(path.read_bytes()).hexdigest()
+            del described["digest"]
+            described["digest"] = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
+            (folder / NAME).write_text(json.dumps(described), "utf-8")
+
+    def lose_snapshot(self) -> None:
+        """As after the end of a run."""
+        shutil.rmtree(self.folder / "snapshot")
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Kept:
+    """The run as it should be."""
+    project = Project(tmp_path_factory.mktemp("verify"))
+    job = project.people(ROWS, bad=[BAD], text="x" * 1_500)
+    with (project.folder / "people.csv").open("a", encoding="utf-8") as source:
+        source.write(f"u000005,{'x' * 1_500}5@example.org,2023-05-06 10:00:00,5\n")  # as it is there already
+    with (
+        Sandbox(faults=FaultScript.parse([f"status=400,holding={REFUSED}"])) as sandbox,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setenv("SEGMENT_WRITE_KEY", "a-key")
+        backfill("run", job, "--target", "segment", "--endpoint", sandbox.endpoint, "--yes", "--canary")
+    (run,) = StateFolder(project.state).runs()
+    return Kept(project, job, run.path)
+
+
+@pytest.fixture
+def kept(original: Kept, tmp_path: Path) -> Iterator[Kept]:
+    """The same to be corrupted; it is put back after the test."""
+    copy = tmp_path / "copy"
+    shutil.copytree(original.project.folder, copy)
+    yield original
+    shutil.rmtree(original.project.folder)
+    shutil.copytree(copy, original.project.folder)
+
+
+def test_a_run_as_it_should_be(original: Kept) -> None:
+    """Every call is made again and compared by its very bytes; nothing is found, and the exit code is 0."""
+    found = original.verify()
+    told = found.object
+    assert (found.code, told["equal"], told["counts"]) == (0, True, dict.fromkeys(told["counts"], 0)), told["findings"]
+    assert (told["rows_from"], told["sample"], told["notes"]) == ("snapshot", 100, [])
+    assert told["compared"] == {
+        "rows": ROWS + 1,
+        "calls": ROWS - 1,
+        "by_bytes": ROWS - 1,
+        "by_digest": 0,
+        "by_id_alone": 0,
+        "rejected": 1,
+        "not_judged": 0,
+    }
+
+
+def swap_ids(records: Any) -> Any:
+    """The ids of two calls, the one for the other."""
+    records["id_bytes"][[100, 101]] = records["id_bytes"][[101, 100]]
+    return records
+
+
+def forge_call(kept: Kept) -> None:
+    """Another id in the calls file, and every digest of the ledger fitting."""
+    kept.calls(swap_ids)
+    digest = hashlib.sha256((kept.spool / "000000.calls").read_bytes()).hexdigest()
+    kept.sql(f"UPDATE shards SET calls_sha256 = '{digest}'")
+    kept.sign_plan()
+
+
+def forge_hashes(kept: Kept) -> None:
+    """Another hash of a call, and the checksum of the file fitting."""
+    path = kept.spool / "000000.hashes"
+    content = bytearray(path.read_bytes()[:-4])
+    content[8 * 50] ^= 1
+    check = zlib.crc32(content).to_bytes(4, "little")
+    path.write_bytes(bytes(content) + check)
+
+
+def shorten_rejects(kept: Kept) -> None:
+    """The list of rejected rows without its last row."""
+    path = kept.spool / "000000.rejects.parquet"
+    pl.read_parquet(path)[:-1].write_parquet(path)
+
+
+def edit_source(kept: Kept) -> None:
+    """A row of the source that is another one now, where the snapshot is gone."""
+    path = kept.project.folder / "people.csv"
+    path.write_bytes(
+        path.read_bytes().replace(b"8@example.org,2023-05-09 10:00:00,8", b"8@example.org,2023-05-09 10:00:00,9", 1)
+    )
+    kept.lose_snapshot()
+
+
+def edit_row(rows: pl.DataFrame) -> pl.DataFrame:
+    """One of the rows another one."""
+    return rows.with_columns(email=pl.when(pl.col("id") == "u000042").then(pl.lit("y")).otherwise("email"))
+
+
+def cut(name: str, size: int) -> Callable[[Kept], None]:
+    """A file that ends early."""
+    return lambda kept: os.truncate(kept.spool / name, size)
+
+
+#: Leaves of the tree of batches that a condition holds of.
+LEAF = "id = (SELECT min(id) FROM batches WHERE {})"
+CORRUPTIONS: dict[str, tuple[Callable[[Kept], object], int, str]] = {
+    "a flipped byte in a segment": (lambda kept: kept.flip("000000.segment", 5_000), 3, "segment of shard 0"),
+    "a segment cut short": (cut("000000.segment", 9_000), 3, "segment of shard 0"),
+    "a flipped byte in a calls file": (
+        lambda kept: kept.flip("000000.calls", 25 * 60 + 3),
+        3,
+        "people.csv 62 messageId",
+    ),
+    "two ids swapped": (lambda kept: kept.calls(swap_ids), 3, "people.csv 102 messageId"),
+    "a calls file shortened": (cut("000000.calls", 25 * 690), 3, "missing people.csv 700"),
+    "a record of a call twice": (lambda kept: kept.calls(lambda r: np.insert(r, 7, r[7])), 3, "surplus people.csv 8"),
+    "another size of a call": (lambda kept: kept.flip("000000.calls", 25 * 60 + 20), 3, "people.csv 62"),
+    "another row of a call": (lambda kept: kept.flip("000000.calls", 25 * 698 + 17), 3, "surplus"),
+    "ids forged, digests and all": (forge_call, 3, "people.csv 102 messageId"),
+    "a flipped byte in the hashes": (lambda kept: kept.flip("000000.hashes", 99), 3, "hashes of shard 0"),
+    "hashes forged, checksum and all": (forge_hashes, 3, "calls or hashes of shard 0"),
+    "a batch's row dropped": (
+        lambda kept: kept.sql(
+            "PRAGMA foreign_keys = OFF", f"DELETE FROM batches WHERE {LEAF.format('parent IS NULL AND ordinal = 1')}"
+        ),
+        3,
+        "shard 0: batches stand for",
+    ),
+    "a part's row dropped": (
+        lambda kept: kept.sql(
+            "DELETE FROM batches WHERE id = (SELECT min(id) FROM batches WHERE parent IS NOT NULL AND attempts = 0)"
+        ),
+        3,
+        "in no batch",
+    ),
+    "a batch's row doubled": (
+        lambda kept: kept.sql(
+            "INSERT INTO batches (shard, ordinal, state, calls, bytes, offset, length, crc32, first_call)"
+            " SELECT shard, ordinal, state, calls, bytes, offset, length, crc32, first_call FROM batches"
+            " WHERE ordinal = 1"
+        ),
+        3,
+        "there twice",
+    ),
+    "a batch's offset moved": (
+        lambda kept: (kept.sql("UPDATE batches SET offset = offset + 1 WHERE ordinal = 1"), kept.sign_plan()),
+        3,
+        "the offset of batch 1",
+    ),
+    "a batch's checksum edited": (
+        lambda kept: (kept.sql("UPDATE batches SET crc32 = crc32 + 1 WHERE ordinal = 1"), kept.sign_plan()),
+        3,
+        "segment of shard 0",
+    ),
+    "counts of a shard edited": (
+        lambda kept: kept.sql("UPDATE shards SET duplicate = 2, planned = planned + 1"),
+        3,
+        "plan's digest",
+    ),
+    "counts of rows edited": (lambda kept: kept.sql("UPDATE snapshot SET read = read + 1"), 3, "counts do not add up"),
+    "refused turned to delivered": (
+        lambda kept: kept.sql(
+            "UPDATE batches SET state = 'delivered', status = NULL, detail = NULL WHERE state = 'rejected'"
+        ),
+        3,
+        "is delivered, by no attempt (5 refused)",
+    ),
+    "pending turned to delivered": (
+        lambda kept: kept.sql("UPDATE batches SET state = 'delivered' WHERE parent IS NULL AND ordinal = 1"),
+        3,
+        "is delivered, by no attempt (none)",
+    ),
+    "another scope of the ids": (
+        lambda kept: kept.sql("UPDATE run SET id_scope = 'other'"),
+        3,
+        "people.csv 2 messageId",
+    ),
+    "a rejects file shortened": (shorten_rejects, 3, "0 rejected and unreadable rows are listed"),
+    "a rejects file cut": (cut("000000.rejects.parquet", 100), 3, "000000.rejects.parquet"),
+    "a row of the snapshot edited": (lambda kept: kept.rows(edit_row, forged=False), 3, "snapshot"),
+    "a row of the snapshot edited, digests and all": (
+        lambda kept: kept.rows(edit_row),
+        3,
+        "people.csv 43 traits.email",
+    ),
+    "a row of the snapshot dropped": (lambda kept: kept.rows(lambda rows: rows[:-1]), 3, "shard 0 has 701 rows"),
+    "a row of the source edited": (edit_source, 6, "people.csv was changed (same size, other bytes)"),
+}
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_each_corruption_is_found_and_named(kept: Kept, name: str) -> None:
+    """Whatever was done to ledger, spool, snapshot or source: the exit code says so, and a finding where it is."""
+    corrupt, code, named = CORRUPTIONS[name]
+    corrupt(kept)
+    found = kept.verify()
+    told = found.object
+    listed = [
+        " ".join(str(part) for part in (one["kind"], one["file"], one["record"], one["field"], one["detail"]) if part)
+        for one in told["findings"]
+    ]
+    listed += told["source_changes"]
+    assert found.code == code, (found.err, listed)
+    assert any(named in one for one in listed), listed
+    assert not told["equal"]
+
+
+def test_a_sample_is_said_to_be_one(original: Kept) -> None:
+    """The rows of a sample are the same each time, fewer than all, and the result says what it is."""
+    one, other = (original.verify("--sample", "40%").object for _ in range(2))
+    assert one == other
+    assert 0 < one["compared"]["rows"] < ROWS
+    assert (one["sample"], one["equal"]) == (40, True)
+    assert "equal in a sample of 40% of the rows" in backfill("verify", original.job, "--sample", "40").out
+    assert backfill("verify", original.job, "--sample", "0%").code == 2
+
+
+@pytest.mark.parametrize("name", ["01", "02", "03", "04", "05", "06", "07"])
+def test_no_job_of_the_repository_is_accused(repository: Path, tmp_path: Path, name: str) -> None:
+    """CSV, NDJSON, Parquet, SQLite and SQL: what they make is made again, byte for byte, and rejected by both alike."""
+    (job,) = (repository / "jobs").glob(f"{name}-*.yaml")
+    state = ("--state-dir", tmp_path / "state", "--output", "json")
+    planned = backfill("dry-run", job, *state).object
+    found = backfill("verify", job, "--dry-run", *state)
+    told = found.object
+    assert (found.code, told["findings"], told["rows_from"]) == (0, [], "snapshot")
+    calls = planned["calls"]
+    assert told["compared"]["by_digest"] == told["compared"]["calls"] == calls["pending"]
+    assert told["compared"]["rejected"] + planned["problems"].get("BF113", 0) == calls["rejected"]
+
+
+def test_a_source_read_in_place_that_was_changed(tmp_path: Path) -> None:
+    """Rows that are no copy are compared only where their file is as it was; else that is said, and nothing else."""
+    rows = pl.DataFrame({"id": ["a", "b"], "at": ["2024-01-01T00:00:00Z"] * 2})
+    rows.write_parquet(tmp_path / "rows.parquet")
+    job = tmp_path / "job.yaml"
+    job.write_text(
+        "version: 1\nname: placed\nsource: {path: rows.parquet}\ncalls:\n"
+        "  - {type: track, event: {value: Seen}, userId: id, message_key: [id],\n"
+        '     timestamp: {value: "2024-01-01T00:00:00Z"}, properties: {"*": {}}, integrations: {All: false}}\n',
+        "utf-8",
+    )
+    backfill("dry-run", job)
+    assert backfill("verify", job).code == 0
+    rows[::-1].write_parquet(tmp_path / "rows.parquet")
+    found = backfill("verify", job)
+    assert found.code == 6
+    assert "  source    rows.parquet was changed" in found.out
+    assert "not compared, as the source is another than it was; what is kept agrees with itself" in found.out
