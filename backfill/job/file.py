@@ -196,6 +196,11 @@ class JobForm(FileForm):
     mask: MaskForm | None = Field(
         None, description="Columns whose values are never shown in samples and reports; the word all: of no column."
     )
+    tracking_plan: str | None = Field(
+        None,
+        description="Segment Protocols' tracking plan as JSON, or a folder of JSON Schemas, relative to the job file: "
+        "calls that break it are problems (BF140 to BF144).",
+    )
     ordered: bool = Field(False, description="One request at a time, in source order.")
     phase: int | None = Field(
         None,

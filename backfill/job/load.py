@@ -19,9 +19,12 @@ from backfill.job.file import CallForm, GatesForm, JobForm, PlaceholdersForm, So
 from backfill.job.gates import Gates, parse_gate
 from backfill.job.models import Call, ColumnSpec, ColumnValue, CsvSpec, ExcelSpec, Job, Placeholders, Source
 from backfill.job.shapes import Shaping
+from backfill.tracking import TrackingPlan
 
 KIND = "job file"
 _LOOKUPS = "lookup files"
+#: The rules of the tracking plan: a change of them is told by the event and keyword.
+_TRACKING = "tracking plan"
 #: Calls that tell who somebody is: they come first, so that what people did finds them known.
 _PEOPLE = {"identify", "group", "alias"}
 #: What stands in for required parts that are missing or faulty while the rest is checked; none of it is kept.
@@ -66,19 +69,22 @@ def load_job(path: Path, known_rules: Mapping[str, bool] | None = None) -> Job:
 def load_kept_job(data: str, path: Path) -> Job:
     """The job that a ledger has the data of (`Job.raw` as JSON), whatever its file `path` says by now.
 
-    Tables of lookups are read again from where they are: where one has changed, the fingerprint is another.
+    Tables of lookups are read again from where they are: where one has changed, the fingerprint is another. The
+    tracking plan is as it was.
 
     Raises:
         JobError: It cannot be a job any more, of another version for one.
     """
-    content = {name: value for name, value in json.loads(data).items() if name != _LOOKUPS}
+    kept = json.loads(data)
+    content = {name: value for name, value in kept.items() if name not in (_LOOKUPS, _TRACKING)}
     with TemporaryDirectory(prefix="backfill-") as folder:
         file = Path(folder) / path.name
         file.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
         source_text = positions(file)  # JSON is YAML
     faults = Faults(source_text)
     form = validate(JobForm, faults, _STAND_INS, MEANT)
-    job = None if form is None else build(form, faults, path, None)
+    tracking = TrackingPlan(kept[_TRACKING]) if _TRACKING in kept else None
+    job = None if form is None else build(form, faults, path, None, tracking)
     if faults.found or job is None:
         raise source_text.refuse(KIND, faults.found, full=faults.full)
     return job
@@ -104,8 +110,17 @@ def fingerprint(job: Job) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def build(form: JobForm, faults: Faults, path: Path, known_rules: Mapping[str, bool] | None) -> Job | None:
-    """The job, every fault of meaning noted; None where there was any fault at all."""
+def build(
+    form: JobForm,
+    faults: Faults,
+    path: Path,
+    known_rules: Mapping[str, bool] | None,
+    tracking: TrackingPlan | None = None,
+) -> Job | None:
+    """The job, every fault of meaning noted; None where there was any fault at all.
+
+    The tracking plan is read from where the job names it, unless one is given.
+    """
     check_job(faults, form, known_rules)
     shaping = Shaping(faults, path.parent)
     short_forms = ShortForms(faults, shaping)
@@ -118,6 +133,8 @@ def build(form: JobForm, faults: Faults, path: Path, known_rules: Mapping[str, b
             faults.add(f"defaults.{name}", "no call of this job has this field", "remove it", key=True)
     calls = [build_call(form, call, place, defaults, short_forms) for place, call in sound]
     gates = build_gates(faults, form.gates)
+    if form.tracking_plan is not None and tracking is None:
+        tracking = build_tracking(faults, form.tracking_plan, path.parent)
     if faults.found:
         return None
     return Job(
@@ -133,11 +150,27 @@ def build(form: JobForm, faults: Faults, path: Path, known_rules: Mapping[str, b
         placeholders=build_placeholders(form.placeholders),
         gates=gates,
         mask=form.mask if form.mask == "all" else tuple(form.mask or ()),
+        tracking_plan=form.tracking_plan,
+        tracking=tracking,
         ordered=form.ordered,
         phase=form.phase if form.phase is not None else int(bool(types - _PEOPLE)) + 1,
         path=str(path.resolve()),
-        raw=_content(faults.positions.data, shaping.files),
+        raw=_content(faults.positions.data, shaping.files, tracking),
     )
+
+
+def build_tracking(faults: Faults, stated: str, folder: Path) -> TrackingPlan:
+    """The tracking plan of the job, each fault of it noted with its file and JSON pointer.
+
+    Raises:
+        UsageError: The extra that judges by it is not installed.
+    """
+    from backfill.tracking.reading import read_tracking_plan  # noqa: PLC0415 (few jobs have one)
+
+    def complain(place: str, message: str, hint: str) -> None:
+        faults.add("tracking_plan", f"{place} {message}", hint)
+
+    return read_tracking_plan(stated, folder, complain)
 
 
 def build_gates(faults: Faults, form: GatesForm | None) -> Gates:
@@ -153,10 +186,18 @@ def build_gates(faults: Faults, form: GatesForm | None) -> Gates:
     return Gates.of(sound)
 
 
-def _content(data: Mapping[str, Any], lookups: Mapping[str, str]) -> dict[str, Any]:
-    """What the fingerprint is made of: another phase makes no other calls, another table of a lookup does."""
+def _content(data: Mapping[str, Any], lookups: Mapping[str, str], tracking: TrackingPlan | None) -> dict[str, Any]:
+    """What the fingerprint is made of: another phase makes no other calls, another table of a lookup does.
+
+    So does another tracking plan, as its violations may reject calls: its rules are kept whole, so that a change names
+    the event and the keyword.
+    """
     content = {name: value for name, value in data.items() if name != "phase"}
-    return {**content, _LOOKUPS: dict(lookups)} if lookups else content
+    if lookups:
+        content[_LOOKUPS] = dict(lookups)
+    if tracking is not None:
+        content[_TRACKING] = tracking.rules
+    return content
 
 
 def build_call(

@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema
 from backfill.document import FileForm
 from backfill.frozen import frozen
 from backfill.job.gates import Gates
+from backfill.tracking import TrackingPlan
 
 CallType = Literal["identify", "track", "page", "screen", "group", "alias"]
 ColumnType = Literal["text", "integer", "number", "decimal", "boolean", "date", "timestamp", "json"]
@@ -305,6 +306,8 @@ class Job(Model):
     phase: int = 2  # jobs of a lower one come first
     gates: Gates = Gates()
     mask: tuple[str, ...] | Literal["all"] = ()  # columns whose values no sample shows
+    tracking_plan: str | None = None  # its file or folder, as written
+    tracking: TrackingPlan | None = None  # what was read from there
     path: str = ""  # of the job file, absolute; "" where it was not read from a file
     raw: dict[str, Any] = field(default_factory=dict)  # the YAML data as written: the fingerprint's subject
 

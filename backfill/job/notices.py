@@ -8,6 +8,7 @@ from typing import Any
 from backfill.document import Positions
 from backfill.errors import Fault
 from backfill.job.models import ConstantValue, Job, ListValue, ObjectValue
+from backfill.job.tracked import tracking_slips
 from backfill.records import INTERNAL_PREFIX, Column
 
 
@@ -24,6 +25,8 @@ def notices(job: Job, columns: Sequence[Column], positions: Positions) -> list[F
             if text in names:
                 message = f'sends the text "{text}" with every call, and there is a column of that name'
                 found.append(positions.fault(inside, message, f"{{column: {text}}} takes the value from the row"))
+    slips = tracking_slips(job, columns)
+    found += [positions.fault(slip.path, slip.message, slip.hint, key=slip.is_key) for slip in slips]
     return sorted(dict.fromkeys(found), key=lambda fault: (fault.line, fault.column))
 
 

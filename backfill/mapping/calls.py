@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from enum import Enum
+from typing import Any
 
 import polars as pl
 
@@ -54,6 +55,43 @@ class IdText:
 
 
 @frozen
+class Residue:
+    """What of a tracking plan's schema no expression judges: it is compiled and judges JSON.
+
+    `text` is that JSON, a part of the call or all of it (None). `columns` names the source's column of a property by
+    its path, `planned` the properties that an object may have, by its path, where others are to be told.
+    """
+
+    text: pl.Expr | None
+    schema: Mapping[str, Any]
+    columns: Mapping[tuple[str, ...], str]
+    planned: Mapping[tuple[str, ...], frozenset[str]]
+
+
+@frozen
+class PlannedEvent:
+    """How the calls of one event (or all calls, by the common schema) are judged: by expressions, and the rest."""
+
+    checks: tuple[Check, ...]
+    residues: tuple[Residue, ...]
+    levels: Mapping[str, Severity]  # of the codes that `residues` may find; others are ignored
+    told: str  # behind every detail: which event
+
+
+@frozen
+class PlannedCall:
+    """A call of a job with what a tracking plan says of it.
+
+    `name` is the event's, where it comes from the row; else `events` has at most one entry, of "".
+    """
+
+    name: pl.Expr | None
+    events: Mapping[str, PlannedEvent]
+    always: PlannedEvent | None  # the common schema
+    unplanned: Check | None  # of events that are not in `events`
+
+
+@frozen
 class CompiledCall:
     """One call of a job, bound to a snapshot's columns.
 
@@ -77,6 +115,7 @@ class CompiledCall:
     content: ObjectTemplate | None  # the same without context.library; only for CONTENT
     ids: tuple[IdText, ...]  # that come from the row
     alike: Severity | None  # of ids equal but for case or blanks, which all rows together show; None: not asked
+    planned: PlannedCall | None = None  # what the tracking plan says of it
 
 
 def grouped(columns: Iterable[pl.Expr]) -> tuple[tuple[pl.Expr, ...], ...]:

@@ -28,6 +28,7 @@ from backfill.limits import GROUP_ID_CHARACTERS, MESSAGE_ID_CHARACTERS
 from backfill.mapping.binder import Binder
 from backfill.mapping.calls import Check, CompiledCall, IdText, Key, grouped
 from backfill.mapping.objects import bind_object, bind_value, check_size
+from backfill.mapping.planned import plan_call
 from backfill.mapping.template import BoundValue, ObjectTemplate, constant, never_null
 from backfill.mapping.times import bind_timestamp
 from backfill.mapping.user_ids import check_anonymous_id, check_id
@@ -106,6 +107,7 @@ def _compile(binder: Binder, call: Call, index: int, space: str, library_version
         content=content,
         ids=ids,
         alike=severity("BF122", dict(binder.job.rules)),
+        planned=plan_call(binder.job, call, members) if binder.job.tracking is not None else None,
     )
 
 

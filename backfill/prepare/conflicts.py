@@ -10,7 +10,8 @@ import polars as pl
 
 from backfill.errors import counted
 from backfill.mapping import CompiledCall
-from backfill.prepare.evaluate import PROBLEM_SCHEMA, VALUE_CHARACTERS, derive, evaluate
+from backfill.prepare.evaluate import derive, evaluate
+from backfill.prepare.found import PROBLEM_SCHEMA, VALUE_CHARACTERS
 from backfill.prepare.frames import ROW_COLUMN, Frames
 from backfill.prepare.repeats import Places
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, Severity, Snapshot

@@ -19,25 +19,14 @@ from backfill.mapping import CompiledCall
 from backfill.mapping.calls import Key, RareMatch, grouped
 from backfill.mapping.template import BoundValue, Facts, array, escapes_in, joined
 from backfill.prepare.faults import library_error, library_errors, library_failures
+from backfill.prepare.found import PROBLEM_SCHEMA, found_problems
 from backfill.prepare.frames import ROW_COLUMN
+from backfill.prepare.planned import judge
 from backfill.records import Severity
 from backfill.wire import call_start
 
-#: Problems of a frame, one row each; `detail` is what is said behind the title of the code.
-PROBLEM_SCHEMA: Final = {
-    "row": pl.UInt32,
-    "call": pl.UInt8,
-    "code": pl.String,
-    "severity": pl.String,
-    "column": pl.String,
-    "value": pl.String,
-    "detail": pl.String,
-}
 #: The message id beside the snapshot's columns, one of which may be called id.
 ID_COLUMN: Final = "__bf_id"
-#: Warnings are counted all and shown some: the calls they belong to are sent.
-WARNINGS_SHOWN: Final = 5
-VALUE_CHARACTERS: Final = 80
 #: Code and severity of a row on which a library failed; of more such rows in one frame, the library is at fault.
 FAILED: Final = ("BF134", Severity.ERROR.value)
 FAILURES: Final = 20
@@ -121,7 +110,7 @@ def _evaluate(call: CompiledCall, frame: pl.DataFrame, call_bytes: int) -> Evalu
     masks = {f"m{number}": check.mask for number, check in enumerate(call.checks)}
     state = work.select(pl.col(ROW_COLUMN), condition.alias("made"), **masks)
     totals = {name: int(state[name].sum()) for name in ("made", *masks)}
-    problems, counts = _problems(call, work, state, totals)
+    problems, counts = found_problems(call.index, call.checks, work, state, totals)
     errors = [name for name, check in zip(masks, call.checks, strict=True) if check.severity is Severity.ERROR]
     passed = reduce(lambda rows, name: rows & ~state[name], filter(totals.get, errors), state["made"])
     good = work if passed.all() else work.filter(passed)
@@ -141,7 +130,17 @@ def _evaluate(call: CompiledCall, frame: pl.DataFrame, call_bytes: int) -> Evalu
             key = ("BF117", Severity.ERROR.value)
             counts[key] = counts.get(key, 0) + int(deep.sum())
             calls = calls.filter(~deep)
+    if call.planned is not None and len(calls):
+        made = good if len(calls) == len(good) else _rows_of(good, calls)
+        judged = judge(call.index, call.planned, made, calls["json"])
+        problems = pl.concat([problems, judged.problems])
+        counts |= judged.counts
+        calls = calls.filter(~pl.col("row").is_in(judged.rejected.implode())) if len(judged.rejected) else calls
     return Evaluated(totals["made"], totals["made"] - len(calls), calls, problems, counts, good)
+
+
+def _rows_of(good: pl.DataFrame, calls: pl.DataFrame) -> pl.DataFrame:
+    return good.join(calls.select("row"), left_on=ROW_COLUMN, right_on="row", how="semi", maintain_order="left")
 
 
 def reads_of(call: CompiledCall, expression: pl.Expr) -> tuple[list[str], tuple[tuple[pl.Expr, ...], ...]]:
@@ -206,35 +205,6 @@ def message_id(call: CompiledCall, facts: Facts) -> pl.Expr:
     digest = content.chash.sha2_256()  # type: ignore[attr-defined]
     key = joined(['["', digest, '"]'])
     return key.uuidhash.uuid5(call.namespace)  # type: ignore[attr-defined, no-any-return]
-
-
-def _problems(
-    call: CompiledCall, work: pl.DataFrame, state: pl.DataFrame, totals: dict[str, int]
-) -> tuple[pl.DataFrame, dict[tuple[str, str], int]]:
-    """Every error listed, of the warnings the first few; all counted."""
-    found = [pl.DataFrame(schema=PROBLEM_SCHEMA)]
-    counts: dict[tuple[str, str], int] = {}
-    for number, check in enumerate(call.checks):
-        total = totals[f"m{number}"]
-        if not total:
-            continue
-        key = (check.code, check.severity.value)
-        counts[key] = counts.get(key, 0) + total
-        rows = work.filter(state[f"m{number}"])
-        if check.severity is Severity.WARNING:
-            rows = rows.head(WARNINGS_SHOWN)
-        found.append(
-            rows.select(
-                pl.col(ROW_COLUMN).alias("row"),
-                pl.lit(call.index, pl.UInt8).alias("call"),
-                pl.lit(check.code).alias("code"),
-                pl.lit(check.severity.value).alias("severity"),
-                pl.lit(check.column).alias("column"),
-                check.shown.cast(pl.String).fill_null("").str.slice(0, VALUE_CHARACTERS).alias("value"),
-                pl.lit(check.detail, pl.String).alias("detail"),
-            )
-        )
-    return pl.concat(found), counts
 
 
 def _unfit(calls: pl.DataFrame, code: str, said: pl.Expr) -> pl.DataFrame:

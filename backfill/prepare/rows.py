@@ -12,7 +12,8 @@ from backfill.job.models import Job
 from backfill.limits import SEGMENT, Limits
 from backfill.mapping import compile_job
 from backfill.mapping.calls import CompiledCall
-from backfill.prepare.evaluate import PROBLEM_SCHEMA, evaluate
+from backfill.prepare.evaluate import evaluate
+from backfill.prepare.found import PROBLEM_SCHEMA
 from backfill.prepare.frames import ROW_COLUMN, SHARD_ROWS, Frames, snapshot_schema
 from backfill.prepare.hints import hint_of
 from backfill.prepare.rejects import names_read, originals

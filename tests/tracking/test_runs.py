@@ -1,0 +1,221 @@
+"""Jobs with a tracking plan, from the command line: what is told, rejected, counted, refused."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.projects import Result, backfill
+
+PLAN: dict[str, Any] = {
+    "rules": [
+        {
+            "type": "TRACK", "key": "Order Completed", "version": 1,
+            "jsonSchema": {
+                "type": "object",
+                "properties": {
+                    "properties": {
+                        "type": "object",
+                        "properties": {
+                            "total": {"type": "number", "minimum": 0},
+                            "currency": {"enum": ["USD", "EUR"]},
+                            "items": {"type": "array", "items": {"type": "object", "required": ["sku"]}},
+                        },
+                        "required": ["total"],
+                    }
+                },
+            },
+        },
+        {
+            "type": "TRACK", "key": "Signed Up", "version": 1,
+            "jsonSchema": {"properties": {"properties": {"properties": {"email": {"format": "email"}},
+                                                         "additionalProperties": False}}},
+        },
+        {"type": "COMMON", "key": None, "version": 1, "jsonSchema": {"required": ["userId", "receivedAt"]}},
+    ]
+}  # fmt: skip
+ROWS = """\
+id,event,user,total,currency,items,email
+1,Order Completed,u1,10.5,USD,"[{""sku"": ""a""}]",
+2,Order Completed,u2,-1,usd,"[{""name"": ""b""}]",
+3,Order Completed,u3,,USD,,
+4,order completed,u4,1,USD,,
+5,Signed Up,u5,,,,nobody
+6,Signed Up,u6,,,,ada@example.org
+7,Order Placed,,1,USD,,
+8,Order Placed,,1,USD,,
+"""
+JOB = """\
+version: 1
+name: planned
+source: {path: rows.csv, columns: {total: number, items: json}}
+tracking_plan: plan.json
+calls:
+  - type: track
+    message_key: id
+    userId: user
+    anonymousId: {value: somebody}
+    timestamp: {value: "2024-01-01T00:00:00Z"}
+    event: event
+    properties: {total: total, currency: currency, items: items, email: email}
+    integrations: {All: false}
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with the job, its rows and its plan."""
+    (tmp_path / "rows.csv").write_text(ROWS, "utf-8")
+    write_plan(tmp_path, PLAN)
+    write_job(tmp_path)
+    return tmp_path
+
+
+def write_plan(folder: Path, plan: Any) -> None:
+    """Write the tracking plan."""
+    (folder / "plan.json").write_text(json.dumps(plan), "utf-8")
+
+
+def write_job(folder: Path, *changes: tuple[str, str], more: str = "") -> Path:
+    """Write the job, each of the texts replaced by the one beside it."""
+    text = JOB
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    path = folder / "job.yaml"
+    path.write_text(text + more, "utf-8")
+    return path
+
+
+def dry_run(folder: Path) -> Result:
+    """A dry run of the job."""
+    return backfill("dry-run", folder / "job.yaml", "--output", "json")
+
+
+def test_violations_are_warnings(folder: Path) -> None:
+    """Each is counted, and told with its event, its path, what is wanted and what to do; nothing is rejected."""
+    result = dry_run(folder)
+    assert result.code == 0
+    assert result.object["problems"] == {"BF140": 3, "BF142": 4, "BF144": 3}
+    assert result.object["calls"]["pending"] == 8
+    for line in (
+        "rows.csv:5 (record 4): track: event = 'order completed'",
+        "rows.csv:8 (record 7): track: event = 'Order Placed'",
+        "rows.csv:3 (record 2): track: minimum 0 in 'Order Completed': properties.total = '-1.0'",
+        "track: one of \"USD\", \"EUR\" in 'Order Completed': properties.currency = 'usd'",
+        "rows.csv:3 (record 2): track: in 'Order Completed': properties.items.0.sku (column items)",
+        "rows.csv:4 (record 3): track: in 'Order Completed': properties.total",
+        "rows.csv:6 (record 5): track: format email in 'Signed Up': properties.email = 'nobody'",
+        "rows.csv:8 (record 7): track: by the common schema: userId",
+    ):
+        assert line in result.err, result.err
+
+
+def test_rules_reject_what_breaks_the_plan(folder: Path) -> None:
+    """Each code is raised on its own; check, preview and dry-run judge alike, and rejects name the violation."""
+    write_job(folder, more="rules: {BF140: error, BF142: error, BF144: ignore}\n")
+    result = dry_run(folder)
+    assert result.code == 3
+    assert result.object["problems"] == {"BF140": 3, "BF142": 4}
+    assert result.object["calls"]["rejected"] == 5
+    assert backfill("check", folder / "job.yaml").code == 3
+    shown = backfill("preview", folder / "job.yaml", "-n", "8").out
+    assert shown.count("track: rejected") == 5
+    run = backfill("run", folder / "job.yaml", "--target", "sandbox")
+    assert run.code == 3
+    listed = backfill("rejects", "--state-dir", folder / ".backfill").out
+    assert "event that the tracking plan does not have" in listed
+    assert "property that the tracking plan requires is missing: in 'Order Completed'" in listed
+
+
+def test_what_a_plan_wants_before_a_row_is_read(folder: Path) -> None:
+    """The job's constant event, its properties and those that are required are held against the plan by the file."""
+    write_job(folder, ("event: event", "event: {value: Order Complete}"))
+    said = backfill("check", folder / "job.yaml").err
+    assert 'job.yaml:11:12: calls[0].event: "Order Complete" is not in the tracking plan' in " ".join(said.split())
+    assert 'did you mean "Order Completed"?' in said
+    write_job(folder, ("event: event", "event: {value: Order Completed}"), ("{total: total,", "{totl: total,"))
+    said = backfill("check", folder / "job.yaml").err
+    assert 'calls[0].properties: the tracking plan requires "total", and nothing maps it' in said
+    assert 'calls[0].properties.totl: "totl" is not in the tracking plan\n    Hint: did you mean "total"?' in said
+    assert 'calls[0].properties.email: "email" is not in the tracking plan' in said
+
+
+def test_whole_objects(folder: Path) -> None:
+    """Properties that come from a column as one object are judged as those that are mapped one by one."""
+    rows = [{"id": "1", "p": {"total": 1}}, {"id": "2", "p": {"total": "x", "more": 1, "items": [{}]}}]
+    (folder / "rows.ndjson").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    write_job(
+        folder,
+        ("rows.csv, columns: {total: number, items: json}", "rows.ndjson, columns: {p: json}"),
+        ("userId: user", "userId: id"),
+        ("event: event", "event: {value: Order Completed}"),
+        ("{total: total, currency: currency, items: items, email: email}", "{column: p}"),
+    )
+    result = dry_run(folder)
+    assert result.object["problems"] == {"BF141": 1, "BF142": 1, "BF143": 1, "BF301": 1}, result.err
+    assert "number is wanted in 'Order Completed': properties.total (column p) = 'x'" in result.err
+    assert "in 'Order Completed': properties.more (column p) = '1'" in result.err
+
+
+def test_masked_columns_are_not_shown(folder: Path) -> None:
+    """Neither by expressions nor by the validator, nor the names of events that come from such a column."""
+    write_job(folder, more="mask: [email, currency, event]\n")
+    told = dry_run(folder).err
+    assert "properties.currency = '(masked)'" in told
+    assert "properties.email = '(masked)'" in told
+    for value in ("nobody", "usd", "order completed", "Order Placed"):
+        assert value not in told
+
+
+def test_a_changed_plan_is_named(folder: Path) -> None:
+    """A run of a plan that was dry-run under other rules ends with exit 6, and says which keyword of which event."""
+    planned = dry_run(folder).object["plan"]["id"]
+    changed = json.loads(json.dumps(PLAN))
+    changed["rules"][0]["jsonSchema"]["properties"]["properties"]["properties"]["total"]["minimum"] = 1
+    changed["name"] = "of no matter"
+    write_plan(folder, changed)
+    run = backfill("run", folder / "job.yaml", "--plan", planned, "--target", "sandbox")
+    assert run.code == 6
+    assert "tracking plan.track.Order Completed.1.properties.properties.properties.total.minimum was changed" in run.err
+    write_plan(folder, PLAN | {"name": "of no matter"})
+    assert backfill("run", folder / "job.yaml", "--plan", planned, "--target", "sandbox").code == 0
+    (folder / "plan.json").unlink()  # what was sent is still known
+    assert backfill("calls", "--state-dir", folder / ".backfill", "planned", "--limit", "1").code == 0
+
+
+def test_faults_of_the_plan(folder: Path) -> None:
+    """All of them are told at once, at the job's field, with exit 2; a library that is missing by its extra."""
+    write_plan(folder, {"rules": [{"type": "TRAK", "jsonSchema": {}}, {"type": "TRACK", "key": "a"}]})
+    result = backfill("check", folder / "job.yaml")
+    assert result.code == 2
+    assert "plan.json#/rules/0/type 'TRAK' is no type of rule" in " ".join(result.err.split())
+    assert "plan.json#/rules/1 has no `jsonSchema`" in " ".join(result.err.split())
+
+
+def test_the_library_is_an_extra(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without it the job is refused with the extra's name."""
+    monkeypatch.setitem(sys.modules, "jsonschema_rs", None)
+    result = backfill("check", folder / "job.yaml")
+    assert result.code == 2
+    assert "backfill[protocols]" in result.err
+
+
+def test_the_page_holds(repository: Path, tmp_path: Path) -> None:
+    """The job of docs/tracking-plans.md is one, judged by the sample's plan."""
+    page = (repository / "docs" / "tracking-plans.md").read_text("utf-8")
+    (job,) = re.findall(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    (tmp_path / "job.yaml").write_text(job, "utf-8")
+    sample = repository / "sample_data" / "recipes" / "tracking-plan" / "plan.json"
+    (tmp_path / "plan.json").write_bytes(sample.read_bytes())
+    (tmp_path / "orders.csv").write_text(
+        "order_id,customer_id,ordered_at,total,currency\n1,u1,2024-01-01T00:00:00Z,,usd\n", "utf-8"
+    )
+    result = backfill("dry-run", tmp_path / "job.yaml", "--output", "json")
+    assert result.code == 3, result.err
+    assert result.object["problems"] == {"BF142": 1, "BF144": 1}
