@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from backfill.cli.here import display_path
+from backfill.cli.metrics import MetricsOptions, metrics_options
 from backfill.cli.options import (
     RUN,
     SendOptions,
@@ -31,6 +32,7 @@ from backfill.cli.session import Session
 @delivery_options
 @output_option
 @progress_option
+@metrics_options
 @voice_options
 def command(
     session: Session,
@@ -43,6 +45,7 @@ def command(
     asked: SendOptions,
     output: str,
     no_progress: bool,
+    metrics: MetricsOptions,
 ) -> int:
     """\b
     backfill resume
@@ -72,7 +75,7 @@ def command(
     access = load_run_target(state, status.record, target)
     if access.live:
         refuse_without_terminal(yes=asked.yes)
-    delivery = DeliveryCommand(session, options, asked.yes, output, progress=not no_progress)
+    delivery = DeliveryCommand(session, options, asked.yes, output, progress=not no_progress, metrics=metrics)
     return run_interruptibly(
         session, lambda interrupts: resume_one(delivery, state, folder, access, status.record, interrupts)
     )

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from backfill.cli.metrics import MetricsOptions, metrics_options
 from backfill.cli.options import (
     SendOptions,
     TargetOptions,
@@ -45,6 +46,7 @@ from backfill.cli.session import Session
 @replay_option
 @output_option
 @progress_option
+@metrics_options
 @report_option
 @voice_options
 def command(
@@ -61,6 +63,7 @@ def command(
     replay_rejects: Path | None,
     output: str,
     no_progress: bool,
+    metrics: MetricsOptions,
     report: Path | None,
 ) -> int:
     """\b
@@ -90,7 +93,7 @@ def command(
     chosen = replace(target, name=wanted_target_name(target.name))
     options = run_options(asked, abandon=abandon, only_new=only_new)
     delivery = DeliveryCommand(session, options, asked.yes, output, progress=not no_progress)
-    delivery = replace(delivery, spool=spool_choice(spool, spool_cache))
+    delivery = replace(delivery, spool=spool_choice(spool, spool_cache), metrics=metrics)
     loaded = in_phases(load_jobs(paths), jobs)
     if replay_rejects is not None:
         there = load_chosen_target(chosen, Path(loaded[0].path).parent)

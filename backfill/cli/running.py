@@ -16,6 +16,7 @@ from backfill.cli.confirm import ask, refuse_without_terminal
 from backfill.cli.handler import explain, tell_notice
 from backfill.cli.here import display_path
 from backfill.cli.interrupts import Interrupts
+from backfill.cli.metrics import MetricsOptions, telling_metrics
 from backfill.cli.options import SendOptions, TargetOptions
 from backfill.cli.progress import ProgressBars
 from backfill.cli.session import Session
@@ -57,6 +58,7 @@ class DeliveryCommand:
     output: str
     progress: bool
     several: JobSeries = field(default_factory=JobSeries)
+    metrics: MetricsOptions = field(default_factory=MetricsOptions)
     spool: SpoolChoice = field(default_factory=SpoolChoice)
     report: Path | None = None  # where the page of the one job is to be written
 
@@ -133,10 +135,18 @@ def deliver_all(
             bars = drawn.enter_context(delivery.bars(job.name))
             context = run_context(delivery, place, interrupts, bars, job.path, subject.run_id)
             requests.append(RunRequest(job, there, delivery.options, context))
+        ids = {subjects[one.job.path].run_id: one.context.store for one in requests}
+        runs = partial(begun_runs, [store.run(run_id) for run_id, store in ids.items()])
+        drawn.enter_context(telling_metrics(delivery.session, delivery.metrics, runs))
         ends = run_requests(requests, partial(tell_notice, delivery.session))
         codes = [show_outcome(delivery, interrupts, subjects[one.job.path], end) for one, end in ends]
     tell_total(delivery)
     return worst(codes)
+
+
+def begun_runs(runs: Sequence[StoredRun]) -> list[StoredRun]:
+    """Those of the runs that there are by now; also one that is damaged: it cannot be read."""
+    return [run for run in runs if run.lost or run.begun()]
 
 
 def dry_run_all(
@@ -207,7 +217,8 @@ def resume_one(
     """Send what a run has prepared, show how it ended, and return its exit code."""
     from backfill.pipeline import resume_run
 
-    with delivery.bars(record.job_name) as bars:
+    told = telling_metrics(delivery.session, delivery.metrics, lambda: [folder])
+    with told, delivery.bars(record.job_name) as bars:
         around = run_context(delivery, state.path, interrupts, bars, record.job_file, folder.run_id)
         end = outcome_of(lambda: resume_run(state, folder, target, delivery.options, around))
     subject = Subject(folder.run_id, record.job_name, record.target_name, record.live)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from backfill.cli.here import display_path
+from backfill.cli.metrics import MetricsOptions, metrics_options, telling_metrics
 from backfill.cli.options import RUN, dry_option, output_option, state_option, voice_options
 from backfill.cli.session import Session
-from backfill.errors import BackfillError, ExitCode, worst
+from backfill.errors import BackfillError, ExitCode, UsageError, worst
 
 if TYPE_CHECKING:
     from backfill.records import RunStore, StoredRun
@@ -28,8 +30,10 @@ if TYPE_CHECKING:
     metavar="VALUE",
     help="The same by the values of the job's message_key: one --key for each, in their order; with RUN.",
 )
+@click.option("--watch", is_flag=True, help="Look again every 2 s, until no process is at work on any of them.")
 @dry_option
 @state_option
+@metrics_options
 @output_option
 @voice_options
 def command(
@@ -38,8 +42,10 @@ def command(
     run: str | None,
     message_id: str | None,
     key: tuple[str, ...],
+    watch: bool,
     dry_run: bool,
     state_dir: Path | None,
+    metrics: MetricsOptions,
     output: str,
 ) -> int:
     """\b
@@ -51,6 +57,8 @@ def command(
     Show all runs, the latest first; those of a job file; or one run in full, also while it is under way.
 
     The beginning of a run's id is enough where no other id begins so.
+
+    --metrics with --watch serves the metrics of these runs, whatever machines are at work on them.
     """  # noqa: D205, D301, D415
     from backfill.cli.arguments import open_state
     from backfill.pipeline.runs import find_runs
@@ -60,9 +68,27 @@ def command(
         return ExitCode.DELIVERED
     state = open_state(session, run, state_dir)
     runs = find_runs(state, run, dry=dry_run)
+    if watch or metrics.asked:
+        return show_again(session, lambda: find_runs(state, run, dry=dry_run), output, metrics, watch=watch)
     if run is not None and len(runs) == 1:
         return show_run(session, state, runs[0], output)
     return show_runs(session, state, runs, output, dry=dry_run)
+
+
+def show_again(
+    session: Session, runs: Callable[[], list[StoredRun]], output: str, metrics: MetricsOptions, *, watch: bool
+) -> int:
+    """Watch the runs, or write their metrics once.
+
+    Raises:
+        UsageError: Metrics are to be served, and nobody waits until they are asked for.
+    """
+    from backfill.cli.watching import watch as watch_runs
+
+    if metrics.at is not None and not watch:
+        raise UsageError("status --metrics ends before anybody can ask", hint="say --watch, too, or --metrics-file")
+    with telling_metrics(session, metrics, runs):
+        return watch_runs(session, runs, output) if watch else ExitCode.DELIVERED
 
 
 def show_run(session: Session, state: RunStore, folder: StoredRun, output: str) -> int:

@@ -10,7 +10,17 @@ from backfill.frozen import frozen
 from backfill.records import Counts, DeliveryTotals, PlanFacts, RunState, RunStatus, StoredRun
 from backfill.report.contents import PlanContents
 from backfill.report.doubts import Doubts, doubt_json, doubt_lines, read_doubts
-from backfill.report.summary import CALLS, ROWS, Summary, by_code, counts_text, summary_text, time_text
+from backfill.report.speed import Speed
+from backfill.report.summary import (
+    CALLS,
+    ROWS,
+    Summary,
+    by_code,
+    counts_text,
+    duration_text,
+    summary_text,
+    time_text,
+)
 from backfill.state.plan_file import plan_facts
 
 
@@ -114,8 +124,11 @@ COLUMNS = {
 WIDTH = 80
 
 
-def runs_table(views: Sequence[RunView]) -> str:
-    """A few lines for each run: what it is, its counts in columns, and of batches in doubt how long they are safe."""
+def runs_table(views: Sequence[RunView], speeds: Mapping[str, Speed | None] | None = None) -> str:
+    """A few lines for each run: what it is, its counts in columns, and of batches in doubt how long they are safe.
+
+    `speeds`, by the ids of runs, are those of runs that are watched.
+    """
     cells = [[f"{getattr(one.counts, name):,}" for name in COLUMNS.values()] for one in views]
     widths = [max(map(len, column)) for column in zip(COLUMNS, *cells, strict=True)]
     gap = "  " if sum(widths) + 2 * len(widths) <= WIDTH else " "
@@ -127,9 +140,18 @@ def runs_table(views: Sequence[RunView]) -> str:
     for one, row in zip(views, cells, strict=True):
         lines += [one.status.record.run_id, aligned(row)]
         lines.append(f"  {one.state} {time_text(one.status.state_at)}, to {where_to(one)}")
+        lines += speed_lines(speeds.get(one.status.record.run_id) if speeds else None)
         if one.doubts.span.batches:
             lines.append(f"  in doubt since {one.doubts.since}, sent again by itself until {one.doubts.until}")
     return "\n".join(lines)
+
+
+def speed_lines(speed: Speed | None) -> list[str]:
+    """How fast a run is, and how long it will take; nothing of one that does not move."""
+    if speed is None or speed.seconds_left is None:
+        return []
+    left = f", {duration_text(speed.seconds_left)} left" if speed.seconds_left else ""
+    return [f"  {speed.calls_per_second:,.0f} calls/s{left}"]
 
 
 def where_to(view: RunView) -> str:

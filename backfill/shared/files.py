@@ -10,11 +10,11 @@ import hashlib
 import os
 import re
 import tempfile
-import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import RLock
+from time import sleep
 from typing import Final
 
 from backfill.disk import ASIDE_SUFFIX, make_folder, out_of_space
@@ -67,7 +67,7 @@ class SharedFiles:
         if found := self._index().get(name):
             return found
         for pause in (0.0, *LATE):
-            time.sleep(pause)
+            sleep(pause)
             if found := self._index(anew=True).get(name):
                 return found
         raise LedgerError(f"{self._named(name)} is missing", hint=_AGAIN)
@@ -182,7 +182,7 @@ class SharedFiles:
     def _get(self, name: str, to: Path) -> SharedFile:
         """Get the file; one that is listed may still be late."""
         for pause in (0.0, *LATE):
-            time.sleep(pause)
+            sleep(pause)
             file = self.file(name)
             try:
                 self._place.get(file.key, to)

@@ -138,7 +138,7 @@ def test_what_is_late_is_waited_for(place: Behind, tmp_path: Path, monkeypatch: 
         if len(waits) > 1:
             place.write(key, content)
 
-    monkeypatch.setattr(files.time, "sleep", appear)
+    monkeypatch.setattr(files, "sleep", appear)
     place.remove(key)
     spool = machine(place, tmp_path / "b").spool(NEVER)
     spool.verify([plan])
