@@ -10,6 +10,8 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 from backfill.cli.here import display_path, shell_word, shown_files
 from backfill.cli.options import TargetOptions
 from backfill.cli.session import Session
@@ -18,6 +20,7 @@ from backfill.pipeline.runs import is_job_file, run_endpoint, targets_folders
 from backfill.records import RunRecord, RunStore, StoredRun
 from backfill.shared.place import place_url
 from backfill.state import SpoolChoice, open_store
+from backfill.state.stated import is_url, stated_place
 
 if TYPE_CHECKING:
     from backfill.job.models import Job
@@ -176,8 +179,13 @@ def choose_state_folder(session: Session, option: Path | None, job: Path | None 
     """
     from backfill.state import state_folder_from, state_folder_of_job
 
+    stated = None if session.here.database else stated_state(job.parent if job is not None else Path.cwd())
+    if stated is not None and is_url(stated) and option is None:
+        session.here.database = stated
     if option is not None:
         folder = option.absolute()
+    elif stated is not None and not is_url(stated):
+        folder = Path(stated)
     else:
         folder = state_folder_of_job(job) if job is not None else state_folder_from(Path.cwd())
     refuse_unwritable_name(folder)
@@ -185,10 +193,21 @@ def choose_state_folder(session: Session, option: Path | None, job: Path | None 
     return folder
 
 
+def stated_state(start: Path) -> str | None:
+    """What the nearest targets.yaml, or that of --targets, says of where runs are kept; None where it says nothing."""
+    context = click.get_current_context(silent=True)
+    return stated_place(start, context.params.get("targets") if context else None, os.environ)
+
+
+def store_at(session: Session, folder: Path, choice: SpoolChoice | None = None) -> RunStore:
+    """The runs of that state directory, or of the database that the session has."""
+    return open_store(folder, choice or SpoolChoice(), session.here.database)
+
+
 def open_state(session: Session, run: str | None, option: Path | None, *, spool_cache: str | None = None) -> RunStore:
     """The state directory in which RUN is looked for: of a job file its own."""
     place = choose_state_folder(session, option, Path(run) if run and is_job_file(run) else None)
-    return open_store(place, spool_choice(None, spool_cache))
+    return store_at(session, place, spool_choice(None, spool_cache))
 
 
 def spool_choice(spool: str | None, cache: str | None) -> SpoolChoice:
@@ -243,5 +262,5 @@ def replayed(session: Session, jobs: Sequence[Job], target: Target, state_dir: P
 
     if len(jobs) != 1:
         raise UsageError("--replay-rejects is for one job", hint="name the job file whose run had the rejects")
-    store = open_store(choose_state_folder(session, state_dir, Path(jobs[0].path)))
+    store = store_at(session, choose_state_folder(session, state_dir, Path(jobs[0].path)))
     return replay_of(store, jobs[0], target, file)

@@ -48,7 +48,7 @@ def confirmation_text(asked: Confirmation) -> str:
         *([("in doubt", asked.doubt)] if asked.doubt else []),
         ("rate", f"{asked.rate:,.0f} calls/s" if asked.rate else "as fast as the target takes them"),
         ("duration", f"about {duration_text(asked.seconds)}" if asked.seconds is not None else "unknown"),
-        ("state", str(asked.state_folder)),
+        ("state", asked.state),
     ]
     if asked.warning:
         pairs.append(("warning", asked.warning))
@@ -66,7 +66,7 @@ def by_target(asked: Sequence[Confirmation]) -> list[list[Confirmation]]:
     groups: dict[tuple[object, ...], list[Confirmation]] = {}
     for one in asked:
         where = (one.target, one.kind, one.region, one.endpoint, one.key_digest, one.envelope, one.rate)
-        groups.setdefault((*where, one.state_folder), []).append(one)
+        groups.setdefault((*where, one.state), []).append(one)
     return list(groups.values())
 
 

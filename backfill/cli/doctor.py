@@ -31,11 +31,10 @@ def command(session: Session, *, target: TargetOptions, state_dir: Path | None, 
 
     Exit code 0: all is well; 3: warnings; else that with which a run would end.
     """  # noqa: D205, D301, D415
-    from backfill.cli.arguments import choose_state_folder
+    from backfill.cli.arguments import choose_state_folder, store_at
     from backfill.doctor import end_of, findings_json, findings_text, look_at_machine, look_at_state
-    from backfill.state import open_store
 
-    findings = [*look_at_machine(), *look_at_state(open_store(choose_state_folder(session, state_dir)))]
+    findings = [*look_at_machine(), *look_at_state(store_at(session, choose_state_folder(session, state_dir)))]
     if target.name or target.endpoint:
         findings += look_at(target)
     if output == "json":

@@ -57,6 +57,7 @@ class Here:
     state: Path | None = None  # the state directory
     run_id: str = ""
     job: str = ""  # the job file
+    database: str | None = None  # the URL of the one that has the ledgers
 
     def completed(self, text: str) -> str:
         """The text with each quoted command as it has to be typed here: its run or job, its state directory, target."""
@@ -69,12 +70,13 @@ class Here:
                 filled.insert(0, self.run_id)
             if self.state is not None and self.state != usual_state():
                 filled += ["--state-dir", shell_word(display_path(self.state))]
+            filled += self._typed("--state")
             filled += self._typed("--targets") if verb == "resume" else []
         elif verb == "sandbox" and "--store" not in filled:
             if self.state is not None and self.state != usual_state():
                 filled += ["--store", shell_word(display_path(self.state / SANDBOX))]
         elif verb in OF_JOBS:
-            for option in (*(("--state-dir",) if verb != "preview" else ()), *self._target_options(filled)):
+            for option in (*(("--state-dir", "--state") if verb != "preview" else ()), *self._target_options(filled)):
                 filled += self._typed(option)
             filled += self._typed("--replay-rejects") if verb != "preview" else []
         return " ".join(["backfill", verb, *filled])

@@ -14,6 +14,7 @@ from click.core import ParameterSource
 from backfill.cli.named import JobType, PathType, RunType, TargetType
 from backfill.cli.session import Session, set_up_logs
 from backfill.frozen import frozen
+from backfill.state.stated import checked_database, is_url
 
 Command = Callable[..., Any]
 
@@ -45,11 +46,12 @@ def typed_options() -> dict[str, str]:
     """The options of this command line that say what is read, and where something is or goes, as they were typed."""
     context = click.get_current_context()
     names = {"--state-dir": "state_dir", "--target": "target", "--targets": "targets", "--endpoint": "endpoint"}
-    names |= {"--replay-rejects": "replay_rejects"}
+    names |= {"--replay-rejects": "replay_rejects", "--state": "state"}
     return {
         option: str(context.params[name])
         for option, name in names.items()
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        and (option != "--state" or is_url(context.params[name]))  # a folder is told as --state-dir is
     }
 
 
@@ -59,12 +61,28 @@ def jobs_argument(command: Command) -> Command:
 
 
 def state_option(command: Command) -> Command:
-    """--state-dir."""
-    return click.option(
+    """--state-dir, as `state_dir`; --state is the same where it is a folder, and else goes to the session."""
+
+    @click.option(
+        "--state",
+        metavar="URL|DIR",
+        envvar="BACKFILL_STATE",
+        help="Where runs are kept: a folder, as --state-dir, or postgresql://HOST/DATABASE, for many machines.",
+    )
+    @click.option(
         "--state-dir",
         type=FOLDER,
         help="Where runs are kept [default: .backfill beside the nearest targets.yaml, else beside the job file].",
-    )(command)
+    )
+    @wraps(command)
+    def wrapped(*parts: object, state: str | None, state_dir: Path | None, **others: object) -> object:
+        if state is not None and is_url(state):
+            click.get_current_context().obj.here.database = checked_database(state, "--state")
+        elif state is not None:
+            state_dir = state_dir or Path(state)
+        return command(*parts, state_dir=state_dir, **others)
+
+    return wrapped
 
 
 def spool_option(command: Command) -> Command:

@@ -68,7 +68,7 @@ def show_no_runs(session: Session, state: RunStore, *, dry: bool) -> None:
     """Say that there are no runs, where they were looked for, and what there is instead."""
     from backfill.pipeline.runs import list_ids, others_hint
 
-    session.say(f"There are no {'dry runs' if dry else 'runs'} in {display_path(state.path)}.")
+    session.say(f"There are no {'dry runs' if dry else 'runs'} in {display_path(state.name)}.")
     other = list_ids(state.runs() if dry else state.dry_runs.runs())
     if other:
         session.say(f"There are {f'runs: {other}' if dry else f'dry runs: {other} (--dry-run shows them)'}.")

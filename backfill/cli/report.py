@@ -61,11 +61,10 @@ def place_of_report(session: Session, file: Path, jobs: Sequence[Job], state_dir
     Raises:
         UsageError: There are several jobs, the file may not be written there, or the extra is missing.
     """
-    from backfill.cli.arguments import choose_state_folder
+    from backfill.cli.arguments import choose_state_folder, store_at
     from backfill.errors import UsageError
     from backfill.pipeline.export_place import export_place
     from backfill.report.page import need_libraries
-    from backfill.state import open_store
 
     if len(jobs) > 1:
         raise UsageError(
@@ -73,7 +72,7 @@ def place_of_report(session: Session, file: Path, jobs: Sequence[Job], state_dir
             hint="`backfill report JOB -o FILE` writes one of each",
         )
     need_libraries()
-    state = open_store(choose_state_folder(session, state_dir, Path(jobs[0].path)))
+    state = store_at(session, choose_state_folder(session, state_dir, Path(jobs[0].path)))
     return export_place(file, state, force=False, option="--report", formats=SUFFIXES)
 
 

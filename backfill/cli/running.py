@@ -126,6 +126,8 @@ def deliver_all(
     targets = [arguments.load_chosen_target(target, Path(job.path).parent) for job in jobs]
     if any(one.live for one in targets):
         refuse_without_terminal(yes=delivery.yes)
+    for job in jobs:
+        tell_database(delivery, arguments.choose_state_folder(delivery.session, state, Path(job.path)))
     begin_series(delivery, jobs)
     with ExitStack() as drawn:
         requests, subjects = [], {}
@@ -147,6 +149,17 @@ def deliver_all(
 def begun_runs(runs: Sequence[StoredRun]) -> list[StoredRun]:
     """Those of the runs that there are by now; also one that is damaged: it cannot be read."""
     return [run for run in runs if run.lost or run.begun()]
+
+
+def tell_database(delivery: DeliveryCommand, folder: Path) -> None:
+    """Say, where a database has the ledgers, where the bytes are, which it has not."""
+    session = delivery.session
+    if session.here.database is not None:
+        store = arguments.store_at(session, folder, delivery.spool)
+        alone = f"{display_path(folder)} on this machine, which alone can go on with them; --spool shares them"
+        session.say_once(
+            f"Runs are kept in {store.name}. The bytes of one that begins now are in {store.bytes_at or alone}."
+        )
 
 
 def dry_run_all(
@@ -290,7 +303,7 @@ def run_context(
 
     take_turn()
     return RunContext(
-        store=open_store(state, delivery.spool),
+        store=arguments.store_at(session, state, delivery.spool),
         stop=interrupts.stop,
         abort=interrupts.abort,
         staging=interrupts.staging,

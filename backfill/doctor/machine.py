@@ -56,6 +56,12 @@ def look_at_state(store: RunStore) -> Iterator[Finding]:
         *("disk", f"{free / GB:,.1f} GB free", Level.WARNING if small else Level.OK),
         fix="free some space, or give a folder on another disk with --state-dir" if small else "",
     )
+    try:
+        if server := store.look():
+            yield Finding("state database", server)
+    except BackfillError as error:
+        yield error_finding("state database", error)
+        return
     yield from _look_at_runs(store)
 
 
@@ -85,7 +91,7 @@ def _look_at_runs(store: RunStore) -> Iterator[Finding]:
                 unfinished.append(run)
         except BackfillError as error:
             yield error_finding(f"run {run.run_id}", error)
-    busy = [run for run in unfinished if run.worked_on()]
+    busy = [run for run in unfinished if run.holder()]
     waiting = [run for run in unfinished if run not in busy]
     yield Finding("runs", f"{counted(len(runs), 'run', 'runs')}, {len(unfinished)} unfinished")
     if busy:

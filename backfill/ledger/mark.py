@@ -25,11 +25,11 @@ def mark_path(ledger: Path) -> Path:
     return ledger.with_name(ledger.name + "-mark")
 
 
-def check_newest(connection: Connection, path: Path) -> None:
-    """Raise LedgerError where the newest commits are lost: SQLite takes a log that is gone or damaged for a short one.
+def check_newest(connection: Connection, path: Path, lost: str) -> None:
+    """Raise LedgerError where the newest commits are lost; `lost` says how that can be: `NAME {}: REASON`.
 
-    To go on would send again what was delivered, at any age. May be asked beside the writer: the mark, read first, is
-    never ahead of what the connection, made before, reads after it.
+    May be asked beside the writer: the mark, read first, is never ahead of what the connection, made before, reads
+    after it.
     """
     mark = mark_path(path)
     try:
@@ -46,12 +46,16 @@ def check_newest(connection: Connection, path: Path) -> None:
         )
     (commits,) = connection.execute("SELECT commits FROM mark").fetchone()
     if commits < marked:
-        raise LedgerError(
-            f"{path} has lost its newest {counted(marked - commits, 'commit', 'commits')}: {path.name}-wal is damaged"
-            " or gone, or the file is an older copy",
-            hint=f"put both back; or remove {mark.name}, and what those commits recorded is sent again under the same"
-            " ids, which the target drops for about 24 hours",
-        )
+        raise lost_commits(path, lost, marked - commits)
+
+
+def lost_commits(path: Path, lost: str, commits: int) -> LedgerError:
+    """The error that so many commits are lost; `lost` as of `check_newest`."""
+    return LedgerError(
+        lost.format(f"has lost its newest {counted(commits, 'commit', 'commits')}"),
+        hint=f"put it back as it was; or remove {mark_path(path).name}, and what those commits recorded is sent again"
+        " under the same ids, which the target drops for about 24 hours",
+    )
 
 
 def _read(mark: Path) -> tuple[bytes, int | None]:

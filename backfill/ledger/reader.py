@@ -175,7 +175,7 @@ class SqlReader(AbstractContextManager["SqlReader"]):
 
     def clock_mark(self) -> ClockMark | None:
         """The clock as last recorded; None where it never was."""
-        rows = self._rows("SELECT at, boot, up, window FROM clocks ORDER BY rowid DESC LIMIT 1")
+        rows = self._rows('SELECT at, boot, up, "window" FROM clocks ORDER BY rowid DESC LIMIT 1')
         return ClockMark(*rows[0]) if rows else None
 
     def doubts(self, limit: int = -1) -> list[Doubt]:

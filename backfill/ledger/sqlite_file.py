@@ -77,7 +77,7 @@ def connect_to_write(path: Path) -> sqlite3.Connection:
     def prepare(connection: sqlite3.Connection) -> None:
         check_version(connection, path)
         check_whole(connection, path)
-        check_newest(connection, path)
+        check_newest(connection, path, _lost(path))
         _use_wal(connection, path)  # it is, but for a copy that another program made
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
@@ -102,7 +102,7 @@ def _look(path: Path) -> None:
     with closing(connection):
         check_version(connection, path)
         check_whole(connection, path)
-        check_newest(connection, path)
+        check_newest(connection, path, _lost(path))
 
 
 def connect_to_read(path: Path) -> sqlite3.Connection:
@@ -119,7 +119,7 @@ def connect_to_read(path: Path) -> sqlite3.Connection:
 
     def prepare(connection: sqlite3.Connection) -> None:
         check_version(connection, path)
-        check_newest(connection, path)
+        check_newest(connection, path, _lost(path))
 
     with sqlite_errors(path):
         for pause in _PAUSES:
@@ -207,6 +207,15 @@ def _connect(path: Path, options: str, prepare: Callable[[sqlite3.Connection], N
         connection.close()
         raise
     return connection
+
+
+def _lost(path: Path) -> str:
+    """How commits can be lost: SQLite takes a log that is gone or damaged for a short one."""
+    return f"{_literal(path)} {{}}: {_literal(path.name)}-wal is damaged or gone, or the file is an older copy"
+
+
+def _literal(text: object) -> str:
+    return str(text).replace("{", "{{").replace("}", "}}")
 
 
 def _missing(path: Path) -> LedgerError:

@@ -64,7 +64,7 @@ class Confirmation:
     last_day: str
     rate: float | None  # calls a second; None: as fast as the target takes them
     seconds: float | None  # at that rate; None where there is no rate
-    state_folder: Path
+    state: str  # where its runs are kept
     envelope: str = ""  # what the target's profile adds to every body, as JSON without the braces
     plan: str = ""  # its id
     refused: int = 0  # calls that the target refused, and that are not tried again now

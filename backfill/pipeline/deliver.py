@@ -267,7 +267,7 @@ def confirmation(
         last_day=days[-1] if days else "",
         rate=rate,
         seconds=calls / rate if rate else None,
-        state_folder=store.path,
+        state=store.name,
         advice=advise(in_plan(ledger.reader.profile() or PlanProfile()), context.clock.now()),
         doubt=doubt_text(old, options.in_doubt, target.dedup_window),
     )

@@ -75,7 +75,7 @@ def runs_of_job(store: RunStore, job_file: Path, *, dry: bool = False) -> list[S
     found = [run for run in begun if made_of(run, job_file)] or of_that_name(begun, job_file)
     if not found:
         raise UsageError(
-            f"no {'dry run' if dry else 'run'} of {job_file} is in {store.path}",
+            f"no {'dry run' if dry else 'run'} of {job_file} is in {store.name}",
             hint=_meant_file(job_file)
             or (others_hint(store, begun) if begun else nothing_begun(store, state_folder_of_job(job_file))),
         )
@@ -122,7 +122,7 @@ def named_run(store: RunStore, name: str, *, dry: bool = False) -> tuple[StoredR
         found = found or [run for run in runs if run.run_id.startswith(name)]
     if not found:
         hint = f"did you mean {near}?" if (near := _near_id(name, begun)) else others_hint(store, begun)
-        raise UsageError(f"there is no run {name} in {store.path}", hint=hint)
+        raise UsageError(f"there is no run {name} in {store.name}", hint=hint)
     return only_run(found, name), status_of(found[0])
 
 
@@ -173,6 +173,8 @@ def others_hint(store: RunStore, runs: Sequence[StoredRun]) -> str:
     """What there is instead: other runs here, or other state directories nearby."""
     if runs:
         return f"there are {list_ids(runs)}"
+    if store.name != str(store.path):
+        return f"no run was begun in {store.name} yet"
     usual = state_folder_from(Path.cwd())
     if store.path != usual:  # whoever named a place does not mean another one
         return nothing_begun(store, usual)
@@ -215,10 +217,10 @@ def unfinished_run(
     if refused and not unfinished:
         unfinished = [(run, status) for run, status in found if has_refused(run, status)]
         if not unfinished:
-            raise UsageError(f"no run in {store.path} has refused calls: there is nothing to try again")
+            raise UsageError(f"no run in {store.name} has refused calls: there is nothing to try again")
     if not unfinished:
         hint = "" if runs else others_hint(store, runs)
-        raise UsageError(f"no run in {store.path} is unfinished: there is nothing to resume", hint=hint)
+        raise UsageError(f"no run in {store.name} is unfinished: there is nothing to resume", hint=hint)
     if len(unfinished) > 1:
         raise UsageError(
             f"{counted(len(unfinished), 'run', 'runs')} could be meant: name one",

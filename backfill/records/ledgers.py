@@ -1,4 +1,4 @@
-"""What may be asked of the ledger of one run, whatever keeps it: SQLite today.
+"""What may be asked of the ledger of one run, whatever keeps it: a SQLite file, or a schema in PostgreSQL.
 
 What is durable when, in any implementation:
 
@@ -8,6 +8,7 @@ What is durable when, in any implementation:
   with the next write, at the latest with `flush` or `close`. A process killed in between has its attempts of unknown
   outcome: whoever opens the ledger next finds their batches in doubt.
 - One process at a time writes, the one that holds the run's lock; any number read meanwhile, and see whole commits.
+  A process that has lost the lock (a lease that ran out) records nothing more: LockedError.
 - A ledger that has lost commits, or whose batches are no longer those planned, is refused: LedgerError.
 """
 

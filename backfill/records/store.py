@@ -1,13 +1,14 @@
 """Where runs are kept, whatever keeps them: one store of all runs, and of each its ledger, bytes, rejects and ids.
 
-A folder on this machine today (`state.open_store`). Nobody outside of an implementation knows files or databases by
-name: what a run has is asked of the run.
+A folder on this machine, or a database that many machines reach (`state.open_store`). Nobody outside of an
+implementation knows files or databases by name: what a run has is asked of the run.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import AbstractContextManager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -185,6 +186,20 @@ class DeliveredArchive(Protocol):
         """Empty it: a sandbox run begins afresh, or the archive is to be made again from the ledgers."""
 
 
+@frozen
+class RunHolder:
+    """The process that is at work on a run."""
+
+    pid: int
+    host: str = ""  # empty: this machine
+    since: float | None = None  # POSIX seconds by the clock of what keeps the run; None: not known
+
+    def __str__(self) -> str:
+        """It, in words for messages."""
+        began = "" if self.since is None else datetime.fromtimestamp(self.since, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return f"pid {self.pid}{f' on {self.host}' if self.host else ''}{f', since {began}' if began else ''}"
+
+
 class StoredRun(Protocol):
     """One run in a store; it need not have begun. To ask touches nothing."""
 
@@ -209,8 +224,8 @@ class StoredRun(Protocol):
         """The folder on this machine for the copy of standard input, which may be made before the run is."""
 
     @property
-    def ledger(self) -> Path:
-        """Where the ledger is, for people."""
+    def ledger(self) -> Path | str:
+        """Where the ledger is, for people: a file, or a place in a database."""
 
     @property
     def is_dry(self) -> bool:
@@ -227,8 +242,8 @@ class StoredRun(Protocol):
             LedgerError: It is lost: to begin afresh would send again what was sent.
         """
 
-    def worked_on(self) -> bool:
-        """Whether the process that took the run's lock last is there still."""
+    def holder(self) -> RunHolder | None:
+        """The process that took the run's lock last and is there still, as far as can be told; None: there is none."""
 
     def make(self) -> None:
         """Make its folder where it is not there, durably."""
@@ -308,6 +323,10 @@ class RunStore(Protocol):
         """The folder on this machine that belongs to it, by which people know it."""
 
     @property
+    def name(self) -> str:
+        """The place of the runs as people name it: the folder, or the URL of a database."""
+
+    @property
     def bytes_at(self) -> str:
         """The place where runs that begin share their bytes; empty where they keep them on this machine alone."""
 
@@ -321,6 +340,15 @@ class RunStore(Protocol):
         Raises:
             UsageError: It cannot be there.
             StoppedError: The disk is full, or nothing may be written there any more.
+        """
+
+    def look(self) -> str:
+        """What keeps the ledgers, in words, found to be usable without a change to it; empty of a folder.
+
+        Raises:
+            StoppedError: It cannot be used now.
+            UsageError: It can never be.
+            LedgerError: It is of a version this program does not know.
         """
 
     def run(self, run_id: str) -> StoredRun:

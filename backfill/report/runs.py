@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import field
+from dataclasses import asdict, field
 from typing import Any
 
 from backfill.frozen import frozen
-from backfill.records import Counts, DeliveryTotals, PlanFacts, RunState, RunStatus, StoredRun
+from backfill.records import Counts, DeliveryTotals, PlanFacts, RunHolder, RunState, RunStatus, StoredRun
 from backfill.report.contents import PlanContents
 from backfill.report.doubts import Doubts, doubt_json, doubt_lines, read_doubts
 from backfill.report.speed import Speed
@@ -36,6 +36,7 @@ class RunView:
     dates: Mapping[str, tuple[str, str]] = field(default_factory=dict)  # as Summary.dates
     dry: bool = False
     plan: PlanFacts | None = None  # once it is complete
+    holder: RunHolder | None = None  # the process that is at work on it
     process_gone: bool = False  # it was at work on the run and has ended without saying so: killed, say
 
     @property
@@ -56,6 +57,7 @@ def read_run_view(run: StoredRun, *, now: float | None = None) -> RunView:
     Raises:
         LedgerError: It is gone or cannot be read.
     """
+    holder = run.holder()
     with run.read() as reader:
         return RunView(
             reader.status(),
@@ -66,7 +68,8 @@ def read_run_view(run: StoredRun, *, now: float | None = None) -> RunView:
             dates=reader.dates(),
             dry=run.is_dry,
             plan=plan_facts(run),
-            process_gone=not run.is_dry and reader.status().state in UNDER_WAY and not run.worked_on(),
+            holder=holder,
+            process_gone=not run.is_dry and reader.status().state in UNDER_WAY and holder is None,
         )
 
 
@@ -85,7 +88,8 @@ def run_summary(view: RunView, contents: PlanContents | None = None) -> Summary:
 
 def run_json(view: RunView, *, listed: bool, contents: PlanContents | None = None) -> dict[str, Any]:
     """The object of `status --output json`: that of the run's summary and its doubts, `listed` one by one."""
-    return run_summary(view, contents).as_json() | {"in_doubt": doubt_json(view.doubts, listed=listed)}
+    told = run_summary(view, contents).as_json() | {"in_doubt": doubt_json(view.doubts, listed=listed)}
+    return told | {"held_by": asdict(view.holder) if view.holder else None}
 
 
 def accounts_text(view: RunView) -> str:
@@ -141,6 +145,8 @@ def runs_table(views: Sequence[RunView], speeds: Mapping[str, Speed | None] | No
         lines += [one.status.record.run_id, aligned(row)]
         lines.append(f"  {one.state} {time_text(one.status.state_at)}, to {where_to(one)}")
         lines += speed_lines(speeds.get(one.status.record.run_id) if speeds else None)
+        if one.holder is not None:
+            lines.append(f"  at work: {one.holder}")
         if one.doubts.span.batches:
             lines.append(f"  in doubt since {one.doubts.since}, sent again by itself until {one.doubts.until}")
     return "\n".join(lines)
@@ -177,6 +183,8 @@ def run_text(view: RunView, *, ledger: str, bytes_at: str = "", contents: PlanCo
     lines.append(f"  ledger    {ledger}")
     if bytes_at:
         lines.append(f"  bytes     {bytes_at}")
+    if view.holder is not None:
+        lines.append(f"  process   {view.holder}, is at work on it")
     if view.process_gone:
         lines.append(f"  process   none is at work on it, though it is {view.status.state}: it can go on")
     if view.status.detail and view.status.state is not RunState.STOPPED:  # which the summary tells

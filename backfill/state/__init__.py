@@ -1,4 +1,4 @@
-"""The state folder: where runs keep what must outlive the process, as a `RunStore` on this machine's disk."""
+"""Where runs keep what must outlive the process: a folder on this machine's disk, or a database and a folder."""
 
 from __future__ import annotations
 
@@ -29,9 +29,19 @@ __all__ = [
 ]
 
 
-def open_store(place: Path, choice: SpoolChoice = SpoolChoice()) -> RunStore:  # noqa: B008 (frozen)
+def open_store(
+    place: Path,
+    choice: SpoolChoice = SpoolChoice(),  # noqa: B008 (frozen)
+    database: str | None = None,
+) -> RunStore:
     """The runs that are kept there; touches nothing. The one place that knows which implementation keeps them.
 
-    `choice` says where runs that begin keep their bytes.
+    `choice` says where runs that begin keep their bytes; `database` is the URL of the one that has the ledgers, if that
+    is not the folder.
     """
-    return StateFolder(place, choice)
+    folder = StateFolder(place, choice)
+    if database is None:
+        return folder
+    from backfill.state.database_store import BYTES_FOLDER, DatabaseStore  # noqa: PLC0415 (for those who name one)
+
+    return DatabaseStore(database, folder, StateFolder(place / BYTES_FOLDER, choice))

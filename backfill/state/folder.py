@@ -68,6 +68,11 @@ class StateFolder:
         """The place where runs that begin share their bytes; empty where they keep them here."""
         return self._choice.url
 
+    @property
+    def name(self) -> str:
+        """The folder."""
+        return str(self.path)
+
     def make_usable(self) -> bool:
         """Make the folder with what belongs in it, and remove what discarded runs have left; returns whether it is new.
 
@@ -112,6 +117,10 @@ class StateFolder:
                 f"the state folder {self.path} cannot be made: {cause.strerror}",
                 hint="give another one with --state-dir",
             ) from cause
+
+    def look(self) -> str:
+        """Nothing: there is no server."""
+        return ""
 
     def run(self, run_id: str) -> RunFolder:
         """The folder of that run, there or not."""
@@ -239,7 +248,7 @@ class StateFolder:
 def _written_ns(run: StoredRun) -> int:
     """When its ledger was last written; 0 where there is none any more."""
     try:
-        return run.ledger.stat().st_mtime_ns
+        return Path(run.ledger).stat().st_mtime_ns
     except FileNotFoundError:
         return 0
 

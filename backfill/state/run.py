@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from backfill.disk import FileLock, make_folder
 from backfill.errors import LedgerError
 from backfill.frozen import frozen
-from backfill.records import RunRecord, RunRejects, RunSpool
+from backfill.records import RunHolder, RunRecord, RunRejects, RunSpool
 from backfill.state.place import DRY_RUNS_FOLDER, LOCKS_FOLDER, lock_file
 from backfill.state.reject_files import RejectFiles
 from backfill.state.shared_run import CACHE_FOLDER, SNAPSHOT_FOLDER, SharedRun, SpoolChoice, share, shared_run
@@ -35,6 +35,7 @@ class RunFolder:
 
     path: Path
     choice: SpoolChoice = field(default=SpoolChoice(), compare=False)
+    place: str = ""  # what that file says, where it is known from elsewhere
 
     @property
     def run_id(self) -> str:
@@ -95,20 +96,22 @@ class RunFolder:
             )
         return self.ledger.is_file()
 
-    def worked_on(self) -> bool:
-        """Whether the process that took the run's lock last is there still.
+    def holder(self) -> RunHolder | None:
+        """The process that took the run's lock last and is there still.
 
         Told by the process id in the lock's file, which a process that ends by itself takes out: to try the lock would
         keep a process from it that begins at this moment.
         """
         holder = FileLock(self._state / LOCKS_FOLDER / lock_file(self.run_id)).holder()
         if holder is None:
-            return False
+            return None
         try:
             os.kill(holder, 0)
-        except (OSError, OverflowError) as error:
-            return isinstance(error, PermissionError)  # of another user
-        return True
+        except PermissionError:
+            pass  # of another user
+        except (OSError, OverflowError):
+            return None
+        return RunHolder(holder)
 
     def make(self) -> None:
         """Make the folder (mode 0700) where it is not there, durably; its bytes have their place from then on."""
@@ -138,7 +141,7 @@ class RunFolder:
     @property
     def shared(self) -> SharedRun | None:
         """Where its bytes are, if that is not this machine."""
-        return shared_run(self.path, self._state / CACHE_FOLDER, self.choice.cache_bytes)
+        return shared_run(self.path, self._state / CACHE_FOLDER, self.choice.cache_bytes, self.place)
 
     @property
     def bytes_at(self) -> str:

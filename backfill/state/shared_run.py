@@ -129,20 +129,30 @@ def _files_in(url: str, prefix: str, folder: Path, cache: Path) -> SharedFiles:
     return SharedFiles(open_place(url), prefix, folder, cache_in(cache))
 
 
-def shared_run(folder: Path, cache: Path, cache_bytes: int | None) -> SharedRun | None:
+def shared_run(folder: Path, cache: Path, cache_bytes: int | None, told: str = "") -> SharedRun | None:
     """The place that the run in this folder has; None where its bytes are on this machine.
+
+    `told` is what the file says that tells it, where that is known from elsewhere.
 
     Raises:
         LedgerError: The file that tells is damaged.
     """
     path = folder / _PLACE_FILE
     try:
-        data = json.loads(path.read_bytes())
+        data = json.loads(told or path.read_bytes())
         return SharedRun(data["url"], data["prefix"], folder / SNAPSHOT_FOLDER, cache, cache_bytes)
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as error:
         raise LedgerError(f"{path} is damaged: it tells where the run's bytes are", hint="put it back") from error
+
+
+def told_place(folder: Path) -> str:
+    """What the file says that tells the place of the run in this folder; empty where its bytes are on this machine."""
+    try:
+        return (folder / _PLACE_FILE).read_text("utf-8")
+    except FileNotFoundError:
+        return ""
 
 
 def share(folder: Path, url: str, cache: Path) -> None:

@@ -57,6 +57,7 @@ class TargetsForm(FileForm):
 
     version: Literal[1] = Field(description="Of this format.")
     targets: dict[str, ProfileForm] = Field(description="By name.")
+    state: str | None = Field(None, description="Where runs are kept: a folder, or postgresql://HOST/DATABASE.")
 
 
 def parse_rate(text: str, hint: str = RATE_HINT) -> float | None:

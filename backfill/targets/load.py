@@ -69,6 +69,11 @@ def load_target(
 
 def load_profiles(path: Path) -> dict[str, ProfileForm]:
     """Every profile of the file, variables not yet filled in; raises JobError with all faults of all profiles."""
+    return load_form(path).targets
+
+
+def load_form(path: Path) -> TargetsForm:
+    """The file as it is written; raises JobError with all its faults."""
     document = read_document(path, KIND)
     faults = Faults(document)
     form = validate(TargetsForm, faults, _STAND_INS)
@@ -76,7 +81,7 @@ def load_profiles(path: Path) -> dict[str, ProfileForm]:
         check_profile(faults, profile, name, BUILT_IN.get(name))
     if faults.found or form is None:
         raise document.refuse(KIND, without_keys(faults.found), full=faults.full)
-    return form.targets
+    return form
 
 
 @frozen

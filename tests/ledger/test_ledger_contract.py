@@ -10,7 +10,9 @@ from backfill.errors import ExitCode, LedgerError
 from backfill.records import (
     Answer,
     BatchState,
+    ClockMark,
     Counts,
+    Decision,
     Problem,
     RunState,
     Severity,
@@ -372,3 +374,33 @@ def test_readers_read_while_it_is_written(run: StoredRun) -> None:
             assert counts.faults() == []
             delivered.append(counts.delivered)
         assert delivered == sorted(delivered)
+
+
+def test_what_is_said_of_a_doubt_and_of_the_clock_reads_back(run: StoredRun) -> None:
+    """Decisions, lost ages and the clock; whole pages of doubts and their sum, with what the last answer said."""
+    mark = ClockMark(1_000.5, "a boot", 12.25, 86_400.0)
+    with delivering_run(run, PLANS) as ledger:
+        assert ledger.clock_mark() is None
+        ledger.mark_clock(replace(mark, at=1.0))
+        ledger.mark_clock(mark)
+        assert ledger.clock_mark() == mark
+        first, second, third, *_ = ledger.next_batches(9)
+        for at, batch in ((10.5, first), (11.5, second), (12.5, third)):
+            ledger.record_answer(batch, ledger.mark_sent(batch, at), UNKNOWN)
+        ledger.flush()
+    with run.open() as ledger, run.read() as reader:
+        assert [(one.batch, one.status, one.detail) for one in reader.doubts(2)] == [
+            (first.id, 503, "said the target"),
+            (second.id, 503, "said the target"),
+        ]
+        ledger.decide([replace(first, first_unknown_at=10.5)], Decision.SKIP, 20.0)
+        ledger.decide([replace(second, first_unknown_at=11.5)], Decision.RESEND, 20.0)
+        span = reader.doubt_span()
+        assert (span.batches, span.calls, span.left_batches) == (2, second.calls + third.calls, 1)
+        assert [one.first_unknown_at for one in reader.in_doubt()] == [20.0, 12.5]
+        ledger.lose_ages("the clock\0was set back")
+        assert [one.since for one in reader.doubts()] == [10.5, None, None]
+        assert "never sent again" in reader.history()[-3][3]
+        assert reader.attempts(first.id)[0].sent_at == 10.5
+        assert reader.span_of(0, 1) == reader.call_spans()[0]
+        assert [one.batch for one in reader.settled_spans()] == [first.id]

@@ -11,7 +11,7 @@ import pytest
 from backfill.errors import LedgerError
 from backfill.records import Answer, BatchState, Outcome, RunState, StoredRun
 from tests.support.ledgers import ACCEPTED, REFUSED, REJECTED, SPLIT, UNKNOWN, answer, parts_of, shard_plan
-from tests.support.stores import delivering_run
+from tests.support.stores import delivering_run, held_run
 
 PLANNED, DELIVERED = BatchState.PLANNED, BatchState.DELIVERED
 PLANS = [shard_plan(0, (6, 2)), shard_plan(1, (4,))]
@@ -20,13 +20,14 @@ import os, signal, sys
 from pathlib import Path
 from backfill.records import BatchState
 from tests.support.ledgers import SPLIT, parts_of
-from tests.support.stores import run_in
+from tests.support.stores import held_run
 
-ledger = run_in(sys.argv[1], Path(sys.argv[2])).open()
-first, *_ = ledger.next_batches(9)
-parts = parts_of(first, [(1, BatchState.DELIVERED), (5, BatchState.PLANNED)])
-ledger.record_parts(first, ledger.mark_sent(first, 1.0), SPLIT, parts)
-os.kill(os.getpid(), signal.SIGKILL)
+with held_run(sys.argv[1], Path(sys.argv[2])) as run:
+    ledger = run.open()
+    first, *_ = ledger.next_batches(9)
+    parts = parts_of(first, [(1, BatchState.DELIVERED), (5, BatchState.PLANNED)])
+    ledger.record_parts(first, ledger.mark_sent(first, 1.0), SPLIT, parts)
+    os.kill(os.getpid(), signal.SIGKILL)
 """
 OURS = sum(plan.rejected for plan in PLANS)
 
@@ -167,14 +168,15 @@ def test_parts_that_are_not_the_batch(run: StoredRun, drawn: list[tuple[int, Bat
         ledger.record_answer(first, number, ACCEPTED)
 
 
-def test_parts_are_durable_when_they_are_returned(run: StoredRun, kind: str, tmp_path: Path, repository: Path) -> None:
+def test_parts_are_durable_when_they_are_returned(kind: str, tmp_path: Path, repository: Path) -> None:
     """Killed right after: the next process finds the parts, and no attempt without an end."""
-    delivering_run(run, PLANS).close()
+    with held_run(kind, tmp_path / ".backfill") as run:
+        delivering_run(run, PLANS).close()
     process = subprocess.run(
         [sys.executable, "-c", SPLITTER, kind, str(tmp_path / ".backfill")], cwd=repository, check=False
     )
     assert process.returncode == -signal.SIGKILL
-    with run.open() as ledger:
+    with held_run(kind, tmp_path / ".backfill") as run, run.open() as ledger:
         assert ledger.orphans == 0
         assert [batch.calls for batch in ledger.next_batches(9)] == [5, 2, 4]
         assert ledger.reader.counts().delivered == 1

@@ -23,7 +23,7 @@ from tests.support.ledgers import (
     shard_plan,
     snapshot_of,
 )
-from tests.support.stores import delivering_run, run_in
+from tests.support.stores import delivering_run, held_run
 
 PLANS = [shard_plan(0, (3, 2, 1)), shard_plan(1, (2, 2))]
 ANSWERS = st.sampled_from([ACCEPTED, REJECTED, REFUSED, UNKNOWN])
@@ -48,7 +48,8 @@ class LedgerMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(prefix="ledger-"))
-        self.run = run_in(self.kind, self.folder / ".backfill")
+        self.held = held_run(self.kind, self.folder / ".backfill")
+        self.run = self.held.__enter__()
         self.now = 1_000.0
 
     @initialize()

@@ -1,6 +1,7 @@
 """What every store of runs keeps, whatever it is made of: runs, their bytes and rejects, and the ids delivered."""
 
 import hashlib
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -29,14 +30,15 @@ from backfill.shared import files
 from backfill.wire import gzip_body
 from tests.support import buckets
 from tests.support.ledgers import RECORD, shard_plan
+from tests.support.postgres import Postgres
 from tests.support.stores import STORES, delivering_run
 
 HOLDER = """
 import sys, time
 from pathlib import Path
-from tests.support.stores import STORES
+from tests.support.stores import store_in
 
-store = STORES[sys.argv[1]](Path(sys.argv[2]))
+store = store_in(sys.argv[1], Path(sys.argv[2]))
 store.make_usable()
 with store.lock("orders"):
     print("taken", flush=True)
@@ -54,13 +56,16 @@ def bucket() -> Iterator[buckets.Store]:
         yield served
 
 
-@pytest.fixture(params=sorted(STORES))
+@pytest.fixture(params=[*sorted(STORES), "postgresql", "postgresql shared"])
 def kind(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """What keeps the runs of a test, and shares their bytes."""
     monkeypatch.setattr(files, "LATE", (0.01, 0.01))
     if request.param == "bucket":
         for name, value in buckets.credentials(request.getfixturevalue("bucket")).items():
             monkeypatch.setenv(name, value)
+    if request.param.startswith("postgresql"):
+        server: Postgres = request.getfixturevalue("postgres")
+        return server.url(server.new_database()) + request.param.removeprefix("postgresql")
     return str(request.param)
 
 
@@ -104,7 +109,7 @@ class TestRuns:
         """It has an id and no ledger, and nobody finds it."""
         run = store.find("Orders", "segment", "segment https://api.segment.io", 1)
         assert run.run_id == store.run(run.run_id).run_id
-        assert [run.begun(), run.lost, run.is_dry, run.worked_on()] == [False] * 4
+        assert [run.begun(), run.lost, run.is_dry, run.holder()] == [False, False, False, None]
         assert (store.runs(), store.earlier()) == ([], [])
         with pytest.raises(LedgerError):
             run.read()
@@ -114,22 +119,24 @@ class TestRuns:
     def test_one_that_has(self, store: RunStore) -> None:
         """Once its ledger is made it is listed, and it is made once."""
         run = store.run("orders")
-        run.make()
-        run.create(RECORD).close()
+        with store.lock("orders"):
+            run.make()
+            run.create(RECORD).close()
+            with pytest.raises(LedgerError, match="exists already"):
+                run.create(RECORD)
         assert run.begun()
         assert [one.run_id for one in store.runs()] == ["orders"]
         with run.read() as reader:
             assert reader.status().record == RECORD
-        with pytest.raises(LedgerError, match="exists already"):
-            run.create(RECORD)
         assert not store.make_usable()
 
     def test_dry_ones_are_apart(self, store: RunStore) -> None:
         """Nothing takes a dry run for a run."""
         store.dry_runs.make_usable()
         run = store.dry_runs.run("orders")
-        run.make()
-        run.create(RECORD).close()
+        with store.dry_runs.lock("orders"):
+            run.make()
+            run.create(RECORD).close()
         assert store.runs() == []
         assert [one.is_dry for one in store.dry_runs.runs()] == [True]
 
@@ -146,23 +153,28 @@ class TestRuns:
     def test_discarded(self, store: RunStore) -> None:
         """As if it had never been."""
         run = store.run("orders")
-        run.make()
-        run.create(RECORD).close()
-        store.discard(run)
-        assert not run.begun()
-        assert store.runs() == []
-        run.make()
-        run.create(RECORD).close()
+        with store.lock("orders"):
+            run.make()
+            run.create(RECORD).close()
+            written(run.spool(), 0)
+            store.discard(run)
+            assert not run.begun()
+            assert store.runs() == []
+            run.make()
+            run.create(RECORD).close()
+            assert run.spool().call_of(0, 0) == b""
 
     def test_put_away(self, store: RunStore) -> None:
         """It makes room, and tells everything as before; the oldest first."""
         for generation in (1, 2, 3):
             run = store.run("orders")
-            run.make()
-            run.create(replace(RECORD, generation=generation)).close()
-            written(run.spool(), 0)
-            store.put_away(run)
+            with store.lock("orders"):
+                run.make()
+                run.create(replace(RECORD, generation=generation)).close()
+                written(run.spool(), 0)
+                put_away = store.put_away(run)
             assert not run.begun()
+            assert put_away.begun()
         assert store.runs() == []
         found = []
         for earlier in store.earlier("orders"):
@@ -176,7 +188,9 @@ class TestRuns:
         """The lock holds against others, and ends with its process, however that ends."""
         run = store.run("orders")
         with other_process(kind, store, repository) as holder:
-            assert run.worked_on()
+            held = run.holder()
+            assert held is not None
+            assert (held.pid, held.host) == (holder.pid, "")
             with pytest.raises(LockedError, match=str(holder.pid)), store.lock("orders"):
                 pass
             with store.lock("others"):
@@ -184,8 +198,8 @@ class TestRuns:
             holder.kill()
             holder.wait()
         with store.lock("orders"):
-            assert run.worked_on()
-        assert not run.worked_on()
+            assert str(run.holder()).startswith(f"pid {os.getpid()}")
+        assert run.holder() is None
 
 
 class TestSpool:

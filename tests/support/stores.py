@@ -1,9 +1,13 @@
-"""What keeps runs, by name: the subjects of the contract suites. Another implementation is one more line here."""
+"""What keeps runs: the subjects of the contract suites.
+
+A kind is one of STORES, or the URL of a database, with ` shared` behind it where the bytes are in a shared folder.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from backfill.records import RunState, RunStore, RunWriter, ShardPlan, StoredRun
@@ -24,15 +28,26 @@ STORES: dict[str, Callable[[Path], RunStore]] = {
 }
 #: Those whose ledger is another one's: only their bytes lie elsewhere. `bucket` wants a store of objects.
 SHARING = ("bucket", "shared folder")
+FOLDER = "folder"
 
 
-def run_in(kind: str, place: Path) -> StoredRun:
-    """The run of RECORD in a store of that kind, not begun unless it was before."""
-    store = STORES[kind](place)
+def store_in(kind: str, place: Path) -> RunStore:
+    """A store of that kind, whose folder on this machine is `place`."""
+    if kind in STORES:
+        return STORES[kind](place)
+    url, _, sharing = kind.partition(" ")
+    return open_store(place, SpoolChoice(str(place.parent / "shared") if sharing else ""), url)
+
+
+@contextmanager
+def held_run(kind: str, place: Path) -> Iterator[StoredRun]:
+    """The run of RECORD in such a store, its lock held; not begun unless it was before."""
+    store = store_in(kind, place)
     store.make_usable()
     run = store.run(RECORD.run_id)
-    run.make()
-    return run
+    with store.lock(run.run_id):
+        run.make()
+        yield run
 
 
 def delivering_run(run: StoredRun, plans: Sequence[ShardPlan]) -> RunWriter:

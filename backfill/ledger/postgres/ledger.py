@@ -1,0 +1,94 @@
+"""The ledger of a run in PostgreSQL, as its readers and its writer have it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from backfill.ledger.postgres.database import Database, PostgresConnection, until_connected
+from backfill.ledger.postgres.errors import postgres_errors
+from backfill.ledger.postgres.schema import check_version
+from backfill.ledger.postgres.transactions import PostgresTransactions
+from backfill.ledger.reader import SqlReader
+from backfill.ledger.schema import SCHEMA_VERSION
+from backfill.ledger.writer import SqlLedger
+
+if TYPE_CHECKING:
+    from backfill.ledger.postgres.leases import Lease
+
+
+class PostgresReader(SqlReader):
+    """A view of a run's schema that never writes."""
+
+    def __init__(self, database: Database, schema: str, name: str) -> None:
+        """Open it.
+
+        Raises:
+            LedgerError: There is none, or it is of a version this program does not know.
+            StoppedError: The database cannot be reached.
+        """
+        self.name = name
+        self._database, self._schema = database, schema
+        self._closed = False
+        self._lock = threading.Lock()
+        self._connection = self._connect()
+
+    def close(self) -> None:
+        """Close the connection; again does nothing."""
+        self._closed = True
+        self._connection.close()
+
+    def _connect(self) -> PostgresConnection:
+        connection = self._database.connect(self._schema, writes=False)
+        try:
+            with postgres_errors(self.name):
+                connection.script("SET default_transaction_read_only = on")
+                check_version(connection, self.name)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _rows(self, query: str, *values: object) -> list[Any]:
+        with postgres_errors(self.name):
+            try:
+                return self._connection.execute(query, values).fetchall()
+            except Exception:
+                if self._connection.usable or self._closed:
+                    raise
+        with self._lock:
+            if not self._connection.usable:  # else another thread has done it
+                self._connection.close()
+                self._connection = until_connected(self._connect, lambda: self._closed)
+        with postgres_errors(self.name):  # it only reads: to ask again does no harm
+            return self._connection.execute(query, values).fetchall()
+
+    def _version(self) -> int:
+        return SCHEMA_VERSION  # no other is read
+
+
+class PostgresLedger(SqlLedger):
+    """A run's schema, as the one process that holds the run's lease writes it."""
+
+    def __init__(
+        self,
+        database: Database,
+        schema: str,
+        name: str,
+        *,
+        lease: Lease,
+        marks: Path,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Open it; attempts without an end become `unknown`. `lease` and `marks` are those of PostgresTransactions.
+
+        Raises:
+            LedgerError: There is none, it is damaged or has lost commits, or is of a version that is not known.
+            LockedError: The run is another's by now.
+            StoppedError: The database cannot be reached.
+        """
+        transactions = PostgresTransactions(database, schema, name, lease, marks)
+        super().__init__(transactions, lambda: PostgresReader(database, schema, name), clock=clock)

@@ -1,0 +1,117 @@
+"""The tables of a run and of all runs, their versions, and making them."""
+
+from __future__ import annotations
+
+from backfill.errors import LedgerError, UsageError
+from backfill.ledger import sql_plan
+from backfill.ledger.connection import Connection
+from backfill.ledger.postgres.database import Database, PostgresConnection
+from backfill.ledger.postgres.dialect import tables
+from backfill.ledger.schema import SCHEMA_VERSION
+from backfill.records import RunRecord
+
+#: The version of the tables below, of which there is one set in a database.
+REGISTRY_VERSION = 1
+#: Of the processes that make them at once one does, and the others wait: any number that nothing else locks.
+_ONE_AT_A_TIME = 0x626B666C
+_ALL_RUNS = f"""
+CREATE SCHEMA backfill;
+CREATE TABLE backfill.version (version integer NOT NULL);
+INSERT INTO backfill.version VALUES ({REGISTRY_VERSION});
+CREATE TABLE backfill.runs (
+    run_id    text COLLATE "C" PRIMARY KEY,
+    schema    text COLLATE "C" NOT NULL UNIQUE,
+    state     text,  -- null: its ledger is not made yet
+    state_at  double precision,
+    bytes_at  text NOT NULL,  -- the machine and the folder where it was begun, for people
+    place     text NOT NULL DEFAULT '',  -- where its bytes are shared: what shared.json says in that folder
+    made_at   timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE TABLE backfill.discarded (
+    schema        text COLLATE "C" PRIMARY KEY,
+    run_id        text NOT NULL,
+    discarded_at  timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE TABLE backfill.leases (
+    run_id    text COLLATE "C" PRIMARY KEY,
+    token     bigint NOT NULL,
+    holder    text NOT NULL,
+    host      text NOT NULL,
+    pid       integer NOT NULL,
+    machine   text NOT NULL,
+    started   text NOT NULL,
+    acquired  timestamptz NOT NULL,
+    renewed   timestamptz NOT NULL,
+    expires   timestamptz NOT NULL
+);
+CREATE FUNCTION backfill.note_state() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE backfill.runs SET state = NEW.state, state_at = NEW.state_at WHERE schema = TG_TABLE_SCHEMA;
+    RETURN NULL;
+END $$;
+"""  # noqa: S608 - a constant
+_NOTE = (
+    "CREATE TRIGGER note_state AFTER INSERT OR UPDATE OF state, state_at ON run"
+    " FOR EACH ROW EXECUTE FUNCTION backfill.note_state()"
+)
+
+
+def make_registry(database: Database) -> bool:
+    """Make the tables of all runs where they are not; returns whether they are new.
+
+    Raises:
+        UsageError: The schema `backfill` is somebody else's.
+        LedgerError: They are of a version this program does not know.
+        StoppedError: The database cannot be used.
+    """
+    if registry_is_there(database):
+        return False
+
+    def make(connection: PostgresConnection) -> bool:
+        connection.execute("SELECT pg_advisory_xact_lock(?)", (_ONE_AT_A_TIME,))
+        if connection.execute("SELECT to_regnamespace('backfill')").fetchall()[0][0] is not None:
+            if connection.execute("SELECT to_regclass('backfill.version')").fetchall()[0][0] is None:
+                raise UsageError(
+                    f"{database.name} has a schema `backfill` that is not of this program",
+                    hint="give a database of its own with --state",
+                )
+            return False
+        connection.script(_ALL_RUNS)
+        return True
+
+    return database.transaction(make)
+
+
+def registry_is_there(database: Database) -> bool:
+    """Whether the tables of all runs are there.
+
+    Raises:
+        LedgerError: They are of a version this program does not know.
+    """
+    if database.rows("SELECT to_regclass('backfill.version')")[0][0] is None:
+        return False
+    ((version,),) = database.rows("SELECT version FROM backfill.version")
+    if version != REGISTRY_VERSION:
+        raise _unknown(database.name, version, REGISTRY_VERSION)
+    return True
+
+
+def make_ledger(connection: PostgresConnection, schema: str, record: RunRecord) -> None:
+    """Make the schema of a run with its tables, in the transaction that is open, and record what it begins with."""
+    connection.script(f'CREATE SCHEMA "{schema}"; SET LOCAL search_path TO "{schema}"; {tables()} {_NOTE}')
+    connection.execute("UPDATE mark SET version = ?", (SCHEMA_VERSION,))
+    sql_plan.insert_run(connection, record)
+
+
+def check_version(connection: Connection, name: str) -> None:
+    """Raise LedgerError where the tables of a run are of a version this program does not know."""
+    ((version,),) = connection.execute("SELECT version FROM mark").fetchall()
+    if version != SCHEMA_VERSION:
+        raise _unknown(name, version, SCHEMA_VERSION)
+
+
+def _unknown(name: str, version: int, known: int) -> LedgerError:
+    return LedgerError(
+        f"{name} has version {version}; this backfill knows version {known}",
+        hint="use the version of backfill that made it, or a later one",
+    )

@@ -1,0 +1,70 @@
+"""Where a project keeps its runs, as `--state`, the environment or targets.yaml has it: a folder, or a database."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from backfill.errors import UsageError
+from backfill.state.place import TARGETS_FILE
+
+SCHEMES = ("postgresql", "postgres")
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_SECRETS = ("password", "sslpassword")
+_STATED = re.compile(r"^['\"]?state['\"]?\s*:", re.MULTILINE)
+
+
+def is_url(text: str) -> bool:
+    """Whether it is meant as a URL, not as a folder."""
+    return _URL.match(text) is not None
+
+
+def checked_database(url: str, whose: str) -> str:
+    """The URL of a database for runs; `whose` it is begins messages, which never show it.
+
+    Raises:
+        UsageError: It is of something else, or holds a password.
+    """
+    scheme = url.partition("://")[0]
+    if scheme not in SCHEMES:
+        raise UsageError(f"{whose}: runs cannot be kept at {scheme}://", hint="give postgresql://HOST/DATABASE")
+    try:
+        parts = urlsplit(url)
+        secret = parts.password is not None or any(name in _SECRETS for name, _ in parse_qsl(parts.query))
+    except ValueError as error:
+        raise UsageError(f"{whose}: it is not a valid URL: {error}") from None
+    if secret or ":" in unquote(parts.netloc.rpartition("@")[0]):
+        raise UsageError(
+            f"{whose}: a password is not taken from there, where others may read it",
+            hint="leave it out, and put it into PGPASSWORD, ~/.pgpass or a service file",
+        )
+    return url
+
+
+def stated_place(start: Path, targets_file: Path | None, environ: Mapping[str, str]) -> str | None:
+    """What `state` in that targets file says, else in the nearest above `start`; None where it says nothing.
+
+    A folder is told as an absolute path.
+
+    Raises:
+        JobError: The file is wrong.
+        UsageError: A variable is not set, or the URL is refused.
+    """
+    folder = start.absolute()
+    near = (file for above in (folder, *folder.parents) if (file := above / TARGETS_FILE).is_file())
+    targets_file = targets_file or next(near, None)
+    if targets_file is None or not _STATED.search(targets_file.read_text("utf-8", errors="replace")):
+        return None  # most have none, and need not be read to know
+    from backfill.document import fill_in, variables_in  # noqa: PLC0415 (for files that say it)
+    from backfill.targets.load import load_form  # noqa: PLC0415 (as above)
+
+    text = load_form(targets_file).state
+    if text is None:
+        return None
+    if missing := [name for name in variables_in(text) if name not in environ]:
+        raise UsageError(f"`state` in {targets_file} needs the variable {missing[0]}", hint=f"export {missing[0]}=...")
+    place = fill_in(text, environ)
+    whose = f"`state` in {targets_file}"
+    return checked_database(place, whose) if is_url(place) else str(targets_file.parent.absolute() / place)
