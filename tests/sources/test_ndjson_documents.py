@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from backfill.errors import SourceError
 from backfill.sources import resolve
 from backfill.sources.formats import line_of
-from backfill.sources.ndjson import records as ndjson_records
+from backfill.sources.ndjson import judge as ndjson_judge
 from backfill.sources.ndjson.documents import is_document
 from backfill.sources.ndjson.texts import JsonTexts
 from tests.sources.test_ndjson_lines import good_objects, read, values
@@ -178,14 +178,14 @@ def test_the_exact_look(text: str, around: str) -> None:
     """Line by line without orjson, which long lines never see: the standard library says the same."""
     line = around % text
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ndjson_records, "MAX_BUILT_BYTES", 0)
-        found = ndjson_records.fault_of(line.encode())
+        patch.setattr(ndjson_judge, "MAX_BUILT_BYTES", 0)
+        found = ndjson_judge.fault_of(line.encode())
     fault: Any = None if found is None else found[1]
     good = is_valid(line)
-    assert (fault in (None, ndjson_records.NO_OBJECT, ndjson_records.HALF_PAIR)) == good
-    if good and fault is not ndjson_records.HALF_PAIR:
+    assert (fault in (None, ndjson_judge.NO_OBJECT, ndjson_judge.HALF_PAIR)) == good
+    if good and fault is not ndjson_judge.HALF_PAIR:
         assert (fault is None) == line.lstrip().startswith("{")
-    assert fault is None or not ndjson_records.are_objects([line.encode()])
+    assert fault is None or not ndjson_judge.are_objects([line.encode()])
 
 
 SPREAD = {

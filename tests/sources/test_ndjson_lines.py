@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 
 from backfill.errors import SourceError
 from backfill.sources import resolve
+from backfill.sources.ndjson import alike as ndjson_alike
+from backfill.sources.ndjson import judge as ndjson_judge
 from backfill.sources.ndjson import members as ndjson_members
 from backfill.sources.ndjson import reader as ndjson_reader
 from backfill.sources.ndjson import records as ndjson_records
@@ -159,8 +161,13 @@ def read(path: Path) -> tuple[pa.Table, Kept, dict[str, str]]:
 @given(data=files, size=st.integers(1, 40), cells=st.integers(1, 60))
 def test_lines_are_what_json_says(tmp_path_factory: pytest.TempPathFactory, data: bytes, size: int, cells: int) -> None:
     """Whatever bytes, cut anywhere: the same records, values, types and problems as by the standard library."""
+    hold_oracle(tmp_path_factory.mktemp("lines"), data, size, cells)
+
+
+def hold_oracle(folder: Path, data: bytes, size: int, cells: int) -> None:
+    """Assert that the reader, which gets so many bytes at a time, makes of a file what the standard library does."""
     assume(not is_document(data))  # such as several objects in one line, and no other line
-    path = tmp_path_factory.mktemp("lines") / "rows.ndjson"
+    path = folder / "rows.ndjson"
     path.write_bytes(data or b"\n")
     expected = oracle_ndjson.records(data)
     names = {name for record in expected if record.members for name in record.members}
@@ -188,6 +195,56 @@ def back(text: str | None) -> Any:
         return None
     assert not re.search(r"\s", re.sub(r'"(?:[^"\\]|\\.)*"', "", text))
     return oracle_ndjson.parsed(text)
+
+
+#: Values of lines that are alike: as exports write them, without blanks.
+TIGHT = [*NUMBERS, *STRINGS, *WORDS, "[]", "{}", '[1,"]",{"b":[]}]', r'{"a":{"b":"\"}}', '{"b":1.10}']
+#: What makes one line unlike the others, or no JSON.
+CHANGES = [
+    b"",
+    b" ",
+    b"\t",
+    b'"',
+    b"\\",
+    b",",
+    b":",
+    b"{",
+    b"}",
+    b"[",
+    b"]",
+    b"0",
+    b"e",
+    b"null",
+    b"\xff",
+    b"}\n{",
+    b"\x00",
+]
+
+
+@st.composite
+def alike_files(draw: st.DrawFn) -> bytes:
+    """Lines of the same keys in the same order, some left out, of which some bytes are then changed."""
+    keys = draw(st.lists(st.sampled_from(KEYS), min_size=1, max_size=4, unique=True))
+    blank = draw(st.sampled_from(["", " "]))
+    value = st.sampled_from([*TIGHT, *NO_STRINGS, *NO_NUMBERS] if draw(st.booleans()) else TIGHT)
+    line = st.lists(st.none() | value, min_size=len(keys), max_size=len(keys)).map(
+        lambda some: f",{blank}".join(
+            f"{key}:{blank}{one}" for key, one in zip(keys, some, strict=True) if one is not None
+        )
+    )
+    data = bytearray("\n".join(f"{{{each}}}" for each in draw(st.lists(line, min_size=1, max_size=12))).encode())
+    for place, change in draw(st.lists(st.tuples(st.integers(0, len(data)), st.sampled_from(CHANGES)), max_size=2)):
+        data[place : place + draw(st.integers(0, 1))] = change
+    return bytes(data)
+
+
+@settings(max_examples=examples(300))
+@given(data=alike_files(), size=st.integers(8, 120), cells=st.integers(4, 60))
+def test_lines_that_are_alike(tmp_path_factory: pytest.TempPathFactory, data: bytes, size: int, cells: int) -> None:
+    """Lines with the same keys, and lines that nearly have them, are read as all others are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ndjson_alike, "BYTES_A_CELL", 0)
+        hold_oracle(tmp_path_factory.mktemp("alike"), data, size, cells)
 
 
 @settings(max_examples=examples(200))
@@ -285,9 +342,9 @@ FRAGMENTS = ['{"a":1}', "{}", '{"a":[1', "2]}", '{"x":1},{"y":2}', '{"x":1},0,{"
 def test_lines_judged_together_are_judged_as_each_is(texts: list[str]) -> None:
     """What is taken for objects all at once is one object each; lines that are valid only side by side are not."""
     found = [text.encode() for text in texts]
-    alone = [ndjson_records.fault_of(text) is None for text in found]
-    assert not ndjson_records.are_objects(found) or all(alone)
-    assert ndjson_records.are_objects([b'{"a":1}', b"{}", b' {"b": [2]} '])
+    alone = [ndjson_judge.fault_of(text) is None for text in found]
+    assert not ndjson_judge.are_objects(found) or all(alone)
+    assert ndjson_judge.are_objects([b'{"a":1}', b"{}", b' {"b": [2]} '])
 
 
 @pytest.mark.parametrize(
@@ -295,5 +352,5 @@ def test_lines_judged_together_are_judged_as_each_is(texts: list[str]) -> None:
 )
 def test_what_is_refused_with_others(line: bytes) -> None:
     """What parsers are lax about, within lines that are sound."""
-    assert not ndjson_records.are_objects([b"{}", line, b"{}"])
-    assert ndjson_records.fault_of(line) is not None
+    assert not ndjson_judge.are_objects([b"{}", line, b"{}"])
+    assert ndjson_judge.fault_of(line) is not None

@@ -19,8 +19,8 @@ from backfill.errors import SourceError
 from backfill.frozen import frozen
 from backfill.records import SourceFile
 from backfill.sources.dynamodb.manifest import ABOUT, Listed, ion_error
+from backfill.sources.ndjson.judge import fault_of
 from backfill.sources.ndjson.lines import Line
-from backfill.sources.ndjson.records import fault_of
 from backfill.sources.ndjson.texts import FileTexts, Head, JsonTexts
 from backfill.sources.ndjson.types import MarkedTypes, Types
 

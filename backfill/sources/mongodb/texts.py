@@ -12,8 +12,8 @@ from backfill.errors import SourceError
 from backfill.extras import required
 from backfill.records import SourceFile
 from backfill.sources.mongodb.extended import NOT_FINITE, ExtendedError, plain
+from backfill.sources.ndjson.judge import fault_of
 from backfill.sources.ndjson.lines import SHOWN_BYTES, Line
-from backfill.sources.ndjson.records import fault_of
 from backfill.sources.ndjson.scanner import NOT_A_NUMBER
 from backfill.sources.ndjson.texts import FileTexts, Head, JsonTexts
 from backfill.sources.ndjson.types import MarkedTypes, Types

@@ -1,8 +1,9 @@
 """JSON objects: one a line (NDJSON), elements of arrays, pretty-printed or concatenated documents.
 
-texts (a file's records as text, by lines or documents) -> records (those that are valid) -> members (keys and values as
-columns) -> reader. The beginnings of some files are read for a guess of the columns, then all for the rows; where the
-guess was wrong, or the job names a column that the beginnings do not have, all is read once more.
+texts (a file's records as text, by lines or documents) -> groups (alike, where the objects have the same keys, else
+judged) -> records (those that are valid) -> members or key_columns (keys and values as columns) -> reader. The first
+bytes of some files are read for a guess of the columns, then all for the rows; where the guess was wrong, or the job
+names a column that the first bytes do not have, all is read once more.
 """
 
 from __future__ import annotations

@@ -55,6 +55,16 @@ class _Begun:
         elif len(self.pieces) != 1 or len(self.pieces[0]) > SHOWN_BYTES:
             self.pieces = [b"".join([*self.pieces, piece])[:SHOWN_BYTES]]
 
+    def is_short(self, size: int) -> bool:
+        """There is one, all of it is held, and it has no more than so many bytes."""
+        return 0 < self.size <= min(size, self.limit)
+
+    def take(self) -> bytes:
+        """The bytes of one that is held; it is to begin anew."""
+        text = b"".join(self.pieces)
+        self.clear()
+        return text
+
     def end(self, number: int) -> Line | None:
         """The line, ended; None for one of blanks."""
         text, whole, blank = b"".join(self.pieces), self.size <= self.limit, self.blank
@@ -72,10 +82,13 @@ class Lines:
 
     def apart(self) -> Iterator[Line]:
         """Those that hold more than blanks."""
+        return (line for line in self.every() if line.text.strip(_BLANKS))
+
+    def every(self) -> Iterator[Line]:
+        """All of them."""
         for number, text in enumerate(self.text.split(_LF), self.number):
-            if text.strip(_BLANKS):
-                fits = len(text) <= self.limit
-                yield Line(number, text) if fits else Line(number, text[:SHOWN_BYTES], whole=False)
+            fits = len(text) <= self.limit
+            yield Line(number, text) if fits else Line(number, text[:SHOWN_BYTES], whole=False)
 
 
 def lines(pieces: Iterable[bytes], limit: int = MAX_LINE_BYTES) -> Iterator[Line]:
@@ -98,6 +111,8 @@ def stretches(pieces: Iterable[bytes], limit: int = MAX_LINE_BYTES) -> Iterator[
     for piece in without_mark(whole_line_ends(pieces)):
         text = piece.replace(_CRLF, _LF).replace(_CR, _LF) if _CR in piece else piece
         start = 0
+        if begun.is_short(len(text)) and _LF in text:
+            text = begun.take() + text
         if begun.size:
             end = text.find(_LF)
             begun.add(text if end < 0 else text[:end])

@@ -10,7 +10,7 @@ Rules
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from enum import Enum
 
@@ -21,6 +21,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
 
 from backfill.frozen import frozen
+from backfill.records import INTERNAL_PREFIX
 from backfill.sources.columns import arrow_array
 
 #: Bytes gone through at once.
@@ -43,7 +44,7 @@ _STEP = _table(np.int8, {b"{[": 1, b"}]": -1})
 _MEMBER = _table(np.bool_, {b"{:,": True})
 #: What a value is by its first byte: null, a string, a boolean, anything else.
 NULL, STRING, BOOLEAN, OTHER = 0, 1, 2, 4
-_KINDS = _table(np.uint8, {bytes(range(256)): OTHER, b'"': STRING, b"tf": BOOLEAN, b"n": NULL})
+KINDS = _table(np.uint8, {bytes(range(256)): OTHER, b'"': STRING, b"tf": BOOLEAN, b"n": NULL})
 
 
 @frozen
@@ -61,6 +62,22 @@ class Cells:
     end: Integers  # ... to
     kind: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
 
+    @property
+    def is_empty(self) -> bool:
+        """There is no member at all."""
+        return not len(self.row)
+
+    def first_names(self) -> tuple[str, ...]:
+        """The keys of the first object that has any."""
+        return tuple(self.names[name] for name in self.name[self.row == self.row[0]])
+
+    def kinds(self) -> dict[str, int]:
+        """The kinds of each key's values, as bits."""
+        held = np.zeros(len(self.names), self.kind.dtype)
+        for kind in np.flatnonzero(np.bincount(self.kind)).astype(self.kind.dtype):
+            held[self.name[self.kind == kind]] |= kind
+        return {self.names[place]: int(held[place]) for place in np.flatnonzero(np.bincount(self.name))}
+
     def repeated(self) -> Integers:
         """The objects that have a key twice, each once, ascending."""
         place = self.row * len(self.names) + self.name
@@ -71,14 +88,34 @@ class Cells:
 
     def without(self, keep: npt.NDArray[np.bool_]) -> Cells:
         """The members of the objects that are kept, which are numbered anew."""
-        own = keep[self.row]
+        numbers = np.cumsum(keep) - 1
+        cells = self.only(keep[self.row])
+        return replace(cells, objects=int(keep.sum()), row=numbers[cells.row])
+
+    def only(self, chosen: npt.NDArray[np.bool_]) -> Cells:
+        """Those members alone, of the same objects."""
         return replace(
             self,
-            objects=int(keep.sum()),
-            row=(np.cumsum(keep) - 1)[self.row[own]],
+            row=self.row[chosen],
+            name=self.name[chosen],
+            start=self.start[chosen],
+            end=self.end[chosen],
+            kind=self.kind[chosen],
+        )
+
+    def part(self, first: int, last: int) -> Cells:
+        """The objects from `first` to `last`, numbered anew, with no more text than they have."""
+        own = slice(*np.searchsorted(self.row, (first, last)))
+        start, end = self.start[own], self.end[own]
+        begin = int(start[0]) if len(start) else 0
+        return replace(
+            self,
+            text=self.text[begin : int(end[-1]) if len(end) else 0],
+            objects=last - first,
+            row=self.row[own] - first,
             name=self.name[own],
-            start=self.start[own],
-            end=self.end[own],
+            start=start - begin,
+            end=end - begin,
             kind=self.kind[own],
         )
 
@@ -86,6 +123,28 @@ class Cells:
     def slashes(self) -> Integers:
         """The places of all backslashes."""
         return np.flatnonzero(self.text == _BACKSLASH) if self.escapes else np.empty(0, np.int64)
+
+
+def joined(parts: Sequence[Cells]) -> Cells:
+    """The members of all objects of some parts, one behind the other."""
+    if len(parts) == 1:
+        return parts[0]
+    places = {name: place for place, name in enumerate(dict.fromkeys(name for part in parts for name in part.names))}
+    codes = [np.array([places[name] for name in part.names], np.int64) for part in parts]
+    rows = np.cumsum([0, *(part.objects for part in parts)]).tolist()
+    begins = np.cumsum([0, *(len(part.text) for part in parts)]).tolist()
+    return Cells(
+        text=np.concatenate([part.text for part in parts]),
+        objects=rows[-1],
+        depth=max(part.depth for part in parts),
+        escapes=any(part.escapes for part in parts),
+        names=tuple(places),
+        row=np.concatenate([part.row + row for part, row in zip(parts, rows, strict=False)]),
+        name=np.concatenate([code[part.name] for part, code in zip(parts, codes, strict=True)]),
+        start=np.concatenate([part.start + begin for part, begin in zip(parts, begins, strict=False)]),
+        end=np.concatenate([part.end + begin for part, begin in zip(parts, begins, strict=False)]),
+        kind=np.concatenate([part.kind for part in parts]),
+    )
 
 
 def take_apart(objects: bytes, count: int) -> Cells:
@@ -106,7 +165,7 @@ def take_apart(objects: bytes, count: int) -> Cells:
         name=codes,
         start=start,
         end=end,
-        kind=_KINDS[text[start]],  # type: ignore[arg-type]
+        kind=KINDS[text[start]],  # type: ignore[arg-type]
     )
 
 
@@ -196,24 +255,37 @@ def _names(text: npt.NDArray[np.uint8], start: Integers, end: Integers) -> tuple
     return codes, tuple(places)
 
 
+NO_NAME = "a key without a name"
+OWN_NAME = f"a key that begins with {INTERNAL_PREFIX}, as backfill's own columns do"
+NUL_NAME = "a key with U+0000 in it"
+
+
+def name_fault(name: str) -> str | None:
+    """Why no column can be called that."""
+    if not name:
+        return NO_NAME
+    if "\0" in name:
+        return NUL_NAME
+    return OWN_NAME if name.startswith(INTERNAL_PREFIX) else None
+
+
 def unescaped(inner: str) -> str:
     """The text that the inside of a JSON string stands for."""
     return str(orjson.loads(f'"{inner}"'))
 
 
-def sliced(text: npt.NDArray[np.uint8], start: Integers, end: Integers) -> Callable[[pa.Array], pa.Array]:
-    """A way to take slices of the text, which are in its order, by their numbers; a null number gives null."""
-    offsets = np.column_stack((start, end)).ravel().astype(np.int32)
-    size = max(len(offsets) - 1, 0)
-    if not size:
-        offsets = np.zeros(1, np.int32)
-    array = pa.StringArray.from_buffers(size, pa.py_buffer(offsets), pa.py_buffer(text))
-    return array.take  # type: ignore[no-any-return]
+def slices(text: npt.NDArray[np.uint8], start: Integers, end: Integers, chosen: Integers | None = None) -> pa.Array:
+    """Slices of the text, in any order, as an array of strings.
 
-
-def slices(text: npt.NDArray[np.uint8], start: Integers, end: Integers) -> pa.Array:
-    """Slices of the text, which are in its order, as an array of strings."""
-    return sliced(text, start, end)(arrow_array(np.arange(0, 2 * len(start), 2)))
+    `chosen` has the number of each one that is wanted, and a number below 0 for null; without it all are.
+    """
+    offsets = np.empty(2 * len(start) + 2, np.int32)  # an array whose every second element is of no interest
+    offsets[0], offsets[1:-1:2], offsets[2:-1:2], offsets[-1] = 0, start, end, len(text)
+    array = pa.StringArray.from_buffers(len(offsets) - 1, pa.py_buffer(offsets), pa.py_buffer(text))
+    if chosen is None:
+        return array.take(arrow_array(np.arange(1, 2 * len(start) + 1, 2)))
+    valid = pa.py_buffer(np.packbits(chosen >= 0, bitorder="little"))
+    return array.take(pa.Array.from_buffers(pa.int64(), len(chosen), [valid, pa.py_buffer(2 * chosen + 1)]))
 
 
 JSON = pa.json_(pa.string())
@@ -247,24 +319,20 @@ def columns(
     inner = strings & np.array([form is not Form.JSON for form in forms], np.bool_)[column]
     start, end = cells.start[members] + inner, cells.end[members] - inner
     numbers = np.full(rows * len(forms), -1, np.int64)
-    numbers[place] = np.arange(0, 2 * len(members), 2)
+    numbers[place] = np.arange(len(members))
     escaped = _with_backslash(cells, start, end)
     escaped = escaped[inner[escaped]]
     text, texts = cells.text, len(start)
     if len(escaped):
-        text, start, end = _with_plain(text, start, end, escaped)
-        numbers[place[escaped]] = 2 * np.arange(texts, len(start))
-    made = sliced(text, start, end)(_or_null(numbers))
-    return [_formed(made.slice(index * rows, rows), form) for index, form in enumerate(forms)]
+        text, starts, ends = with_plain(text, start[escaped], end[escaped])
+        start, end = np.concatenate((start, starts)), np.concatenate((end, ends))
+        numbers[place[escaped]] = np.arange(texts, len(start))
+    made = slices(text, start, end, numbers)
+    return [formed(made.slice(index * rows, rows), form) for index, form in enumerate(forms)]
 
 
-def _or_null(numbers: Integers) -> pa.Array:
-    """The numbers, those below 0 as null."""
-    valid = np.packbits(numbers >= 0, bitorder="little")
-    return pa.Array.from_buffers(pa.int64(), len(numbers), [pa.py_buffer(valid), pa.py_buffer(numbers)])
-
-
-def _formed(texts: pa.Array, form: Form) -> pa.Array:
+def formed(texts: pa.Array, form: Form) -> pa.Array:
+    """A column of values that stand there as texts."""
     if form is Form.BOOLEAN:
         return pc.equal(texts, "true")
     return pa.ExtensionArray.from_storage(JSON, texts) if form is Form.JSON else texts
@@ -279,13 +347,12 @@ def _with_backslash(cells: Cells, start: Integers, end: Integers) -> Integers:
     return np.unique(owners[(start[owners] <= slashes) & (slashes < end[owners])])
 
 
-def _with_plain(
-    text: npt.NDArray[np.uint8], start: Integers, end: Integers, escaped: Integers
+def with_plain(
+    text: npt.NDArray[np.uint8], start: Integers, end: Integers
 ) -> tuple[npt.NDArray[np.uint8], Integers, Integers]:
-    """The text and its slices, and behind them what those slices stand for that are the insides of escaped strings."""
-    written = slices(text, start[escaped] - 1, end[escaped] + 1).to_pylist()
+    """The text and behind it what some slices stand for, the insides of escaped strings; and the places of that."""
+    written = slices(text, start - 1, end + 1).to_pylist()
     plain = [each.encode() for each in orjson.loads(f"[{','.join(written)}]")]
     ends = len(text) + np.cumsum([len(each) for each in plain])
     starts = np.concatenate(([len(text)], ends[:-1]))
-    text = np.concatenate((text, np.frombuffer(b"".join(plain), np.uint8)))
-    return text, np.concatenate((start, starts)), np.concatenate((end, ends))
+    return np.concatenate((text, np.frombuffer(b"".join(plain), np.uint8))), starts, ends

@@ -23,7 +23,8 @@ from backfill.job.models import ColumnSpec, Job
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, SourceFile
 from backfill.sources.columns import SourceColumn, arrow_array, check_names, declared
 from backfill.sources.files import nothing_in
-from backfill.sources.ndjson.members import Cells
+from backfill.sources.ndjson.key_columns import KeyColumns
+from backfill.sources.ndjson.members import Cells, Form
 from backfill.sources.ndjson.records import TOO_DEEP, Records, records
 from backfill.sources.ndjson.texts import Head, Texts
 from backfill.sources.ndjson.types import AnyForm
@@ -52,21 +53,17 @@ class Found:
         Raises:
             JobError: there are more than MAX_KEYS keys, so they must be data.
         """
-        cells = more.cells
-        self.records += cells.objects + len(more.faults)
-        self.empty += 0 if len(cells.row) else cells.objects
+        members = more.members
+        self.records += members.objects + len(more.faults)
+        self.empty += members.objects if members.is_empty else 0
         if self.fault is None and more.faults:
             self.fault = more.faults[0]
-        if not len(cells.row):
+        if members.is_empty:
             return
         if not self.first:
-            self.first = tuple(cells.names[name] for name in cells.name[cells.row == cells.row[0]])
-        kinds = np.zeros(len(cells.names), cells.kind.dtype)
-        for kind in np.flatnonzero(np.bincount(cells.kind)).astype(cells.kind.dtype):
-            kinds[cells.name[cells.kind == kind]] |= kind
-        for place in np.flatnonzero(np.bincount(cells.name)):
-            name = cells.names[place]
-            self.kinds[name] = self.kinds.get(name, 0) | int(kinds[place])
+            self.first = members.first_names()
+        for name, held in members.kinds().items():
+            self.kinds[name] = self.kinds.get(name, 0) | held
         if len(self.kinds) > MAX_KEYS:
             raise JobError(
                 f"the objects have more than {MAX_KEYS} different keys",
@@ -150,19 +147,21 @@ class NdjsonReader:
         """Batches of some records, of as many rows each as make BATCH_CELLS."""
         names = [*(one.name for one in self.columns), FILE_COLUMN, RECORD_COLUMN]
         step = max(BATCH_CELLS // len(names), 1)
-        for start in range(0, some.cells.objects, step):
-            stop = min(start + step, some.cells.objects)
-            arrays = self._arrays(some.cells, start, stop, places)
+        for start in range(0, some.members.objects, step):
+            stop = min(start + step, some.members.objects)
+            arrays = self._arrays(some.members, start, stop, places)
             arrays += [arrow_array(some.files[start:stop]), arrow_array(some.numbers[start:stop])]
             yield pa.RecordBatch.from_arrays(arrays, names)
 
-    def _arrays(self, cells: Cells, start: int, stop: int, places: Mapping[str, int]) -> list[pa.Array]:
+    def _arrays(self, some: Cells | KeyColumns, start: int, stop: int, places: Mapping[str, int]) -> list[pa.Array]:
         """The columns of the objects from `start` to `stop`."""
-        first, last = np.searchsorted(cells.row, (start, stop))
-        members = first + np.flatnonzero(cells.kind[first:last])
-        column = np.array([places.get(name, -1) for name in cells.names], np.int64)[cells.name[members]]
+        if isinstance(some, KeyColumns):
+            return some.arrays(list(places), [form for form in self.forms if isinstance(form, Form)], start, stop)
+        first, last = np.searchsorted(some.row, (start, stop))
+        members = first + np.flatnonzero(some.kind[first:last])
+        column = np.array([places.get(name, -1) for name in some.names], np.int64)[some.name[members]]
         known = column >= 0
-        return self.texts.types.columns(cells, members[known], column[known], start, stop - start, self.forms)
+        return self.texts.types.columns(some, members[known], column[known], start, stop - start, self.forms)
 
     def _columns(self, found: Found) -> tuple[tuple[SourceColumn, ...], tuple[AnyForm, ...]]:
         """The columns with their types, and the form of each."""

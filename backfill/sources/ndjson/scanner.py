@@ -13,8 +13,10 @@ NOT_A_NUMBER = "NaN or Infinity, which JSON does not have"
 MORE = "more than one JSON value in the line"
 
 _BLANK = re.compile(r"[ \t\r\n]*")
-_SCALAR = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null")
-_SIMPLE = rf'(?:{_SCALAR.pattern}|"[^"\\\x00-\x1f]*"|\[\]|\{{\}})[ \t\r\n]*,[ \t\r\n]*'
+#: A value without parts that is no string.
+SCALAR = r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null"
+_SCALAR = re.compile(SCALAR)
+_SIMPLE = rf'(?:{SCALAR}|"[^"\\\x00-\x1f]*"|\[\]|\{{\}})[ \t\r\n]*,[ \t\r\n]*'
 #: Many simple elements, or members, that others follow: what long lines are made of, and dear one by one.
 _ELEMENTS = re.compile(f"(?:{_SIMPLE}){{0,1000}}")
 _MEMBERS = re.compile(rf'(?:"[^"\\\x00-\x1f]*"[ \t\r\n]*:[ \t\r\n]*{_SIMPLE}){{0,1000}}')

@@ -63,6 +63,10 @@ class Chosen(NamedTuple):
 class Types(Protocol):
     """How columns get their types."""
 
+    @property
+    def by_columns(self) -> bool:
+        """The kinds of JSON's values are all there is to know of them, so that objects may come key by key."""
+
     def refined(self, cells: Cells) -> Cells:
         """The same members with all that is known of their kinds."""
 
@@ -77,6 +81,8 @@ class Types(Protocol):
 
 class PlainTypes:
     """Columns of JSON: strings are text, booleans boolean, anything else stays JSON."""
+
+    by_columns = True
 
     def refined(self, cells: Cells) -> Cells:
         """As they are."""
@@ -117,6 +123,8 @@ _TYPES = {
 
 class MarkedTypes(PlainTypes):
     """Columns of values with marks: instants, integers, doubles, binary data, where all values of a column are that."""
+
+    by_columns = False
 
     def refined(self, cells: Cells) -> Cells:
         """The same members; what is no JSON scalar told apart."""
