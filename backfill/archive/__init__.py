@@ -6,5 +6,6 @@ calls files of all runs, so it can be made again from those; but it outlives the
 
 from backfill.archive.archive import DELIVERED_FOLDER, Archive, ArchiveReader, archive_folder
 from backfill.archive.columns import Piece
+from backfill.archive.shared import SharedArchive
 
-__all__ = ["DELIVERED_FOLDER", "Archive", "ArchiveReader", "Piece", "archive_folder"]
+__all__ = ["DELIVERED_FOLDER", "Archive", "ArchiveReader", "Piece", "SharedArchive", "archive_folder"]

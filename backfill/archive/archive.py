@@ -90,9 +90,15 @@ def read_manifest(folder: Path) -> Manifest | None:
     """
     path = folder / MANIFEST_FILE
     try:
-        data = json.loads(path.read_bytes())
+        return parse_manifest(path.read_bytes(), str(path))
     except FileNotFoundError:
         return None
+
+
+def parse_manifest(content: bytes, path: str) -> Manifest:
+    """The manifest that stands at that path; raises as `read_manifest` does."""
+    try:
+        data = json.loads(content)
     except ValueError as error:
         raise LedgerError(f"{path} is damaged", hint=REBUILD) from error
     if data.get("version") != VERSION:
@@ -333,8 +339,18 @@ class Archive:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """One process at a time: runs of two generations may end together."""
+        with self.alone(_LOCK_FILE):
+            yield
+
+    @contextmanager
+    def alone(self, name: str) -> Iterator[None]:
+        """Hold the lock of that name: no other process of this machine does until the block ends.
+
+        Raises:
+            InterruptedRunError: It was stopped while another one did.
+        """
         make_folder(self.folder)
-        lock = FileLock(self.folder / _LOCK_FILE)
+        lock = FileLock(self.folder / name)
         with out_of_space(self.folder):
             while not lock.take():
                 if self._stopping():

@@ -15,6 +15,7 @@ from typing import TypeVar
 import numpy as np
 
 from backfill.errors import LedgerError
+from backfill.frozen import frozen
 from backfill.records import (
     CALL_RECORD,
     ArchivedIds,
@@ -50,7 +51,18 @@ def archive_run(state: RunStore, folder: StoredRun, stopping: Callable[[], bool]
         record, digests = reader.status().record, reader.calls_digests()
     run = ArchivedRun(record.run_id, record.created_at, sum(calls.calls for calls in settled))
     archive = state.archive(record, stopping=stopping)
-    archive.add(run, delivered_calls(settled, folder.spool(), digests))
+    archive.add(run, Afresh(lambda: delivered_calls(settled, folder.spool(), digests)))
+
+
+@frozen
+class Afresh:
+    """What can be gone through any number of times, read anew each time."""
+
+    read: Callable[[], Iterator[DeliveredCalls]]
+
+    def __iter__(self) -> Iterator[DeliveredCalls]:
+        """From the first on."""
+        return self.read()
 
 
 def delivered_calls(settled: Iterable[CallSpan], spool: RunSpool, digests: dict[int, str]) -> Iterator[DeliveredCalls]:

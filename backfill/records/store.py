@@ -169,6 +169,8 @@ class DeliveredArchive(Protocol):
     def add(self, run: ArchivedRun, delivered: Iterable[DeliveredCalls]) -> None:
         """Archive a run's delivered ids, durably; `delivered` is not asked for where they are archived already.
 
+        It may be gone through more than once: where another machine archives at the same time.
+
         Raises:
             LedgerError: The archive is damaged.
             StoppedError: The disk is full.

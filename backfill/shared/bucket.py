@@ -64,6 +64,20 @@ class Bucket:
             except FileNotFoundError as error:  # there is no bucket
                 raise refusal(error, self._at, self._shown(key), writing=True) from None
 
+    def create(self, key: str, content: bytes) -> bool:
+        """Put the object on the condition that there is none (If-None-Match)."""
+        from obstore.exceptions import AlreadyExistsError  # noqa: PLC0415 (as obstore itself)
+
+        def create() -> bool:
+            try:
+                obstore().put(self._store(), self._name(key), content, mode="create")
+            except AlreadyExistsError:  # perhaps by a request of ours whose answer was lost
+                return bytes(obstore().get(self._store(), self._name(key)).bytes()) == content
+            return True
+
+        with self._told():
+            return ask(self._at, self._shown(key), create, _unwatched, writing=True)
+
     def get(self, key: str, file: Path) -> None:
         """Fetch the object."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import uuid
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -52,6 +53,22 @@ class Folder:
             make_folder(place.parent)
             fill_beside(place, partial(shutil.copyfile, file))
             sync_folder(place.parent)
+
+    def create(self, key: str, content: bytes) -> bool:
+        """Make a file elsewhere and give it that name, which no two machines can do (link(2), over NFS, too)."""
+        place = self.path / key
+        with self._reached():
+            make_folder(place.parent)
+            made = place.with_name(f".{uuid.uuid4().hex}")
+            fill_beside(made, lambda path: path.write_bytes(content))
+            try:
+                place.hardlink_to(made)
+            except FileExistsError:
+                return False
+            finally:
+                made.unlink()
+            sync_folder(place.parent)
+        return True
 
     def get(self, key: str, file: Path) -> None:
         """Copy what is there."""

@@ -40,6 +40,9 @@ class SharedPlace(Protocol):
             InterruptedRunError: It was stopped while the place was busy or slow; perhaps the file is there.
         """
 
+    def create(self, key: str, content: bytes) -> bool:
+        """Put a small file there where nothing of that key is; whether it was this one that was put."""
+
     def get(self, key: str, file: Path) -> None:
         """Make `file` of what is there; what it holds after an error counts for nothing.
 

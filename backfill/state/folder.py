@@ -40,13 +40,14 @@ from backfill.disk import (
     write_durably,
 )
 from backfill.errors import BackfillError, LedgerError, LockedError, StoppedError, UsageError
-from backfill.records import RunRecord, StoredRun
+from backfill.records import DeliveredArchive, RunRecord, StoredRun
+from backfill.shared import open_place
 from backfill.state.place import DRY_RUNS_FOLDER, FOLDER_NAME, LOCKS_FOLDER, RUNS_FOLDER, lock_file, refuse_network
 from backfill.state.run import RunFolder
 from backfill.state.shared_run import SpoolChoice
 
 if TYPE_CHECKING:
-    from backfill.archive import Archive, ArchiveReader
+    from backfill.archive import ArchiveReader
 
 LOG = logging.getLogger(__name__)
 #: Stands between the id of an earlier run and its number; no run id has it.
@@ -209,11 +210,16 @@ class StateFolder:
         sync_folder(self._runs)
         return place
 
-    def archive(self, record: RunRecord, *, stopping: Callable[[], bool] = lambda: False) -> Archive:
-        """The archive to which the delivered ids of such a run belong."""
-        from backfill.archive import Archive  # noqa: PLC0415 (numpy, for runs that leave something out)
+    def archive(self, record: RunRecord, *, stopping: Callable[[], bool] = lambda: False) -> DeliveredArchive:
+        """The archive to which the delivered ids of such a run belong; shared where runs that begin are."""
+        from backfill.archive import Archive, SharedArchive  # noqa: PLC0415 (numpy, for runs that leave something out)
 
-        return Archive(self.path, record.job_name, record.target_identity, record.id_scope, stopping=stopping)
+        here = Archive(self.path, record.job_name, record.target_identity, record.id_scope, stopping=stopping)
+        if not self._choice.url:
+            return here
+        place = open_place(self._choice.url)
+        place.make_usable()
+        return SharedArchive(place, here)
 
     def archives(self) -> Iterator[ArchiveReader]:
         """Every archive that can be read; of one that cannot, the runs' own files are read instead."""

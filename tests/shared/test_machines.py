@@ -9,17 +9,20 @@ import pytest
 
 from backfill.shared import files
 from tests.support.buckets import BUCKET, Asked, Fault, Store
+from tests.support.postgres import Postgres
 from tests.support.projects import Project, backfill
 from tests.support.stand_ins.server import Asked as Request
 from tests.support.stand_ins.server import Said, StandIn
 from tests.support.waiting import until
 
 ROWS = 70_000  # three shards
-WORDS = ("--target", "prod", "--yes", "--spool-cache", "1 MB")
 
 
-def lose_the_disk(state: Path) -> None:
-    """The machine is gone with its copies; the ledger is all that stays."""
+def lose_the_disk(state: Path, database: str) -> None:
+    """The machine is gone with all that it had, but for a ledger that is no database's."""
+    if database:
+        shutil.rmtree(state)
+        return
     shutil.rmtree(state / "cache")
     for folder in state.glob("runs/*/snapshot"):
         shutil.rmtree(folder)
@@ -33,11 +36,22 @@ def long(project: Project, key: str) -> Path:
     return project.people(ROWS, bad=[7, 40_000])
 
 
+@pytest.fixture(params=["a volume", "a database"])
+def database(request: pytest.FixtureRequest) -> str:
+    """The URL of the database that has the ledgers; empty where they are on a volume that outlives the machines."""
+    if request.param == "a volume":
+        return ""
+    server: Postgres = request.getfixturevalue("postgres")
+    return server.url(server.new_database())
+
+
 def test_two_kills_and_three_machines(
-    project: Project, long: Path, in_bucket: Store, monkeypatch: pytest.MonkeyPatch
+    project: Project, long: Path, in_bucket: Store, database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """SIGKILL while a shard is put, then while calls are sent: each call arrives once, but for those in doubt."""
     monkeypatch.setattr(files, "LATE", (0.01,))
+    state = ("--state", database or str(project.state))
+    words = ("--target", "prod", "--yes", "--spool-cache", "1 MB", *state)
     killed: list[int] = []
 
     segments: set[str] = set()
@@ -61,18 +75,18 @@ def test_two_kills_and_three_machines(
     with StandIn(answer) as there:
         profile = f"{{kind: segment, endpoint: '{there.url}', rate: unlimited}}"
         (project.folder / "targets.yaml").write_text(f"version: 1\ntargets:\n  prod: {profile}\n", "utf-8")
-        first = project.process("run", long, "--spool", f"s3://{BUCKET}/spool", *WORDS)
+        first = project.process("run", long, "--spool", f"s3://{BUCKET}/spool", *words)
         assert first.wait(60) == -9, first.communicate()
         until(lambda: killed)
         assert there.asked == []
-        lose_the_disk(project.state)
-        second = project.process("run", long, *WORDS)
+        lose_the_disk(project.state, database)
+        second = project.process("run", long, *words)
         assert second.wait(60) == -9, second.communicate()
         until(lambda: len(killed) == 2)
         assert any("/snapshot/" in asked.key for asked in in_bucket.gets())  # else it was read from the source again
-        lose_the_disk(project.state)
+        lose_the_disk(project.state, database)
         (project.folder / "people.csv").unlink()
-        ended = backfill("resume", long, *WORDS, "--output", "json")
+        ended = backfill("resume", long, *words, "--output", "json")
         assert ended.code == 3, ended.err
         batches = [json.loads(asked.body)["batch"] for asked in there.asked]
     sent = Counter(json.dumps(call) for batch in batches for call in batch)
@@ -80,7 +94,7 @@ def test_two_kills_and_three_machines(
     in_doubt = [batch for batch in batches if sent[json.dumps(batch[0])] > 1]
     assert len(in_doubt) <= 4  # two requests at once, each sent again
     assert sum(sent.values()) - len(sent) == sum(map(len, in_doubt)) / 2
-    rejects = backfill("rejects", long)
+    rejects = backfill("rejects", long, *state)
     assert rejects.out.count("BF117") == 2, rejects
     left = sorted({key.split("/")[-1].split(".")[1] for key in in_bucket.objects})
     assert left == ["calls", "hashes", "rejects", "txt"], left

@@ -137,6 +137,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.command == "DELETE":
             store.objects.pop(key, None)
             self._send(204, {}, b"")
+        elif self.command == "PUT" and self.headers.get("If-None-Match") == "*" and key in store.objects:
+            self._refuse(412, "PreconditionFailed")
         elif self.command == "PUT":
             place = f"{query['uploadId']} {int(query['partNumber']):05d}" if "uploadId" in query else key
             (store.parts if "uploadId" in query else store.objects)[place] = body
