@@ -49,7 +49,7 @@ def shown_files(files: Iterable[SourceFile]) -> dict[str, str]:
     return {file.name: display_source(file.path) for file in files if file.name != "-"}
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False, eq=False)
 class Here:
     """What the command line was told, and what it is at work on."""
 

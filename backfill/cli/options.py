@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -223,7 +223,7 @@ def gate_option(command: Command) -> Command:
     return verb
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen
 class SendOptions:
     """What the options of a delivery say, their texts not read yet; None where one is not given."""
 

@@ -23,7 +23,7 @@ COLOURS = {"warning": "\x1b[33m", "error": "\x1b[31m"}
 LEAST_COLUMNS = 40
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False, eq=False)
 class Session:
     """The voice of one invocation. Everything it says goes to stderr; data goes to stdout by `data` and `record`.
 

@@ -32,7 +32,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
 MOST_FAULTS = 200
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False, eq=False)
 class Faults:
     """The faults found so far; what lies in a part that was already found faulty is not reported again."""
 

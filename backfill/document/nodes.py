@@ -58,7 +58,7 @@ class DocumentFaultError(Exception):
         self.line, self.column, self.message, self.hint = line, column, message, hint
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False, eq=False)
 class TreeBuilder:
     """Builds one document's tree from parse events; what it can go on after is in `faults`."""
 

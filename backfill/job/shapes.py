@@ -28,7 +28,7 @@ _DIGITS_WITHIN = range(0x0660, 0x20000)
 _BLANKS_AROUND = r"^[\s\pZ]+|[\s\pZ]+$"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False, eq=False)
 class Shaping:
     """Writes shapes as SQL; `faults` takes what is wrong with them, `files` what was read for them: path -> SHA-256."""
 

@@ -21,7 +21,7 @@ _LONG_INTEGER = r"^\+?(-?)0*([0-9]+)$"
 _BARE = (Kind.INTEGER, Kind.NUMBER, Kind.DECIMAL, Kind.BOOLEAN, Kind.DATE, Kind.TIME, Kind.TIMESTAMP)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False, eq=False)
 class Binder(InstantReader):
     """Binds the values of one call."""
 

@@ -16,7 +16,7 @@ from backfill.records import Column, Kind, Severity, frame_name
 from backfill.rules import severity
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False, eq=False)
 class ColumnReader:
     """Reads columns for one call. Collects the checks, the columns read and the columns to derive on the way."""
 

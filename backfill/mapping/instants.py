@@ -26,7 +26,7 @@ from backfill.timestamps import (
 NO_OFFSET: Final = "it carries no offset, and no `timezone` is stated"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False, eq=False)
 class InstantReader(ColumnReader):
     """Reads columns, and makes instants of those that hold times."""
 

@@ -114,15 +114,22 @@ def slips_of(job: Job, schema: Schema, where: Positions) -> list[Fault]:
 
 def misnamed(job: Job, where: Positions) -> list[Fault]:
     """Destinations that Segment calls by nearly the same name: it would take no notice of these."""
+    named = [
+        (place, name)
+        for place, call in enumerate(job.calls)
+        for name in call.integrations or {}
+        if name not in ("All", OWN_BLOCK)
+    ]
+    if not named:
+        return []
     from backfill.advice import meant_name  # noqa: PLC0415 (its file is read where a job names a destination)
 
     found = dict[Fault, None]()
-    for place, call in enumerate(job.calls):
-        for name in call.integrations or {}:
-            if name not in ("All", OWN_BLOCK) and (meant := meant_name(name)):
-                message = f"Segment has no destination of the name {name!r}: it takes no notice of it"
-                hint = f"case and blanks count: did you mean {meant!r}?"
-                found[where.fault(f"calls[{place}].integrations.{name}", message, hint)] = None
+    for place, name in named:
+        if meant := meant_name(name):
+            message = f"Segment has no destination of the name {name!r}: it takes no notice of it"
+            hint = f"case and blanks count: did you mean {meant!r}?"
+            found[where.fault(f"calls[{place}].integrations.{name}", message, hint)] = None
     return list(found)
 
 

@@ -32,7 +32,7 @@ from backfill.sources.origins.fetched import OBJECT_COPIES
 from backfill.sources.origins.standard_input import STANDARD_INPUT
 from backfill.sources.sql.kept import KeptEngine
 
-#: Where `where` lets too few rows through, this many times as many are read.
+#: Where `where` lets too few rows through, at most this many times as many are read next.
 MORE = 16
 
 
@@ -73,7 +73,7 @@ def sample(
         InterruptedRunError: A signal came.
     """
     files = files_of(job, folder, context) if files is None else files
-    wanted = None if job.needs_all else rows
+    wanted = None if job.needs_all else rows if job.where is None else rows + rows // 4
     context.progress.begin("stage", None, "rows")
     context.staging.set()
     try:
@@ -90,12 +90,17 @@ def sample(
             )
             if wanted is None or snapshot.rows >= rows or snapshot.read < wanted:
                 return snapshot
-            wanted *= MORE
+            wanted = more(wanted, snapshot.rows, rows)
     finally:
         OBJECT_COPIES.discard()
         discard_copies()
         context.staging.clear()
         context.progress.end()
+
+
+def more(read: int, passed: int, rows: int) -> int:
+    """How many records to read where of `read` only `passed` go through and `rows` are wanted: a fourth to spare."""
+    return min(MORE * read, 5 * read * rows // (4 * max(passed, 1)) + 1)
 
 
 def files_of(job: Job, folder: Path, context: RunContext) -> tuple[SourceFile, ...]:

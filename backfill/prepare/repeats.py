@@ -128,7 +128,7 @@ def _on_disk(path: Path, count: int) -> Sixteen:
     return np.memmap(path, np.uint8, "r+", shape=(count, 16))
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False, eq=False)
 class DuplicateResolver:
     """The second pass: says of each valid call of a candidate hash what becomes of it, in source order."""
 

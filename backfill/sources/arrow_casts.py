@@ -8,7 +8,6 @@ anything in it is unusual there is no answer: then SQL casts it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -16,10 +15,11 @@ import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
+from backfill.frozen import frozen
 from backfill.job.models import ColumnSpec
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Made:
     """What texts are as values of a type."""
 
@@ -36,7 +36,7 @@ _DAY, _HOUR, _MINUTE, _SECOND = 10, 13, 16, 19  # signs of a time up to the end 
 _FIRST_YEAR: Final = b"0001"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Form:
     """A pattern of times whose texts, of so many signs, say in Arrow's reading what they say in its own."""
 
@@ -51,7 +51,7 @@ _FORMS: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Texts:
     """The texts of a column that are not null, by their bytes."""
 

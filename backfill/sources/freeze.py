@@ -133,7 +133,7 @@ def _write(
         return staging.copy_counted(select, path, row_bytes)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False, eq=False)
 class _Handed:
     """What a stream has given so far, and what it failed of: DuckDB keeps only the words of an error."""
 

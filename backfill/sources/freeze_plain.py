@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 from pyarrow import types
 
 from backfill.disk import close_writer, out_of_space
+from backfill.frozen import frozen
 from backfill.job.models import ColumnSpec
 from backfill.memory import ROW_GROUP_ROWS
 from backfill.records import FILE_COLUMN, RECORD_COLUMN
@@ -35,7 +35,7 @@ _JSON = pa.json_(pa.string())
 _PLACES = (pa.field(FILE_COLUMN, pa.uint32()), pa.field(RECORD_COLUMN, pa.uint64()))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Plain:
     """Rows that are written as they come, but for the casts of their own columns."""
 

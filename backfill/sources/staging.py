@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 UNREADABLE = "unreadable.parquet"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False, eq=False)
 class Staging:
     """One staging at work. `progress` gets the rows, and the bytes of all passes over the files."""
 
@@ -115,7 +115,7 @@ _COUNTS = ("record", "line")
 _SCHEMA = pa.schema([(name, pa.uint64() if name in _COUNTS else pa.string()) for name in REJECT_COLUMNS])
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False, eq=False)
 class UnreadableFile:
     """The unreadable records of a source as one Parquet file of REJECT_COLUMNS, written in bounded memory.
 

@@ -113,29 +113,29 @@ STEADY = frozenset({
 })  # fmt: skip
 
 
-def test_each_function_that_may_change_is_known() -> None:
+def test_each_function_that_may_change_is_known(engine: Engine) -> None:
     """Whatever DuckDB marks as not consistent is refused, or is one of those that only read the fixed time zone."""
     connection = duckdb.connect()
     marked = connection.execute(
         "SELECT DISTINCT lower(function_name) FROM duckdb_functions() "
         "WHERE coalesce(stability, 'CONSISTENT') <> 'CONSISTENT'"
     ).fetchall()
-    assert {name for (name,) in marked if is_steady(name, 2)} <= STEADY
-    assert all(is_steady(name, 2) for name in STEADY)
+    assert {name for (name,) in marked if is_steady(engine, name, 2)} <= STEADY
+    assert all(is_steady(engine, name, 2) for name in STEADY)
 
 
-def test_each_macro_over_such_a_function_is_known() -> None:
+def test_each_macro_over_such_a_function_is_known(engine: Engine) -> None:
     """A macro that calls what is refused is refused itself."""
     macros = duckdb.execute(
         "SELECT lower(function_name), lower(macro_definition) FROM duckdb_functions() "
         "WHERE function_type = 'macro' AND macro_definition IS NOT NULL"
     ).fetchall()
     calls = {name: set(re.findall(r"\w+", body)) - {"error"} for name, body in macros}  # an error is steady
-    calling = {name for name, called in calls.items() if any(not is_steady(each, 2) for each in called)}
+    calling = {name for name, called in calls.items() if any(not is_steady(engine, each, 2) for each in called)}
     assert "ago" in calling
-    assert {name for name in calling if is_steady(name, 2)} == set()
+    assert {name for name in calling if is_steady(engine, name, 2)} == set()
     called = {name: set(re.findall(r'(\w+)"?\(', body)) for name, body in macros}
-    assert {name for name, found in called.items() if not aggregates().isdisjoint(found)} == AGGREGATES
+    assert {name for name, found in called.items() if not aggregates(engine).isdisjoint(found)} == AGGREGATES
     assert (CLOCKS | SESSION | MACROS).isdisjoint(STEADY)
 
 

@@ -184,7 +184,7 @@ def _sound(numbered: _Numbered, fields: int, file: int, dialect: Dialect, sink: 
     return sound
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False, eq=False)
 class _Joined:
     """Sound records of one dialect and order of columns that become one batch."""
 

@@ -235,7 +235,7 @@ class State(Enum):
     ENDED = "behind the record"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False, eq=False)
 class Walk:
     """A walk through one record; it can be continued in the text that follows."""
 

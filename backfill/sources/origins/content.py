@@ -158,7 +158,7 @@ def digest(origin: Origin, watch: Watch = unwatched) -> str:
     return hashed.sha256.hexdigest()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False, eq=False)
 class _Hashed:
     """The hash of all that is read of a file."""
 

@@ -74,7 +74,7 @@ def _as_pattern(path: Path | str) -> str:
     return _PATTERN_SIGN.sub(r"[\1]", str(path))
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False, eq=False)
 class Engine:
     """One locked connection. Not for use by several threads at once.
 

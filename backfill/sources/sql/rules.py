@@ -56,7 +56,7 @@ def check_expression(engine: Engine, text: str, columns: Sequence[str]) -> tuple
     shift = len(PREFIX)
     try:
         expression = syntax.only_expression(syntax.parse(engine, PREFIX + text))
-        _check_nodes(expression, PREFIX + text, columns, aggregates=False)
+        _check_nodes(engine, expression, PREFIX + text, columns, aggregates=False)
     except SqlRefusal as refusal:
         offset = None if refusal.offset is None else max(refusal.offset - shift, 0)
         raise SqlRefusal(refusal.message, offset, refusal.candidates) from None
@@ -83,14 +83,14 @@ def check_query(engine: Engine, text: str, tables: Iterable[str], columns: Seque
         known.update(syntax.named_subqueries(node))
     for node in syntax.walk(root):
         _check_table(node, text, known)
-    _check_nodes(root, text, columns, aggregates=True)
+    _check_nodes(engine, root, text, columns, aggregates=True)
     if any(syntax.reads_unnamed(node) or syntax.column_path(node) == ["source"] for node in syntax.walk(root)):
         return tuple(columns)
     words = {word.lower() for word in syntax.words(root)}
     return tuple(column for column in columns if column.lower() in words)
 
 
-def _check_nodes(root: Node, text: str, columns: Iterable[str], *, aggregates: bool) -> None:
+def _check_nodes(engine: Engine, root: Node, text: str, columns: Iterable[str], *, aggregates: bool) -> None:
     """Refuse functions that are not steady, parameters, internal names and (unless allowed) aggregates, windows."""
     named = {column.lower() for column in columns}
     for node in syntax.walk(root):
@@ -104,26 +104,26 @@ def _check_nodes(root: Node, text: str, columns: Iterable[str], *, aggregates: b
         elif path and path[0] in WORDS - named:
             message = f"{path[0]} may differ at each run, so its result cannot be repeated"
         else:
-            message = _call_refused(node, aggregates=aggregates)
+            message = _call_refused(engine, node, aggregates=aggregates)
         if message:
             raise SqlRefusal(message, syntax.place(node, text))
 
 
-def _call_refused(node: Node, *, aggregates: bool) -> str:
+def _call_refused(engine: Engine, node: Node, *, aggregates: bool) -> str:
     """Why what a node calls is refused; nothing where it is not, or calls nothing."""
     name = syntax.called(node)
-    if not is_steady(name, syntax.arguments(node)):
+    if not is_steady(engine, name, syntax.arguments(node)):
         return f"{name}() may answer differently at each run, so its result cannot be repeated"
     if not aggregates and name in SET_RETURNING:
         return f"{name}() makes other than one row of a row: it may stand in `query`"
-    if not aggregates and (name in AGGREGATES or name in syntax.aggregates()):
+    if not aggregates and (name in AGGREGATES or name in syntax.aggregates(engine)):
         return f"{name}() is an aggregate: it may stand in `query`, not in an expression"
     return ""
 
 
-def is_steady(name: str, arguments: int) -> bool:
+def is_steady(engine: Engine, name: str, arguments: int) -> bool:
     """A function of that name answers the same at each run."""
-    unsteady = name in CLOCKS or name in SESSION or name in MACROS or name in syntax.volatile()
+    unsteady = name in CLOCKS or name in SESSION or name in MACROS or name in syntax.volatile(engine)
     return not unsteady and not (name in CLOCKS_ALONE and arguments == 1)
 
 

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from functools import cache
 from typing import Any
-
-import duckdb
 
 from backfill.sources.sql.engine import Engine, literal
 from backfill.sources.sql_tokens import without_end
@@ -19,6 +16,8 @@ from backfill.sources.sql_tokens import without_end
 Node = dict[str, Any]
 #: Texts parsed before in this process, of which each is asked several things.
 _TREES: dict[str, Node] = {}
+#: The volatile functions and the aggregates, once they were asked for.
+_LISTED: list[tuple[frozenset[str], frozenset[str]]] = []
 _JSON_MAKERS = frozenset({
     "array_to_json", "json_array", "json_group_array", "json_group_object", "json_object", "json_quote", "row_to_json",
     "to_json",
@@ -194,26 +193,26 @@ def reads_unnamed(node: Node) -> bool:
     return kind(node) == "STAR" or node.get("type") == "PIVOT" or node.get("ref_type") == "NATURAL"
 
 
-@cache
-def volatile() -> frozenset[str]:
+def volatile(engine: Engine) -> frozenset[str]:
     """The functions that DuckDB holds for volatile.
 
     What it calls consistent within a query is no guide: since 2.0.1 it says that of all that depends on the time zone,
     which is fixed and locked here.
     """
-    return frozenset(name for name, _, stability in _functions() if stability == "VOLATILE")
+    return _functions(engine)[0]
 
 
-@cache
-def aggregates() -> frozenset[str]:
+def aggregates(engine: Engine) -> frozenset[str]:
     """The functions that are aggregates and nothing else."""
-    by_kind = {kind: {name for name, found, _ in _functions() if found == kind} for kind in ("aggregate", "scalar")}
-    return frozenset(by_kind["aggregate"] - by_kind["scalar"])
+    return _functions(engine)[1]
 
 
-@cache
-def _functions() -> frozenset[tuple[str, str, str | None]]:
-    """Every function's name, kind and stability: DuckDB is slow to list them, so that is asked once."""
-    with duckdb.connect() as connection:
+def _functions(engine: Engine) -> tuple[frozenset[str], frozenset[str]]:
+    """The volatile functions and the aggregates: DuckDB is slow to list them, so only the first engine is asked."""
+    if not _LISTED:
         listed = "SELECT DISTINCT lower(function_name), function_type, stability FROM duckdb_functions()"
-        return frozenset(connection.execute(listed).fetchall())
+        rows = engine.rows(listed)
+        by_kind = {kind: {name for name, found, _ in rows if found == kind} for kind in ("aggregate", "scalar")}
+        changing = frozenset(name for name, _, stability in rows if stability == "VOLATILE")
+        _LISTED.append((changing, frozenset(by_kind["aggregate"] - by_kind["scalar"])))
+    return _LISTED[0]

@@ -110,7 +110,7 @@ _PRIMARY_CODE = 0xFF
 _HINT = "one SELECT in SQLite's own SQL is wanted"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False, eq=False)
 class Session:
     """One connection that only reads. What is refused is noted, as SQLite tells of it in other words."""
 
