@@ -128,6 +128,7 @@ def run(
     stop: threading.Event | None = None,
     targets: Path | None = None,
     state_dir: Path | None = None,
+    state: str | None = None,
     spool: str | None = None,
     **options: Any,  # noqa: ANN401 (of several types)
 ) -> Outcome:
@@ -143,6 +144,7 @@ def run(
         stop: Once it is set, what is in flight is finished, and the run ends resumable; signals are the caller's.
         targets: The file of profiles; else the nearest targets.yaml above the job file.
         state_dir: Where runs are kept; else as the command line finds it.
+        state: The same, or the URL of a database that has the ledgers, as `--state` says it.
         spool: Where a run that begins shares its bytes, as `--spool` says it; else they are kept with the run.
         options: Fields of `backfill.pipeline.Options`: only_new, canary, rate, concurrency, in_doubt ...
 
@@ -161,7 +163,7 @@ def run(
     if there.live and not live:
         raise UsageError(f"{there.name} is a live target", hint="run(job, target=..., live=True) sends to it")
     chosen = Options(plans=(plan.lower(),) if plan else (), **options)
-    context = _context(job, state_dir, stop or threading.Event(), spool)
+    context = _context(job, state_dir, stop or threading.Event(), spool, state=state, targets=targets)
     request = RunRequest(job.loaded, there, chosen, context)
     [(_, told)] = run_requests([request])
     end = result_of(told)
@@ -238,13 +240,24 @@ def _target(job: Job, name: str, targets: Path | None, *, need_key: bool) -> Tar
     return load_target(name, targets_file=file, environ=os.environ, need_key=need_key)
 
 
-def _context(job: Job, state_dir: Path | None, stop: threading.Event, spool: str | None = None) -> RunContext:
+def _context(
+    job: Job,
+    state_dir: Path | None,
+    stop: threading.Event,
+    spool: str | None = None,
+    *,
+    state: str | None = None,
+    targets: Path | None = None,
+) -> RunContext:
     from backfill.pipeline import RunContext
     from backfill.shared import place_url
     from backfill.state import SpoolChoice, open_store, state_folder_of_job
+    from backfill.state.stated import named_place
 
     choice = SpoolChoice(place_url(spool) if spool else "")
-    return RunContext(store=open_store(state_dir or state_folder_of_job(job.path), choice), stop=stop)
+    folder, database = named_place(state, job.path.parent, targets, os.environ)
+    place = state_dir or folder or state_folder_of_job(job.path)
+    return RunContext(store=open_store(place, choice, database), stop=stop)
 
 
 def _outcome(run: StoredRun, code: ExitCode | None, error: BackfillError | None) -> Outcome:

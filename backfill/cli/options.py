@@ -14,7 +14,7 @@ from click.core import ParameterSource
 from backfill.cli.named import JobType, PathType, RunType, TargetType
 from backfill.cli.session import Session, set_up_logs
 from backfill.frozen import frozen
-from backfill.state.stated import checked_database, is_url
+from backfill.state.stated import VARIABLE, checked_database, is_url
 
 Command = Callable[..., Any]
 
@@ -66,7 +66,7 @@ def state_option(command: Command) -> Command:
     @click.option(
         "--state",
         metavar="URL|DIR",
-        envvar="BACKFILL_STATE",
+        envvar=VARIABLE,
         help="Where runs are kept: a folder, as --state-dir, or postgresql://HOST/DATABASE, for many machines.",
     )
     @click.option(

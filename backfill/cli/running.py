@@ -311,7 +311,7 @@ def run_context(
         signal_code=lambda: interrupts.exit_code,
         progress=bars,
         say=session.say,
-        on_state_made=session.tell_made,
+        on_state_made=session.tell_made if session.here.database is None else lambda _: None,  # `tell_database`
         on_turn=take_turn,
         on_planned=show_plans,
         confirm=confirm,

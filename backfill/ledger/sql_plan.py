@@ -209,8 +209,9 @@ def finish_plan(
     if mapped != staged:
         raise LedgerError(f"{staged} rows were staged, {mapped} are in the plan", hint=FAULT)
     cursor = connection.execute("SELECT * FROM v_counts")
+    row = cursor.fetchone()
     names = [column[0] for column in cursor.description]
-    for fault in Counts(**dict(zip(names, cursor.fetchone(), strict=True))).faults():
+    for fault in Counts(**dict(zip(names, row, strict=True))).faults():
         raise LedgerError(f"the plan does not add up: {fault}; nothing was sent", hint=FAULT)
     move_run(connection, RunState.PREPARED, at=at)
     connection.execute("UPDATE run SET plan_digest = ?", (digest,))

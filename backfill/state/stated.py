@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from backfill.errors import UsageError
 from backfill.state.place import TARGETS_FILE
 
+VARIABLE = "BACKFILL_STATE"
 SCHEMES = ("postgresql", "postgres")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _SECRETS = ("password", "sslpassword")
@@ -41,6 +42,23 @@ def checked_database(url: str, whose: str) -> str:
             hint="leave it out, and put it into PGPASSWORD, ~/.pgpass or a service file",
         )
     return url
+
+
+def named_place(
+    said: str | None, start: Path, targets_file: Path | None, environ: Mapping[str, str]
+) -> tuple[Path | None, str | None]:
+    """The folder and the database that somebody names, else the environment, else targets.yaml (`stated_place`).
+
+    None for what nobody names.
+
+    Raises:
+        JobError: The targets file is wrong.
+        UsageError: The URL is refused.
+    """
+    place = said or environ.get(VARIABLE) or stated_place(start, targets_file, environ)
+    if place is None:
+        return None, None
+    return (None, checked_database(place, "the state's URL")) if is_url(place) else (Path(place), None)
 
 
 def stated_place(start: Path, targets_file: Path | None, environ: Mapping[str, str]) -> str | None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from backfill import Job, run
 from backfill.errors import ExitCode
 from backfill.ledger.postgres import Database
 from tests.support.postgres import Postgres
@@ -62,6 +63,17 @@ def test_another_machine_goes_on(project: Project, url: str, tmp_path: Path) -> 
     assert (again.code, again.object["requests"]) == (ExitCode.REJECTS, 0), again.err
 
 
+def test_from_python(project: Project, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run of the library is the same run, whether the place is said or stands in targets.yaml."""
+    job = project.people(5)
+    done = run(Job.load(job), state=url)
+    assert (done.run_id, done.counts.delivered) == (Database(url).rows("SELECT run_id FROM backfill.runs")[0][0], 5)
+    (project.folder / "targets.yaml").write_text(f"version: 1\ntargets: {{}}\nstate: {url}\n")
+    assert run(Job.load(job)).run_id == done.run_id
+    assert backfill("run", job, *SANDBOX, "--output", "json").object["requests"] == 0
+    assert not (project.state / "runs" / done.run_id).exists()
+
+
 def test_who_holds_what_since_when(project: Project, url: str) -> None:
     """`status` and whoever comes second are told."""
     from backfill.state import open_store
@@ -109,6 +121,27 @@ def test_no_password_is_taken_or_shown(project: Project, place: str) -> None:
     assert refused.code == ExitCode.USAGE
     assert "sEcReT" not in refused.err
     assert "`state` in" in refused.err
+
+
+def test_the_password_comes_from_the_environment(
+    postgres: Postgres, url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Where it is missing or wrong, the run has not begun."""
+    monkeypatch.chdir(tmp_path)
+    database = url.rpartition("/")[2]
+    postgres.sql(
+        "DO $$ BEGIN IF to_regrole('asks') IS NULL THEN CREATE ROLE asks LOGIN; END IF; END $$;"
+        f"ALTER ROLE asks PASSWORD 'sEcReT'; GRANT CREATE ON DATABASE {database} TO asks"
+    )
+    asked = postgres.url(database, "asks")
+    monkeypatch.delenv("PGPASSWORD", raising=False)
+    for password, code in (("", ExitCode.STOPPED), ("wRoNg", ExitCode.STOPPED), ("sEcReT", ExitCode.DELIVERED)):
+        monkeypatch.setenv("PGPASSWORD", password)
+        looked = backfill("status", "--state", asked)
+        assert looked.code == code, looked.err
+        assert "password" in looked.err or not code
+        assert "sEcReT" not in looked.err
+        assert "wRoNg" not in looked.err
 
 
 def test_without_the_extra(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

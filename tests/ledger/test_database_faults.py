@@ -1,5 +1,6 @@
 """What a ledger in PostgreSQL promises while connections, servers and processes fail."""
 
+import os
 import re
 import shutil
 import signal
@@ -18,9 +19,12 @@ from backfill.errors import ExitCode, LedgerError, LockedError, StoppedError, Us
 from backfill.ledger.postgres import Database
 from backfill.records import RunState, RunStore, RunWriter, StoredRun
 from backfill.state import open_store
+from tests.support.batch_server import BatchServer
 from tests.support.cutting_proxy import CuttingProxy
 from tests.support.ledgers import ACCEPTED, RECORD, shard_plan
 from tests.support.postgres import Postgres, running_server
+from tests.support.processes import STARTED
+from tests.support.projects import Project
 from tests.support.stores import delivering_run
 from tests.support.waiting import until
 
@@ -66,7 +70,7 @@ def test_cut_at_each_statement(postgres: Postgres, url: str, tmp_path: Path) -> 
         through.make_usable()
         with through.lock(RUN), delivering_run(begun(through), PLANS) as ledger:
             batches = iter(ledger.next_batches(40))
-            places = [(message, passed_on) for message in range(1, 7) for passed_on in (False, True)]
+            places = [(message, passed_on) for message in range(1, 5) for passed_on in (False, True)]
             for message, passed_on in places:
                 batch = next(batches)
                 proxy.cut(message, passed_on=passed_on)
@@ -75,8 +79,8 @@ def test_cut_at_each_statement(postgres: Postgres, url: str, tmp_path: Path) -> 
                 proxy.cut(message, passed_on=passed_on)
                 ledger.flush()
             assert proxy.cuts >= 2 * (len(places) - 2)
-        assert recorded(url, "SELECT count(*), count(DISTINCT batch), count(outcome) FROM attempts") == [(12, 12, 12)]
-        assert recorded(url, "SELECT delivered, requests FROM v_counts") == [(12, 12)]
+        assert recorded(url, "SELECT count(*), count(DISTINCT batch), count(outcome) FROM attempts") == [(8, 8, 8)]
+        assert recorded(url, "SELECT delivered, requests FROM v_counts") == [(8, 8)]
 
 
 def test_a_lost_reader_asks_again(postgres: Postgres, url: str, tmp_path: Path) -> None:
@@ -180,51 +184,57 @@ class TestLease:
             until(lambda: tuple(Database(url).rows(asked)[0]) == (True, True))
 
 
-PAUSED = """
-import sys
-from pathlib import Path
-from backfill.errors import BackfillError
+#: The program, with a lease that a test can wait for.
+SHORT_LEASE = """
+from backfill.__main__ import program
 from backfill.ledger.postgres import leases
-from backfill.state import open_store
-from tests.support.ledgers import ACCEPTED, RECORD
-
 leases.LEASE_SECONDS = 1.0
-store = open_store(Path(sys.argv[2]), database=sys.argv[1])
-try:
-    with store.lock(RECORD.run_id), store.run(RECORD.run_id).open() as ledger:
-        for batch in ledger.next_batches(40):
-            number = ledger.mark_sent(batch, 1.0)
-            print(batch.id, flush=True)  # the request that leaves
-            ledger.record_answer(batch, number, ACCEPTED)
-            sys.stdin.readline()
-except BackfillError as error:
-    print(error.exit_code.name, error.message, flush=True)
+program()
 """
+TARGETS = "version: 1\ntargets:\n  prod: {{kind: compatible, endpoint: '{url}', id_scope: a, write_key: '${{WK}}'}}\n"
 
 
-def test_a_process_stopped_past_its_lease(store: RunStore, url: str, tmp_path: Path, repository: Path) -> None:
-    """Another takes over; let go on, it sends no further request, records nothing and says why."""
-    with store.lock(RUN):
-        delivering_run(begun(store), PLANS).close()
-    words = [sys.executable, "-c", PAUSED, url, str(tmp_path / ".backfill")]
-    with subprocess.Popen(words, cwd=repository, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as paused:
-        assert paused.stdin is not None
-        assert paused.stdout is not None
-        assert paused.stdout.readline() == "1\n"
+class Counting(BatchServer):
+    """A target that takes everything, so slowly that a process can be stopped meanwhile."""
+
+    requests = 0
+
+    def answer(self, path: str, headers: dict[str, str], body: bytes) -> tuple[int | None, bytes]:
+        """Taken."""
+        self.requests += 1
+        time.sleep(0.05)  # an answer is under way
+        return 200, b"{}"
+
+
+def test_a_process_stopped_past_its_lease(project: Project, url: str, repository: Path) -> None:
+    """Another takes over; let go on, it sends no further request, records nothing and says why, with exit code 7."""
+    job = project.people(20_000, text="x" * 300)
+    with Counting() as target:
+        (project.folder / "targets.yaml").write_text(TARGETS.format(url=target.url))
+        words = [*("run", str(job), "--target", "prod", "--yes", "--no-progress"), "--state", url, "--rate", "20000/s"]
+        environ = os.environ | {"PYTHONPATH": str(repository), "WK": "w" * 20}
+        paused = subprocess.Popen(
+            [sys.executable, "-c", SHORT_LEASE, *words],
+            cwd=project.folder, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        STARTED.append(paused)
+        until(lambda: target.requests > 2, paused)
         paused.send_signal(signal.SIGSTOP)
-        expired = "SELECT 1 FROM backfill.leases WHERE expires < clock_timestamp()"
-        until(lambda: Database(url).rows(expired))
-        with store.lock(RUN), store.run(RUN).open() as ledger:
-            assert [batch.id for batch in ledger.next_batches(2)] == [1, 2]  # the first may have arrived
+        sent = target.requests
+        until(lambda: Database(url).rows("SELECT 1 FROM backfill.leases WHERE expires < clock_timestamp()"))
+        store = open_store(project.state, database=url)
+        (run,) = store.runs()
+        with store.lock(run.run_id), run.open() as ledger:
             before = recorded(url, "SELECT commits FROM mark")
             paused.send_signal(signal.SIGCONT)
-            paused.stdin.write("go on\n")
-            paused.stdin.flush()
-            said = paused.stdout.readline()
-            assert said.startswith(f"LOCKED the run {RUN} was taken over by another process"), said
-            assert paused.stdout.read() == ""
+            _, said = paused.communicate(timeout=60)
+            assert paused.returncode == ExitCode.LOCKED, said
+            assert f"Error: the run {run.run_id} was taken over by another process" in said
+            assert "Traceback" not in said
+            assert target.requests <= sent + 2  # those in flight when it was stopped
             assert recorded(url, "SELECT commits FROM mark") == before
-            assert recorded(url, "SELECT count(*) FROM attempts") == [(1,)]
+            assert ledger.reader.counts().faults() == []
+            assert 0 < ledger.reader.counts().in_doubt == sum(one.calls for one in ledger.reader.in_doubt())
 
 
 @pytest.fixture(scope="module")

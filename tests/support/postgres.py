@@ -18,7 +18,7 @@ from tests.support.servers import DatabaseServer, running
 
 #: PostgreSQL refuses to run as root: then the server runs as this user, who has nothing.
 _NOBODY = "nobody"
-_SETTINGS = {
+SETTINGS = {
     "fsync": "off",
     "full_page_writes": "off",
     "autovacuum": "off",
@@ -87,7 +87,7 @@ class Postgres(DatabaseServer):
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        settings = _SETTINGS | {"port": str(self.port), "unix_socket_directories": str(self.folder)}
+        settings = SETTINGS | {"port": str(self.port), "unix_socket_directories": str(self.folder)}
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         with (self.folder / "log").open("ab") as log:
             self._process = subprocess.Popen(
