@@ -52,7 +52,7 @@ SHORT ?= tests/mapping/test_oracle.py tests/mapping/test_timestamps.py tests/pro
 	tests/sources/test_parquet_values.py tests/sources/test_ndjson.py tests/sources/test_database.py \
 	tests/sources/test_buckets.py tests/sources/test_delta.py tests/sources/test_excel.py tests/sources/test_iceberg.py \
 	tests/sources/test_mongodb.py tests/sources/test_mysql.py tests/sources/test_postgres.py tests/sources/test_typed.py \
-	$(wildcard tests/sources/test_sql*.py)
+	tests/tracking/test_verdicts.py $(wildcard tests/sources/test_sql*.py)
 
 ranges: $(VENV)/.dev ## the suite in short with the newest and with the oldest versions that pyproject.toml admits
 	@for versions in highest lowest-direct; do \

@@ -19,12 +19,10 @@ from backfill.job.file import CallForm, GatesForm, JobForm, PlaceholdersForm, So
 from backfill.job.gates import Gates, parse_gate
 from backfill.job.models import Call, ColumnSpec, ColumnValue, CsvSpec, ExcelSpec, Job, Placeholders, Source
 from backfill.job.shapes import Shaping
-from backfill.tracking import TrackingPlan
+from backfill.tracking.model import JOB_DATA, TrackingPlan
 
 KIND = "job file"
 _LOOKUPS = "lookup files"
-#: The rules of the tracking plan: a change of them is told by the event and keyword.
-_TRACKING = "tracking plan"
 #: Calls that tell who somebody is: they come first, so that what people did finds them known.
 _PEOPLE = {"identify", "group", "alias"}
 #: What stands in for required parts that are missing or faulty while the rest is checked; none of it is kept.
@@ -76,14 +74,14 @@ def load_kept_job(data: str, path: Path) -> Job:
         JobError: It cannot be a job any more, of another version for one.
     """
     kept = json.loads(data)
-    content = {name: value for name, value in kept.items() if name not in (_LOOKUPS, _TRACKING)}
+    content = {name: value for name, value in kept.items() if name not in (_LOOKUPS, JOB_DATA)}
     with TemporaryDirectory(prefix="backfill-") as folder:
         file = Path(folder) / path.name
         file.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
         source_text = positions(file)  # JSON is YAML
     faults = Faults(source_text)
     form = validate(JobForm, faults, _STAND_INS, MEANT)
-    tracking = TrackingPlan(kept[_TRACKING]) if _TRACKING in kept else None
+    tracking = TrackingPlan(kept[JOB_DATA]) if JOB_DATA in kept else None
     job = None if form is None else build(form, faults, path, None, tracking)
     if faults.found or job is None:
         raise source_text.refuse(KIND, faults.found, full=faults.full)
@@ -196,7 +194,7 @@ def _content(data: Mapping[str, Any], lookups: Mapping[str, str], tracking: Trac
     if lookups:
         content[_LOOKUPS] = dict(lookups)
     if tracking is not None:
-        content[_TRACKING] = tracking.rules
+        content[JOB_DATA] = tracking.rules
     return content
 
 

@@ -24,10 +24,8 @@ from backfill.records import Severity
 from backfill.rules import severity
 from backfill.tracking.describe import CODES, code_of, wanted
 from backfill.tracking.model import Schema, planned_properties
-from backfill.tracking.schemas import compile_schema, has_reference, violations
+from backfill.tracking.schemas import ADDED_LATER, compile_schema, has_reference, violations
 
-#: What the target or each attempt adds to a call: it is not there yet, and so not missing.
-_ADDED: Final = frozenset({"sentAt", "receivedAt", "originalTimestamp"})
 #: Keywords of objects that expressions judge, if need be in part.
 _OBJECT: Final = frozenset({"type", "required", "properties", "additionalProperties"})
 
@@ -132,7 +130,7 @@ class _Compiler:
         if stated is not None and "object" not in ([stated] if isinstance(stated, str) else stated):
             self.check(path, "type", stated, there, pl.lit(""))
         for name in schema.get("required", ()):
-            if path or name not in _ADDED:
+            if path or name not in ADDED_LATER:
                 self._required(schema, (*path, name), template.members.get(name), there)
         listed: Mapping[str, Any] = schema.get("properties", {})
         inner, some = self._members(listed, template, path, there)
@@ -242,7 +240,7 @@ def _without_added(schema: Schema) -> dict[str, Any]:
     """The schema without what it says of fields that are not in a call before it is sent."""
     own = {name: value for name, value in schema.items() if name not in ("$schema", "$id")}
     if isinstance(own.get("properties"), Mapping):
-        own["properties"] = {name: value for name, value in own["properties"].items() if name not in _ADDED}
+        own["properties"] = {name: value for name, value in own["properties"].items() if name not in ADDED_LATER}
     if "required" in own:
-        own["required"] = [name for name in own["required"] if name not in _ADDED]
+        own["required"] = [name for name in own["required"] if name not in ADDED_LATER]
     return own

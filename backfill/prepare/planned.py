@@ -59,9 +59,9 @@ def judge(call: int, planned: PlannedCall, rows: pl.DataFrame, texts: pl.Series)
             found += _judge_event(call, event, work)
     else:
         work = work.with_columns(planned.name.alias(_NAME))
-        for name in work[_NAME].unique().to_list() if planned.events else ():
-            if name in planned.events:
-                found += _judge_event(call, planned.events[name], work.filter(pl.col(_NAME) == name))
+        known = work.filter(pl.col(_NAME).is_in(list(planned.events)))
+        for (name,), some in known.partition_by(_NAME, as_dict=True).items():
+            found += _judge_event(call, planned.events[name], some)
     if planned.unplanned is not None:
         found += _unplanned(call, planned, work)
     counts: Counter[tuple[str, str]] = Counter()
@@ -135,7 +135,8 @@ def _broken(event: PlannedEvent, residue: Residue, texts: pl.Series) -> pl.DataF
         value = orjson.loads(text)
         broken: list[Violation] = []
         if not validator.is_valid(value):
-            broken += violations(validator, residue.schema, value)
+            found_here = violations(validator, residue.schema, value)
+            broken += (one for one in found_here if not one.is_added_later)
         broken += _extra(residue.planned, value, broken)
         for one in broken:
             code = code_of(one.keyword)

@@ -51,7 +51,8 @@ def describe(
 ) -> tuple[Iterator[pl.DataFrame] | None, tuple[Problem, ...]]:
     """The rejected calls of a shard with their originals, page by page (None where there are none), and samples.
 
-    `problems` has conflicts.SCHEMA. The samples are of every code; the pages are read as they are taken.
+    `problems` has conflicts.SCHEMA. The samples are of every code, and of each column and detail where
+    these are few; the pages are read as they are taken.
     """
     if not len(problems):
         return None, ()
@@ -65,7 +66,7 @@ def describe(
             pl.format(": {}", pl.col("detail")).fill_null(""),
         ).alias("message"),
     )
-    shown = described.group_by("code", maintain_order=True).head(SAMPLES)
+    shown = _varied(described)
     places = pl.concat(_rows(shown["row"], shard, snapshot, frames, []))
     samples = shown.join(places, on="row", how="left", maintain_order="left")
     errors = described.filter(pl.col("severity") == Severity.ERROR.value)
@@ -74,6 +75,14 @@ def describe(
         for page in with_originals(one_a_call(errors), shard, snapshot, frames)
     )
     return (pages if len(errors) else None), tuple(_problem(row, snapshot) for row in samples.iter_rows(named=True))
+
+
+def _varied(problems: pl.DataFrame) -> pl.DataFrame:
+    """SAMPLES of each code: first one of each column and detail, then a second one, so that none hides the others."""
+    turn = pl.int_range(pl.len()).over("code", "column", "detail")
+    order = problems.with_row_index("__bf_place").with_columns(turn.alias("__bf_turn")).sort("__bf_turn", "__bf_place")
+    some = order.group_by("code", maintain_order=True).head(SAMPLES)
+    return some.sort("__bf_place").select(problems.columns)
 
 
 def one_a_call(errors: pl.DataFrame) -> pl.DataFrame:

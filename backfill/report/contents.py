@@ -16,6 +16,7 @@ from backfill.limits import CANARY_CALLS, SEGMENT, SEGMENT_CALLS_PER_SECOND
 from backfill.records import StoredRun
 from backfill.records.profile import LONG_TEXT, Event, PlanProfile, Property, Sketch
 from backfill.report.advice import advice_json, advice_lines
+from backfill.report.unplanned import Unplanned, find_unplanned, unplanned_json, unplanned_lines
 from backfill.state.plan_file import read_conditions
 
 #: Calls a second for which a forecast is made beside the target's own.
@@ -39,6 +40,7 @@ class PlanContents:
     rate: float | None  # calls a second of the target, where it states one
     first_calls: int  # of the first batch
     advice: Sequence[Advice] = ()  # were it sent when it was made
+    unplanned: Unplanned | None = None  # by the job's tracking plan
 
     @property
     def requests(self) -> int:
@@ -81,6 +83,7 @@ def read_contents(run: StoredRun) -> PlanContents | None:
             rate=conditions.rate if conditions else None,
             first_calls=sizes[0][1] if sizes else 0,
             advice=advise(in_plan(profile), status.record.created_at),
+            unplanned=find_unplanned(profile, status.record.job_data),
         )
 
 
@@ -159,6 +162,7 @@ def contents_json(contents: PlanContents) -> dict[str, Any]:
             "seconds": {f"{rate:g}": round(seconds, 1) for rate, seconds in contents.seconds().items()},
         },
         "advice": advice_json(contents.advice),
+        "tracking_plan": unplanned_json(contents.unplanned),
     }
 
 
@@ -199,6 +203,8 @@ def contents_lines(contents: PlanContents) -> list[str]:
     times = ", ".join(f"{_duration(seconds)} at {rate:,.0f}/s" for rate, seconds in contents.seconds().items())
     lines.append(f"  forecast  {counted(contents.requests, 'request', 'requests')}; {times}")
     lines.append(f"  billed    {billed_text(profile)}")
+    told = unplanned_lines(contents.unplanned)
+    lines += [f"  {'' if place else 'unplanned':<10}{line}" for place, line in enumerate(told)]
     told = advice_lines(contents.advice, _LABEL)
     lines += [f"  {'' if place else 'advice':<10}{line}" for place, line in enumerate(told)]
     return lines

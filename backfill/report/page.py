@@ -40,11 +40,13 @@ from backfill.report.runs import RunView, read_run_view, where_to
 from backfill.report.samples import SAMPLES
 from backfill.report.summary import duration_text, time_text
 from backfill.rules import CODES
+from backfill.tracking.describe import CODES as TRACKING_CODES
 
 #: What a page shows of long lists.
 EVENTS_SHOWN: Final = 40
 PROPERTIES_SHOWN: Final = 60
 DOUBTS_SHOWN: Final = 25
+UNPLANNED_SHOWN: Final = 40
 #: A history of more days is shown by month.
 DAYS_SHOWN: Final = 62
 _SIZES: Final = 20
@@ -154,13 +156,25 @@ def _head(view: RunView, contents: PlanContents | None) -> dict[str, Any]:
 
 def _plan(contents: PlanContents | None) -> dict[str, Any]:
     nothing: dict[str, Any] = dict.fromkeys(
-        ("calls", "events", "more_events", "bodies", "forecast", "when_caption", "advice"), ""
+        (
+            "calls",
+            "events",
+            "more_events",
+            "bodies",
+            "forecast",
+            "when_caption",
+            "advice",
+            "unplanned",
+            "more_unplanned",
+        ),
+        "",
     )
     if contents is None or not contents.profile.total:
         return nothing
     profile = contents.profile
     names = by_calls(profile)
     others = profile.event_count - min(len(names), EVENTS_SHOWN)
+    unplanned = _unplanned(contents)
     seconds = [(f"At {rate:,.0f} calls a second", duration_text(took)) for rate, took in contents.seconds().items()]
     return {
         "calls": [
@@ -184,8 +198,19 @@ def _plan(contents: PlanContents | None) -> dict[str, Any]:
             ("Billed by users", billed_text(profile).split("; ")[1]),
         ],
         "advice": [_advice(one) for one in contents.advice],
+        "unplanned": unplanned[:UNPLANNED_SHOWN],
+        "more_unplanned": f"and {len(unplanned) - UNPLANNED_SHOWN:,} more" if len(unplanned) > UNPLANNED_SHOWN else "",
         "when_caption": "Calls by day (UTC)" if _days(contents) else "Calls by month (UTC)",
     }
+
+
+def _unplanned(contents: PlanContents) -> list[tuple[str, str, str, str]]:
+    """Call, event, property (none of an event) and how many calls."""
+    if contents.unplanned is None:
+        return []
+    events = [((*event, ""), calls) for event, calls in contents.unplanned.events]
+    found = [*events, *contents.unplanned.properties]
+    return [(escaped(scope), escaped(event), escaped(name), f"{calls:,}") for (scope, event, name), calls in found]
 
 
 def _advice(advice: Advice) -> dict[str, str]:
@@ -236,6 +261,7 @@ def _problems(view: RunView, samples: list[Problem]) -> list[dict[str, Any]]:
                     "where": escaped(f"{one.file} (record {one.record:,})" if one.record else one.file),
                     "call": escaped(one.call),
                     "column": escaped(one.column),
+                    "wanted": escaped(one.message.partition(": ")[2]) if code in TRACKING_CODES else "",
                     "value": escaped(shortened(one.value)),
                 }
                 for one in [each for each in samples if each.code == code][:SAMPLES]

@@ -12,6 +12,9 @@ CALL_TYPES: Final = ("track", "identify", "group", "page", "screen")
 #: The rule that holds for every call (Segment's "common JSON schema").
 COMMON: Final = "common"
 
+#: Under this name a job's data has the rules of its tracking plan: a change of them names the event and keyword.
+JOB_DATA: Final = "tracking plan"
+
 Schema = Mapping[str, Any]
 
 

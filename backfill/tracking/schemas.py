@@ -35,6 +35,10 @@ _TYPES: Final = ("string", "number", "integer", "boolean", "object", "array", "n
 _KNOWN_OTHERS: Final = frozenset({"id", "key", "labels", "eventMetadata"})
 
 
+#: What the target or each attempt adds to a call: it is not there yet, and so not missing.
+ADDED_LATER: Final = frozenset({"sentAt", "receivedAt", "originalTimestamp"})
+
+
 @frozen
 class Violation:
     """One way in which a value breaks a schema: where in the value, by which keyword, what that wants."""
@@ -43,6 +47,11 @@ class Violation:
     keyword: str
     wanted: Any
     value: Any
+
+    @property
+    def is_added_later(self) -> bool:
+        """Whether, in a whole call, all that is missing is what is added to it later."""
+        return self.keyword == "required" and len(self.path) == 1 and self.path[0] in ADDED_LATER
 
 
 def compile_schema(schema: Mapping[str, Any]) -> Draft7Validator:

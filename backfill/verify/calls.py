@@ -18,6 +18,7 @@ from backfill.verify.columns import Columns
 from backfill.verify.ids import faults_of_id, is_uuid_4, message_ids, namespace_of, suspects
 from backfill.verify.json_text import too_deep
 from backfill.verify.objects import Objects, joined
+from backfill.verify.planned import PlannedCalls
 from backfill.verify.times import timestamps
 from backfill.verify.values import Texts, braced, compact, millisecond_texts, pruned, string
 
@@ -122,6 +123,12 @@ class _CallOfRows(Objects):
                 gone.add(row)
             if len(text) > 2 * CALL_DEPTH and row not in gone and too_deep(text, CALL_DEPTH):
                 self.flag("BF117", [row])
+                gone.add(row)
+        planned = PlannedCalls(self.columns.job, self.call)
+        for row, text in enumerate(texts) if planned.rejects else ():
+            if row not in gone and text is not None and (codes := planned.errors(text)):
+                for code in sorted(codes):
+                    self.flag(code, [row])
                 gone.add(row)
         if gone:
             ids = [None if row in gone else each for row, each in enumerate(ids)]

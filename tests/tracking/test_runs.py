@@ -116,6 +116,31 @@ def test_violations_are_warnings(folder: Path) -> None:
         assert line in result.err, result.err
 
 
+def test_unplanned_events_and_properties_are_named(folder: Path) -> None:
+    """The plan names each with its calls: in the JSON, in the terminal and on the page; where all is planned, none."""
+    (folder / "rows.csv").write_text(ROWS.replace(",USD,,\n4", ",USD,,x@example.org\n4"), "utf-8")
+    page = folder / "report.html"
+    result = backfill("dry-run", folder / "job.yaml", "--output", "json", "--report", page)
+    assert result.object["plan"]["tracking_plan"] == {
+        "unplanned_events": [
+            {"call": "track", "event": "Order Placed", "calls": 2},
+            {"call": "track", "event": "order completed", "calls": 1},
+        ],
+        "unplanned_properties": [{"call": "track", "event": "Order Completed", "property": "email", "calls": 1}],
+        "exact": True,
+    }
+    told = backfill("dry-run", folder / "job.yaml").out
+    assert "  unplanned 2 events not in the tracking plan\n" in told
+    assert "    Order Placed: 2 calls\n" in told
+    assert "    email in 'Order Completed': 1 call\n" in told
+    html = page.read_text("utf-8")
+    assert "<td>Order Placed</td><td>(the event)</td>" in html
+    assert "<td>Order Completed</td><td>email</td>" in html
+    assert "one of &#34;USD&#34;, &#34;EUR&#34; in" in html
+    write_job(folder, ("tracking_plan: plan.json\n", ""))
+    assert dry_run(folder).object["plan"]["tracking_plan"] is None
+
+
 def test_rules_reject_what_breaks_the_plan(folder: Path) -> None:
     """Each code is raised on its own; check, preview and dry-run judge alike, and rejects name the violation."""
     write_job(folder, more="rules: {BF140: error, BF142: error, BF144: ignore}\n")
@@ -128,6 +153,8 @@ def test_rules_reject_what_breaks_the_plan(folder: Path) -> None:
     assert shown.count("track: rejected") == 5
     run = backfill("run", folder / "job.yaml", "--target", "sandbox")
     assert run.code == 3
+    proof = backfill("verify", "planned", "--state-dir", folder / ".backfill", "--output", "json")
+    assert proof.code == 0, proof.out + proof.err  # by the validator alone, call by call
     listed = backfill("rejects", "--state-dir", folder / ".backfill").out
     assert "event that the tracking plan does not have" in listed
     assert "property that the tracking plan requires is missing: in 'Order Completed'" in listed
