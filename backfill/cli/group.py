@@ -25,6 +25,7 @@ VERBS = {
     "diff": "diff",
     "report": "report",
     "verify": "verify",
+    "receipt": "receipt",
     "sandbox": "sandbox",
     "doctor": "doctor",
     "schema": "schema",

@@ -84,6 +84,7 @@ def rows_of(
 ) -> tuple[Snapshot, bool] | list[str]:
     """The rows of a plan, and whether they were staged again; or what has changed about its source."""
     try:
+        run.bring_snapshot()
         kept = replace(load_snapshot(run.snapshot), files=staged.files)
         if not kept.in_place:
             return kept, False
