@@ -63,8 +63,8 @@ def advise(traffic: Iterable[Traffic], now: float) -> list[Advice]:
     Of a job that turns nothing on there are none. Calls of which one fact holds alike are told together.
     """
     found: dict[tuple[str, Fact, str, str], Advice] = {}
-    flows = list(traffic)
-    for destination in destinations():
+    flows = [flow for flow in traffic if flow.integrations != {_ALL: False}]
+    for destination in destinations() if flows else ():  # the file is read where a job needs it
         for flow in flows:
             for name in _reached(destination, flow.integrations):
                 for fact in destination.facts:

@@ -110,6 +110,7 @@ def show_problems(session: Session, run: StoredRun, heading: str = "") -> None:
     """Show up to five samples of each problem of a run's plan, unless a process has done so before."""
     with run.read() as reader:
         record, problems, samples = reader.status().record, by_code(reader.problems()), reader.samples()
+        profile = reader.profile()
     shown, plan = run.path / SHOWN_FILE, repr(record.created_at)  # which a run that takes its place has not
     with suppress(OSError):
         if shown.read_bytes() == plan.encode("ascii"):
@@ -121,7 +122,7 @@ def show_problems(session: Session, run: StoredRun, heading: str = "") -> None:
         places = source_paths(run)
         samples = [replace(one, file=places.get(one.file, one.file)) for one in with_places(samples, run)]
         titles = {code: (rule.title, rule.hint) for code, rule in CODES.items()}
-        for line in sample_lines(samples, problems, titles, run.run_id):
+        for line in sample_lines(samples, problems, titles, run.run_id, profile.bad_values if profile else None):
             session.say(line, "warning")
         session.say_once(MORE)
     with suppress(OSError):  # where it cannot be written, they are shown once more

@@ -57,7 +57,8 @@ def check_id(binder: Binder, name: str, value: Value, bound: BoundValue) -> None
 
 def check_anonymous_id(binder: Binder, call: Call, bound: BoundValue) -> None:
     """Add the check of an anonymousId for Mixpanel, where the job sends the call there."""
-    if any((call.integrations or {}).get(name, False) is not False for name in _mixpanel()):
+    on = [name for name, options in (call.integrations or {}).items() if options is not False and name != "All"]
+    if on and not frozenset(on).isdisjoint(_mixpanel()):
         text = bound.plain
         binder.check("BF125", bound.column, (text != "") & ~text.str.contains(UUID_4_PATTERN), text)
 

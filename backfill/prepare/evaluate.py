@@ -23,6 +23,7 @@ from backfill.prepare.found import PROBLEM_SCHEMA, found_problems
 from backfill.prepare.frames import ROW_COLUMN
 from backfill.prepare.planned import judge
 from backfill.records import Severity
+from backfill.records.profile import BadValues, merged_values
 from backfill.wire import call_start
 
 #: The message id beside the snapshot's columns, one of which may be called id.
@@ -45,6 +46,7 @@ class Evaluated:
     problems: pl.DataFrame
     counts: dict[tuple[str, str], int]  # (code, severity) -> problems, the warnings not listed included
     rows: pl.DataFrame
+    values: Mapping[tuple[str, str], BadValues]  # of the problems, by code and column
 
 
 def evaluate(call: CompiledCall, frame: pl.DataFrame, call_bytes: int) -> Evaluated:
@@ -101,6 +103,7 @@ def _united(found: Sequence[Evaluated]) -> Evaluated:
         pl.concat([each.problems for each in found]),
         dict(counts),
         pl.concat([each.rows for each in found]),
+        merged_values(each.values for each in found),
     )
 
 
@@ -110,7 +113,7 @@ def _evaluate(call: CompiledCall, frame: pl.DataFrame, call_bytes: int) -> Evalu
     masks = {f"m{number}": check.mask for number, check in enumerate(call.checks)}
     state = work.select(pl.col(ROW_COLUMN), condition.alias("made"), **masks)
     totals = {name: int(state[name].sum()) for name in ("made", *masks)}
-    problems, counts = found_problems(call.index, call.checks, work, state, totals)
+    problems, counts, values = found_problems(call.index, call.checks, work, state, totals)
     errors = [name for name, check in zip(masks, call.checks, strict=True) if check.severity is Severity.ERROR]
     passed = reduce(lambda rows, name: rows & ~state[name], filter(totals.get, errors), state["made"])
     good = work if passed.all() else work.filter(passed)
@@ -135,8 +138,9 @@ def _evaluate(call: CompiledCall, frame: pl.DataFrame, call_bytes: int) -> Evalu
         judged = judge(call.index, call.planned, made, calls["json"])
         problems = pl.concat([problems, judged.problems])
         counts |= judged.counts
+        values = merged_values([values, judged.values])
         calls = calls.filter(~pl.col("row").is_in(judged.rejected.implode())) if len(judged.rejected) else calls
-    return Evaluated(totals["made"], totals["made"] - len(calls), calls, problems, counts, good)
+    return Evaluated(totals["made"], totals["made"] - len(calls), calls, problems, counts, good, values)
 
 
 def _rows_of(good: pl.DataFrame, calls: pl.DataFrame) -> pl.DataFrame:

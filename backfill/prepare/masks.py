@@ -14,6 +14,7 @@ from backfill.mapping import CompiledCall
 from backfill.masking import MASKED
 from backfill.prepare.evaluate import reads_of
 from backfill.records import Column, Problem, Snapshot
+from backfill.records.profile import BadValues
 
 
 @frozen
@@ -44,8 +45,20 @@ class Masks:
         So is a record that could not be read, whose value is all of it.
         """
         whole = bool(self.names) and not problem.call and not problem.column
-        named = whole or self.everything or any(_named(name, problem.column) for name in self.names)
+        named = whole or self._names(problem.column)
         return replace(problem, value=MASKED) if named and problem.value else problem
+
+    def values(self, found: Mapping[tuple[str, str], BadValues]) -> dict[tuple[str, str], BadValues]:
+        """Values of problems as they may be shown, by code and column: of a masked column only how many."""
+        return {
+            (code, column): BadValues({MASKED: sum(values.counts.values())}, values.exact)
+            if self._names(column)
+            else values
+            for (code, column), values in found.items()
+        }
+
+    def _names(self, column: str) -> bool:
+        return self.everything or any(_named(name, column) for name in self.names)
 
     def _sources(self, names: Iterable[str]) -> Iterable[str]:
         raw = {column.raw: column.name for column in self.columns.values() if column.raw}

@@ -22,11 +22,15 @@ from backfill.prepare.found import (
     VALUE_CHARACTERS,
     WARNINGS_SHOWN,
     Counted,
+    FoundValues,
     found_problems,
+    listed_values,
     problem_columns,
+    values_of,
 )
 from backfill.prepare.frames import ROW_COLUMN
 from backfill.records import Severity
+from backfill.records.profile import merged_values
 from backfill.tracking.describe import code_of, wanted
 from backfill.tracking.schemas import Violation, compile_schema, violations
 
@@ -46,6 +50,7 @@ class Judged:
     problems: pl.DataFrame
     counts: Counted
     rejected: pl.Series
+    values: FoundValues
 
 
 def judge(call: int, planned: PlannedCall, rows: pl.DataFrame, texts: pl.Series) -> Judged:
@@ -69,7 +74,7 @@ def judge(call: int, planned: PlannedCall, rows: pl.DataFrame, texts: pl.Series)
         counts.update(each.counts)
     problems = pl.concat([pl.DataFrame(schema=PROBLEM_SCHEMA), *(each.problems for each in found)])
     rejected = pl.concat([pl.Series(dtype=pl.UInt32), *(each.rejected for each in found)])
-    return Judged(problems, dict(counts), rejected.unique())
+    return Judged(problems, dict(counts), rejected.unique(), merged_values(each.values for each in found))
 
 
 def _unplanned(call: int, planned: PlannedCall, work: pl.DataFrame) -> Iterator[Judged]:
@@ -85,12 +90,13 @@ def _unplanned(call: int, planned: PlannedCall, work: pl.DataFrame) -> Iterator[
     elif check.severity is Severity.WARNING:
         told = rows.head(1)
     key = (check.code, check.severity.value)
-    yield _judged(told.select(**problem_columns(call, check)), {key: len(rows)}, rows, check.severity)
-
-
-def _judged(problems: pl.DataFrame, counts: Counted, rows: pl.DataFrame, level: Severity) -> Judged:
     rejected = rows[ROW_COLUMN].cast(pl.UInt32)
-    return Judged(problems.cast(PROBLEM_SCHEMA), counts, rejected if level is Severity.ERROR else rejected.clear())  # type: ignore[arg-type]
+    yield Judged(
+        told.select(**problem_columns(call, check)).cast(PROBLEM_SCHEMA),  # type: ignore[arg-type]
+        {key: len(rows)},
+        rejected if check.severity is Severity.ERROR else rejected.clear(),
+        values_of(rows, check),
+    )
 
 
 def _judge_event(call: int, event: PlannedEvent, work: pl.DataFrame) -> Iterator[Judged]:
@@ -98,11 +104,11 @@ def _judge_event(call: int, event: PlannedEvent, work: pl.DataFrame) -> Iterator
     if masks:
         state = work.select(pl.col(ROW_COLUMN), **masks)
         totals = {name: int(state[name].sum()) for name in masks}
-        problems, counts = found_problems(call, event.checks, work, state, totals)
+        problems, counts, values = found_problems(call, event.checks, work, state, totals)
         errors = [f"m{at}" for at, check in enumerate(event.checks) if check.severity is Severity.ERROR]
         errors = [name for name in errors if totals[name]]
         rejected = state.filter(pl.any_horizontal(errors))[ROW_COLUMN] if errors else state[ROW_COLUMN].clear()
-        yield Judged(problems, counts, rejected.cast(pl.UInt32))
+        yield Judged(problems, counts, rejected.cast(pl.UInt32), values)
     for residue in event.residues:
         yield from _validated(call, event, residue, work)
 
@@ -124,7 +130,8 @@ def _validated(call: int, event: PlannedEvent, residue: Residue, work: pl.DataFr
         is_error = level == Severity.ERROR.value
         shown = problems if is_error else problems.group_by("column", maintain_order=True).head(WARNINGS_SHOWN)
         rows = problems["row"].unique() if is_error else problems["row"].clear()
-        yield Judged(shown.select(list(PROBLEM_SCHEMA)), {(str(code), str(level)): len(problems)}, rows)
+        counts = {(str(code), str(level)): len(problems)}
+        yield Judged(shown.select(list(PROBLEM_SCHEMA)), counts, rows, listed_values(problems))
 
 
 def _broken(event: PlannedEvent, residue: Residue, texts: pl.Series) -> pl.DataFrame:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -43,6 +43,7 @@ from backfill.records import (
     Snapshot,
     frame_name,
 )
+from backfill.records.profile import BadValues, merged_values
 from backfill.wire import COMMA, HEAD, room_for_calls
 
 _RECORD: Final = np.dtype(CALL_RECORD)
@@ -131,6 +132,7 @@ class Sums:
     counts: Counter[tuple[str, str]] = field(default_factory=Counter)
     days: Counter[tuple[str, str]] = field(default_factory=Counter)
     problems: list[pl.DataFrame] = field(default_factory=list)
+    values: list[Mapping[tuple[str, str], BadValues]] = field(default_factory=list)
 
 
 def prepare_shard(context: ShardContext, dropped: DroppedCalls, shard: int) -> ShardPlan:
@@ -163,6 +165,7 @@ def _valid_calls(context: ShardContext, call: CompiledCall, frame: pl.DataFrame,
     sums.made_calls += result.made_calls
     sums.rejected += result.rejected
     sums.counts.update(result.counts)
+    sums.values.append(result.values)
     if len(result.problems):
         sums.problems.append(result.problems.with_columns(message_id=pl.lit(None, pl.String)))
     return result
@@ -234,7 +237,7 @@ def _finish(
         segment_sha256=segment_sha256,
         calls_sha256=calls_sha256,
         already_delivered=sums.already_delivered,
-        profile=profiler.profile(),
+        profile=replace(profiler.profile(), bad_values=context.masks.values(merged_values(sums.values))),
     )
 
 

@@ -9,6 +9,8 @@ A `PlanProfile` is of the calls that would be sent (those in batches), and of an
   calls, a masked sample, whether all values are one, how many texts are long. `fill` is the share of the event's calls.
   Members of objects that the job builds have dotted paths; what comes from a column whole, its own members alone.
 - `unpriced`: of each event the calls that have `revenue` and no `currency` beside it.
+- `bad_values`: the values that problems are about, the most frequent ones. Where there are more than are kept, which
+  ones are, and how many of each, may depend on how the parts were cut.
 - `users`, `anonymous`: the distinct userIds and anonymousIds, `attached` the anonymousIds seen beside a userId. Each is
   a `Sketch`: exact below SKETCH distinct ids, an estimate from there on.
 
@@ -43,6 +45,8 @@ SKETCH: Final = 65_536
 EVENTS: Final = 500
 PROPERTIES: Final = 300
 PAIRS: Final = 4_000
+#: Values of the problems of one code and column.
+BAD_VALUES: Final = 50
 #: Texts of more bytes are cut by warehouses.
 LONG_TEXT: Final = 512
 
@@ -123,6 +127,14 @@ class Values:
 
 
 @frozen
+class BadValues:
+    """The values that problems of one code are about in one column, the most frequent ones, masked as samples are."""
+
+    counts: Mapping[str, int] = field(default_factory=dict)
+    exact: bool = True  # whether these are all of them; else each count is a lower bound
+
+
+@frozen
 class PlanProfile:
     """See above."""
 
@@ -135,6 +147,7 @@ class PlanProfile:
     anonymous: Sketch = Sketch()
     attached: Sketch = Sketch()
     unpriced: Mapping[Event, int] = field(default_factory=dict)  # calls with `revenue` and without `currency`
+    bad_values: Mapping[tuple[str, str], BadValues] = field(default_factory=dict)  # by code and column
 
     @property
     def total(self) -> int:
@@ -244,8 +257,27 @@ def merged(parts: Iterable[PlanProfile]) -> PlanProfile:
             anonymous,
             anonymous if alike else merged_sketch(part.attached for part in some),
             unpriced,
+            merged_values(part.bad_values for part in some),
         )
     )
+
+
+def merged_values(parts: Iterable[Mapping[tuple[str, str], BadValues]]) -> dict[tuple[str, str], BadValues]:
+    """The values of problems of all parts, by code and column: of each the BAD_VALUES most frequent ones."""
+    counts: dict[tuple[str, str], Counter[str]] = {}
+    inexact = set()
+    for part in parts:
+        for key, values in part.items():
+            counts.setdefault(key, Counter()).update(values.counts)
+            if not values.exact:
+                inexact.add(key)
+    return {
+        key: BadValues(
+            dict(sorted(found.items(), key=lambda one: (-one[1], one[0]))[:BAD_VALUES]),
+            key not in inexact and len(found) <= BAD_VALUES,
+        )
+        for key, found in counts.items()
+    }
 
 
 def _both_instants(one: Instants, other: Instants) -> Instants:
@@ -276,6 +308,7 @@ def packed(profile: PlanProfile) -> bytes:
             [*name, {kind: [one.calls, one.sample, one.digest, one.long] for kind, one in kinds.items()}]
             for name, kinds in profile.properties.items()
         ],
+        "bad_values": [[*key, dict(values.counts), values.exact] for key, values in profile.bad_values.items()],
         "unpriced": [[*event, calls] for event, calls in profile.unpriced.items()],
         "more_events": profile.more_events,
         "more_properties": profile.more_properties,
@@ -313,4 +346,5 @@ def unpacked(stored: bytes) -> PlanProfile:
         sketches[1],
         sketches[-1],
         {(scope, event): calls for scope, event, calls in data.get("unpriced", ())},
+        {(code, column): BadValues(counts, exact) for code, column, counts, exact in data.get("bad_values", ())},
     )

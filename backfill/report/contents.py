@@ -13,6 +13,7 @@ from backfill.errors import counted
 from backfill.escape import escaped
 from backfill.frozen import frozen
 from backfill.limits import CANARY_CALLS, SEGMENT, SEGMENT_CALLS_PER_SECOND
+from backfill.masking import shortened
 from backfill.records import StoredRun
 from backfill.records.profile import LONG_TEXT, Event, PlanProfile, Property, Sketch
 from backfill.report.advice import advice_json, advice_lines
@@ -161,6 +162,7 @@ def contents_json(contents: PlanContents) -> dict[str, Any]:
             "calls": profile.total,
             "seconds": {f"{rate:g}": round(seconds, 1) for rate, seconds in contents.seconds().items()},
         },
+        "problem_values": _values_json(profile),
         "advice": advice_json(contents.advice),
         "tracking_plan": unplanned_json(contents.unplanned),
     }
@@ -179,6 +181,18 @@ def _property_json(profile: PlanProfile, name: Property) -> dict[str, Any]:
             for kind, values in profile.properties[name].items()
         },
     }
+
+
+def _values_json(profile: PlanProfile) -> list[dict[str, Any]]:
+    return [
+        {
+            "code": code,
+            "column": column,
+            "values": [{"value": shortened(value), "count": count} for value, count in values.counts.items()],
+            "exact": values.exact,
+        }
+        for (code, column), values in sorted(profile.bad_values.items())
+    ]
 
 
 def _sketch_json(sketch: Sketch) -> dict[str, Any]:

@@ -37,7 +37,7 @@ from backfill.report.contents import (
 )
 from backfill.report.pace import Pace, pace_of
 from backfill.report.runs import RunView, read_run_view, where_to
-from backfill.report.samples import SAMPLES
+from backfill.report.samples import SAMPLES, most_frequent
 from backfill.report.summary import duration_text, time_text
 from backfill.rules import CODES
 from backfill.tracking.describe import CODES as TRACKING_CODES
@@ -47,6 +47,7 @@ EVENTS_SHOWN: Final = 40
 PROPERTIES_SHOWN: Final = 60
 DOUBTS_SHOWN: Final = 25
 UNPLANNED_SHOWN: Final = 40
+VALUES_SHOWN: Final = 10
 #: A history of more days is shown by month.
 DAYS_SHOWN: Final = 62
 _SIZES: Final = 20
@@ -81,7 +82,7 @@ def report_page(run: StoredRun, *, now: float) -> str:
         **charts,
         **_head(view, contents),
         **_plan(contents),
-        problems=_problems(view, samples),
+        problems=_problems(view, samples, contents),
         pace=[(markup.Markup(chart), caption) for chart, caption in _pace(pace)],
         pauses=_pauses(pace),
         doubts=_doubts(view),
@@ -249,13 +250,19 @@ def _event(contents: PlanContents, event: Event) -> dict[str, Any]:
     }
 
 
-def _problems(view: RunView, samples: list[Problem]) -> list[dict[str, Any]]:
+def _problems(view: RunView, samples: list[Problem], contents: PlanContents | None) -> list[dict[str, Any]]:
+    values = contents.profile.bad_values if contents else {}
     return [
         {
             "code": code,
             "title": CODES[code].title if code in CODES else "",
             "count": f"{count:,}",
             "hint": CODES[code].hint if code in CODES else "",
+            "most": [
+                {"column": escaped(column), "value": escaped(shortened(value)), "count": f"{calls:,}"}
+                for column, value, calls in most_frequent(code, values)[:VALUES_SHOWN]
+                if count > SAMPLES
+            ],
             "samples": [
                 {
                     "where": escaped(f"{one.file} (record {one.record:,})" if one.record else one.file),

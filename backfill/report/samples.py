@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from backfill.masking import MASKED
 from backfill.records import Problem, Severity
+from backfill.records.profile import BadValues
 from backfill.rules import of_all_calls
 
 #: Stands in place of a file where a record is a row of the query's result.
@@ -44,8 +46,37 @@ def way_to_rejects(run_id: str, count: int) -> str:
     return f"`backfill rejects {run_id}` lists them"
 
 
+def most_frequent(code: str, values: Mapping[tuple[str, str], BadValues]) -> list[tuple[str, str, int]]:
+    """The values that problems of a code are about: column, value, how often, the most frequent first."""
+    found = [
+        (column, value, count)
+        for (each, column), some in values.items()
+        if each == code
+        for value, count in some.counts.items()
+        if value not in ("", MASKED)
+    ]
+    return sorted(found, key=lambda one: (-one[2], one[:2]))
+
+
+def value_lines(code: str, count: int, values: Mapping[tuple[str, str], BadValues]) -> list[str]:
+    """What so many problems of a code are about, by value; nothing where the samples tell as much."""
+    found = most_frequent(code, values)
+    if count <= SAMPLES or not found or found[0][2] == 1:
+        return []
+    at_least = "" if all(some.exact for (each, _), some in values.items() if each == code) else "at least "
+    told = [
+        f"{column + ' = ' if column else ''}{value!r} {at_least}{calls:,}" for column, value, calls in found[:SAMPLES]
+    ]
+    rest = count - sum(calls for _, _, calls in found[:SAMPLES])
+    return [f"by value: {', '.join(told)}{f', and {rest:,} others' if rest > 0 else ''}"]
+
+
 def sample_lines(
-    samples: Iterable[Problem], counts: Mapping[str, int], titles: Mapping[str, tuple[str, str]], run_id: str
+    samples: Iterable[Problem],
+    counts: Mapping[str, int],
+    titles: Mapping[str, tuple[str, str]],
+    run_id: str,
+    values: Mapping[tuple[str, str], BadValues] | None = None,
 ) -> list[str]:
     """Up to SAMPLES lines for each code, in the order of the codes.
 
@@ -54,6 +85,7 @@ def sample_lines(
         counts: How often each code was found altogether.
         titles: Code -> (title, hint), as the rules have it.
         run_id: Whose problems they are; empty where no run has them.
+        values: What they are about, by code and column.
     """
     by_code: dict[str, list[Problem]] = {}
     for problem in samples:
@@ -71,6 +103,7 @@ def sample_lines(
             sent = all(problem.severity is Severity.WARNING for problem in shown)
             rest = "" if sent or not run_id else f": {way_to_rejects(run_id, sum(counts.values()))}"
             lines.append(f"    and {more:,} more{rest}")
+        lines += [f"    {line}" for line in value_lines(code, counts[code], values or {})]
         hint = next((problem.hint for problem in shown if problem.hint), hint)
         if hint:
             lines.append(f"    Hint: {hint}")
