@@ -14,7 +14,6 @@ from click.core import ParameterSource
 from backfill.cli.named import JobType, PathType, RunType, TargetType
 from backfill.cli.session import Session, set_up_logs
 from backfill.frozen import frozen
-from backfill.state.stated import VARIABLE, checked_database, is_url
 
 Command = Callable[..., Any]
 
@@ -51,7 +50,7 @@ def typed_options() -> dict[str, str]:
         option: str(context.params[name])
         for option, name in names.items()
         if context.get_parameter_source(name) is ParameterSource.COMMANDLINE
-        and (option != "--state" or is_url(context.params[name]))  # a folder is told as --state-dir is
+        and (option != "--state" or "://" in context.params[name])  # a folder is told as --state-dir is
     }
 
 
@@ -66,7 +65,7 @@ def state_option(command: Command) -> Command:
     @click.option(
         "--state",
         metavar="URL|DIR",
-        envvar=VARIABLE,
+        envvar="BACKFILL_STATE",
         help="Where runs are kept: a folder, as --state-dir, or postgresql://HOST/DATABASE, for many machines.",
     )
     @click.option(
@@ -76,7 +75,9 @@ def state_option(command: Command) -> Command:
     )
     @wraps(command)
     def wrapped(*parts: object, state: str | None, state_dir: Path | None, **others: object) -> object:
-        if state is not None and is_url(state):
+        if state is not None and "://" in state:
+            from backfill.state.stated import checked_database
+
             click.get_current_context().obj.here.database = checked_database(state, "--state")
         elif state is not None:
             state_dir = state_dir or Path(state)

@@ -63,7 +63,9 @@ class DatabaseStore:
         return self._folder.dry_runs
 
     def make_usable(self) -> bool:
-        """Make the tables of all runs and the folders of this machine; returns whether the latter are new.
+        """Make the tables of all runs and the folders of this machine, and remove what discarded runs have left there.
+
+        Returns whether the folders are new.
 
         Raises:
             UsageError: The folder cannot be there, or the database has something else in the schema `backfill`.
@@ -72,6 +74,9 @@ class DatabaseStore:
         self.registry.make()
         new = self._folder.make_usable()
         self.files.make_usable()
+        here = {folder["schema"]: folder[0] for folder in self._folders()}
+        for schema in self.registry.discarded(list(here)):  # whose process ended, or was another machine's
+            self.files.discard(self.files.run(here[schema]))
         return new
 
     def look(self) -> str:
@@ -141,13 +146,13 @@ class DatabaseStore:
         return holder_of(self.database, run_id) if self.registry.is_there() else None
 
     def discard(self, run: StoredRun) -> None:
-        """Throw a run away: its bytes, then its ledger. Hold its lock."""
+        """Throw a run away: its ledger, where it is ours still, then its bytes. Hold its lock."""
         row = self.registry.find(run.run_id)
         files = self.files_of(run.run_id, row)
-        files.remove_shared()
-        self.files.discard(files)
         if row is not None:
             self.registry.discard(row, self.lease(run.run_id))
+        files.remove_shared()
+        self.files.discard(files)
 
     def put_away(self, run: StoredRun) -> DatabaseRun:
         """Make room for a later run of the same id; its folder stays where it is. Hold its lock."""

@@ -355,6 +355,22 @@ def test_bytes_on_another_machine(store: RunStore, url: str, tmp_path: Path) -> 
     assert not (tmp_path / "elsewhere").exists()
 
 
+def test_what_another_machine_discarded(store: RunStore, url: str, tmp_path: Path) -> None:
+    """What is left of it here is neither taken for a run that lost its ledger nor kept."""
+    with store.lock(RUN):
+        delivering_run(begun(store), PLANS).close()
+    folder = store.run(RUN).path
+    (folder / "spool").mkdir()
+    (folder / "spool" / "000000.segment").write_bytes(b"calls")
+    other = open_store(tmp_path / "elsewhere", database=url)
+    with other.lock(RUN):
+        other.discard(other.run(RUN))
+    assert not store.run(RUN).begun()
+    assert store.runs(lost=True) == []
+    store.make_usable()
+    assert not folder.exists()
+
+
 def test_bytes_of_a_run_that_the_database_does_not_know(store: RunStore, tmp_path: Path, postgres: Postgres) -> None:
     """Another database is an empty memory: to begin afresh would send again."""
     with store.lock(RUN):

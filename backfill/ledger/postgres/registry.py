@@ -53,6 +53,11 @@ class Registry:
         found = self._runs("WHERE state IS NOT NULL AND strpos(run_id, ?) > 0", mark)
         return [run for run in found if run_id is None or run.run_id.rpartition(mark)[0] == run_id]
 
+    def discarded(self, schemas: Sequence[str]) -> list[str]:
+        """Those of these schemas that are of runs that were discarded."""
+        query = "SELECT schema FROM backfill.discarded WHERE schema = ANY(?)"
+        return [schema for (schema,) in self.database.rows(query, list(schemas))] if schemas else []
+
     def known(self, schemas: Sequence[str]) -> set[str]:
         """Those of these schemas that are of a run, or were of one that was discarded."""
         if not schemas or not registry_is_there(self.database):
