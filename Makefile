@@ -109,6 +109,7 @@ lock: $(VENV)/.dev ## write the lock files again after a change of dependencies 
 	$(LOCK) --output-file requirements-build.lock --constraints requirements.lock --group build
 	$(LOCK) --output-file requirements-dev.lock --constraints requirements.lock \
 		--constraints requirements-build.lock --all-extras --group dev pyproject.toml
+	$(LOCK) --output-file requirements-all.lock --constraints requirements-dev.lock --extra all pyproject.toml
 
 wheel: $(VENV)/.dev ## build dist/backfill-*.whl
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist

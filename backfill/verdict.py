@@ -110,7 +110,7 @@ class StopReason(StrEnum):
     WINDOW = "window"  # in doubt for longer than the target remembers ids
     SHAPE = "shape"  # whole batches refused, call by call: not one call is at fault, but all
     CLOCK = "clock"  # the local clock is wrong
-    CANARY = "canary"  # asked for: after the first batch
+    CANARY = "canary"  # asked for: after the calls of the canary
 
 
 #: What no waiting mends and no halving.

@@ -156,24 +156,26 @@ def show_calls(
     from backfill.errors import UsageError
     from backfill.pipeline import find_calls, ids_of_key
     from backfill.pipeline.find_call import KEY_HINT, key_forms
-    from backfill.pipeline.runs import find_runs, list_ids, only_run, status_of
+    from backfill.pipeline.runs import find_runs, is_replay, list_ids, only_run, replays_of, status_of
     from backfill.report import whereabouts_json, whereabouts_text
 
     if message_id is not None and key:
         raise UsageError("--message-id and --key are two ways to ask: give one of them")
     state = open_state(session, run, state_dir)
     runs = find_runs(state, run)
-    record = status_of(only_run(runs, run)).record if run else None
+    own = [one for one in runs if not is_replay(one)] or runs  # a run and its replays share their job, and so its ids
+    record = status_of(only_run(own, run)).record if run else None
+    within: list[str | None] = [one.run_id for one in (*own, *replays_of(state, own[0]))] if run else [None]
     asked = [{"": message_id or ""}]
     if key:
-        if record is None and len(runs) != 1:
+        if record is None and len(own) != 1:
             raise UsageError(
                 "--key needs RUN: a key is a call's only together with its job and target", hint=list_ids(runs)
             )
-        asked = [ids_of_key(record or status_of(runs[0]).record, form) for form in key_forms(key)]
+        asked = [ids_of_key(record or status_of(own[0]).record, form) for form in key_forms(key)]
     for call in asked[0]:
         for identity in dict.fromkeys(ids[call] for ids in asked):
-            if found := find_calls(state, identity, record.run_id if record else None):
+            if found := [each for one in within for each in find_calls(state, identity, one)]:
                 break
         if output == "json":
             session.record(whereabouts_json(identity, found, call=call))

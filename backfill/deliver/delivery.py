@@ -128,9 +128,7 @@ class _DeliveryRun:
         if self._queue.complete():
             if doubtful := self._queue.passed_over():
                 return window_end(totals, doubtful, self._delivery.options.window_seconds)
-            return (
-                canary_end(totals, self._delivery.target, chosen=True) if self._others_left() else finished_end(totals)
-            )
+            return canary_end(totals, self._delivery.target) if self._others_left() else finished_end(totals)
         return interrupted_end(totals) if self._stop.is_set() else canary_end(totals, self._delivery.target)
 
     def _others_left(self) -> bool:

@@ -55,17 +55,16 @@ def interrupted_end(totals: DeliveryTotals) -> DeliveryEnd:
     return DeliveryEnd(EndKind.INTERRUPTED, totals, ExitCode.INTERRUPTED, message="interrupted", hint=_RESUME)
 
 
-def canary_end(totals: DeliveryTotals, target: TargetAccess, *, chosen: bool = False) -> DeliveryEnd:
-    """Stopped as asked after the first batch, or after the calls that were chosen."""
+def canary_end(totals: DeliveryTotals, target: TargetAccess) -> DeliveryEnd:
+    """Stopped as asked after the first calls, or after those that were chosen."""
     where = f"look in {target.source}" if target.source else "look in the source"
     received = counted(totals.calls, "call was", "calls were")
-    sent = "chosen calls" if chosen else "first batch"
     return DeliveryEnd(
         EndKind.STOPPED,
         totals,
         ExitCode.STOPPED,
         StopReason.CANARY,
-        message=f"stopped after the {sent}, as --canary asks: {received} received",
+        message=f"stopped after the canary, as asked: {received} received",
         hint=f"{where} whether they arrived, with their own timestamps and as they should be; {_RESUME}",
     )
 

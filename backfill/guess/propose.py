@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import field
 from pathlib import Path
 
@@ -75,6 +76,8 @@ def _look(source: Described, path: Path, context: RunContext | None, kept: KeptE
     """The first rows; files whose columns differ are united, and records within a document found: the job says so."""
     try:
         found = look(source.job(path), context, kept)
+        if source.format == "excel" and _titled(found):
+            return _below_title(found, source, path, context, kept)
         way = records_within(found) if source.format == "json" and "records" not in source.fields else ""
         if not way:
             return found
@@ -89,6 +92,31 @@ def _look(source: Described, path: Path, context: RunContext | None, kept: KeptE
     return look(source.job(path), context, kept)
 
 
+def _titled(found: Sample) -> bool:
+    """Whether most columns of a sheet have no name: its first row is a title then, and no header."""
+    named = [name for name in found.frame.columns if not _UNNAMED.fullmatch(name)]
+    return 2 * len(named) < len(found.frame.columns)
+
+
+def _below_title(found: Sample, source: Described, path: Path, context: RunContext | None, kept: KeptEngine) -> Sample:
+    """The sheet from its first row on that names every column; as it was where none of the first does."""
+    before = dict(source.fields.get("excel", {}))
+    for row in range(2, _TITLE_ROWS + 1):
+        source.fields["excel"] = {**before, "header_row": row}
+        with suppress(SourceError):
+            below = look(source.job(path), context, kept)
+            if not any(_UNNAMED.fullmatch(name) for name in below.frame.columns):
+                source.notes["excel"] = "the first row with a name for every column"
+                return below
+    source.fields["excel"] = before
+    if not before:
+        del source.fields["excel"]
+    return found
+
+
+#: What a column is called whose header is empty; and how far down a sheet's header is looked for.
+_UNNAMED = re.compile(r"column_\d+")
+_TITLE_ROWS = 10
 _BLANK = re.compile(rf"^(?!#).*\b{BLANK}\b")
 
 
@@ -99,8 +127,8 @@ def stem_of(source: Described) -> str:
     path = source.fields.get("path", "")
     first = path if isinstance(path, str) else path[0]
     parts = [part for part in first.split("/") if part not in ("", ".", "..")]
-    name = _SUFFIXES.sub("", parts[-1]) if parts else ""
-    return name.strip("*?[]-_. ") or (parts[-2] if len(parts) > 1 else "data")
+    names = [_SUFFIXES.sub("", part).strip("*?[]-_. ") for part in reversed(parts)]
+    return next((name for name in names if name), "data")
 
 
 def _slug(text: str) -> str:

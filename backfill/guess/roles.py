@@ -141,7 +141,9 @@ def _type(facts: Sequence[Facts], users: Choice, keys: Sequence[Facts]) -> tuple
     """The type of the call that a row makes: the first that something speaks for."""
     by_name = {one.name: one for one in facts}
     unique = {one.name for one in facts if one.unique}
-    alone = all(key.name == users.column for key in keys)
+    people = any(words(one.name) in PEOPLE for one in facts) and not any(has_word(one.name, SALES) for one in facts)
+    rivals = [key for key in keys if last_word(key.name) in KEYS or not people]  # last names are unique by chance
+    alone = all(key.name == users.column for key in rivals)
     found: dict[str, tuple[str, ...]] = {
         "track": _best("event", facts),
         "alias": _best("previous", facts),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +15,8 @@ from backfill.job.fields import OBJECTS, needed_by
 
 #: Fields of calls and of `defaults` that are columns where they are a bare text.
 _COLUMNS = ("userId", "anonymousId", "groupId", "previousId", "event", "name", "category", *OBJECTS)
+#: What a recipe's query names beside the columns that it reads.
+_MADE = re.compile(r"\bAS (\w+)")
 _WIDE = 4096  # lines are broken where they were, and nowhere else
 
 
@@ -43,6 +46,7 @@ def dumped(document: Any) -> str:  # noqa: ANN401
 def pruned(text: str, names: set[str]) -> tuple[str, list[str]]:
     """A job without what reads columns that are not among the names, and what that was; calls go that need one."""
     document = parsed(text)
+    names = names | set(_MADE.findall(document["source"].get("query", "")))
     gone = [f"source.columns.{name}" for name in document["source"].get("columns", {}) if name not in names]
     for path in gone:
         del document["source"]["columns"][path.removeprefix("source.columns.")]

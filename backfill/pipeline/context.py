@@ -57,7 +57,7 @@ class Confirmation:
     endpoint: str
     key_digest: str
     calls: int  # to be sent altogether
-    now: int  # of them those sent before it stops: the first batch with --canary, else all
+    now: int  # of them those sent before it stops: with --canary its own, else all
     rejected: int  # by the checks
     unreadable: int  # rows
     first_day: str
@@ -86,7 +86,7 @@ class Options:
     gzip: bool | None = None
     attempts: int | None = None  # counted ones of each batch
     canary: bool = False
-    canary_calls: int | None = None  # so many; None: those of the first batch, ten at most
+    canary_calls: int | None = None  # so many; None: ten, all of the first batch where it has fewer
     canary_user: str | None = None  # of that user; None: the first ones
     in_doubt: Decision | None = None  # what becomes of batches in doubt past the window; None: the run stops
     gates: Gates = field(default_factory=Gates)  # of the command line: they stand in place of the job's
@@ -99,7 +99,7 @@ class Options:
 
     @property
     def chooses(self) -> bool:
-        """Whether the canary is another than the first batch."""
+        """Whether the canary is another than the first ten calls."""
         return self.canary_calls is not None or self.canary_user is not None
 
 

@@ -204,7 +204,7 @@ def open_calls(counts: Counts) -> int:
 
 
 def canary_over(counts: Counts, target: Target, options: Options) -> StoppedError | None:
-    """Why there is nothing that --canary could send: the first batch was delivered before. None where it is to go.
+    """Why there is nothing that --canary could send: calls were delivered before. None where it is to go.
 
     Where nothing is left to be sent at all the run only ends, with --canary as without.
     """
@@ -213,7 +213,7 @@ def canary_over(counts: Counts, target: Target, options: Options) -> StoppedErro
         return None
     received = counted(counts.delivered, "call of this run was", "calls of this run were")
     return StopAskedError(
-        f"--canary: the first batch was sent before, {received} received; nothing was sent now",
+        f"--canary: calls were sent before, {received} received; nothing was sent now",
         hint=f"look in {source_in_words(target)} whether they arrived; the rest is sent where --canary is left out",
     )
 

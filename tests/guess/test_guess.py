@@ -42,6 +42,7 @@ def said(job: Path) -> dict[str, Any]:
     source = data["source"]
     found = {"zone": source.get("timezone"), "format": source.get("format")}
     found |= {name: source.get("csv", {}).get(name) for name in ("delimiter", "encoding")}
+    found["header_row"] = source.get("excel", {}).get("header_row")
     found["nulls"] = source.get("csv", {}).get("null_values")
     for name, value in call.items():
         found[name] = value["value"] if isinstance(value, dict) and "value" in value else value
@@ -110,3 +111,13 @@ def test_share_that_is_right(guesses: dict[str, tuple[Guess, Path]]) -> None:
     right = [one == "right" for export in EXPORTS for one in verdicts(export, guesses[export.name][1]).values()]
     assert len(EXPORTS) >= 25
     assert sum(right) >= 0.9 * len(right), f"{sum(right)} of {len(right)}"
+
+
+@pytest.mark.parametrize("vendor", ["amplitude", "ga4", "posthog"])
+def test_a_recipe_over_its_own_sample_is_whole(vendor: str, repository: Path, tmp_path: Path) -> None:
+    """What a recipe's query makes of the columns is not taken for a column that the export lacks."""
+    sample = next((repository / "sample_data" / "recipes" / vendor).iterdir())
+    job = tmp_path / "job.yaml"
+    job.write_text(guess(Asked(data=(str(sample),)), job, sample.name).text, "utf-8")
+    recipe = read_document(repository / "jobs" / "recipes" / f"{vendor}.yaml", "job file").data
+    assert read_document(job, "job file").data["calls"] == recipe["calls"]

@@ -60,7 +60,7 @@ def verb_of(name: str) -> click.Command | None:
 def refused(command: str) -> str:
     """Why the command line would not take a command; empty where it does."""
     typed = re.sub(r" > \S+$", "", command.replace("\\|", "|"))
-    words = [word for word in shlex.split(typed)[1:] if word not in ("...", "…", "&&")]
+    words = [word for word in shlex.split(typed)[1:] if word not in ("...", "…", "&&", "&")]
     words = [FILLING if re.search(r"[|\[\]]", word) and not word.startswith("--") else word for word in words]
     if not words or words[0] in ("VERB", "--help", "--version") or not re.fullmatch("[a-z-]+", words[0]):
         return ""

@@ -85,13 +85,16 @@ def parquet(columns: dict[str, Callable[[int], Any]], *, utc: bool = False) -> C
     return write
 
 
-def workbook(columns: dict[str, Callable[[int], Any]]) -> Callable[[Path], None]:
-    """Writes a workbook of one sheet."""
+def workbook(columns: dict[str, Callable[[int], Any]], *, title: bool = False) -> Callable[[Path], None]:
+    """Writes a workbook of one sheet; with a title its header is in the third row."""
 
     def write(path: Path) -> None:
         book = openpyxl.Workbook()
         sheet = book.active
         assert sheet is not None
+        if title:
+            sheet.append(["Bookings of the spring"])
+            sheet.append([])
         sheet.append(list(columns))
         for row in range(ROWS):
             sheet.append([one(row) for one in columns.values()])
@@ -170,6 +173,20 @@ EXPORTS = [
         {"type": "track", "delimiter": ";", "userId": "Kundennummer", "message_key": ["Bestellnummer"], "zone": BLANK,
          "timestamp": "Bestelldatum", "column Bestelldatum": {"type": "timestamp", "format": "%d.%m.%Y %H:%M"},
          "column Betrag": {"type": "decimal", "decimal": ","}, "event": BLANK},
+    ),
+    Export(
+        "customers.csv",  # last names are unique by chance, and no key
+        table({"CustomerId": lambda r: r + 1, "FirstName": lambda r: f"F{r % 9}", "LastName": lambda r: f"L{r}",
+               "Country": lambda r: "Norway", "Email": lambda r: f"u{r}@example.org"}),
+        {"type": "identify", "userId": "CustomerId", "message_key": ["CustomerId"], "timestamp": BLANK},
+        fill={"timestamp": '{value: "2024-01-31T00:00:00Z"}'},
+    ),
+    Export(
+        "titled.xlsx",
+        workbook({"Booking": lambda r: f"B-{r}", "Guest": user, "Booked on": moment, "Nights": lambda r: r % 5}, title=True),
+        {"type": "track", "message_key": ["Booking"], "timestamp": "Booked on", "event": BLANK, "zone": BLANK,
+         "header_row": 3, "userId": BLANK},
+        fill={"userId": "Guest"},
     ),
     Export(
         "hubspot-contacts.csv",
