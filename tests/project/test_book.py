@@ -36,6 +36,7 @@ ELSEWHERE = {
     ("message-ids.md", "sql"): "tests/mapping/test_identity.py",
     ("operations.md", "python"): "tests/project/test_book.py",
     ("operations.md", "sql"): "tests/project/test_docs.py",
+    ("proof.md", "python"): "tests/runs/test_receipt.py",
     ("problems.md", "yaml"): "tests/mapping/test_placeholders.py",
 }
 #: Pages whose blocks of a language are not for here, and why.
