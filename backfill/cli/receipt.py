@@ -48,7 +48,7 @@ def command(
 ) -> int:
     """\b
     backfill receipt jobs/01-users.yaml -o receipt.json
-    backfill receipt jobs/01-users.yaml --prove 8691eca5-de14-5b21-bdc9-ffd8fb825661
+    backfill receipt orders.yaml --prove 8691eca5-de14-5b21-bdc9-ffd8fb825661
     backfill receipt --check receipt.json
 
     Write who sent what when, and two Merkle roots, over batches and over delivered message ids. docs/proof.md has the

@@ -71,9 +71,9 @@ def _compared_lines(result: Verified) -> list[str]:
         f"  calls     {compared.calls:,} planned and made again, {compared.rejected:,} rejected by both",
     ]
     ways = (
-        (compared.by_bytes, "by the very bytes, which are kept"),
-        (compared.by_digest, "by a hash of each or a checksum of their batch; the bytes are not kept"),
-        (compared.by_id_alone, "by their ids alone: nothing else of them is kept, or can be known"),
+        (compared.by_bytes, "by their very bytes, which are kept"),
+        (compared.by_digest, "by hash or checksum: their bytes are not kept"),
+        (compared.by_id_alone, "by id alone: nothing else of them is kept, or known"),
     )
     lines += [f"            {count:,} {way}" for count, way in ways if count]
     if result.not_judged:

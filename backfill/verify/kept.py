@@ -113,13 +113,18 @@ def check_rejects(run: StoredRun, reader: RunReader, findings: Findings) -> None
     listed = 0
     for path in run.rejects().files():
         try:
-            table = pq.read_table(path, columns=["code", "severity"])
+            with pq.ParquetFile(path) as file:
+                listed += sum(map(_listed, file.iter_batches(columns=["code", "severity"])))
         except (OSError, pa.ArrowException) as error:
             findings.kept(path.name, f"it cannot be read: {str(error).splitlines()[0]}")
             continue
-        pairs = zip(table["code"].to_pylist(), table["severity"].to_pylist(), strict=True)
-        listed += sum(severity == "error" and code.startswith(_RULES) for code, severity in pairs)
     counts = reader.counts()
     wanted = counts.rejected - counts.refused + counts.unreadable
     if listed != wanted:
         findings.kept("rejects", f"{listed:,} rejected and unreadable rows are listed, the ledger counts {wanted:,}")
+
+
+def _listed(rows: pa.RecordBatch) -> int:
+    """How many of some listed rows our rules rejected."""
+    pairs = zip(rows["code"].to_pylist(), rows["severity"].to_pylist(), strict=True)
+    return sum(severity == "error" and code.startswith(_RULES) for code, severity in pairs)

@@ -23,6 +23,7 @@ from backfill.sandbox import FaultScript, Sandbox
 from backfill.sources.snapshot import NAME
 from backfill.state.folder import StateFolder
 from tests.support.projects import Project, Result, backfill
+from tests.support.reruns import reruns
 
 ROWS, BAD, REFUSED = 700, 20, "u000003"
 
@@ -326,3 +327,44 @@ def test_a_source_read_in_place_that_was_changed(tmp_path: Path) -> None:
     assert found.code == 6
     assert "  source    rows.parquet was changed" in found.out
     assert "not compared, as the source is another than it was; what is kept agrees with itself" in found.out
+
+
+@pytest.mark.usefixtures("key")
+def test_what_other_runs_delivered_is_not_missing(tmp_path: Path) -> None:
+    """Calls that `--only-new` left out are known by the archive; where that is gone, it is said, and that is all."""
+    with reruns(tmp_path) as bench:
+        bench.members([(number, 30) for number in range(40)])
+        assert bench.run().code == 0
+        bench.members([(number, 30) for number in range(45)])
+        assert bench.run("--only-new").object["calls"]["already_delivered"] == 40
+        found = bench.ask("verify", str(bench.job), "--output", "json")
+        assert (found.code, found.object["compared"]["calls"], found.object["notes"]) == (0, 5, [])
+        shutil.rmtree(bench.project.state / "delivered")
+        found = bench.ask("verify", str(bench.job), "--output", "json")
+        assert (found.code, found.object["notes"]) == (
+            0,
+            ["40 calls were left out as delivered before: the archive that knew is gone"],
+        )
+
+
+def test_json_merged_with_members_is_compared_as_what_it_says(tmp_path: Path) -> None:
+    """In which order merged members stand no document says: of their bytes what they mean is compared, else the id."""
+    rows = [
+        {"id": f"u{number}", "props": {"a": {"z": number, "y": [1, None]}, "city": "é", "n": 1.10}}
+        for number in range(30)
+    ]
+    (tmp_path / "rows.ndjson").write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    job = tmp_path / "merged.yaml"
+    job.write_text(
+        "version: 1\nname: merged\nsource: {path: rows.ndjson, columns: {props: json}}\ncalls:\n"
+        "  - {type: track, event: {value: Seen}, userId: id, message_key: [id],\n"
+        '     timestamp: {value: "2024-01-01T00:00:00Z"}, integrations: {All: false},\n'
+        "     properties: {column: props, a.x: id, city: {value: other}}}\n",
+        "utf-8",
+    )
+    backfill("dry-run", job)
+    told = backfill("verify", job, "--output", "json").object
+    assert (told["findings"], told["compared"]["by_id_alone"]) == ([], 30)
+    backfill("run", job, "--target", "sandbox", "--keep-spool", "--yes")
+    told = backfill("verify", job, "--output", "json").object
+    assert (told["findings"], told["compared"]["by_bytes"]) == ([], 30)
