@@ -17,6 +17,7 @@ QUESTIONS = (
     "What happens on Ctrl-C?",
     "What does a plan know of its calls?",
     "What makes an id?",
+    "How is a run proven?",
     "Add a problem code",
     "Add a problem code for a bad value",
     "Add a fact about a destination",
