@@ -18,6 +18,7 @@ VERBS = {
     "preview": "preview",
     "dry-run": "dry_run",
     "run": "run",
+    "prepare": "prepare",
     "resume": "resume",
     "status": "status",
     "rejects": "rejects",

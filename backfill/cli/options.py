@@ -241,6 +241,14 @@ class SendOptions:
     max_rejects: str | None
     plan: tuple[str, ...]
 
+    @classmethod
+    def nothing_said(cls, gates: tuple[str, ...], max_rejects: str | None) -> SendOptions:
+        """Those of a verb that sends nothing, and has gates alone."""
+        nothing = dict.fromkeys(
+            ("rate", "concurrency", "attempts", "in_doubt", "gzip", "canary", "canary_user", "max_rejects")
+        )
+        return cls(**nothing | {"max_rejects": max_rejects}, keep_spool=False, yes=False, gates=gates, plan=())
+
 
 #: `--canary` without a number.
 FIRST_BATCH = "first"

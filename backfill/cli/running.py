@@ -124,7 +124,7 @@ def deliver_all(
         UsageError: The target is wrong, or it is live and could not be confirmed.
     """
     targets = [arguments.load_chosen_target(target, Path(job.path).parent) for job in jobs]
-    if any(one.live for one in targets):
+    if any(one.live for one in targets) and not delivery.options.only_prepare:
         refuse_without_terminal(yes=delivery.yes)
     for job in jobs:
         tell_database(delivery, arguments.choose_state_folder(delivery.session, state, Path(job.path)))
@@ -142,6 +142,8 @@ def deliver_all(
         drawn.enter_context(telling_metrics(delivery.session, delivery.metrics, runs))
         ends = run_requests(requests, partial(tell_notice, delivery.session))
         codes = [show_outcome(delivery, interrupts, subjects[one.job.path], end) for one, end in ends]
+    if delivery.options.only_prepare:
+        tell_prepared(delivery.session, [subject.run_id for subject in subjects.values()], codes)
     tell_total(delivery)
     return worst(codes)
 
@@ -149,6 +151,13 @@ def deliver_all(
 def begun_runs(runs: Sequence[StoredRun]) -> list[StoredRun]:
     """Those of the runs that there are by now; also one that is damaged: it cannot be read."""
     return [run for run in runs if run.lost or run.begun()]
+
+
+def tell_prepared(session: Session, run_ids: Sequence[str], codes: Sequence[ExitCode]) -> None:
+    """Say how what was prepared is sent, where all of it can be."""
+    if worst(list(codes)) in (ExitCode.DELIVERED, ExitCode.REJECTS):
+        way = f"`backfill resume {run_ids[0]}`" if len(run_ids) == 1 else "`backfill run` of the same jobs"
+        session.say(f"Nothing was sent by this command: {way} sends what is prepared.")
 
 
 def tell_database(delivery: DeliveryCommand, folder: Path) -> None:

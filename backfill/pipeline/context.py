@@ -93,6 +93,7 @@ class Options:
     keep_spool: bool = False
     abandon: bool = False
     only_new: bool = False
+    only_prepare: bool = False  # nothing is sent, and nobody asked: it ends with the plan, once the gates are passed
     plans: tuple[str, ...] = ()  # nothing else is to be sent; none: whatever is prepared
     retry_rejected: bool = False  # what the target refused is to be sent again
     run_id: str = ""  # of a run beside the job's own: of mended rejects

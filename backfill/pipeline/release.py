@@ -22,7 +22,8 @@ def release(runs: Sequence[JobRun]) -> Iterator[JobRun]:
     """
     if may_go_on(runs):
         runs[0].context.on_planned([(one.run, plan_of(one)) for one in runs])
-    for step in (weigh_all, confirm_once, send_by_phase):
+    last = (end_prepared,) if runs[0].options.only_prepare else (confirm_once, send_by_phase)
+    for step in (weigh_all, *last):
         if may_go_on(runs) and not any(one.failed for one in runs):
             yield from step(runs)
     for one in runs:
@@ -65,6 +66,14 @@ def weigh(one: JobRun) -> RunResult | None:
         if one.target.live and (options.retry_rejected or not nothing_to_send(counts)):
             one.asked = confirmation(ledger, one.target, options, context, canary=len(one.canary))
     return None
+
+
+def end_prepared(runs: Sequence[JobRun]) -> Iterator[JobRun]:
+    """End the runs where they are: nothing is sent, which is what was asked for."""
+    for one in runs:
+        if one.end is None:
+            one.end = unsent(one)
+            yield one
 
 
 def confirm_once(runs: Sequence[JobRun]) -> Iterator[JobRun]:

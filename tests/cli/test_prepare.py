@@ -1,0 +1,79 @@
+"""`backfill prepare`: everything but the delivery, which another command does; and the manifests that call the two."""
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+import kubernetes_validate
+import pytest
+from ruamel.yaml import YAML
+
+from backfill.cli.group import Verbs
+from backfill.errors import ExitCode
+from backfill.sandbox import Sandbox
+from tests.support.projects import Project, backfill
+
+
+@pytest.fixture
+def page(repository: Path) -> str:
+    """What is said about schedulers."""
+    return (repository / "docs" / "schedulers.md").read_text("utf-8")
+
+
+def blocks(text: str, language: str) -> list[str]:
+    """The fenced blocks of a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+def test_prepared_here_and_sent_elsewhere(
+    project: Project, key: str, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is sent and nobody is asked; prepared again nothing is done; it goes out by `resume`, which asks."""
+    job = project.people(300, bad=[7])
+    profile = f"{{kind: segment, endpoint: '{sandbox.endpoint}', rate: unlimited}}"
+    (project.folder / "targets.yaml").write_text(f"version: 1\ntargets:\n  prod: {profile}\n", "utf-8")
+    words = ("prepare", job, "--target", "prod", "--output", "json")
+    gated = backfill(*words, "--max-rejects", "0")
+    assert (gated.code, gated.object["state"]) == (ExitCode.GATE, "prepared")
+    for _ in range(2):
+        made = backfill(*words, "--spool", tmp_path / "shared")
+        assert (made.code, made.object["state"], made.object["requests"]) == (ExitCode.REJECTS, "prepared", 0), made.err
+        assert "backfill resume" in made.err
+    assert sandbox.stats()["accepted"] == 0
+    (project.folder / "people.csv").unlink()
+    assert backfill("resume", job).code == ExitCode.USAGE  # without a terminal it has to be said
+    sent = backfill("resume", job, "--yes", "--output", "json")
+    assert (sent.code, sent.object["calls"]["delivered"]) == (ExitCode.REJECTS, 299), sent.err
+    assert sandbox.stats()["accepted"] == 299
+
+
+def test_the_manifests_are_jobs(page: str) -> None:
+    """As Kubernetes has them; a failure that is worth another try is not in the list of those that want a person."""
+    manifests = [YAML(typ="safe").load(block) for block in blocks(page, "yaml")]
+    assert len(manifests) == 2
+    for manifest in manifests:
+        kubernetes_validate.validate(manifest, "1.34", strict=True)
+        (rule,) = manifest["spec"]["podFailurePolicy"]["rules"]
+        tried = {ExitCode.STOPPED, ExitCode.LOCKED, ExitCode.INTERRUPTED, ExitCode.TERMINATED}
+        good = {ExitCode.DELIVERED, ExitCode.REJECTS}
+        assert {*rule["onExitCodes"]["values"]} == {*map(int, ExitCode)} - {*map(int, tried | good)}
+
+
+def test_the_commands_are_the_programs(page: str) -> None:
+    """Each that a manifest, a task or a script runs has a verb and options that there are."""
+    fenced = "".join(re.findall(r"^```\w+\n.*?^```", page, re.MULTILINE | re.DOTALL))
+    found = re.findall(r"backfill (?:prepare|run|resume)\b[^|'`\n]*", fenced)
+    assert len(found) == 5
+    for line in found:
+        verb, *words = shlex.split(line.rstrip('" ').replace('"$job"', "x.yaml"))[1:]
+        command = Verbs().get_command(click.Context(Verbs()), verb)
+        assert command is not None
+        parser = command.make_parser(click.Context(command))
+        parser.parse_args(words)
+
+
+def test_the_airflow_file_is_python(page: str) -> None:
+    """It compiles."""
+    (program,) = blocks(page, "python")
+    compile(program, "history.py", "exec")
