@@ -82,13 +82,14 @@ class PlannedEvent:
 class PlannedCall:
     """A call of a job with what a tracking plan says of it.
 
-    `name` is the event's, where it comes from the row; else `events` has at most one entry, of "".
+    `name` is the event's (page's, screen's), where it comes from the row; else `events` has at most one entry, of "".
     """
 
     name: pl.Expr | None
     events: Mapping[str, PlannedEvent]
-    always: PlannedEvent | None  # the common schema
-    unplanned: Check | None  # of events that are not in `events`
+    others: PlannedEvent | None = None  # of names that are not in `events`
+    always: PlannedEvent | None = None  # the common schema
+    unplanned: Check | None = None  # of events that are not in `events`
 
 
 @frozen

@@ -9,7 +9,7 @@ left over is a smaller schema over the JSON of the members that it is about. A s
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import polars as pl
@@ -41,25 +41,51 @@ def plan_call(job: Job, call: Call, members: ObjectTemplate) -> PlannedCall | No
     whole = ObjectTemplate({"type": never_null(encode.literal(call.type)), **members.members}, present=True)
     whole.put(("messageId",), never_null('"', pl.lit(""), '"'))
     always = _common(job.tracking.common, whole, levels)
-    stated, version = getattr(call, NAME_FIELDS.get(call.type, ""), None), event_version(call)
-    bound = whole.members.get(NAME_FIELDS.get(call.type, ""))
-    from_row = isinstance(bound, BoundValue) and not isinstance(stated, ConstantValue)
-    rules_by_name = job.tracking.names(call.type)
-    names = rules_by_name if from_row else (str(stated.value) if isinstance(stated, ConstantValue) else "",)
-    schemas = {name: job.tracking.schema(call.type, name, version) for name in names}
+    stated, bound = _name(call, whole)
+    if isinstance(bound, BoundValue):
+        planned = _by_row(job, call, whole, bound, levels)
+    else:
+        schema = job.tracking.schema(call.type, stated, event_version(call))
+        events = {} if schema is None else {"": _event(call.type, stated, schema, whole, levels)}
+        planned = PlannedCall(None, events)
+        if call.type == "track" and schema is None and "BF140" in levels:
+            planned = replace(
+                planned, unplanned=Check("BF140", levels["BF140"], "event", pl.lit(value=True), pl.lit(stated))
+            )
+    if not planned.events and always is None and planned.others is None and planned.unplanned is None:
+        return None
+    return replace(planned, always=always)
+
+
+def _name(call: Call, whole: ObjectTemplate) -> tuple[str, BoundValue | None]:
+    """What tells by which rule a call is judged: a constant, or what gives it row by row."""
+    field = NAME_FIELDS.get(call.type, "")
+    stated, bound = getattr(call, field, None), whole.members.get(field)
+    if isinstance(stated, ConstantValue):
+        return str(stated.value), None
+    return "", bound if isinstance(bound, BoundValue) else None
+
+
+def _by_row(
+    job: Job, call: Call, whole: ObjectTemplate, name: BoundValue, levels: Mapping[str, Severity]
+) -> PlannedCall:
+    """A call whose rule the row tells. Where its column is masked, no detail names the event."""
+    assert job.tracking is not None
+    hidden = job.mask == "all" or any(masked in name.column for masked in job.mask)
+    version = event_version(call)
+    schemas = {one: job.tracking.schema(call.type, one, version) for one in job.tracking.names(call.type)}
     events = {
-        name if from_row else "": _event(call.type, name, schema, whole, levels)
-        for name, schema in schemas.items()
+        one: _event(call.type, "" if hidden else one, schema, whole, levels)
+        for one, schema in schemas.items()
         if schema is not None
     }
-    text = bound.plain if from_row and isinstance(bound, BoundValue) else None
-    unplanned = None
-    if call.type == "track" and "BF140" in levels and (from_row or not events) and isinstance(bound, BoundValue):
-        mask = ~bound.plain.is_in(list(events)) if from_row else pl.lit(value=True)
-        unplanned = Check("BF140", levels["BF140"], bound.column if from_row else "event", mask, bound.plain)
-    if not events and always is None and unplanned is None:
-        return None
-    return PlannedCall(text, events, always, unplanned)
+    other, others, unplanned = job.tracking.schema(call.type, "", version), None, None
+    if other is not None:
+        others = _event(call.type, "", other, whole, levels)
+    elif call.type == "track" and "BF140" in levels:
+        mask = ~name.plain.is_in(list(events))
+        unplanned = Check("BF140", levels["BF140"], name.column or "event", mask, name.plain)
+    return PlannedCall(name.plain, events, others, None, unplanned)
 
 
 def _event(kind: str, name: str, schema: Schema, whole: ObjectTemplate, levels: Mapping[str, Severity]) -> PlannedEvent:

@@ -20,8 +20,7 @@ import polars as pl
 from backfill.limits import SAFE_INTEGER
 from backfill.mapping.template import BoundValue, Facts, ObjectTemplate, nullable
 from backfill.records import Kind
-from backfill.tracking.describe import NO_VALUES
-from backfill.tracking.schemas import KEYWORDS
+from backfill.tracking.schemas import DESCRIBING, KEYWORDS
 
 _TYPES: Final = {
     Kind.TEXT: "string",
@@ -57,7 +56,7 @@ Found = tuple[str, Any, pl.Expr]
 
 def says_something(name: str) -> bool:
     """Whether a word of a schema judges values."""
-    return name in KEYWORDS and name not in NO_VALUES
+    return name in KEYWORDS and name not in DESCRIBING and name not in ("$id", "definitions")
 
 
 def is_there(value: ObjectTemplate | BoundValue) -> pl.Expr:

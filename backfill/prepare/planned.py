@@ -64,9 +64,11 @@ def judge(call: int, planned: PlannedCall, rows: pl.DataFrame, texts: pl.Series)
             found += _judge_event(call, event, work)
     else:
         work = work.with_columns(planned.name.alias(_NAME))
-        known = work.filter(pl.col(_NAME).is_in(list(planned.events)))
-        for (name,), some in known.partition_by(_NAME, as_dict=True).items():
+        is_known = pl.col(_NAME).is_in(list(planned.events)).fill_null(value=False)
+        for (name,), some in work.filter(is_known).partition_by(_NAME, as_dict=True).items():
             found += _judge_event(call, planned.events[name], some)
+        if planned.others is not None:
+            found += _judge_event(call, planned.others, work.filter(~is_known))
     if planned.unplanned is not None:
         found += _unplanned(call, planned, work)
     counts: Counter[tuple[str, str]] = Counter()

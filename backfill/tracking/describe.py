@@ -8,11 +8,6 @@ from typing import Any, Final
 #: The codes of a tracking plan: an event, a property, a missing one, another type, any other keyword.
 CODES: Final = ("BF140", "BF141", "BF142", "BF143", "BF144")
 _CODES: Final = {"additionalProperties": "BF141", "required": "BF142", "type": "BF143"}
-#: Words of a schema that say nothing of values.
-NO_VALUES: Final = frozenset({
-    "$schema", "$id", "$comment", "id", "key", "labels", "eventMetadata", "title", "description", "default",
-    "examples", "readOnly", "writeOnly", "definitions",
-})  # fmt: skip
 _LONGEST: Final = 60
 
 

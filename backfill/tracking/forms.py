@@ -128,6 +128,6 @@ def _of_call(kind: str, schema: Mapping[str, Any]) -> Mapping[str, Any]:
     if (wrapped and "eventMetadata" not in schema) or not (listed or "required" in schema):
         return schema
     field = "traits" if kind in ("identify", "group") else "properties"
-    inner = {name: value for name, value in schema.items() if name not in ("eventMetadata", "$schema")}
-    kept = {name: inner.pop(name) for name in ("definitions",) if name in inner}
+    inner = {name: value for name, value in schema.items() if name != "eventMetadata"}
+    kept: dict[str, Any] = {name: inner.pop(name) for name in ("$schema", "definitions") if name in inner}
     return {**kept, "type": "object", "properties": {field: inner}}

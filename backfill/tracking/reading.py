@@ -12,7 +12,7 @@ import orjson
 from backfill.document import suggest
 from backfill.tracking.forms import Complaint, Rule, rules_of, schema_file
 from backfill.tracking.model import TrackingPlan
-from backfill.tracking.schemas import fault_of
+from backfill.tracking.schemas import fault_of, judging_part
 
 _CSV = "save the rules as JSON: Segment's Public API, `GET /tracking-plans/{id}/rules`"
 
@@ -38,7 +38,7 @@ def read_tracking_plan(stated: str, folder: Path, complain: Complaint) -> Tracki
         elif str(rule.version) in versions:
             complain(f"{name}#{rule.pointer}", _named(rule) + "there is a rule of that version already", "keep one")
         else:
-            versions[str(rule.version)] = rule.schema
+            versions[str(rule.version)] = judging_part(rule.schema)
     return TrackingPlan(rules)
 
 
@@ -58,7 +58,11 @@ def _found(place: Path, stated: str, complain: Complaint) -> Iterator[tuple[str,
             if document is not None:
                 yield from ((name, rule) for rule in schema_file(document, file.stem, partial(_at, complain, name)))
     elif place.suffix.lower() in (".csv", ".tsv", ".xlsx"):
-        complain(stated, "is a table, which does not hold the schemas that calls are judged by", _CSV)
+        complain(
+            stated,
+            "is a table (Segment exports such a CSV), which does not hold the schemas that calls are judged by",
+            _CSV,
+        )
     else:
         document = _document(place, stated, complain)
         if document is not None:

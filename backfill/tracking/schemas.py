@@ -33,6 +33,10 @@ _BY_NAME: Final = frozenset({"properties", "patternProperties", "definitions", "
 _TYPES: Final = ("string", "number", "integer", "boolean", "object", "array", "null")
 #: What Segment and its tools write beside the keywords.
 _KNOWN_OTHERS: Final = frozenset({"id", "key", "labels", "eventMetadata"})
+#: Words that say nothing of values.
+DESCRIBING: Final = _KNOWN_OTHERS | {
+    *("$schema", "$comment", "title", "description", "default", "examples", "readOnly", "writeOnly"),
+}
 
 
 #: What the target or each attempt adds to a call: it is not there yet, and so not missing.
@@ -133,6 +137,23 @@ def odd_keywords(schema: Any, pointer: str = "") -> Iterator[tuple[str, str]]:  
                 yield from odd_keywords(each, f"{at}/{key}")
         elif name not in ("enum", "const", "default", "examples", "labels", "eventMetadata"):
             yield from odd_keywords(inner, at)
+
+
+def judging_part(schema: Any) -> Any:  # noqa: ANN401
+    """The schema without words that describe and judge nothing, so that another description makes no other plan."""
+    if isinstance(schema, list):
+        return [judging_part(item) for item in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    found: dict[str, Any] = {}
+    for name, inner in schema.items():
+        if name in _BY_NAME and isinstance(inner, Mapping):
+            found[name] = {key: judging_part(each) for key, each in inner.items()}
+        elif name in ("enum", "const"):
+            found[name] = inner
+        elif name not in DESCRIBING:
+            found[name] = judging_part(inner)
+    return found
 
 
 def has_reference(schema: Any) -> bool:  # noqa: ANN401

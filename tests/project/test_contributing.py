@@ -13,6 +13,7 @@ QUESTIONS = (
     "How does a cell become JSON?",
     "How does a body get from columns to the socket?",
     "What is a plan, and are two the same?",
+    "What does a tracking plan say of a call?",
     "Where is memory bounded?",
     "What happens on Ctrl-C?",
     "What does a plan know of its calls?",

@@ -10,7 +10,7 @@ import pytest
 
 from backfill.tracking import TrackingPlan
 from backfill.tracking.reading import read_tracking_plan
-from backfill.tracking.schemas import odd_keywords
+from backfill.tracking.schemas import judging_part, odd_keywords
 
 PROPERTIES = {
     "type": "object",
@@ -109,12 +109,12 @@ def test_folder_of_schemas(tmp_path: Path) -> None:
 def test_versions(tmp_path: Path) -> None:
     """The oldest version holds, unless the call states one that there is."""
     rules = [
-        {"type": "TRACK", "key": "Seen", "version": version, "jsonSchema": {"properties": {}, "title": str(version)}}
+        {"type": "TRACK", "key": "Seen", "version": version, "jsonSchema": {"minProperties": version}}
         for version in (10, 2)
     ]
     plan, faults = read(tmp_path, {"rules": rules})
     assert faults == []
-    assert [plan.schema("track", "Seen", version)["title"] for version in (None, 10, 2, 7)] == ["2", "10", "2", "2"]  # type: ignore[index]
+    assert [plan.schema("track", "Seen", version)["minProperties"] for version in (None, 10, 2, 7)] == [2, 10, 2, 2]  # type: ignore[index]
 
 
 def rule(schema: Any, **fields: Any) -> dict[str, Any]:
@@ -174,3 +174,17 @@ def test_words_that_are_no_keywords() -> None:
         "/properties/requird/mininum": "minimum",
         "/allOf/0/paterns": "pattern",
     }
+
+
+def test_what_is_kept_of_a_schema() -> None:
+    """What judges; names of properties and values are left as they are, whatever they are called."""
+    schema = {
+        "$schema": "x", "title": "t", "labels": {}, "type": "object", "definitions": {"title": {"description": "d"}},
+        "properties": {"description": {"type": "string", "description": "d", "enum": [{"title": 1}]}},
+        "allOf": [{"required": ["title"], "examples": [1]}],
+    }  # fmt: skip
+    assert judging_part(schema) == {
+        "type": "object", "definitions": {"title": {}},
+        "properties": {"description": {"type": "string", "enum": [{"title": 1}]}},
+        "allOf": [{"required": ["title"]}],
+    }  # fmt: skip

@@ -196,8 +196,33 @@ def test_masked_columns_are_not_shown(folder: Path) -> None:
     told = dry_run(folder).err
     assert "properties.currency = '(masked)'" in told
     assert "properties.email = '(masked)'" in told
-    for value in ("nobody", "usd", "order completed", "Order Placed"):
+    for value in ("nobody", "usd", "order completed", "Order Placed", "Order Completed", "Signed Up"):
         assert value not in told
+
+
+def test_pages_and_people(folder: Path) -> None:
+    """Pages are judged by the rule of their name, others by the one without; identify calls by their traits."""
+    schema = {"properties": {"properties": {"properties": {"total": {}}, "required": ["total"]}}}
+    rules = [
+        {"type": "PAGE", "key": "Signed Up", "version": 1, "jsonSchema": schema},
+        {"type": "PAGE", "key": None, "version": 1, "jsonSchema": {"properties": {"properties": {"maxProperties": 0}}}},
+        {"type": "IDENTIFY", "key": "", "version": 1,
+         "jsonSchema": {"properties": {"traits": {"properties": {"plan": {"type": "number"}}}}}},
+    ]  # fmt: skip
+    write_plan(folder, {"rules": rules})
+    identify = """\
+  - type: identify
+    message_key: id
+    userId: id
+    timestamp: {value: "2024-01-01T00:00:00Z"}
+    traits: {plan: currency, email: email}
+    integrations: {All: false}
+"""
+    page = (("type: track", "type: page"), ("event: event", "name: event"))
+    write_job(folder, *page, ("items: items, email: email}", "email: email}"), more=identify)
+    result = dry_run(folder)
+    # Two pages of the name lack a total and have an email, six others have properties; traits: 5 of text, 2 unplanned.
+    assert result.object["problems"] == {"BF141": 4, "BF142": 2, "BF143": 6, "BF144": 6}, result.err
 
 
 def test_a_changed_plan_is_named(folder: Path) -> None:
@@ -205,12 +230,13 @@ def test_a_changed_plan_is_named(folder: Path) -> None:
     planned = dry_run(folder).object["plan"]["id"]
     changed = json.loads(json.dumps(PLAN))
     changed["rules"][0]["jsonSchema"]["properties"]["properties"]["properties"]["total"]["minimum"] = 1
-    changed["name"] = "of no matter"
+    again = json.loads(json.dumps(PLAN))
+    again["rules"][0]["jsonSchema"]["properties"]["properties"] |= {"description": "of no matter", "title": "either"}
     write_plan(folder, changed)
     run = backfill("run", folder / "job.yaml", "--plan", planned, "--target", "sandbox")
     assert run.code == 6
     assert "tracking plan.track.Order Completed.1.properties.properties.properties.total.minimum was changed" in run.err
-    write_plan(folder, PLAN | {"name": "of no matter"})
+    write_plan(folder, again)
     assert backfill("run", folder / "job.yaml", "--plan", planned, "--target", "sandbox").code == 0
     (folder / "plan.json").unlink()  # what was sent is still known
     assert backfill("calls", "--state-dir", folder / ".backfill", "planned", "--limit", "1").code == 0
