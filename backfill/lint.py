@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from backfill.job.models import ConstantValue, Job, ObjectSpec
 from backfill.records import Problem, Severity
-from backfill.records.profile import Event, PlanProfile, Property
+from backfill.records.profile import HASHES, Event, PlanProfile, Property, merged_sketch
 from backfill.rules import CODES, severity
 
 #: Of fewer calls nothing is said of what all or many of them share.
@@ -52,6 +52,23 @@ def lint(
         for code, scope, name, detail, count in sorted(said, key=lambda one: one[0])
         if severity(code, rules) is not None
     ]
+
+
+def without_identify(plans: Sequence[PlanProfile]) -> list[tuple[int, bool]]:
+    """How many users of each plan no identify call of any of them has, and whether that is exact.
+
+    Of sketches the hashes below the lower of their thresholds are compared: the share of those that are missing holds
+    for all (Bar-Yossef et al., as `records.profile.Sketch`).
+    """
+    identified = merged_sketch(plan.identified for plan in plans)
+    known = frozenset(identified.values)
+    found = []
+    for plan in plans:
+        exact = identified.exact and plan.users.exact
+        bound = min(identified.bound, plan.users.bound)
+        missing = sum(value not in known for value in plan.users.values if value < bound)
+        found.append((missing if exact else round(missing * HASHES / bound), exact))
+    return found
 
 
 def _message(code: str, detail: str) -> str:

@@ -142,6 +142,8 @@ _TABLE: Final = (
      "a constant tells nothing, and may be a mistake of the export: leave them out, or state them as `value`"),
     ("BF313", "instants in January 1970 that are dates of today in another unit", _W, True,
      "seconds were taken for milliseconds, or milliseconds for microseconds: mend the column, or multiply it in SQL"),
+    ("BF314", "users without an identify call in any of the jobs of one command", _W, True,
+     "add the job that identifies them, or mend the ids: they may be written in another way than there"),
 )  # fmt: skip
 
 CODES: Final[dict[str, Rule]] = {row[0]: Rule(*row) for row in _TABLE}

@@ -6,13 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from backfill.errors import JobError
 from backfill.job import load_job
-from backfill.lint import lint, snake_case
+from backfill.lint import lint, snake_case, without_identify
 from backfill.records import Problem, Severity
-from backfill.records.profile import Instants, PlanProfile, Values
+from backfill.records.profile import Instants, PlanProfile, Sketch, Values, sketch_of
 from backfill.report.samples import sample_lines
 from backfill.rules import CODES
 from tests.support.projects import Project, backfill
@@ -223,3 +224,48 @@ def test_odd_rows(project: Project) -> None:
     assert "last_date (column n) = '44928'" in result.err
     job.write_text(text.replace("NAME", "Amplitude"), encoding="utf-8")
     assert "BF125" not in backfill("dry-run", job, "--output", "json").object["problems"]
+
+
+def hashes_of(numbers: range) -> Sketch:
+    """The sketch of these users, spread as a hash spreads them."""
+    hashes = np.array([number * 0x9E3779B97F4A7C15 % 2**64 for number in numbers], np.uint64)
+    return sketch_of(hashes)
+
+
+def test_users_whom_nothing_identifies() -> None:
+    """Exact as long as the sketches are; from there on within some percent, of each plan by itself."""
+    few = [
+        PlanProfile(users=hashes_of(range(9)), identified=hashes_of(range(4))),
+        PlanProfile(users=hashes_of(range(6))),
+    ]
+    assert without_identify(few) == [(5, True), (2, True)]
+    events = PlanProfile(users=hashes_of(range(200_000, 500_000)))
+    many = [PlanProfile(users=hashes_of(range(300_000)), identified=hashes_of(range(300_000))), events]
+    (none, one), (missing, other) = without_identify(many)
+    assert (none, one, other) == (0, False, False)
+    assert abs(missing - 200_000) < 6_000
+
+
+def test_told_of_several_jobs(project: Project) -> None:
+    """Of each job by itself, by dry runs and runs; not of one job alone, nor where a job ignores it."""
+    folder = project.folder / "jobs"
+    folder.mkdir()
+    (folder / "a.csv").write_text("id,at\nu1,2024-01-01\nu2,2024-01-01\n", encoding="utf-8")
+    (folder / "b.csv").write_text(
+        "id,at\nu1,2024-01-01\nU2,2024-01-02\nu9,2024-01-02\nu9,2024-01-03\n", encoding="utf-8"
+    )
+    head = "version: 1\nname: NAME\nsource: {path: NAME.csv, timezone: UTC, columns: {at: date}}\ncalls:\n"
+    call = "  - {type: TYPE, message_key: row, userId: id, timestamp: at, integrations: {All: false}MORE}\n"
+    for name, kind, more in (("a", "identify", ""), ("b", "track", ", event: {value: Seen}")):
+        text = (head + call).replace("NAME", name).replace("TYPE", kind).replace("MORE", more)
+        (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
+    told = (
+        "BF314 (warning) users without an identify call in any of the jobs of one command:\n    b: 2 of its 3 userIds\n"
+    )
+    state = ["--state-dir", project.state]
+    assert told in backfill("dry-run", folder, *state).err
+    assert told in backfill("run", folder, "--target", "sandbox", *state).err
+    assert "BF314" not in backfill("dry-run", folder / "b.yaml", *state).err
+    job = folder / "b.yaml"
+    job.write_text(job.read_text("utf-8") + "rules: {BF314: ignore}\n", encoding="utf-8")
+    assert "BF314" not in backfill("dry-run", folder, *state).err

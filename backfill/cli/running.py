@@ -182,10 +182,11 @@ def dry_run_all(
 
     Returns the one exit code that stands for all.
     """
+    from backfill.cli.showing import unidentified_lines
     from backfill.pipeline import dry_run_job
 
     begin_series(delivery, jobs)
-    codes, plans = [], []
+    codes, plans, runs = [], [], []
     for job in jobs:
         place = arguments.choose_state_folder(delivery.session, state, Path(job.path))
         with delivery.bars(job.name) as bars:
@@ -194,8 +195,11 @@ def dry_run_all(
         subject = Subject("", job.name, request.target_name, live=False)
         codes.append(show_outcome(delivery, interrupts, subject, end, dry=True))
         plans.append(JobPlan(job.name, job.phase, delivery.several.ended[-1]))
+        runs += [(job.name, end.run)] if isinstance(end, RunResult) else []
         if interrupts.stop.is_set():
             break
+    for line in unidentified_lines(runs):
+        delivery.session.say(line, "warning")
     if len(jobs) > 1 and delivery.output == "text":
         delivery.session.data(plan_table(plans))
     tell_total(delivery)
@@ -299,11 +303,13 @@ def run_context(
         session.here.state, session.here.job, session.here.run_id = state, display_path(job_file), run_id
 
     def show_plans(plans: Sequence[tuple[StoredRun, JobPlan]]) -> None:
-        from backfill.cli.showing import show_problems
+        from backfill.cli.showing import show_problems, unidentified_lines
 
         for run, plan in plans:
             if plan.counts is not None and not plan.finished:
                 show_problems(session, run, f"{plan.job}:" if len(plans) > 1 else "")
+        for line in unidentified_lines([(plan.job, run) for run, plan in plans if plan.counts is not None]):
+            session.say(line, "warning")
         if len(plans) > 1:
             session.say(f"The plan:\n{plan_table([plan for _, plan in plans])}", lines=True)
 

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 from backfill.job.models import Job
 from backfill.limits import Limits
@@ -15,7 +16,7 @@ from backfill.memory import MAX_WORKERS
 from backfill.pipeline.context import RunContext
 from backfill.pipeline.disk_forecast import spool_bytes
 from backfill.prepare import prepare
-from backfill.prepare.profile import NewIds
+from backfill.prepare.new_ids import NewIds
 from backfill.records import (
     DeliveredIds,
     RunWriter,
@@ -24,12 +25,12 @@ from backfill.records import (
     Snapshot,
     StoredRun,
 )
-from backfill.records.profile import PlanProfile, Sketch, merged
+from backfill.records.profile import IDS, PlanProfile, Sketch, merged
 from backfill.sources import while_unchanged
 from backfill.state import ensure_space
 
 LOG = logging.getLogger(__name__)
-_NO_IDS = Sketch()
+_NO_IDS: dict[str, Any] = dict.fromkeys(IDS, Sketch())
 STAND_STILL = "run again once it stands still; `backfill run JOB --abandon` begins the run afresh"
 
 
@@ -104,7 +105,7 @@ class RecordedShards:
             StoppedError: At this size a row, the rest will not fit.
         """
         self.ledger.record_shard(replace(plan, profile=self.ids.only(plan.profile)))
-        self.profile = merged([self.profile, replace(plan.profile, users=_NO_IDS, anonymous=_NO_IDS, attached=_NO_IDS)])
+        self.profile = merged([self.profile, replace(plan.profile, **_NO_IDS)])
         self._count(plan)
 
     def _count(self, plan: ShardPlan) -> None:

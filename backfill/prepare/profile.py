@@ -15,13 +15,13 @@ of keys that have been one value so far.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from heapq import nsmallest
-from typing import Final
+from itertools import chain
+from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 import polars_hash  # noqa: F401  registers the expression namespace `nchash`
 
@@ -33,7 +33,6 @@ from backfill.prepare.tally import Codes, Places, Take, Tally
 from backfill.records.profile import (
     EVENTS,
     LONG_TEXT,
-    SKETCH,
     Event,
     Instants,
     PlanProfile,
@@ -89,57 +88,24 @@ class Profiler:
             {name: _CallCount.values(*found[name]) for name in names},
             more_events,
             more_properties,
-            *self._sketches(),
-            {event: calls for one in self._counts for event, calls in one.unpriced().items()},
+            unpriced={event: calls for one in self._counts for event, calls in one.unpriced().items()},
+            **self._sketches(),
         )
         return bounded(profile)
 
-    def _sketches(self) -> tuple[Sketch, Sketch, Sketch]:
-        users, anonymous = (_sketch([part for one in self._counts for part in one.ids[name]]) for name in _IDS[:2])
-        if all(one.all_attached for one in self._counts):
-            return users, anonymous, anonymous
-        return users, anonymous, _sketch([part for one in self._counts for part in one.ids["attached"]])
+    def _sketches(self) -> dict[str, Any]:
+        found: dict[str, Any] = {
+            name: _sketch(one.ids[name] for one in self._counts) for name in ("users", "anonymous")
+        }
+        attached = all(one.all_attached for one in self._counts)
+        found["attached"] = found["anonymous"] if attached else _sketch(one.ids["attached"] for one in self._counts)
+        kinds = [one.profiled.call.type == "identify" for one in self._counts]
+        own = (one.ids["users"] for one, identifies in zip(self._counts, kinds, strict=True) if identifies)
+        return found | {"identified": found["users"] if all(kinds) else _sketch(own)}
 
 
-_IDS: Final = ("users", "anonymous", "attached")
-
-
-class NewIds:
-    """The ids of all shards so far, so that each stores only what it adds to them.
-
-    All together store some ten sketches then, however many shards there are.
-    """
-
-    def __init__(self, profile: PlanProfile) -> None:
-        self._known = {name: _hashes(getattr(profile, name)) for name in _IDS}
-        self._alike = profile.attached == profile.anonymous
-
-    def only(self, profile: PlanProfile) -> PlanProfile:
-        """The shard's profile with the hashes that are new; the shards come one after the other."""
-        self._alike = self._alike and profile.attached == profile.anonymous
-        new = {name: self._add(name, _hashes(getattr(profile, name))) for name in (_IDS[:2] if self._alike else _IDS)}
-        if self._alike:
-            self._known["attached"], new["attached"] = self._known["anonymous"], new["anonymous"]
-        users, anonymous, attached = (Sketch(new[name].tobytes()) for name in _IDS)
-        return replace(profile, users=users, anonymous=anonymous, attached=attached)
-
-    def _add(self, name: str, hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-        known = self._known[name]
-        if len(known) >= SKETCH:
-            hashes = hashes[: np.searchsorted(hashes, known[-1])]
-        places = np.searchsorted(known, hashes)
-        if len(known):
-            new = known[np.minimum(places, len(known) - 1)] != hashes
-            hashes, places = hashes[new], places[new]
-        self._known[name] = np.insert(known, places, hashes)[:SKETCH]
-        return hashes
-
-
-def _hashes(sketch: Sketch) -> npt.NDArray[np.uint64]:
-    return np.frombuffer(sketch.hashes, "<u8")
-
-
-def _sketch(parts: list[pl.Series]) -> Sketch:
+def _sketch(ids: Iterable[list[pl.Series]]) -> Sketch:
+    parts = list(chain.from_iterable(ids))
     if not parts:
         return Sketch()
     found = pl.concat(parts).drop_nulls()
@@ -152,7 +118,7 @@ class _CallCount:
     def __init__(self, profiled: ProfiledCall) -> None:
         self.profiled = profiled
         self.instants = Instants(profiled.call.type, 0, None, None, 0, profiled.integrations)
-        self.ids: dict[str, list[pl.Series]] = {name: [] for name in _IDS}
+        self.ids: dict[str, list[pl.Series]] = {name: [] for name in ("users", "anonymous", "attached")}
         self.more_events = self.more_properties = False
         self.all_attached = True  # each anonymousId came beside a userId
         self._tallies: dict[str, dict[str, Tally]] = {}  # path -> type

@@ -9,6 +9,7 @@ A `PlanProfile` is of the calls that would be sent (those in batches), and of an
   calls, a masked sample, whether all values are one, how many texts are long. `fill` is the share of the event's calls.
   Members of objects that the job builds have dotted paths; what comes from a column whole, its own members alone.
 - `unpriced`: of each event the calls that have `revenue` and no `currency` beside it.
+- `identified`: the userIds of identify calls, in such a sketch.
 - `bad_values`: the values that problems are about, the most frequent ones. Where there are more than are kept, which
   ones are, and how many of each, may depend on how the parts were cut.
 - `users`, `anonymous`: the distinct userIds and anonymousIds, `attached` the anonymousIds seen beside a userId. Each is
@@ -23,9 +24,10 @@ known to be there: `other_calls`, `more_properties`, and an estimate of how many
 from __future__ import annotations
 
 import json
+import struct
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, field, replace
 from functools import lru_cache
 from hashlib import blake2b
@@ -50,7 +52,11 @@ BAD_VALUES: Final = 50
 #: Texts of more bytes are cut by warehouses.
 LONG_TEXT: Final = 512
 
-_HASHES: Final = 2**64
+#: How many hashes there are.
+HASHES: Final = 2**64
+#: The sketches of a profile, and those that are mostly equal to another one, which then is stored for both.
+IDS: Final = ("users", "anonymous", "attached", "identified")
+TWINS: Final = {"attached": "anonymous", "identified": "users"}
 #: (label or type of the call, event), and with the property's path.
 Event = tuple[str, str]
 Property = tuple[str, str, str]
@@ -71,11 +77,21 @@ class Sketch:
         return len(self.hashes) < 8 * SKETCH
 
     @property
+    def values(self) -> tuple[int, ...]:
+        """The hashes as numbers, ascending."""
+        return struct.unpack(f"<{len(self.hashes) // 8}Q", self.hashes)
+
+    @property
+    def bound(self) -> int:
+        """Below it every hash of a text is among those that are kept."""
+        return HASHES if self.exact else int.from_bytes(self.hashes[-8:], "little")
+
+    @property
     def count(self) -> int:
         """How many distinct texts."""
         if self.exact:
             return len(self.hashes) // 8
-        return round((SKETCH - 1) * _HASHES / (int.from_bytes(self.hashes[-8:], "little") + 1))
+        return round((SKETCH - 1) * HASHES / (int.from_bytes(self.hashes[-8:], "little") + 1))
 
 
 def merged_sketch(parts: Iterable[Sketch]) -> Sketch:
@@ -148,6 +164,7 @@ class PlanProfile:
     attached: Sketch = Sketch()
     unpriced: Mapping[Event, int] = field(default_factory=dict)  # calls with `revenue` and without `currency`
     bad_values: Mapping[tuple[str, str], BadValues] = field(default_factory=dict)  # by code and column
+    identified: Sketch = Sketch()
 
     @property
     def total(self) -> int:
@@ -164,7 +181,7 @@ class PlanProfile:
         """How many events; an estimate where there are more than EVENTS."""
         if not self.more_events:
             return len(self.events)
-        return round((EVENTS - 1) * _HASHES / (max(map(event_hash, self.events)) + 1))
+        return round((EVENTS - 1) * HASHES / (max(map(event_hash, self.events)) + 1))
 
     @property
     def tracked_users(self) -> int:
@@ -244,8 +261,6 @@ def merged(parts: Iterable[PlanProfile]) -> PlanProfile:
             own = properties.setdefault(name, {})
             for kind, values in kinds.items():
                 own[kind] = _both_values(own[kind], values) if kind in own else values
-    anonymous = merged_sketch(part.anonymous for part in some)
-    alike = all(part.attached == part.anonymous for part in some)
     return bounded(
         PlanProfile(
             calls,
@@ -253,13 +268,20 @@ def merged(parts: Iterable[PlanProfile]) -> PlanProfile:
             properties,
             any(part.more_events for part in some),
             any(part.more_properties for part in some),
-            merged_sketch(part.users for part in some),
-            anonymous,
-            anonymous if alike else merged_sketch(part.attached for part in some),
-            unpriced,
-            merged_values(part.bad_values for part in some),
+            unpriced=unpriced,
+            bad_values=merged_values(part.bad_values for part in some),
+            **_merged_ids(some),
         )
     )
+
+
+def _merged_ids(parts: Sequence[PlanProfile]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name in IDS:
+        twin = TWINS.get(name)
+        alike = twin and all(getattr(part, name) == getattr(part, twin) for part in parts)
+        found[name] = found[twin] if twin and alike else merged_sketch(getattr(part, name) for part in parts)
+    return found
 
 
 def merged_values(parts: Iterable[Mapping[tuple[str, str], BadValues]]) -> dict[tuple[str, str], BadValues]:
@@ -299,8 +321,8 @@ def _both_values(one: Values, other: Values) -> Values:
 
 def packed(profile: PlanProfile) -> bytes:
     """The profile in the form in which it is stored: deflated JSON, and behind it the hashes as they are."""
-    hashes = [profile.users.hashes, profile.anonymous.hashes]
-    hashes += [] if profile.attached == profile.anonymous else [profile.attached.hashes]
+    alike = [name for name, twin in TWINS.items() if getattr(profile, name) == getattr(profile, twin)]
+    hashes = [getattr(profile, name).hashes for name in IDS if name not in alike]
     data = {
         "calls": {scope: asdict(one) for scope, one in profile.calls.items()},
         "events": [[*event, calls] for event, calls in profile.events.items()],
@@ -313,6 +335,7 @@ def packed(profile: PlanProfile) -> bytes:
         "more_events": profile.more_events,
         "more_properties": profile.more_properties,
         "ids": [len(one) for one in hashes],
+        "alike": alike,
     }
     return zlib.compress(json.dumps(data, separators=(",", ":")).encode(), 1) + b"".join(hashes)
 
@@ -333,6 +356,11 @@ def unpacked(stored: bytes) -> PlanProfile:
     sketches = [Sketch(inflated.unused_data[start:end]) for start, end in pairwise(ends)]
     if len(inflated.unused_data) != ends[-1]:
         raise ValueError("hashes are missing")
+    # Of earlier versions nobody knows who is identified: they say it of all.
+    alike = data.get("alike", ["identified"] if len(sketches) > 2 else list(TWINS))  # noqa: PLR2004
+    ids: dict[str, Any] = {}
+    for name in IDS:
+        ids[name] = ids[TWINS[name]] if name in alike else sketches.pop(0)
     return PlanProfile(
         {scope: Instants(**one) for scope, one in data["calls"].items()},
         {(scope, event): calls for scope, event, calls in data["events"]},
@@ -342,9 +370,9 @@ def unpacked(stored: bytes) -> PlanProfile:
         },
         data["more_events"],
         data["more_properties"],
-        sketches[0],
-        sketches[1],
-        sketches[-1],
-        {(scope, event): calls for scope, event, calls in data.get("unpriced", ())},
-        {(code, column): BadValues(counts, exact) for code, column, counts, exact in data.get("bad_values", ())},
+        unpriced={(scope, event): calls for scope, event, calls in data.get("unpriced", ())},
+        bad_values={
+            (code, column): BadValues(counts, exact) for code, column, counts, exact in data.get("bad_values", ())
+        },
+        **ids,
     )

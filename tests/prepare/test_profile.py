@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import zlib
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -18,9 +19,9 @@ from backfill.limits import SEGMENT
 from backfill.masking import SAMPLE_CHARACTERS, shortened
 from backfill.prepare import frames, prepare
 from backfill.prepare import profile as counting
-from backfill.prepare.profile import NewIds
+from backfill.prepare.new_ids import NewIds
 from backfill.records import Column, Kind, ShardPlan, Snapshot, profile
-from backfill.records.profile import PlanProfile, merged, merged_sketch, packed, unpacked
+from backfill.records.profile import IDS, PlanProfile, merged, merged_sketch, packed, unpacked
 from backfill.spool import Spool
 from tests.prepare.test_prepare import as_batch, snapshot_of
 from tests.support.profile_oracle import profile_of, tracked_users, without_digests
@@ -184,7 +185,7 @@ def test_the_profile_is_that_of_the_calls(
     assert {name: dict(sorted(kinds.items())) for name, kinds in told.properties.items()} == {
         name: dict(sorted(kinds.items())) for name, kinds in wanted.properties.items()
     }
-    assert (whole.users.count, whole.anonymous.count, whole.attached.count) == tracked_users(sent)
+    assert tuple(getattr(whole, name).count for name in IDS) == tracked_users(sent)
     assert whole.total == len(sent)
 
 
@@ -239,11 +240,11 @@ def test_any_split_is_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_many_ids_are_estimated() -> None:
     """Below 65,536 distinct ids the count is exact; above it is within a percent, however they are split."""
     texts = pl.Series([f"user {number}" for number in range(300_000)])
-    parts = [counting._sketch([hashed(texts[low : low + 30_000])]) for low in range(0, 300_000, 25_000)]
+    parts = [counting._sketch([[hashed(texts[low : low + 30_000])]]) for low in range(0, 300_000, 25_000)]
     whole = merged_sketch(parts)
     assert not whole.exact
     assert abs(whole.count - 300_000) < 3_000
-    assert whole == counting._sketch([hashed(texts)])
+    assert whole == counting._sketch([[hashed(texts)]])
     assert merged_sketch(parts[:2]).count == 55_000
     new = NewIds(PlanProfile())
     lean = [new.only(PlanProfile(users=part)).users for part in parts]
@@ -290,3 +291,16 @@ def test_the_hash_never_changes() -> None:
 def test_samples_are_masked(text: str, shown: str) -> None:
     """Emails, phone numbers and ids are told apart and not told; the rest is short."""
     assert shortened(text) == shown
+
+
+@pytest.mark.parametrize("attached", [b"two8byte", b"another."])
+def test_profiles_of_earlier_versions(attached: bytes) -> None:
+    """They know nothing of who is identified, and so say it of all."""
+    users, anonymous = profile.Sketch(b"one8byte"), profile.Sketch(b"two8byte")
+    now = PlanProfile(users=users, anonymous=anonymous, attached=profile.Sketch(attached), identified=users)
+    inflated = zlib.decompressobj()
+    data = json.loads(inflated.decompress(packed(now)))
+    for name in ("alike", "unpriced", "bad_values"):
+        del data[name]
+    then = zlib.compress(json.dumps(data).encode()) + inflated.unused_data
+    assert unpacked(then) == now

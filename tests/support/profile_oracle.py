@@ -81,15 +81,19 @@ def without_digests(profile: PlanProfile) -> PlanProfile:
     }
     calls = {scope: one for scope, one in profile.calls.items() if one.calls}
     nobody = Sketch()
-    return replace(profile, calls=calls, properties=properties, users=nobody, anonymous=nobody, attached=nobody)
+    return replace(
+        profile, calls=calls, properties=properties, users=nobody, anonymous=nobody, attached=nobody, identified=nobody
+    )
 
 
-def tracked_users(calls: Iterable[Call]) -> tuple[int, int, int]:
-    """userIds, anonymousIds, and those that came beside a userId."""
-    users, anonymous, attached = set(), set(), set()
+def tracked_users(calls: Iterable[Call]) -> tuple[int, int, int, int]:
+    """userIds, anonymousIds, those that came beside a userId, and userIds of identify calls."""
+    users, anonymous, attached, identified = set(), set(), set(), set()
     for call in calls:
         users.add(call.get("userId"))
         anonymous.add(call.get("anonymousId"))
         if call.get("userId") is not None:
             attached.add(call.get("anonymousId"))
-    return tuple(len(some - {None}) for some in (users, anonymous, attached))  # type: ignore[return-value]
+        if call["type"] == "identify":
+            identified.add(call.get("userId"))
+    return tuple(len(some - {None}) for some in (users, anonymous, attached, identified))  # type: ignore[return-value]
