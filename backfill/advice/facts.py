@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tomllib
 from datetime import date
 from functools import cache
-from importlib.resources import files
 from typing import Any
 
 from backfill.frozen import frozen
@@ -55,6 +53,9 @@ def destinations() -> tuple[Destination, ...]:
     Raises:
         LookupError, TypeError: A fact lacks a field, or has one that there is not.
     """
+    import tomllib  # noqa: PLC0415 (as the next, for who asks for facts, which few jobs do)
+    from importlib.resources import files  # noqa: PLC0415
+
     entries = tomllib.loads((files("backfill.advice") / "destinations.toml").read_text("utf-8"))
     return tuple(_destination(key, entry) for key, entry in entries.items())
 

@@ -26,9 +26,8 @@ from backfill.job.models import (
 from backfill.job.references import hashed_columns
 from backfill.limits import GROUP_ID_CHARACTERS, MESSAGE_ID_CHARACTERS
 from backfill.mapping.binder import Binder
-from backfill.mapping.calls import Check, CompiledCall, IdText, Key, grouped
+from backfill.mapping.calls import Check, CompiledCall, IdText, Key, PlannedCall, grouped
 from backfill.mapping.objects import bind_object, bind_value, check_size
-from backfill.mapping.planned import plan_call
 from backfill.mapping.template import BoundValue, ObjectTemplate, constant, never_null
 from backfill.mapping.times import bind_timestamp
 from backfill.mapping.user_ids import check_anonymous_id, check_id
@@ -107,8 +106,17 @@ def _compile(binder: Binder, call: Call, index: int, space: str, library_version
         content=content,
         ids=ids,
         alike=severity("BF122", dict(binder.job.rules)),
-        planned=plan_call(binder.job, call, members) if binder.job.tracking is not None else None,
+        planned=_planned(binder.job, call, members),
     )
+
+
+def _planned(job: Job, call: Call, members: ObjectTemplate) -> PlannedCall | None:
+    """What the job's tracking plan says of a call with these members; None where it has none."""
+    if job.tracking is None:
+        return None
+    from backfill.mapping.planned import plan_call  # noqa: PLC0415 (few jobs have one)
+
+    return plan_call(job, call, members)
 
 
 def _where_made(check: Check, condition: pl.Expr | None) -> Check:

@@ -21,7 +21,6 @@ from backfill.mapping.template import BoundValue, Facts, array, escapes_in, join
 from backfill.prepare.faults import library_error, library_errors, library_failures
 from backfill.prepare.found import PROBLEM_SCHEMA, found_problems
 from backfill.prepare.frames import ROW_COLUMN
-from backfill.prepare.planned import judge
 from backfill.records import Severity
 from backfill.records.profile import BadValues, merged_values
 from backfill.wire import call_start
@@ -134,6 +133,8 @@ def _evaluate(call: CompiledCall, frame: pl.DataFrame, call_bytes: int) -> Evalu
             counts[key] = counts.get(key, 0) + int(deep.sum())
             calls = calls.filter(~deep)
     if call.planned is not None and len(calls):
+        from backfill.prepare.planned import judge  # noqa: PLC0415 (few jobs have a tracking plan)
+
         made = good if len(calls) == len(good) else _rows_of(good, calls)
         judged = judge(call.index, call.planned, made, calls["json"])
         problems = pl.concat([problems, judged.problems])

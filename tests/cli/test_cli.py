@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import os
-import subprocess
-import sys
 from pathlib import Path
 from stat import S_IMODE
 
@@ -18,6 +14,7 @@ from backfill.cli.handler import run_reporting_errors
 from backfill.cli.here import Here
 from backfill.cli.session import Session
 from backfill.state.folder import StateFolder
+from tests.support.loading import loaded
 from tests.support.projects import Project, backfill
 from tests.support.summaries import KEYS_OF_JSON, identities_hold
 
@@ -255,21 +252,11 @@ def test_a_mistyped_verb(word: str, told: str) -> None:
 HEAVY = {"polars", "duckdb", "pyarrow", "numpy", "pydantic", "ruamel", "httpx", "uvicorn"}
 
 
-def loaded(project: Project, words: list[str], among: set[str]) -> set[str]:
-    """Which modules a verb loads in a process of its own, where the project is."""
-    code = f"import sys; from backfill.cli import main; main({words!r}); print(sorted({among!r} & set(sys.modules)))"
-    environ = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
-    end = subprocess.run(
-        [sys.executable, "-c", code], cwd=project.folder, env=environ, capture_output=True, text=True, check=True
-    )
-    return set(ast.literal_eval(end.stdout.splitlines()[-1]))
-
-
 @pytest.mark.parametrize("words", [["status"], ["status", "people"], ["rejects"], ["--help"], ["run", "--help"]])
 def test_verbs_that_only_look_load_nothing_heavy(project: Project, words: list[str]) -> None:
     """What is known from the ledger alone is shown without a library for data."""
     backfill("run", project.people(5), "--target", "sandbox")
-    assert loaded(project, words, HEAVY) == set()
+    assert loaded(project.folder, words, HEAVY) == set()
 
 
 SENDS = {"httpx", "httpcore", "tqdm", "uvicorn", "adbc_driver_sqlite", "adbc_driver_manager"}
@@ -279,17 +266,7 @@ SENDS = {"httpx", "httpcore", "tqdm", "uvicorn", "adbc_driver_sqlite", "adbc_dri
 def test_verbs_that_send_nothing_load_no_sender(project: Project, verb: str) -> None:
     """What only judges rows loads no client, no bars and no driver."""
     project.people(5)
-    assert loaded(project, [verb, "people.yaml"], SENDS) == set()
-
-
-#: What a look at a few rows of text has no use for, each 10 to 40 ms of its half second; by whole names of modules.
-UNUSED = {"backfill.deliver", "backfill.targets", "backfill.verdict", "http.client", "numpy.ma", "pyarrow.compute"}
-
-
-def test_check_loads_only_what_a_look_takes(project: Project) -> None:
-    """`check` of a CSV file loads no target, and no part of a library that is slow to load and not used."""
-    project.people(5)
-    assert loaded(project, ["check", "people.yaml"], UNUSED | {"polars"}) == {"polars"}
+    assert loaded(project.folder, [verb, "people.yaml"], SENDS) == set()
 
 
 @pytest.mark.parametrize("verb", ["check", "preview", "dry-run"])
@@ -298,13 +275,19 @@ def test_a_job_that_does_not_fit_is_told_early(project: Project, verb: str) -> N
     job = project.people(5)
     text = job.read_text(encoding="utf-8")
     job.write_text(text.replace("userId: id", "userId: ids"), encoding="utf-8")
-    assert loaded(project, [verb, "people.yaml"], HEAVY | SENDS) == {"ruamel", "pydantic", "numpy", "pyarrow", "duckdb"}
+    assert loaded(project.folder, [verb, "people.yaml"], HEAVY | SENDS) == {
+        "ruamel",
+        "pydantic",
+        "numpy",
+        "pyarrow",
+        "duckdb",
+    }
     job.write_text(text.replace("userId:", "user_id:"), encoding="utf-8")
-    assert loaded(project, [verb, "people.yaml"], HEAVY | SENDS) == {"ruamel", "pydantic"}
+    assert loaded(project.folder, [verb, "people.yaml"], HEAVY | SENDS) == {"ruamel", "pydantic"}
 
 
 @pytest.mark.parametrize("words", [["rejects"], ["rejects", "people"], ["rejects", "people.yaml"]])
 def test_rejects_are_listed_by_one_library(project: Project, words: list[str]) -> None:
     """A list of rejects needs a reader of Parquet alone: neither the job's models nor a reader of its source."""
     backfill("run", project.people(30, bad=[7, 9]), "--target", "sandbox")
-    assert loaded(project, words, HEAVY) == {"duckdb"}
+    assert loaded(project.folder, words, HEAVY) == {"duckdb"}
