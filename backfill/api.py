@@ -65,7 +65,23 @@ class Outcome:
     counts: Counts
     problems: Mapping[str, int]  # code -> how often, warnings included
     exit_code: ExitCode  # that of the verb
+    stored: StoredRun  # where it is kept
     error: BackfillError | None = None  # why it ended early, where it did
+
+    @property
+    def ledger(self) -> Path | str:
+        """Its record, with the views of docs/ledger.md: a file of SQLite, or a place in a database."""
+        return self.stored.ledger
+
+    def details(self) -> dict[str, Any]:
+        """All that `status RUN --output json` tells of it: what the plan holds, requests, batches in doubt ...
+
+        Raises:
+            LedgerError: Its ledger cannot be read.
+        """
+        from backfill.report import read_contents, read_run_view, run_json
+
+        return run_json(read_run_view(self.stored), listed=True, contents=read_contents(self.stored))
 
     @property
     def ok(self) -> bool:
@@ -185,6 +201,19 @@ def plans(state_dir: Path | None = None) -> list[Outcome]:
     return [one for one in found if one.plan]
 
 
+def runs(state_dir: Path | None = None) -> list[Outcome]:
+    """The runs that are kept there, the latest first, each as it ended or stands; dry runs are among `plans`.
+
+    `state_dir` is where runs are kept; else it is looked for from the current directory upward.
+
+    Raises:
+        LedgerError: A ledger cannot be read.
+    """
+    from backfill.state import open_store, state_folder_from
+
+    return [_outcome(one, None, None) for one in open_store(state_dir or state_folder_from(Path.cwd())).runs()]
+
+
 def load_job_file(path: Path) -> LoadedJob:
     """The job in that file, its `rules` judged by the table; raises JobError with every fault."""
     from backfill.job import load_job
@@ -262,16 +291,18 @@ def _context(
 
 def _outcome(run: StoredRun, code: ExitCode | None, error: BackfillError | None) -> Outcome:
     with run.read() as reader:
-        return _read_outcome(reader, code, error)
+        return _read_outcome(run, reader, code, error)
 
 
-def _read_outcome(reader: RunReader, code: ExitCode | None, error: BackfillError | None) -> Outcome:
+def _read_outcome(run: StoredRun, reader: RunReader, code: ExitCode | None, error: BackfillError | None) -> Outcome:
     from backfill.records import PLAN_ID_DIGITS
 
     status, counts = reader.status(), reader.counts()
     problems: dict[str, int] = {}
     for (problem, _), count in reader.problems().items():
         problems[problem] = problems.get(problem, 0) + count
+    if code is None and not run.is_dry and status.exit_code is not None:
+        code = ExitCode(status.exit_code)
     if code is None:  # of a plan: as the dry run ended that made it, gates aside
         code = ExitCode.REJECTS if counts.rejected + counts.unreadable else ExitCode.DELIVERED
     record = status.record
@@ -280,6 +311,7 @@ def _read_outcome(reader: RunReader, code: ExitCode | None, error: BackfillError
         plan=(status.plan_digest or "")[:PLAN_ID_DIGITS],
         counts=counts,
         problems=problems,
+        stored=run,
         exit_code=ExitCode.UNEXPECTED if status.plan_digest and counts.faults() else code,
         error=error,
     )

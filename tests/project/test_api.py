@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import backfill
-from backfill import Job, dry_run, plans, run
+from backfill import Job, dry_run, plans, run, runs
 from backfill.errors import ExitCode, GateError, InterruptedRunError, JobError, RefusedError, UsageError
 from backfill.sandbox import Sandbox
 from tests.support.projects import Project
@@ -37,6 +37,11 @@ def test_a_plan_is_made_and_sent(job: Job, capsys: pytest.CaptureFixture[str]) -
     sent = run(job, plan=planned.plan).check()
     assert (sent.exit_code, sent.state, sent.counts.delivered) == (ExitCode.REJECTS, "finished", 29)
     assert run(job).run_id == sent.run_id
+    [known] = runs()
+    assert (known.run_id, known.exit_code, known.plan) == (sent.run_id, ExitCode.REJECTS, planned.plan)
+    assert known.details()["calls"]["delivered"] == 29
+    assert Path(known.ledger).is_file()
+    assert [event["calls"] for event in planned.details()["plan"]["events"]] == [29]
     assert capsys.readouterr() == ("", "")
     told = typed("status", sent.run_id, "--output", "json").object
     assert (told["run_id"], told["calls"]["delivered"], told["target"]) == (sent.run_id, 29, "sandbox")
@@ -126,7 +131,7 @@ def test_the_drivers_of_the_page_run(
 
 def test_names_and_types() -> None:
     """What is promised is there, loads nothing before it is used, and is typed for others."""
-    assert set(backfill.__all__) == {"Job", "Outcome", "__version__", "dry_run", "plans", "run"}
+    assert set(backfill.__all__) == {"Job", "Outcome", "__version__", "dry_run", "plans", "run", "runs"}
     assert (Path(backfill.__file__).parent / "py.typed").is_file()
     heavy = "{'polars', 'duckdb', 'pyarrow', 'numpy', 'pydantic', 'ruamel', 'httpx'} & set(sys.modules)"
     code = f"import sys; from backfill import Job, dry_run, run, plans; sys.exit(bool({heavy}))"

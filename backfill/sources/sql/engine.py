@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -162,8 +163,6 @@ def open_engine(
         "autoload_known_extensions": False,
         "python_enable_replacements": False,
         "preserve_insertion_order": True,
-        "enable_progress_bar": True,
-        "enable_progress_bar_print": False,
         "disabled_optimizers": UNSAFE_OPTIMIZERS,
     }
     if folder is not None:
@@ -175,6 +174,9 @@ def open_engine(
         settings["threads"] = threads
     settings["enable_external_access"] = False
     settings["lock_configuration"] = True
+    with suppress(duckdb.InvalidInputException):  # in a notebook DuckDB draws its bars by ipywidgets, or has none
+        connection.execute("SET enable_progress_bar = true")
+        connection.execute("SET enable_progress_bar_print = false")
     for name, value in settings.items():
         connection.execute(f"SET {name} = {literal(value)}")
     return Engine(connection, stopping)
