@@ -6,7 +6,6 @@ from functools import cache
 
 import polars as pl
 
-from backfill.advice import destinations
 from backfill.job.models import Call, ColumnValue, SqlValue, Value
 from backfill.limits import SAFE_INTEGER
 from backfill.mapping.binder import Binder
@@ -65,6 +64,8 @@ def check_anonymous_id(binder: Binder, call: Call, bound: BoundValue) -> None:
 
 @cache
 def _mixpanel() -> tuple[str, ...]:
+    from backfill.advice import destinations  # noqa: PLC0415 (its file is read where a job names a destination)
+
     return next(destination.names for destination in destinations() if destination.key == "mixpanel")
 
 
