@@ -48,7 +48,9 @@ def _named(rule: Rule) -> str:
 
 def _found(place: Path, stated: str, complain: Complaint) -> Iterator[tuple[str, Rule]]:
     """Every rule with the name of its file."""
-    if place.is_dir():
+    if not stated.strip():
+        complain("it", "is empty", "a file or folder is wanted, relative to the job file")
+    elif place.is_dir():
         files = sorted(place.glob("*.json"))
         if not files:
             complain(stated, "has no file *.json", "one JSON Schema an event is wanted: `Order Completed.json`")

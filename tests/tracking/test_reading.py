@@ -156,7 +156,8 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "plan.json").write_text("{}")
     (tmp_path / "plan.csv").write_text("Event Name,Property Name\n")
-    told = {name: read_at(tmp_path, name)[1] for name in ("plan.csv", "plam.json", "empty")}
+    told = {name: read_at(tmp_path, name)[1] for name in ("plan.csv", "plam.json", "empty", "")}
+    assert told[""][0][1] == "is empty"
     assert told["plan.csv"][0][1].startswith("is a table")
     assert "GET /tracking-plans/{id}/rules" in told["plan.csv"][0][2]
     assert told["plam.json"] == [("plam.json", "does not exist", 'did you mean "plan.json"?')]
