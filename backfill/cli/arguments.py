@@ -222,7 +222,10 @@ def spool_choice(spool: str | None, cache: str | None) -> SpoolChoice:
         return choice
     from backfill.job.gates import parse_size
 
-    return replace(choice, cache_bytes=parse_size(size))
+    try:
+        return replace(choice, cache_bytes=parse_size(size))
+    except UsageError as error:
+        raise UsageError(f"--spool-cache {size}: {error.message}", hint=error.hint) from None
 
 
 def source_paths(folder: StoredRun) -> dict[str, str]:

@@ -40,7 +40,10 @@ def test_prepared_here_and_sent_elsewhere(
         made = backfill(*words, "--spool", tmp_path / "shared")
         assert (made.code, made.object["state"], made.object["requests"]) == (ExitCode.REJECTS, "prepared", 0), made.err
         assert "backfill resume" in made.err
+        assert "its bytes stay where they are, on this machine" in made.err.replace("\n", " ")
     assert sandbox.stats()["accepted"] == 0
+    wrong = backfill(*words, "--spool-cache", "much")
+    assert (wrong.code, "--spool-cache much" in wrong.err) == (ExitCode.USAGE, True)
     (project.folder / "people.csv").unlink()
     assert backfill("resume", job).code == ExitCode.USAGE  # without a terminal it has to be said
     sent = backfill("resume", job, "--yes", "--output", "json")

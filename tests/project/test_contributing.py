@@ -15,6 +15,7 @@ QUESTIONS = (
     "What is a plan, and are two the same?",
     "What does a tracking plan say of a call?",
     "Where is memory bounded?",
+    "Where is what several machines reach?",
     "What happens on Ctrl-C?",
     "What does a plan know of its calls?",
     "What makes an id?",
