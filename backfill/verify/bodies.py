@@ -78,11 +78,15 @@ class BatchBodies:
         """
         if not self._whole or not self._plan.batches:
             return False
-        for text, place, is_odd in zip(texts, places.tolist(), odd.tolist(), strict=True):
-            while self._at < len(self._plan.batches) and place >= self._end:
+        start = 0
+        while start < len(texts):
+            while self._at < len(self._plan.batches) and places[start] >= self._end:
                 self._close()
-            self._comparable = self._comparable and not is_odd
-            self._texts.append(text)
+            stop = start + int(np.searchsorted(places[start:], self._end)) if self._at < len(self._plan.batches) else 0
+            stop = stop if stop > start else len(texts)
+            self._comparable = self._comparable and not odd[start:stop].any()
+            self._texts += texts[start:stop]
+            start = stop
         return True
 
     @property

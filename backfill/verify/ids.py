@@ -24,6 +24,8 @@ _UUID: Final = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a
 _VARIANT: Final = {digit: "89ab"[int(digit, 16) & 3] for digit in "0123456789abcdef"}
 #: Nothing can be wrong with such a text but that it stands for nobody.
 _ORDINARY: Final = re.compile(r"[A-Za-z0-9_:|/-]*[A-Za-z1-9_:|/][A-Za-z0-9_:|/-]*")
+_ORDINARY_LINES: Final = re.compile(r"[A-Za-z0-9_:|/\n-]*")
+_ZEROS: Final = re.compile(r"^[0-]+$", re.MULTILINE)
 _FLOAT: Final = re.compile(r"[+-]?[0-9]+\.0+")
 _LOST: Final = re.compile(r"[+-]?[0-9]([.,][0-9]+[eE][+-]?|[eE]\+)[0-9]+")
 _EMAIL: Final = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+")
@@ -73,9 +75,18 @@ def is_unseen(character: str) -> bool:
 
 
 def suspects(texts: Iterable[str | None], own: Placeholders) -> set[str]:
-    """The texts that something may be wrong with, of ids that are there."""
+    """The texts that something may be wrong with, of ids that are there. Mostly one look at all of them finds none."""
     words = {*PLACEHOLDERS, *own.add}
-    there = (text for text in set(texts) if text)
+    there = {text for text in set(texts) if text}
+    lines = "\n".join(there)
+    if (
+        _ORDINARY_LINES.fullmatch(lines)
+        and lines.count("\n") < max(1, len(there))
+        and _ZEROS.search(lines) is None
+        and words.isdisjoint(map(str.lower, there))
+        and max(map(len, there), default=0) <= GROUP_ID_CHARACTERS
+    ):
+        return set()
     return {
         text
         for text in there

@@ -34,6 +34,7 @@ from backfill.verify.kept import check_spool
 from backfill.verify.repeated import Absent
 from backfill.verify.result import WHOLE, Compared
 from backfill.verify.rows import empty_frame, pieces
+from backfill.verify.values import Texts
 
 _RECORD: Final = np.dtype(CALL_RECORD)
 #: A row has fewer calls.
@@ -119,13 +120,16 @@ class _Shard:
         described = {column.name: column for column in whole.snapshot.columns}
         self._described: Mapping[str, Column] = described
         self._file_keys = [file.key for file in whole.snapshot.files]
+        self._given = [call.message_id is not None for call in whole.job.calls]
 
     def compare(self, piece: pl.DataFrame, first: int) -> None:
         """Compare the calls of some rows, which begin with that one of the shard."""
         if self._whole.sample >= WHOLE:
             self._compare(piece, np.arange(first, first + len(piece)))
             return
-        chosen = [row for row in range(first, first + len(piece)) if self._is_sampled(row // BLOCK)]
+        last = first + len(piece)
+        blocks = filter(self._is_sampled, range(first // BLOCK, -(-last // BLOCK)))
+        chosen = [row for block in blocks for row in range(block * BLOCK, (block + 1) * BLOCK) if first <= row < last]
         if chosen:
             self._compare(piece[[row - first for row in chosen]], np.array(chosen))
 
@@ -140,29 +144,30 @@ class _Shard:
         job, columns = self._whole.job, Columns(self._whole.job, self._described, piece)
         made = [make(call, columns, self._whole.recipe, self._file_keys) for call in job.calls]
         rewritten = [is_rewritten(call, columns) for call in job.calls]
-        calls = sorted(
-            (int(rows[row]) * CALLS + number, row, number)
-            for number, one in enumerate(made)
-            for row, text in enumerate(one.texts)
-            if text is not None
-        )
-        self._whole.compared.rejected += len(piece) * len(made) - len(calls) - sum(len(one.skipped) for one in made)
-        keys = np.array([key for key, _, _ in calls], np.int64)
         found = _Rows(piece, made, rewritten, rows)
+        keys, (row_of, number_of) = found.keys, (found.row_of, found.number_of)
+        self._whole.compared.rejected += len(piece) * len(made) - len(keys) - sum(len(one.skipped) for one in made)
         at = np.searchsorted(self._keys, keys)
+        whole = slice(int(at[0]), int(at[0]) + len(keys)) if len(keys) else slice(0, 0)
+        if len(piece) == rows[-1] - rows[0] + 1 and self._is_all_there_is(whole, keys, rows):  # as it should be
+            self._seen[whole] = True
+            self._compare_planned(found, row_of, number_of, self._order[whole])
+            return
         there = np.zeros(len(keys), np.bool_)
         there[at < len(self._keys)] = self._keys[at[at < len(self._keys)]] == keys[at < len(self._keys)]
         self._note_surplus(found, keys)
         for place in np.flatnonzero(~there).tolist():
-            _, row, number = calls[place]
-            self._absent.add(
-                self._finding(found, row, number, "missing", ""), self._bytes_of(made[number].ids[row], number)
-            )
-        own = [calls[place] for place in np.flatnonzero(there).tolist()]
-        self._compare_planned(found, own, self._order[at[there]])
+            row, number = int(row_of[place]), int(number_of[place])
+            identity = id_bytes(made[number].ids[row] or "", given=self._given[number])
+            self._absent.add(self._finding(found, row, number, "missing", ""), identity)
+        self._compare_planned(found, row_of[there], number_of[there], self._order[at[there]])
 
-    def _bytes_of(self, message_id: str | None, number: int) -> bytes:
-        return id_bytes(message_id or "", given=self._whole.job.calls[number].message_id is not None)
+    def _is_all_there_is(self, place: slice, keys: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]) -> bool:
+        """Whether the very calls that are made of these rows, which follow each other, are planned of them."""
+        edges = np.searchsorted(self._keys, [rows[0] * CALLS, (rows[-1] + 1) * CALLS])
+        return bool(edges[1] - edges[0] == len(keys) and np.array_equal(self._keys[edges[0] : edges[1]], keys)) and (
+            not len(keys) or place.start == edges[0]
+        )
 
     def _note_surplus(self, found: _Rows, keys: npt.NDArray[np.int64]) -> None:
         """Find what is planned of these rows and not made of them, and what is planned twice."""
@@ -184,15 +189,19 @@ class _Shard:
             self._whole.findings.add(self._finding(found, row, number, "surplus", said))
 
     def _compare_planned(
-        self, found: _Rows, calls: Sequence[tuple[int, int, int]], places: npt.NDArray[np.int64]
+        self,
+        found: _Rows,
+        row_of: npt.NDArray[np.int64],
+        number_of: npt.NDArray[np.int64],
+        places: npt.NDArray[np.int64],
     ) -> None:
         """Compare id, size and hash of calls with those at these places of what is kept."""
-        texts = [found.made[number].texts[row] or "" for _, row, number in calls]
+        texts = found.taken([one.texts for one in found.made], row_of, number_of)
         self._whole.compared.calls += len(texts)
-        wrong = self._wrong_ids(found, calls, places)
+        wrong = self._wrong_ids(found, row_of, number_of, places)
         column = pl.Series("text", texts, pl.String)
         sizes = column.str.len_bytes().to_numpy().astype(np.int64)
-        loose = np.array([found.rewritten[number] for _, _, number in calls], np.bool_)
+        loose = np.array(found.rewritten, np.bool_)[number_of]
         differs = (sizes != self._records["bytes"][places]) & ~loose
         if self._hashes is not None:
             comma = (pl.col("text") + ",").nchash.xxh3_64()  # type: ignore[attr-defined]
@@ -208,10 +217,9 @@ class _Shard:
             differs[index] = not same
         has_digest = self._bodies.add(texts, places, differs | loose)
         for index in np.flatnonzero(differs).tolist():
-            _, row, number = calls[index]
-            self._tell_different(found, row, number, texts[index], texts_kept[index])
+            self._tell_different(found, int(row_of[index]), int(number_of[index]), texts[index], texts_kept[index])
         for index in wrong:
-            _, row, number = calls[index]
+            row, number = int(row_of[index]), int(number_of[index])
             kept = self._records["id_bytes"][int(places[index])].tobytes().hex()
             said = f"the plan has another id for it, {kept}"
             self._whole.findings.add(self._finding(found, row, number, "different", said, "messageId"))
@@ -221,16 +229,25 @@ class _Shard:
         compared.by_id_alone += int((~by_bytes & ~by_digest).sum())
 
     def _wrong_ids(
-        self, found: _Rows, calls: Sequence[tuple[int, int, int]], places: npt.NDArray[np.int64]
+        self,
+        found: _Rows,
+        row_of: npt.NDArray[np.int64],
+        number_of: npt.NDArray[np.int64],
+        places: npt.NDArray[np.int64],
     ) -> list[int]:
         """Which of the calls have another id in what is kept."""
-        ids = b"".join([self._bytes_of(found.made[number].ids[row], number) for _, row, number in calls])
-        made = np.frombuffer(ids, np.uint8).reshape(-1, 16)
+        ids = found.taken([one.ids for one in found.made], row_of, number_of)
+        if any(self._given):
+            pairs = zip(ids, number_of.tolist(), strict=True)
+            content = b"".join([id_bytes(each, given=self._given[number]) for each, number in pairs])
+        else:
+            content = bytes.fromhex("".join(ids).replace("-", ""))
+        made = np.frombuffer(content, np.uint8).reshape(-1, 16)
         kept = np.frombuffer(self._records["id_bytes"][places].tobytes(), np.uint8).reshape(-1, 16)
-        jobs_calls = self._whole.job.calls
-        open_keys = [each and jobs_calls[n].message_key == "content" for n, each in enumerate(found.rewritten)]
+        job_calls = self._whole.job.calls
+        open_keys = [each and job_calls[n].message_key == "content" for n, each in enumerate(found.rewritten)]
         odd = np.flatnonzero((made != kept).any(axis=1)).tolist()
-        return [index for index in odd if not open_keys[calls[index][2]]]
+        return [index for index in odd if not open_keys[number_of[index]]]
 
     def _tell_different(self, found: _Rows, row: int, number: int, text: str, kept: bytes | None) -> None:
         if kept is None:
@@ -309,6 +326,21 @@ class _Rows:
         self.made = made
         self.rewritten = rewritten
         self.rows = rows  # their numbers in the shard
+        there = [np.flatnonzero([text is not None for text in one.texts]) for one in made]
+        row_of, number_of = np.concatenate(there), np.repeat(np.arange(len(made)), [len(each) for each in there])
+        keys = rows[row_of] * CALLS + number_of
+        order = np.argsort(keys) if len(made) > 1 else slice(None)
+        #: Of each call that is made: which it is, by the row in the shard and its number in the job; its row here.
+        self.keys, self.row_of, self.number_of = keys[order], row_of[order], number_of[order]
+
+    def taken(
+        self, columns: Sequence[Texts], row_of: npt.NDArray[np.int64], number_of: npt.NDArray[np.int64]
+    ) -> list[str]:
+        """The text of each call, out of one column a call of the job."""
+        if len(columns) == 1:
+            (column,) = columns
+            return [column[row] or "" for row in row_of.tolist()]
+        return [columns[number][row] or "" for row, number in zip(row_of.tolist(), number_of.tolist(), strict=True)]
 
     def origin(self, row: int) -> tuple[int, int]:
         """The number of a row's file, and its record there."""
