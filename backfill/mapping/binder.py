@@ -89,10 +89,13 @@ class Binder(InstantReader):
             return BoundValue(text, plain, shown_kind, label)
         localised = kind is Kind.TIMESTAMP and column.zone is not Zone.UTC
         source = expr.meta.root_names()[0] if localised else frame_name(column.name)
-        return BoundValue(text, plain, kind, label, source, _direct(kind, expr, text), escapes=kind is Kind.TEXT)
+        direct = (text,) if column.numbers else _direct(kind, expr, text)
+        return BoundValue(text, plain, kind, label, source, direct, escapes=kind is Kind.TEXT)
 
     def encoded(self, column: Column, value: pl.Expr, dtype: pl.DataType) -> encode.Encoded:
         """The JSON form of a column's value; what is nested is walked, and JSON looked through, once a frame."""
+        if column.numbers:
+            return encode.Encoded(value, ())
         if column.kind is Kind.JSON and isinstance(dtype, pl.String):
             doubtful = self.derive(f"__bf_doubtful:{column.name}", encode.doubtful(value))
             return encode.Encoded(value, encode.not_json(doubtful))
@@ -105,7 +108,7 @@ class Binder(InstantReader):
         if column.kind is Kind.TIMESTAMP:
             return self.instant(column, omit=omit, label=label)
         value = self.read(column.name)
-        return encode.json_plain(value) if column.kind is Kind.JSON else value
+        return encode.json_plain(value) if column.kind is Kind.JSON and not column.numbers else value
 
     def _as_text(self, column: Column, expr: pl.Expr, dtype: pl.DataType) -> tuple[encode.Encoded, pl.Expr]:
         plain = self._plain(column, expr)

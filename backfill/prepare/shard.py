@@ -84,12 +84,12 @@ class ShardContext:
 
     @property
     def json_columns(self) -> list[str]:
-        """The columns that hold JSON text which others wrote, as a frame has them."""
+        """The columns that hold JSON text which others wrote, and not only numbers, as a frame has them."""
         read = set(self.columns)
         return [
             frame_name(column.name)
             for column in self.snapshot.columns
-            if (column.kind is Kind.JSON or column.computed) and column.name in read
+            if (column.kind is Kind.JSON or column.computed) and column.name in read and not column.numbers
         ]
 
     def doubtful(self, frame: pl.DataFrame) -> bool:

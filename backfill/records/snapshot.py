@@ -63,7 +63,8 @@ class Column:
     DuckDB's words, on the first. `computed` says of JSON, or of what has JSON in it, that SQL made its text, so that
     its numbers and times are SQL's.
     `takes_json` says of an SQL expression that it takes JSON apart, where numbers can lose digits.
-    `json_text` says of text that it is JSON objects or arrays throughout.
+    `json_text` says of text that it is JSON objects or arrays throughout, `numbers` of JSON that it is numbers that any
+    reader takes (RFC 8259, section 6): without an exponent, and of so few digits that they fit a double.
     `refused` says what the source holds there, where no snapshot can hold it: the column is all null, and a job must
     not read it.
     """
@@ -79,6 +80,7 @@ class Column:
     computed: bool = False
     takes_json: bool = False
     json_text: bool = False
+    numbers: bool = False
     refused: str = ""
 
 

@@ -29,6 +29,7 @@ class Made:
 
 
 _MINUS, _POINT, _ZERO, _NINE = b"-.09"
+_DOUBLE_DIGITS: Final = 308  # before the point at most (IEEE 754)
 _TRUTH: Final = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
 #: More different spellings of truth values are not looked at.
 _SPELLINGS: Final = 32
@@ -92,6 +93,17 @@ def cast_text(values: pa.StringArray, spec: ColumnSpec) -> Made | None:
         return reader(values, _texts(values), spec)
     except pa.ArrowInvalid:
         return None
+
+
+def are_numbers(values: pa.StringArray) -> bool:
+    """Whether all texts are numbers as JSON has them, without an exponent, of so few digits that they fit a double."""
+    texts = _texts(values)
+    if not texts.have(0, _DOUBLE_DIGITS):
+        return False
+    try:
+        return _decimals(values, texts, ColumnSpec(type="decimal")) is not None
+    except pa.ArrowInvalid:
+        return False
 
 
 def _integers(values: pa.StringArray, texts: _Texts, _: ColumnSpec) -> Made | None:

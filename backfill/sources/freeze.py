@@ -14,7 +14,7 @@ import pyarrow as pa  # type: ignore[import-untyped]
 from backfill.errors import BackfillError, JobError, counted
 from backfill.job.models import Job
 from backfill.job.references import references
-from backfill.records import FILE_COLUMN, RECORD_COLUMN, Snapshot, SnapshotPart, SourceFile
+from backfill.records import FILE_COLUMN, RECORD_COLUMN, Column, Snapshot, SnapshotPart, SourceFile
 from backfill.sources.formats import one_format
 from backfill.sources.freeze_wide import WIDE_COLUMNS, write_wide
 from backfill.sources.partitions import with_partition_columns, with_partitions
@@ -55,7 +55,7 @@ def freeze_stream(staging: Staging, reader: Reader, in_query: Sequence[str] = ()
         raise BackfillError(f"{came} came of {read} read", hint="please report it")
     return Snapshot(
         parts=(SnapshotPart(path, kept, most_bytes=most_bytes(staging.engine, path)),),
-        columns=(*refine_columns(staging.engine, path, layout, staging.job), *place_columns(file=True)),
+        columns=(*_refined(staging, path, layout), *place_columns(file=True)),
         files=staging.files,
         read=handed.rows + unreadable.count,
         filtered=handed.rows - kept,
@@ -63,6 +63,12 @@ def freeze_stream(staging: Staging, reader: Reader, in_query: Sequence[str] = ()
         in_place=False,
         unreadable_file=staging.unreadable_file if unreadable.count else None,
     )
+
+
+def _refined(staging: Staging, part: Path, layout: Layout) -> tuple[Column, ...]:
+    """The columns by what the part holds."""
+    columns = refine_columns(staging.engine, part, layout, staging.job)
+    return tuple(replace(one, numbers=True) if one.name in staging.numbers else one for one in columns)
 
 
 def _layout(staging: Staging, reader: Reader, in_query: Sequence[str]) -> Layout:
@@ -124,7 +130,10 @@ def _write(
 
         direct = plain(staging, layout, reader.columns)
         if direct is not None:
-            return direct.write(batches, path)
+            rows = direct.write(batches, path)
+            staging.numbers = frozenset(direct.numbers)
+            return rows
+    staging.numbers = frozenset()
     extra = (*_PLACES, FLAG, VALUE) if explode else _PLACES
     select = layout.select(_relation(staging, reader), filtered=not explode, extra=extra)
     first = next(batches, None)

@@ -20,7 +20,7 @@ from backfill.frozen import frozen
 from backfill.job.models import ColumnSpec
 from backfill.memory import ROW_GROUP_ROWS
 from backfill.records import FILE_COLUMN, RECORD_COLUMN
-from backfill.sources.arrow_casts import Made, cast_text
+from backfill.sources.arrow_casts import Made, are_numbers, cast_text
 from backfill.sources.columns import SourceColumn
 from backfill.sources.sql.casts import Cast, cast_of
 from backfill.sources.sql.engine import ROW_GROUP_BYTES, quoted
@@ -44,6 +44,7 @@ class Plain:
     casts: Mapping[str, Cast]  # of texts called by the column that is made of them
     columns: Mapping[str, SourceColumn]  # that are cast
     times: Mapping[str, tuple[str, ColumnSpec]]  # further columns, each made of a column of texts
+    numbers: set[str]  # columns of JSON, those left in the end that are plain numbers throughout
 
     def write(self, batches: Iterator[pa.RecordBatch], path: Path) -> int:
         """Write the rows as one part; returns how many. Raises what the reader raises, StoppedError for a full disk."""
@@ -92,6 +93,7 @@ class Plain:
                 continue
             made[name], made[UTC_FLAG + name] = found.values, found.flags
             made[RAW + name] = pa.nulls(len(values), pa.string()) if found.as_printed else values
+        self.numbers.difference_update([name for name in self.numbers if not are_numbers(_stored(made[name]))])
         if unsure:
             made |= self._asked(unsure)
         arrays = [_stored(made[one.name]).cast(one.type) for one in self.schema]
@@ -140,7 +142,8 @@ def plain(staging: Staging, layout: Layout, columns: Sequence[SourceColumn]) -> 
     made = staging.engine.connection.sql(select).to_arrow_table().schema
     if not all(column.spec is not None or _alike(column.type, made.field(column.name).type) for column in columns):
         return None
-    return Plain(staging, pa.schema([*made, *_PLACES]), casts, to_cast, times)
+    numbers = {column.name for column in columns if column.type == _JSON and column.spec is None}
+    return Plain(staging, pa.schema([*made, *_PLACES]), casts, to_cast, times, numbers)
 
 
 def _spec(column: SourceColumn) -> ColumnSpec:

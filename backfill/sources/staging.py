@@ -52,6 +52,7 @@ class Staging:
     sample: int | None = None  # rows that are wanted, the first ones; None: all
     rows: int = 0
     bytes: int = 0
+    numbers: frozenset[str] = frozenset()  # columns of JSON that turned out to be plain numbers
 
     @property
     def unreadable_file(self) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Sequence
 
 import duckdb
@@ -10,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from backfill.job.models import ColumnSpec
-from backfill.sources.arrow_casts import cast_text
+from backfill.sources.arrow_casts import are_numbers, cast_text
 from backfill.sources.sql.casts import cast_of
 
 SPECS = [
@@ -125,3 +126,12 @@ def test_mutated_texts_are_what_sql_makes_of_them(spec: ColumnSpec) -> None:
                                      text[:place] + sign + text[place + 1 :]])  # fmt: skip
             columns.append([mutated])
     agree(columns, spec)
+
+
+def test_numbers_that_any_reader_of_json_takes() -> None:
+    """A column is plain numbers exactly where each of its texts is one by RFC 8259, without an exponent, and finite."""
+    texts = [*TEXTS, "9" * 308, "9" * 309, "-" + "9" * 307, "0." + "0" * 306, "0." + "0" * 307, "true", "[1]", '"1"']
+    plain = [bool(re.fullmatch(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?", text)) and len(text) <= 308 for text in texts]
+    assert [are_numbers(pa.array([text, "-1.50", None], pa.string())) for text in texts] == plain
+    assert are_numbers(pa.array([text for text, is_plain in zip(texts, plain, strict=True) if is_plain]))
+    assert are_numbers(pa.array([None, None], pa.string()))

@@ -76,6 +76,14 @@ def test_numbers_beside_what_they_are_marked_with(tmp_path: Path, mark: str) -> 
             assert path == [] or value[plain] == plain
 
 
+def test_columns_of_plain_numbers(tmp_path: Path) -> None:
+    """What preparing need not look at: columns of JSON in which every value is a number without an exponent."""
+    lines = '{"n":1.50,"late":1,"list":[1],"s":"1","mixed":1}\n' * 20_000
+    result = of(tmp_path, lines + '{"n":-0,"late":1e400,"list":null,"mixed":"1"}\n{"n":null}\n')
+    assert {column.name for column in result.snapshot.columns if column.numbers} == {"n"}
+    assert result.column("n")[-2:] == ["-0", None]
+
+
 def test_kinds(tmp_path: Path) -> None:
     """Strings are text, booleans booleans, anything else JSON; JSON's null is null."""
     lines = '{"t":"a","b":true,"m":"a","z":null}\n{"t":null,"b":false,"m":1}\n{"t":"\\u00e9\\n\\"","o":{"k":[]}}\n'

@@ -114,16 +114,18 @@ class _Piece:
         """The lines; None where they are not alike for sure, or bytes among them are no text."""
         text = np.frombuffer(lines + b"\n" + bytes(_WORD), np.uint8)
         own = text[: len(lines) + 1]
-        marks = np.flatnonzero((own == _QUOTE) | (own == _LF))
+        is_mark = (own == _QUOTE) | (own == _LF)
         slashes = np.empty(0, np.int64) if b"\\" not in lines else np.flatnonzero(own == _BACKSLASH)
-        marks, escaped = _unescaped(text, marks) if len(slashes) else (marks, 0)
+        escaped = _escaped_quotes(text, slashes)
+        is_mark[escaped] = False
+        marks = np.flatnonzero(is_mark)
         at_ends = np.flatnonzero(text[marks] == _LF)
         ends = marks[at_ends]
         if np.count_nonzero(own < _FIRST_PRINTABLE) > len(ends) or not _is_utf8(text, len(lines)):
             return None
         starts = np.append(0, ends[:-1] + 1)
         fits, depth = (text[starts] == _OPENING) & (text[ends - 1] == _CLOSING), 1
-        if escaped < len(slashes):
+        if len(escaped) < len(slashes):
             fits &= _without_bad_escapes(text, starts, ends, slashes)
         if np.count_nonzero(own == _OPENING) > len(ends) or b"[" in lines:
             marks, depth, stripped = _outermost(text, own, marks)
@@ -131,19 +133,18 @@ class _Piece:
             at_ends = np.flatnonzero(text[marks] == _LF)
         return cls(text, starts, ends, marks, np.append(0, at_ends[:-1] + 1), fits, depth, slashes)
 
-    def word(self, places: Integers, size: int) -> npt.NDArray[np.uint64]:
-        """So many bytes from each of the places on as numbers."""
-        words = np.ndarray((len(self.text) - _WORD,), "<u8", self.text, strides=(1,))
-        return words[places] & np.uint64(2 ** (8 * size) - 1) if size < _WORD else words[places]
 
-    def have(self, places: Integers, wanted: bytes) -> Booleans:
-        """At which of the places those bytes stand."""
-        found = np.ones(len(places), np.bool_)
-        for first in range(0, len(wanted), _WORD):
-            part = wanted[first : first + _WORD]
-            there = np.minimum(places + first, len(self.text) - _WORD - 1) if first else places
-            found &= self.word(there, len(part)) == np.uint64(int.from_bytes(part, "little"))
-        return found
+def _have(text: npt.NDArray[np.uint8], places: Integers, wanted: bytes) -> Booleans:
+    """At which of the places those bytes stand, eight of which are compared at once."""
+    words = np.ndarray((len(text) - _WORD,), "<u8", text, strides=(1,))
+    found = np.ones(len(places), np.bool_)
+    for first in range(0, len(wanted), _WORD):
+        part = wanted[first : first + _WORD]
+        there = words[np.minimum(places + first, len(words) - 1)] if first else words[places]
+        if len(part) < _WORD:
+            there &= np.uint64(2 ** (8 * len(part)) - 1)
+        found &= there == np.uint64(int.from_bytes(part, "little"))
+    return found
 
 
 def _is_utf8(text: npt.NDArray[np.uint8], size: int) -> bool:
@@ -155,15 +156,17 @@ def _is_utf8(text: npt.NDArray[np.uint8], size: int) -> bool:
     return True
 
 
-def _unescaped(text: npt.NDArray[np.uint8], marks: Integers) -> tuple[Integers, int]:
-    """The marks that no odd number of backslashes stands before, and how many others there are."""
-    escaped = np.zeros(len(marks), np.bool_)
-    active, behind = np.flatnonzero(text[marks - 1] == _BACKSLASH), 1  # before the first byte there is the last, a zero
+def _escaped_quotes(text: npt.NDArray[np.uint8], slashes: Integers) -> Integers:
+    """The quotes that an odd number of backslashes stands before."""
+    quotes: Integers = slashes[text[slashes + 1] == _QUOTE] + 1
+    escaped, behind = np.ones(len(quotes), np.bool_), 2
+    active = np.flatnonzero(text[quotes - behind] == _BACKSLASH)  # before the first byte there is the last, a zero
     while len(active):
         escaped[active] ^= True
         behind += 1
-        active = active[text[marks[active] - behind] == _BACKSLASH]
-    return marks[~escaped], int(np.count_nonzero(escaped))
+        active = active[text[quotes[active] - behind] == _BACKSLASH]
+    found: Integers = quotes[escaped]
+    return found
 
 
 def _without_bad_escapes(text: npt.NDArray[np.uint8], starts: Integers, ends: Integers, slashes: Integers) -> Booleans:
@@ -213,7 +216,7 @@ def _taken(piece: _Piece, shape: Shape) -> Taken:
     at, fits = piece.firsts, piece.fits & (marks[piece.firsts] == piece.starts + 1)
     for column, key in enumerate(keys):
         quote = marks[at]
-        there = piece.have(quote, key)
+        there = _have(piece.text, quote, key)
         value = np.minimum(quote + len(key), piece.ends[-1])
         is_string = piece.text[value] == _QUOTE
         after = at + 2 + 2 * is_string
