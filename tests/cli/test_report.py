@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import re
 import shutil
@@ -21,6 +23,9 @@ from tests.cli.test_plan_contents import project
 from tests.support.projects import backfill
 
 CHROMIUM = shutil.which("chromium")
+#: Pixels of a sheet of A4 between its margins.
+PAPER = 718
+LOOKS = [(which, width, False) for which in ("dry", "run") for width in (390, 1280)]
 EVIL = "<img src=x onerror=alert(1)>\"'&"
 
 
@@ -153,20 +158,29 @@ def test_the_pace_of_a_delivery() -> None:
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not there: nobody has looked at the report in a browser")
-@pytest.mark.parametrize("width", [390, 1280])
-@pytest.mark.parametrize("which", ["dry", "run"])
-def test_in_a_browser(reports: dict[str, Path], tmp_path: Path, which: str, width: int) -> None:
-    """Chromium finds nothing to complain of, asks for no other address, and the page is as wide as the screen."""
-    page = reports[which]
+@pytest.mark.parametrize(("which", "width", "paper"), [*LOOKS, ("run", PAPER, True)])
+def test_in_a_browser(reports: dict[str, Path], tmp_path: Path, which: str, width: int, *, paper: bool) -> None:
+    """Chromium has nothing to complain of, asks for no other address, and the page is as wide as the screen or paper.
+
+    TAB goes from top to bottom, and to all that opens. What is closed on the screen is open on paper.
+    """
+    text = reports[which].read_text("utf-8")
+    text = printed(text) if paper else text
     frame = tmp_path / "frame.html"
-    inside = json.dumps(page.read_text("utf-8")).replace("</", "<\\/")
+    inside = json.dumps(text).replace("</", "<\\/")
     frame.write_text(
         f"""<!doctype html><iframe width="{width}" height="800"></iframe><p id="told"></p><script>
         const frame = document.querySelector("iframe")
         frame.onload = () => {{
           const root = frame.contentDocument.documentElement, asked = frame.contentWindow.performance
           const resources = asked.getEntriesByType("resource").length
-          const told = `told ${{root.scrollWidth}} of ${{root.clientWidth}}, ${{resources}}`
+          const stops = [...root.querySelectorAll("a[href], button, input, summary, [tabindex]")]
+          const tops = stops.map(stop => stop.getBoundingClientRect().top)
+          const astray = stops.filter((stop, at) => stop.tabIndex !== 0 || at && tops[at] < tops[at - 1]).length
+          const closed = [...root.querySelectorAll("details table")].filter(one => !one.checkVisibility(
+            {{contentVisibilityAuto: true}}) || one.getBoundingClientRect().height === 0).length
+          const told = `told ${{root.scrollWidth}} of ${{root.clientWidth}}, ${{resources}}, ${{stops.length}}`
+            + ` stops, ${{astray}} astray, ${{closed}} closed`
           document.querySelector("#told").textContent = told
         }}
         frame.srcdoc = {inside}</script>""",
@@ -177,11 +191,21 @@ def test_in_a_browser(reports: dict[str, Path], tmp_path: Path, which: str, widt
     command += [f"--user-data-dir={tmp_path / 'user'}", "--disable-background-networking", "--disable-component-update"]
     command += ["--host-resolver-rules=MAP * ~NOTFOUND", "--virtual-time-budget=3000", "--dump-dom", f"file://{frame}"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    told = re.search(r"told (\d+) of (\d+), (\d+)", done.stdout)
+    told = re.search(r"told (\d+) of (\d+), (\d+), (\d+) stops, (\d+) astray, (\d+) closed", done.stdout)
     assert told is not None, done.stderr[-2000:]
     assert int(told[1]) <= int(told[2])
-    assert told[3] == "0"
+    assert (told[3], told[5]) == ("0", "0")
+    assert int(told[4]) == text.count("<summary") > 0
+    assert told[6] == "0"
     assert "CONSOLE" not in done.stderr, done.stderr
+
+
+def printed(text: str) -> str:
+    """The page with what holds for paper on the screen, and nothing opened by hand."""
+    (style,) = re.findall(r"<style>(.*?)</style>", text, re.DOTALL)
+    other = style.replace("@media print", "@media screen")
+    digests = [base64.b64encode(hashlib.sha256(one.encode()).digest()).decode() for one in (style, other)]
+    return text.replace(style, other).replace(*digests).replace("<details open>", "<details>")
 
 
 def test_contrast() -> None:
