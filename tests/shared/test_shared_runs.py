@@ -14,6 +14,7 @@ from backfill.errors import InterruptedRunError, LedgerError, StoppedError
 from backfill.records import CALL_RECORD, REJECT_COLUMNS, Batch, RunSpool, ShardPlan
 from backfill.shared import cache_in, files, open_place
 from backfill.state.shared_run import SharedRun
+from tests.support.buckets import Fault, Store
 from tests.support.ledgers import shard_plan
 from tests.support.no_room import no_file_above
 from tests.support.shared_places import Behind, BucketPlace
@@ -163,12 +164,28 @@ def test_a_place_that_is_busy_or_gone(place: Behind, tmp_path: Path) -> None:
     plans = [plan, written(spool, 1)]
     other = machine(place, tmp_path / "b").spool(NEVER)
     other.verify(plans)
+    place.stumble(1)
     assert other.plain(batch(plans[1])) == body(1)
 
 
-def test_waiting_for_a_busy_place_ends_when_asked(in_bucket: object, tmp_path: Path) -> None:
+def test_large_files_are_put_in_parts(in_bucket: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And are there whole or not at all: a part that is refused again and again leaves nothing."""
+    place = BucketPlace(in_bucket, monkeypatch)
+    spool = machine(place, tmp_path / "a").spool(NEVER)
+    in_bucket.script = lambda asked: Fault(503, "SlowDown") if asked.query.get("partNumber") == "2" else None
+    with pytest.raises(StoppedError, match="cannot be written"):
+        written(spool, 0)
+    assert not any("segment" in name for name in place.names())
+    in_bucket.script = lambda _: None
+    plan = written(spool, 0)
+    assert machine(place, tmp_path / "b").spool(NEVER).plain(batch(plan)) == body(0)
+
+
+def test_waiting_for_a_busy_place_ends_when_asked(
+    in_bucket: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Ctrl-C while a bucket answers 503 again and again."""
-    place = BucketPlace(in_bucket, pytest.MonkeyPatch())  # type: ignore[arg-type]
+    place = BucketPlace(in_bucket, monkeypatch)
     spool = machine(place, tmp_path / "a").spool(lambda: True)
     place.refuse()
     with pytest.raises(InterruptedRunError):

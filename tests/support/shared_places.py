@@ -11,6 +11,7 @@ from typing import Protocol
 import pytest
 
 from backfill.buckets import asking
+from backfill.shared import bucket as buckets
 from backfill.shared import folder as folders
 from tests.support.buckets import BUCKET, Asked, Fault, Store
 
@@ -83,6 +84,8 @@ class BucketPlace:
         self.store, self.url = store, f"s3://{BUCKET}/some/prefix"
         monkeypatch.setattr(asking, "PATIENCE", (0.01, 0.01, 0.01))
         monkeypatch.setattr(asking, "FIRST_PATIENCE", (0.01, 0.01, 0.01))
+        monkeypatch.setattr(buckets, "STALL_SECONDS", 0.4)
+        monkeypatch.setattr(buckets, "PART_BYTES", 8_000)  # segments are put in parts, the rest is not
 
     def names(self) -> list[str]:
         """Objects below the prefix."""
@@ -106,8 +109,8 @@ class BucketPlace:
         return lambda: setattr(self.store, "script", lambda _: None)
 
     def stumble(self, times: int) -> None:
-        """It answers 503, or closes the connection within a body."""
-        left = [Fault(503, "SlowDown"), Fault(cut=10)] * times
+        """It answers 503, closes the connection within a body, or is silent from there on."""
+        left = [Fault(503, "SlowDown"), Fault(cut=10), Fault(stall=10)] * times
 
         def script(asked: Asked) -> Fault | None:
             return left.pop() if left and asked.key else None
