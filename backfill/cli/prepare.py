@@ -55,7 +55,7 @@ def command(
 ) -> int:
     """\b
     backfill prepare jobs/05-orders.yaml --target segment
-    backfill prepare jobs --target segment --state postgresql://db/backfill --spool s3://bucket/backfill
+    backfill prepare jobs --target segment --spool s3://my-bucket/backfill
 
     Begin the jobs' runs, or go on with them, until all is ready to be sent: every row read, checked and packed.
 
