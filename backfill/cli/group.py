@@ -28,6 +28,7 @@ VERBS = {
     "verify": "verify",
     "receipt": "receipt",
     "sandbox": "sandbox",
+    "state": "state",
     "doctor": "doctor",
     "schema": "schema",
     "completion": "completion",

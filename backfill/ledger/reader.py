@@ -303,10 +303,7 @@ class SqlReader(AbstractContextManager["SqlReader"]):
         return [CallSpan(*row) for row in self._rows(f"{_LEAVES} ORDER BY b.shard, b.first_call")]
 
     def settled_spans(self) -> list[CallSpan]:
-        """The calls that are not to be sent by any later run, in plan order.
-
-        Those delivered, and those in doubt of which somebody has decided that they are not sent again.
-        """
+        """The calls that no later run is to send: delivered, or left in doubt by decision; in plan order."""
         return [CallSpan(*row) for row in self._rows(f"{_LEAVES} AND {_SETTLED} ORDER BY b.shard, b.first_call")]
 
     def calls_digests(self) -> dict[int, str]:
@@ -342,6 +339,10 @@ class SqlReader(AbstractContextManager["SqlReader"]):
             batch,
         )
         return [LedgerAttempt(*row) for row in rows]
+
+    def table(self, name: str, order: str) -> list[Row]:
+        """All rows of a table, in that order."""
+        return self._rows(f"SELECT * FROM {name} ORDER BY {order}")  # noqa: S608 - names of our own
 
     @abstractmethod
     def _rows(self, query: str, *values: object) -> list[Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from backfill.state.shared_run import told_place
 
 if TYPE_CHECKING:
     from backfill.ledger.postgres import PostgresLedger, PostgresReader, RegisteredRun
+    from backfill.ledger.transfer import Contents
     from backfill.state.database_store import DatabaseStore
 
 #: Below the folder of bytes: the numbers of the newest commits that this machine knows of.
@@ -100,10 +102,35 @@ class DatabaseRun:
 
     def create(self, record: RunRecord, *, clock: Callable[[], float] = time.time) -> PostgresLedger:
         """Begin the run."""
+        from backfill.ledger.sql_plan import insert_run  # noqa: PLC0415 (as below)
+
         self.make()
         row = self._known()
-        self._store.registry.create(row, record, self._store.lease(self.run_id), self.ledger)
+        fill = partial(insert_run, record=record)
+        self._store.registry.create(row, fill, self._store.lease(self.run_id), self.ledger)
         return self.open(clock=clock)
+
+    @property
+    def has_ledger(self) -> bool:
+        """Whether its ledger is in the database."""
+        row = self.row(anew=True)
+        return row is not None and row.state is not None
+
+    @property
+    def place_text(self) -> str:
+        """What tells where its bytes are shared."""
+        row = self.row()
+        return row.place if row else ""
+
+    def begin_with(self, held: Contents, place_text: str) -> None:
+        """Begin it with what another ledger held."""
+        from backfill.ledger.transfer import fill  # noqa: PLC0415 (for runs that are moved)
+
+        row = self._known()
+        if place_text:
+            self._store.registry.share(row, place_text)
+        self._store.registry.create(row, partial(fill, held=held), self._store.lease(self.run_id), self.ledger)
+        self.row(anew=True)
 
     def open(self, *, clock: Callable[[], float] = time.time) -> PostgresLedger:
         """Its ledger, to be written; see `PostgresLedger`."""

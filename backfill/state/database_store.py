@@ -164,6 +164,18 @@ class DatabaseStore:
         self.registry.rename(row, later, self.lease(run.run_id))
         return DatabaseRun(self, later)
 
+    def kept(self, run_id: str) -> DatabaseRun:
+        """The run of that id, also one in whose place another came."""
+        return self.run(run_id)
+
+    def retire(self, run: StoredRun) -> str:
+        """Put a run that is elsewhere by now out of use; returns its schema, which stays."""
+        row = self.registry.find(run.run_id)
+        if row is None:
+            raise LedgerError(f"there is no ledger of {run.run_id} in {self.name}", hint="this is a fault of backfill")
+        self.registry.retire(row, self.lease(run.run_id))
+        return f"{self.name}, schema {row.schema}"
+
     def archive(self, record: RunRecord, *, stopping: Callable[[], bool] = lambda: False) -> DeliveredArchive:
         """The archive to which the delivered ids of such a run belong, on this machine: an index over the ledgers."""
         return self.files.archive(record, stopping=stopping)

@@ -210,6 +210,21 @@ class StateFolder:
         sync_folder(self._runs)
         return place
 
+    def kept(self, run_id: str) -> RunFolder:
+        """The run of that id, also one in whose place another came."""
+        return self._run((self._earlier if EARLIER_MARK in run_id else self._runs) / run_id)
+
+    def retire(self, run: StoredRun) -> str:
+        """Put a run that is elsewhere by now out of use; returns its folder."""
+        moved = self.path / "moved"
+        make_folder(moved)
+        place = moved / f"{run.run_id}.{uuid.uuid4().hex[:8]}"
+        folder = run.path.parent
+        run.path.rename(place)
+        sync_folder(moved)
+        sync_folder(folder)
+        return str(place)
+
     def archive(self, record: RunRecord, *, stopping: Callable[[], bool] = lambda: False) -> DeliveredArchive:
         """The archive to which the delivered ids of such a run belong; shared where runs that begin are."""
         from backfill.archive import Archive, SharedArchive  # noqa: PLC0415 (numpy, for runs that leave something out)

@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,10 +17,20 @@ from backfill.frozen import frozen
 from backfill.records import RunHolder, RunRecord, RunRejects, RunSpool
 from backfill.state.place import DRY_RUNS_FOLDER, LOCKS_FOLDER, lock_file
 from backfill.state.reject_files import RejectFiles
-from backfill.state.shared_run import CACHE_FOLDER, SNAPSHOT_FOLDER, SharedRun, SpoolChoice, share, shared_run
+from backfill.state.shared_run import (
+    CACHE_FOLDER,
+    SNAPSHOT_FOLDER,
+    SharedRun,
+    SpoolChoice,
+    share,
+    shared_run,
+    told_place,
+    write_place,
+)
 
 if TYPE_CHECKING:
     from backfill.ledger import Ledger, LedgerReader
+    from backfill.ledger.transfer import Contents
     from backfill.spool import CountingSink
 
 LEDGER_FILE = "ledger.sqlite3"
@@ -124,6 +135,25 @@ class RunFolder:
         from backfill.ledger import Ledger  # noqa: PLC0415 (SQLite, for verbs that look at runs)
 
         return Ledger.create(self.ledger, record, clock=clock)
+
+    @property
+    def has_ledger(self) -> bool:
+        """Whether its ledger is there."""
+        return self.ledger.is_file()
+
+    @property
+    def place_text(self) -> str:
+        """What tells where its bytes are shared."""
+        return self.place or told_place(self.path)
+
+    def begin_with(self, held: Contents, place_text: str) -> None:
+        """Begin it with what another ledger held."""
+        from backfill.ledger.sqlite_file import create_database  # noqa: PLC0415 (for runs that are moved)
+        from backfill.ledger.transfer import fill  # noqa: PLC0415 (as above)
+
+        if place_text:
+            write_place(self.path, place_text)
+        create_database(self.ledger, partial(fill, held=held))
 
     def open(self, *, clock: Callable[[], float] = time.time) -> Ledger:
         """Its ledger, to be written; see `Ledger`."""

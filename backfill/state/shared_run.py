@@ -155,6 +155,12 @@ def told_place(folder: Path) -> str:
         return ""
 
 
+def write_place(folder: Path, told: str) -> None:
+    """Let the run in this folder have the place that `told_place` of another one told, durably."""
+    write_durably(folder / _PLACE_FILE, told.encode())
+    sync_folder(folder)
+
+
 def share(folder: Path, url: str, cache: Path) -> None:
     """Let the run that begins in this folder have a place of its own there, durably, once files can be put there.
 
@@ -165,5 +171,4 @@ def share(folder: Path, url: str, cache: Path) -> None:
     name = re.sub(r"[^a-z0-9-]+", "-", folder.name.lower())
     run = SharedRun(url, f"runs/{name}-{uuid.uuid4().hex[:12]}", folder / SNAPSHOT_FOLDER, cache)
     run.tell(f"The bytes of a run of backfill, {folder.name}. `backfill status {folder.name}` tells of it.")
-    write_durably(folder / _PLACE_FILE, json.dumps({"url": run.url, "prefix": run.prefix}).encode())
-    sync_folder(folder)
+    write_place(folder, json.dumps({"url": run.url, "prefix": run.prefix}))

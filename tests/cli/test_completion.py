@@ -36,7 +36,7 @@ ASK = {
 }
 START = {"bash": ["bash", "--norc", "-c"], "zsh": ["zsh", "-f", "-c"], "fish": ["fish", "--no-config", "-c"]}
 LINES = [
-    ("backfill st", ["status"]),
+    ("backfill stat", [verb for verb in VERBS if verb.startswith("stat")]),
     ("backfill re", [verb for verb in VERBS if verb.startswith("re")]),
     ("backfill run --tar", ["--target", "--targets"]),
     ("backfill run --target ", ["staging", "prod", "sandbox", "segment", "segment-eu"]),

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from backfill.errors import LedgerError
 from backfill.frozen import frozen
+from backfill.ledger.connection import Connection
 from backfill.ledger.postgres.database import Database, PostgresConnection
 from backfill.ledger.postgres.leases import Lease
 from backfill.ledger.postgres.schema import make_ledger, make_registry, registry_is_there
-from backfill.records import RunRecord
 
 _PREFIX = "backfill_"
 
@@ -86,8 +86,8 @@ class Registry:
         update = "UPDATE backfill.runs SET place = ? WHERE schema = ?"
         self.database.transaction(lambda connection: connection.execute(update, (place, run.schema)))
 
-    def create(self, run: RegisteredRun, record: RunRecord, lease: Lease, name: str) -> None:
-        """Make the ledger of a run: whole, or not at all.
+    def create(self, run: RegisteredRun, fill: Callable[[Connection], None], lease: Lease, name: str) -> None:
+        """Make the ledger of a run, whole or not at all; `fill` gives it its first rows.
 
         Raises:
             LedgerError: There is one already.
@@ -98,7 +98,7 @@ class Registry:
             lease.check(connection)
             if connection.execute("SELECT to_regnamespace(?)", (run.schema,)).fetchall()[0][0] is not None:
                 raise LedgerError(f"{name} exists already", hint="resume its run, or abandon it")
-            make_ledger(connection, run.schema, record)
+            make_ledger(connection, run.schema, fill)
 
         self.database.transaction(make)
 
@@ -117,6 +117,18 @@ class Registry:
         def perform(connection: PostgresConnection) -> None:
             lease.check(connection)
             connection.script(f'DROP SCHEMA IF EXISTS "{run.schema}" CASCADE')
+            connection.execute("DELETE FROM backfill.runs WHERE schema = ?", (run.schema,))
+            connection.execute(
+                "INSERT INTO backfill.discarded (schema, run_id) VALUES (?, ?)", (run.schema, run.run_id)
+            )
+
+        self.database.transaction(perform)
+
+    def retire(self, run: RegisteredRun, lease: Lease) -> None:
+        """Take a run off the table, and leave its schema. Raises LockedError where it is another process's."""
+
+        def perform(connection: PostgresConnection) -> None:
+            lease.check(connection)
             connection.execute("DELETE FROM backfill.runs WHERE schema = ?", (run.schema,))
             connection.execute(
                 "INSERT INTO backfill.discarded (schema, run_id) VALUES (?, ?)", (run.schema, run.run_id)

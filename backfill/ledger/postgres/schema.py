@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from backfill.errors import LedgerError, UsageError
-from backfill.ledger import sql_plan
 from backfill.ledger.connection import Connection
 from backfill.ledger.postgres.database import Database, PostgresConnection
 from backfill.ledger.postgres.dialect import tables
 from backfill.ledger.schema import SCHEMA_VERSION
-from backfill.records import RunRecord
 
 #: The version of the tables below, of which there is one set in a database.
 REGISTRY_VERSION = 1
@@ -96,11 +96,12 @@ def registry_is_there(database: Database) -> bool:
     return True
 
 
-def make_ledger(connection: PostgresConnection, schema: str, record: RunRecord) -> None:
-    """Make the schema of a run with its tables, in the transaction that is open, and record what it begins with."""
+def make_ledger(connection: PostgresConnection, schema: str, fill: Callable[[Connection], None]) -> None:
+    """Make the schema of a run with its tables, in the transaction that is open; `fill` gives them their first rows."""
     connection.script(f'CREATE SCHEMA "{schema}"; SET LOCAL search_path TO "{schema}"; {tables()} {_NOTE}')
     connection.execute("UPDATE mark SET version = ?", (SCHEMA_VERSION,))
-    sql_plan.insert_run(connection, record)
+    fill(connection)
+    connection.execute("SELECT setval(pg_get_serial_sequence('batches', 'id'), max(id)) FROM batches")
 
 
 def check_version(connection: Connection, name: str) -> None:

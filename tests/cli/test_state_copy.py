@@ -1,0 +1,81 @@
+"""`backfill state copy`: runs go from a folder to a database and back, whole, and can be gone on with there."""
+
+from pathlib import Path
+
+import pytest
+
+from backfill.errors import ExitCode, LedgerError
+from backfill.ledger.transfer import contents
+from backfill.records import RunStore
+from backfill.state import open_store
+from backfill.state.copying import movable
+from backfill.state.database_run import DatabaseRun
+from tests.support.postgres import Postgres
+from tests.support.projects import KEY, Project, backfill
+
+
+def held(store: RunStore) -> dict[str, object]:
+    """Everything that the ledgers hold, and the rows that are not sent."""
+    found: dict[str, object] = {}
+    for run in (*store.runs(), *store.earlier()):
+        with movable(store).kept(run.run_id).read() as reader:
+            found[run.run_id] = contents(reader), [path.read_bytes() for path in run.rejects().files()]
+    return found
+
+
+def test_there_and_back(
+    project: Project, endpoint: str, postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A finished run, one before it and one that is under way; interrupted in the middle, and gone on with."""
+    url = postgres.url(postgres.new_database())
+    monkeypatch.setenv("SEGMENT_WRITE_KEY", KEY)
+    (project.folder / "targets.yaml").write_text(
+        f"version: 1\ntargets:\n  prod: {{kind: compatible, endpoint: '{endpoint}', insecure: true, id_scope: a,"
+        " write_key: '${SEGMENT_WRITE_KEY}'}\n"
+    )
+    live = ("--target", "prod", "--yes", "--no-progress")
+    done = project.people(30, bad=[4], name="done")
+    assert backfill("run", done, *live).code == ExitCode.REJECTS
+    project.rows(40, bad=[4], name="done")
+    assert backfill("run", done, *live, "--only-new").code == ExitCode.REJECTS
+    half = project.people(25, name="half")
+    assert backfill("run", half, *live, "--canary").code == ExitCode.STOPPED
+    before = held(open_store(project.state))
+    assert len(before) == 3
+
+    here = ("--state-dir", tmp_path / "here")
+    whole, calls = DatabaseRun.begin_with, []
+
+    def dies(self: DatabaseRun, *words: object) -> None:
+        calls.append(self.run_id)
+        if len(calls) == 2:
+            raise LedgerError("the machine died")
+        whole(self, *words)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(DatabaseRun, "begin_with", dies)
+        assert backfill("state", "copy", project.state, url, *here).code == ExitCode.UNEXPECTED
+    moved = backfill("state", "copy", project.state, url, *here)
+    assert moved.code == ExitCode.DELIVERED, moved.err
+    assert moved.err.count("which nothing reads now") == 2
+    assert open_store(project.state).runs() == []
+    there = open_store(tmp_path / "here", database=url)
+    assert held(there) == before
+
+    place = ("--state", url, *here)
+    resumed = backfill("resume", "--yes", "--no-progress", *place, "--output", "json")
+    assert (resumed.code, resumed.object["calls"]["delivered"]) == (ExitCode.DELIVERED, 25)
+    again = backfill("run", done, *live, *place, "--output", "json")
+    assert (again.code, again.object["requests"]) == (ExitCode.REJECTS, 0)
+
+    now = held(there)
+    with there.lock(there.runs()[0].run_id):
+        assert backfill("state", "copy", url, tmp_path / "back", *here).code == ExitCode.LOCKED
+    back = backfill("state", "copy", url, tmp_path / "back", *here)
+    assert back.code == ExitCode.DELIVERED, back.err
+    assert held(open_store(tmp_path / "back")) == now
+    assert there.runs() == []
+    assert backfill("run", half, *live, "--state-dir", tmp_path / "back", "--output", "json").object["requests"] == 0
+    nothing = backfill("state", "copy", url, tmp_path / "back", *here)
+    assert (nothing.code, "There are no runs in" in nothing.err) == (ExitCode.DELIVERED, True)
+    assert backfill("state", "copy", url, tmp_path / "back", "no-such-run", *here).code == ExitCode.USAGE
