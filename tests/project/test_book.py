@@ -37,6 +37,9 @@ ELSEWHERE = {
     ("operations.md", "python"): "tests/project/test_book.py",
     ("operations.md", "sql"): "tests/project/test_docs.py",
     ("proof.md", "python"): "tests/runs/test_receipt.py",
+    ("schedulers.md", "python"): "tests/cli/test_prepare.py",
+    ("schedulers.md", "sh"): "tests/cli/test_prepare.py",
+    ("schedulers.md", "yaml"): "tests/cli/test_prepare.py",
     ("problems.md", "yaml"): "tests/mapping/test_placeholders.py",
 }
 #: Pages whose blocks of a language are not for here, and why.
