@@ -13,6 +13,7 @@ from pathlib import Path
 
 from backfill.disk import PRIVATE_FILE
 from backfill.errors import LedgerError, counted
+from backfill.frozen import frozen
 from backfill.ledger.connection import Connection
 
 _DIGITS = 20
@@ -20,13 +21,22 @@ _DIGITS = 20
 _LOOKS, _PAUSE = 5, 0.01  # seconds
 
 
+@frozen
+class Loss:
+    """How a ledger can lose commits, in words."""
+
+    name: str  # the ledger
+    reason: str
+    mend: str
+
+
 def mark_path(ledger: Path) -> Path:
     """Where the mark of a ledger is."""
     return ledger.with_name(ledger.name + "-mark")
 
 
-def check_newest(connection: Connection, path: Path, lost: str) -> None:
-    """Raise LedgerError where the newest commits are lost; `lost` says how that can be: `NAME {}: REASON`.
+def check_newest(connection: Connection, path: Path, lost: Loss) -> None:
+    """Raise LedgerError where the newest commits are lost; `lost` says how that can be.
 
     May be asked beside the writer: the mark, read first, is never ahead of what the connection, made before, reads
     after it.
@@ -49,11 +59,11 @@ def check_newest(connection: Connection, path: Path, lost: str) -> None:
         raise lost_commits(path, lost, marked - commits)
 
 
-def lost_commits(path: Path, lost: str, commits: int) -> LedgerError:
+def lost_commits(path: Path, lost: Loss, commits: int) -> LedgerError:
     """The error that so many commits are lost; `lost` as of `check_newest`."""
     return LedgerError(
-        lost.format(f"has lost its newest {counted(commits, 'commit', 'commits')}"),
-        hint=f"put it back as it was; or remove {mark_path(path).name}, and what those commits recorded is sent again"
+        f"{lost.name} has lost its newest {counted(commits, 'commit', 'commits')}: {lost.reason}",
+        hint=f"{lost.mend}; or remove {mark_path(path).name}, and what those commits recorded is sent again"
         " under the same ids, which the target drops for about 24 hours",
     )
 

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from backfill.disk import PRIVATE_FILE, aside, sync_file, sync_folder
 from backfill.errors import BackfillError, LedgerError, StoppedError
-from backfill.ledger.mark import check_newest
+from backfill.ledger.mark import Loss, check_newest
 from backfill.ledger.migrations import migrate
 from backfill.ledger.schema import APPLICATION_ID, DAMAGED, JOB_CALLS, SCHEMA_VERSION, TABLES, sqlite_time, views
 
@@ -209,13 +209,10 @@ def _connect(path: Path, options: str, prepare: Callable[[sqlite3.Connection], N
     return connection
 
 
-def _lost(path: Path) -> str:
+def _lost(path: Path) -> Loss:
     """How commits can be lost: SQLite takes a log that is gone or damaged for a short one."""
-    return f"{_literal(path)} {{}}: {_literal(path.name)}-wal is damaged or gone, or the file is an older copy"
-
-
-def _literal(text: object) -> str:
-    return str(text).replace("{", "{{").replace("}", "}}")
+    reason = f"{path.name}-wal is damaged or gone, or the file is an older copy"
+    return Loss(str(path), reason, "put both back")
 
 
 def _missing(path: Path) -> LedgerError:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from backfill.errors import LedgerError, StoppedError
 from backfill.ledger.connection import Connection
-from backfill.ledger.mark import Mark, check_newest, lost_commits
+from backfill.ledger.mark import Loss, Mark, check_newest, lost_commits
 from backfill.ledger.postgres.database import Database, PostgresConnection, until_connected
 from backfill.ledger.postgres.errors import postgres_errors, to_be_repeated
 from backfill.ledger.postgres.schema import check_version
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _COUNT = "UPDATE mark SET commits = commits + 1 WHERE token = ? AND holder = ? AND commits = ? RETURNING commits"
 _LOOK = "SELECT commits, token, holder FROM mark FOR UPDATE"
 #: How commits can be lost.
-_LOST = " {}: another server has taken its server's place without them, or it was restored from a copy"
+_REASON = "another server has taken its server's place without them, or it was restored from a copy"
 #: How often a transaction is done again that the server undid for the sake of another.
 _REPEATS = 20
 
@@ -48,7 +48,7 @@ class PostgresTransactions:
         """
         self.name = name
         self._database, self._schema, self._lease, self._marks = database, schema, lease, marks
-        self._lost = name.replace("{", "{{").replace("}", "}}") + _LOST
+        self._lost = Loss(name, _REASON, "have the server with all commits back")
         self._found: tuple[int, int, str] = (0, 0, "")
         with self.errors():
             self._connection = self._connect()
