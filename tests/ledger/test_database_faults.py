@@ -282,7 +282,7 @@ class TestServer:
     def test_a_primary_without_the_last_commits(self, own: Postgres, tmp_path: Path) -> None:
         """The process notices, and so does the next one on this machine: else what was sent would be sent again."""
         with ExitStack() as held:
-            _, ledger = self.ledger(own, tmp_path, held)
+            url, ledger = self.ledger(own, tmp_path, held)
             own.stop(signal.SIGINT)
             data = own.folder / "data"
             shutil.copytree(data, own.folder / "before", symlinks=True)
@@ -300,10 +300,10 @@ class TestServer:
                 ledger.mark_sent(batch, 2.0)
             with pytest.raises(LedgerError):
                 ledger.close()
-        store = open_store(tmp_path / ".backfill", database=own.url("test_2"))
+        store = open_store(tmp_path / ".backfill", database=url)
         with store.lock(RUN), pytest.raises(LedgerError, match="lost its newest"):
             store.run(RUN).open()
-        elsewhere = open_store(tmp_path / "elsewhere", database=own.url("test_2"))
+        elsewhere = open_store(tmp_path / "elsewhere", database=url)
         with elsewhere.lock(RUN), elsewhere.run(RUN).open() as ledger:  # which knows nothing of them
             assert ledger.reader.status().state is RunState.DELIVERING
 
