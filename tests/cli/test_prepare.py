@@ -56,7 +56,7 @@ def test_the_manifests_are_jobs(page: str) -> None:
     manifests = [YAML(typ="safe").load(block) for block in blocks(page, "yaml")]
     assert len(manifests) == 2
     for manifest in manifests:
-        kubernetes_validate.validate(manifest, "1.34", strict=True)
+        kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
         (rule,) = manifest["spec"]["podFailurePolicy"]["rules"]
         tried = {ExitCode.STOPPED, ExitCode.LOCKED, ExitCode.INTERRUPTED, ExitCode.TERMINATED}
         good = {ExitCode.DELIVERED, ExitCode.REJECTS}
