@@ -57,7 +57,7 @@ _TABLE: Final = (
     ("BF103", "empty name or category", _E, False, "leave the field out, or map a column that is never empty"),
     ("BF104", "groupId missing or longer than 500 characters", _E, False, "map the column of the group's id"),
     ("BF105", "placeholder in place of an id", _E, True,  # Unify's suggested blocked values
-     "clean the id, or use `when`; it would merge strangers into one profile"),
+     "clean the id, use `when`, or `placeholders` where it is a real one; it would merge strangers into one profile"),
     ("BF106", "alias without previousId or userId", _E, False, "map both to columns that are never empty"),
     ("BF107", "call larger than the limit", _E, False, "leave out or shorten its largest property"),
     ("BF108", "more than 300 properties or traits", _W, True, "Unify drops such calls in silence; send fewer"),
