@@ -67,7 +67,7 @@ def test_the_commands_are_the_programs(page: str) -> None:
     """Each that a manifest, a task or a script runs has a verb and options that there are."""
     fenced = "".join(re.findall(r"^```\w+\n.*?^```", page, re.MULTILINE | re.DOTALL))
     found = re.findall(r"backfill (?:prepare|run|resume)\b[^|'`\n]*", fenced)
-    assert len(found) == 5
+    assert len(found) >= 5
     for line in found:
         verb, *words = shlex.split(line.rstrip('" ').replace('"$job"', "x.yaml"))[1:]
         command = Verbs().get_command(click.Context(Verbs()), verb)
