@@ -206,7 +206,6 @@ def _outermost(
 def _taken(piece: _Piece, shape: Shape) -> Taken:
     """The members of the lines that are alike."""
     keys = [orjson.dumps(key) + b":" + shape.blank for key in shape.keys]
-    gap = 1 + len(shape.blank)
     size = len(keys), len(piece.ends)
     present, escaped = np.empty(size, np.bool_), np.empty(size, np.bool_) if len(piece.slashes) else None
     start, end = np.empty(size, np.int64), np.empty(size, np.int64)
@@ -215,32 +214,41 @@ def _taken(piece: _Piece, shape: Shape) -> Taken:
     holds_slash[np.searchsorted(piece.marks, piece.slashes)] = True  # between a mark and the one before it
     at, fits = piece.firsts, piece.fits & (marks[piece.firsts] == piece.starts + 1)
     for column, key in enumerate(keys):
-        quote = marks[at]
-        there = _have(piece.text, quote, key)
-        value = np.minimum(quote + len(key), piece.ends[-1])
-        is_string = piece.text[value] == _QUOTE
-        after = at + 2 + 2 * is_string
-        following = marks[after]
-        is_last = following == piece.ends
-        behind = following - gap + (gap - 1) * is_last
-        sound = is_last | (piece.text[behind] == _COMMA)
-        sound &= ~is_string | (marks[after - 1] == behind - 1)
-        if gap > 1:
-            sound &= is_last | (piece.text[following - 1] == _BLANK)
-        if escaped is not None:
-            escaped[column] = holds_slash[after - 1] & is_string
+        there, sound, after, value, behind = _step(piece, marks, at, key, 1 + len(shape.blank))
         start[column], end[column], present[column] = value, behind, there
+        if escaped is not None:
+            escaped[column] = holds_slash[after - 1]
         all_there = there.all()
         fits &= sound if all_there else sound | ~there
         at = after if all_there else np.where(there, after, at)
     fits &= (marks[at] == piece.ends) & (at > piece.firsts)
-    if not (fits.all() and present.all()):
-        present &= fits
-    kind = KINDS[piece.text[start]] * present
-    columns = KeyColumns(
-        piece.text, tuple(shape.keys), len(fits), piece.depth, present, start, end, kind.astype(np.uint8), escaped
-    )
-    return _judged(columns, fits)
+    present &= fits
+    kind = (KINDS[piece.text[start]] * present).astype(np.uint8)
+    names = tuple(shape.keys)
+    return _judged(KeyColumns(piece.text, names, len(fits), piece.depth, present, start, end, kind, escaped), fits)
+
+
+def _step(
+    piece: _Piece, marks: Integers, at: Integers, key: bytes, gap: int
+) -> tuple[Booleans, Booleans, Integers, Integers, Integers]:
+    """Go on over a key, of which each line's mark `at` is to be the first quote, and its value.
+
+    Returns in which lines the key is there, in which it goes on to another key or the end as it should, the mark behind
+    the value, and where the value begins and ends; `gap` is the size of a comma and what stands behind it.
+    """
+    quote = marks[at]
+    there = _have(piece.text, quote, key)
+    value = np.minimum(quote + len(key), piece.ends[-1])
+    is_string = piece.text[value] == _QUOTE
+    after = at + 2 + 2 * is_string
+    following = marks[after]
+    is_last = following == piece.ends
+    behind = following - gap + (gap - 1) * is_last
+    sound = is_last | (piece.text[behind] == _COMMA)
+    sound &= ~is_string | (marks[after - 1] == behind - 1)
+    if gap > 1:
+        sound &= is_last | (piece.text[following - 1] == _BLANK)
+    return there, sound, after, value, behind
 
 
 def _judged(columns: KeyColumns, fits: Booleans) -> Taken:

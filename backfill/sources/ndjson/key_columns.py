@@ -26,7 +26,7 @@ class KeyColumns:
     start: Integers  # from ...
     end: Integers  # ... to
     kind: npt.NDArray[np.uint8]  # NULL where there is none
-    escaped: Booleans | None  # strings with backslashes; None where there are none
+    escaped: Booleans | None  # strings with backslashes (and some more, of no interest); None where there are none
 
     @property
     def is_empty(self) -> bool:
