@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING
 from backfill.lazy import lazily
 
 if TYPE_CHECKING:
-    from backfill.advice.facts import Destination, Fact, destinations, fact_text, source_text
-    from backfill.advice.matching import Advice, advise, in_job, in_plan
+    from backfill.advice.facts import Destination, Fact, Way, destinations, fact_text, source_text
+    from backfill.advice.matching import Advice, UndoNote, advise, in_job, in_plan, undo_notes
     from backfill.advice.names import meant_name
 
 __all__ = [
     "Advice",
     "Destination",
     "Fact",
+    "UndoNote",
+    "Way",
     "advise",
     "destinations",
     "fact_text",
@@ -25,13 +27,14 @@ __all__ = [
     "in_plan",
     "meant_name",
     "source_text",
+    "undo_notes",
 ]
 
 __getattr__ = lazily(
     __name__,
     {
-        "matching": ("Advice", "advise", "in_job", "in_plan"),
-        "facts": ("Destination", "Fact", "destinations", "fact_text", "source_text"),
+        "matching": ("Advice", "UndoNote", "advise", "in_job", "in_plan", "undo_notes"),
+        "facts": ("Destination", "Fact", "Way", "destinations", "fact_text", "source_text"),
         "names": ("meant_name",),
     },
 )

@@ -34,6 +34,14 @@ class Fact:
 
 
 @frozen
+class Way:
+    """What a destination does to be rid of what it got, or does not."""
+
+    says: str  # in a few words; the destination is the subject
+    source: Source
+
+
+@frozen
 class Destination:
     """A destination by all its names, with what is known of it."""
 
@@ -44,6 +52,7 @@ class Destination:
     also: tuple[str, ...]  # words that mean its page
     whenever_named: bool  # its facts hold whatever is said beside its name
     facts: tuple[Fact, ...]
+    undo: tuple[Way, ...] = ()
 
 
 @cache
@@ -64,7 +73,8 @@ def _destination(key: str, entry: dict[str, Any]) -> Destination:
     names = tuple(entry["names"])
     facts = tuple(_fact(fact, names) for fact in entry["facts"])
     written, also = (tuple(entry.get(name, ())) for name in ("written", "also"))
-    return Destination(key, entry["title"], names, written, also, entry.get("whenever_named", False), facts)
+    undo = tuple(Way(**(way | {"source": Source(**way["source"])})) for way in entry.get("undo", ()))
+    return Destination(key, entry["title"], names, written, also, entry.get("whenever_named", False), facts, undo)
 
 
 def _fact(entry: dict[str, Any], names: tuple[str, ...]) -> Fact:

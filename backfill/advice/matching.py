@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from backfill.advice.facts import Destination, Fact, destinations
+from backfill.advice.facts import Destination, Fact, Way, destinations
 from backfill.frozen import frozen
 from backfill.job.fields import OWN_BLOCK
 from backfill.records.profile import PlanProfile
@@ -43,6 +43,14 @@ class Advice:
     avoid: Mapping[str, Any] | None  # the integrations of these calls with the destination off; None: nothing does
 
 
+@frozen
+class UndoNote:
+    """How a destination that calls were sent to is rid of them, or is not."""
+
+    destination: str  # as the job names it
+    way: Way
+
+
 def in_job(job: Job) -> list[Traffic]:
     """The calls of a job whose source was not read: their dates are unknown."""
     return [Traffic(call.scope, call.type, call.integrations) for call in job.calls if call.integrations is not None]
@@ -75,6 +83,21 @@ def advise(traffic: Iterable[Traffic], now: float) -> list[Advice]:
                         calls = (*found[key].calls, flow.scope) if key in found else (flow.scope,)
                         found[key] = Advice(name, fact, calls, applies, avoid)
     return list(found.values())
+
+
+def undo_notes(traffic: Iterable[Traffic]) -> list[UndoNote]:
+    """What the destinations that these calls reach say of taking them back, in the order of the file.
+
+    The warehouses are always reached.
+    """
+    flows = list(traffic)
+    found = []
+    for destination in destinations():
+        names = dict.fromkeys(name for flow in flows for name in _reached(destination, flow.integrations))
+        if destination.whenever_named:
+            names = {destination.title: None}
+        found += [UndoNote(name, way) for name in names for way in destination.undo]
+    return found
 
 
 def _reached(destination: Destination, integrations: Mapping[str, Any]) -> Iterator[str]:

@@ -27,6 +27,7 @@ VERBS = {
     "report": "report",
     "verify": "verify",
     "receipt": "receipt",
+    "undo": "undo",
     "sandbox": "sandbox",
     "state": "state",
     "doctor": "doctor",

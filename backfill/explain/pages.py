@@ -91,12 +91,14 @@ def _destination_page(destination: Destination) -> Page:
     also = (*destination.names, *destination.written, *destination.also)
     off = "`integrations: {All: false}` keeps history out of it."
     instead = [fact.instead for fact in facts if fact.instead]
+    sources = [*(fact.source for fact in facts), *(way.source for way in destination.undo)]
+    undo = [f"Taken back: it {way.says}." for way in destination.undo]
     return Page(
         *(destination.title, "what it does with history", f"in integrations: {', '.join(destination.names)}"),
-        "\n\n".join(f"It {fact_text(fact, destination)}" for fact in facts),
+        "\n\n".join([*(f"It {fact_text(fact, destination)}" for fact in facts), *undo]),
         "\n".join(f"integrations: {block}" for block in _blocks(destination)),
         " ".join(dict.fromkeys(instead if destination.whenever_named else [off, *instead])),
-        tuple(dict.fromkeys(source_text(fact.source) for fact in facts)),
+        tuple(dict.fromkeys(source_text(one) for one in sources)),
         also,
     )
 

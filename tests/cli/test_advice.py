@@ -33,6 +33,14 @@ def test_every_fact_has_a_source_and_a_date(fact: Any) -> None:
     assert sum(one is not None for one in (fact.older_than_hours, fact.within_hours, fact.before)) <= 1
 
 
+@pytest.mark.parametrize("way", [pytest.param(way, id=one.key) for one in destinations() for way in one.undo])
+def test_every_way_back_has_a_source(way: Any) -> None:
+    """As every fact."""
+    assert way.source.title
+    assert way.source.url.startswith("https://")
+    assert not way.says.endswith(".")
+
+
 def test_the_document_is_that_of_the_facts() -> None:
     """docs/destinations.md has all of them: `make pages` writes it again."""
     assert DESTINATIONS.read_text("utf-8") == destinations_document()

@@ -51,6 +51,9 @@ def section(destination: Destination) -> str:
         more = f" Instead: {fact.instead}" if fact.instead else ""
         source = source_text(fact.source).replace(fact.source.url, f"<{fact.source.url}>")
         parts.append(filled(f"- It {fact_text(fact, destination)}{more} *Source:* {source}.", "  "))
+    for way in destination.undo:
+        source = source_text(way.source).replace(way.source.url, f"<{way.source.url}>")
+        parts.append(filled(f"- Taken back: it {way.says}. *Source:* {source}.", "  "))
     return "\n\n".join(parts)
 
 
