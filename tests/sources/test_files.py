@@ -212,6 +212,16 @@ def test_several_members(tmp_path: Path, suffix: str) -> None:
     assert staged(job_over(path), tmp_path / "state").column("a") == [str(index) for index in range(50)]
 
 
+@pytest.mark.parametrize("suffix", PACKED)
+def test_pieces_of_what_packs_well(tmp_path: Path, suffix: str) -> None:
+    """No piece is much larger than a megabyte: a few bytes of zstd give tens of them, and so lines over the maximum."""
+    path, plain = tmp_path / f"rows.csv.{suffix}", bytes(6 * PIECE + 1)
+    path.write_bytes(PACKED[suffix](plain))
+    pieces = list(plain_pieces(LocalFile(str(path), path.name)))
+    assert b"".join(pieces) == plain
+    assert max(map(len, pieces)) < 2 * PIECE
+
+
 def test_a_name_that_lies(tmp_path: Path) -> None:
     """Whether a file is packed is told by its first bytes."""
     (tmp_path / "a.csv").write_bytes(gzip.compress(b"x\n1\n"))

@@ -172,6 +172,20 @@ def test_mixed_columns(tmp_path: Path) -> None:
         staged(job_over(tmp_path / "rows.json", format="mongoexport", sql=("c",)), tmp_path / "state")
 
 
+@pytest.mark.parametrize("others", [['{"a":"x"}', '{"a":"y"}'], []])
+def test_binary_data_of_unreadable_records(tmp_path: Path, others: list[str]) -> None:
+    """It says nothing of the column that the record before it ends with."""
+    twice = '{"v":{"$binary":{"base64":"AA==","subType":"00"}},"v":1}'
+    (tmp_path / "rows.json").write_text("\n".join([*others[:1], twice, *others[1:]]))
+    if others:
+        table, kept = read(tmp_path / "rows.json", "mongoexport")
+        assert [(one.record, one.code) for one in kept] == [(2, "BF005")]
+        assert table["a"].to_pylist() == ["x", "y"]
+    else:
+        with pytest.raises(SourceError, match=r"no record can be read.* twice"):
+            read(tmp_path / "rows.json", "mongoexport")
+
+
 SPELT = st.lists(
     st.sampled_from(['{"$date":"', '{"$decimal":"', '{"$binary":"', '{"$oid":"', '{"$numberLong":"', '"}', '{"', "\\"])
     | st.text('\\\\"{}$:, é\\x00', max_size=3),

@@ -247,6 +247,20 @@ def test_lines_that_are_alike(tmp_path_factory: pytest.TempPathFactory, data: by
         hold_oracle(tmp_path_factory.mktemp("alike"), data, size, cells)
 
 
+@pytest.mark.parametrize("odd", ['{"a":[1] ,"b":2}', '{"a":1,"b":["c"] }', '{"a":{ },"b":2}'])
+def test_blanks_around_inner_values_among_lines_that_are_alike(tmp_path: Path, odd: str) -> None:
+    """They are left out, as they are of every line; also where an empty line stands for a bracket in the count."""
+    alike, path = '{"a":1,"b":2}\n' * 40, tmp_path / "rows.ndjson"
+    path.write_text(f"{alike}{odd}\n\n{alike}")
+    with sizes(400, 60):
+        table, kept, _ = read(path)
+    assert not kept
+    assert len(table) == 81
+    assert [table["a"][40].as_py(), table["b"][40].as_py()] == re.findall(
+        r"[\[{].*?[\]}]|\d", odd.replace(" ", "")[1:-1]
+    )
+
+
 @settings(max_examples=examples(200))
 @given(
     parts=st.lists(st.sampled_from([b"\n", b"\r", b" ", b"\t", b"x", b"yy", b"\xef", b"\xbb", b"\xbf"]), max_size=60),

@@ -124,10 +124,11 @@ class _Piece:
         if np.count_nonzero(own < _FIRST_PRINTABLE) > len(ends) or not _is_utf8(text, len(lines)):
             return None
         starts = np.append(0, ends[:-1] + 1)
-        fits, depth = (text[starts] == _OPENING) & (text[ends - 1] == _CLOSING), 1
+        begin = text[starts] == _OPENING
+        fits, depth = begin & (text[ends - 1] == _CLOSING), 1
         if len(escaped) < len(slashes):
             fits &= _without_bad_escapes(text, starts, ends, slashes)
-        if np.count_nonzero(own == _OPENING) > len(ends) or b"[" in lines:
+        if np.count_nonzero(own == _OPENING) > np.count_nonzero(begin) or b"[" in lines:
             marks, depth, stripped = _outermost(text, own, marks)
             fits &= stripped
             at_ends = np.flatnonzero(text[marks] == _LF)
@@ -257,7 +258,8 @@ def _judged(columns: KeyColumns, fits: Booleans) -> Taken:
     text, start, end = columns.text, columns.start.ravel()[others], columns.end.ravel()[others]
     bad = np.flatnonzero(~np.asarray(pc.match_substring_regex(slices(text, start, end), f"^(?:{SCALAR})$")))
     if len(bad):
-        nested = bad[np.isin(text[start[bad]], np.frombuffer(b"{[", np.uint8))]
+        is_nested = (_STEP[text[start[bad]]] == 1) & (_STEP[text[end[bad] - 1]] == -1)  # with no blank behind it
+        nested = bad[is_nested]
         values = slices(text, start[nested], end[nested]).to_pylist()
         if are_values([value.encode() for value in values]):
             bad = np.setdiff1d(bad, nested)

@@ -205,7 +205,7 @@ def _holders(cells: Cells, text: bytes) -> Iterator[int]:
     """The members with binary data somewhere within their values."""
     for found in re.finditer(re.escape(MARKS[BINARY]), text):
         member = int(np.searchsorted(cells.start, found.start(), "right")) - 1
-        if found.start() > cells.start[member]:
+        if member >= 0 and cells.start[member] < found.start() < cells.end[member]:  # else in a record that is left out
             yield member
 
 

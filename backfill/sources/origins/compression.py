@@ -118,7 +118,7 @@ def _members(member_of: Callable[[], Member], name: str, padding: bytes, step: i
     while data:
         data = data if begun else data.lstrip(padding)
         begun = begun or bool(data)
-        for plain in _steps(member, data, members) if data else ():
+        for plain in _pieces(_steps(member, data, members)) if data else ():
             held.append(plain)
             size += len(plain)
             if size >= PIECE:
@@ -134,6 +134,13 @@ def _members(member_of: Callable[[], Member], name: str, padding: bytes, step: i
         yield b"".join(held)
     if begun:
         raise Damage(f"the file ends within its {name} data{_behind(members)}")
+
+
+def _pieces(steps: Iterator[bytes]) -> Iterator[bytes]:
+    """What the steps give, no more than PIECE bytes at once: a step of zstd may give 64 MB."""
+    for plain in steps:
+        for start in range(0, len(plain), PIECE):
+            yield plain[start : start + PIECE] if len(plain) > PIECE else plain
 
 
 def _steps(member: Member, data: bytes, members: int) -> Iterator[bytes]:
