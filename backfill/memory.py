@@ -14,6 +14,7 @@ Whatever the input, a run holds some of these at a time and nothing that grows w
     archiving   MEMORY_RECORDS at a time
     comparing   two plans joined by DuckDB up to DIFF_MEMORY_BYTES; of calls that have changed DIFF_TEXT_BYTES of JSON,
                 and DIFF_CALLS, at a time
+    reconciling both sides in partitions on disk, RECONCILE_RECORDS at a time; of the run's calls one of 256 is held
 
 Each name is used in the module that keeps the bound: `grep -r NAME backfill`. What libraries keep for themselves is
 bounded where the command line begins (`backfill.cli.main`: threads of polars, the allocator of Arrow).
@@ -64,3 +65,5 @@ DIFF_MEMORY_BYTES: Final = 300_000_000
 #: Calls that have changed, compared at a time: so many bytes of their JSON, and so many calls.
 DIFF_TEXT_BYTES: Final = 16_000_000
 DIFF_CALLS: Final = 20_000
+#: Records of a side of `reconcile` held at a time, of 38 bytes; sorting takes as much again.
+RECONCILE_RECORDS: Final = 500_000

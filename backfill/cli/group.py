@@ -28,6 +28,7 @@ VERBS = {
     "verify": "verify",
     "receipt": "receipt",
     "undo": "undo",
+    "reconcile": "reconcile",
     "sandbox": "sandbox",
     "state": "state",
     "doctor": "doctor",

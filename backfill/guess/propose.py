@@ -50,7 +50,7 @@ def guess(asked: Asked, path: Path, shown: str, context: RunContext | None = Non
     """
     source = describe(asked, path, context.stop.is_set if context is not None else never)
     with kept_engine(None) as kept:
-        found = _look(source, path, context, kept)
+        found = look_at_source(source, path, context, kept)
         vendor = vendor_of(found.frame, source.format) if asked.type is None else None
         delimiter = source.fields.get("csv", {}).get("delimiter", ",")
         facts, nulls = ([], {}) if vendor else measure(found, delimiter, kept)
@@ -72,7 +72,7 @@ def guess(asked: Asked, path: Path, shown: str, context: RunContext | None = Non
     return Guess(text, source, evidence, vendor.tool if vendor else "", tuple(line for line in lines if line > 1))
 
 
-def _look(source: Described, path: Path, context: RunContext | None, kept: KeptEngine) -> Sample:
+def look_at_source(source: Described, path: Path, context: RunContext | None, kept: KeptEngine) -> Sample:
     """The first rows; files whose columns differ are united, and records within a document found: the job says so."""
     try:
         found = look(source.job(path), context, kept)

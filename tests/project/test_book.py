@@ -40,6 +40,7 @@ ELSEWHERE = {
     ("schedulers.md", "python"): "tests/cli/test_prepare.py",
     ("schedulers.md", "sh"): "tests/cli/test_prepare.py",
     ("schedulers.md", "yaml"): "tests/cli/test_prepare.py",
+    ("proof.md", "sql"): "tests/runs/test_reconcile.py",
     ("problems.md", "yaml"): "tests/mapping/test_placeholders.py",
 }
 #: Pages whose blocks of a language are not for here, and why.

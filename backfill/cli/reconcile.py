@@ -1,0 +1,158 @@
+"""`backfill reconcile`: what a warehouse or destination holds, compared with what a run has delivered, id by id."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from backfill.cli.here import display_path
+from backfill.cli.options import RUN, output_option, state_option, voice_options
+from backfill.cli.session import Session
+from backfill.errors import UsageError, counted
+
+if TYPE_CHECKING:
+    from backfill.cli.interrupts import Interrupts
+    from backfill.reconcile.result import Reconciled
+    from backfill.reconcile.source import Against
+    from backfill.records import RunStore, StoredRun
+
+SUFFIXES = (".txt", ".csv")
+
+
+@click.command("reconcile", short_help="What a warehouse holds against what a run delivered.")
+@click.argument("run", type=RUN, metavar="RUN|JOB")
+@click.option(
+    "--against",
+    "data",
+    multiple=True,
+    required=True,
+    metavar="SOURCE",
+    help="Files, a database's URL, or a YAML file with a `source:`; several files each with its own.",
+)
+@click.option("--table", metavar="NAME", help="Which table of the database or dump, or sheet of the workbook.")
+@click.option("--query", metavar="SQL", help="The database's own SQL in place of a table.")
+@click.option("--message-id", metavar="COLUMN", help="[default: message_id, messageId or id]")
+@click.option("--timestamp", metavar="COLUMN", help="[default: original_timestamp, originalTimestamp or timestamp]")
+@click.option("--received-at", metavar="COLUMN", help="[default: received_at or receivedAt]")
+@click.option("--sent-at", metavar="COLUMN", help="[default: sent_at or sentAt]")
+@click.option("--event", metavar="COLUMN", help="[default: event_text, event or name]")
+@click.option("--timezone", metavar="ZONE", default="UTC", show_default=True, help="Of times that have none.")
+@click.option(
+    "--tolerance",
+    metavar="DURATION",
+    help="Dates may differ by it [default: 1s of an original timestamp, else 2m].",
+)
+@click.option(
+    "--late", metavar="DURATION", default="1h", show_default=True, help="Received so long after it was sent is late."
+)
+@click.option(
+    "--missing",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write the ids of missing calls there, one a line.",
+)
+@click.option("--force", is_flag=True, help="Overwrite the file.")
+@state_option
+@output_option
+@voice_options
+def command(
+    session: Session,
+    *,
+    run: str,
+    data: tuple[str, ...],
+    table: str | None,
+    query: str | None,
+    timezone: str,
+    tolerance: str | None,
+    late: str,
+    missing: Path | None,
+    force: bool,
+    state_dir: Path | None,
+    output: str,
+    **columns: str | None,
+) -> int:
+    """\b
+    backfill reconcile jobs/01-users.yaml --against 'warehouse/*.parquet'
+    backfill reconcile RUN --against postgresql://host/dwh --table segment.tracks
+
+    Compare the ids in a warehouse or export with those that a run has delivered: missing, doubled, unknown, dated
+    differently, late. Columns are found by their names, or said.
+
+    Exit 3 where a delivered call is missing, doubled or on another date, 9 where SOURCE cannot be read.
+    """  # noqa: D205, D301, D415
+    from backfill.cli.arguments import open_state
+    from backfill.cli.interrupts import run_interruptibly
+    from backfill.pipeline.export_place import export_place
+    from backfill.pipeline.plan_calls import find_prepared
+    from backfill.reconcile.source import Against
+    from backfill.reconcile.text import reconciled_json, reconciled_text
+
+    said = {name: column for name, column in columns.items() if column is not None}
+    against = Against(data, table, query, said, zone(timezone), milliseconds("--late", late))
+    tolerated = None if tolerance is None else milliseconds("--tolerance", tolerance)
+    state = open_state(session, run, state_dir)
+    folder = find_prepared(state, run)
+    session.here.run_id = folder.run_id
+    if missing is not None:
+        missing = export_place(missing, state, force=force, option="--missing", formats=SUFFIXES)
+    result = run_interruptibly(
+        session,
+        lambda interrupts: reconciled(session, interrupts, state, folder, against, tolerated, missing),
+    )
+    if output == "json":
+        session.record(reconciled_json(folder.run_id, result))
+    else:
+        session.data(reconciled_text(folder.run_id, result))
+    if missing is not None:
+        ids = counted(result.counts["missing"], "missing call", "missing calls")
+        session.say(f"The ids of {ids} are in {display_path(missing)}.")
+    return result.exit_code
+
+
+def reconciled(
+    session: Session,
+    interrupts: Interrupts,
+    state: RunStore,
+    folder: StoredRun,
+    against: Against,
+    tolerance_ms: int | None,
+    missing: Path | None,
+) -> Reconciled:
+    """Compare; raises as `reconcile_run` does."""
+    from backfill.cli.progress import sample_context
+    from backfill.reconcile.run import reconcile_run
+
+    context = sample_context(session, interrupts, shown=False, store=state)
+    shown = shown_source(against)
+    return reconcile_run(folder, against, context, shown=shown, tolerance_ms=tolerance_ms, missing=missing)
+
+
+def shown_source(against: Against) -> str:
+    """What was named, without what may be secret in a database's URL."""
+    from backfill.cli.here import display_source
+
+    some = ", ".join(display_source(one) if "://" in one else one for one in against.data[:3])
+    more = " ..." if len(against.data) > 3 else ""  # noqa: PLR2004
+    return some + more + (f", {against.table}" if against.table else "")
+
+
+def milliseconds(option: str, text: str) -> int:
+    """A duration in ms; raises UsageError that names the option."""
+    from backfill.targets.forms import parse_duration
+
+    try:
+        return round(1000 * parse_duration(text))
+    except UsageError as error:
+        raise UsageError(f"{option}: {error.message}", hint="such as 1s, 2m, 24h or 7d") from None
+
+
+def zone(name: str) -> str:
+    """A time zone's name; raises UsageError where there is none of that name."""
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+    try:
+        return ZoneInfo(name).key
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        raise UsageError(f"--timezone {name}: there is no such zone", hint="such as UTC or Europe/Berlin") from None
