@@ -1,42 +1,47 @@
 """`undo`: what a run has sent, to be taken back by whoever may; written to a new folder. Sends nothing.
 
-The bytes of the calls are those that were prepared, or made again (`call_bytes`). Which of them were delivered and
-which are in doubt is the ledger's word.
+The bytes of the calls are those that were prepared, or made again (`call_bytes`); where neither is left, ids and types
+are what was kept, and users are not known. Which of the calls were delivered, and which are in doubt, the ledger says.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from backfill.advice import in_plan, undo_notes
-from backfill.errors import BackfillError, LockedError, UsageError
+from backfill.errors import BackfillError, LockedError, RefusedError, UsageError
+from backfill.job.load import load_kept_job
 from backfill.pipeline.call_bytes import PlanCalls
 from backfill.pipeline.call_fields import read_json
 from backfill.pipeline.context import RunContext
 from backfill.pipeline.delivered_ids import related_runs
-from backfill.records import RunReader, RunRecord, RunStore, StoredRun
+from backfill.pipeline.snapshot_cache import REPLAYED
+from backfill.records import RunRecord, RunStore, StoredRun
 from backfill.state import holds_state
-from backfill.undo.result import TableRows, Undo
+from backfill.undo.result import TableRows, Undo, UndoUsers
 from backfill.undo.users import DELETE, SUPPRESS, UserTables
 from backfill.undo.warehouse import COLUMNS, DIALECTS, IDS_FILE, TABLES, event_table, script
 
 README: Final = "README.txt"
-Array = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
 _DELIVERED, _IN_DOUBT = "delivered", "in_doubt"
 _USERS: Final = ("userId", "anonymousId")
 _FIELDS: Final = ("messageId", "type", "event", *_USERS, "previousId")
+#: Calls whose bytes are gone, written at a time; and the parts of a UUID in its digits, first and length.
+_AT_ONCE: Final = 100_000
+_UUID_PARTS: Final = ((0, 8), (8, 4), (12, 4), (16, 4), (20, 12))
 _WRITTEN: Final = pl.Struct(dict.fromkeys(_FIELDS, pl.String))
 
 
@@ -95,7 +100,7 @@ def write_undo(
     """Write the folder `place`, all of it or nothing; `text` makes its README.
 
     Raises:
-        RefusedError: The bytes of the run's calls are gone, and cannot be made again.
+        RefusedError: The bytes of the run's calls are gone, cannot be made again, and their ids were the source's.
         UsageError, LockedError, LedgerError: As `look_at`; or what was kept is damaged.
         InterruptedRunError: A signal came.
     """
@@ -103,9 +108,10 @@ def write_undo(
     unfinished = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))
     try:
         with tempfile.TemporaryDirectory(prefix="backfill-") as work, closing(UserTables(Path(work))) as users:
-            found = _write_ids(found, run, context, unfinished, users)
-            unknown = _add_others(run, found.status.record, context, users)
-            found = replace(found, users=users.write(unfinished, unknown, found.regulation))
+            found = _write_calls(found, run, context, unfinished, users)
+            if not found.users.gone:
+                unknown = _add_others(run, found.status.record, context, users)
+                found = replace(found, users=users.write(unfinished, unknown, found.regulation))
         for kind in DIALECTS:
             sql = script(kind, run.run_id, found.tables, schema, place)
             (unfinished / f"{kind}.sql").write_text(sql, "utf-8")
@@ -118,54 +124,114 @@ def write_undo(
     return found
 
 
-def _write_ids(found: Undo, run: StoredRun, context: RunContext, folder: Path, users: UserTables) -> Undo:
-    """Write the ids of what was sent, count it by table, and note its users."""
-    tables: dict[str, Counter[str]] = {}
-    types: set[str] = set()
-    no_table = 0
-    with PlanCalls(run, context) as calls, (folder / IDS_FILE).open("wb") as file:
+class _Written:
+    """What of a run is written so far: its ids in a file, counted by table."""
+
+    def __init__(self, found: Undo, file: BinaryIO) -> None:
+        self._found = found
+        self._file = file
+        self._tables: dict[str, Counter[str]] = {}
+        self._types: set[str] = set()
+        self._no_table = 0
         file.write((",".join(COLUMNS) + "\n").encode())
-        for frame in _sent(calls, context):
-            ids = frame.select("message_id", "standing", "type", "event_table")
-            ids.write_csv(file, include_header=False)
-            users.add("sent", frame, _USERS)
-            for kind, table, standing, number in ids.group_by("type", "event_table", "standing").len().select(
-                "type", "event_table", "standing", "len"
-            ).iter_rows():  # fmt: skip
-                types.add(kind)
-                no_table += number if kind == "track" and not table else 0
-                for name in {TABLES[kind], *filter(None, [table])}:
-                    tables.setdefault(name, Counter())[standing] += number
-    rows = [TableRows(name, tables[name][_DELIVERED], tables[name][_IN_DOUBT]) for name in sorted(tables)]
-    return replace(found, tables=tuple(rows), types=tuple(kind for kind in TABLES if kind in types), no_table=no_table)
+
+    def add(self, calls: pl.DataFrame) -> None:
+        """Write the ids of these calls."""
+        ids = calls.select(COLUMNS)
+        ids.write_csv(self._file, include_header=False)
+        counts = ids.group_by("type", "event_table", "standing").len()
+        for kind, table, standing, number in counts.iter_rows():
+            self._types.add(kind)
+            self._no_table += number if kind == "track" and not table else 0
+            for name in {TABLES[kind], *filter(None, [table])}:
+                self._tables.setdefault(name, Counter())[standing] += number
+
+    def result(self, events: Mapping[str, int]) -> Undo:
+        """What was found; `events` are tables of events that no call names, and how many rows they may have."""
+        rows = [TableRows(name, one[_DELIVERED], one.total()) for name, one in self._tables.items()]
+        rows += [TableRows(name, 0, most) for name, most in events.items()] if "track" in self._types else []
+        types = tuple(kind for kind in TABLES if kind in self._types)
+        tables = tuple(sorted(rows, key=lambda one: one.name))
+        return replace(self._found, tables=tables, types=types, no_table=0 if events else self._no_table)
+
+
+def _write_calls(found: Undo, run: StoredRun, context: RunContext, folder: Path, users: UserTables) -> Undo:
+    """Write the ids of what was sent, count it by table, and note its users where its bytes are there."""
+    with PlanCalls(run, context) as calls:
+        try:
+            with (folder / IDS_FILE).open("wb") as file:
+                written = _Written(found, file)
+                for frame in _sent(calls, context):
+                    written.add(frame)
+                    users.add("sent", frame, _USERS)
+            return written.result({})
+        except RefusedError as error:
+            if any(call.given_id for call in calls.status.record.facts.calls):
+                raise  # of ids that the source gives, a hash is kept
+            gone = error.message
+        with (folder / IDS_FILE).open("wb") as file:
+            written = _Written(found, file)
+            for frame in _sent_by_id(calls, context):
+                written.add(frame)
+        return replace(written.result(_planned_events(run)), users=UndoUsers(gone=gone))
+
+
+def _planned_events(run: StoredRun) -> dict[str, int]:
+    """The tables of the events that the plan has, as far as it names them, with how many calls are planned of each."""
+    with run.read() as reader:
+        profile = reader.profile()
+    found: Counter[str] = Counter()
+    for (scope, event), calls in profile.events.items() if profile is not None else ():
+        if profile is not None and profile.calls[scope].type == "track" and event_table(event):
+            found[event_table(event)] += calls
+    return dict(found)
 
 
 def _sent(calls: PlanCalls, context: RunContext) -> Iterator[pl.DataFrame]:
-    """The calls that were delivered or are in doubt, in plan order."""
-    with calls.run.read() as reader:
-        spans = _spans(reader)
-    for shard, (places, standing) in spans.items():
-        where = np.concatenate(places)
-        order = np.argsort(where)
-        where, doubt = where[order], np.concatenate(standing)[order]
+    """The calls that were delivered or are in doubt, in plan order, read from their bytes; raises as `write_undo`."""
+    for shard, where, doubt in _places(calls.run):
         for own, texts in calls.texts(shard, where):
             context.check_stop()
-            in_doubt = pl.Series("in_doubt", doubt[np.searchsorted(where, own)])
-            yield _with_tables(read_fields(texts)).with_columns(
-                pl.when(in_doubt).then(pl.lit(_IN_DOUBT)).otherwise(pl.lit(_DELIVERED)).alias("standing"),
-                pl.col("messageId").alias("message_id"),
-            )
+            fields = _with_tables(read_fields(texts))
+            standing = _standings(doubt[np.searchsorted(where, own)])
+            yield fields.with_columns(standing, pl.col("messageId").alias("message_id"))
 
 
-def _spans(reader: RunReader) -> dict[int, tuple[list[Array], list[Flags]]]:
-    """Of each shard the places of calls that were sent, and whether they are in doubt."""
-    found: dict[int, tuple[list[Array], list[Flags]]] = {}
-    for span in reader.call_spans():
-        if span.standing in (_DELIVERED, _IN_DOUBT):
-            places, standing = found.setdefault(span.shard, ([], []))
-            places.append(np.arange(span.first_call, span.first_call + span.calls))
-            standing.append(np.full(span.calls, span.standing == _IN_DOUBT))
-    return found
+def _sent_by_id(calls: PlanCalls, context: RunContext) -> Iterator[pl.DataFrame]:
+    """The same of calls whose bytes are gone: ids and types alone, which the calls files keep."""
+    data = json.loads(calls.status.record.job_data)
+    data.pop(REPLAYED, None)
+    job = load_kept_job(json.dumps(data), Path(calls.status.record.job_file))
+    kinds = np.array([call.type for call in job.calls])
+    for shard, where, doubt in _places(calls.run):
+        records = calls.records(shard)
+        for start in range(0, len(where), _AT_ONCE):
+            context.check_stop()
+            own = records[where[start : start + _AT_ONCE]]
+            digits = pl.col("message_id").bin.encode("hex")
+            parts = [digits.str.slice(first, length) for first, length in _UUID_PARTS]
+            yield pl.DataFrame(
+                {
+                    "message_id": pl.Series([one.tobytes() for one in own["id_bytes"]], dtype=pl.Binary),
+                    "type": kinds[own["call"]],
+                    "event_table": pl.Series([None] * len(own), dtype=pl.String),
+                    "standing": _standings(doubt[start : start + _AT_ONCE]),
+                }
+            ).with_columns(pl.concat_str(parts, separator="-").alias("message_id"))
+
+
+def _places(run: StoredRun) -> Iterator[tuple[int, npt.NDArray[np.int64], npt.NDArray[np.bool_]]]:
+    """Of each shard the places of the calls that were sent, ascending, and which of these are in doubt."""
+    with run.read() as reader:
+        spans = [span for span in reader.call_spans() if span.standing in (_DELIVERED, _IN_DOUBT)]
+    for shard, own in groupby(sorted(spans, key=lambda span: (span.shard, span.first_call)), lambda span: span.shard):
+        parts = list(own)
+        where = np.concatenate([np.arange(part.first_call, part.first_call + part.calls) for part in parts])
+        yield shard, where, np.repeat([part.standing == _IN_DOUBT for part in parts], [part.calls for part in parts])
+
+
+def _standings(in_doubt: npt.NDArray[np.bool_]) -> pl.Series:
+    return pl.Series("standing", np.where(in_doubt, _IN_DOUBT, _DELIVERED))
 
 
 def read_fields(texts: pl.Series) -> pl.DataFrame:

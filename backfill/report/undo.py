@@ -10,11 +10,13 @@ from backfill.errors import counted
 from backfill.escape import escaped
 from backfill.records import RunState
 from backfill.report.summary import SCHEMA_VERSION
-from backfill.undo.result import Undo
+from backfill.undo.result import TableRows, Undo
 from backfill.undo.users import REQUESTS_FOLDER, SUPPRESS, USERS_FILE
 from backfill.undo.warehouse import DIALECTS, IDS_FILE, UNNAMED
 
 _WIDTH: Final = 80
+#: Tables that people are shown; the SQL and the JSON have all.
+SHOWN: Final = 12
 _LABEL: Final = 13
 _SANDBOX: Final = "SANDBOX: nothing of this run left this machine; what is written is a rehearsal"
 _NOT_BACK: Final = (
@@ -73,15 +75,14 @@ def undo_json(found: Undo, folder: str) -> dict[str, Any]:
         "files": list(found.files),
         "delivered": found.delivered,
         "in_doubt": found.in_doubt,
-        "tables": [
-            {"name": table.name, "delivered": table.delivered, "in_doubt": table.in_doubt} for table in found.tables
-        ],
+        "tables": [{"name": table.name, "at_least": table.least, "at_most": table.most} for table in found.tables],
         "calls_without_table": found.no_table,
         "users": {
             "user_ids": users.user_ids,
             "anonymous_ids": users.anonymous_ids,
-            "only_this_run": None if users.unknown else users.alone,
+            "only_this_run": None if users.unknown or users.gone else users.alone,
             "requests": users.requests,
+            "not_known": users.gone,
             "runs_not_known": list(users.unknown),
         },
         "regulation_type": found.regulation,
@@ -147,6 +148,8 @@ def _calls(found: Undo) -> str:
 
 def _users(found: Undo) -> str:
     users = found.users
+    if users.gone:
+        return f"not known: {users.gone}. Message ids and SQL are written without them"
     anonymous = counted(users.anonymous_ids, "anonymousId", "anonymousIds")
     told = f"{counted(users.user_ids, 'userId', 'userIds')}, {anonymous}"
     if users.unknown:
@@ -155,16 +158,22 @@ def _users(found: Undo) -> str:
 
 
 def _tables(found: Undo) -> str:
-    told = ", ".join(f"{table.name} {table.delivered + table.in_doubt:,}" for table in found.tables)
+    told = ", ".join(f"{table.name} {_range(table)}" for table in found.tables[:SHOWN])
+    told += f" and {len(found.tables) - SHOWN:,} more" if len(found.tables) > SHOWN else ""
     if found.no_table:
         calls = counted(found.no_table, "call", "calls")
         told += f"; the tables of {calls} are not known, as the events have no letter of a to z: see the SQL"
     return told
 
 
+def _range(table: TableRows) -> str:
+    return f"{table.most:,}" if table.least == table.most else f"{table.least:,} to {table.most:,}"
+
+
 def _files(found: Undo) -> Iterator[tuple[str, str]]:
     yield IDS_FILE, "each call that was sent, delivered or in_doubt, by its message id"
-    yield USERS_FILE, "each user of these calls, and whether no other run kept here has that id"
+    if not found.users.gone:
+        yield USERS_FILE, "each user of these calls, and whether no other run kept here has that id"
     engines = ", ".join(dialect.engine for dialect in DIALECTS.values())
     unnamed = f". Put the schema or dataset in place of {UNNAMED} first, or say --schema NAME"
     how = "counts first, then deletes exactly these rows in a transaction; nothing where the count is another"

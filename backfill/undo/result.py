@@ -12,8 +12,8 @@ class TableRows:
     """A table of the warehouse, and how many rows of the run it may hold."""
 
     name: str
-    delivered: int  # calls that have a row there, if the warehouse has all
-    in_doubt: int  # calls that may have one
+    least: int  # of the calls that were delivered, if the warehouse has all
+    most: int  # with those that may have one beside them: in doubt, or of an event that is not known call by call
 
 
 @frozen
@@ -24,6 +24,7 @@ class UndoUsers:
     anonymous_ids: int = 0
     alone: int = 0  # userIds that no other run kept here has; 0 where that is not known
     requests: int = 0  # files of requests for these
+    gone: str = ""  # why the users of the run are not known any more; empty where they are
     unknown: tuple[str, ...] = ()  # the other runs whose users are not known any more: then no request is written
 
 

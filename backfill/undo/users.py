@@ -82,7 +82,7 @@ class UserTables:
         if waiting:
             alone, requests = alone + len(waiting), requests + 1
             _write_request(folder, requests, waiting, regulation)
-        return UndoUsers(counts["userId"], counts["anonymousId"], alone, requests, unknown)
+        return UndoUsers(counts["userId"], counts["anonymousId"], alone, requests, unknown=unknown)
 
     def _joined(self) -> Iterator[pl.DataFrame]:
         for table in self._waiting:

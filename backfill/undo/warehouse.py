@@ -5,8 +5,9 @@ The tables are those of https://www.twilio.com/docs/segment/connections/storage/
 for each event, `pages`, `screens`, `identifies`, `groups`, `aliases`; in each the column `id` has the message id. The
 tables `users` and `accounts` have one row for each user or group, of whichever call came last: nothing restores them.
 
-Of each table the ids that are found have to be as many as were delivered, up to those in doubt beside them; else the
-script divides by zero (BigQuery: ASSERT) before it deletes anything.
+Of each table the ids that are found have to be as many as were delivered, up to those in doubt beside them; of tables
+of events that are not known call by call, up to as many as were planned. Else the script divides by zero (BigQuery:
+ASSERT) before it deletes anything.
 """
 
 from __future__ import annotations
@@ -149,8 +150,8 @@ def script(kind: str, run_id: str, tables: Sequence[TableRows], schema: str, fol
     filled = {"ids": ids, "folder": str(folder), "schema": named}
     matched = f"id IN (SELECT message_id FROM {ids})"
     counts = "\nUNION ALL ".join(
-        f"SELECT '{table.name}' AS warehouse_table, count(DISTINCT id) AS found, {table.delivered} AS delivered,"
-        f" {table.in_doubt} AS in_doubt\nFROM {place(table.name)} WHERE {matched}"
+        f"SELECT '{table.name}' AS warehouse_table, count(DISTINCT id) AS found, {table.least} AS at_least,"
+        f" {table.most} AS at_most\nFROM {place(table.name)} WHERE {matched}"
         for table in tables
     )
 
@@ -158,7 +159,7 @@ def script(kind: str, run_id: str, tables: Sequence[TableRows], schema: str, fol
         name = label if kind == "bigquery" else dialect.quoted(label)
         return dialect.guard.format(table=place(table), ids=ids, label=name, least=least, most=most, more=more)
 
-    guards = [guard(one.name, one.name, one.delivered, one.delivered + one.in_doubt) for one in tables]
+    guards = [guard(one.name, one.name, one.least, one.most) for one in tables]
     look = ""
     if any(table.name == TABLES["track"] for table in tables):
         others = _other_events(tables)
@@ -168,7 +169,7 @@ def script(kind: str, run_id: str, tables: Sequence[TableRows], schema: str, fol
         _HEAD.format(run=run_id, engine=dialect.engine, how=dialect.how.format(**filled)),
         dialect.load.format(**filled),
         dialect.begin,
-        f"-- 1. Counted: found has to be delivered, up to in_doubt more.\n{counts}\nORDER BY warehouse_table;",
+        f"-- 1. Counted: found has to be from at_least to at_most.\n{counts}\nORDER BY warehouse_table;",
         look,
         "\n".join(["-- 2. Ends here where it is not.", *guards]),
         "\n".join(

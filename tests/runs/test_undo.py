@@ -218,6 +218,43 @@ def test_for_programs_and_never_over(room: Room) -> None:
     assert "YOUR_SCHEMA" in (room.folder / "other" / "bigquery.sql").read_text("utf-8")
 
 
+def test_a_source_that_was_mended(room: Room, postgres: Postgres, tmp_path: Path) -> None:
+    """Ids and SQL are written nevertheless, exactly; its users are not known, nor are they as those of another run."""
+    source = room.folder / "second.csv"
+    before = source.read_bytes()
+    source.write_bytes(before.replace(b"free", b"paid"))
+    try:
+        told = backfill("undo", room.folder / "second.yaml", "-o", tmp_path / "gone", "--schema", "shop")
+        other = backfill("undo", room.folder / "first.yaml", "-o", tmp_path / "first", "--output", "json")
+    finally:
+        source.write_bytes(before)
+    assert told.code == 0, told.err
+    assert "users        not known: " in told.out
+    assert not (tmp_path / "gone" / "users.csv").exists()
+    assert (
+        (tmp_path / "gone" / "message_ids.csv")
+        .read_text()
+        .split(",delivered")[0]
+        .endswith((room.undone / "message_ids.csv").read_text().splitlines()[1].split(",")[0])
+    )
+    calls = [call for call in room.arrived["second"] if call.get("event") != EVENTS[2]]
+    both = [*calls, *(call for call in room.arrived["first"] if call.get("event") != EVENTS[2])]
+    database = load(postgres, both)
+    script = (tmp_path / "gone" / "postgres.sql").read_text("utf-8").replace("BETWEEN 50 AND 50", "BETWEEN 33 AND 50")
+    done = run_sql(postgres, database, tmp_path / "gone", script)  # 17 tracks were left out above
+    assert done.returncode == 0, done.stderr
+    left = warehouse_of(room.arrived["first"])
+    assert rows_in(postgres, database, warehouse_of(both)) == {
+        table: left[table] - {call["messageId"] for call in room.arrived["first"] if call.get("event") == EVENTS[2]}
+        for table in warehouse_of(both)
+    }
+    assert other.object["users"]["runs_not_known"]
+    assert (other.object["users"]["only_this_run"], (tmp_path / "first" / "deletion-requests").exists()) == (
+        None,
+        False,
+    )
+
+
 @pytest.mark.usefixtures("key")
 def test_in_doubt_is_told_apart(tmp_path: Path) -> None:
     """Of a run that stopped: delivered and in doubt each by id; the guard takes any number of those in doubt."""
