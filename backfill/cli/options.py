@@ -75,12 +75,13 @@ def state_option(command: Command) -> Command:
     )
     @wraps(command)
     def wrapped(*parts: object, state: str | None, state_dir: Path | None, **others: object) -> object:
-        if state is not None and "://" in state:
-            from backfill.state.stated import checked_database
+        if state is not None:
+            from backfill.state.stated import checked_database, is_url
 
-            click.get_current_context().obj.here.database = checked_database(state, "--state")
-        elif state is not None:
-            state_dir = state_dir or Path(state)
+            if is_url(state):
+                click.get_current_context().obj.here.database = checked_database(state, "--state")
+            else:
+                state_dir = state_dir or Path(state)
         return command(*parts, state_dir=state_dir, **others)
 
     return wrapped

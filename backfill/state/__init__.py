@@ -7,6 +7,7 @@ from pathlib import Path
 from backfill.records import RunStore
 from backfill.state.folder import StateFolder, run_id
 from backfill.state.place import (
+    BYTES_FOLDER,
     ensure_space,
     file_system_type,
     holds_state,
@@ -42,6 +43,6 @@ def open_store(
     folder = StateFolder(place, choice)
     if database is None:
         return folder
-    from backfill.state.database_store import BYTES_FOLDER, DatabaseStore  # noqa: PLC0415 (for those who name one)
+    from backfill.state.database_store import DatabaseStore  # noqa: PLC0415 (for those who name one)
 
     return DatabaseStore(database, folder, StateFolder(place / BYTES_FOLDER, choice))

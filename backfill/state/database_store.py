@@ -24,7 +24,6 @@ from backfill.state.run import RunFolder
 if TYPE_CHECKING:
     from backfill.ledger.postgres import Lease, RegisteredRun
 
-BYTES_FOLDER = "bytes"
 #: The name of a run's folder: the id that it had when it began, and its schema.
 _FOLDER = re.compile(r"(?P<run_id>.+)\.(?P<schema>backfill_[0-9a-f]+)")
 

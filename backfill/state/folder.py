@@ -42,7 +42,15 @@ from backfill.disk import (
 from backfill.errors import BackfillError, LedgerError, LockedError, StoppedError, UsageError
 from backfill.records import DeliveredArchive, RunRecord, StoredRun
 from backfill.shared import open_place
-from backfill.state.place import DRY_RUNS_FOLDER, FOLDER_NAME, LOCKS_FOLDER, RUNS_FOLDER, lock_file, refuse_network
+from backfill.state.place import (
+    DRY_RUNS_FOLDER,
+    FOLDER_NAME,
+    LOCKS_FOLDER,
+    MADE_BY_LOOKING,
+    RUNS_FOLDER,
+    lock_file,
+    refuse_network,
+)
 from backfill.state.run import RunFolder
 from backfill.state.shared_run import SpoolChoice
 
@@ -83,7 +91,7 @@ class StateFolder:
         """
         refuse_network(self.path)
         names = {path.name for path in self.path.iterdir()} if self.path.is_dir() else set()  # at one moment
-        if names and self._runs.name not in names:
+        if names - MADE_BY_LOOKING and self._runs.name not in names:
             # A project or home folder given by mistake must not become private and ignored by git.
             raise UsageError(
                 f"{self.path} holds other things and is no state folder",
@@ -99,7 +107,7 @@ class StateFolder:
                     write_durably(ignore, b"*\n")
         for leftover in self._discarded.iterdir():
             self._throw_away(leftover)
-        return not names
+        return self._runs.name not in names
 
     @contextmanager
     def _told(self, *, used: bool) -> Iterator[None]:

@@ -14,6 +14,12 @@ TARGETS_FILE = "targets.yaml"
 RUNS_FOLDER, LOCKS_FOLDER = "runs", "locks"
 #: A state folder of their own for dry runs, inside of another.
 DRY_RUNS_FOLDER = "dry-runs"
+#: Below a state folder: what lies on this machine of what is shared.
+CACHE_FOLDER = "cache"
+#: A state folder of its own for the bytes of runs whose ledgers are in a database, inside of another.
+BYTES_FOLDER = "bytes"
+#: What a verb that only looks may make where there is no state folder yet.
+MADE_BY_LOOKING = frozenset((CACHE_FOLDER, BYTES_FOLDER))
 #: File systems on which locks, shared memory or fsync do not reach other machines, or do not hold
 #: (https://www.sqlite.org/wal.html: WAL does not work over a network file system).
 NETWORK_FILE_SYSTEMS = frozenset(

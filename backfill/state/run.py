@@ -15,10 +15,9 @@ from backfill.disk import FileLock, make_folder
 from backfill.errors import LedgerError
 from backfill.frozen import frozen
 from backfill.records import RunHolder, RunRecord, RunRejects, RunSpool
-from backfill.state.place import DRY_RUNS_FOLDER, LOCKS_FOLDER, lock_file
+from backfill.state.place import CACHE_FOLDER, DRY_RUNS_FOLDER, LOCKS_FOLDER, lock_file
 from backfill.state.reject_files import RejectFiles
 from backfill.state.shared_run import (
-    CACHE_FOLDER,
     SNAPSHOT_FOLDER,
     SharedRun,
     SpoolChoice,

@@ -21,8 +21,6 @@ from backfill.state.shared_rejects import SharedRejects
 if TYPE_CHECKING:
     from backfill.spool import SharedSpool
 
-#: Below a state folder: what lies on this machine of what is shared.
-CACHE_FOLDER: Final = "cache"
 SNAPSHOT_FOLDER: Final = "snapshot"
 _PLACE_FILE: Final = "shared.json"
 #: The file of a snapshot that is written last (`sources.snapshot`): without it there is none.

@@ -5,14 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote
 
 from backfill.errors import UsageError
 from backfill.state.place import TARGETS_FILE
 
 VARIABLE = "BACKFILL_STATE"
 SCHEMES = ("postgresql", "postgres")
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+#: A URL; or what is meant as one of a database, and no folder: one without its slashes, or libpq's `host=...`.
+_URL = re.compile(
+    r"[A-Za-z][A-Za-z0-9+.-]*://|postgres(ql)?:|(host|hostaddr|port|dbname|user|password|service)\s*=", re.IGNORECASE
+)
+#: Behind the name of a host, outside of [...]: what is no port may be a password that is not written as URLs have it.
+_NO_PORT = re.compile(r":(?!\d*(,|$))")
 _SECRETS = ("password", "sslpassword")
 _STATED = re.compile(r"^['\"]?state['\"]?\s*:", re.MULTILINE)
 
@@ -28,20 +33,26 @@ def checked_database(url: str, whose: str) -> str:
     Raises:
         UsageError: It is of something else, or holds a password.
     """
-    scheme = url.partition("://")[0]
+    scheme, slashes, rest = url.partition("://")
+    if not slashes:
+        raise UsageError(f"{whose}: it is not a valid URL", hint="give postgresql://HOST/DATABASE")
     if scheme not in SCHEMES:
         raise UsageError(f"{whose}: runs cannot be kept at {scheme}://", hint="give postgresql://HOST/DATABASE")
-    try:
-        parts = urlsplit(url)
-        secret = parts.password is not None or any(name in _SECRETS for name, _ in parse_qsl(parts.query))
-    except ValueError as error:
-        raise UsageError(f"{whose}: it is not a valid URL: {error}") from None
-    if secret or ":" in unquote(parts.netloc.rpartition("@")[0]):
+    if _has_password(rest):
         raise UsageError(
             f"{whose}: a password is not taken from there, where others may read it",
             hint="leave it out, and put it into PGPASSWORD, ~/.pgpass or a service file",
         )
     return url
+
+
+def _has_password(rest: str) -> bool:
+    """Whether there is a password behind the `://` of a URL, or what may be one: `/`, `?` and `#` in it end no URL."""
+    place, _, query = rest.partition("?")
+    user, _, hosts = place.rpartition("@")
+    hosts = re.sub(r"\[[^\]]*\]", "", hosts.partition("/")[0])
+    named = {name.lower() for name, _ in parse_qsl(query, keep_blank_values=True)}
+    return ":" in unquote(user) or _NO_PORT.search(unquote(hosts)) is not None or not named.isdisjoint(_SECRETS)
 
 
 def named_place(

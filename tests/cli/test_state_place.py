@@ -107,7 +107,18 @@ def test_targets_yaml_says_it(project: Project, url: str, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(
-    "place", ["postgresql://me:sEcReT@host/db", "postgresql://host/db?password=sEcReT", "mysql://me:sEcReT@host/db"]
+    "place",
+    [
+        "postgresql://me:sEcReT@host/db",
+        "postgresql://me%3AsEcReT@host/db",
+        "postgresql://host/db?password=sEcReT",
+        "postgresql://host/db?PassWord=sEcReT",
+        "mysql://me:sEcReT@host/db",
+        *("postgresql://me:sEcReT/x@host/db", "postgresql://me:sEcReT?x@host/db", "postgresql://me:sEcReT#x@host/db"),
+        "postgresql://me@host:sEcReT/db",
+        "postgresql:me:sEcReT@host/db",
+        "host=here password=sEcReT",
+    ],
 )
 def test_no_password_is_taken_or_shown(project: Project, place: str) -> None:
     """Neither from the command line nor from the file."""

@@ -123,6 +123,33 @@ def test_commits_are_durable_whatever_the_default(postgres: Postgres, store: Run
     connection.close()
 
 
+def test_a_database_that_lacks_characters_is_refused(postgres: Postgres, tmp_path: Path) -> None:
+    """Before anything is made: a run would stop at the first row that holds one."""
+    for encoding, refused in (("LATIN1", True), ("SQL_ASCII", False)):
+        name = postgres.new_database(options=f"ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'")
+        store = open_store(tmp_path / encoding, database=postgres.url(name))
+        if refused:
+            with pytest.raises(UsageError, match="encoded in LATIN1"):
+                store.make_usable()
+            assert not (tmp_path / encoding).exists()
+            continue
+        store.make_usable()
+        with store.lock(RUN), begun(store).create(replace(RECORD, job_name="\u65e5\U0001f600")) as ledger:
+            assert ledger.reader.status().record.job_name == "\u65e5\U0001f600"
+
+
+def test_no_default_of_the_database_alters_a_run(postgres: Postgres, store: RunStore, url: str) -> None:
+    """Times stay exact where numbers are shown short, and no statement is ended for its length."""
+    database = url.rpartition("/")[2]
+    postgres.sql(
+        f"ALTER DATABASE {database} SET extra_float_digits = -10; ALTER DATABASE {database} SET statement_timeout = 1"
+    )
+    created = replace(RECORD, created_at=1_700_000_000.1239)
+    with store.lock(RUN), begun(store).create(created) as ledger:
+        assert ledger.reader.status().record == created
+    assert recorded(url, "SELECT pg_sleep(0.05) IS NULL") == [(0,)]
+
+
 class TestLease:
     """One process at a time writes, whatever clock it has and however long it slept."""
 
@@ -353,6 +380,16 @@ def test_bytes_on_another_machine(store: RunStore, url: str, tmp_path: Path) -> 
     with pytest.raises(UsageError, match=re.escape(str(tmp_path / ".backfill"))):
         elsewhere.run(RUN).spool()
     assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.parametrize("made", ["cache", "bytes/cache"])
+def test_a_machine_that_only_looked_can_work(url: str, tmp_path: Path, made: str) -> None:
+    """What `verify` or `rejects` has fetched is not taken for a stranger's."""
+    store = open_store(tmp_path / ".backfill", database=url)
+    (store.path / made).mkdir(parents=True)
+    assert store.make_usable() is True
+    with store.lock(RUN):
+        delivering_run(begun(store), PLANS).close()
 
 
 def test_what_another_machine_discarded(store: RunStore, url: str, tmp_path: Path) -> None:

@@ -34,11 +34,15 @@ _DEFAULTS = {
     "keepalives_count": "3",
     "tcp_user_timeout": "30000",  # milliseconds
 }
-#: A lock is waited for no longer than that; and a transaction of which the client is gone ends.
+#: A lock is waited for no longer than that, a statement as long as it takes; a transaction of which the client is
+#: gone ends. Times are told to the last digit, whatever the database's defaults.
 _SETTINGS = (
-    "SET lock_timeout = '20s'; SET idle_in_transaction_session_timeout = '60s'; SET timezone = 'UTC';"
-    " SET standard_conforming_strings = on; SET search_path TO {schema}"
+    "SET lock_timeout = '20s'; SET statement_timeout = 0; SET idle_in_transaction_session_timeout = '60s';"
+    " SET timezone = 'UTC'; SET extra_float_digits = 1; SET standard_conforming_strings = on;"
+    " SET search_path TO {schema}"
 )
+#: Encodings of a database that take every character: SQL_ASCII keeps bytes as they are.
+_ENCODINGS = ("UTF8", "SQL_ASCII")
 _DURABLE = ("on", "remote_apply")
 
 
@@ -112,7 +116,7 @@ class Database:
 
         Raises:
             StoppedError: It cannot be reached, or only reads.
-            UsageError: psycopg is not installed, or the URL is none.
+            UsageError: psycopg is not installed, the URL is none, or the database's encoding lacks characters.
         """
         psycopg = required("psycopg", "postgres", "Runs in PostgreSQL", made="kept")
         tag = f"backfill {socket.gethostname()[:20]} {uuid.uuid4().hex[:16]}"
@@ -127,6 +131,7 @@ class Database:
             )
             connection = PostgresConnection(raw, tag)
             try:
+                _check_encoding(raw, self.name)
                 _adapt(raw)
                 connection.script(_SETTINGS.format(schema=f'"{schema}"'))
                 if writes:
@@ -265,6 +270,16 @@ def _adapt(raw: psycopg.Connection[Any]) -> None:
     raw.adapters.register_dumper(bool, Truth)
     raw.adapters.register_dumper(str, Text)
     raw.adapters.register_loader("numeric", IntLoader)
+
+
+def _check_encoding(raw: psycopg.Connection[Any], name: str) -> None:
+    """Raise UsageError where the database has no place for every character: a run would stop at the first one."""
+    encoding = raw.info.parameter_status("server_encoding")
+    if encoding not in _ENCODINGS:
+        raise UsageError(
+            f"{name} is encoded in {encoding}, which does not have every character",
+            hint="CREATE DATABASE ... TEMPLATE template0 ENCODING 'UTF8', and name that one",
+        )
 
 
 def _commit_durably(connection: PostgresConnection) -> None:
