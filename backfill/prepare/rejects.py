@@ -123,9 +123,7 @@ def with_originals(calls: pl.DataFrame, shard: int, snapshot: Snapshot, frames: 
 
     Added are file (its name), record and original, see `originals`. A page holds about PAGE_BYTES of rows.
     """
-    # polars panics on Parquet's INTERVAL, and DuckDB never hands one over: a job has to cast it
-    own = [c for c in snapshot.columns if not c.name.startswith(INTERNAL_PREFIX) and c.kind is not Kind.INTERVAL]
-    pages = _rows(calls["row"], shard, snapshot, frames, own)
+    pages = _rows(calls["row"], shard, snapshot, frames, shown_columns(snapshot))
     yield from (calls.join(page, on="row", how="inner", maintain_order="left") for page in pages)
 
 
@@ -163,6 +161,11 @@ def originals(columns: Sequence[Column], rows: pl.DataFrame) -> pl.Series:
     return pl.DataFrame(groups).select(encode.braced(pl.concat_str(pl.all()))).to_series()
 
 
+def shown_columns(snapshot: Snapshot) -> list[Column]:
+    """The source's own columns that `originals` can show: polars panics on INTERVAL as Parquet files have it."""
+    return [c for c in snapshot.columns if not c.name.startswith(INTERNAL_PREFIX) and c.kind is not Kind.INTERVAL]
+
+
 def names_read(columns: Sequence[Column]) -> list[str]:
     """The columns of a snapshot that `originals` takes."""
     return [name for column in columns for name in (column.name, column.raw) if name is not None]
@@ -196,6 +199,8 @@ def _shown(column: Column, schema: Mapping[str, pl.DataType]) -> pl.Expr:
     name = frame_name(column.name)
     value, dtype = pl.col(name), schema[name]
     match column.kind:
+        case Kind.BINARY if dtype.is_nested():  # bytes somewhere inside
+            return pl.when(value.is_not_null()).then(pl.lit('"(bytes inside)"'))
         case Kind.BINARY:
             return encode.quoted(value.cast(pl.Binary).bin.encode("hex"))
         case Kind.NUMBER:

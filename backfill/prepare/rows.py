@@ -16,8 +16,8 @@ from backfill.prepare.evaluate import evaluate
 from backfill.prepare.found import PROBLEM_SCHEMA
 from backfill.prepare.frames import ROW_COLUMN, SHARD_ROWS, Frames, snapshot_schema
 from backfill.prepare.hints import hint_of
-from backfill.prepare.rejects import names_read, originals
-from backfill.records import FILE_COLUMN, INTERNAL_PREFIX, RECORD_COLUMN, Problem, Severity, Snapshot
+from backfill.prepare.rejects import names_read, originals, shown_columns
+from backfill.records import FILE_COLUMN, RECORD_COLUMN, Problem, Severity, Snapshot
 from backfill.rules import CODES
 
 _PROBLEM: Final = pl.Struct({name: PROBLEM_SCHEMA[name] for name in ("code", "severity", "column", "value", "detail")})
@@ -137,7 +137,7 @@ def preview(
     frames = Frames(snapshot, limit=rows)
     if not frames.rows:
         return []
-    own = [column for column in snapshot.columns if not column.name.startswith(INTERNAL_PREFIX)]
+    own = shown_columns(snapshot)
     names = names_read(own)
     mapped = map_rows(
         job,

@@ -30,7 +30,7 @@ _STREAM = "__bf_stream"
 _PLACES = (FILE_COLUMN, RECORD_COLUMN)
 
 
-def freeze_stream(staging: Staging, reader: Reader, in_query: Sequence[str] = ()) -> Snapshot:
+def freeze_stream(staging: Staging, reader: Reader) -> Snapshot:
     """One part of all rows of the source, each with its file and record number.
 
     Raises:
@@ -39,6 +39,8 @@ def freeze_stream(staging: Staging, reader: Reader, in_query: Sequence[str] = ()
         BackfillError: DuckDB gave another number of rows than it was handed.
     """
     reader = with_partitions(reader, staging.job, staging.files)
+    staging.specs = {column.name: column.spec for column in reader.columns if column.spec is not None}
+    in_query = tuple(staging.specs) if staging.for_query else ()
     layout = _layout(staging, reader, in_query)
     path = staging.part(0)
     with UnreadableFile(staging.unreadable_file, staging.files) as unreadable:
@@ -267,8 +269,8 @@ def _freeze_all(staging: Staging) -> Snapshot:
     return freeze_rows(staging)
 
 
-def freeze_rows(staging: Staging, in_query: Sequence[str] = ()) -> Snapshot:
-    """The rows as the source has them; `in_query` are the columns that a query is to read.
+def freeze_rows(staging: Staging) -> Snapshot:
+    """The rows as the source has them.
 
     Where the columns are known by a sample only, and the job wants another, or the rows turn out to have others, all
     columns are found out first.
@@ -279,7 +281,7 @@ def freeze_rows(staging: Staging, in_query: Sequence[str] = ()) -> Snapshot:
         reader = reader.completed()
     read = staging.rows
     try:
-        return freeze_stream(staging, reader, in_query)
+        return freeze_stream(staging, reader)
     except MoreColumnsError as error:
         reader = error.reader
     except JobError:
@@ -287,7 +289,7 @@ def freeze_rows(staging: Staging, in_query: Sequence[str] = ()) -> Snapshot:
             raise
         reader = reader.completed()  # what the job names may come after the sample
     staging.rows = read
-    return freeze_stream(staging, reader, in_query)
+    return freeze_stream(staging, reader)
 
 
 def _lacks(reader: Reader, staging: Staging) -> bool:

@@ -69,14 +69,13 @@ def _misfit(column: Column, staging: Staging) -> Bad:
     """A value of a declared column that does not fit it, or is no one instant."""
     raw = quoted(column.raw or "")
     why = "'a value that does not fit its declared type, so that `latest` cannot place the row'"
-    return Bad(
-        f"({raw} IS NOT NULL AND {value_in_sql(column, staging.job)} IS NULL)", "BF007", column.name, raw, why
-    )  # fmt: skip
+    value = value_in_sql(column, staging.specs, staging.job)
+    return Bad(f"({raw} IS NOT NULL AND {value} IS NULL)", "BF007", column.name, raw, why)
 
 
 def _chosen(staging: Staging, relation: str, read: list[Column], bad: list[Bad]) -> str:
     """SQL: the places of the rows that are kept."""
-    *by, on = [value_in_sql(column, staging.job) for column in read]
+    *by, on = [value_in_sql(column, staging.specs, staging.job) for column in read]
     sound = f"NOT ({' OR '.join(each.test for each in bad)})" if bad else "true"
     nobody = " OR ".join(f"{each} IS NULL" for each in by)
     order = f"PARTITION BY {', '.join(by)} ORDER BY {on} DESC NULLS LAST, {_PLACE} DESC"

@@ -16,7 +16,7 @@ from backfill.sources.sql.check import SqlFaultsError, bind, decimals_as_text
 from backfill.sources.sql.engine import Engine, quoted
 from backfill.sources.sql.explode import exploded_columns
 from backfill.sources.sql.kept import KeptEngine
-from backfill.sources.sql.layout import SqlColumn, binding_scope, empty_relation, lay_out, sql_columns
+from backfill.sources.sql.layout import SqlColumn, binding_scope, lay_out, sql_columns
 
 
 def look(
@@ -59,7 +59,8 @@ def _look_at_query(engine: Engine, job: Job, seen: Described, further: Mapping[s
     for name, file in further.items():
         alone = input_job(job, file)
         inputs = sql_columns(engine, one_format(alone, [file]).describe(alone, [file]).columns)
-        engine.run(f"CREATE VIEW {quoted(name)} AS SELECT * FROM {empty_relation(inputs)}")
+        own = ", ".join(quoted(column.name) for column in inputs)
+        engine.run(f"CREATE VIEW {quoted(name)} AS SELECT {own} FROM {binding_scope(alone, inputs)}")
     try:
         query_reads(engine, job, columns)
         made = query_columns(engine, job)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import duckdb
 
 from backfill.errors import BackfillError, JobError, SourceError, counted
 from backfill.frozen import frozen
-from backfill.job.models import Job, Source
+from backfill.job.models import ColumnSpec, Job, Source
 from backfill.records import (
     FILE_COLUMN,
     INTERNAL_PREFIX,
@@ -57,8 +57,10 @@ _REJECT_COLUMNS = {
     "message_id": "VARCHAR",
     "original": "VARCHAR",
 }
-#: Stages rows without a query; the columns are those that a query is to read.
-FreezeRows = Callable[[Staging, Sequence[str]], Snapshot]
+#: What the columns of a source that were cast from text are read as.
+Specs = Mapping[str, ColumnSpec]
+#: Stages rows without a query.
+FreezeRows = Callable[[Staging], Snapshot]
 
 
 def freeze_query(staging: Staging, freeze_rows: FreezeRows) -> Snapshot:
@@ -68,17 +70,19 @@ def freeze_query(staging: Staging, freeze_rows: FreezeRows) -> Snapshot:
     """
     job, engine = staging.job, staging.engine
     own, further = extra_files(job, staging.files)
-    rows = freeze_rows(_below(staging, rows_alone(job), own, SOURCE), tuple(job.source.columns))
+    source = _below(staging, rows_alone(job), own, SOURCE)
+    rows = freeze_rows(source)
+    specs = source.specs
     for name, file in further.items():
         _add_input(staging, name, file, freeze_rows)
     reads = query_reads(engine, job, _own(rows))
     read = [column for column in _own(rows) if column.raw and column.name in reads]
-    _refuse_zoneless(read, job)
-    bad = [_misfit(column, job) for column in read]
+    _refuse_zoneless(read, specs, job)
+    bad = [_misfit(column, specs, job) for column in read]
     if takes_json(parse(engine, job.source.query or "")) and severity("BF133", dict(job.rules)) is Severity.ERROR:
         bad += [_rounded(column) for column in _own(rows) if column.name in reads and column.kind is Kind.JSON]
     keep = f" WHERE NOT ({' OR '.join(each.test for each in bad)})" if bad else ""
-    engine.run(f"CREATE VIEW {SOURCE} AS SELECT {_values(rows, job)} FROM {_relation(rows)}{keep}")
+    engine.run(f"CREATE VIEW {SOURCE} AS SELECT {_values(rows, specs, job)} FROM {_relation(rows)}{keep}")
     unreadable = save_unreadable(staging, rows, bad)
     layout = query_layout(engine, job)
     try:
@@ -175,7 +179,9 @@ def query_columns(engine: Engine, job: Job) -> tuple[SqlColumn, ...]:
     for name, kind in zip(result.columns, result.types, strict=True):
         if without_form(kind):
             message = f"source.query: column {name!r} is {without_form(kind)}, which has no exact form in JSON"
-            raise JobError(message, hint="cast it in the query to the type that is meant")
+            own = quoted(name)
+            hint = f"cast it in the query to the type that is meant, for example {own}::VARCHAR AS {own}"
+            raise JobError(message, hint=hint)
     computed = makes_json(parse(engine, job.source.query or ""))
     return tuple(
         SqlColumn(name, kind, computed=computed and has_json(kind), made=True)
@@ -187,17 +193,18 @@ def _below(staging: Staging, job: Job, files: Sequence[SourceFile], name: str) -
     """A staging of other rows, in a folder of its own."""
     folder = staging.folder / name
     folder.mkdir(exist_ok=True)
-    return replace(staging, job=job, folder=folder, files=tuple(files))
+    return replace(staging, job=job, folder=folder, files=tuple(files), for_query=True)
 
 
 def _add_input(staging: Staging, name: str, file: SourceFile, freeze_rows: FreezeRows) -> None:
     """Make a further input a table of that name; raises SourceError where not all of it can be read."""
     job = input_job(staging.job, file)
-    rows = freeze_rows(_below(staging, job, [file], f"{SOURCE}/input-{name}"), ())
+    below = _below(staging, job, [file], f"{SOURCE}/input-{name}")
+    rows = freeze_rows(below)
     if rows.unreadable:
         records = counted(rows.unreadable, "record", "records")
         raise SourceError(f"{file.name}: {records} cannot be read", hint="an input of a query has to be whole")
-    staging.engine.run(f"CREATE VIEW {quoted(name)} AS SELECT {_values(rows, job)} FROM {_relation(rows)}")
+    staging.engine.run(f"CREATE VIEW {quoted(name)} AS SELECT {_values(rows, below.specs, job)} FROM {_relation(rows)}")
 
 
 def _own(rows: Snapshot) -> list[Column]:
@@ -208,12 +215,12 @@ def _relation(rows: Snapshot) -> str:
     return own_parquet([part.path for part in rows.parts])
 
 
-def _values(rows: Snapshot, job: Job) -> str:
+def _values(rows: Snapshot, specs: Specs, job: Job) -> str:
     """SQL: the select list of the source's own columns as SQL is to see them."""
-    return ", ".join(f"{value_in_sql(column, job)} AS {quoted(column.name)}" for column in _own(rows))
+    return ", ".join(f"{value_in_sql(column, specs, job)} AS {quoted(column.name)}" for column in _own(rows))
 
 
-def value_in_sql(column: Column, job: Job) -> str:
+def value_in_sql(column: Column, specs: Specs, job: Job) -> str:
     """SQL: the value of a column of a snapshot as SQL sees it; NULL for one that is bad."""
     name = quoted(column.name)
     if column.kind is Kind.DECIMAL and column.raw is not None:
@@ -222,17 +229,17 @@ def value_in_sql(column: Column, job: Job) -> str:
         return f"CAST({name} AS JSON)"
     if column.kind is not Kind.TIMESTAMP or column.raw is None:
         return name
-    spec, zone = job.source.columns[column.name], job.source.timezone
+    spec, zone = specs[column.name], job.source.timezone
     if not instants_in_sql(spec, zone):
         return name
     flag = quoted(column.utc_flag) if column.utc_flag else literal(column.zone is Zone.UTC)
     return seen_by_sql(name, spec, zone, utc_flag=flag)
 
 
-def _refuse_zoneless(read: Sequence[Column], job: Job) -> None:
+def _refuse_zoneless(read: Sequence[Column], specs: Specs, job: Job) -> None:
     """Raise JobError for a column by iso8601 that holds nothing but local times, where no zone is stated for them."""
     for column in read:
-        spec = job.source.columns[column.name]
+        spec = specs[column.name]
         zone = spec.timezone or job.source.timezone
         local = column.kind is Kind.TIMESTAMP and column.zone is Zone.NAIVE
         if local and zone is None and (spec.format or "iso8601") == "iso8601":
@@ -251,14 +258,14 @@ class Bad:
     why: str
 
 
-def _misfit(column: Column, job: Job) -> Bad:
+def _misfit(column: Column, specs: Specs, job: Job) -> Bad:
     """A value that does not fit its declared type, or is a local time that is no one instant."""
     raw = quoted(column.raw or "")
     why = (
         f"CASE WHEN {quoted(column.name)} IS NULL THEN 'a value that does not fit its declared type' "
         f"ELSE 'a local time that occurs twice or never, or has no zone' END || {literal(_READ)}"
     )
-    return Bad(f"({raw} IS NOT NULL AND {value_in_sql(column, job)} IS NULL)", "BF007", column.name, raw, why)
+    return Bad(f"({raw} IS NOT NULL AND {value_in_sql(column, specs, job)} IS NULL)", "BF007", column.name, raw, why)
 
 
 def _rounded(column: Column) -> Bad:

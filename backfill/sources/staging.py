@@ -17,7 +17,7 @@ from backfill.disk import close_writer, out_of_space
 from backfill.errors import JobError
 from backfill.job import expression_paths
 from backfill.job.leaves import expression_columns
-from backfill.job.models import Job
+from backfill.job.models import ColumnSpec, Job
 from backfill.job.shapes import NO_ENTRY
 from backfill.records import INTERNAL_PREFIX, RECORD_COLUMN, REJECT_COLUMNS, Column, Kind, Severity, SourceFile, Zone
 from backfill.sources.origins.content import until
@@ -53,6 +53,9 @@ class Staging:
     rows: int = 0
     bytes: int = 0
     numbers: frozenset[str] = frozenset()  # columns of JSON that turned out to be plain numbers
+    for_query: bool = False  # a query is to read the rows
+    #: Of the columns that were cast from text, whether the job declares their types or the source's own schema does.
+    specs: Mapping[str, ColumnSpec] = field(default_factory=dict)
 
     @property
     def unreadable_file(self) -> Path:
