@@ -39,6 +39,7 @@ class Way:
 
     says: str  # in a few words; the destination is the subject
     source: Source
+    calls: tuple[str, ...] = ()  # types; none: all
 
 
 @frozen
@@ -73,7 +74,9 @@ def _destination(key: str, entry: dict[str, Any]) -> Destination:
     names = tuple(entry["names"])
     facts = tuple(_fact(fact, names) for fact in entry["facts"])
     written, also = (tuple(entry.get(name, ())) for name in ("written", "also"))
-    undo = tuple(Way(**(way | {"source": Source(**way["source"])})) for way in entry.get("undo", ()))
+    undo = tuple(
+        Way(way["says"], Source(**way["source"]), tuple(way.get("calls", ()))) for way in entry.get("undo", ())
+    )
     return Destination(key, entry["title"], names, written, also, entry.get("whenever_named", False), facts, undo)
 
 

@@ -91,12 +91,15 @@ def undo_notes(traffic: Iterable[Traffic]) -> list[UndoNote]:
     The warehouses are always reached.
     """
     flows = list(traffic)
+    types = {flow.type for flow in flows}
     found = []
     for destination in destinations():
         names = dict.fromkeys(name for flow in flows for name in _reached(destination, flow.integrations))
         if destination.whenever_named:
             names = {destination.title: None}
-        found += [UndoNote(name, way) for name in names for way in destination.undo]
+        found += [
+            UndoNote(name, way) for name in names for way in destination.undo if not way.calls or types & {*way.calls}
+        ]
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,12 +11,15 @@ import click
 from backfill.cli.here import display_path
 from backfill.cli.options import RUN, output_option, state_option, voice_options
 from backfill.cli.session import Session
+from backfill.errors import UsageError
 
 if TYPE_CHECKING:
     from backfill.cli.interrupts import Interrupts
     from backfill.records import RunStore, StoredRun
     from backfill.undo.result import Undo
 
+#: Names that need no escape in any of the scripts.
+SCHEMA = re.compile(r"[\w$.-]+")
 FOLDER = click.Path(path_type=Path)
 
 
@@ -53,6 +57,8 @@ def command(
     from backfill.pipeline.undo import look_at, undo_place
     from backfill.report.undo import undo_json
 
+    if schema and not SCHEMA.fullmatch(schema):
+        raise UsageError(f"--schema {schema}: that is no name of a schema", hint="letters, digits, and any of _ $ . -")
     state = open_state(session, run, state_dir)
     stored = find_prepared(state, run)
     found = look_at(stored, state)

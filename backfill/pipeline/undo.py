@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -22,12 +22,11 @@ import numpy.typing as npt
 import polars as pl
 
 from backfill.advice import in_plan, undo_notes
-from backfill.errors import BackfillError, LockedError, RefusedError, UsageError
+from backfill.errors import BackfillError, LedgerError, LockedError, RefusedError, UsageError
 from backfill.job.load import load_kept_job
 from backfill.pipeline.call_bytes import PlanCalls
 from backfill.pipeline.call_fields import read_json
 from backfill.pipeline.context import RunContext
-from backfill.pipeline.delivered_ids import related_runs
 from backfill.pipeline.snapshot_cache import REPLAYED
 from backfill.records import RunRecord, RunStore, StoredRun
 from backfill.state import holds_state
@@ -76,16 +75,28 @@ def look_at(run: StoredRun, store: RunStore) -> Undo:
     with run.read() as reader:
         status, counts = reader.status(), reader.counts()
         profile = reader.profile()
-    record = status.record
-    generations = [record.generation, *(other.generation for other, _ in related_runs(store, record))]
     return Undo(
         run.run_id,
         status,
         delivered=counts.delivered,
         in_doubt=counts.in_doubt,
         notes=tuple(undo_notes(in_plan(profile))) if profile is not None else (),
-        next_generation=max(generations) + 1,
+        next_generation=_next_generation(status.record, store),
     )
+
+
+def _next_generation(record: RunRecord, store: RunStore) -> int:
+    """One above the generations of all runs of the job whose ledger can be read, to whatever target."""
+    highest = record.generation
+    for run in _runs(store):
+        with suppress(LedgerError), run.read() as reader:
+            other = reader.status().record
+            highest = max(highest, other.generation if other.job_name == record.job_name else 0)
+    return highest + 1
+
+
+def _runs(store: RunStore) -> list[StoredRun]:
+    return [*store.earlier(), *store.runs(lost=True)]
 
 
 def write_undo(
@@ -257,7 +268,7 @@ def _add_others(run: StoredRun, record: RunRecord, context: RunContext, users: U
     Of a live run those of the sandbox are no others, as Segment knows nothing of them.
     """
     unknown = []
-    for other in [*context.store.earlier(), *context.store.runs()]:
+    for other in _runs(context.store):
         if other.run_id == run.run_id:
             continue
         context.check_stop()

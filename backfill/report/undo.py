@@ -162,7 +162,7 @@ def _tables(found: Undo) -> str:
     told += f" and {len(found.tables) - SHOWN:,} more" if len(found.tables) > SHOWN else ""
     if found.no_table:
         calls = counted(found.no_table, "call", "calls")
-        told += f"; the tables of {calls} are not known, as the events have no letter of a to z: see the SQL"
+        told += f"; the tables of {calls} are not known by the names of their events: see the SQL"
     return told
 
 

@@ -34,6 +34,8 @@ TABLES: Final = {
     "group": "groups",
     "alias": "aliases",
 }
+#: Segment's own tables, which a track call has no row in by its event's name, as far as is known.
+_OWN_TABLES: Final = frozenset({*TABLES.values(), "users", "accounts"})
 _IDS: Final = "backfill_undo"
 _LOOK: Final = """\
 -- Has to be empty: events of the run whose table has another name than is expected here. Add lines for each.
@@ -134,8 +136,9 @@ DIALECTS: Final = {
 
 
 def event_table(event: str) -> str:
-    """The table of an event; empty where no letter or digit of its name is in ASCII, as then its table is not known."""
-    return snake_case(event)
+    """The table of an event; empty where it is not known: no letter or digit in ASCII, or the name of another table."""
+    name = snake_case(event)
+    return "" if name in _OWN_TABLES else name
 
 
 def script(kind: str, run_id: str, tables: Sequence[TableRows], schema: str, folder: Path) -> str:

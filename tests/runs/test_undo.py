@@ -16,7 +16,7 @@ from backfill.ledger import LedgerReader
 from backfill.pipeline.undo import read_fields
 from backfill.sandbox import Sandbox
 from backfill.undo.users import SUBJECTS, UserTables
-from backfill.undo.warehouse import DIALECTS
+from backfill.undo.warehouse import DIALECTS, event_table
 from tests.support.members import people
 from tests.support.postgres import Postgres
 from tests.support.projects import Project, backfill
@@ -89,6 +89,8 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Room:
             arrived[name] = [
                 json.loads(one["call"]) if isinstance(one["call"], str) else one["call"] for one in page["calls"]
             ]
+        rehearsed = write_job(folder, "rehearsed", range(30, ROWS))  # of which Segment knows nothing
+        assert backfill("run", rehearsed, "--target", "sandbox").code == 0
         told = backfill("undo", jobs["second"], "-o", "undone", "--schema", "shop")
     assert told.code == 0, told.err
     return Room(folder, arrived, told.out)
@@ -206,9 +208,16 @@ def test_what_is_said(room: Room) -> None:
     assert (room.undone / "README.txt").read_text("utf-8").split() == room.told.split()
 
 
+def test_tables_of_events() -> None:
+    """As Segment names them; never one of its own, in which other things stand under `id`."""
+    names = ["Order Completed", "orderRefunded", "Users", "Tracks", "accounts", "注文", "Été 2"]
+    assert [event_table(name) for name in names] == ["order_completed", "order_refunded", "", "", "", "", "t_2"]
+
+
 def test_for_programs_and_never_over(room: Room) -> None:
     """JSON has the same; a folder that is there is not written to; --suppress makes other requests."""
     job = room.folder / "second.yaml"
+    assert backfill("undo", job, "-o", room.folder / "quoted", "--schema", 'a"b').code == 2
     again = backfill("undo", job, "-o", room.undone)
     assert (again.code, "it exists" in again.err) == (2, True)
     told = backfill("undo", job, "-o", room.folder / "other", "--suppress", "--output", "json").object
