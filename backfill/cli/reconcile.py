@@ -106,7 +106,7 @@ def command(
     else:
         session.data(reconciled_text(folder.run_id, result))
     if missing is not None:
-        ids = counted(result.counts["missing"], "missing call", "missing calls")
+        ids = counted(result.ids_written, "missing call", "missing calls")
         session.say(f"The ids of {ids} are in {display_path(missing)}.")
     return result.exit_code
 

@@ -6,6 +6,7 @@ made again from an unchanged source. Where neither can be had, ids alone are com
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from enum import IntEnum
@@ -75,14 +76,15 @@ class RunCalls:
             InterruptedRunError: A signal came.
         """
         with self._calls.run.read() as reader:
-            spans = reader.call_spans()
+            spans = defaultdict(list)
+            for span in reader.call_spans():
+                spans[span.shard].append(span)
         for place, shard in enumerate(self._shards):
             self._context.check_stop()
             records = self._calls.records(shard)
             standing = np.full(len(records), Standing.PENDING, np.uint16)
-            for span in spans:
-                if span.shard == shard:
-                    standing[span.first_call : span.first_call + span.calls] = _OF_LEDGER[span.standing]
+            for span in spans[shard]:
+                standing[span.first_call : span.first_call + span.calls] = _OF_LEDGER[span.standing]
             times, events = self._facts(shard, records)
             begin = self._begins[place]
             places = np.arange(begin, begin + len(records), dtype=np.uint64)

@@ -49,6 +49,7 @@ class Reconciled:
     tolerance_ms: int = 0
     exact: bool = False  # the time compared is the one that was sent
     notes: list[str] = field(default_factory=list)
+    ids_written: int = 0  # of missing calls
 
     @property
     def exit_code(self) -> ExitCode:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from backfill.disk import fill_beside
 from backfill.errors import LedgerError, UsageError, counted
 from backfill.pipeline.call_bytes import PlanCalls
 from backfill.pipeline.context import RunContext
@@ -101,12 +102,16 @@ def _list(result: Reconciled, comparison: Comparison, calls: RunCalls, rows: Row
 
 def _write_missing(file: Path, comparison: Comparison, calls: RunCalls, result: Reconciled) -> None:
     """The ids of missing calls, one a line; says how many of the source's own are not kept."""
-    unknown = 0
-    with file.open("w", encoding="utf-8", newline="\n") as out:
-        for told in _told(comparison, calls):
-            ids = [one["message_id"] for one in told]
-            out.writelines(f"{identity}\n" for identity in ids if identity is not None)
-            unknown += ids.count(None)
+
+    def write(unfinished: Path) -> None:
+        with unfinished.open("w", encoding="utf-8", newline="\n") as out:
+            for told in _told(comparison, calls):
+                ids = [one["message_id"] for one in told if one["message_id"] is not None]
+                out.writelines(f"{identity}\n" for identity in ids)
+                result.ids_written += len(ids)
+
+    fill_beside(file, write)
+    unknown = result.counts["missing"] - result.ids_written
     if unknown:
         those = counted(unknown, "missing call has an id", "missing calls have ids")
         result.notes.append(f"{those} of the source's own that are not kept: the file lacks them")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from textwrap import wrap
 from typing import Any, Final
 
 from backfill.errors import counted
@@ -64,7 +65,8 @@ def reconciled_text(run_id: str, result: Reconciled) -> str:
     lines += _count_lines(result)
     lines += _part_lines(result)
     lines += _listed_lines(result)
-    lines += [f"  note      {escaped(note)}" for note in result.notes]
+    for note in result.notes:
+        lines += wrap(escaped(note), 80, initial_indent="  note      ", subsequent_indent=" " * 12)
     return "\n".join(lines)
 
 
@@ -99,10 +101,10 @@ def _count_lines(result: Reconciled) -> Iterator[str]:
         (counts["in_doubt_missing"], "in doubt", "not there"),
         (counts["pending_there"], "pending", "there, though not sent by the ledger"),
         (counts["refused_there"], "refused", "there, though the target refused them"),
-        *((calls, "earlier", f"delivered by {run}") for run, calls in result.earlier.items()),
-        (counts["archived_rows"], "earlier", "rows of calls that runs delivered whose ledger is gone"),
-        (counts["unknown_rows"], "unknown", "rows of no run of this job"),
-        (counts["without_id"], "no id", "rows without a message id"),
+        *((calls, "earlier", f"there, delivered by {run}") for run, calls in result.earlier.items()),
+        (counts["archived_rows"], "earlier", "in rows, delivered by runs whose ledger is gone"),
+        (counts["unknown_rows"], "unknown", "in rows, of no run of this job"),
+        (counts["without_id"], "no id", "in rows, which cannot be compared"),
     ]
     for count, name, what in told:
         if count:

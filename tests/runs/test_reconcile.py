@@ -176,6 +176,27 @@ def test_in_doubt_earlier_and_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert any("dates and events of calls are not known" in note for note in ids.object["notes"])
 
 
+def test_ids_of_the_sources_own(tmp_path: Path) -> None:
+    """They are named while the calls can be made again; then they are counted alone, which is said."""
+    project = Project(tmp_path)
+    job = project.people(5)
+    job.write_text(job.read_text("utf-8").replace("message_key: [id]", "message_id: email"), "utf-8")
+    assert backfill("run", job, "--target", "sandbox").code == 0
+    (tmp_path / "there.csv").write_text("messageId\n0@example.org\n2@example.org\n3@EXAMPLE.org\n", "utf-8")
+    command = ("reconcile", job, "--against", tmp_path / "there.csv", "--missing", tmp_path / "missing.csv", "--force")
+    missing = ["1@example.org", "3@example.org", "4@example.org"]
+    found = backfill(*command)
+    assert "The ids of 3 missing calls" in found.err
+    assert (tmp_path / "missing.csv").read_text("utf-8").split() == missing
+    project.rows(6)
+    found = backfill(*command)
+    assert found.code == 3
+    assert "The ids of 0 missing calls" in found.err
+    assert "3 missing calls have ids of the source's own that are not kept" in " ".join(found.out.split())
+    assert (tmp_path / "missing.csv").read_text("utf-8") == ""
+    assert max(map(len, found.out.replace(str(tmp_path), "").splitlines())) <= 80
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_against_an_oracle(seed: int, tmp_path: Path) -> None:
     """Any calls and rows, also of ids that have a half in common, come to what dictionaries of Python come to."""
