@@ -34,6 +34,17 @@ class MovableRun(StoredRun, Protocol):
     def read(self) -> SqlReader:
         """Its ledger, to be read."""
 
+    @property
+    def moving_to(self) -> str:
+        """The name of the place to which it is being moved; empty where it is not."""
+
+    def bar(self, to: str) -> None:
+        """Let nothing go on with it here from now on, durably, as it is moved to the place of that name.
+
+        Raises:
+            UsageError: It is being moved to another one.
+        """
+
     def begin_with(self, held: Contents, place_text: str) -> None:
         """Begin it with what another ledger held, whole or not at all; its bytes are there."""
 
@@ -66,8 +77,9 @@ def move_runs(
 ) -> list[Moved]:
     """Move these runs, all where none is named, with those in whose place they came; `tell` is told of each.
 
-    Each is copied, read back and compared, and then taken off the list of the source. What was moved before an
-    interruption is not moved again.
+    Each is copied, read back and compared, and then taken off the list of the source, which nothing goes on with from
+    before its copy is there: at no moment two ledgers could send. What was moved before an interruption is not moved
+    again.
 
     Raises:
         UsageError: There is no such run; or its bytes are on another machine.
@@ -99,18 +111,32 @@ def _move(source: MovingStore, target: MovingStore, run_id: str) -> Moved:
             run.spool()  # raises what tells where they are
         copy.make()
         _copy_bytes(run.path, copy.path)
+        run.bar(target.name)
         copy.begin_with(held, run.place_text)
     with copy.read() as reader:
-        if contents(reader) != held:
-            raise LedgerError(
-                f"the run {run_id} in {target.name} is not the one in {source.name}",
-                hint="one of them is to go: where nothing was sent from it, `--abandon` it or remove it",
-            )
-    for path in _files(run.path):
-        other = copy.path / path.relative_to(run.path)
+        there = contents(reader)
+    if there != held and not (run.moving_to == target.name and _has_gone_on(there, held)):
+        raise LedgerError(
+            f"the run {run_id} in {target.name} is not the one in {source.name}",
+            hint="one of them is to go: where nothing was sent from it, `--abandon` it or remove it",
+        )
+    run.bar(target.name)
+    if there == held:
+        _check_bytes(run.path, copy.path)
+    return Moved(run_id, source.retire(run))
+
+
+def _has_gone_on(there: Contents, held: Contents) -> bool:
+    """Whether a copy, made before an interruption, has been gone on with."""
+    before = held["history"]
+    return len(there["history"]) > len(before) and there["history"][: len(before)] == before
+
+
+def _check_bytes(folder: Path, target: Path) -> None:
+    for path in _files(folder):
+        other = target / path.relative_to(folder)
         if not other.is_file() or other.stat().st_size != path.stat().st_size:
             raise LedgerError(f"{other} is missing or short", hint="remove the copy of the run, and move it again")
-    return Moved(run_id, source.retire(run))
 
 
 def _copy_bytes(folder: Path, target: Path) -> None:

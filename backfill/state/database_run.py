@@ -132,6 +132,15 @@ class DatabaseRun:
         self._store.registry.create(row, partial(fill, held=held), self._store.lease(self.run_id), self.ledger)
         self.row(anew=True)
 
+    @property
+    def moving_to(self) -> str:
+        """The name of the place to which it is being moved; empty where it is not."""
+        return self._store.registry.moving_to(self._known())
+
+    def bar(self, to: str) -> None:
+        """Let nothing go on with it here from now on, as it is moved there."""
+        self._store.registry.bar(self._known(), self._store.lease(self.run_id), to)
+
     def open(self, *, clock: Callable[[], float] = time.time) -> PostgresLedger:
         """Its ledger, to be written; see `PostgresLedger`."""
         from backfill.ledger.postgres import PostgresLedger  # noqa: PLC0415 (psycopg, for verbs that look at runs)

@@ -6,14 +6,16 @@ import os
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from backfill.disk import FileLock, make_folder
+from backfill.disk import FileLock, make_folder, sync_folder, write_durably
 from backfill.errors import LedgerError
 from backfill.frozen import frozen
+from backfill.ledger.barred import barred
 from backfill.records import RunHolder, RunRecord, RunRejects, RunSpool
 from backfill.state.place import CACHE_FOLDER, DRY_RUNS_FOLDER, LOCKS_FOLDER, lock_file
 from backfill.state.reject_files import RejectFiles
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 
 LEDGER_FILE = "ledger.sqlite3"
 INTAKE_FOLDER = "intake"
+#: In the folder of a run that is moved: where to. Nothing goes on with it here.
+MOVING_FILE = "moving"
 
 
 @frozen
@@ -154,10 +158,26 @@ class RunFolder:
             write_place(self.path, place_text)
         create_database(self.ledger, partial(fill, held=held))
 
+    @property
+    def moving_to(self) -> str:
+        """The name of the place to which it is being moved; empty where it is not."""
+        with suppress(FileNotFoundError):
+            return (self.path / MOVING_FILE).read_text("utf-8")
+        return ""
+
+    def bar(self, to: str) -> None:
+        """Let nothing go on with it here from now on, as it is moved there."""
+        if self.moving_to not in ("", to):
+            raise barred(self.run_id, self.moving_to)
+        write_durably(self.path / MOVING_FILE, to.encode())
+        sync_folder(self.path)
+
     def open(self, *, clock: Callable[[], float] = time.time) -> Ledger:
-        """Its ledger, to be written; see `Ledger`."""
+        """Its ledger, to be written; see `Ledger`. Raises UsageError where it is being moved."""
         from backfill.ledger import Ledger  # noqa: PLC0415 (as above)
 
+        if self.moving_to:
+            raise barred(self.run_id, self.moving_to)
         return Ledger.open(self.ledger, clock=clock)
 
     def read(self) -> LedgerReader:

@@ -10,6 +10,8 @@ from backfill.records import RunStore
 from backfill.state import open_store
 from backfill.state.copying import movable
 from backfill.state.database_run import DatabaseRun
+from backfill.state.database_store import DatabaseStore
+from backfill.state.folder import StateFolder
 from tests.support.postgres import Postgres
 from tests.support.projects import KEY, Project, backfill
 
@@ -79,3 +81,37 @@ def test_there_and_back(
     nothing = backfill("state", "copy", url, tmp_path / "back", *here)
     assert (nothing.code, "There are no runs in" in nothing.err) == (ExitCode.DELIVERED, True)
     assert backfill("state", "copy", url, tmp_path / "back", "no-such-run", *here).code == ExitCode.USAGE
+
+
+@pytest.mark.parametrize("back", [False, True])
+def test_an_interruption_leaves_one_that_sends(
+    project: Project, endpoint: str, postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, back: bool
+) -> None:
+    """Killed once the copy is there: the first place goes on with nothing, and the same command ends it."""
+    url = postgres.url(postgres.new_database())
+    monkeypatch.setenv("SEGMENT_WRITE_KEY", KEY)
+    (project.folder / "targets.yaml").write_text(
+        f"version: 1\ntargets:\n  prod: {{kind: compatible, endpoint: '{endpoint}', insecure: true, id_scope: a,"
+        " write_key: '${SEGMENT_WRITE_KEY}'}\n"
+    )
+    live, here = ("--target", "prod", "--yes", "--no-progress"), ("--state-dir", tmp_path / "here")
+    places = {str(project.state): ("--state-dir", project.state), url: ("--state", url, *here)}
+    (source, old), (goal, new) = reversed(places.items()) if back else places.items()
+    job = project.people(25)
+    assert backfill("run", job, *live, *old, "--canary").code == ExitCode.STOPPED
+
+    def dies(*_: object) -> str:
+        raise LedgerError("the machine died")
+
+    store = DatabaseStore if back else StateFolder
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "retire", dies)
+        assert backfill("state", "copy", source, goal, *here).code == ExitCode.UNEXPECTED
+    for words in (("resume",), ("run", job, "--target", "prod")):
+        refused = backfill(*words, "--yes", "--no-progress", *old)
+        assert (refused.code, "is being moved to" in refused.err) == (ExitCode.USAGE, True), refused.err
+    resumed = backfill("resume", "--yes", "--no-progress", *new, "--output", "json")
+    assert (resumed.code, resumed.object["calls"]["delivered"]) == (ExitCode.DELIVERED, 25)
+    again = backfill("state", "copy", source, goal, *here)
+    assert again.code == ExitCode.DELIVERED, again.err
+    assert "no runs" in backfill("status", *old).err

@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 
 from backfill.errors import LedgerError
 from backfill.frozen import frozen
+from backfill.ledger.barred import barred
 from backfill.ledger.connection import Connection
 from backfill.ledger.postgres.database import Database, PostgresConnection
 from backfill.ledger.postgres.leases import Lease
-from backfill.ledger.postgres.schema import make_ledger, make_registry, registry_is_there
+from backfill.ledger.postgres.schema import BARRED, make_ledger, make_registry, registry_is_there
 
 _PREFIX = "backfill_"
 
@@ -123,6 +124,27 @@ class Registry:
             )
 
         self.database.transaction(perform)
+
+    def moving_to(self, run: RegisteredRun) -> str:
+        """The place to which a run is being moved; empty where it is not."""
+        query = f'SELECT holder FROM "{run.schema}".mark WHERE token = ?'  # noqa: S608 (a name of our own)
+        return next((holder for (holder,) in self.database.rows(query, BARRED)), "")
+
+    def bar(self, run: RegisteredRun, lease: Lease, to: str) -> None:
+        """Let no process write the ledger of a run any more, as it is moved there.
+
+        Raises:
+            LockedError: It is another process's.
+            UsageError: It is being moved to another place.
+        """
+        if (before := self.moving_to(run)) not in ("", to):
+            raise barred(run.run_id, before)
+
+        def perform(connection: PostgresConnection) -> None:
+            lease.check(connection)
+            connection.execute("UPDATE mark SET token = ?, holder = ?", (BARRED, to))
+
+        self.database.transaction(perform, run.schema)
 
     def retire(self, run: RegisteredRun, lease: Lease) -> None:
         """Take a run off the table, and leave its schema. Raises LockedError where it is another process's."""

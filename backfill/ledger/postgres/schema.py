@@ -14,6 +14,8 @@ from backfill.ledger.schema import SCHEMA_VERSION
 REGISTRY_VERSION = 1
 #: Of the processes that make them at once one does, and the others wait: any number that nothing else locks.
 _ONE_AT_A_TIME = 0x626B666C
+#: The number, above that of every lease, of a run that is moved; the holder is where to.
+BARRED = 2**63 - 1
 _ALL_RUNS = f"""
 CREATE SCHEMA backfill;
 CREATE TABLE backfill.version (version integer NOT NULL);

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backfill.errors import LedgerError, StoppedError
+from backfill.ledger.barred import barred
 from backfill.ledger.connection import Connection
 from backfill.ledger.mark import Loss, Mark, check_newest, lost_commits
 from backfill.ledger.postgres.database import Database, PostgresConnection, until_connected
 from backfill.ledger.postgres.errors import postgres_errors, to_be_repeated
-from backfill.ledger.postgres.schema import check_version
+from backfill.ledger.postgres.schema import BARRED, check_version
 
 if TYPE_CHECKING:
     from backfill.ledger.postgres.leases import Lease
@@ -45,6 +46,7 @@ class PostgresTransactions:
         Raises:
             LedgerError: There is none, it lost commits, or it is of a version this program does not know.
             LockedError: The run is another's by now.
+            UsageError: It is being moved.
         """
         self.name = name
         self._database, self._schema, self._lease, self._marks = database, schema, lease, marks
@@ -92,7 +94,8 @@ class PostgresTransactions:
             (self._lease.token, self._lease.holder, self._lease.token, self._lease.token, self._lease.holder),
         ).fetchall()
         if not found:
-            raise self._lease.loss()
+            ((token, holder),) = connection.execute("SELECT token, holder FROM mark").fetchall()
+            raise barred(self.name, holder) if token == BARRED else self._lease.loss()
         connection.script("COMMIT")
         return int(found[0][0])
 
