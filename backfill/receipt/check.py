@@ -8,15 +8,10 @@ from typing import Any
 
 from backfill.errors import UsageError
 from backfill.receipt import proof
-from backfill.receipt.content import FORM, OF_THE_MOMENT, canonical, digest_of, receipt_of
+from backfill.receipt.content import FORM, OF_THE_MOMENT, accounting, canonical, digest_of, notices_of, receipt_of
+from backfill.receipt.form import Proof, Receipt, faults_of_form
 from backfill.receipt.signature import signature_fault
-from backfill.records import StoredRun
-
-#: The members of a receipt, which all have to be there, and no others.
-_MEMBERS = {
-    *("form", "notices", "run", "job", "source", "plan_digest", "counts", "accounting", "in_doubt", "batches"),
-    *("delivered", "made_at", "made_by", "digest"),
-}
+from backfill.records import Counts, StoredRun
 
 
 def read(file: Path) -> tuple[dict[str, Any], list[str]]:
@@ -32,31 +27,41 @@ def read(file: Path) -> tuple[dict[str, Any], list[str]]:
     try:
         found = json.loads(content)
         again = canonical(found) + b"\n"
-    except ValueError:
-        return {}, ["it is no JSON"]
+    except (ValueError, RecursionError):
+        return {}, ["it is no JSON that a receipt could be"]
     if not isinstance(found, dict) or found.get("form") not in (FORM, proof.FORM):
         return {}, ["it is neither a receipt nor a proof"]
     faults = [] if content == again else ["it is not written as canonical JSON, and so was altered"]
-    if found["form"] == proof.FORM:
-        fault = proof.proof_fault(found)
-        return found, faults + ([fault] if fault else [])
-    return found, faults + _faults(found)
-
-
-def _faults(receipt: dict[str, Any]) -> list[str]:
-    """What is wrong with a receipt by itself."""
-    faults = []
-    if set(receipt) - {"signature"} != _MEMBERS:
-        faults.append("members are missing, or there are others")
-    if receipt.get("digest") != digest_of(receipt):
+    is_proof = found["form"] == proof.FORM
+    faults += faults_of_form(found, Proof if is_proof else Receipt)
+    if found.get("digest") != digest_of(found):
         faults.append("its digest is another: something was altered")
-    if "signature" in receipt and (fault := signature_fault(receipt)):
+    if "signature" in found and not is_proof and (fault := signature_fault(found)):
         faults.append(fault)
+    if faults:  # of what has another form no more can be said
+        return found, faults
+    return found, proof.path_faults(found) if is_proof else _contradictions(found)
+
+
+def _contradictions(receipt: dict[str, Any]) -> list[str]:
+    """Where a receipt of the right form says one thing here and another there."""
+    run, told = receipt["run"], receipt["counts"]
+    faults = [
+        f"it does not hold that {one['identity']}" for one in receipt["accounting"] if one["whole"] != one["parts"]
+    ]
     try:
-        broken = [one["identity"] for one in receipt["accounting"] if one["whole"] != one["parts"]]
-    except (KeyError, TypeError):
-        broken = ["accounting"]
-    return faults + [f"it does not hold that {each}" for each in broken]
+        counts = Counts(**told, first_sent_at=None, last_ended_at=None)
+    except TypeError:
+        return [*faults, "counts are missing, or there are others"]
+    if receipt["accounting"] != accounting(counts):
+        faults.append("its accounting is not of its counts")
+    if receipt["delivered"]["count"] != counts.delivered:
+        faults.append("it counts other calls as delivered than it has a root of")
+    if receipt["in_doubt"]["calls"] != counts.in_doubt:
+        faults.append("it counts other calls as in doubt than it lists")
+    if receipt["notices"] != notices_of(run["state"], live=run["live"]):
+        faults.append("its notices are not of its run")
+    return faults
 
 
 def differences_from_run(receipt: dict[str, Any], run: StoredRun) -> list[str]:
@@ -64,8 +69,9 @@ def differences_from_run(receipt: dict[str, Any], run: StoredRun) -> list[str]:
     now = receipt_of(run, now=0)
     if receipt["form"] == proof.FORM:
         delivered = now["delivered"]
-        same = receipt.get("root") == delivered["root"] and receipt.get("count") == delivered["count"]
-        return [] if same else ["the run has delivered other calls"]
+        same = receipt["root"] == delivered["root"] and receipt["count"] == delivered["count"]
+        faults = [] if same else ["the run has delivered other calls"]
+        return faults if receipt["run_id"] == run.run_id else [*faults, "run_id is another"]
     return [f"{path} is another" for path in _different(receipt, now) if path.partition(".")[0] not in OF_THE_MOMENT]
 
 
@@ -82,8 +88,9 @@ def _different(one: Any, other: Any, path: str = "") -> list[str]:  # noqa: ANN4
 
 
 def fault_of_proof_beside(found: dict[str, Any], receipts: list[dict[str, Any]]) -> str:
-    """Why a proof is of none of some receipts; empty where it is of one, or there is none."""
+    """Why a proof is of none of some receipts, which are valid; empty where it is of one, or there is none."""
     if not receipts:
         return ""
-    tree = {"root": found.get("root"), "count": found.get("count")}
-    return "" if any(one.get("delivered") == tree for one in receipts) else "it is of none of the receipts beside it"
+    wanted = (found.get("run_id"), {"root": found.get("root"), "count": found.get("count")})
+    same = any((one["run"]["run_id"], one["delivered"]) == wanted for one in receipts)
+    return "" if same else "it is of none of the receipts beside it"

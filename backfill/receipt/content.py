@@ -78,11 +78,9 @@ def _facts(run: StoredRun, reader: RunReader) -> dict[str, Any]:
     record = status.record
     doubts = reader.doubts(LISTED)
     span = reader.doubt_span()
-    notices = [] if record.live else [SANDBOX]
-    notices += [] if status.state is RunState.FINISHED else [UNFINISHED]
     return {
         "form": FORM,
-        "notices": notices,
+        "notices": notices_of(str(status.state), live=record.live),
         "run": {
             "run_id": run.run_id,
             "state": str(status.state),
@@ -124,6 +122,11 @@ def _facts(run: StoredRun, reader: RunReader) -> dict[str, Any]:
             ],
         },
     }
+
+
+def notices_of(state: str, *, live: bool) -> list[str]:
+    """What a reader has to know before all else of a run in that state."""
+    return [*([] if live else [SANDBOX]), *([] if state == RunState.FINISHED.value else [UNFINISHED])]
 
 
 def accounting(counts: Counts) -> list[dict[str, Any]]:

@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 
 from backfill.identity import message_id, namespace
 from backfill.receipt.check import read
+from backfill.receipt.content import canonical, with_digest
 from backfill.receipt.merkle import MerkleTree, audit_path, root_of_path
 from backfill.sandbox import FaultScript, Sandbox
 from backfill.targets.secret import Secret
@@ -222,3 +223,43 @@ def test_trees_are_those_of_the_standard(leaves: list[bytes], data: st.DataObjec
         assert root_of_path(leaves[index] + b"x", index, len(leaves), path) != tree.root
         assert root_of_path(leaves[index], index, len(leaves), [*path, b""]) is None
         assert len(path) <= len(leaves).bit_length()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"delivered": {"count": ROWS, "root": "0" * 64}}, "it counts other calls as delivered than it has a root of"),
+        ({"accounting": []}, "its accounting is not of its counts"),
+        ({"counts": {}}, "counts are missing, or there are others"),
+        ({"notices": ["SANDBOX: nothing of this run left this machine"]}, "its notices are not of its run"),
+        ({"in_doubt": {"batches": 1, "calls": 5, "first": []}}, "it counts other calls as in doubt than it lists"),
+        ({"delivered": None}, "delivered is not as the form has it"),
+        ({"notices": 5}, "notices is not as the form has it"),
+        ({"more": 1}, "more is not as the form has it"),
+    ],
+)
+def test_a_receipt_that_contradicts_itself(room: Room, tmp_path: Path, change: dict[str, object], told: str) -> None:
+    """Whoever makes the digest anew has to alter all that hangs together; what has no form is told, without a crash."""
+    receipt = json.loads(room.receipt.read_bytes())
+    del receipt["signature"]
+    file = tmp_path / "receipt.json"
+    file.write_bytes(canonical(with_digest(receipt | change)) + b"\n")
+    found = backfill("receipt", "--check", file)
+    assert (found.code, told in found.out) == (3, True), found.out + found.err
+
+
+@pytest.mark.parametrize("change", [{"run_id": "another"}, {"note": "x"}, {"path": ["AA " * 32]}, {"index": True}])
+def test_a_proof_that_says_more_than_it_proves(room: Room, tmp_path: Path, change: dict[str, object]) -> None:
+    """A proof names the run of its receipt, and holds nothing that no path leads from."""
+    file = tmp_path / "proof.json"
+    file.write_bytes(canonical(with_digest(json.loads(room.proof.read_bytes()) | change)) + b"\n")
+    assert backfill("receipt", "--check", room.receipt, "--check", file).code == 3
+    assert backfill("receipt", room.job, "--check", file).code == 3
+
+
+def test_json_without_end_is_no_receipt(tmp_path: Path) -> None:
+    """JSON that is nested deeper than can be read is told, too."""
+    file = tmp_path / "deep.json"
+    file.write_text("[" * 200_000, "utf-8")
+    assert (found := backfill("receipt", "--check", file)).code == 3
+    assert "it is no JSON that a receipt could be" in found.out
