@@ -9,7 +9,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from backfill.errors import UsageError
-from backfill.receipt.content import digest_of, leaves_of, with_digest
+from backfill.receipt.content import leaves_of, with_digest
 from backfill.receipt.merkle import MerkleTree, audit_path, root_of_path
 from backfill.records import StoredRun
 
