@@ -149,7 +149,7 @@ def _calls(found: Undo) -> str:
 def _users(found: Undo) -> str:
     users = found.users
     if users.gone:
-        return f"not known: {users.gone}. Message ids and SQL are written without them"
+        return f"not known: {users.gone}. The rest is written without them"
     anonymous = counted(users.anonymous_ids, "anonymousId", "anonymousIds")
     told = f"{counted(users.user_ids, 'userId', 'userIds')}, {anonymous}"
     if users.unknown:

@@ -39,6 +39,7 @@ def test_every_way_back_has_a_source(way: Any) -> None:
     assert way.source.title
     assert way.source.url.startswith("https://")
     assert not way.says.endswith(".")
+    assert "`" not in way.says  # as a command it would be completed for the run at hand, and broken over lines
 
 
 def test_the_document_is_that_of_the_facts() -> None:
