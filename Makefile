@@ -40,6 +40,8 @@ demo: $(VENV)/.runtime ## run every job in jobs/ against the embedded sandbox: n
 	@echo '  export PATH="$$PWD/$(BIN):$$PATH"     puts `backfill` on the PATH of this shell; or install it: docs/install.md'
 	@echo '  backfill status                every run, from its ledger'
 	@echo '  backfill rejects               each row that was not sent, and why'
+	@echo '  backfill reconcile jobs/05-orders.yaml --against .backfill/sandbox/sandbox.sqlite3 --table calls'
+	@echo '                                 what the sandbox has, id by id, against what was delivered'
 	@echo '  make demo                      once more: nothing is sent twice'
 	@echo '  jobs/ and sample_data/         what was run; README.md says what to do with your own export'
 

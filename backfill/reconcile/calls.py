@@ -22,19 +22,19 @@ from backfill.errors import JobError, LedgerError, RefusedError, SourceError
 from backfill.pipeline.call_bytes import PlanCalls
 from backfill.pipeline.call_fields import EVENTS, read_json
 from backfill.pipeline.context import RunContext
-from backfill.pipeline.delivered_ids import delivered_calls, related_runs
+from backfill.pipeline.delivered_ids import delivered_calls
 from backfill.reconcile.events import Events
 from backfill.reconcile.partitions import CALL, NO_PLACE, NO_TIME, Partitions, with_ids
 
 
 class Standing(IntEnum):
-    """What became of a call; from EARLIER on the calls that other runs have delivered, one number a run."""
+    """What became of a call; from OTHER_RUN on the calls that other runs have delivered, one number a run."""
 
     DELIVERED = 0
     IN_DOUBT = 1
     PENDING = 2
     REFUSED = 3  # by the target
-    EARLIER = 4
+    OTHER_RUN = 4
 
 
 _OF_LEDGER: Final = {
@@ -61,7 +61,7 @@ class RunCalls:
         self._begins = list(accumulate(sizes, initial=0))
         self.gone = ""  # why times and events are not known, where they are not
         self.notes: list[str] = []
-        self.runs: list[str] = []  # beside this one, by number from EARLIER on
+        self.runs: list[str] = []  # beside this one, by number from OTHER_RUN on
 
     @property
     def count(self) -> int:
@@ -90,7 +90,7 @@ class RunCalls:
             places = np.arange(begin, begin + len(records), dtype=np.uint64)
             ids = np.frombuffer(records["id_bytes"].tobytes(), np.uint8).reshape(-1, 16)
             side.add(with_ids(ids, CALL, place=places, time=times, event=events, standing=standing))
-        self._add_earlier(side)
+        self._add_others(side)
         side.finish()
 
     def _facts(self, shard: int, records: npt.NDArray[np.void]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint32]]:
@@ -113,23 +113,26 @@ class RunCalls:
         except _GONE as error:
             self.gone = error.message
 
-    def _add_earlier(self, side: Partitions) -> None:
-        """What other runs of the job have delivered to the target."""
+    def _add_others(self, side: Partitions) -> None:
+        """What other runs have delivered to the target, of this job and of others."""
         record = self._calls.status.record
-        for other, folder in related_runs(self._context.store, record):
-            if (other.run_id, other.created_at) == (record.run_id, record.created_at):
-                continue
+        store = self._context.store
+        for folder in [*store.earlier(), *store.runs()]:
             try:
                 with folder.read() as reader:
+                    other = reader.status().record
                     spans = [span for span in reader.settled_spans() if span.standing == "delivered"]
                     digests = reader.calls_digests()
-                standing = Standing.EARLIER + len(self.runs)
+                is_this = (other.run_id, other.created_at) == (record.run_id, record.created_at)
+                if is_this or other.target_identity != record.target_identity or not spans:
+                    continue
+                standing = Standing.OTHER_RUN + len(self.runs)
                 for calls in delivered_calls(spans, folder.spool(), digests):
                     self._context.check_stop()
                     side.add(with_ids(calls.ids, CALL, place=NO_PLACE, time=NO_TIME, standing=standing))
                 self.runs.append(other.run_id)
             except LedgerError as error:
-                self.notes.append(f"{other.run_id}: what it delivered is not known: {error.message}")
+                self.notes.append(f"{folder.run_id}: what it delivered is not known: {error.message}")
 
     def ids_at(self, places: npt.NDArray[np.uint64]) -> Iterator[tuple[npt.NDArray[np.uint64], list[dict[str, Any]]]]:
         """What tells the calls at some places (ascending) of the plan: `message_id`, `event` and `timestamp`.

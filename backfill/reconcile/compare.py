@@ -105,8 +105,8 @@ class Comparison:
             as_received[at[other]] = known["flags"][other] & AS_RECEIVED > 0
         self._count(calls, seen, compared)
         self._count_dates(calls, shift, late, as_received)
-        for standing, name in enumerate(runs, Standing.EARLIER):
-            self.result.earlier[name] += int(((calls["standing"] == standing) & (seen > 0)).sum())
+        for standing, name in enumerate(runs, Standing.OTHER_RUN):
+            self.result.other_runs[name] += int(((calls["standing"] == standing) & (seen > 0)).sum())
 
     def _count(self, calls: Records, seen: npt.NDArray[np.int64], compared: Mask) -> None:
         """Count what is there, once, more than once or not."""

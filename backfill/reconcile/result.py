@@ -40,7 +40,7 @@ class Reconciled:
     counts: Counter[str] = field(default_factory=Counter)
     by_day: dict[tuple[int, int | None], list[int]] = field(default_factory=dict)  # event, days since 1970: BY_DAY
     shifts: Counter[int] = field(default_factory=Counter)  # ms, rounded: calls
-    earlier: Counter[str] = field(default_factory=Counter)  # run: ids that are there
+    other_runs: Counter[str] = field(default_factory=Counter)  # run: ids that are there
     unknown_events: Counter[int] = field(default_factory=Counter)  # rows
     listed: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # kind: calls, in plan order
     events: Sequence[str] = ()  # names by number

@@ -45,7 +45,7 @@ def reconciled_json(run_id: str, result: Reconciled) -> dict[str, Any]:
         "all_there": not result.exit_code,
         "counts": {name: result.counts[name] for name in _COUNTS},
         "bad_times": result.bad_times,
-        "earlier_runs": dict(result.earlier),
+        "other_runs": dict(result.other_runs),
         "shifts": [{"shift_ms": shift, "calls": calls} for shift, calls in result.shifts.most_common()],
         "cause": result.cause or None,
         "by_event_and_day": [
@@ -87,7 +87,7 @@ def verdict(result: Reconciled) -> str:
 
 
 def _count_lines(result: Reconciled) -> Iterator[str]:
-    counts = result.counts
+    counts, others = result.counts, result.other_runs.most_common()
     yield f"  rows      {counts['rows']:,}" + (
         f", and {counts['unreadable']:,} that cannot be read" if counts["unreadable"] else ""
     )
@@ -101,9 +101,10 @@ def _count_lines(result: Reconciled) -> Iterator[str]:
         (counts["in_doubt_missing"], "in doubt", "not there"),
         (counts["pending_there"], "pending", "there, though not sent by the ledger"),
         (counts["refused_there"], "refused", "there, though the target refused them"),
-        *((calls, "earlier", f"there, delivered by {run}") for run, calls in result.earlier.items()),
-        (counts["archived_rows"], "earlier", "in rows, delivered by runs whose ledger is gone"),
-        (counts["unknown_rows"], "unknown", "in rows, of no run of this job"),
+        *((calls, "other", f"there, delivered by {run}") for run, calls in others[:SHOWN]),
+        (sum(calls for _, calls in others[SHOWN:]), "other", "there, delivered by further runs"),
+        (counts["archived_rows"], "other", "in rows, delivered by runs whose ledger is gone"),
+        (counts["unknown_rows"], "unknown", "in rows, of no run that is known"),
         (counts["without_id"], "no id", "in rows, which cannot be compared"),
     ]
     for count, name, what in told:

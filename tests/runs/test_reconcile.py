@@ -169,7 +169,7 @@ def test_in_doubt_earlier_and_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     store = (tmp_path / "store" / "sandbox.sqlite3", "--table", "calls")
     both = backfill("reconcile", job, "--against", *store, "--output", "json").object
     assert both["counts"]["there"] == 50
-    assert (list(both["earlier_runs"].values()), both["counts"]["unknown_rows"]) == ([50], 0)
+    assert (list(both["other_runs"].values()), both["counts"]["unknown_rows"]) == ([50], 0)
     project.rows(51)  # the source is another now, and the bytes were let go
     ids = backfill("reconcile", job, "--against", *store, "--output", "json")
     assert (ids.code, ids.object["counts"]["there"], ids.object["counts"]["dates_compared"]) == (0, 50, 0)
@@ -182,12 +182,18 @@ def test_ids_of_the_sources_own(tmp_path: Path) -> None:
     job = project.people(5)
     job.write_text(job.read_text("utf-8").replace("message_key: [id]", "message_id: email"), "utf-8")
     assert backfill("run", job, "--target", "sandbox").code == 0
+    other = project.people(3, name="other")
+    assert backfill("run", other, "--target", "sandbox").code == 0
     (tmp_path / "there.csv").write_text("messageId\n0@example.org\n2@example.org\n3@EXAMPLE.org\n", "utf-8")
     command = ("reconcile", job, "--against", tmp_path / "there.csv", "--missing", tmp_path / "missing.csv", "--force")
     missing = ["1@example.org", "3@example.org", "4@example.org"]
     found = backfill(*command)
     assert "The ids of 3 missing calls" in found.err
     assert (tmp_path / "missing.csv").read_text("utf-8").split() == missing
+    store = (project.state / "sandbox" / "sandbox.sqlite3", "--table", "calls")
+    beside = backfill("reconcile", job, "--against", *store).out
+    assert "3 there, delivered by other-sandbox-g1-" in beside
+    assert "unknown" not in beside
     project.rows(6)
     found = backfill(*command)
     assert found.code == 3
@@ -205,7 +211,7 @@ def test_against_an_oracle(seed: int, tmp_path: Path) -> None:
     calls: list[tuple[bytes, int, int]] = []  # id, standing, time
     own = random.sample(sorted(set(pool)), 50)
     calls += [(identity, random.randrange(4), random.choice([NO_TIME, 0, 10_000])) for identity in own]
-    calls += [(random.choice(pool), Standing.EARLIER + random.randrange(2), NO_TIME) for _ in range(30)]
+    calls += [(random.choice(pool), Standing.OTHER_RUN + random.randrange(2), NO_TIME) for _ in range(30)]
     rows = [(random.choice(pool), random.choice([NO_TIME, 0, 10_000])) for _ in range(100)]
     result = Reconciled(status=None, source="")  # type: ignore[arg-type]
     comparison = Comparison(tmp_path, result, None, 1_000)
@@ -240,8 +246,8 @@ def test_against_an_oracle(seed: int, tmp_path: Path) -> None:
     assert counts["shifted"] == len(moved) == sum(result.shifts.values())
     assert counts["unknown_rows"] == sum(identity not in first for identity, _ in rows)
     assert counts["in_doubt_there"] + counts["there"] == sum(bool(there[identity]) for identity in sent)
-    for number, name in enumerate(("one", "two"), Standing.EARLIER):
-        assert result.earlier[name] == sum(bool(there[each]) for each, one in first.items() if one[0] == number)
+    for number, name in enumerate(("one", "two"), Standing.OTHER_RUN):
+        assert result.other_runs[name] == sum(bool(there[each]) for each, one in first.items() if one[0] == number)
 
 
 def test_what_cannot_be_compared(sent: Sent, tmp_path: Path) -> None:
