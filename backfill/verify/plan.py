@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -19,14 +20,13 @@ from backfill.records import (
     CALL_RECORD,
     FILE_COLUMN,
     RECORD_COLUMN,
-    Column,
     RunSpool,
     ShardPlan,
     Snapshot,
     StoredRun,
 )
 from backfill.verify.bodies import BatchBodies
-from backfill.verify.calls import Made, Recipe, is_rewritten, make
+from backfill.verify.calls import Made, Recipe, make
 from backfill.verify.columns import Columns
 from backfill.verify.findings import Finding, Findings, first_difference
 from backfill.verify.ids import id_bytes
@@ -35,6 +35,7 @@ from backfill.verify.repeated import Absent
 from backfill.verify.result import WHOLE, Compared
 from backfill.verify.rows import empty_frame, pieces
 from backfill.verify.values import Texts
+from backfill.verify.workers import MadeCalls, Maker, Piece, make_in_order
 
 _RECORD: Final = np.dtype(CALL_RECORD)
 #: A row has fewer calls.
@@ -62,17 +63,61 @@ class PlanComparison:
         Raises:
             LedgerError: The snapshot is damaged.
         """
-        spool = self.run.spool()
+        calls = self._made(shards, check_stop)
+        with closing(calls):
+            self._compare(shards, calls, absent, check_stop)
+
+    def _made(
+        self, shards: Mapping[int, ShardPlan], check_stop: Callable[[], None]
+    ) -> Generator[tuple[Piece, MadeCalls | None]]:
+        """The rows of all shards in order, with what is made of them."""
+        described = {column.name: column for column in self.snapshot.columns}
+        maker = Maker(self.job, described, self.recipe, [file.key for file in self.snapshot.files])
+        rows = sum(plan.rows for plan in shards.values()) * self.sample / WHOLE
+        yield from make_in_order(maker, self._pieces(shards), rows, check_stop)
+
+    def _pieces(self, shards: Mapping[int, ShardPlan]) -> Iterator[Piece]:
+        """The rows of all shards in order, or those of them that are in the sample."""
         rows = _Pieces(self)
+        for plan in shards.values():
+            done = 0
+            while done < plan.rows and (frame := rows.take(plan.rows - done)) is not None:
+                chosen = self._chosen(plan.shard, done, done + len(frame))
+                yield Piece(len(frame), chosen, frame if len(chosen) == len(frame) else frame[chosen - done])
+                done += len(frame)
+
+    def _chosen(self, shard: int, first: int, last: int) -> npt.NDArray[np.int64]:
+        """Which of a shard's rows from `first` to before `last` are compared."""
+        rows = np.arange(first, last)
+        if self.sample >= WHOLE:
+            return rows
+        blocks = range(first // BLOCK, -(-last // BLOCK))
+        return rows[np.isin(rows // BLOCK, [block for block in blocks if self._is_sampled(shard, block)])]
+
+    def _is_sampled(self, shard: int, block: int) -> bool:
+        """Whether a block of rows is in the sample: by a hash of its place and of the plan."""
+        seed = f"{self.digest}:{shard}:{block}".encode()
+        return int.from_bytes(hashlib.sha256(seed).digest()[:8], "big") < self.sample / WHOLE * 2**64
+
+    def _compare(
+        self,
+        shards: Mapping[int, ShardPlan],
+        calls: Iterator[tuple[Piece, MadeCalls | None]],
+        absent: Absent,
+        check_stop: Callable[[], None],
+    ) -> None:
+        spool = self.run.spool()
         for plan in shards.values():
             check_stop()
             check_spool(self.run, spool, plan, self.findings)
             shard = _Shard(self, plan, spool, absent)
             done = 0
-            while done < plan.rows and (piece := rows.take(plan.rows - done)) is not None:
+            while done < plan.rows and (found := next(calls, None)) is not None:
                 check_stop()
-                shard.compare(piece, done)
-                done += len(piece)
+                piece, made = found
+                if made is not None:
+                    shard.compare(piece, made)
+                done += piece.count
             shard.finish()
             if done < plan.rows:
                 self.findings.kept(
@@ -117,39 +162,18 @@ class _Shard:
         self._hashes = _hashes_of(spool, plan, len(keys), whole.findings)
         self._bodies = BatchBodies(spool, plan, self._records, whole.findings, whole=whole.sample >= WHOLE)
         self._seen = np.zeros(len(keys), np.bool_)
-        described = {column.name: column for column in whole.snapshot.columns}
-        self._described: Mapping[str, Column] = described
-        self._file_keys = [file.key for file in whole.snapshot.files]
         self._given = [call.message_id is not None for call in whole.job.calls]
 
-    def compare(self, piece: pl.DataFrame, first: int) -> None:
-        """Compare the calls of some rows, which begin with that one of the shard."""
-        if self._whole.sample >= WHOLE:
-            self._compare(piece, np.arange(first, first + len(piece)))
-            return
-        last = first + len(piece)
-        blocks = filter(self._is_sampled, range(first // BLOCK, -(-last // BLOCK)))
-        chosen = [row for block in blocks for row in range(block * BLOCK, (block + 1) * BLOCK) if first <= row < last]
-        if chosen:
-            self._compare(piece[[row - first for row in chosen]], np.array(chosen))
-
-    def _is_sampled(self, block: int) -> bool:
-        """Whether a block of rows is in the sample: by a hash of its place and of the plan."""
-        seed = f"{self._whole.digest}:{self._plan.shard}:{block}".encode()
-        return int.from_bytes(hashlib.sha256(seed).digest()[:8], "big") < self._whole.sample / WHOLE * 2**64
-
-    def _compare(self, piece: pl.DataFrame, rows: npt.NDArray[np.int64]) -> None:
-        """Compare the calls of these rows of the shard with those planned."""
-        self._whole.compared.rows += len(piece)
-        job, columns = self._whole.job, Columns(self._whole.job, self._described, piece)
-        made = [make(call, columns, self._whole.recipe, self._file_keys) for call in job.calls]
-        rewritten = [is_rewritten(call, columns) for call in job.calls]
-        found = _Rows(piece, made, rewritten, rows)
+    def compare(self, piece: Piece, calls: MadeCalls) -> None:
+        """Compare the calls of some rows of the shard with those planned."""
+        made, rows = calls.made, piece.rows
+        self._whole.compared.rows += len(rows)
+        found = _Rows(piece.frame, made, calls.rewritten, rows)
         keys, (row_of, number_of) = found.keys, (found.row_of, found.number_of)
-        self._whole.compared.rejected += len(piece) * len(made) - len(keys) - sum(len(one.skipped) for one in made)
+        self._whole.compared.rejected += len(rows) * len(made) - len(keys) - sum(len(one.skipped) for one in made)
         at = np.searchsorted(self._keys, keys)
         whole = slice(int(at[0]), int(at[0]) + len(keys)) if len(keys) else slice(0, 0)
-        if len(piece) == rows[-1] - rows[0] + 1 and self._is_all_there_is(whole, keys, rows):  # as it should be
+        if len(rows) == rows[-1] - rows[0] + 1 and self._is_all_there_is(whole, keys, rows):  # as it should be
             self._seen[whole] = True
             self._compare_planned(found, row_of, number_of, self._order[whole])
             return

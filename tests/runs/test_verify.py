@@ -6,7 +6,10 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 import sqlite3
+import subprocess
+import sys
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -22,8 +25,10 @@ from backfill.records import CALL_RECORD, plan_digest
 from backfill.sandbox import FaultScript, Sandbox
 from backfill.sources.snapshot import NAME
 from backfill.state.folder import StateFolder
+from tests.support.processes import STARTED
 from tests.support.projects import Project, Result, backfill
 from tests.support.reruns import reruns
+from tests.support.waiting import until
 
 ROWS, BAD, REFUSED = 700, 20, "u000003"
 
@@ -283,6 +288,78 @@ def test_each_corruption_is_found_and_named(kept: Kept, name: str) -> None:
     assert found.code == code, (found.err, listed)
     assert any(named in one for one in listed), listed
     assert not told["equal"]
+
+
+@pytest.fixture
+def workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls are made in processes of their own, whatever the number of rows, in pieces of a hundred."""
+    monkeypatch.setattr("backfill.verify.workers.LEAST_ROWS", 0)
+    monkeypatch.setattr("backfill.verify.workers.processors", lambda: 2)
+    monkeypatch.setattr("backfill.verify.rows.ROWS", 100)
+
+
+@pytest.mark.usefixtures("workers")
+def test_processes_come_to_the_same_result(kept: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is compared, found and sampled is the same where calls are made in processes of their own."""
+    for corrupt, options in (
+        (lambda _: None, []),
+        (CORRUPTIONS["ids forged, digests and all"][0], ["--sample", "40%"]),
+        (lambda kept: kept.rows(edit_row), []),
+    ):
+        corrupt(kept)
+        apart = kept.verify(*options)
+        with monkeypatch.context() as patch:
+            patch.setattr("backfill.verify.workers.LEAST_ROWS", 1_000)
+            assert apart == kept.verify(*options)
+    assert {one["field"] for one in apart.object["findings"]} >= {"messageId", "traits.email"}
+
+
+@pytest.mark.usefixtures("workers")
+def test_a_process_that_dies_is_told(original: Kept, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a hang nor a result."""
+    monkeypatch.setattr("backfill.verify.workers.Maker.__reduce__", lambda _: (os._exit, (9,)), raising=False)
+    found = original.verify()
+    assert (found.code, found.out) == (1, "")
+    assert "a process that made calls a second time has died; nothing is said of the run" in found.err
+    assert "Traceback" not in found.err
+
+
+SLOW = """\
+import os, pathlib, sys, time
+from backfill.verify import plan, rows, workers
+
+class Slow(workers.Maker):
+    def make(self, frame):
+        pathlib.Path("made").touch()
+        time.sleep(0.1)
+        return super().make(frame)
+
+if __name__ == "__main__":
+    from backfill.__main__ import main
+    plan.Maker, workers.LEAST_ROWS, workers.processors, rows.ROWS = Slow, 0, lambda: 2, 1
+    sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)])
+def test_no_process_outlives_the_first_one(original: Kept, tmp_path: Path, number: int, code: int) -> None:
+    """Ctrl-C, which a terminal sends to all, ends them without a word; when the first one is killed, the rest end."""
+    (tmp_path / "slow.py").write_text(SLOW, "utf-8")
+    process = subprocess.Popen(
+        [sys.executable, tmp_path / "slow.py", "verify", original.job],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    STARTED.append(process)
+    until((tmp_path / "made").exists, process)
+    os.killpg(process.pid, number) if number == signal.SIGINT else process.kill()
+    _, err = process.communicate(timeout=60)  # returns when the last process has let go of stdout and stderr
+    assert process.returncode == code, err
+    assert "Traceback" not in err
 
 
 def test_a_sample_is_said_to_be_one(original: Kept) -> None:
