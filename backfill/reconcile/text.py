@@ -74,6 +74,8 @@ def verdict(result: Reconciled) -> str:
     """What came out, in one sentence."""
     counts = result.counts
     if not result.exit_code:
+        if not counts["delivered"]:
+            return "nothing to compare: it has delivered nothing"
         dates = ", on its date" if counts["dates_compared"] else ""
         return f"every delivered call is there once{dates}"
     kinds = (

@@ -179,6 +179,8 @@ def test_in_doubt_earlier_and_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_ids_of_the_sources_own(tmp_path: Path) -> None:
     """They are named while the calls can be made again; then they are counted alone, which is said."""
     project = Project(tmp_path)
+    nothing = project.people(1, bad=[0], name="nothing")
+    assert backfill("run", nothing, "--target", "sandbox").code == 3
     job = project.people(5)
     job.write_text(job.read_text("utf-8").replace("message_key: [id]", "message_id: email"), "utf-8")
     assert backfill("run", job, "--target", "sandbox").code == 0
@@ -194,6 +196,7 @@ def test_ids_of_the_sources_own(tmp_path: Path) -> None:
     beside = backfill("reconcile", job, "--against", *store).out
     assert "3 there, delivered by other-sandbox-g1-" in beside
     assert "unknown" not in beside
+    assert "it has delivered nothing" in backfill("reconcile", nothing, "--against", *store).out
     project.rows(6)
     found = backfill(*command)
     assert found.code == 3
