@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -222,14 +223,20 @@ TARGETS = "version: 1\ntargets:\n  prod: {{kind: compatible, endpoint: '{url}', 
 
 
 class Counting(BatchServer):
-    """A target that takes everything, so slowly that a process can be stopped meanwhile."""
+    """A target that takes everything, and answers the third request and later ones once it is let."""
 
     requests = 0
+
+    def __enter__(self) -> Self:
+        """Listening."""
+        self.let = threading.Event()
+        return super().__enter__()
 
     def answer(self, path: str, headers: dict[str, str], body: bytes) -> tuple[int | None, bytes]:
         """Taken."""
         self.requests += 1
-        time.sleep(0.05)  # an answer is under way
+        if self.requests > 2:
+            self.let.wait(60)
         return 200, b"{}"
 
 
@@ -253,6 +260,7 @@ def test_a_process_stopped_past_its_lease(project: Project, url: str, repository
         (run,) = store.runs()
         with store.lock(run.run_id), run.open() as ledger:
             before = recorded(url, "SELECT commits FROM mark")
+            target.let.set()
             paused.send_signal(signal.SIGCONT)
             _, said = paused.communicate(timeout=60)
             assert paused.returncode == ExitCode.LOCKED, said
