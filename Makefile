@@ -113,8 +113,9 @@ lock: $(VENV)/.dev ## write the lock files again after a change of dependencies 
 		--constraints requirements-build.lock --all-extras --group dev pyproject.toml
 	$(LOCK) --output-file requirements-all.lock --constraints requirements-dev.lock --extra all pyproject.toml
 
-wheel: $(VENV)/.dev ## build dist/backfill-*.whl
-	$(BIN)/python -m build --wheel --no-isolation --outdir dist
+wheel: $(VENV)/.runtime ## build dist/backfill-*.whl
+	@$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist .
+	@ls dist/backfill-*.whl
 
 clean: ## remove the virtual environment and what the tools leave behind; runs in .backfill/ stay
 	rm -rf $(VENV) $(VENV)-highest $(VENV)-lowest-direct build dist .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache mutants
