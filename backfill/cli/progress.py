@@ -47,7 +47,7 @@ class ProgressBars:
     def begin(self, step: str, total: int | None, unit: str) -> None:
         """A step starts: `total` things of `unit` are expected, None where that is not known."""
         self.end()
-        if not self.shown:
+        if not self.shown or total == 0:  # of nothing a bar would stay at 0%
             return
         from tqdm import tqdm
 

@@ -15,7 +15,7 @@ from backfill.guess.times import NEARLY
 from backfill.job.fields import fields_of
 
 _KEY_KINDS = frozenset({"text", "integer"})
-_NO_KEY = "no column{} is unique: name several, or `content` (the whole call), or `row` (its place)"
+_NO_KEY = "{}: name several, or `content` (the whole call), or `row` (its place)"
 _LISTED = 6
 #: A column with these words may be the user beside one of another name: `userId (metadata)` beside `Customer ID`.
 _USER = "user id"
@@ -209,8 +209,9 @@ def _key(found: Roles, users: Choice, keys: Sequence[Facts], facts: Sequence[Fac
     if len(some) > 1 and frame[some].n_unique() == len(frame):
         return Choice((), f"[{', '.join(some)}] is unique in {_records(len(frame))}; no single column is")
     # Measurements and times are so by chance. Facts are of rows that differ.
-    unique = any(one.unique and one.different >= NEARLY * len(frame) for one in facts)
-    return Choice((), _NO_KEY.format(" that may be a key" if unique else ""))
+    unique = [one.name for one in facts if one.unique and one.different >= NEARLY * len(frame)]
+    chance = f"unique is only {' or '.join(unique[:_LISTED])}, perhaps by chance"
+    return Choice((), _NO_KEY.format(chance if unique else "no column is unique"))
 
 
 def _records(count: int) -> str:

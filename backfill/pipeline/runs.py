@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -76,10 +77,17 @@ def runs_of_job(store: RunStore, job_file: Path, *, dry: bool = False) -> list[S
     if not found:
         raise UsageError(
             f"no {'dry run' if dry else 'run'} of {job_file} is in {store.name}",
-            hint=_meant_file(job_file)
-            or (others_hint(store, begun) if begun else nothing_begun(store, state_folder_of_job(job_file))),
+            hint=_meant_file(job_file) or _ways_on(store, begun, job_file, dry=dry),
         )
     return found
+
+
+def _ways_on(store: RunStore, others: Sequence[StoredRun], job_file: Path, *, dry: bool) -> str:
+    """What to do where no run, or dry run, was made of a job file; `others` are those of other jobs."""
+    usual = state_folder_of_job(job_file)
+    if dry and job_file.is_file() and store.path == usual:
+        return f"`backfill dry-run {shlex.quote(str(job_file))}` makes one"
+    return others_hint(store, others) if others else nothing_begun(store, usual)
 
 
 def made_of(run: StoredRun, job_file: Path) -> bool:

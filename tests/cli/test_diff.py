@@ -39,6 +39,16 @@ def job(project: Project) -> Path:
     return job
 
 
+def test_a_job_without_a_dry_run(project: Project, job: Path) -> None:
+    """Dry runs of other jobs are no help: the command that makes one is named."""
+    text = job.read_text("utf-8")
+    other = job.with_name("others.yaml")
+    other.write_text(text.replace("name: people", "name: others", 1), "utf-8")
+    refused = backfill("diff", other)
+    assert refused.code == 2
+    assert f"Hint: `backfill dry-run {other}` makes one" in refused.err
+
+
 def test_the_last_two_dry_runs(project: Project, job: Path) -> None:
     """Calls added, gone and changed are counted, sampled, and told by field, before and after."""
     found = backfill("diff", job, "--output", "json").object

@@ -38,6 +38,14 @@ def test_sandbox_by_default_with_bars(project: Project) -> None:
     assert "\x1b[33m" in text
 
 
+def test_no_bar_of_nothing(project: Project) -> None:
+    """Where every row is rejected nothing is delivered, and no bar stays at 0%."""
+    text = Terminal(project, "run", project.people(3, bad=[0, 1, 2])).end()[1]
+    assert "3/3 rows [" in text
+    assert "3 rejected" in text
+    assert "people deliver:" not in text
+
+
 def test_bars_fit_eighty_columns(project: Project) -> None:
     """No bar is cut; what does not fit is left out, the bytes a second first."""
     job = project.people(40_000, name="flights")

@@ -109,7 +109,7 @@ COLUMNS = [  # its values, what is said
     ("age", ["17", "18"] * 49 + ["1e-7", "22.25"], "age: number   "),
     ("age", ["17", "18"] * 50, "age: integer   "),
     ("date", [str(day) for day in range(19580301, 19580330)], 'date: {type: timestamp, format: "%Y%m%d"}'),
-    ("age", [f"{n}.5" for n in range(100)], "no column that may be a key is unique: "),
+    ("age", [f"{n}.5" for n in range(100)], "unique is only age, perhaps by chance: name several"),
     ("age", ["17"] * 100, "no column is unique: "),
 ]  # fmt: skip
 
