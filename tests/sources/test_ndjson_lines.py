@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -169,7 +170,11 @@ def hold_oracle(folder: Path, data: bytes, size: int, cells: int) -> None:
     assume(not is_document(data))  # such as several objects in one line, and no other line
     path = folder / "rows.ndjson"
     path.write_bytes(data or b"\n")
-    expected = oracle_ndjson.records(data)
+    hold_expected(path, oracle_ndjson.records(data), size, cells)
+
+
+def hold_expected(path: Path, expected: Sequence[oracle_ndjson.Record], size: int, cells: int) -> None:
+    """Assert that the reader, which gets so many bytes at a time, makes those records of a file."""
     names = {name for record in expected if record.members for name in record.members}
     with sizes(size, cells):
         if not any(record.members is not None for record in expected):
@@ -198,7 +203,8 @@ def back(text: str | None) -> Any:
 
 
 #: Values of lines that are alike: as exports write them, without blanks.
-TIGHT = [*NUMBERS, *STRINGS, *WORDS, "[]", "{}", '[1,"]",{"b":[]}]', r'{"a":{"b":"\"}}', '{"b":1.10}']
+JSON = [*NUMBERS, *STRINGS, *WORDS, "[]", "{}", '[1,"]",{"b":[]}]', '{"b":1.10}']
+TIGHT = [*JSON, r'{"a":{"b":"\"}}']
 #: What makes one line unlike the others, or no JSON.
 CHANGES = [
     b"",
@@ -259,6 +265,40 @@ def test_blanks_around_inner_values_among_lines_that_are_alike(tmp_path: Path, o
     assert [table["a"][40].as_py(), table["b"][40].as_py()] == re.findall(
         r"[\[{].*?[\]}]|\d", odd.replace(" ", "")[1:-1]
     )
+
+
+@st.composite
+def elements(draw: st.DrawFn) -> list[str]:
+    """Objects of the same keys in the same order, some left out, with values that are no JSON among them."""
+    keys = draw(st.lists(st.sampled_from(KEYS), min_size=1, max_size=3, unique=True))
+    value = st.none() | st.sampled_from(draw(st.sampled_from([JSON, [*JSON, *NO_NUMBERS]])))
+    some = draw(st.lists(st.lists(value, min_size=len(keys), max_size=len(keys)), min_size=1, max_size=12))
+    others = draw(st.lists(st.sampled_from(["1", "[]", '"},{"', '{"a" : 1 }', '{"\\\\":"\\\\"}']), max_size=1))
+    pairs = (zip(keys, values, strict=True) for values in some)
+    texts = (",".join(f"{key}:{one}" for key, one in each if one is not None) for each in pairs)
+    return [*(f"{{{text}}}" for text in texts), *others]
+
+
+@settings(max_examples=examples(200))
+@given(
+    some=elements(),
+    between=st.sampled_from([",", ", ", ",\n", " ,\r\n\t", "\r,\r"]),
+    size=st.integers(8, 400),
+    cells=st.integers(4, 60),
+)
+def test_elements_that_are_alike(
+    tmp_path_factory: pytest.TempPathFactory, some: list[str], between: str, size: int, cells: int
+) -> None:
+    """An array's elements are read as the same lines are, whatever stands between them, and each has its line."""
+    data = f"[{between.join(some)}]".encode()
+    assume(is_document(data))
+    path = tmp_path_factory.mktemp("elements") / "rows.json"
+    path.write_bytes(data)
+    ends = between.replace("\r\n", "\n").replace("\r", "\n").count("\n")
+    records = oracle_ndjson.records("\n".join(some).encode())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ndjson_alike, "BYTES_A_CELL", 0)
+        hold_expected(path, [replace(one, line=1 + ends * (one.number - 1)) for one in records], size, cells)
 
 
 @settings(max_examples=examples(200))

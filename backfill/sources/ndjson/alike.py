@@ -27,6 +27,7 @@ from backfill.sources.ndjson.judge import are_objects, are_values
 from backfill.sources.ndjson.key_columns import Booleans, KeyColumns
 from backfill.sources.ndjson.members import KINDS, STRING, Integers, name_fault, slices, take_apart
 from backfill.sources.ndjson.scanner import SCALAR
+from backfill.sources.ndjson.structure import escaped_quotes
 
 _LF, _QUOTE, _BACKSLASH, _COMMA, _OPENING, _CLOSING, _BLANK = b'\n"\\,{} '
 _FIRST_PRINTABLE = 0x20
@@ -116,7 +117,7 @@ class _Piece:
         own = text[: len(lines) + 1]
         is_mark = (own == _QUOTE) | (own == _LF)
         slashes = np.empty(0, np.int64) if b"\\" not in lines else np.flatnonzero(own == _BACKSLASH)
-        escaped = _escaped_quotes(text, slashes)
+        escaped = escaped_quotes(text, slashes)
         is_mark[escaped] = False
         marks = np.flatnonzero(is_mark)
         at_ends = np.flatnonzero(text[marks] == _LF)
@@ -155,19 +156,6 @@ def _is_utf8(text: npt.NDArray[np.uint8], size: int) -> bool:
     except pa.ArrowInvalid:
         return False
     return True
-
-
-def _escaped_quotes(text: npt.NDArray[np.uint8], slashes: Integers) -> Integers:
-    """The quotes that an odd number of backslashes stands before."""
-    quotes: Integers = slashes[text[slashes + 1] == _QUOTE] + 1
-    escaped, behind = np.ones(len(quotes), np.bool_), 2
-    active = np.flatnonzero(text[quotes - behind] == _BACKSLASH)  # before the first byte there is the last, a zero
-    while len(active):
-        escaped[active] ^= True
-        behind += 1
-        active = active[text[quotes[active] - behind] == _BACKSLASH]
-    found: Integers = quotes[escaped]
-    return found
 
 
 def _without_bad_escapes(text: npt.NDArray[np.uint8], starts: Integers, ends: Integers, slashes: Integers) -> Booleans:

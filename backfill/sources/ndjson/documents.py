@@ -20,13 +20,16 @@ import orjson
 
 from backfill.errors import SourceError
 from backfill.memory import MAX_LINE_BYTES
-from backfill.sources.ndjson.lines import SHOWN_BYTES, Line, line_ends, whole_line_ends, without_mark
-from backfill.sources.ndjson.structure import Mark, Marks
+from backfill.sources.ndjson.elements import together
+from backfill.sources.ndjson.lines import SHOWN_BYTES, Line, Lines, line_ends, singly, whole_line_ends, without_mark
+from backfill.sources.ndjson.structure import Found, Mark, Marks
 
 #: How much of a file tells its shape.
 SHAPE_BYTES = 2**20
 #: Lines of one value that tell a document: damaged lines of NDJSON hardly look like a value of that many lines.
 LINES_OF_ONE_VALUE = 4
+#: Fewer elements that end one behind the other are no more work one by one.
+FEWEST_TOGETHER = 2
 #: Characters of a text's last word that a cut may leave: `fals`, `\\ud83d\\ude0`.
 _LONGEST_CUT = 12
 _BLANKS = b" \t\r\n"
@@ -104,6 +107,10 @@ class Documents:
         self._long: Line | None = None  # the beginning of a record that is longer than the limit
 
     def records(self, pieces: Iterable[bytes], cut: Callable[[], bool] = lambda: False) -> Iterator[Line]:
+        """The same as `stretches`, one by one."""
+        return singly(self.stretches(pieces, cut))
+
+    def stretches(self, pieces: Iterable[bytes], cut: Callable[[], bool] = lambda: False) -> Iterator[Line | Lines]:
         """All of them; `cut` tells, once the pieces are gone through, whether they were only the file's beginning.
 
         Raises:
@@ -112,13 +119,35 @@ class Documents:
         for piece in without_mark(whole_line_ends(pieces)):
             begin = len(self._text)
             self._text += piece
-            for mark in self._marks.feed(piece, begin):
-                line = self._see(mark)
-                if line is not None:
-                    yield line
+            yield from self._walk(self._marks.feed(piece, begin))
             self._let_go()
         if not cut() and (self._at.depth or self._at.in_record or self._marks.depth or self._marks.in_string):
             raise damaged(self._name, self._line, "does not end: the file is cut off")
+
+    def _walk(self, found: Found) -> Iterator[Line | Lines]:
+        """Go on to each mark; elements of the records' array that end one behind the other are taken together."""
+        next_mark = 0
+        while next_mark < len(found.places):
+            commas = found.behind_commas(next_mark) if self._at.in_list and self._long is None else next_mark
+            some = self._elements(found.places[next_mark:commas])
+            if some is not None:
+                yield from some
+            for index in range(next_mark, max(commas, next_mark + 1) if some is None else next_mark):
+                line = self._see(found.mark(index))
+                if line is not None:
+                    yield line
+            next_mark = max(commas, next_mark + 1)
+
+    def _elements(self, commas: Sequence[int]) -> Iterator[Line | Lines] | None:
+        """The elements that end at those commas; None where they have to be looked at one by one."""
+        if len(commas) < FEWEST_TOGETHER:
+            return None
+        begin = self._at.mark
+        some = together(self._text, [begin, *commas], self._line_of(begin), self._limit)
+        if some is not None:
+            self._at.mark, self._at.elements = commas[-1], self._at.elements + len(commas)
+            self._line_of(commas[-1])
+        return some
 
     def _let_go(self) -> None:
         """Drop what is not needed any more."""

@@ -110,15 +110,15 @@ class _Beginning:
             yield piece
 
 
-def _documents(pieces: Iterable[bytes], name: str, path: Sequence[str], head: Head | None) -> Iterator[Line]:
+def _documents(pieces: Iterable[bytes], name: str, path: Sequence[str], head: Head | None) -> Iterator[Line | Lines]:
     """The records of documents, or of their beginning."""
     if head is None:
-        yield from Documents(name, path).records(pieces)
+        yield from Documents(name, path).stretches(pieces)
         return
     beginning = _Beginning(pieces, head)
-    for line in Documents(name, path).records(beginning, lambda: beginning.cut):
+    for some in Documents(name, path).stretches(beginning, lambda: beginning.cut):
         beginning.found = True
-        yield line
+        yield some
 
 
 def _whole_lines(pieces: Iterable[bytes], head: Head) -> Iterator[bytes]:
