@@ -74,6 +74,7 @@ class DatabaseRun:
 
         Raises:
             LedgerError: It is lost.
+            UsageError: It is in the state folder of this machine, and has sent something: to begin it sends that again.
         """
         row = self.row(anew=True)
         if row is not None and row.state is not None:
@@ -83,6 +84,12 @@ class DatabaseRun:
                 f"{left[0]} holds prepared batches, but their ledger is gone from {self._store.name}",
                 hint="name the database that has it with --state, or put that back; or, if nothing was sent or 24"
                 " hours of doubled calls do no harm, remove the folder",
+            )
+        if self._store.was_sent_from_folder(self.run_id):
+            raise UsageError(
+                f"the run {self.run_id} is in {self._store.path}, and has sent calls:"
+                f" begun anew in {self._store.name} it would send them again",
+                hint=f"move it: `backfill state copy {self._store.path} {self._store.name} {self.run_id}`",
             )
         return False
 

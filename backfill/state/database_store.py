@@ -189,6 +189,14 @@ class DatabaseStore:
             return self.files.run(run_id)
         return replace(self.files.run(f"{run_id.partition(EARLIER_MARK)[0]}.{row.schema}"), place=row.place)
 
+    def was_sent_from_folder(self, run_id: str) -> bool:
+        """Whether the state folder of this machine has a live run of that id that has sent something."""
+        run = self._folder.run(run_id)
+        if not run.has_ledger:
+            return False
+        with run.read() as reader:
+            return reader.status().record.live and reader.counts().requests > 0
+
     def begun_at(self) -> str:
         """Where runs of this store are begun, for people."""
         return f"{self.path} on {socket.gethostname()}"

@@ -99,6 +99,9 @@ def test_an_interruption_leaves_one_that_sends(
     (source, old), (goal, new) = reversed(places.items()) if back else places.items()
     job = project.people(25)
     assert backfill("run", job, *live, *old, "--canary").code == ExitCode.STOPPED
+    if not back:
+        anew = backfill("run", job, *live, "--state", url, "--state-dir", project.state)
+        assert (anew.code, "would send them again" in anew.err) == (ExitCode.USAGE, True), anew.err
 
     def dies(*_: object) -> str:
         raise LedgerError("the machine died")
