@@ -61,7 +61,7 @@ def rules_of(document: Any, complain: Complaint) -> Iterator[Rule]:  # noqa: ANN
     elif isinstance(document.get("events"), list):
         yield from _config_rules(document, pointer, complain)
     else:
-        near = suggest("rules", document)
+        near = suggest("rules", [name for name in document if name != "rules"])
         complain(pointer, _NO_PLAN if not near else "has no `rules`", near or _FORMS)
 
 
@@ -97,7 +97,10 @@ def schema_file(document: Any, stem: str, complain: Complaint) -> Iterator[Rule]
 
 def _config_rules(rules: Mapping[str, Any], pointer: str, complain: Complaint) -> Iterator[Rule]:
     events = rules.get("events") or []
-    for place, event in enumerate(events if isinstance(events, list) else []):
+    if not isinstance(events, list):
+        complain(f"{pointer}/events", "is no list of events", "an event is {name, version, rules}")
+        events = []
+    for place, event in enumerate(events):
         at = f"{pointer}/events/{place}"
         if not isinstance(event, Mapping) or not isinstance(event.get("name"), str) or not event["name"]:
             complain(at, "is no event", "an event is {name, version, rules}")

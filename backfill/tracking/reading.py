@@ -78,7 +78,8 @@ def _at(complain: Complaint, name: str, pointer: str, message: str, hint: str) -
 def _document(file: Path, name: str, complain: Complaint) -> Any:  # noqa: ANN401 (any JSON)
     """The file's JSON; None, and a complaint, where it has none."""
     try:
-        return orjson.loads(file.read_bytes().removeprefix(b"\xef\xbb\xbf"))
+        found = orjson.loads(file.read_bytes().removeprefix(b"\xef\xbb\xbf"))
+        return found if found is not None else []  # `null` is refused like any other JSON that is no object
     except FileNotFoundError:
         near = [each.name for each in file.parent.glob("*")] if file.parent.is_dir() else []
         complain(name, "does not exist", suggest(file.name, near) or "it is sought from the job file's folder")
