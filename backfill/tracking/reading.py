@@ -79,7 +79,6 @@ def _document(file: Path, name: str, complain: Complaint) -> Any:  # noqa: ANN40
     """The file's JSON; None, and a complaint, where it has none."""
     try:
         found = orjson.loads(file.read_bytes().removeprefix(b"\xef\xbb\xbf"))
-        return found if found is not None else []  # `null` is refused like any other JSON that is no object
     except FileNotFoundError:
         near = [each.name for each in file.parent.glob("*")] if file.parent.is_dir() else []
         complain(name, "does not exist", suggest(file.name, near) or "it is sought from the job file's folder")
@@ -87,4 +86,6 @@ def _document(file: Path, name: str, complain: Complaint) -> Any:  # noqa: ANN40
         complain(name, f"cannot be read: {error.strerror}", "")
     except orjson.JSONDecodeError as error:
         complain(name, f"is no JSON: {error.msg} (line {error.lineno}, column {error.colno})", _CSV)
+    else:
+        return [] if found is None else found  # `null` is refused like any other JSON that is no object
     return None
