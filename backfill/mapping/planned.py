@@ -8,7 +8,7 @@ left over is a smaller schema over the JSON of the members that it is about. A s
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -119,8 +119,7 @@ class _Compiler:
     def event(self, schema: Schema, whole: ObjectTemplate) -> PlannedEvent:
         own = _without_added(schema)
         if has_reference(own) or "messageId" in own.get("properties", {}):
-            for path, bound in _values(whole, ()):
-                self.columns[path] = bound.column
+            self.columns |= _columns(whole, ())
             planned = {path: names for path, names in self.planned.items() if path[0] in whole.members}
             residue = Residue(None, own, self.columns, planned)
             return PlannedEvent((), (residue,), self.levels, self.told)
@@ -173,7 +172,7 @@ class _Compiler:
                 self.check((*path, name), "additionalProperties", others, mask, shown, _column(value))
         if not left:
             return ({"properties": inner}, some) if some.members else ({}, None)
-        self.columns |= {name: value.column for name, value in _values(template, path)}
+        self.columns |= _columns(template, path)
         return {**left, "properties": inner}, template
 
     def _whole(
@@ -181,8 +180,7 @@ class _Compiler:
     ) -> tuple[dict[str, Any], ObjectTemplate | None]:
         """An object that comes from a column: all of it is left over."""
         assert template.from_column is not None
-        names = dict.fromkeys(name.rpartition(":")[2] for name in template.from_column.meta.root_names())
-        self.columns[path] = ", ".join(names)
+        self.columns |= _columns(template, path)
         keep = {name: value for name, value in schema.items() if says_something(name)}
         return keep, template if keep or path in self.planned else None
 
@@ -254,12 +252,16 @@ def _column(value: ObjectTemplate | BoundValue) -> str:
     return value.column if isinstance(value, BoundValue) else ""
 
 
-def _values(template: ObjectTemplate, above: Path) -> Iterator[tuple[Path, BoundValue]]:
+def _columns(template: ObjectTemplate, above: Path) -> dict[Path, str]:
+    """The column of each value of an object, and of each object in it that comes from a column whole."""
+    found: dict[Path, str] = {}
+    if template.from_column is not None:
+        names = dict.fromkeys(name.rpartition(":")[2] for name in template.from_column.meta.root_names())
+        found[above] = ", ".join(names)
     for name, value in template.members.items():
-        if isinstance(value, ObjectTemplate):
-            yield from _values(value, (*above, name))
-        else:
-            yield (*above, name), value
+        path = (*above, name)
+        found |= _columns(value, path) if isinstance(value, ObjectTemplate) else {path: value.column}
+    return found
 
 
 def _without_added(schema: Schema) -> dict[str, Any]:

@@ -151,7 +151,7 @@ def _broken(event: PlannedEvent, residue: Residue, texts: pl.Series) -> pl.DataF
             code = code_of(one.keyword)
             if code in event.levels:
                 detail = " ".join(filter(None, (wanted(one.keyword, one.wanted), event.told)))
-                row = (text, code, event.levels[code].value, _label(one.path, residue), _shown(one.value), detail)
+                row = (text, code, event.levels[code].value, _label(one.path, residue), _shown(one, residue), detail)
                 for values, cell in zip(found.values(), row, strict=True):
                     values.append(cell)
     return pl.DataFrame(found, schema=dict.fromkeys(found, pl.String))
@@ -180,8 +180,10 @@ def _label(path: tuple[str | int, ...], residue: Residue) -> str:
     return label(steps, residue.columns[inner] if inner is not None else "") if steps else ""
 
 
-def _shown(value: object) -> str:
-    if value is None:
+def _shown(broken: Violation, residue: Residue) -> str:
+    """The value at fault; nothing of an object that several columns were put into, as any of them may be masked."""
+    steps, value = tuple(map(str, broken.path)), broken.value
+    if value is None or any(len(path) > len(steps) and path[: len(steps)] == steps for path in residue.columns):
         return ""
     text = value if isinstance(value, str) else orjson.dumps(value).decode()
     return text[:VALUE_CHARACTERS]

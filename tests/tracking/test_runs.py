@@ -200,6 +200,25 @@ def test_masked_columns_are_not_shown(folder: Path) -> None:
         assert value not in told
 
 
+@pytest.mark.parametrize("reference", [False, True])
+def test_objects_that_hold_masked_columns_are_not_shown(folder: Path, *, reference: bool) -> None:
+    """Nor is the value of an object that a masked column was put into, or that comes from one, by any member's name."""
+    (folder / "rows.csv").write_text(
+        'id,event,user,total,currency,items,email\n1,A,u1,1,SECRET,"{""x"": ""HIDDEN""}",\n'
+    )
+    inner = {"maxProperties": 0, "additionalProperties": {"type": "integer"}}
+    schema: dict[str, Any] = {"properties": {"properties": inner, "context": {"additionalProperties": inner}}}
+    if reference:
+        schema |= {"properties": {"properties": {"$ref": "#/definitions/x"}}, "definitions": {"x": inner}}
+    write_plan(folder, {"rules": [{"type": "TRACK", "key": "A", "version": 1, "jsonSchema": schema}]})
+    old = "properties: {total: total, currency: currency, items: items, email: email}"
+    for new in ("properties: {note: currency, total: total}", "properties: {column: items, note: currency}"):
+        write_job(folder, (old, new), more="mask: [currency, items]\n")
+        result = dry_run(folder)
+        assert result.object["problems"]["BF144"] >= 1
+        assert [word for word in ("SECRET", "HIDDEN") if word in result.out + result.err] == []
+
+
 def test_pages_and_people(folder: Path) -> None:
     """Pages are judged by the rule of their name, others by the one without; identify calls by their traits."""
     schema = {"properties": {"properties": {"properties": {"total": {}}, "required": ["total"]}}}
