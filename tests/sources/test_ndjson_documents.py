@@ -15,9 +15,10 @@ from backfill.errors import SourceError
 from backfill.sources import resolve
 from backfill.sources.formats import line_of
 from backfill.sources.ndjson import judge as ndjson_judge
+from backfill.sources.ndjson import texts as ndjson_texts
 from backfill.sources.ndjson.documents import is_document
 from backfill.sources.ndjson.texts import JsonTexts
-from tests.sources.test_ndjson_lines import good_objects, read, values
+from tests.sources.test_ndjson_lines import good_objects, read, sizes, values
 from tests.support import oracle_ndjson
 from tests.support.examples import examples
 from tests.support.sourcing import job_over
@@ -76,6 +77,21 @@ def test_elements_are_judged_as_lines_are(tmp_path: Path) -> None:
     ]
     job = job_over(path)
     assert line_of(resolve(job)[0], job, [1, 6]) == {1: 2, 6: 8}
+
+
+def test_an_element_over_several_lines_among_others(tmp_path: Path) -> None:
+    """Elements that are alike, one of which holds line ends, are as many records, each with its line."""
+    path = tmp_path / "rows.json"
+    rows = [f'{{"id":"{place:04}","city":"Boston"}}' for place in range(200)]
+    rows[150] = '{"id":\n"0150","city":\n"Boston"}'
+    path.write_bytes(f"[{','.join(rows)}]".encode())
+    with sizes(2_000, 1_000), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ndjson_texts, "SHAPE_BYTES", 1_000)
+        table, kept, _ = read(path)
+    assert not kept
+    assert table["id"].to_pylist() == [f"{place:04}" for place in range(200)]
+    job = job_over(path)
+    assert line_of(resolve(job)[0], job, [151, 152]) == {151: 1, 152: 3}
 
 
 DAMAGED = {

@@ -22,6 +22,7 @@ from backfill.sources.ndjson import judge as ndjson_judge
 from backfill.sources.ndjson import members as ndjson_members
 from backfill.sources.ndjson import reader as ndjson_reader
 from backfill.sources.ndjson import records as ndjson_records
+from backfill.sources.ndjson import texts as ndjson_texts
 from backfill.sources.ndjson.documents import is_document
 from backfill.sources.ndjson.lines import Line, lines
 from backfill.sources.ndjson.reader import NdjsonReader
@@ -298,6 +299,8 @@ def test_elements_that_are_alike(
     records = oracle_ndjson.records("\n".join(some).encode())
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ndjson_alike, "BYTES_A_CELL", 0)
+        patch.setattr(ndjson_texts, "SHAPE_BYTES", 1)  # or all would come as one piece
+        patch.setattr(ndjson_texts, "is_document", lambda _: True)
         hold_expected(path, [replace(one, line=1 + ends * (one.number - 1)) for one in records], size, cells)
 
 
