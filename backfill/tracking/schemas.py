@@ -102,6 +102,10 @@ def violations(validator: Draft7Validator, schema: Mapping[str, Any], value: obj
                 inner = error.instance if isinstance(error.instance, dict) else {}
                 for name in error.kind.as_dict()["unexpected"]:
                     yield Violation((*path, name), keyword, False, inner.get(name))
+            case "falseSchema" if isinstance(whole := _at(value, list(path)), dict) and whole != error.instance:
+                # Of an object that allows no property at all the library tells one, beside the object's own path.
+                for name in whole:
+                    yield Violation((*path, name), "additionalProperties", False, whole[name])
             case "required":
                 yield Violation((*path, error.kind.as_dict()["property"]), keyword, wanted, None)
             case _:

@@ -173,6 +173,15 @@ def wanted(schema: dict[str, Any], text: str, *, unplanned: bool) -> set[tuple[s
     return found
 
 
+def test_objects_that_allow_nothing() -> None:
+    """Each property is told by its own path, also where the schema lists none; `false` stays what it is."""
+    schema = {"properties": {"a": {"additionalProperties": False}, "additionalProperties": False}}
+    value = {"a": {"x": 1, "y": {}}, "additionalProperties": {"z": 1}}
+    found = [(one.path, one.keyword) for one in violations(compile_schema(schema), schema, value)]
+    of_a = [(("a", "x"), "additionalProperties"), (("a", "y"), "additionalProperties")]
+    assert found == [*of_a, (("additionalProperties",), "falseSchema")]
+
+
 @given(
     schema=calls(),
     common=st.none() | calls(),
