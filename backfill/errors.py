@@ -215,3 +215,11 @@ class InterruptedRunError(BackfillError):
     def __init__(self, message: str, *, exit_code: ExitCode = ExitCode.INTERRUPTED, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.exit_code = exit_code
+
+
+def barred(run: str, to: str) -> UsageError:
+    """The error of a run that is being moved, and gone on with elsewhere: two ledgers of it would send all twice."""
+    return UsageError(
+        f"{run} is being moved to {to}: it is gone on with there, and not here",
+        hint=f"finish that first: `backfill state copy` with the same FROM and {to}",
+    )

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backfill.disk import FileLock, make_folder, sync_folder, write_durably
-from backfill.errors import LedgerError
+from backfill.errors import LedgerError, barred
 from backfill.frozen import frozen
-from backfill.ledger.barred import barred
 from backfill.records import RunHolder, RunRecord, RunRejects, RunSpool
 from backfill.state.place import CACHE_FOLDER, DRY_RUNS_FOLDER, LOCKS_FOLDER, lock_file
 from backfill.state.reject_files import RejectFiles

@@ -5,9 +5,8 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Sequence
 
-from backfill.errors import LedgerError
+from backfill.errors import LedgerError, barred
 from backfill.frozen import frozen
-from backfill.ledger.barred import barred
 from backfill.ledger.connection import Connection
 from backfill.ledger.postgres.database import Database, PostgresConnection
 from backfill.ledger.postgres.leases import Lease

@@ -16,8 +16,7 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from backfill.errors import LedgerError, StoppedError
-from backfill.ledger.barred import barred
+from backfill.errors import LedgerError, StoppedError, barred
 from backfill.ledger.connection import Connection
 from backfill.ledger.mark import Loss, Mark, check_newest, lost_commits
 from backfill.ledger.postgres.database import Database, PostgresConnection, until_connected
