@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from backfill.advice.facts import Destination, Fact, Way, destinations
+from backfill.advice.names import meant_name
 from backfill.frozen import frozen
 from backfill.job.fields import OWN_BLOCK
 from backfill.records.profile import PlanProfile
@@ -139,8 +140,16 @@ def _since(flow: Traffic, instant: int) -> str:
 
 
 def _without(integrations: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """The integrations with a destination off: All off where that is meant, else the name left out or false."""
-    rest = {each: value for each, value in integrations.items() if each != name}
+    """The integrations with a destination off: All off where that is meant, else the name left out or false.
+
+    Names that Segment would take no notice of are written as it knows them.
+    """
+    meant = {each: meant_name(each) or each for each in integrations}
+    rest = {
+        meant[each]: value
+        for each, value in integrations.items()
+        if each != name and (meant[each] == each or meant[each] not in integrations)
+    }
     if name == _ALL:
         return {_ALL: False} | rest
     closed = integrations.get(_ALL) is False and OWN_BLOCK not in integrations

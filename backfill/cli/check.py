@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,12 +12,13 @@ import click
 from backfill.cli.here import display_path, shown_files
 from backfill.cli.options import jobs_argument, voice_options
 from backfill.cli.session import Session
-from backfill.errors import ExitCode, JobError, counted, joined, worst
+from backfill.errors import ExitCode, Fault, JobError, counted, joined, worst
 
 if TYPE_CHECKING:
     from backfill.cli.interrupts import Interrupts
     from backfill.job.models import Job
     from backfill.pipeline.check import Checked
+    from backfill.records import Problem
 
 #: What judges what a look at the first rows cannot.
 FULL_READ = "`backfill dry-run JOB` reads and judges all"
@@ -49,31 +51,38 @@ def check_all(session: Session, jobs: list[Job], interrupts: Interrupts) -> Exit
         JobError: With every fault of every job.
         SourceError: A source cannot be read.
     """
-    from backfill.cli.handler import tell_notice
     from backfill.cli.progress import sample_context
     from backfill.pipeline.check import check_job
 
     errors: list[JobError] = []
     codes = [ExitCode.DELIVERED]
     for job in jobs:
+        notices: list[Fault] = []
         try:
             around = sample_context(session, interrupts, shown=False)
-            found = check_job(job, around, partial(tell_notice, session))
+            found = check_job(job, around, partial(_tell_and_keep, session, notices))
         except JobError as error:
             errors.append(error)
             continue
-        codes.append(show_checked(session, job, found))
+        codes.append(show_checked(session, job, found, notices))
     if errors:
         raise joined(errors)
     return worst(codes)
 
 
-def show_checked(session: Session, job: Job, found: Checked) -> ExitCode:
-    """Tell what the look at one job found; returns its exit code."""
+def _tell_and_keep(session: Session, notices: list[Fault], notice: Fault) -> None:
+    from backfill.cli.handler import tell_notice
+
+    tell_notice(session, notice)
+    notices.append(notice)
+
+
+def show_checked(session: Session, job: Job, found: Checked, notices: Sequence[Fault]) -> ExitCode:
+    """Tell what the look at one job found, after these warnings of its file; returns its exit code."""
     session.here.job = display_path(job.path)
-    for line in sample_problem_lines(job, found):
+    for line in sample_problem_lines(job, found, notices):
         session.say(line, "warning")
-    session.data(f"{display_path(job.path)}: {job.name}: {check_line(found)}")
+    session.data(f"{display_path(job.path)}: {job.name}: {check_line(found, warned=bool(notices))}")
     for note in found.notes[1:]:  # the first one is in that line
         session.say(f"{job.name}: {note}: {FULL_READ}")
     if not found.whole and not found.notes:
@@ -96,12 +105,13 @@ def advice_of(job: Job) -> list[str]:
     return [f"  {line}" for line in advice_lines(advise(in_job(job), time.time()), indent=2)]
 
 
-def check_line(found: Checked) -> str:
-    """What is to be said of a job in a few words."""
+def check_line(found: Checked, *, warned: bool) -> str:
+    """What is to be said of a job in a few words; `warned`: its file gave warnings."""
+    good = "no errors" if warned or found.problems else "nothing wrong"
     if found.counts is None:
-        return f"nothing wrong so far; {found.notes[0]}: {FULL_READ}" if found.notes else "nothing wrong"
+        return f"{good} so far; {found.notes[0]}: {FULL_READ}" if found.notes else good
     if found.whole and not found.counts.read:
-        return "nothing wrong, but its source has no record"
+        return f"{good}, but its source has no record"
     records = "its" if found.whole else "the first"
     judged = f"{records} {counted(found.counts.read, 'record', 'records')}"
     wrong = [f"{found.counts.unreadable:,} unreadable"] if found.counts.unreadable else []
@@ -109,11 +119,11 @@ def check_line(found: Checked) -> str:
         wrong.append(f"{counted(found.counts.rejected, 'call', 'calls')} rejected")
     if wrong:
         return f"{', '.join(wrong)}, of {judged}"
-    return f"nothing wrong with {judged}"
+    return f"no errors in {judged}" if good == "no errors" else f"nothing wrong with {judged}"
 
 
-def sample_problem_lines(job: Job, found: Checked) -> list[str]:
-    """The problems of the sample, some of each code."""
+def sample_problem_lines(job: Job, found: Checked, notices: Sequence[Fault]) -> list[str]:
+    """The problems of the sample, some of each code; those that the notices name are only counted."""
     from dataclasses import replace
 
     from backfill.report import sample_lines, with_lines
@@ -124,4 +134,19 @@ def sample_problem_lines(job: Job, found: Checked) -> list[str]:
     places = shown_files(found.files)
     lined = with_lines(found.samples, job, found.files)
     shown = [replace(one, file=places.get(one.file, one.file)) for one in lined]
-    return sample_lines(shown, found.problems, {code: (rule.title, rule.hint) for code, rule in CODES.items()}, "")
+    titles = {code: (rule.title, rule.hint) for code, rule in CODES.items()}
+    return sample_lines(shown, found.problems, titles, "", told=partial(names_problem, job, notices))
+
+
+def names_problem(job: Job, notices: Sequence[Fault], problem: Problem) -> bool:
+    """Whether a notice has named the event or property that a problem of the tracking plan is about."""
+    if problem.code not in ("BF140", "BF141", "BF142"):
+        return False
+    path = problem.column.partition(" (column ")[0]
+    inside, _, name = path.rpartition(".")
+    for place in (f"calls[{number}]." for number, call in enumerate(job.calls) if call.scope == problem.call):
+        for notice in notices:
+            within = notice.path in (f"{place}{inside}", f"{place}{inside}.*") and f'"{name}"' in notice.message
+            if within or (notice.path == f"{place}{path}" and problem.code != "BF142"):
+                return True
+    return False

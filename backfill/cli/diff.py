@@ -89,7 +89,7 @@ def chosen_pair(state: RunStore, before: str, after: str | None) -> tuple[Stored
     if not earlier:
         raise UsageError(
             f"{newest.run_id} is the only plan of its job",
-            hint="another dry run whose plan is another is compared with it; or name two plans",
+            hint="change the job or its data and dry-run it again: then the two are compared; or name two plans",
         )
     return earlier[-1], newest
 

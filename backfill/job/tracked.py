@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 from backfill.document import suggest
@@ -16,6 +17,7 @@ from backfill.tracking.model import Schema, lists_all
 #: The field whose value a rule of the plan is named by.
 NAME_FIELDS: Final = {"track": "event", "page": "name", "screen": "name"}
 _SHOWN: Final = 5
+_LISTING: Final = "it has "
 
 
 @frozen
@@ -54,11 +56,21 @@ def tracking_slips(job: Job, columns: Sequence[Column]) -> list[Slip]:
         schema = plan.schema(call.type, fixed, event_version(call)) if fixed or stated is None else None
         if call.type == "track" and fixed and schema is None and job.rules.get("BF140") != "ignore":
             known = plan.names("track")
-            hint = suggest(fixed, known) or f"it has {_some(known)}"
+            hint = suggest(fixed, known) or _LISTING + _some(known)
             found.append(Slip(f"{path}.event", f'"{fixed}" is not in the tracking plan', hint))
         for one in [*([schema] if schema is not None else []), *plan.common]:
             found += _of_objects(job, call, path, one, names)
-    return list(dict.fromkeys(found))
+    return _listing_once(dict.fromkeys(found))
+
+
+def _listing_once(found: Iterable[Slip]) -> list[Slip]:
+    """The slips, each list of what the plan has told with the first one alone."""
+    told: set[str] = set()
+    slips = []
+    for slip in found:
+        slips.append(replace(slip, hint="") if slip.hint in told else slip)
+        told |= {slip.hint} if slip.hint.startswith(_LISTING) else set()
+    return slips
 
 
 def _odd(plan: TrackingPlan) -> Iterator[Slip]:
@@ -101,7 +113,7 @@ def _unplanned(path: str, listed: Mapping[str, Any], stated: Sequence[str], star
     missing = [name for name in listed if name not in (*stated, *starred)]
     for name in dict.fromkeys(stated):
         if name not in listed:
-            hint = suggest(name, missing) or suggest(name, listed) or f"it has {_some(tuple(listed))}"
+            hint = suggest(name, missing) or suggest(name, listed) or _LISTING + _some(tuple(listed))
             yield Slip(f"{path}.{name}", f'"{name}" is not in the tracking plan', hint, is_key=True)
     others = tuple(name for name in starred if name not in listed)
     if others:

@@ -85,8 +85,9 @@ def runs_of_job(store: RunStore, job_file: Path, *, dry: bool = False) -> list[S
 def _ways_on(store: RunStore, others: Sequence[StoredRun], job_file: Path, *, dry: bool) -> str:
     """What to do where no run, or dry run, was made of a job file; `others` are those of other jobs."""
     usual = state_folder_of_job(job_file)
-    if dry and job_file.is_file() and store.path == usual:
-        return f"`backfill dry-run {shlex.quote(str(job_file))}` makes one"
+    if job_file.is_file() and store.path == usual and (dry or others):
+        what = "makes one" if dry else "tells what a run would send"
+        return f"`backfill dry-run {shlex.quote(str(job_file))}` {what}"
     return others_hint(store, others) if others else nothing_begun(store, usual)
 
 

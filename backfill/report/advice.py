@@ -15,6 +15,8 @@ from backfill.escape import escaped
 #: Facts that a terminal shows; JSON and the report have all.
 SHOWN: Final = 8
 _WIDTH: Final = 80
+#: Of a block in one line, where the advice is indented most: it reads alike wherever it is told.
+_BLOCK_WIDTH: Final = 66
 _PLAIN_NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.() -]*")
 
 
@@ -22,7 +24,7 @@ def advice_lines(advice: Sequence[Advice], indent: int) -> list[str]:
     """The facts by destination, each group with the block that avoids it; below them where more is said."""
     groups: dict[tuple[str, str], list[Advice]] = {}
     for one in advice[:SHOWN]:
-        groups.setdefault((one.destination, _way_out(one, _WIDTH - indent - 2)), []).append(one)
+        groups.setdefault((one.destination, _way_out(one)), []).append(one)
     lines: list[str] = []
     for (destination, way_out), facts in groups.items():
         lines.append(escaped(destination))
@@ -38,12 +40,12 @@ def advice_lines(advice: Sequence[Advice], indent: int) -> list[str]:
     return lines
 
 
-def _way_out(advice: Advice, width: int) -> str:
+def _way_out(advice: Advice) -> str:
     """How a fact is avoided: the block, or where that is longer than a line what is to be changed in it."""
     if advice.avoid is None:
         return advice.fact.instead
     block = f"avoided by `integrations: {block_text(advice.avoid)}`"
-    if len(block) <= width:
+    if len(block) <= _BLOCK_WIDTH:
         return block
     if advice.destination in advice.avoid:
         return f"avoided by `{_name(advice.destination)}: false` in `integrations`"

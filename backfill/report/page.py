@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from importlib.resources import files
 from types import ModuleType
@@ -37,7 +38,7 @@ from backfill.report.contents import (
 )
 from backfill.report.pace import Pace, pace_of
 from backfill.report.runs import RunView, read_run_view, where_to
-from backfill.report.samples import SAMPLES, most_frequent
+from backfill.report.samples import QUERY, SAMPLES, most_frequent
 from backfill.report.summary import duration_text, time_text
 from backfill.rules import CODES
 from backfill.tracking.describe import CODES as TRACKING_CODES
@@ -51,6 +52,7 @@ VALUES_SHOWN: Final = 10
 #: A history of more days is shown by month.
 DAYS_SHOWN: Final = 62
 _SIZES: Final = 20
+_SAMPLE_COLUMNS: Final = {"where": "Where", "call": "Call", "column": "Column", "value": "Value"}
 _ACCOUNTS: Final = (
     ("rows", "read", ("filtered", "unreadable", "mapped")),
     (
@@ -149,7 +151,7 @@ def _head(view: RunView, contents: PlanContents | None) -> dict[str, Any]:
         "title": escaped(f"{record.job_name}: {kind}"),
         "kind": kind,
         "job": escaped(record.job_name),
-        "target": escaped("nowhere" if view.dry else where_to(view)),
+        "target": escaped(record.target_name if view.dry else where_to(view)),
         "standing": standing,
         "tiles": tiles,
     }
@@ -250,32 +252,45 @@ def _event(contents: PlanContents, event: Event) -> dict[str, Any]:
     }
 
 
+def _filled(rows: Sequence[Mapping[str, str]], titles: Mapping[str, str]) -> dict[str, str]:
+    """The columns of a table, by name and title, in which any row has something."""
+    return {name: title for name, title in titles.items() if any(row[name] for row in rows)}
+
+
 def _problems(view: RunView, samples: list[Problem], contents: PlanContents | None) -> list[dict[str, Any]]:
     values = contents.profile.bad_values if contents else {}
-    return [
-        {
-            "code": code,
-            "title": CODES[code].title if code in CODES else "",
-            "count": f"{count:,}",
-            "hint": CODES[code].hint if code in CODES else "",
-            "most": [
-                {"column": escaped(column), "value": escaped(shortened(value)), "count": f"{calls:,}"}
-                for column, value, calls in most_frequent(code, values)[:VALUES_SHOWN]
-                if count > SAMPLES
-            ],
-            "samples": [
-                {
-                    "where": escaped(f"{one.file} (record {one.record:,})" if one.record else one.file),
-                    "call": escaped(one.call),
-                    "column": escaped(one.column),
-                    "wanted": escaped(one.message.partition(": ")[2]) if code in TRACKING_CODES else "",
-                    "value": escaped(shortened(one.value)),
-                }
-                for one in [each for each in samples if each.code == code][:SAMPLES]
-            ],
-        }
-        for code, count in sorted(view.problems.items(), key=lambda found: (-found[1], found[0]))
-    ]
+    found = []
+    for code, count in sorted(view.problems.items(), key=lambda one: (-one[1], one[0])):
+        shown = [_sample(one) for one in [each for each in samples if each.code == code][:SAMPLES]]
+        most = [
+            {"value": escaped(shortened(value)), "column": escaped(column), "count": f"{calls:,}"}
+            for column, value, calls in most_frequent(code, values)[:VALUES_SHOWN]
+            if count > SAMPLES
+        ]
+        found.append(
+            {
+                "code": code,
+                "title": CODES[code].title if code in CODES else "",
+                "count": f"{count:,}",
+                "hint": CODES[code].hint if code in CODES else "",
+                "most": most,
+                "samples": shown,
+                "columns": _filled(shown, _SAMPLE_COLUMNS),
+            }
+        )
+    return found
+
+
+def _sample(problem: Problem) -> dict[str, str]:
+    """One problem; nothing stands in place of a record where it is of all calls together."""
+    file = "" if problem.file == QUERY and not problem.record else problem.file
+    return {
+        "where": escaped(f"{file} (record {problem.record:,})" if problem.record else file),
+        "call": escaped(problem.call),
+        "column": escaped(problem.column),
+        "wanted": escaped(problem.message.partition(": ")[2]) if problem.code in TRACKING_CODES else "",
+        "value": escaped(shortened(problem.value)),
+    }
 
 
 def _pace(pace: Pace | None) -> list[tuple[str, str]]:

@@ -23,15 +23,15 @@ def plan_json(plan: PlanFacts) -> dict[str, Any]:
     }
 
 
-def plan_lines(plan: PlanFacts) -> list[str]:
-    """What a dry run says of its plan: by what it is known, and the command that sends nothing else."""
+def plan_lines(plan: PlanFacts, *, calls: int) -> list[str]:
+    """What a dry run says of a plan of so many calls: by what it is known, and the command that sends nothing else."""
     record = plan.record
     lines = [
         f"  plan      {plan.plan_id}, by backfill {record.backfill_version}, ids of the scope {record.id_scope}",
         f"  digest    {plan.digest}",
         f"  job data  {record.job_fingerprint}",
-        f"  send it   {_how_to_send(plan)}",
     ]
+    lines += [f"  send it   {_how_to_send(plan)}"] if calls else []
     if record.id_scope == SANDBOX_SCOPE and plan.dry:
         target = "NAME" if record.target_name == SANDBOX_SCOPE else record.target_name
         lines.append(

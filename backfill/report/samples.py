@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from typing import Final
 
 from backfill.masking import MASKED
 from backfill.records import Problem, Severity
@@ -14,6 +15,8 @@ from backfill.rules import of_all_calls
 QUERY = "the query"
 #: How many problems of each code are shown.
 SAMPLES = 5
+#: Codes of names, whose values tell nothing.
+NAME_CODES: Final = frozenset({"BF141", "BF302"})
 #: How many rows of a run `backfill rejects` lists; an export has all.
 LISTED = 100
 
@@ -47,7 +50,12 @@ def way_to_rejects(run_id: str, count: int) -> str:
 
 
 def most_frequent(code: str, values: Mapping[tuple[str, str], BadValues]) -> list[tuple[str, str, int]]:
-    """The values that problems of a code are about: column, value, how often, the most frequent first."""
+    """The values that problems of a code are about: column, value, how often, the most frequent first.
+
+    There are none where the name is the problem; of events that are not in the tracking plan, only where they differ.
+    """
+    if code in NAME_CODES:
+        return []
     found = [
         (column, value, count)
         for (each, column), some in values.items()
@@ -55,6 +63,8 @@ def most_frequent(code: str, values: Mapping[tuple[str, str], BadValues]) -> lis
         for value, count in some.counts.items()
         if value not in ("", MASKED)
     ]
+    if code == "BF140" and len(found) == 1:
+        return []
     return sorted(found, key=lambda one: (-one[2], one[:2]))
 
 
@@ -77,6 +87,8 @@ def sample_lines(
     titles: Mapping[str, tuple[str, str]],
     run_id: str,
     values: Mapping[tuple[str, str], BadValues] | None = None,
+    *,
+    told: Callable[[Problem], bool] = lambda _: False,
 ) -> list[str]:
     """Up to SAMPLES lines for each code, in the order of the codes.
 
@@ -86,6 +98,7 @@ def sample_lines(
         titles: Code -> (title, hint), as the rules have it.
         run_id: Whose problems they are; empty where no run has them.
         values: What they are about, by code and column.
+        told: Whether a warning of the job file, above, has named what a problem is about; it is not shown again.
     """
     by_code: dict[str, list[Problem]] = {}
     for problem in samples:
@@ -93,10 +106,14 @@ def sample_lines(
     lines = []
     for code in sorted(counts):
         found = by_code.get(code, [])
-        shown = found[:SAMPLES]
-        severity = f" ({', '.join(sorted({str(problem.severity) for problem in shown}))})" if shown else ""
+        severities = sorted({str(problem.severity) for problem in found[:SAMPLES]})
+        severity = f" ({', '.join(severities)})" if severities else ""
+        shown = [problem for problem in found if not told(problem)][:SAMPLES]
         title, hint = titles.get(code, ("", ""))
         lines.append(f"{code}{severity} {title}: {counts[code]:,}")
+        if found and not shown:
+            lines.append("    named above, by line of the job file")
+            continue
         lines += [f"    {problem_line(_untitled(problem, title))}" for problem in shown]
         more = (len(found) if of_all_calls(code) else counts[code]) - len(shown)
         if more > 0 and shown:

@@ -201,7 +201,7 @@ def _further_lines(summary: Summary) -> list[str]:
         lines.append(f"  dated     {', '.join(ranges)}")
     if summary.dry:
         lines += contents_lines(summary.contents) if summary.contents else []
-        lines += plan_lines(summary.plan) if summary.plan else []
+        lines += plan_lines(summary.plan, calls=counts.pending) if summary.plan else []
         lines.append(f"  dry run   {record.run_id}: `backfill status {record.run_id}` shows it again")
     if counts.refused:
         again = f"`backfill resume {record.run_id} --retry-rejected` tries them again"

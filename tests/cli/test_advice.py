@@ -74,6 +74,10 @@ CASES = [
         flow({"All": False, "Mixpanel": True, "X": True}, "page", OLD, OLD),
         [("drops events of more than 5 days", "all", {"All": False, "X": True})],
     ),
+    (
+        flow({"All": False, "Customer.io": True, "GA4": True, "mixpanel": True, "Mixpanel": False}, "track", NEW, NEW),
+        [("starts campaigns", "all", {"All": False, "Google Analytics 4 Cloud": True, "Mixpanel": False})],
+    ),
     (flow({"All": False, "Snowflake": False}), [("gets the calls in any case", "all", None)]),
     (
         flow({"PostHog": True}),
@@ -105,6 +109,10 @@ def test_calls_of_one_fact_are_told_together() -> None:
     assert any(f"and {len(found) - SHOWN} more facts of" in line for line in lines)
     both = advice_lines(advise([flow(AMPLITUDE, kind) for kind in kinds[1:]], 0), 12)
     assert "  counts users as new on the day of their earliest event (track,\n    page)" in "\n".join(both)
+    wide = [flow(AMPLITUDE | {"A destination of some name": True}, "track", OLD, OLD)]
+    told = [advice_lines(advise(wide, 0), indent) for indent in (2, 12)]
+    ways = [[line for line in lines if "avoided by" in line] for lines in told]
+    assert ways[0] == ways[1] == ["  avoided by leaving Actions Amplitude out of `integrations`"]
     assert block_text({"All": False, "a: b": True, "X": {"key": 1}}) == '{All: false, "a: b": true, X: {...}}'
 
 
@@ -131,7 +139,7 @@ def job_of(project: Project, integrations: str, joined: str = "2021-05-01 10:00:
 def test_told_at_each_verb(project: Project, endpoint: str, key: str) -> None:
     """`check`, the plan of a dry run as text, JSON and page, and the question before a live run."""
     job = job_of(project, '{All: false, "Customer.io": true, mixpanel: true}')
-    block = "avoided by `integrations: {All: false, mixpanel: true}`"
+    block = "avoided by `integrations: {All: false, Mixpanel: true}`"  # Segment ignores mixpanel
     checked = backfill("check", job)
     assert checked.code == 0
     assert "did you mean 'Mixpanel'?" in checked.err
@@ -143,7 +151,7 @@ def test_told_at_each_verb(project: Project, endpoint: str, key: str) -> None:
     (advice,) = backfill("dry-run", job, "--output", "json").object["plan"]["advice"]
     assert advice["destination"] == "Customer.io"
     assert advice["calls"] == ["identify"]
-    assert advice["integrations"] == {"All": False, "mixpanel": True}
+    assert advice["integrations"] == {"All": False, "Mixpanel": True}
     assert advice["source"]["url"].startswith("https://docs.customer.io/")
     assert date.fromisoformat(advice["looked_up"])
     page = project.folder / "plan.html"

@@ -119,6 +119,7 @@ def test_the_last_plans_are_kept_and_equal_ones_once(project: Project, monkeypat
     only = backfill("diff", job)
     assert only.code == 2
     assert "is the only plan of its job" in only.err
+    assert "change the job or its data and dry-run it again" in only.err
     for generation in range(2, 6):
         edited(job, (f"email{generation - 2 or ''}: email", f"email{generation - 1}: email"))
         backfill("dry-run", job)

@@ -51,6 +51,13 @@ def test_a_dry_run_names_its_plan(project: Project) -> None:
     assert f"plan      {plan['id']}" in backfill("status", job).out
 
 
+def test_a_plan_without_calls_is_not_to_be_sent(project: Project) -> None:
+    """No command is named that would send nothing."""
+    told = backfill("dry-run", project.people(3, bad=[0, 1, 2]))
+    assert "  plan      " in told.out
+    assert "send it" not in told.out
+
+
 def test_a_plan_is_sent_by_the_command_that_is_told(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     """With sandbox ids to the sandbox, whatever target was named, and how to plan with live ids; else to the target."""
     job, target = project.people(20), ("--target", "segment")

@@ -81,6 +81,21 @@ def test_very_many_values(project: Project, monkeypatch: pytest.MonkeyPatch) -> 
     assert values["exact"] is False
 
 
+def test_a_page_has_no_empty_columns(project: Project) -> None:
+    """What is of all calls together has no record and no value, and no column for them."""
+    job, page = job_of(project, rows=[("u", f"{number}") for number in range(9)]), project.folder / "plan.html"
+    track = (
+        job.read_text("utf-8")
+        .replace("identify", "track")
+        .replace("traits: {", "event: {value: Aged}, properties: {id: id, ")
+    )
+    job.write_text(track, encoding="utf-8")
+    assert backfill("dry-run", job, "--report", page).code == 0
+    below = page.read_text("utf-8").partition("<b>BF302</b>")[2].partition("</table>")[0]
+    assert "<thead><tr><th>Call</th><th>Column</th></tr></thead>" in below
+    assert below.count("<td") == 2
+
+
 def test_merged() -> None:
     """Sums, whatever the order of the parts."""
     key = ("BF117", "age")

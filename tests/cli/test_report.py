@@ -90,6 +90,7 @@ def test_what_it_shows(reports: dict[str, Path]) -> None:
     """The counts of the ledger, the identities with their numbers, masked samples, and no whole call."""
     words = " ".join(" ".join(Page(reports["dry"].read_text(encoding="utf-8")).words).split())
     assert "Dry run: nothing was sent" in words
+    assert "to sandbox What a run of this job would send." in words
     assert "4 calls to send" in words
     assert "read 5 filtered 0 unreadable 0 mapped 5" in words
     assert "planned 5 delivered 0 rejected 1" in words

@@ -28,6 +28,17 @@ def test_1_status_of_lost_commits(project: Project) -> None:
     assert backfill("status", "--state-dir", project.state).code == 0
 
 
+def test_status_of_a_job_that_was_never_run(project: Project) -> None:
+    """Other jobs' runs are not listed; what comes next is said."""
+    backfill("run", project.people(3), "--target", "sandbox")
+    other = project.folder / "other.yaml"
+    other.write_text((project.folder / "people.yaml").read_text("utf-8").replace("name: people", "name: x"), "utf-8")
+    for verb in (("status",), ("calls",), ("report", "-o", project.folder / "x.html")):
+        told = backfill(verb[0], other, *verb[1:])
+        assert told.code == 2
+        assert f"Hint: `backfill dry-run {other}` tells what a run would send\n" in told.err, told
+
+
 def test_status(project: Project) -> None:
     """A table of all runs, and one run in full by the beginning of its id."""
     backfill("run", project.people(5, name="first"), "--target", "sandbox")

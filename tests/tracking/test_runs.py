@@ -171,6 +171,24 @@ def test_what_a_plan_wants_before_a_row_is_read(folder: Path) -> None:
     assert 'calls[0].properties: the tracking plan requires "total", and nothing maps it' in said
     assert 'calls[0].properties.totl: "totl" is not in the tracking plan\n    Hint: did you mean "total"?' in said
     assert 'calls[0].properties.email: "email" is not in the tracking plan' in said
+    rows = "id,user,a,b\n" + "".join(f"{number},u,x,y\n" for number in range(9))
+    (folder / "rows.csv").write_text(rows, "utf-8")
+    write_job(
+        folder,
+        ("event: event", "event: {value: Signed Up}"),
+        ("columns: {total: number, items: json}", "format: csv"),
+        ("{total: total, currency: currency, items: items, email: email}", "{a: a, b: b, email: user}"),
+    )
+    check = backfill("check", folder / "job.yaml")
+    assert check.out == f"{folder / 'job.yaml'}: planned: no errors in its 9 records\n"
+    assert [check.err.count(f'"{name}" is not in the tracking plan') for name in "ab"] == [1, 1]
+    assert check.err.count("it has") == 1
+    assert "does not have: 18\n    named above, by line of the job file\n" in check.err
+    assert "record 1): track: `additionalProperties`" not in check.err
+    dry = backfill("dry-run", folder / "job.yaml", "--report", folder / "plan.html")
+    assert "properties.a = 'x'" in dry.err
+    assert "by value: properties.a" not in dry.err
+    assert '<td>properties.a</td><td class="n">' not in (folder / "plan.html").read_text("utf-8")
 
 
 def test_whole_objects(folder: Path) -> None:
