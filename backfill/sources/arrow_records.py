@@ -157,7 +157,8 @@ def _readable(
         row = {column: _shown(batch.column(at)[place]) for at, column in enumerate(batch.schema.names)}
         original = json.dumps(row, ensure_ascii=False)
         message = f"{name} holds {what}"
-        unreadable.add(Unreadable(file, int(numbers[place]), "BF009", message, original, column=name, value=str(value)))
+        shown = "" if value is None else str(value)
+        unreadable.add(Unreadable(file, int(numbers[place]), "BF009", message, original, column=name, value=shown))
     keep = np.ones(batch.num_rows, np.bool_)
     keep[list(wrong)] = False
     return batch.filter(pa.array(keep)), numbers[keep]

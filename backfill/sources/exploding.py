@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from backfill.records import Snapshot
-from backfill.sources.query import Bad, save_unreadable
+from backfill.sources.bad_rows import Bad, save_unreadable
 from backfill.sources.sql.engine import literal, own_parquet
 from backfill.sources.sql.explode import ELEMENT, FLAG, NO_LIST, ROUNDED, VALUE
 from backfill.sources.sql.layout import KEEP, Layout

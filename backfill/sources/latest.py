@@ -17,7 +17,8 @@ from dataclasses import replace
 from backfill.errors import JobError
 from backfill.job.models import Latest
 from backfill.records import RECORD_COLUMN, Column, Snapshot
-from backfill.sources.query import Bad, save_unreadable, value_in_sql
+from backfill.sources.bad_rows import Bad, save_unreadable
+from backfill.sources.query import value_in_sql
 from backfill.sources.sql.engine import own_parquet, quoted
 from backfill.sources.sql.layout import place_columns
 from backfill.sources.staging import Staging

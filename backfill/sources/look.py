@@ -51,18 +51,20 @@ def _without(job: Job, absent: Sequence[str]) -> Job:
 
 
 def _look_at_query(engine: Engine, job: Job, seen: Described, further: Mapping[str, SourceFile]) -> Schema:
-    from backfill.sources.query import has_decimals, input_job, query_columns, query_reads, undeclared
+    from backfill.sources.query import SOURCE, has_decimals, input_job, query_columns, query_reads, undeclared
 
     columns = sql_columns(engine, seen.columns)
     names = ", ".join(quoted(column.name) for column in columns)
     engine.run(f"CREATE VIEW source AS SELECT {names} FROM {binding_scope(job, columns)}")
+    tables = {SOURCE: columns}
     for name, file in further.items():
-        alone = input_job(job, file)
+        alone = input_job(job, name, file)
         inputs = sql_columns(engine, one_format(alone, [file]).describe(alone, [file]).columns)
+        tables[name] = inputs
         own = ", ".join(quoted(column.name) for column in inputs)
         engine.run(f"CREATE VIEW {quoted(name)} AS SELECT {own} FROM {binding_scope(alone, inputs)}")
     try:
-        query_reads(engine, job, columns)
+        query_reads(engine, job, tables)
         made = query_columns(engine, job)
     except SqlFaultsError as error:
         if seen.complete or not all(fault.absence for fault in error.faults_of_sql):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import duckdb
 
@@ -14,9 +15,6 @@ from backfill.errors import BackfillError, JobError, SourceError, counted
 from backfill.frozen import frozen
 from backfill.job.models import ColumnSpec, Job, Source
 from backfill.records import (
-    FILE_COLUMN,
-    INTERNAL_PREFIX,
-    RECORD_COLUMN,
     Column,
     Kind,
     Severity,
@@ -26,16 +24,17 @@ from backfill.records import (
     Zone,
 )
 from backfill.rules import severity
+from backfill.sources.bad_rows import Bad, own_columns, rows_relation, save_unreadable
 from backfill.sources.columns import check_names
 from backfill.sources.files import extra_files
-from backfill.sources.reader import ORIGINAL_CHARACTERS, VALUE_CHARACTERS
+from backfill.sources.formats import format_by_suffix, line_of
 from backfill.sources.schema import SqlFault
 from backfill.sources.sql.casts import SQL_DECIMAL_TYPE, instants_in_sql, json_loses_digits, seen_by_sql
 from backfill.sources.sql.check import SqlFaultsError, binder_fault, bound_layout, refusal_fault, refused_message
 from backfill.sources.sql.duckdb_types import has_json, twins, without_form
-from backfill.sources.sql.engine import PARQUET, Engine, literal, own_parquet, quoted, reason, storage_failure
+from backfill.sources.sql.engine import Engine, literal, own_parquet, quoted, reason, storage_failure
 from backfill.sources.sql.layout import Layout, SqlColumn, place_columns
-from backfill.sources.sql.rules import check_query
+from backfill.sources.sql.rules import check_query, columns_read
 from backfill.sources.sql.syntax import SqlRefusal, enclosed, makes_json, parse, takes_json
 from backfill.sources.sql_tokens import without_end
 from backfill.sources.staging import Staging, refine_columns
@@ -43,22 +42,10 @@ from backfill.sources.staging import Staging, refine_columns
 LOG = logging.getLogger(__name__)
 SOURCE = "source"
 _READ = ", in a column that the query reads"
-#: The columns of records.REJECT_COLUMNS with their types.
-_REJECT_COLUMNS = {
-    "file": "VARCHAR",
-    "record": "UBIGINT",
-    "line": "UBIGINT",
-    "call": "VARCHAR",
-    "code": "VARCHAR",
-    "severity": "VARCHAR",
-    "column": "VARCHAR",
-    "value": "VARCHAR",
-    "message": "VARCHAR",
-    "message_id": "VARCHAR",
-    "original": "VARCHAR",
-}
 #: What the columns of a source that were cast from text are read as.
 Specs = Mapping[str, ColumnSpec]
+#: A column as far as it is known before rows are staged, and then.
+Known = TypeVar("Known", bound=SqlColumn | Column)
 #: Stages rows without a query.
 FreezeRows = Callable[[Staging], Snapshot]
 
@@ -73,16 +60,15 @@ def freeze_query(staging: Staging, freeze_rows: FreezeRows) -> Snapshot:
     source = _below(staging, rows_alone(job), own, SOURCE)
     rows = freeze_rows(source)
     specs = source.specs
-    for name, file in further.items():
-        _add_input(staging, name, file, freeze_rows)
-    reads = query_reads(engine, job, _own(rows))
-    read = [column for column in _own(rows) if column.raw and column.name in reads]
-    _refuse_zoneless(read, specs, job)
-    bad = [_misfit(column, specs, job) for column in read]
-    if takes_json(parse(engine, job.source.query or "")) and severity("BF133", dict(job.rules)) is Severity.ERROR:
-        bad += [_rounded(column) for column in _own(rows) if column.name in reads and column.kind is Kind.JSON]
+    inputs = [_add_input(staging, name, file, freeze_rows) for name, file in further.items()]
+    tables = {SOURCE: own_columns(rows), **{one.name: own_columns(one.rows) for one in inputs}}
+    reads = query_reads(engine, job, tables)
+    for one in inputs:
+        _refuse_unreadable(one, _bad_values(reads[one.name], one.staging, job))
+    _refuse_zoneless([column for column in reads[SOURCE] if column.raw], specs, job)
+    bad = _bad_values(reads[SOURCE], source, job)
     keep = f" WHERE NOT ({' OR '.join(each.test for each in bad)})" if bad else ""
-    engine.run(f"CREATE VIEW {SOURCE} AS SELECT {_values(rows, specs, job)} FROM {_relation(rows)}{keep}")
+    engine.run(f"CREATE VIEW {SOURCE} AS SELECT {_values(rows, specs, job)} FROM {rows_relation(rows)}{keep}")
     unreadable = save_unreadable(staging, rows, bad)
     layout = query_layout(engine, job)
     try:
@@ -115,8 +101,17 @@ def rows_alone(job: Job) -> Job:
     return _bare(job, job.source.model_copy(update={"query": None, "files": {}}))
 
 
-def input_job(job: Job, file: SourceFile) -> Job:
-    """A job that reads a further input of a query without declared types: text formats as text."""
+def input_job(job: Job, name: str, file: SourceFile) -> Job:
+    """A job that reads a further input of a query without declared types: text formats as text.
+
+    Raises:
+        JobError: the file's name does not tell its format.
+    """
+    try:
+        format_by_suffix(Path(file.path))
+    except JobError as error:
+        hint = "make it the source, whose format can be stated, or export it as CSV or Parquet"
+        raise JobError(f"source.files.{name}: {str(error).partition(': ')[2]}", hint=hint) from error
     return _bare(job, Source(path=(file.path,)))
 
 
@@ -129,21 +124,30 @@ def query_relation(job: Job) -> str:
     return enclosed(job.source.query or "")
 
 
-def query_reads(engine: Engine, job: Job, columns: Sequence[SqlColumn | Column]) -> tuple[str, ...]:
-    """The columns of `source` that the query reads; raises JobError where it is refused, or one of them is."""
+def query_reads(engine: Engine, job: Job, tables: Mapping[str, Sequence[Known]]) -> dict[str, list[Known]]:
+    """Of each table, which are `source` and the further inputs, the columns that the query reads.
+
+    Raises:
+        JobError: the query is refused, or one of those columns is.
+    """
     text = job.source.query or ""
-    unheld = {
-        column.name: column.refused or (twins(column.type) if isinstance(column, SqlColumn) else "")
-        for column in columns
-    }
+    own = [column.name for column in tables[SOURCE]]
     try:
-        reads = check_query(engine, text, [SOURCE, *job.source.files], [column.name for column in columns])
+        check_query(engine, text, [SOURCE, *job.source.files], own)
     except SqlRefusal as refusal:
-        known = {column.name: "" for column in columns}
+        known = dict.fromkeys(own, "")
         raise SqlFaultsError(job, [refusal_fault(engine, "source.query", text, refusal, known)]) from refusal
-    refused = [refused_message(name, unheld[name]) for name in reads if unheld[name]]
-    if refused:
-        raise SqlFaultsError(job, [SqlFault("source.query", text, 0, message) for message in refused])
+    reads, faults = {}, []
+    for table, columns in tables.items():
+        names = columns_read(engine, text, [column.name for column in columns])
+        reads[table] = [column for column in columns if column.name in names]
+        for column in reads[table]:
+            unheld = column.refused or (twins(column.type) if isinstance(column, SqlColumn) else "")
+            if unheld:
+                shown = column.name if table == SOURCE else f"{table}.{column.name}"
+                faults.append(SqlFault("source.query", text, 0, refused_message(shown, unheld)))
+    if faults:
+        raise SqlFaultsError(job, faults)
     return reads
 
 
@@ -196,28 +200,52 @@ def _below(staging: Staging, job: Job, files: Sequence[SourceFile], name: str) -
     return replace(staging, job=job, folder=folder, files=tuple(files), for_query=True)
 
 
-def _add_input(staging: Staging, name: str, file: SourceFile, freeze_rows: FreezeRows) -> None:
-    """Make a further input a table of that name; raises SourceError where not all of it can be read."""
-    job = input_job(staging.job, file)
+@frozen
+class Input:
+    """A further input of a query, whose rows are staged."""
+
+    name: str  # as the query calls it
+    file: SourceFile
+    staging: Staging
+    rows: Snapshot
+
+
+def _add_input(staging: Staging, name: str, file: SourceFile, freeze_rows: FreezeRows) -> Input:
+    """Make a further input a table of that name, which may lack records and values (see _refuse_unreadable)."""
+    job = input_job(staging.job, name, file)
     below = _below(staging, job, [file], f"{SOURCE}/input-{name}")
     rows = freeze_rows(below)
-    if rows.unreadable:
-        records = counted(rows.unreadable, "record", "records")
-        raise SourceError(f"{file.name}: {records} cannot be read", hint="an input of a query has to be whole")
-    staging.engine.run(f"CREATE VIEW {quoted(name)} AS SELECT {_values(rows, below.specs, job)} FROM {_relation(rows)}")
+    values = _values(rows, below.specs, job)
+    staging.engine.run(f"CREATE VIEW {quoted(name)} AS SELECT {values} FROM {rows_relation(rows)}")
+    return Input(name, file, below, rows)
 
 
-def _own(rows: Snapshot) -> list[Column]:
-    return [column for column in rows.columns if not column.name.startswith(INTERNAL_PREFIX)]
+def _refuse_unreadable(one: Input, bad: Sequence[Bad]) -> None:
+    """Raise SourceError for an input with records that cannot be read, or that have something bad, naming the first.
 
-
-def _relation(rows: Snapshot) -> str:
-    return own_parquet([part.path for part in rows.parts])
+    A row of it is no row of the job: left out, it would change others that the query makes, and nothing would say so.
+    """
+    count = save_unreadable(one.staging, one.rows, bad)
+    if not count:
+        return
+    (record, line, column, value, message, code), *_ = one.staging.engine.rows(
+        'SELECT record, line, "column", nullif(value, left(original, length(value))), message, code '
+        f"FROM {own_parquet([one.staging.unreadable_file])} ORDER BY record LIMIT 1"
+    )
+    line = line or line_of(one.file, one.staging.job, [record]).get(record, 0)
+    place = f"record {record:,}" + (f" (line {line:,})" if line else "")
+    place += f", column {column}" if column else ""
+    place += f", {value!r}" if column and value else ""
+    what = f"{counted(count, 'record', 'records')} of {one.name}, a further input of the query, cannot be read"
+    advice = " or have the query leave the column alone" if code in ("BF007", "BF133") else ""
+    advice += "; where doubles will do, say `rules: {BF133: ignore}`" if code == "BF133" else ""
+    hint = f"a further input has to be whole: mend the file{advice}"
+    raise SourceError(f"{one.file.name}: {what}; first {place}: {message}", hint=hint)
 
 
 def _values(rows: Snapshot, specs: Specs, job: Job) -> str:
     """SQL: the select list of the source's own columns as SQL is to see them."""
-    return ", ".join(f"{value_in_sql(column, specs, job)} AS {quoted(column.name)}" for column in _own(rows))
+    return ", ".join(f"{value_in_sql(column, specs, job)} AS {quoted(column.name)}" for column in own_columns(rows))
 
 
 def value_in_sql(column: Column, specs: Specs, job: Job) -> str:
@@ -247,22 +275,23 @@ def _refuse_zoneless(read: Sequence[Column], specs: Specs, job: Job) -> None:
             raise JobError(message, hint="state `timezone:` on the source or the column")
 
 
-@frozen
-class Bad:
-    """What keeps a row from a query: a test in SQL, and what is said of it; `why` is SQL too."""
-
-    test: str
-    code: str
-    column: str
-    value: str
-    why: str
+def _bad_values(read: Sequence[Column], staging: Staging, job: Job) -> list[Bad]:
+    """What may be bad in those columns of a staging, which the job's query reads."""
+    bad = [_misfit(column, staging.specs, staging.job) for column in read if column.raw]
+    if (
+        takes_json(parse(staging.engine, job.source.query or ""))
+        and severity("BF133", dict(job.rules)) is Severity.ERROR
+    ):
+        bad += [_rounded(column) for column in read if column.kind is Kind.JSON]
+    return bad
 
 
 def _misfit(column: Column, specs: Specs, job: Job) -> Bad:
     """A value that does not fit its declared type, or is a local time that is no one instant."""
     raw = quoted(column.raw or "")
+    declared = "declared " if column.name in job.source.columns else ""
     why = (
-        f"CASE WHEN {quoted(column.name)} IS NULL THEN 'a value that does not fit its declared type' "
+        f"CASE WHEN {quoted(column.name)} IS NULL THEN 'a value that does not fit its {declared}type' "
         f"ELSE 'a local time that occurs twice or never, or has no zone' END || {literal(_READ)}"
     )
     return Bad(f"({raw} IS NOT NULL AND {value_in_sql(column, specs, job)} IS NULL)", "BF007", column.name, raw, why)
@@ -274,48 +303,6 @@ def _rounded(column: Column) -> Bad:
     return Bad(
         json_loses_digits(name), "BF133", column.name, name, literal(f"a number with more digits than SQL keeps{_READ}")
     )
-
-
-def save_unreadable(staging: Staging, rows: Snapshot, bad: Sequence[Bad]) -> int:
-    """Write what was unreadable before and the rows with something bad; returns how many that is."""
-    selects = [f"SELECT * FROM {own_parquet([rows.unreadable_file])}"] if rows.unreadable_file else []
-    count = rows.unreadable
-    if bad:
-        asked = " OR ".join(each.test for each in bad)
-        left_out = int(staging.engine.run(f"SELECT count(*) FROM {_relation(rows)} WHERE {asked}")[0][0])
-        count += left_out
-        if left_out:
-            selects.append(_left_out(rows, bad, asked))
-    if selects:
-        _save_rejects(staging.engine, selects, staging.unreadable_file)
-    return count
-
-
-def _left_out(rows: Snapshot, bad: Sequence[Bad], asked: str) -> str:
-    """SQL: the rows with a bad value that the query would have read, as unreadable records."""
-    file = f"{literal([file.name for file in rows.files])}[{FILE_COLUMN} + 1]"
-
-    def first(said: Iterable[str]) -> str:
-        return f"CASE {' '.join(f'WHEN {each.test} THEN {one}' for each, one in zip(bad, said, strict=True))} END"
-
-    members = ", ".join(f"{quoted(own.name)} := {_as_read(own)}" for own in _own(rows))
-    row = _unreadable_row(
-        file,
-        RECORD_COLUMN,
-        "0",
-        first(literal(each.code) for each in bad),
-        first(each.why for each in bad),
-        f"CAST(to_json(struct_pack({members})) AS VARCHAR)",
-        column=first(literal(each.column) for each in bad),
-        value=first(each.value for each in bad),
-    )
-    return f"SELECT {row} FROM {_relation(rows)} WHERE {asked}"
-
-
-def _as_read(column: Column) -> str:
-    """SQL: the text as read, or the value where it prints as that."""
-    name = quoted(column.name)
-    return name if column.raw is None else f"coalesce({quoted(column.raw)}, CAST({name} AS VARCHAR))"
 
 
 def _failure(staging: Staging, layout: Layout, error: duckdb.Error) -> BackfillError:
@@ -333,23 +320,3 @@ def _failure(staging: Staging, layout: Layout, error: duckdb.Error) -> BackfillE
     return staging.failing_expression(layout, query_relation(staging.job)) or SourceError(
         f"the query's result cannot be read: {reason(error)}"
     )
-
-
-def _unreadable_row(
-    file: str, record: str, line: str, code: str, message: str, original: str, *, column: str = "''", value: str = ""
-) -> str:
-    """SQL: the select list of one unreadable record, in the order of records.REJECT_COLUMNS, of SQL values."""
-    shown = value or original
-    values = (
-        *(file, record, line, "''", code, "'error'", column, f"left({shown}, {VALUE_CHARACTERS})", message, "NULL"),
-        f"left({original}, {ORIGINAL_CHARACTERS})",
-    )
-    pairs = zip(_REJECT_COLUMNS.items(), values, strict=True)
-    return ", ".join(f"CAST({text} AS {kind}) AS {quoted(name)}" for (name, kind), text in pairs)
-
-
-def _save_rejects(engine: Engine, selects: Sequence[str], path: Path) -> None:
-    """Write the file of unreadable records, in the order given; some of them may be in it now."""
-    made = path.with_suffix(".new")
-    engine.run(f"COPY ({' UNION ALL '.join(f'({select})' for select in selects)}) TO {literal(str(made))} ({PARQUET})")
-    made.replace(path)

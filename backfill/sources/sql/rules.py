@@ -84,7 +84,21 @@ def check_query(engine: Engine, text: str, tables: Iterable[str], columns: Seque
     for node in syntax.walk(root):
         _check_table(node, text, known)
     _check_nodes(engine, root, text, columns, aggregates=True)
-    if any(syntax.reads_unnamed(node) or syntax.column_path(node) == ["source"] for node in syntax.walk(root)):
+    return columns_read(engine, text, columns)
+
+
+def columns_read(engine: Engine, text: str, columns: Sequence[str]) -> tuple[str, ...]:
+    """Those of a table's columns that a query may read: all of them where it has a star or the like.
+
+    Raises:
+        SqlRefusal: the text is not one SELECT.
+    """
+    root = syntax.parse(engine, text)
+    nodes = list(syntax.walk(root))
+    made = {name for node in nodes for name in syntax.named_subqueries(node)}
+    tables = [node for node in nodes if (path := syntax.table(node)) and path[0].lower() not in made]
+    whole_rows = [[syntax.table_alias(node)] for node in tables]
+    if any(syntax.reads_unnamed(node) or syntax.column_path(node) in whole_rows for node in nodes):
         return tuple(columns)
     words = {word.lower() for word in syntax.words(root)}
     return tuple(column for column in columns if column.lower() in words)

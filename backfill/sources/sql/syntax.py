@@ -183,14 +183,21 @@ def table(node: Node) -> list[str] | None:
     return list(node["qualified_name"]["path"]) if node.get("type") == "BASE_TABLE" else None
 
 
+def table_alias(node: Node) -> str:
+    """What a query calls a table, in lower case: alone, it is the table's whole row where no column is called so."""
+    return str(node.get("alias") or node["qualified_name"]["path"][-1]).lower()
+
+
 def table_function(node: Node) -> str | None:
     """The function that makes a table, in lower case; None for any other node."""
     return called(node["function"]) if node.get("type") == "TABLE_FUNCTION" else None
 
 
 def reads_unnamed(node: Node) -> bool:
-    """The node reads columns that it does not name."""
-    return kind(node) == "STAR" or node.get("type") == "PIVOT" or node.get("ref_type") == "NATURAL"
+    """The node reads columns that it does not name, or gives those of a table other names."""
+    renames = table(node) is not None and bool(node.get("column_name_alias"))
+    unnamed = kind(node) in ("STAR", "POSITIONAL_REFERENCE") or node.get("type") == "PIVOT"
+    return unnamed or node.get("ref_type") == "NATURAL" or renames
 
 
 def volatile(engine: Engine) -> frozenset[str]:
