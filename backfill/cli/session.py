@@ -152,5 +152,5 @@ def set_up_logs(session: Session, *, verbose: int, quiet: bool, log_format: str)
     logger.addHandler(SessionLogs(session))
     logger.propagate = False
     logger.setLevel(logging.WARNING if quiet else [logging.WARNING, logging.INFO, logging.DEBUG][min(verbose, 2)])
-    for name in ("httpx", "httpcore", "uvicorn", "asyncio"):
+    for name in ("httpx", "httpcore", "uvicorn", "asyncio", "psycopg"):
         logging.getLogger(name).setLevel(logging.CRITICAL)

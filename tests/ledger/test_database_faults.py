@@ -219,6 +219,10 @@ from backfill.ledger.postgres import leases
 leases.LEASE_SECONDS = 1.0
 program()
 """
+#: The same, which soon takes a server for out of reach.
+SHORT_PATIENCE = SHORT_LEASE.replace(
+    "leases.LEASE", "from backfill.ledger.postgres import patience\npatience.REACH_SECONDS = 0.5\nleases.LEASE"
+)
 TARGETS = "version: 1\ntargets:\n  prod: {{kind: compatible, endpoint: '{url}', id_scope: a, write_key: '${{WK}}'}}\n"
 
 
@@ -267,6 +271,47 @@ def test_a_process_stopped_past_its_lease(project: Project, url: str, repository
             assert f"Error: the run {run.run_id} was taken over by another process" in said
             assert "Traceback" not in said
             assert target.requests <= sent + 2  # those in flight when it was stopped
+            assert recorded(url, "SELECT commits FROM mark") == before
+            assert ledger.reader.counts().faults() == []
+            assert 0 < ledger.reader.counts().in_doubt == sum(one.calls for one in ledger.reader.in_doubt())
+
+
+def test_a_process_whose_connections_are_swallowed(
+    postgres: Postgres, project: Project, url: str, repository: Path
+) -> None:
+    """In a transaction, and TCP stays up: another takes over at once; the late one ends by itself, exit code 5."""
+    job = project.people(20_000, text="x" * 300)
+    with Counting() as target, CuttingProxy(postgres.port) as proxy:
+        (project.folder / "targets.yaml").write_text(TARGETS.format(url=target.url))
+        through = url.replace(f":{postgres.port}/", f":{proxy.port}/") + "?connect_timeout=2"
+        words = [*("run", str(job), "--target", "prod", "--yes", "--no-progress"), "--state", through]
+        environ = os.environ | {"PYTHONPATH": str(repository), "WK": "w" * 20}
+        late = subprocess.Popen(
+            [sys.executable, "-c", SHORT_PATIENCE, *words, "--rate", "20000/s"],
+            cwd=project.folder, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        STARTED.append(late)
+        until(lambda: target.requests > 2, late)
+        proxy.swallow(b"BEGIN\0")
+        target.let.set()
+        until(proxy.swallows.is_set, late)
+        writing = (
+            f"SELECT pid FROM pg_stat_activity WHERE datname = '{url.rpartition('/')[2]}' AND backend_xid IS NOT NULL"
+        )
+        assert postgres.sql(writing)
+        until(lambda: Database(url).rows("SELECT 1 FROM backfill.leases WHERE expires < clock_timestamp()"))
+        store = open_store(project.state, database=url)
+        (run,) = store.runs()
+        began = time.monotonic()
+        with store.lock(run.run_id), run.open() as ledger:
+            assert time.monotonic() - began < 10
+            before = recorded(url, "SELECT commits FROM mark")
+            late.send_signal(signal.SIGTERM)
+            _, said = late.communicate(timeout=20)
+            assert late.returncode == ExitCode.STOPPED, said
+            assert "cannot be used" in said
+            assert "Traceback" not in said
+            assert "Pipeline" not in said  # psycopg's own log
             assert recorded(url, "SELECT commits FROM mark") == before
             assert ledger.reader.counts().faults() == []
             assert 0 < ledger.reader.counts().in_doubt == sum(one.calls for one in ledger.reader.in_doubt())

@@ -1,4 +1,4 @@
-"""A proxy on loopback that cuts a connection at a chosen message."""
+"""A proxy on loopback that cuts a connection at a chosen message, or swallows all that comes from then on."""
 
 from __future__ import annotations
 
@@ -23,12 +23,18 @@ class CuttingProxy:
         self._left: int | None = None
         self._passed_on = False
         self.cuts = 0
+        self._swallowed = b""
+        self.swallows = threading.Event()
         self._thread = threading.Thread(target=self._accept, daemon=True)
 
     def cut(self, message: int, *, passed_on: bool) -> None:
         """Cut at that message from now, from 1; `passed_on`: the server has it, and its answer is lost."""
         with self._lock:
             self._left, self._passed_on = message, passed_on
+
+    def swallow(self, answer: bytes) -> None:
+        """From the next answer that has these bytes: take all, both ways and of new connections, too, pass on none."""
+        self._swallowed = answer
 
     def __enter__(self) -> Self:
         """Listening."""
@@ -62,10 +68,12 @@ class CuttingProxy:
                         sink.sendall(data)
                     source.shutdown(socket.SHUT_RDWR)  # the client's side alone: the server learns nothing of it
                     return
-                if cut.is_set():
+                if not ours and self._swallowed and self._swallowed in data:
+                    self.swallows.set()
+                if cut.is_set() or self.swallows.is_set():
                     continue
                 sink.sendall(data)
-        if not cut.is_set():
+        if not cut.is_set() and not self.swallows.is_set():
             with suppress(OSError):
                 sink.shutdown(socket.SHUT_RDWR)
 

@@ -8,6 +8,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from backfill.errors import LedgerError, StoppedError, UsageError
@@ -15,6 +16,7 @@ from backfill.extras import required
 from backfill.ledger.connection import Row
 from backfill.ledger.postgres.dialect import statement
 from backfill.ledger.postgres.errors import postgres_errors
+from backfill.ledger.postgres.patience import GivesUp, no_answer, patient_connection
 
 if TYPE_CHECKING:
     import psycopg
@@ -26,6 +28,11 @@ RECONNECT_SECONDS = 60.0
 #: The setting of a server that forces its log to the disk.
 FSYNC = "on"
 _PAUSE_SECONDS = 0.5
+_END_WRITERS = """
+SELECT pg_terminate_backend(pid) FROM pg_locks WHERE relation = to_regclass(?)
+AND mode IN ('RowShareLock', 'RowExclusiveLock')
+AND granted AND pid <> pg_backend_pid() AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
 #: What a connection asks for where the URL says nothing else: to give up, and to miss a peer that is gone.
 _DEFAULTS = {
     "connect_timeout": "10",
@@ -34,10 +41,10 @@ _DEFAULTS = {
     "keepalives_count": "3",
     "tcp_user_timeout": "30000",  # milliseconds
 }
-#: A lock is waited for no longer than that, a statement as long as it takes; a transaction of which the client is
-#: gone ends. Times are told to the last digit, whatever the database's defaults.
+#: A lock is waited for no longer than that, and longer than a transaction of which the client is gone has one. How
+#: long a statement may take is ours to say (`patience`). Times are told to the last digit, whatever the defaults.
 _SETTINGS = (
-    "SET lock_timeout = '20s'; SET statement_timeout = 0; SET idle_in_transaction_session_timeout = '60s';"
+    "SET lock_timeout = '20s'; SET statement_timeout = 0; SET idle_in_transaction_session_timeout = '10s';"
     " SET timezone = 'UTC'; SET extra_float_digits = 1; SET standard_conforming_strings = on;"
     " SET search_path TO {schema}"
 )
@@ -109,16 +116,17 @@ class Database:
         self.url = url
         self.name = shown(url)
 
-    def connect(self, schema: str = "backfill", *, writes: bool) -> PostgresConnection:
+    def connect(self, schema: str = "backfill", *, writes: bool, gives_up: GivesUp = no_answer) -> PostgresConnection:
         """A new connection, each statement a transaction of its own until BEGIN; tables are looked for in `schema`.
 
         One that writes goes to the primary, and a commit is durable there when it returns (`synchronous_commit`).
+        `gives_up` says how long answers to it are waited for (`patience`).
 
         Raises:
             StoppedError: It cannot be reached, or only reads.
             UsageError: psycopg is not installed, the URL is none, or the database's encoding lacks characters.
         """
-        psycopg = required("psycopg", "postgres", "Runs in PostgreSQL", made="kept")
+        psycopg = _psycopg()
         tag = f"backfill {socket.gethostname()[:20]} {uuid.uuid4().hex[:16]}"
         with postgres_errors(self.name):
             try:
@@ -126,7 +134,7 @@ class Database:
             except psycopg.ProgrammingError as error:
                 raise UsageError(f"{self.name} is not a valid URL of PostgreSQL: {error}") from error
             told = {**_DEFAULTS, **({"target_session_attrs": "read-write"} if writes else {}), **given}
-            raw = psycopg.connect(
+            raw: Any = patient_connection().connect(
                 **{**told, "application_name": tag, "client_encoding": "UTF8"}, autocommit=True, row_factory=named_rows
             )
             connection = PostgresConnection(raw, tag)
@@ -136,6 +144,7 @@ class Database:
                 connection.script(_SETTINGS.format(schema=f'"{schema}"'))
                 if writes:
                     _commit_durably(connection)
+                raw.gives_up = gives_up
             except BaseException:
                 connection.close()
                 raise
@@ -144,6 +153,15 @@ class Database:
     def settle(self, tag: str, connection: PostgresConnection) -> None:
         """Have the server end a connection that is lost to us, with whatever transaction it is in."""
         connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = ?", (tag,))
+
+    def end_writers(self, schema: str, connection: PostgresConnection) -> None:
+        """Have the server end every other connection that is writing a ledger: of a process that lost its lease.
+
+        What swallowed that connection may keep it, and the row that it has locked, for good: a server that waits for
+        the rest of a pipeline does not count it as idle.
+        """
+        with suppress(_psycopg().errors.InsufficientPrivilege):  # another user's: it is waited for
+            connection.execute(_END_WRITERS, (f'"{schema}".mark',))
 
     def look(self) -> tuple[str, float]:
         """What the server calls itself, and the seconds it takes to answer; made sure that it can be written.
@@ -244,6 +262,10 @@ def until_connected(connect: Callable[[], PostgresConnection], stopping: Callabl
             if stopping() or time.monotonic() > until:
                 raise
             time.sleep(_PAUSE_SECONDS)
+
+
+def _psycopg() -> Any:  # noqa: ANN401 (a module)
+    return required("psycopg", "postgres", "Runs in PostgreSQL", made="kept")
 
 
 def shown(url: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 import uuid
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +21,7 @@ from backfill.frozen import frozen
 from backfill.ledger.connection import Row
 from backfill.ledger.postgres.database import Database, PostgresConnection, until_connected
 from backfill.ledger.postgres.errors import postgres_errors
+from backfill.ledger.postgres.patience import no_answer, out_of_reach
 from backfill.records import RunHolder
 
 #: How long a lease lasts that is not renewed, in seconds by the server's clock; it is renewed three times as often.
@@ -58,8 +60,10 @@ def this_process() -> Process:
 class Lease:
     """The lease of a run, renewed by a thread until it is released or lost. Thread-safe."""
 
-    def __init__(self, database: Database, run_id: str, token: int, holder: str) -> None:
+    def __init__(self, database: Database, run_id: str, token: int, holder: str, asked: float) -> None:
+        """`asked` is when it was asked for, by `time.monotonic`."""
         self.run_id, self.token, self.holder = run_id, token, holder
+        self._lasts_until = asked + LEASE_SECONDS
         self._database = database
         self._ended = threading.Event()
         self._lost = threading.Event()
@@ -70,6 +74,15 @@ class Lease:
     def lost(self) -> bool:
         """Whether it is known that another process has taken the run."""
         return self._lost.is_set()
+
+    @property
+    def silent(self) -> bool:
+        """Whether it was not renewed for as long as it lasts, by a clock of ours: another may have taken the run."""
+        return time.monotonic() > self._lasts_until
+
+    def gives_up(self, seconds: float) -> bool:
+        """Whether to wait no more for the server to answer the ledger: it may be another's, or the server is gone."""
+        return no_answer(seconds) or (self.silent and out_of_reach(seconds))
 
     def check(self, connection: PostgresConnection) -> None:
         """Make sure, until the transaction that is open ends, that the run is ours.
@@ -94,6 +107,8 @@ class Lease:
         if self._ended.is_set():
             return
         self._ended.set()
+        if self.silent:  # it has ended, and whoever renews it may be waiting for a server that does not answer
+            return
         self._thread.join()
         with suppress(BackfillError):
             self._database.transaction(
@@ -112,11 +127,18 @@ class Lease:
 
     def _renewed(self, connection: PostgresConnection | None) -> PostgresConnection:
         if connection is None or not connection.usable:
-            connection = until_connected(lambda: self._database.connect(writes=True), self._ended.is_set)
+            connection = until_connected(self._connect, self._ended.is_set)
+        asked = time.monotonic()
         with postgres_errors(self._database.name):
             if not connection.execute(_RENEW, (LEASE_SECONDS, self.run_id, self.token, self.holder)).fetchall():
                 self._lost.set()
+        self._lasts_until = asked + LEASE_SECONDS
         return connection
+
+    def _connect(self) -> PostgresConnection:
+        return self._database.connect(
+            writes=True, gives_up=lambda seconds: out_of_reach(seconds) or self._ended.is_set()
+        )
 
 
 def take_lease(database: Database, run_id: str) -> Lease:
@@ -130,10 +152,11 @@ def take_lease(database: Database, run_id: str) -> Lease:
     held = _held(database, run_id)
     gone = held["holder"] if held is not None and _is_dead(held, us) else ""
     values = (run_id, holder, us.host, us.pid, us.machine, us.started, LEASE_SECONDS, gone)
+    asked = time.monotonic()
     taken = database.transaction(lambda connection: connection.execute(_TAKE, values).fetchall())
     if not taken:
         raise _locked(run_id, holder_of(database, run_id))
-    return Lease(database, run_id, taken[0][0], holder)
+    return Lease(database, run_id, taken[0][0], holder, asked)
 
 
 def holder_of(database: Database, run_id: str) -> RunHolder | None:

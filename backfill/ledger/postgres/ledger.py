@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from backfill.ledger.postgres.database import Database, PostgresConnection, until_connected
 from backfill.ledger.postgres.errors import postgres_errors
+from backfill.ledger.postgres.patience import no_answer
 from backfill.ledger.postgres.schema import check_version
 from backfill.ledger.postgres.transactions import PostgresTransactions
 from backfill.ledger.reader import SqlReader
@@ -23,15 +24,15 @@ if TYPE_CHECKING:
 class PostgresReader(SqlReader):
     """A view of a run's schema that never writes."""
 
-    def __init__(self, database: Database, schema: str, name: str) -> None:
-        """Open it.
+    def __init__(self, database: Database, schema: str, name: str, lease: Lease | None = None) -> None:
+        """Open it; `lease` is that of the writer it belongs to, if any: where it may have ended nothing is waited for.
 
         Raises:
             LedgerError: There is none, or it is of a version this program does not know.
             StoppedError: The database cannot be reached.
         """
         self.name = name
-        self._database, self._schema = database, schema
+        self._database, self._schema, self._lease = database, schema, lease
         self._closed = False
         self._lock = threading.Lock()
         self._connection = self._connect()
@@ -42,7 +43,8 @@ class PostgresReader(SqlReader):
         self._connection.close()
 
     def _connect(self) -> PostgresConnection:
-        connection = self._database.connect(self._schema, writes=False)
+        gives_up = self._lease.gives_up if self._lease else no_answer
+        connection = self._database.connect(self._schema, writes=False, gives_up=gives_up)
         try:
             with postgres_errors(self.name):
                 connection.script("SET default_transaction_read_only = on")
@@ -62,9 +64,12 @@ class PostgresReader(SqlReader):
         with self._lock:
             if not self._connection.usable:  # else another thread has done it
                 self._connection.close()
-                self._connection = until_connected(self._connect, lambda: self._closed)
+                self._connection = until_connected(self._connect, self._hopeless)
         with postgres_errors(self.name):  # it only reads: to ask again does no harm
             return self._connection.execute(query, values).fetchall()
+
+    def _hopeless(self) -> bool:
+        return self._closed or (self._lease is not None and self._lease.silent)
 
     def _version(self) -> int:
         return SCHEMA_VERSION  # no other is read
@@ -91,4 +96,4 @@ class PostgresLedger(SqlLedger):
             StoppedError: The database cannot be reached.
         """
         transactions = PostgresTransactions(database, schema, name, lease, marks)
-        super().__init__(transactions, lambda: PostgresReader(database, schema, name), clock=clock)
+        super().__init__(transactions, lambda: PostgresReader(database, schema, name, lease), clock=clock)

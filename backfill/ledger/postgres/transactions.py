@@ -79,11 +79,12 @@ class PostgresTransactions:
         self._mark.close()
 
     def _connect(self) -> PostgresConnection:
-        return self._database.connect(self._schema, writes=True)
+        return self._database.connect(self._schema, writes=True, gives_up=self._lease.gives_up)
 
     def _take(self, mark: Path) -> int:
         """Put our lease on the ledger; returns how many commits it has."""
         connection = self._connection
+        self._database.end_writers(self._schema, connection)
         connection.script("BEGIN")
         check_version(connection, self.name)
         check_newest(connection, mark, self._lost)
@@ -151,7 +152,7 @@ class PostgresTransactions:
             self._found = tuple(found[0])
             return connection
 
-        self._connection = until_connected(again, lambda: self._lease.lost)
+        self._connection = until_connected(again, lambda: self._lease.lost or self._lease.silent)
         return self._check(*self._found)
 
     def _check(self, commits: int, token: int, holder: str) -> bool:
