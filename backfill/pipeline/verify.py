@@ -60,13 +60,13 @@ def verify_run(run: StoredRun, context: RunContext, *, sample: float = WHOLE) ->
         if status.plan_digest is None or staged is None:
             raise LedgerError(f"{run.run_id} has no whole plan", hint="`backfill resume RUN` goes on with it")
         check_ledger(reader, findings)
-        check_rejects(run, reader, findings)
+        untold = check_rejects(run, reader, findings)
         shards = reader.shards()
     job = kept_job(status.record, staged.files, context.store)
     with tempfile.TemporaryDirectory(prefix="backfill-") as folder:
         source = rows_of(run, job, staged, Path(folder), findings, context)
         if isinstance(source, list):
-            return Verified(status, findings, Compared(), sample, "nothing", source)
+            return Verified(status, findings, Compared(), sample, "nothing", source, notes=untold)
         snapshot, again = source
         if again:
             check_staging(snapshot, staged, findings)
@@ -76,7 +76,7 @@ def verify_run(run: StoredRun, context: RunContext, *, sample: float = WHOLE) ->
         plan = PlanComparison(run, job, snapshot, recipe, findings, sample, status.plan_digest)
         not_judged, notes = compare(plan, shards, record, context)
     came_from = "source" if again else "snapshot"
-    return Verified(status, findings, plan.compared, sample, came_from, not_judged=not_judged, notes=notes)
+    return Verified(status, findings, plan.compared, sample, came_from, not_judged=not_judged, notes=untold + notes)
 
 
 def rows_of(

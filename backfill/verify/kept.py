@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import accumulate
+from pathlib import Path
 
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
@@ -108,23 +109,45 @@ def check_spool(run: StoredRun, spool: RunSpool, plan: ShardPlan, findings: Find
             findings.kept(f"segment of shard {plan.shard}", error.message)
 
 
-def check_rejects(run: StoredRun, reader: RunReader, findings: Findings) -> None:
-    """Find rejected and unreadable rows that are listed no more, or that nobody has counted."""
-    listed = 0
-    for path in run.rejects().files():
-        try:
-            with pq.ParquetFile(path) as file:
-                listed += sum(map(_listed, file.iter_batches(columns=["code", "severity"])))
-        except (OSError, pa.ArrowException) as error:
-            findings.kept(path.name, f"it cannot be read: {str(error).splitlines()[0]}")
-            continue
+def check_rejects(run: StoredRun, reader: RunReader, findings: Findings) -> list[str]:
+    """Find rows that were not sent and are listed no more, or that nobody has counted.
+
+    Rejected and unreadable rows are held against the ledger's counts, and those whose call another row had made.
+    Returns what cannot be told of them.
+    """
     counts = reader.counts()
+    listed = _count_listed(run.rejects().files(), _is_rejected, findings)
     wanted = counts.rejected - counts.refused + counts.unreadable
     if listed != wanted:
         findings.kept("rejects", f"{listed:,} rejected and unreadable rows are listed, the ledger counts {wanted:,}")
+    files = run.rejects().files(duplicates=True)
+    if not files and counts.duplicate and reader.profile() is None:  # older than both profiles and these files
+        told = counted(counts.duplicate, "row is a duplicate", "rows are duplicates")
+        return [f"{told}: which was not kept by the version that prepared the run"]
+    listed = _count_listed(files, _is_duplicate, findings)
+    if listed != counts.duplicate:
+        findings.kept("duplicates", f"{listed:,} duplicates are listed, the ledger counts {counts.duplicate:,}")
+    return []
 
 
-def _listed(rows: pa.RecordBatch) -> int:
-    """How many of some listed rows our rules rejected."""
-    pairs = zip(rows["code"].to_pylist(), rows["severity"].to_pylist(), strict=True)
-    return sum(severity == "error" and code.startswith(_RULES) for code, severity in pairs)
+def _count_listed(files: Iterable[Path], is_meant: Callable[[str, str], bool], findings: Findings) -> int:
+    """How many rows the files list of which code and severity are meant; every column is read, to find damage."""
+    listed = 0
+    for path in files:
+        try:
+            with pq.ParquetFile(path) as file:
+                for rows in file.iter_batches():
+                    rows.validate(full=True)
+                    listed += sum(map(is_meant, rows["code"].to_pylist(), rows["severity"].to_pylist()))
+        except (OSError, KeyError, pa.ArrowException) as error:
+            findings.kept(path.name, f"it cannot be read: {str(error).splitlines()[0]}")
+    return listed
+
+
+def _is_rejected(code: str, severity: str) -> bool:
+    """Whether our rules rejected a row."""
+    return severity == "error" and code.startswith(_RULES)
+
+
+def _is_duplicate(code: str, severity: str) -> bool:  # noqa: ARG001
+    return code == "duplicate"

@@ -167,6 +167,13 @@ def shorten_rejects(kept: Kept) -> None:
     pl.read_parquet(path)[:-1].write_parquet(path)
 
 
+def lengthen_duplicates(kept: Kept) -> None:
+    """The list of duplicates with one of them twice."""
+    path = kept.spool / "duplicates.parquet"
+    rows = pl.read_parquet(path)
+    pl.concat([rows, rows]).write_parquet(path)
+
+
 def edit_source(kept: Kept) -> None:
     """A row of the source that is another one now, where the snapshot is gone."""
     path = kept.project.folder / "people.csv"
@@ -262,6 +269,13 @@ CORRUPTIONS: dict[str, tuple[Callable[[Kept], object], int, str]] = {
     ),
     "a rejects file shortened": (shorten_rejects, 3, "0 rejected and unreadable rows are listed"),
     "a rejects file cut": (cut("000000.rejects.parquet", 100), 3, "000000.rejects.parquet"),
+    "a duplicates file gone": (
+        lambda kept: (kept.spool / "duplicates.parquet").unlink(),
+        3,
+        "kept duplicates 0 duplicates are listed, the ledger counts 1",
+    ),
+    "a duplicates file cut": (cut("duplicates.parquet", 100), 3, "kept duplicates.parquet it cannot be read"),
+    "a duplicates file with a row more": (lengthen_duplicates, 3, "2 duplicates are listed, the ledger counts 1"),
     "a row of the snapshot edited": (lambda kept: kept.rows(edit_row, forged=False), 3, "snapshot"),
     "a row of the snapshot edited, digests and all": (
         lambda kept: kept.rows(edit_row),
@@ -288,6 +302,16 @@ def test_each_corruption_is_found_and_named(kept: Kept, name: str) -> None:
     assert found.code == code, (found.err, listed)
     assert any(named in one for one in listed), listed
     assert not told["equal"]
+
+
+def test_duplicates_that_no_version_listed(kept: Kept) -> None:
+    """Versions before plans had profiles need not have listed duplicates: that is said, and it is no fault."""
+    (kept.spool / "duplicates.parquet").unlink()
+    kept.sql("UPDATE shards SET profile = x''")
+    found = kept.verify()
+    (note,) = found.object["notes"]
+    assert (found.code, found.object["findings"]) == (0, [])
+    assert note == "1 row is a duplicate: which was not kept by the version that prepared the run"
 
 
 @pytest.fixture
