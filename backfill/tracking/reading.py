@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -15,6 +17,8 @@ from backfill.tracking.model import TrackingPlan
 from backfill.tracking.schemas import fault_of, judging_part
 
 _CSV = "save the rules as JSON: Segment's Public API, `GET /tracking-plans/{id}/rules`"
+
+_ONE_KEY = "keep one of them"
 
 
 def read_tracking_plan(stated: str, folder: Path, complain: Complaint) -> TrackingPlan:
@@ -76,9 +80,11 @@ def _at(complain: Complaint, name: str, pointer: str, message: str, hint: str) -
 
 
 def _document(file: Path, name: str, complain: Complaint) -> Any:  # noqa: ANN401 (any JSON)
-    """The file's JSON; None, and a complaint, where it has none."""
+    """The file's JSON; None, and a complaint, where it has none. Keys that an object repeats are complained of."""
     try:
-        found = orjson.loads(file.read_bytes().removeprefix(b"\xef\xbb\xbf"))
+        content = file.read_bytes().removeprefix(b"\xef\xbb\xbf")
+        found = orjson.loads(content)
+        written = json.loads(content, object_pairs_hook=_Pairs, parse_int=float)
     except FileNotFoundError:
         near = [each.name for each in file.parent.glob("*")] if file.parent.is_dir() else []
         complain(name, "does not exist", suggest(file.name, near) or "it is sought from the job file's folder")
@@ -86,6 +92,33 @@ def _document(file: Path, name: str, complain: Complaint) -> Any:  # noqa: ANN40
         complain(name, f"cannot be read: {error.strerror}", "")
     except orjson.JSONDecodeError as error:
         complain(name, f"is no JSON: {error.msg} (line {error.lineno}, column {error.colno})", _CSV)
+    except RecursionError:
+        complain(name, "is nested too deeply", "a schema that judges calls needs a few levels")
     else:
+        for pointer, key in _repeated_keys(written):
+            told = json.dumps(key, ensure_ascii=False)
+            complain(f"{name}#{pointer}", f"the key {told} is given more than once", _ONE_KEY)
         return [] if found is None else found  # `null` is refused like any other JSON that is no object
     return None
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """An object as it is written, repeated keys included."""
+
+
+def _repeated_keys(written: Any) -> Iterator[tuple[str, str]]:  # noqa: ANN401 (any JSON)
+    """The JSON pointer of each key that its object repeats, and the key.
+
+    What such an object means RFC 8259 leaves open (section 4): most readers, orjson too, take the last in silence.
+    """
+    left = [("", written)]
+    while left:
+        pointer, value = left.pop()
+        if isinstance(value, _Pairs):
+            members = [(f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}", inner) for key, inner in value]
+            names = {at: key for (at, _), (key, _) in zip(members, value, strict=True)}
+            yield from ((at, names[at]) for at, count in Counter(at for at, _ in members).items() if count > 1)
+        else:
+            items = value if isinstance(value, list) else []
+            members = [(f"{pointer}/{place}", inner) for place, inner in enumerate(items)]
+        left += reversed(members)

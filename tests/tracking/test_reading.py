@@ -137,6 +137,15 @@ FAULTS = [
     ({"rules": None}, "#", "is no tracking plan", "folder"),
     ({"rules": {"events": {"name": "a", "rules": {}}}}, "#/rules/events", "is no list of events", "name"),
     ("name: rudder", "plan.json", "is no JSON", "rules as JSON"),
+    ('{"rules": [], "\\u0072ules": []}', "#/rules", 'the key "rules" is given more than once', "keep one"),
+    (
+        '{"rules": [{"type": "TRACK", "key": "a", "jsonSchema": {"properties": {"a/~b": {"type": "object"},'
+        ' "c": {"required": []}, "a/~b": {}}}}]}',
+        "#/rules/0/jsonSchema/properties/a~1~0b",
+        'the key "a/~b" is given more than once',
+        "keep one",
+    ),
+    ("[" * 1_010 + "]" * 1_010, "plan.json", "is nested too deeply", "a few levels"),
     (rule(MISTYPED), "#/rules/0/jsonSchema", 'at /properties/properties/type: "strin" is no type', '"string"'),
     (rule({"allOf": [{"$ref": "http://127.0.0.1:9/x"}]}), "#/rules/0/jsonSchema", "nothing is fetched", ""),
     (rule({"$ref": "file:///etc/passwd"}), "#/rules/0/jsonSchema", "nothing is fetched", ""),
