@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
-from backfill.errors import LedgerError, UsageError, counted
+from backfill.errors import BackfillError, LedgerError, UsageError, counted
 from backfill.records import RunRecord, RunState, RunStatus, RunStore, StoredRun
-from backfill.state import holds_state, open_store, state_folder_from, state_folder_of_job
+from backfill.state import holds_state, may_be_of, open_store, state_folder_from, state_folder_of_job
 
 #: How many runs are named where one of them has to be chosen.
 NAMED = 5
@@ -69,17 +69,58 @@ def find_run_to_resume(store: RunStore, named: str | None, *, refused: bool = Fa
 def runs_of_job(store: RunStore, job_file: Path, *, dry: bool = False) -> list[StoredRun]:
     """The runs that were made of a job file, the latest first.
 
+    Those included whose ledger cannot be read, where by their id they may be of that job: to leave them out would be
+    to say that there are none. Whoever reads their ledger is told what is wrong with it.
+
     Raises:
         UsageError: There is none.
     """
-    begun = runs_in(store, dry=dry)
-    found = [run for run in begun if made_of(run, job_file)] or of_that_name(begun, job_file)
+    begun = [(run, _record_of(run)) for run in runs_in(store, dry=dry)]
+    unreadable = [run for run, record in begun if record is None]
+    made = [run for run, record in begun if record is not None and _is_of_file(record, job_file)]
+    found = made
+    if unreadable or not made:
+        name = _job_name(job_file, needed=not made)
+        named = [run for run, record in begun if record is not None and record.job_name == name]
+        hurt = [run for run in unreadable if name is not None and may_be_of(run.run_id, name)]
+        meant = {run.run_id for run in (*(made or named), *hurt)}
+        found = [run for run, _ in begun if run.run_id in meant]
     if not found:
-        raise UsageError(
-            f"no {'dry run' if dry else 'run'} of {job_file} is in {store.name}",
-            hint=_meant_file(job_file) or _ways_on(store, begun, job_file, dry=dry),
-        )
+        ways = _meant_file(job_file) or _ways_on(store, [run for run, _ in begun], job_file, dry=dry)
+        told = f"; the ledger of {list_ids(unreadable)} cannot be read" if unreadable else ""
+        raise UsageError(f"no {'dry run' if dry else 'run'} of {job_file} is in {store.name}{told}", hint=ways)
     return found
+
+
+def _record_of(run: StoredRun) -> RunRecord | None:
+    """What a run was begun with; None where its ledger cannot be read."""
+    try:
+        return status_of(run).record
+    except LedgerError:
+        return None
+
+
+def _is_of_file(record: RunRecord, job_file: Path) -> bool:
+    """Whether a run was made of that very file, as its ledger has it."""
+    return Path(record.job_file).resolve() == job_file.resolve()
+
+
+def _job_name(job_file: Path, *, needed: bool) -> str | None:
+    """The name of the job that a file holds; None where there is no such file.
+
+    Raises:
+        BackfillError: The job cannot be loaded, and its name is `needed`; else it is None then, too.
+    """
+    from backfill.job import load_job  # noqa: PLC0415 (pydantic, for the case that a file was moved)
+
+    if not job_file.is_file():
+        return None
+    try:
+        return load_job(job_file).name
+    except BackfillError:
+        if needed:
+            raise
+        return None
 
 
 def _ways_on(store: RunStore, others: Sequence[StoredRun], job_file: Path, *, dry: bool) -> str:
@@ -89,31 +130,6 @@ def _ways_on(store: RunStore, others: Sequence[StoredRun], job_file: Path, *, dr
         what = "makes one" if dry else "tells what a run would send"
         return f"`backfill dry-run {shlex.quote(str(job_file))}` {what}"
     return others_hint(store, others) if others else nothing_begun(store, usual)
-
-
-def made_of(run: StoredRun, job_file: Path) -> bool:
-    """Whether a run was made of that very file, as its ledger has it."""
-    try:
-        return Path(status_of(run).record.job_file).resolve() == job_file.resolve()
-    except LedgerError:
-        return False
-
-
-def of_that_name(runs: Sequence[StoredRun], job_file: Path) -> list[StoredRun]:
-    """The runs of the job that a file holds, wherever the file was when they were made."""
-    from backfill.job import load_job  # noqa: PLC0415 (pydantic, for the case that a file was moved)
-
-    if not job_file.is_file():
-        return []
-    name = load_job(job_file).name
-    found = []
-    for run in runs:
-        try:
-            if status_of(run).record.job_name == name:
-                found.append(run)
-        except LedgerError:
-            continue
-    return found
 
 
 def named_run(store: RunStore, name: str, *, dry: bool = False) -> tuple[StoredRun, RunStatus]:

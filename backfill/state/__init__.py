@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from backfill.records import RunStore
-from backfill.state.folder import StateFolder, run_id
+from backfill.state.folder import StateFolder, may_be_of, run_id
 from backfill.state.place import (
     BYTES_FOLDER,
     ensure_space,
@@ -22,6 +22,7 @@ __all__ = [
     "ensure_space",
     "file_system_type",
     "holds_state",
+    "may_be_of",
     "open_store",
     "refuse_network",
     "run_id",

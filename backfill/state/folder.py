@@ -290,8 +290,17 @@ def _number(earlier: StoredRun) -> int:
 
 def run_id(job_name: str, target_kind: str, target_identity: str, generation: int) -> str:
     """The id of the run of a job to a target: readable, and as unique as what it is found by."""
-    plain = unicodedata.normalize("NFKD", job_name).encode("ascii", "ignore").decode().lower()
-    slug = re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:_SLUG_CHARACTERS].strip("-") or "job"
     found_by = json.dumps([job_name, target_identity, generation], ensure_ascii=False, separators=(",", ":"))
     digest = hashlib.sha256(found_by.encode("utf-8", "surrogatepass")).hexdigest()[:_HASH_CHARACTERS]
-    return f"{slug}-{target_kind}-g{generation}-{digest}"
+    return f"{_slug(job_name)}-{target_kind}-g{generation}-{digest}"
+
+
+def may_be_of(run_id: str, job_name: str) -> bool:
+    """Whether a run of that id may be one of that job, or of rejects of it, for all that its id tells."""
+    named = rf"{re.escape(_slug(job_name))}-[a-z]+-g\d+-[0-9a-f]{{{_HASH_CHARACTERS}}}"
+    return re.match(rf"{named}(?![0-9a-z])", run_id) is not None
+
+
+def _slug(job_name: str) -> str:
+    plain = unicodedata.normalize("NFKD", job_name).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", plain).strip("-")[:_SLUG_CHARACTERS].strip("-") or "job"

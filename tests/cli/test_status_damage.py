@@ -50,7 +50,7 @@ DAMAGES = [cut_short, emptied, garbage, removed, of_the_future, behind_its_mark]
 
 
 @pytest.fixture(scope="module")
-def _prepared(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Three runs: `first` finished, `second` stopped by --canary, `third` finished."""
     project = Project(tmp_path_factory.mktemp("status"), {"SEGMENT_WRITE_KEY": KEY})
     for name, more in (("first", ()), ("second", ("--canary",)), ("third", ())):
@@ -60,9 +60,9 @@ def _prepared(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 
 @pytest.fixture
-def state(_prepared: Project, tmp_path: Path) -> StateFolder:
+def state(prepared: Project, tmp_path: Path) -> StateFolder:
     """A copy of the state directory of that project."""
-    shutil.copytree(_prepared.state, tmp_path / "state")
+    shutil.copytree(prepared.state, tmp_path / "state")
     return StateFolder(tmp_path / "state")
 
 
@@ -115,3 +115,36 @@ def test_a_sound_run_goes_on_beside_it(state: StateFolder, damage: Callable[[Pat
     result = backfill("resume", second.run_id, "--state-dir", state.path, "--output", "json")
     assert result.code == 0, result.err
     assert result.object["calls"]["delivered"] == 40
+
+
+@pytest.mark.parametrize(
+    ("verb", "damage"),
+    [
+        *(("status", damage) for damage in DAMAGES),
+        *((verb, garbage) for verb in ("rejects", "verify", "calls", "receipt", "undo", "reconcile", "resume")),
+    ],
+)
+def test_by_its_job_file(prepared: Project, state: StateFolder, verb: str, damage: Callable[[Path], None]) -> None:
+    """A run is found by its job, though its ledger does not tell it; that this is damaged is the answer."""
+    hurt, job = of_job(state, "second"), prepared.folder / "second.yaml"
+    damage(hurt.ledger)
+    against = ("--against", prepared.folder / "second.csv") if verb == "reconcile" else ()
+    result = backfill(verb, job, "--state-dir", state.path, *against)
+    assert (result.code, result.out) == (1, "")
+    assert hurt.run_id in result.err.splitlines()[0]
+    assert "no run" not in result.err
+
+
+def test_beside_a_sound_run_of_its_job(prepared: Project, state: StateFolder) -> None:
+    """Both are told; of another job, and of a job file that is gone, it is said which ledgers are in doubt."""
+    hurt, job = of_job(state, "second"), prepared.folder / "second.yaml"
+    shutil.copytree(hurt.path, hurt.path.with_name(f"{hurt.run_id}-replay-0a1b"))
+    garbage(hurt.ledger)
+    both = backfill("status", job, "--state-dir", state.path)
+    assert both.code == 1
+    assert "stopped" in both.out
+    assert hurt.run_id in both.err
+    for absent in (job.with_name("absent.yaml"), prepared.people(3, name="second-more")):
+        none = backfill("status", absent, "--state-dir", state.path)
+        assert (none.code, none.out) == (2, "")
+        assert f"no run of {absent} is in {state.path}; the ledger of {hurt.run_id} cannot be read" in none.err

@@ -139,8 +139,7 @@ FAULTS = [
     ("name: rudder", "plan.json", "is no JSON", "rules as JSON"),
     ('{"rules": [], "\\u0072ules": []}', "#/rules", 'the key "rules" is given more than once', "keep one"),
     (
-        '{"rules": [{"type": "TRACK", "key": "a", "jsonSchema": {"properties": {"a/~b": {"type": "object"},'
-        ' "c": {"required": []}, "a/~b": {}}}}]}',
+        '{"rules": [{"type": "TRACK", "key": "a", "jsonSchema": {"properties": {"a/~b": {"type": 1}, "a/~b": {}}}}]}',
         "#/rules/0/jsonSchema/properties/a~1~0b",
         'the key "a/~b" is given more than once',
         "keep one",
