@@ -117,6 +117,9 @@ def show_rejects(session: Session, folder: StoredRun, *, duplicates: bool) -> Ex
     if lines:
         session.data("\n".join([folder.run_id, *(f"  {line}" for line in lines)]))
     if duplicates and view.counts.duplicate > listing.total:
-        session.say(f"{folder.run_id}: which rows they are was not kept by the version that prepared it.")
+        with folder.read() as reader:
+            older = reader.profile() is None  # than profiles, which came after these lists
+        untold = "was not kept by the version that prepared it" if older else "is lost: their list is gone or cut short"
+        session.say(f"{folder.run_id}: which rows they are {untold}.")
     session.say(f"{folder.run_id}: {accounts_text(view)}")
     return ExitCode.DELIVERED

@@ -100,6 +100,9 @@ def test_duplicates_are_listed(project: Project, verb: str) -> None:
     told = backfill("rejects", job, "--duplicates", "--export", file, *of_dry)
     assert "3 duplicates written" in told.err
     assert pl.read_parquet(file).select("code", "line").rows() == [("duplicate", n) for n in (22, 3, 24)]
+    for kept in project.state.rglob("duplicates.parquet"):
+        kept.unlink()
+    assert "which rows they are is lost" in backfill("rejects", job, "--duplicates", *of_dry).err
 
 
 def test_rejects_export_can_be_a_source(project: Project) -> None:
