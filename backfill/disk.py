@@ -16,9 +16,11 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from backfill.errors import StoppedError
+
+T = TypeVar("T")
 
 #: Suffix of a file that is still being written; whatever carries it belongs to nobody after a crash.
 ASIDE_SUFFIX = ".tmp"
@@ -29,6 +31,8 @@ NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT))
 NO_WRITING = frozenset((errno.EROFS, errno.EFBIG, errno.EIO))
 #: The same where they are of a file that is ours to write; elsewhere they say that something may not be read.
 NO_PERMISSION = frozenset((errno.EACCES, errno.EPERM))
+#: How often something is made again that somebody deletes.
+_AGAIN = 20
 
 
 def aside(path: Path) -> Path:
@@ -54,14 +58,46 @@ def make_folder(folder: Path) -> None:
     """Make a folder and those above it where they are missing, mode 0700, durably.
 
     One that is there may have been made by a process that was killed before it forced that to the disk; where nobody
-    but another user can have made it, it stands by itself.
+    but another user can have made it, it stands by itself. What is deleted meanwhile is made again.
+
+    Raises:
+        StoppedError: There is no room, or it is deleted again and again.
     """
+    with not_deleted(folder):
+        again_where_deleted(lambda: _make_folder(folder))
+
+
+def again_where_deleted(act: Callable[[], T]) -> T:
+    """What it gives, done again some times where somebody deletes the files or folders that it makes.
+
+    Raises:
+        FileNotFoundError: As of the last time.
+    """
+    for _ in range(_AGAIN):
+        with suppress(FileNotFoundError):
+            return act()
+    return act()
+
+
+@contextmanager
+def not_deleted(folder: Path) -> Iterator[None]:
+    """Turn the error of a file that is not there into a StoppedError: somebody deletes what is in this folder."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise StoppedError(
+            f"{folder} is deleted while it is used",
+            hint="have whatever deletes it leave it alone, then resume: what was recorded is kept",
+        ) from error
+
+
+def _make_folder(folder: Path) -> None:
     if folder.is_dir():
         if os.access(folder.parent, os.R_OK | os.W_OK):
             with out_of_space(folder.parent):
                 sync_folder(folder.parent)
         return
-    make_folder(folder.parent)
+    _make_folder(folder.parent)
     with out_of_space(folder.parent):
         folder.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
         sync_folder(folder.parent)

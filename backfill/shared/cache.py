@@ -17,7 +17,7 @@ from pathlib import Path
 from threading import RLock
 from typing import Final
 
-from backfill.disk import ASIDE_SUFFIX, FileLock, make_folder
+from backfill.disk import ASIDE_SUFFIX, FileLock, again_where_deleted, make_folder, not_deleted
 
 #: Bytes of copies that are kept on a machine where nothing else is said.
 CACHE_BYTES: Final = 10_000_000_000
@@ -58,13 +58,16 @@ class Cache:
 
     def hold(self, folder: Path) -> None:
         """Files of this process will stand in that folder before they are shared: no other process removes any."""
-        with self._lock:
-            lock = self._held.get(folder) or FileLock(folder / _LOCK_FILE)
-            if folder not in self._held or not lock.path.exists():  # the folder may have vanished
-                make_folder(folder)
-                lock.release()
-                if lock.take():
-                    self._held[folder] = lock
+        with self._lock, not_deleted(folder):
+            again_where_deleted(lambda: self._hold(folder))
+
+    def _hold(self, folder: Path) -> None:
+        lock = self._held.get(folder) or FileLock(folder / _LOCK_FILE)
+        if folder not in self._held or not lock.path.exists():  # the folder may have vanished
+            make_folder(folder)
+            lock.release()
+            if lock.take():
+                self._held[folder] = lock
 
     def room(self) -> int:
         """How many bytes may come until some have to leave."""

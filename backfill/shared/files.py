@@ -17,7 +17,7 @@ from threading import RLock
 from time import sleep
 from typing import Final
 
-from backfill.disk import ASIDE_SUFFIX, make_folder, out_of_space
+from backfill.disk import ASIDE_SUFFIX, again_where_deleted, make_folder, not_deleted, out_of_space
 from backfill.errors import LedgerError
 from backfill.frozen import frozen
 from backfill.shared.cache import Cache
@@ -83,11 +83,11 @@ class SharedFiles:
         """Share the copy of that name: it is there for every machine when this returns, in place of an earlier one.
 
         Raises:
-            StoppedError: The place is out of reach.
+            StoppedError: The place is out of reach, or the folder is deleted meanwhile.
             InterruptedRunError: It was stopped while that was busy.
         """
         path = self.folder / name
-        with self.writing(name):
+        with self.writing(name), not_deleted(self.folder):
             size, sha256 = path.stat().st_size, _sha256_of(path)
             before = self._index().get(name)
             if before is None or before.sha256 != sha256:
@@ -160,7 +160,8 @@ class SharedFiles:
                 if _sha256_of(path) == file.sha256:
                     self._proven.add(name)
                     return
-            self._fetch(name, path)
+            with not_deleted(self.folder):
+                again_where_deleted(lambda: self._fetch(name, path))
             self._proven.add(name)
         self._cache.added(file.bytes)
 
@@ -187,6 +188,8 @@ class SharedFiles:
             try:
                 self._place.get(file.key, to)
             except FileNotFoundError:
+                if not to.exists():  # the copy is what was deleted
+                    raise
                 self._index(anew=True)
             else:
                 return file

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from backfill.errors import LedgerError, StoppedError
+from backfill.disk import again_where_deleted, not_deleted
+from backfill.errors import LedgerError
 from backfill.records import Batch, PlannedBatch, ShardPlan
 from backfill.shared import SharedFiles
 from backfill.spool.files import PREPARE_AGAIN, SegmentWriter, Spool, calls_bytes, check_batches
@@ -100,16 +101,25 @@ class SharedSpool:
         self._spool.remove_segments(keep=keep)
 
     def _read(self, path: Path, read: Callable[[Spool], _Read]) -> _Read:
-        """What is read of a file, once more where its copy here was damaged or taken away meanwhile."""
-        with self._files.reading(path.name):
-            try:
-                return read(self._spool)
-            except LedgerError:
-                if not self._files.was_damaged(path.name):
-                    raise
-        self._spool = Spool(self._files.folder)  # the one before may have the damaged copy open
-        with self._files.reading(path.name):
-            return read(self._spool)
+        """What is read of a file, again where its copy here was damaged or taken away meanwhile."""
+        with not_deleted(self._files.folder):
+            return again_where_deleted(lambda: self._read_once(path, read))
+
+    def _read_once(self, path: Path, read: Callable[[Spool], _Read]) -> _Read:
+        """The same; raises FileNotFoundError where the copy that was fetched anew is gone again."""
+        for last in (False, True):
+            with self._files.reading(path.name):
+                try:
+                    return read(self._spool)
+                except LedgerError as error:
+                    if not self._files.was_damaged(path.name):
+                        raise
+                    if last:
+                        if path.exists():
+                            raise
+                        raise FileNotFoundError(path) from error
+            self._spool = Spool(self._files.folder)  # the one before may have the damaged copy open
+        raise AssertionError
 
 
 class SharedWriter:
@@ -120,9 +130,13 @@ class SharedWriter:
         self._paths = [
             path(shard) for path in (spool.calls_path, spool.hashes_path, spool.rejects_path, spool.segment_path)
         ]
-        files.make_folder()
-        self._writer: SegmentWriter = spool.open(shard)
+        with not_deleted(files.folder):
+            self._writer: SegmentWriter = again_where_deleted(lambda: self._opened(spool, shard))
         self.add = self._writer.add
+
+    def _opened(self, spool: Spool, shard: int) -> SegmentWriter:
+        self._files.make_folder()
+        return spool.open(shard)
 
     def finish(
         self, calls: bytes, rejects: Iterable[pl.DataFrame] | None, hashes: bytes = b""
@@ -133,12 +147,8 @@ class SharedWriter:
             StoppedError: The disk is full, the place is out of reach, or the folder was removed meanwhile.
             InterruptedRunError: It was stopped while the place was busy.
         """
-        with self._files.writing(*(path.name for path in self._paths)):
-            try:
-                finished = self._writer.finish(calls, rejects, hashes)
-            except FileNotFoundError as error:
-                folder = self._paths[0].parent
-                raise StoppedError(f"{folder} was removed while it was written to", hint="resume") from error
+        with self._files.writing(*(path.name for path in self._paths)), not_deleted(self._files.folder):
+            finished = self._writer.finish(calls, rejects, hashes)
             here = [path.name for path in self._paths if path.exists()]
             self._files.remove([path.name for path in self._paths if path.name not in here])
             for name in here:

@@ -1,8 +1,10 @@
 """The bytes of runs that several machines reach: one contract, for a bucket and a folder, faults included."""
 
+import re
 import shutil
 import threading
 import zlib
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from backfill import disk
 from backfill.errors import InterruptedRunError, LedgerError, StoppedError
 from backfill.records import CALL_RECORD, REJECT_COLUMNS, Batch, RunSpool, ShardPlan
 from backfill.shared import cache_in, files, open_place
@@ -107,6 +110,54 @@ def verified_and_read(spool: RunSpool, plan: ShardPlan) -> bytes:
     """What delivering does with a shard."""
     spool.verify([plan])
     return spool.plain(batch(plan))
+
+
+def test_a_cache_that_is_deleted_again_and_again(
+    place: Behind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it is written and read: all goes on, or the run stops and the folder is named; nothing else happens."""
+    run = machine(place, tmp_path / "b")
+    plans = a_run(place, tmp_path / "a", 2)
+    steps = 0
+    sync_folder = disk.sync_folder
+
+    def deleting(folder: Path) -> None:
+        nonlocal steps
+        steps += 1
+        if steps <= times:
+            shutil.rmtree(run.cache, ignore_errors=True)
+        sync_folder(folder)
+
+    monkeypatch.setattr(disk, "sync_folder", deleting)
+    for times in (1, 5, 10**9):
+        for act in (lambda: run.spool(NEVER).plain(batch(plans[0])), lambda: run.spool(NEVER).open(2)):
+            steps = 0
+            shutil.rmtree(run.cache, ignore_errors=True)
+            if times == 10**9:
+                with pytest.raises(StoppedError, match=re.escape(str(run.cache)) + ".* is deleted while it is used"):
+                    act()
+            else:
+                act()
+                assert steps > times
+    done = threading.Event()
+
+    def delete() -> None:
+        while not done.is_set():
+            shutil.rmtree(run.cache, ignore_errors=True)
+
+    times = 0
+    deleter = threading.Thread(target=delete)
+    deleter.start()
+    try:
+        for turn in range(8):
+            with suppress(StoppedError):
+                assert run.spool(NEVER).plain(batch(plans[turn % 2])) == body(turn % 2)
+            with suppress(StoppedError):
+                written(run.spool(NEVER), 2, [REJECTS])
+    finally:
+        done.set()
+        deleter.join()
+    assert run.spool(NEVER).plain(batch(written(run.spool(NEVER), 2, [REJECTS]))) == body(2)
 
 
 @pytest.mark.parametrize("change", ["bytes", "size", "gone"])
