@@ -87,7 +87,7 @@ def not_deleted(folder: Path) -> Iterator[None]:
     except FileNotFoundError as error:
         raise StoppedError(
             f"{folder} is deleted while it is used",
-            hint="have whatever deletes it leave it alone, then resume: what was recorded is kept",
+            hint="have whatever deletes it leave it alone, then type the same command again: what was recorded is kept",
         ) from error
 
 
