@@ -91,6 +91,11 @@ class PostgresConnection:
         """Whether it is still there, as far as is known."""
         return not self.raw.closed and not self.raw.broken
 
+    @property
+    def given_up(self) -> bool:
+        """Whether it was closed as no answer came: a server that is down would have said so, or TCP."""
+        return bool(getattr(self.raw, "given_up", False))  # `patience`
+
     def execute(self, query: str, values: Sequence[Any] = ()) -> psycopg.Cursor[Any]:
         """Run a statement."""
         return self.raw.execute(statement(query).encode(), values)

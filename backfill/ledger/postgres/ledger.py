@@ -69,7 +69,8 @@ class PostgresReader(SqlReader):
             return self._connection.execute(query, values).fetchall()
 
     def _hopeless(self) -> bool:
-        return self._closed or (self._lease is not None and self._lease.silent)
+        swallowed = self._connection.given_up and self._lease is not None and self._lease.silent
+        return self._closed or swallowed
 
     def _version(self) -> int:
         return SCHEMA_VERSION  # no other is read

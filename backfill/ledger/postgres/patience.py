@@ -44,6 +44,7 @@ def patient_connection() -> type[psycopg.Connection[Any]]:
 
     class Patient(psycopg.Connection[Any]):
         gives_up: GivesUp = staticmethod(out_of_reach)
+        given_up = False
 
         def wait(self, gen: Any, *_values: Any, **_named: Any) -> Any:  # noqa: ANN401 (as psycopg's, of any version)
             # Until 3.3 psycopg's own, written in C, tells nobody that the socket is quiet.
@@ -60,6 +61,7 @@ def patient_connection() -> type[psycopg.Connection[Any]]:
                     if ready != READY_NONE:
                         heard = now
                     elif self.gives_up(now - heard):
+                        self.given_up = True
                         self.close()
                         raise psycopg.OperationalError(f"no answer for {now - heard:.0f} s")
                     step = gen.send(ready)

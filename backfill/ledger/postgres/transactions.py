@@ -152,7 +152,7 @@ class PostgresTransactions:
             self._found = tuple(found[0])
             return connection
 
-        self._connection = until_connected(again, lambda: self._lease.lost or self._lease.silent)
+        self._connection = until_connected(again, lambda: self._lease.lost or (lost.given_up and self._lease.silent))
         return self._check(*self._found)
 
     def _check(self, commits: int, token: int, holder: str) -> bool:
