@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any, Final
@@ -24,6 +25,7 @@ from backfill.verify.values import Texts, braced, compact, millisecond_texts, pr
 
 #: Columns that staging adds: whether what `where` reads is bad, and whether it failed.
 _WHERE_BAD, _WHERE_FAILED = "__bf_where_bad", "__bf_where_failed"
+_EMPTY: Final = re.compile(r"\s*\{\s*\}\s*")
 _IDS: Final = ("userId", "anonymousId", "groupId", "previousId")
 _ATTRIBUTES: Final = {"identify": "traits", "group": "traits", "alias": ""}
 
@@ -234,8 +236,10 @@ class _CallOfRows(Objects):
         if spec is not None and self.is_whole(spec):
             objects = self.whole_of(spec)
             self._count([len(each) for each in objects])
-            if spec.column is not None and not spec.members:  # untouched: as it stands
-                return [(name, [text or "{}" for text in self.columns.json_texts(spec.column).values])]
+            if spec.column is not None and not spec.members:  # untouched: as it stands, unless a bad value is omitted
+                stored = self.columns.json_texts(spec.column).values
+                kept = zip(stored, objects, strict=True)
+                return [(name, [text if text and (each or _EMPTY.fullmatch(text)) else "{}" for text, each in kept])]
             return [
                 (name, [braced("".join(f",{string(key)}:{text}" for key, text in each.items())) for each in objects])
             ]

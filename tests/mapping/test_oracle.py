@@ -49,6 +49,14 @@ def test_columnar_code_agrees_with_the_recipe(
 
 
 @pytest.mark.parametrize("on_bad", ["omit", "reject"])
+@pytest.mark.parametrize("text", ['{"n": 1e400}', '{"n": [1E+309, "x"]}', "[1]", "{ }", '{"a": null}', "null", None])
+def test_a_whole_object_that_is_bad(folder: Path, text: str | None, on_bad: str) -> None:
+    """An object that comes from a column alone is left out, or the call is rejected for it."""
+    whole = ObjectSpec(column=column("payload", None, "omit", on_bad))
+    compare(job_of([call_of(properties=whole)]), [EDGE_ROWS[0] | {"payload": text}], folder)
+
+
+@pytest.mark.parametrize("on_bad", ["omit", "reject"])
 @pytest.mark.parametrize("name", [*OWN, "total / declared"])
 def test_each_column_in_each_form(folder: Path, name: str, on_bad: str) -> None:
     """A column of every kind as a member: as it is, as text, as number, nulls left out and kept."""
