@@ -42,7 +42,6 @@ class Interrupts:
         self.abort = threading.Event()
         self.staging = threading.Event()
         self.sending = threading.Event()
-        self.in_flight = False  # whether requests might be when the first signal came
         self.exit_code = ExitCode.INTERRUPTED
 
     def on_signal(self, number: int) -> None:
@@ -50,7 +49,6 @@ class Interrupts:
         if self.stop.is_set():
             self.abort.set()
             return
-        self.in_flight = self.sending.is_set()
         self.exit_code = ExitCode.INTERRUPTED if number == signal.SIGINT else ExitCode.TERMINATED
         self.stop.set()
 
@@ -81,6 +79,8 @@ def run_interruptibly(session: Session, work: Callable[[Interrupts], Result]) ->
     interrupts = Interrupts()
 
     def hear(number: int, _frame: FrameType | None) -> None:
+        if not interrupts.stop.is_set():  # said before the work can say how it ended
+            session.say(f"Stopping: {IN_FLIGHT if interrupts.sending.is_set() else NOTHING_SENT}.", "warning")
         interrupts.on_signal(number)
 
     previous = {number: signal.signal(number, hear) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
@@ -101,14 +101,10 @@ def run_interruptibly(session: Session, work: Callable[[Interrupts], Result]) ->
 
 
 def wait_for(session: Session, thread: threading.Thread, interrupts: Interrupts) -> None:
-    """Wait until the thread ends, saying once that a signal was heard."""
-    said = False
+    """Wait until the thread ends; end the process where it does not, though it was told to."""
     while thread.is_alive():
         thread.join(WAIT_SECONDS)
-        if interrupts.stop.is_set() and not said:
-            said = True
-            session.say(f"Stopping: {IN_FLIGHT if interrupts.in_flight else NOTHING_SENT}.", "warning")
-        if interrupts.abort.is_set() or (said and interrupts.staging.is_set()):
+        if interrupts.abort.is_set() or (interrupts.stop.is_set() and interrupts.staging.is_set()):
             thread.join(GRACE_SECONDS)
             if thread.is_alive() and (interrupts.abort.is_set() or interrupts.staging.is_set()):
                 session.say(
