@@ -134,9 +134,9 @@ class LedgerMachine(RuleBasedStateMachine):
             part = max(self.states) + 1
             self.states[part], self.calls[part], self.places[part] = state, calls, (shard, first, part)
             self.attempts[part] = 0
+            if key in self.unknown_since:  # also of one refused: it is in doubt again where it is tried again
+                self.unknown_since[part] = self.unknown_since[key]
             if state is BatchState.PLANNED:
-                if key in self.unknown_since:
-                    self.unknown_since[part] = self.unknown_since[key]
                 self.handed_out[part] = planned.pop(0)
                 assert self.handed_out[part].id == part
             first += calls
