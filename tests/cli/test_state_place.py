@@ -141,10 +141,10 @@ def test_the_password_comes_from_the_environment(
     monkeypatch.chdir(tmp_path)
     database = url.rpartition("/")[2]
     postgres.sql(
-        "DO $$ BEGIN IF to_regrole('asks') IS NULL THEN CREATE ROLE asks LOGIN; END IF; END $$;"
-        f"ALTER ROLE asks PASSWORD 'sEcReT'; GRANT CREATE ON DATABASE {database} TO asks"
+        "DO $$ BEGIN IF to_regrole('keeps') IS NULL THEN CREATE ROLE keeps LOGIN; END IF; END $$;"
+        f"ALTER ROLE keeps PASSWORD 'sEcReT'; GRANT CREATE ON DATABASE {database} TO keeps"
     )
-    asked = postgres.url(database, "asks")
+    asked = postgres.url(database, "keeps")
     monkeypatch.delenv("PGPASSWORD", raising=False)
     for password, code in (("", ExitCode.STOPPED), ("wRoNg", ExitCode.STOPPED), ("sEcReT", ExitCode.DELIVERED)):
         monkeypatch.setenv("PGPASSWORD", password)
