@@ -28,8 +28,8 @@ SETTINGS = {
     "log_timezone": "UTC",
     "timezone": "America/New_York",  # not what reading it depends on
 }
-#: `asks` has to give a password; everybody else is believed.
-_ACCESS = "local all all trust\nhost all asks 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust\n"
+#: `asks` and `keeps` have to give a password; everybody else is believed.
+_ACCESS = "local all all trust\nhost all asks,keeps 127.0.0.1/32 scram-sha-256\nhost all all 127.0.0.1/32 trust\n"
 
 
 def programs() -> Path | None:
