@@ -180,7 +180,7 @@ def test_what_a_plan_wants_before_a_row_is_read(folder: Path) -> None:
         ("{total: total, currency: currency, items: items, email: email}", "{a: a, b: b, email: user}"),
     )
     check = backfill("check", folder / "job.yaml")
-    assert check.out == f"{folder / 'job.yaml'}: planned: no errors in its 9 records\n"
+    assert check.out.endswith("job.yaml: planned: no errors in its 9 records\n")
     assert [check.err.count(f'"{name}" is not in the tracking plan') for name in "ab"] == [1, 1]
     assert check.err.count("it has") == 1
     assert "does not have: 18\n    named above, by line of the job file\n" in check.err
