@@ -131,17 +131,7 @@ def notices_of(state: str, *, live: bool) -> list[str]:
 
 def accounting(counts: Counts) -> list[dict[str, Any]]:
     """The three identities that always hold, each with its numbers."""
-    planned = counts.delivered + counts.rejected + counts.duplicate + counts.already_delivered
-    named = (
-        ("read = filtered + unreadable + mapped", counts.read, counts.filtered + counts.unreadable + counts.mapped),
-        ("mapped x calls = planned + skipped", counts.mapped * counts.calls_per_row, counts.planned + counts.skipped),
-        (
-            "planned = delivered + rejected + duplicate + already_delivered + in_doubt + pending",
-            counts.planned,
-            planned + counts.in_doubt + counts.pending,
-        ),
-    )
-    return [{"identity": name, "whole": whole, "parts": parts} for name, whole, parts in named]
+    return [{"identity": name, "whole": whole, "parts": parts} for name, whole, parts in counts.identities()]
 
 
 def _trees(run: StoredRun, reader: RunReader) -> dict[str, Any]:

@@ -175,10 +175,10 @@ class Counts:
         """Calls that were sent or are to be: what is neither rejected nor left out."""
         return self.delivered + self.in_doubt + self.pending
 
-    def faults(self) -> list[str]:
-        """Each identity that does not hold, with its numbers; empty where all do. Meaningful once prepared."""
+    def identities(self) -> tuple[tuple[str, int, int], ...]:
+        """What always adds up once a run is prepared: each identity in words, its whole, and the sum of its parts."""
         delivered = self.delivered + self.rejected + self.duplicate + self.already_delivered
-        identities = (
+        return (
             ("read = filtered + unreadable + mapped", self.read, self.filtered + self.unreadable + self.mapped),
             ("mapped x calls = planned + skipped", self.mapped * self.calls_per_row, self.planned + self.skipped),
             (
@@ -187,7 +187,11 @@ class Counts:
                 delivered + self.in_doubt + self.pending,
             ),
         )
-        faults = [f"{identity}: {whole} is not {parts}" for identity, whole, parts in identities if whole != parts]
+
+    def faults(self) -> list[str]:
+        """Each identity that does not hold, with its numbers; empty where all do. Meaningful once prepared."""
+        found = self.identities()
+        faults = [f"{identity}: {whole} is not {parts}" for identity, whole, parts in found if whole != parts]
         counted = {name: value for name, value in asdict(self).items() if isinstance(value, int)}
         return faults + [f"{name} is {value}" for name, value in counted.items() if value < 0]
 
