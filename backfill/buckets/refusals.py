@@ -22,6 +22,8 @@ _REGION = re.compile(r"<Region>([a-z0-9-]{3,30})</Region>")
 _REDIRECT = "Received redirect without LOCATION"
 _PASSING = frozenset((408, 425, 429, 500, 502, 503, 504))
 _METADATA = ("169.254.169.254", "169.254.170.2", "metadata.google.internal", "fd00:ec2::254")
+#: What obstore says of a request that had no answer, or half of one.
+_LOST = ("HTTP error", "reqwest::Error", "HttpError")
 _REGION_SECONDS = 5.0
 
 _CREDENTIALS = {
@@ -67,7 +69,7 @@ def is_passing(error: Exception) -> bool:
     if _no_trust(text) or "BadScheme" in text or any(host in text for host in _METADATA):
         return False
     status = status_of(error)
-    return status in _PASSING if status else "HTTP error" in text or "reqwest::Error" in text or "HttpError" in text
+    return status in _PASSING if status else any(sign in text for sign in _LOST)
 
 
 def status_of(error: Exception) -> int:
@@ -168,4 +170,6 @@ def _unreachable(text: str, status: int, remote: Remote) -> tuple[str, str]:
         "status": ("cannot be read: the store is out of order or busy", "run the same command again later"),
     }
     lost = ("cannot be read: the connection was lost, again and again", "run the same command again later")
-    return next((said for sign, said in reasons.items() if sign in text), lost)
+    strange = ("cannot be read: what answers there does not answer as such a store does", "is the endpoint right?")
+    otherwise = lost if any(sign in text for sign in _LOST) else strange
+    return next((said for sign, said in reasons.items() if sign in text), otherwise)

@@ -19,6 +19,7 @@ from backfill.buckets import asking, stores
 from backfill.buckets.refusals import refusal
 from backfill.errors import InterruptedRunError, JobError, SourceError, StoppedError
 from backfill.job.remote import Remote
+from backfill.shared import open_place
 from backfill.sources import inspect, locate, resolve, stage, unchanged
 from backfill.sources.origins import fetched
 from backfill.sources.origins.buckets import matches
@@ -230,6 +231,17 @@ def test_store_that_stays_away(store: Store, tmp_path: Path) -> None:
     assert "out of order or busy" in refused("s3://shop/rows.csv", tmp_path).message
     os.environ["AWS_ENDPOINT_URL"] = "http://127.0.0.1:9"
     assert "nothing answers there" in refused("s3://shop/rows.csv", tmp_path).message
+
+
+def test_what_is_no_store(store: Store, tmp_path: Path) -> None:
+    """Another server behind the endpoint is told as that, not as a lost connection."""
+    store.tagged = False
+    (tmp_path / "file").write_bytes(ROWS)
+    with pytest.raises(StoppedError) as caught:
+        open_place("s3://shop/runs").put("file", tmp_path / "file")
+    error = caught.value
+    assert "cannot be written: what answers there does not answer as such a store does" in error.message
+    assert error.hint == "is the endpoint right?"
 
 
 REFUSALS: list[tuple[Fault, str, str]] = [

@@ -142,7 +142,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.command == "PUT":
             place = f"{query['uploadId']} {int(query['partNumber']):05d}" if "uploadId" in query else key
             (store.parts if "uploadId" in query else store.objects)[place] = body
-            self._send(200, {"ETag": f'"{hashlib.md5(body).hexdigest()}"'}, b"")
+            self._send(200, {"ETag": f'"{hashlib.md5(body).hexdigest()}"'} if store.tagged else {}, b"")
         elif "delete" in query:
             keys = re.findall(r"<Key>(.*?)</Key>", body.decode())
             for found in keys:
