@@ -103,7 +103,7 @@ powercut: $(VENV)/.dev ## cut the power of a recorded run at 200 random instants
 soak: $(VENV)/.dev ## ten million calls through random faults and kills (10 minutes; ARGS="--calls 200000")
 	$(BIN)/python -m tests.torture.soak $(ARGS)
 
-pages: $(VENV)/.dev ## write docs/problems.md and docs/destinations.md again, after a change of backfill/rules.py, explain or advice
+pages: $(VENV)/.dev ## write docs/problems.md, destinations.md and sandbox.md again, after a change of rules, explain, advice or tests/conformance
 	$(BIN)/python -m tests.support.code_pages
 
 lock: $(VENV)/.dev ## write the lock files again after a change of dependencies in pyproject.toml (UPGRADE=--upgrade)

@@ -1,4 +1,4 @@
-"""docs/problems.md and docs/destinations.md as the program has them: `make pages` writes them again.
+"""docs/problems.md, destinations.md and sandbox.md as their tables have them: `make pages` writes them again.
 
 What is written by hand stands above what is made.
 """
@@ -12,12 +12,16 @@ from textwrap import fill
 from backfill.advice import Destination, destinations, fact_text, source_text
 from backfill.explain import all_pages, page_markdown
 from backfill.rules import CODES, Rule
+from tests.conformance.asked import Rule as HttpRule
+from tests.conformance.rules import RULES, TOPICS
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "problems.md"
 DESTINATIONS = DOCUMENT.with_name("destinations.md")
 #: Below it stand the pages.
 HEADING = "## Code by code"
 DESTINATIONS_HEADING = "## Destination by destination"
+SANDBOX = DOCUMENT.with_name("sandbox.md")
+SANDBOX_HEADING = "## Rule by rule"
 
 
 def row(rule: Rule) -> str:
@@ -57,6 +61,32 @@ def section(destination: Destination) -> str:
     return "\n\n".join(parts)
 
 
+def sandbox_document() -> str:
+    """The same of the sandbox: the introduction by hand, a table for each topic, and the sources."""
+    head, _, rest = SANDBOX.read_text("utf-8").partition(SANDBOX_HEADING)
+    tables = [f"### {topic}\n\n{rule_table(rules)}" for topic, rules in TOPICS.items()]
+    sources = {rule.source.title: rule.source for rule in RULES}.values()
+    lines = "\n".join(f"- {source.title}: <{source.url}>, looked up {source.looked_up}" for source in sources)
+    introduction = rest.partition("\n### ")[0].strip()
+    return "\n\n".join([head + SANDBOX_HEADING, introduction, *tables, f"### Their sources\n\n{lines}"]) + "\n"
+
+
+def rule_table(rules: tuple[HttpRule, ...]) -> str:
+    """A line for each rule: its name, what it says, what is answered, what becomes of the calls, and who says so."""
+    rows = ["| rule | says | answer | calls | source |", "|---|---|---|---|---|"]
+    for rule in rules:
+        answers = ", ".join(map(str, sorted({ask.status for ask in rule.asks})))
+        words = {word for name, fate in rule.fates.items() if name != "good" for word in fate.split()}
+        words |= set(rule.unnamed)
+        fates = {"held": "kept", "duplicate": "duplicate"}
+        calls = ", ".join(
+            dict.fromkeys(fates.get(word, "dropped") for word in sorted(words, key=lambda w: w != "held"))
+        )
+        source = rule.source.title if rule.certain else "unconfirmed"
+        rows.append(f"| `{rule.name}` | {rule.says} | {answers} | {calls} | {source} |")
+    return "\n".join(rows)
+
+
 def filled(text: str, indent: str = "") -> str:
     """The text in lines of the document."""
     return fill(text, 120, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
@@ -65,3 +95,4 @@ def filled(text: str, indent: str = "") -> str:
 if __name__ == "__main__":
     DOCUMENT.write_text(document(), "utf-8")
     DESTINATIONS.write_text(destinations_document(), "utf-8")
+    SANDBOX.write_text(sandbox_document(), "utf-8")
