@@ -22,6 +22,7 @@ QUESTIONS = (
     "How is a run proven?",
     "Add a problem code",
     "Add a problem code for a bad value",
+    "Add a rule of the HTTP API",
     "Add a fact about a destination",
     "Add a format",
     "Name a kind of file that is not read",
