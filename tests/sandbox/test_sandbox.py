@@ -4,7 +4,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
-from segment.analytics.client import Client
 
 from backfill import __version__
 from backfill.sandbox import Sandbox
@@ -163,31 +162,6 @@ def test_ids_are_streamed_in_parts(client: httpx.Client) -> None:
     for start in range(0, len(ids), 2500):
         post(client, [call(one) for one in ids[start : start + 2500]])
     assert client.get("/ids").text.splitlines() == ids
-
-
-@pytest.mark.parametrize("packed", [False, True])
-def test_the_official_python_library_delivers_all_it_sends(sandbox: Sandbox, packed: bool) -> None:
-    """segment-analytics-python is content, and every call of its six types is held."""
-    failures: list[object] = []
-    library = Client(
-        "a-key",
-        host=sandbox.endpoint,
-        gzip=packed,
-        on_error=lambda error, items: failures.append(error),
-        sync_mode=False,
-    )
-    for n in range(300):
-        library.track(f"u{n}", "Order Completed", {"text": "é" * 3000 if n % 50 == 0 else "x", "n": n})
-    library.identify("u1", {"plan": "pro"})
-    library.page("u1", "Shop", "Home")
-    library.screen("u1", "App", "Start")
-    library.group("u1", "g1", {"name": "Acme"})
-    library.alias("a1", "u1")
-    library.shutdown()
-    assert failures == []
-    stats = sandbox.stats()
-    assert stats["by_type"] == {"track": 300, "identify": 1, "page": 1, "screen": 1, "group": 1, "alias": 1}
-    assert (stats["accepted"], stats["duplicate"], stats["dropped"], stats["refused"]) == (305, 0, {}, {})
 
 
 def test_many_senders_at_once(sandbox: Sandbox) -> None:
