@@ -11,11 +11,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
+from backfill.frozen import frozen
 from backfill.job.models import ConstantValue, Job, ObjectSpec
 from backfill.records import Problem, Severity
 from backfill.records.profile import HASHES, Event, PlanProfile, Property, merged_sketch
 from backfill.rules import CODES, severity
 
+#: The code of users without an identify call, which only several plans together can tell.
+UNIDENTIFIED: Final = "BF314"
 #: Of fewer calls nothing is said of what all or many of them share.
 ENOUGH: Final = 100
 #: Of the calls, when so many lie at midnight, or before 2000, the one is odd and the other is.
@@ -54,8 +57,18 @@ def lint(
     ]
 
 
-def without_identify(plans: Sequence[PlanProfile]) -> list[tuple[int, bool]]:
-    """How many users of each plan no identify call of any of them has, and whether that is exact.
+@frozen
+class Unidentified:
+    """The users of a plan whom no identify call of any of several plans has."""
+
+    count: int
+    exact: bool
+    identified: frozenset[int]  # the hashes of the users who have one
+    bound: int  # only hashes below it are compared
+
+
+def without_identify(plans: Sequence[PlanProfile]) -> list[Unidentified]:
+    """The users of each plan whom no identify call of any of them has.
 
     Of sketches the hashes below the lower of their thresholds are compared: the share of those that are missing holds
     for all (Bar-Yossef et al., as `records.profile.Sketch`).
@@ -67,7 +80,8 @@ def without_identify(plans: Sequence[PlanProfile]) -> list[tuple[int, bool]]:
         exact = identified.exact and plan.users.exact
         bound = min(identified.bound, plan.users.bound)
         missing = sum(value not in known for value in plan.users.values if value < bound)
-        found.append((missing if exact else round(missing * HASHES / bound), exact))
+        count = missing if exact else round(missing * HASHES / bound)
+        found.append(Unidentified(count, exact, known, bound))
     return found
 
 

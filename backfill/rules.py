@@ -150,8 +150,11 @@ CODES: Final[dict[str, Rule]] = {row[0]: Rule(*row) for row in _TABLE}
 
 
 def of_all_calls(code: str) -> bool:
-    """Whether a code is of all calls together: what is counted then are the calls (or names) of its findings."""
-    return code.startswith("BF3")
+    """Whether a code is of all calls together: what is counted then are the calls (or names) of its findings.
+
+    Users without an identify call (BF314) are not, though all calls tell them: each is one, with the row that has it.
+    """
+    return code.startswith("BF3") and code != "BF314"
 
 
 #: Properties that tools sum up; as text they are worth nothing (Segment's spec: revenue is a number).

@@ -178,28 +178,25 @@ def dry_run_all(
     interrupts: Interrupts,
     plan: Callable[[Job, RunContext], DryRunRequest],
 ) -> ExitCode:
-    """Dry-run every job, one after the other, each shown when it ends; then tell the plan of several.
+    """Dry-run every job, one after the other; then show what each came to, and of several the plan of all.
 
     Returns the one exit code that stands for all.
     """
-    from backfill.cli.showing import unidentified_lines
-    from backfill.pipeline import dry_run_job
+    from backfill.pipeline.dry_run import dry_run_jobs
 
     begin_series(delivery, jobs)
-    codes, plans, runs = [], [], []
-    for job in jobs:
-        place = arguments.choose_state_folder(delivery.session, state, Path(job.path))
-        with delivery.bars(job.name) as bars:
-            request = plan(job, run_context(delivery, place, interrupts, bars, job.path))
-            end = outcome_of(partial(dry_run_job, request))
-        subject = Subject("", job.name, request.target_name, live=False)
+    with ExitStack() as drawn:
+        requests = []
+        for job in jobs:
+            place = arguments.choose_state_folder(delivery.session, state, Path(job.path))
+            bars = drawn.enter_context(delivery.bars(job.name))
+            requests.append(plan(job, run_context(delivery, place, interrupts, bars, job.path)))
+        ends = dry_run_jobs(requests)
+    codes, plans = [], []
+    for request, end in zip(requests, ends, strict=False):
+        subject = Subject("", request.job.name, request.target_name, live=False)
         codes.append(show_outcome(delivery, interrupts, subject, end, dry=True))
-        plans.append(JobPlan(job.name, job.phase, delivery.several.ended[-1]))
-        runs += [(job.name, end.run)] if isinstance(end, RunResult) else []
-        if interrupts.stop.is_set():
-            break
-    for line in unidentified_lines(runs):
-        delivery.session.say(line, "warning")
+        plans.append(JobPlan(request.job.name, request.job.phase, delivery.several.ended[-1]))
     if len(jobs) > 1 and delivery.output == "text":
         delivery.session.data(plan_table(plans))
     tell_total(delivery)
@@ -303,13 +300,11 @@ def run_context(
         session.here.state, session.here.job, session.here.run_id = state, display_path(job_file), run_id
 
     def show_plans(plans: Sequence[tuple[StoredRun, JobPlan]]) -> None:
-        from backfill.cli.showing import show_problems, unidentified_lines
+        from backfill.cli.showing import show_problems
 
         for run, plan in plans:
             if plan.counts is not None and not plan.finished:
                 show_problems(session, run, f"{plan.job}:" if len(plans) > 1 else "")
-        for line in unidentified_lines([(plan.job, run) for run, plan in plans if plan.counts is not None]):
-            session.say(line, "warning")
         if len(plans) > 1:
             session.say(f"The plan:\n{plan_table([plan for _, plan in plans])}", lines=True)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 
@@ -25,13 +24,12 @@ from backfill.report import (
     summary_text,
     with_places,
 )
-from backfill.rules import CODES, severity
+from backfill.rules import CODES
 from backfill.state.plan_file import plan_facts
 from backfill.targets import TargetKind
 
 #: In a run's folder: its problems were shown.
 SHOWN_FILE = "problems_shown"
-_UNIDENTIFIED = "BF314"
 #: A target may name the call in its answer, so that no two answers are alike.
 SHOWN_ANSWERS = 5
 MORE = "`backfill explain CODE` says of each why it matters, with an example."
@@ -130,31 +128,6 @@ def show_problems(session: Session, run: StoredRun, heading: str = "") -> None:
     with suppress(OSError):  # where it cannot be written, they are shown once more
         shown.touch(PRIVATE_FILE)
         shown.write_text(plan, encoding="ascii")
-
-
-def unidentified_lines(plans: Sequence[tuple[str, StoredRun]]) -> list[str]:
-    """The users of several jobs, by name, whom no identify call of any of them has; nothing of one job alone."""
-    from backfill.lint import without_identify
-    from backfill.report.lines import job_of
-
-    names, asked, profiles = [], [], []
-    for name, run in plans:
-        with run.read() as reader:
-            status, profile = reader.status(), reader.profile()
-        if profile is not None and status.plan_digest:
-            job = job_of(status.record)
-            names.append(name)
-            asked.append(severity(_UNIDENTIFIED, dict(job.rules) if job else {}) is not None)
-            profiles.append(profile)
-    if len(profiles) < 2:  # noqa: PLR2004
-        return []
-    lines = []
-    for name, told, profile, (missing, exact) in zip(names, asked, profiles, without_identify(profiles), strict=True):
-        if told and missing:
-            users = counted(profile.users.count, "userId", "userIds")
-            lines.append(f"    {name}: {'' if exact else 'about '}{missing:,} of its {users}")
-    rule = CODES[_UNIDENTIFIED]
-    return [f"{rule.code} ({rule.severity}) {rule.title}:", *lines, f"    Hint: {rule.hint}"] if lines else []
 
 
 def refusal_lines(end: RunResult) -> list[str]:

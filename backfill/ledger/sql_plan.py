@@ -222,6 +222,23 @@ def finish_plan(
     _sum_days(connection)
 
 
+def replace_finding(connection: Connection, *, code: str, count: int, samples: Sequence[Problem]) -> None:
+    """Record what was found of that code once the plan is whole, in place of what was; 0: nothing was.
+
+    Raises:
+        LedgerError: The plan is not whole.
+    """
+    if _one(connection, "SELECT plan_digest FROM run") is None:
+        raise LedgerError(f"{code} is of a whole plan, and this one is not", hint=FAULT)
+    for table in ("problems", "samples"):
+        connection.execute(f"DELETE FROM {table} WHERE shard = ? AND code = ?", (ALTOGETHER, code))  # noqa: S608 (ours)
+    if count:
+        last = _one(connection, "SELECT coalesce(max(position), -1) FROM samples WHERE shard = ?", ALTOGETHER)
+        _insert_problems(
+            connection, ALTOGETHER, {(code, samples[0].severity): count}, samples, first=int(str(last)) + 1
+        )
+
+
 def _check_move(connection: Connection, state: RunState) -> None:
     present = RunState(str(_one(connection, "SELECT state FROM run")))
     if state is not present and state not in TRANSITIONS[present]:
@@ -246,6 +263,8 @@ def _insert_problems(
     shard: int,
     problems: Mapping[tuple[str, str], int],
     samples: Iterable[Problem],
+    *,
+    first: int = 0,
 ) -> None:
     connection.executemany(
         "INSERT INTO problems (shard, code, severity, count) VALUES (?, ?, ?, ?)",
@@ -255,7 +274,7 @@ def _insert_problems(
         "INSERT INTO samples (shard, position, code, problem) VALUES (?, ?, ?, ?)",
         [
             (shard, position, sample.code, json.dumps(asdict(sample), ensure_ascii=False))
-            for position, sample in enumerate(samples)
+            for position, sample in enumerate(samples, first)
         ],
     )
 

@@ -135,6 +135,16 @@ class SqlLedger(AbstractContextManager["SqlLedger"]):
         self._commits.submit(partial(sql_plan.finish_plan, digest=digest, at=self._clock(), findings=findings))
         return digest
 
+    def note_finding(self, code: str, count: int, samples: Sequence[Problem]) -> None:
+        """Record what was found of that code of the whole plan, in place of what was before; 0: nothing was.
+
+        It is among the problems from now on; `samples`, of one severity, are some of so many. The plan is the same.
+
+        Raises:
+            LedgerError: The plan is not whole.
+        """
+        self._commits.submit(partial(sql_plan.replace_finding, code=code, count=count, samples=samples))
+
     # -------------------------------------------------------------------------------------------------- delivering
 
     def next_batches(self, limit: int) -> list[Batch]:

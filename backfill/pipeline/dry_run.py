@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import field, replace
 
-from backfill.errors import ExitCode, counted
+from backfill.errors import BackfillError, ExitCode, LockedError, counted
 from backfill.frozen import frozen
 from backfill.identity import SANDBOX_SCOPE
 from backfill.job import fingerprint
@@ -30,6 +30,7 @@ from backfill.pipeline.prepare import prepare_plan
 from backfill.pipeline.sample import sample
 from backfill.pipeline.snapshot_cache import DRY, dry_folder, last_fingerprint
 from backfill.pipeline.stage import stage_source
+from backfill.pipeline.unidentified import Planned, note_unidentified
 from backfill.records import ArchivedIds, Counts, RunRecord, RunStore, Snapshot, StoredRun
 from backfill.sources import locate
 from backfill.sources.origins.stamps import stamp_of_file
@@ -71,6 +72,29 @@ def dry_run_job(request: DryRunRequest) -> RunResult:
         code = ExitCode.REJECTS if counts.rejected + counts.unreadable else ExitCode.DELIVERED
         seconds = time.monotonic() - began
         return RunResult(record, folder, ExitCode(error.exit_code) if error else code, seconds, error=error)
+
+
+def dry_run_jobs(requests: Sequence[DryRunRequest]) -> list[RunResult | BackfillError]:
+    """Dry-run some jobs, one after the other; the end of each, in their order: its result, or what kept it from one.
+
+    A signal is the end of them: those behind have none. What only all plans together tell is noted in each.
+    """
+    ends: list[RunResult | BackfillError] = []
+    for request in requests:
+        request.context.on_turn()
+        try:
+            ends.append(dry_run_job(request))
+        except BackfillError as error:
+            request.context.progress.end()
+            ends.append(error)
+        if request.context.stop.is_set():
+            return ends
+    planned = [(one, end) for one, end in zip(requests, ends, strict=True) if isinstance(end, RunResult)]
+    with suppress(LockedError), ExitStack() as held:  # another process has begun another dry run of one of them
+        for one, end in planned:
+            held.enter_context(one.context.store.dry_runs.lock(end.run.run_id))
+        note_unidentified([Planned(end.run, one.context) for one, end in planned])
+    return ends
 
 
 def count_plan(request: DryRunRequest, folder: StoredRun, now: Fingerprint, snapshot: Snapshot | None = None) -> Counts:

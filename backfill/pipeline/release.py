@@ -21,6 +21,7 @@ def release(runs: Sequence[JobRun]) -> Iterator[JobRun]:
     Gives each when it ends, last those that were kept back.
     """
     if may_go_on(runs):
+        note_what_all_tell(runs)
         runs[0].context.on_planned([(one.run, plan_of(one)) for one in runs])
     last = (end_prepared,) if runs[0].options.only_prepare else (confirm_once, send_by_phase)
     for step in (weigh_all, *last):
@@ -30,6 +31,15 @@ def release(runs: Sequence[JobRun]) -> Iterator[JobRun]:
         if one.end is None:
             one.end = keep_back(one, runs)
             yield one
+
+
+def note_what_all_tell(runs: Sequence[JobRun]) -> None:
+    """Note in each plan what only the plans of all jobs together tell."""
+    planned = [one for one in runs if not one.failed]
+    if len(planned) > 1:
+        from backfill.pipeline.unidentified import Planned, note_unidentified  # noqa: PLC0415 (of one job nothing is said)
+
+        note_unidentified([Planned(one.run, one.context, finished=one.end is not None) for one in planned])
 
 
 def plan_of(one: JobRun) -> JobPlan:

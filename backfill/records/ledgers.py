@@ -188,6 +188,15 @@ class RunWriter(DeliveryLedger, AbstractContextManager["RunWriter"], Protocol):
             LedgerError: A shard is missing, or the counts do not add up.
         """
 
+    def note_finding(self, code: str, count: int, samples: Sequence[Problem]) -> None:
+        """Record what was found of that code of the whole plan, in place of what was before; 0: nothing was.
+
+        It is among the problems from now on; `samples`, of one severity, are some of so many. The plan is the same.
+
+        Raises:
+            LedgerError: The plan is not whole.
+        """
+
     def retry_rejected(self) -> int:
         """Plan again every call that the target refused; returns how many. A finished run is `delivering` then."""
 

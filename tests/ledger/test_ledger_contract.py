@@ -82,6 +82,27 @@ def test_snapshot_and_shards_read_back(run: StoredRun) -> None:
         assert reader.days() == {("order", "2024-01-31"): CALLS}
 
 
+def test_what_several_plans_tell_is_noted_later(run: StoredRun) -> None:
+    """Of a whole plan only; again in place of what was noted before, beside what the plan was found to be."""
+    plans = [replace(PLANS[0], samples=(sample("BF101", 1),)), *PLANS[1:]]
+    odd, first, second = (replace(sample(code, 0), severity=Severity.WARNING) for code in ("BF302", "BF314", "BF314"))
+    with run.create(RECORD) as ledger:
+        ledger.record_snapshot(snapshot_of(plans), calls_per_row=1)
+        with pytest.raises(LedgerError, match="whole plan"):
+            ledger.note_finding("BF314", 1, [first])
+        for plan in plans:
+            ledger.record_shard(plan)
+        digest = ledger.record_plan([(odd, 3)])
+        ledger.note_finding("BF314", 7, [first, second])
+        ledger.note_finding("BF314", 2, [second])
+        reader = ledger.reader
+        assert reader.problems() == {("BF101", "error"): 1, ("BF302", "warning"): 3, ("BF314", "warning"): 2}
+        assert reader.samples() == [sample("BF101", 1), odd, second]
+        assert reader.status().plan_digest == digest
+        ledger.note_finding("BF314", 0, ())
+        assert "BF314" not in {code for code, _ in reader.problems()}
+
+
 def test_at_most_five_samples_of_a_code(run: StoredRun) -> None:
     """Each shard keeps five; of the run the first five are shown."""
     plans = [
