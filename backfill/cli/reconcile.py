@@ -14,6 +14,7 @@ from backfill.errors import UsageError, counted
 
 if TYPE_CHECKING:
     from backfill.cli.interrupts import Interrupts
+    from backfill.pipeline.requeue import Requeued
     from backfill.reconcile.result import Reconciled
     from backfill.reconcile.source import Against
     from backfill.records import RunStore, StoredRun
@@ -54,6 +55,7 @@ SUFFIXES = (".txt", ".csv")
     help="Write the ids of missing calls there, one a line.",
 )
 @click.option("--force", is_flag=True, help="Overwrite the file.")
+@click.option("--requeue", is_flag=True, help="Plan what is missing again, as a run of its own, which `resume` sends.")
 @state_option
 @output_option
 @voice_options
@@ -69,6 +71,7 @@ def command(
     late: str,
     missing: Path | None,
     force: bool,
+    requeue: bool,
     state_dir: Path | None,
     output: str,
     **columns: str | None,
@@ -79,6 +82,9 @@ def command(
 
     Compare the ids in a warehouse or export with those that a run has delivered: missing, doubled, unknown, dated
     differently, late. Columns are found by their names, or said.
+
+    --requeue plans what is not there again, the same ids and bytes, as a run of its own. Nothing is sent by this:
+    `backfill resume` sends that run, and asks before.
 
     Exit 3 where a delivered call is missing, doubled or on another date, 9 where SOURCE cannot be read.
     """  # noqa: D205, D301, D415
@@ -99,7 +105,7 @@ def command(
         missing = export_place(missing, state, force=force, option="--missing", formats=SUFFIXES)
     result = run_interruptibly(
         session,
-        lambda interrupts: reconciled(session, interrupts, state, folder, against, tolerated, missing),
+        lambda interrupts: reconciled(session, interrupts, state, folder, against, tolerated, missing, again=requeue),
     )
     if output == "json":
         session.record(reconciled_json(folder.run_id, result))
@@ -108,6 +114,8 @@ def command(
     if missing is not None:
         ids = counted(result.ids_written, "missing call", "missing calls")
         session.say(f"The ids of {ids} are in {display_path(missing)}.")
+    if result.requeued is not None:
+        tell_requeued(session, state, result.requeued)
     return result.exit_code
 
 
@@ -119,6 +127,8 @@ def reconciled(
     against: Against,
     tolerance_ms: int | None,
     missing: Path | None,
+    *,
+    again: bool = False,
 ) -> Reconciled:
     """Compare; raises as `reconcile_run` does."""
     from backfill.cli.progress import sample_context
@@ -126,7 +136,21 @@ def reconciled(
 
     context = sample_context(session, interrupts, shown=False, store=state)
     shown = shown_source(against)
-    return reconcile_run(folder, against, context, shown=shown, tolerance_ms=tolerance_ms, missing=missing)
+    return reconcile_run(folder, against, context, shown=shown, tolerance_ms=tolerance_ms, missing=missing, again=again)
+
+
+def tell_requeued(session: Session, state: RunStore, requeued: Requeued) -> None:
+    """Say how what was planned again is sent, now or before."""
+    from backfill.pipeline.runs import status_of
+
+    if requeued.run_id:
+        session.say(f"Nothing was sent by this command: `backfill resume {requeued.run_id}` sends what is planned.")
+    for run_id in requeued.taken:
+        if not status_of(state.run(run_id)).over:
+            session.say(f"{run_id} is not finished: `backfill resume {run_id}` sends what it has planned.")
+        else:
+            again = f"`backfill reconcile {run_id} --against SOURCE --requeue`"
+            session.say(f"{run_id} has sent its calls: {again} plans those that are missing after that, too.")
 
 
 def shown_source(against: Against) -> str:

@@ -97,25 +97,27 @@ def show_run(session: Session, state: RunStore, folder: StoredRun, output: str) 
     Raises:
         LedgerError: Its ledger cannot be read.
     """
-    from backfill.pipeline.runs import replays_of
+    from backfill.pipeline.runs import replays_of, requeues_of
     from backfill.report import accounts_text, read_contents, read_run_view, run_json, run_text
 
     session.here.run_id = folder.run_id
     view, contents = read_run_view(folder), read_contents(folder)
-    replays = replays_of(state, folder)
+    replays, requeues = replays_of(state, folder), requeues_of(state, folder.run_id)
     if output == "json":
-        session.record(run_json(view, listed=True, contents=contents) | {"replays": [one.run_id for one in replays]})
+        beside = {"replays": [one.run_id for one in replays], "requeues": [one.run_id for one in requeues]}
+        session.record(run_json(view, listed=True, contents=contents) | beside)
         return ExitCode.DELIVERED
     session.data(run_text(view, ledger=display_path(folder.ledger), bytes_at=folder.bytes_at, contents=contents))
     earlier = ", ".join(one.run_id for one in state.earlier(folder.run_id))
     if earlier:
         session.say(f"Before it there were {earlier}.")
-    for one in replays:
+    for one in (*replays, *requeues):
         try:
             told = accounts_text(read_run_view(one))
         except BackfillError as error:  # `status` of it tells more
             told = error.message
-        session.say(f"Mended rejects of it were sent by {one.run_id}: {told}.")
+        what = "Mended rejects of it are" if one in replays else "Calls of it that were missing are planned again in"
+        session.say(f"{what} {one.run_id}: {told}.")
     return ExitCode.DELIVERED
 
 
@@ -156,7 +158,7 @@ def show_calls(
     from backfill.errors import UsageError
     from backfill.pipeline import find_calls, ids_of_key
     from backfill.pipeline.find_call import KEY_HINT, key_forms
-    from backfill.pipeline.runs import find_runs, is_replay, list_ids, only_run, replays_of, status_of
+    from backfill.pipeline.runs import find_runs, is_replay, list_ids, only_run, replays_of, requeues_of, status_of
     from backfill.report import whereabouts_json, whereabouts_text
 
     if message_id is not None and key:
@@ -165,7 +167,11 @@ def show_calls(
     runs = find_runs(state, run)
     own = [one for one in runs if not is_replay(one)] or runs  # a run and its replays share their job, and so its ids
     record = status_of(only_run(own, run)).record if run else None
-    within: list[str | None] = [one.run_id for one in (*own, *replays_of(state, own[0]))] if run else [None]
+    within: list[str | None] = (
+        [one.run_id for one in (*own, *replays_of(state, own[0]), *requeues_of(state, own[0].run_id))]
+        if run
+        else [None]
+    )
     asked = [{"": message_id or ""}]
     if key:
         if record is None and len(own) != 1:

@@ -24,6 +24,7 @@ from backfill.errors import (
 from backfill.limits import CANARY_CALLS
 from backfill.pipeline.context import Confirmation, Options, RunContext
 from backfill.pipeline.refused import list_refused, retry_refused
+from backfill.pipeline.runs import late_warning
 from backfill.pipeline.supersede import delivered_elsewhere, key_warning
 from backfill.pipeline.target_check import rate_of, source_in_words, target_access
 from backfill.records import (
@@ -258,7 +259,7 @@ def confirmation(
         calls=calls,
         delivered_before=counts.already_delivered,
         earlier=delivered_elsewhere(store, record),
-        warning=key_warning(store, record),
+        warning=key_warning(store, record) or late_warning(record.run_id, target.dedup_window),
         now=min(calls, canary or CANARY_CALLS) if options.canary else calls,
         rejected=counts.rejected - counts.refused,
         refused=counts.refused - again,

@@ -18,7 +18,9 @@ NAMED = 5
 JOB_SUFFIXES = (".yaml", ".yml")
 #: Between a run's id and the digest of the mended rejects of it that another run has sent.
 REPLAY_MARK = "-replay-"
-_REPLAY = re.compile(rf"-g\d+-[0-9a-f]+{REPLAY_MARK}[0-9a-f]+")
+#: The same before the digest of calls of it that a destination lacked, and that another run has sent again.
+REQUEUE_MARK = "-requeue-"
+_BESIDE = re.compile(rf"-g\d+-[0-9a-f]+(?:{REPLAY_MARK}|{REQUEUE_MARK})[0-9a-f]+")
 
 
 def status_of(folder: StoredRun) -> RunStatus:
@@ -177,9 +179,32 @@ def replays_of(store: RunStore, run: StoredRun) -> list[StoredRun]:
     return [one for one in store.runs(lost=True) if one.run_id.startswith(f"{run.run_id}{REPLAY_MARK}")]
 
 
+def requeues_of(store: RunStore, run_id: str) -> list[StoredRun]:
+    """The runs that have planned calls of this one again, and those that have planned calls of these again."""
+    return [one for one in store.runs(lost=True) if one.run_id.startswith(f"{run_id}{REQUEUE_MARK}")]
+
+
+def is_requeue(run_id: str) -> bool:
+    """Whether a run, by its id, is of calls of another one that a destination lacked."""
+    return REQUEUE_MARK in run_id
+
+
+def late_warning(run_id: str, window: float) -> str:
+    """What to mind before a run is sent whose calls another one has delivered; empty of any other run.
+
+    `window` is for how many seconds the target drops ids that it has seen; 0: it is not known to.
+    """
+    if not is_requeue(run_id):
+        return ""
+    twice = "what is not missing but late arrives twice"
+    if window:
+        twice += f", unless it was first received in the last {window / 3600:g} hours"
+    return f"these calls were delivered before: {twice}"
+
+
 def is_replay(run: StoredRun) -> bool:
-    """Whether a run or dry run is of mended rejects, beside the run of its job."""
-    return _REPLAY.search(run.run_id) is not None
+    """Whether a run or dry run is of mended rejects, or of missing calls, beside the run of its job."""
+    return _BESIDE.search(run.run_id) is not None
 
 
 def only_run(found: Sequence[StoredRun], name: str) -> StoredRun:

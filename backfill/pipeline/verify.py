@@ -22,6 +22,7 @@ from backfill.memory import STAGING_MEMORY_BYTES
 from backfill.pipeline.call_bytes import kept_job
 from backfill.pipeline.context import RunContext
 from backfill.pipeline.fingerprint import file_differences
+from backfill.pipeline.runs import is_requeue
 from backfill.records import (
     DeliveredIds,
     RunRecord,
@@ -69,7 +70,7 @@ def verify_run(run: StoredRun, context: RunContext, *, sample: float = WHOLE) ->
             return Verified(status, findings, Compared(), sample, "nothing", source, notes=untold)
         snapshot, again = source
         if again:
-            check_staging(snapshot, staged, findings)
+            check_staging(snapshot, staged, findings, alone=not is_requeue(status.record.run_id))
         record = status.record
         limit = SEGMENT.call_bytes if record.target_kind in _SEGMENTS else None
         recipe = Recipe(record.id_scope, record.library_version, record.created_at, limit)
@@ -113,9 +114,12 @@ def _named(before: Sequence[SourceFile], now: Sequence[SourceFile]) -> tuple[Sou
     return tuple(before) if len(before) == len(now) else tuple(now)
 
 
-def check_staging(snapshot: Snapshot, staged: SnapshotRecord, findings: Findings) -> None:
-    """Find other counts of rows than those that the ledger has."""
-    for name in ("read", "filtered", "unreadable", "rows"):
+def check_staging(snapshot: Snapshot, staged: SnapshotRecord, findings: Findings, *, alone: bool) -> None:
+    """Find other counts of rows than those that the ledger has.
+
+    `alone`: unreadable ones, too, which one that plans calls of another run counts among those filtered.
+    """
+    for name in ("read", "filtered", "unreadable", "rows") if alone else ("read", "rows"):
         was, now = getattr(staged, name), getattr(snapshot, name)
         if was != now:
             findings.kept("ledger", f"rows {name}: {was:,} in the ledger, {now:,} in the source")
@@ -156,6 +160,8 @@ def earlier_ids(
     record: RunRecord, shards: dict[int, ShardPlan], context: RunContext, notes: list[str]
 ) -> DeliveredIds | None:
     """What earlier runs have delivered, where calls were left out for that."""
+    if is_requeue(record.run_id):
+        return _Anything()  # type: ignore[return-value]  # what it does not plan, the run has delivered whose calls it has
     left_out = sum(plan.already_delivered for plan in shards.values())
     if not left_out:
         return None

@@ -7,7 +7,7 @@ made again from an unchanged source. Where neither can be had, ids alone are com
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from enum import IntEnum
 from itertools import accumulate
@@ -133,6 +133,14 @@ class RunCalls:
                 self.runs.append(other.run_id)
             except LedgerError as error:
                 self.notes.append(f"{folder.run_id}: what it delivered is not known: {error.message}")
+
+    def shards_of(
+        self, places: Callable[[int, int], npt.NDArray[np.int64]]
+    ) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
+        """Each shard with those of its calls that `places` gives of its part of the plan; none without any."""
+        for number, shard in enumerate(self._shards):
+            if len(own := places(self._begins[number], self._begins[number + 1])):
+                yield shard, own
 
     def ids_at(self, places: npt.NDArray[np.uint64]) -> Iterator[tuple[npt.NDArray[np.uint64], list[dict[str, Any]]]]:
         """What tells the calls at some places (ascending) of the plan: `message_id`, `event` and `timestamp`.

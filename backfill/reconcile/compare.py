@@ -27,6 +27,8 @@ from backfill.reconcile.result import LISTED, Reconciled
 #: Which ids the archive of delivered ids knows, sixteen bytes a row.
 Known = Callable[[npt.NDArray[np.uint8]], npt.NDArray[np.bool_]]
 Mask = npt.NDArray[np.bool_]
+#: What is not there: delivered by the ledger; in doubt.
+ABSENT, UNSURE = 1, 2
 _NEVER_SENT: Final = {
     Standing.PENDING: "pending_there",
     Standing.REFUSED: "refused_there",
@@ -59,7 +61,7 @@ class Comparison:
         self._archived = archived
         self._tolerance = tolerance_ms
         self._folder = folder
-        self._missing: npt.NDArray[np.bool_] | None = None
+        self._absent: npt.NDArray[np.uint8] | None = None  # of each call of the plan: ABSENT, UNSURE, or neither
 
     def compare(self, planned: int, runs: list[str], check_stop: Callable[[], None]) -> None:
         """Compare a partition at a time; `planned` calls has the plan, `runs` are those beside the run.
@@ -68,9 +70,9 @@ class Comparison:
             StoppedError: The disk is full.
             InterruptedRunError: A signal came.
         """
-        with (self._folder / "missing").open("wb") as file:
+        with (self._folder / "absent").open("wb") as file:
             file.truncate(max(1, planned))
-        self._missing = np.memmap(self._folder / "missing", np.bool_, "r+", shape=(max(1, planned),))
+        self._absent = np.memmap(self._folder / "absent", np.uint8, "r+", shape=(max(1, planned),))
         for number in range(PARTITIONS):
             check_stop()
             self._compare_partition(number, runs)
@@ -79,11 +81,16 @@ class Comparison:
 
     def missing(self) -> Iterator[npt.NDArray[np.uint64]]:
         """The places of missing calls in plan order, some at a time."""
-        assert self._missing is not None
-        for begin in range(0, len(self._missing), 1_000_000):
-            found = np.flatnonzero(self._missing[begin : begin + 1_000_000])
+        assert self._absent is not None
+        for begin in range(0, len(self._absent), 1_000_000):
+            found = np.flatnonzero(self._absent[begin : begin + 1_000_000] == ABSENT)
             if len(found):
                 yield (found + begin).astype(np.uint64)
+
+    def absent(self, begin: int, end: int) -> npt.NDArray[np.int64]:
+        """Which calls of a part of the plan are not there, those in doubt included; counted from its beginning."""
+        assert self._absent is not None
+        return np.flatnonzero(self._absent[begin:end])
 
     def _compare_partition(self, number: int, runs: list[str]) -> None:
         calls = _by_id(self.calls.whole(number))
@@ -123,8 +130,9 @@ class Comparison:
         counts["in_doubt_missing"] += int((doubt & (seen == 0)).sum())
         for each, kind in _NEVER_SENT.items():
             counts[kind] += int(((standing == each) & (seen > 0)).sum())
-        assert self._missing is not None
-        self._missing[calls["place"][missing].astype(np.int64)] = True
+        assert self._absent is not None
+        self._absent[calls["place"][missing].astype(np.int64)] = ABSENT
+        self._absent[calls["place"][doubt & (seen == 0)].astype(np.int64)] = UNSURE
         self._note("doubled", calls, doubled, seen)
         self._note("in_doubt_missing", calls, doubt & (seen == 0), seen)
         for kind, mask in (("delivered", delivered), ("missing", missing), ("doubled", doubled)):

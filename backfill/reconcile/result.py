@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from backfill.errors import ExitCode
+from backfill.pipeline.requeue import Requeued
 from backfill.records import RunStatus
 
 #: Kinds that are told by event and day, in this order.
@@ -50,6 +51,7 @@ class Reconciled:
     exact: bool = False  # the time compared is the one that was sent
     notes: list[str] = field(default_factory=list)
     ids_written: int = 0  # of missing calls
+    requeued: Requeued | None = None  # what became of those not there, where they were to be planned again
 
     @property
     def exit_code(self) -> ExitCode:

@@ -17,6 +17,7 @@ from backfill.pipeline.context import RunContext
 from backfill.reconcile.calls import RunCalls, listed
 from backfill.reconcile.compare import Comparison, Known
 from backfill.reconcile.events import Events
+from backfill.reconcile.requeue import plan_absent, refuse_early, requeue_notes
 from backfill.reconcile.result import LISTED, Reconciled
 from backfill.reconcile.source import AS_SENT, Against, Rows, open_rows
 from backfill.records import RunRecord, StoredRun
@@ -34,10 +35,14 @@ def reconcile_run(
     shown: str,
     tolerance_ms: int | None = None,
     missing: Path | None = None,
+    again: bool = False,
 ) -> Reconciled:
     """Compare; the ids of missing calls go to the file `missing`, one a line, in plan order.
 
+    `again` has what is not there planned again, as a run of its own; nothing is sent.
+
     Raises:
+        RefusedError: It is too early to plan calls again, or their bytes cannot be had.
         UsageError: It is a dry run; or the other side is not named so that it can be read.
         JobError: The other side is nothing that is read.
         SourceError: The other side cannot be read.
@@ -48,6 +53,8 @@ def reconcile_run(
     if run.is_dry:
         raise UsageError(f"{run.run_id} is a dry run: it has delivered nothing", hint="`backfill status` lists runs")
     with tempfile.TemporaryDirectory(prefix="backfill-") as name, PlanCalls(run, context) as plan:
+        if again:
+            refuse_early(plan, against.late_ms, context)
         folder, events = Path(name), Events()
         rows = open_rows(against, folder / "snapshot", context)
         exact = rows.columns.get("timestamp") in AS_SENT
@@ -64,6 +71,9 @@ def reconcile_run(
         if missing is not None:
             _write_missing(missing, comparison, calls, result)
         result.notes += rows.notes + calls.notes
+        if again:
+            result.requeued = plan_absent(plan, calls, comparison, context)
+            result.notes += requeue_notes(plan, rows.newest)
         if calls.gone:
             result.notes.append(f"dates and events of calls are not known: {calls.gone}")
     return result

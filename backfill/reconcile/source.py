@@ -74,6 +74,7 @@ class Rows:
     notes: list[str]
     without_id: int = 0
     bad_times: dict[str, int] = field(default_factory=dict)  # by column
+    newest: int | None = None  # when the latest row was received, in ms since 1970, where that is known
 
     def add_to(self, side: Partitions, events: Events, context: RunContext) -> None:
         """Add all rows that have an id.
@@ -99,6 +100,8 @@ class Rows:
         nothing = np.full(len(frame), NO_TIME, np.int64)
         time, received, sent = (times.get(what, nothing) for what in TIMES)
         known = received != NO_TIME
+        if known.any():
+            self.newest = max(int(received.max()), NO_TIME if self.newest is None else self.newest)
         flags = np.where(known & (sent != NO_TIME) & (received - sent > self.late_ms), LATE, 0)
         flags |= np.where(known & (time != NO_TIME) & (np.abs(received - time) < _AT_ONCE_MS), AS_RECEIVED, 0)
         numbers = np.full(len(frame), events.number(""), np.uint32)

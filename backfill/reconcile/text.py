@@ -9,12 +9,14 @@ from typing import Any, Final
 
 from backfill.errors import counted
 from backfill.escape import escaped
+from backfill.pipeline.requeue import Requeued
 from backfill.reconcile.result import BY_DAY, Reconciled
 from backfill.report.summary import SCHEMA_VERSION
 
 #: Lines of each kind that people are shown.
 SHOWN: Final = 5
 _NAME: Final = 34
+_WIDTH: Final = 80
 _COUNTS: Final = (
     *("rows", "unreadable", "without_id", "delivered", "there", "missing", "doubled", "surplus_rows", "shifted"),
     *("dates_compared", "dated_as_received", "late", "in_doubt_there", "in_doubt_missing", "pending_there"),
@@ -54,8 +56,14 @@ def reconciled_json(run_id: str, result: Reconciled) -> dict[str, Any]:
         ],
         "unknown_by_event": {result.events[event] or "": rows for event, rows in result.unknown_events.most_common()},
         "listed": result.listed,
+        "requeue": None if result.requeued is None else requeued_json(result.requeued),
         "notes": result.notes,
     }
+
+
+def requeued_json(requeued: Requeued) -> dict[str, Any]:
+    """What became of calls that were to be planned again."""
+    return {"run_id": requeued.run_id or None, "calls": requeued.calls, "requeued_before": dict(requeued.taken)}
 
 
 def reconciled_text(run_id: str, result: Reconciled) -> str:
@@ -65,6 +73,7 @@ def reconciled_text(run_id: str, result: Reconciled) -> str:
     lines += _count_lines(result)
     lines += _part_lines(result)
     lines += _listed_lines(result)
+    lines += _requeue_lines(result)
     for note in result.notes:
         lines += wrap(escaped(note), 80, initial_indent="  note      ", subsequent_indent=" " * 12)
     return "\n".join(lines)
@@ -164,7 +173,23 @@ def _listed_lines(result: Reconciled) -> Iterator[str]:
             about = [one.get("event"), one.get("timestamp")]
             known = escaped(" ".join(str(each) for each in about if each))
             identity = one["message_id"] or "(its id is not kept)"
-            yield f"  {kind.replace('_missing', '').replace('_', ' '):<9} {escaped(identity)} {known}".rstrip()
+            line = f"  {kind.replace('_missing', '').replace('_', ' '):<9} {escaped(identity)}"
+            whole = f"{line} {known}".rstrip()
+            yield from [whole] if len(whole) <= _WIDTH else [line, f"            {known}"]
+
+
+def _requeue_lines(result: Reconciled) -> Iterator[str]:
+    """What is planned again, and what was before."""
+    if result.requeued is None:
+        return
+    if result.requeued.run_id:
+        yield f"  requeue   {counted(result.requeued.calls, 'call', 'calls')}, planned as a run of their own:"
+        yield f"            {result.requeued.run_id}"
+    elif not result.requeued.taken:
+        yield "  requeue   nothing: each call is there"
+    for run, calls in result.requeued.taken.items():
+        yield f"  requeued  before: {counted(calls, 'call', 'calls')}, not again, as they are those of"
+        yield f"            {run}"
 
 
 def _day(day: int | None) -> str | None:

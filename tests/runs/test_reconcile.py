@@ -244,6 +244,9 @@ def test_against_an_oracle(seed: int, tmp_path: Path) -> None:
     missing = {identity for identity in delivered if not there[identity]}
     found = [place for some in comparison.missing() for place in some.tolist()]
     assert found == [place for place, identity in enumerate(own) if identity in missing]
+    unsure = {one for one, (each, _) in first.items() if each == Standing.IN_DOUBT and not there[one]}
+    absent = [place for place, identity in enumerate(own) if identity in missing | unsure]
+    assert [*comparison.absent(0, 20), *(comparison.absent(20, len(own)) + 20)] == absent
     counts = result.counts
     assert counts["doubled"] == sum(len(there[identity]) > 1 for identity in sent)
     assert counts["shifted"] == len(moved) == sum(result.shifts.values())
