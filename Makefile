@@ -18,6 +18,9 @@ OLD ?=
 # `make lock UPGRADE=--upgrade` moves every pin; without it only what pyproject.toml asks for moves.
 UPGRADE ?=
 
+# The suite starts some hundred processes: without bytecode on the disk, each would compile the package anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input --quiet
 LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-emit-index-url \
 	--no-emit-find-links --custom-compile-command "make lock" $(UPGRADE)

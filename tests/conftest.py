@@ -1,7 +1,9 @@
 """What every test starts from: an environment without the developer's own settings, and hypothesis profiles."""
 
+import gc
 import logging
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +28,29 @@ OFF = [HealthCheck.too_slow, HealthCheck.differing_executors]
 settings.register_profile("desk", deadline=None, suppress_health_check=OFF)
 settings.register_profile("ci", settings.get_profile("desk"), derandomize=True, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI") else "desk")
+
+#: A file system in memory, and the bytes that have to be free there. Ledgers and spools force every write, which takes
+#: a disk some milliseconds each time, and the suite minutes; what a disk keeps is tested with the writes recorded.
+IN_MEMORY = Path("/dev/shm")
+ROOM_BYTES = 2 * 2**30
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The folders of the tests are in memory where there is room, unless pytest was told another place."""
+    told = config.getoption("basetemp") or "PYTEST_DEBUG_TEMPROOT" in os.environ
+    if not told and os.access(IN_MEMORY, os.W_OK) and shutil.disk_usage(IN_MEMORY).free >= ROOM_BYTES:
+        os.environ["PYTEST_DEBUG_TEMPROOT"] = str(IN_MEMORY)
+
+
+def pytest_collection_finish() -> None:
+    """What collecting made stays until the end: no collection of garbage looks through it again."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    """It goes as everything does: what is frozen is reported as leaked by libraries that count their objects."""
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)

@@ -15,12 +15,13 @@ from tests.support.waiting import until
 from tests.torture.cases import PARQUET, TWO
 from tests.torture.kinds import DAMAGES, Damage, damaged, delete, files_of, flip, survived
 from tests.torture.trial import Bench, benches
+from tests.torture.zygote import Zygote
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+def bench(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     """A job with a snapshot of its own and two calls a row."""
-    with benches(tmp_path_factory.mktemp("damage"), TWO, seconds=0.02) as (one,):
+    with benches(zygote, tmp_path_factory.mktemp("damage"), TWO, seconds=0.02) as (one,):
         yield one
 
 
@@ -84,9 +85,9 @@ def test_another_version(bench: Bench) -> None:
     trial.finish()
 
 
-def test_ten_processes(tmp_path: Path) -> None:
+def test_ten_processes(zygote: Zygote, tmp_path: Path) -> None:
     """One works, nine are told that it does, at once; all arrives once."""
-    with benches(tmp_path, PARQUET) as (bench,):
+    with benches(zygote, tmp_path, PARQUET) as (bench,):
         trial = bench.trial()
         bench.receiver.open.clear()
         first = trial.start()

@@ -14,15 +14,16 @@ from tests.support.projects import Project, backfill
 from tests.torture.cases import CSV, DATABASE
 from tests.torture.kinds import filled, limited, refused, small_disk
 from tests.torture.trial import Bench, benches
+from tests.torture.zygote import Zygote
 
 #: One operation of each kind of file.
 PARTS = ("ledger.sqlite3.tmp", "duckdb COPY", "snapshot.json.tmp", ".segment.tmp", "rejects.parquet.tmp", "send end")
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+def bench(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     """A job of which every file is written."""
-    with benches(tmp_path_factory.mktemp("disk"), CSV) as (one,):
+    with benches(zygote, tmp_path_factory.mktemp("disk"), CSV) as (one,):
         yield one
 
 
@@ -55,9 +56,9 @@ def test_files_may_not_grow(bench: Bench, size: int) -> None:
     assert limited(bench, random.Random(1), size)
 
 
-def test_read_only_state(tmp_path: Path) -> None:
+def test_read_only_state(zygote: Zygote, tmp_path: Path) -> None:
     """A state directory, or a ledger, that may not be written: said, and gone on with once it may."""
-    with benches(tmp_path, DATABASE) as (bench,):
+    with benches(zygote, tmp_path, DATABASE) as (bench,):
         trial = bench.trial()
         at = next(point for point in bench.points if point.startswith("send endpoint #3 "))
         assert trial.run(trial.plan(at, "kill")).code == -9

@@ -10,6 +10,7 @@ import pytest
 from tests.torture.cases import CASES, PARQUET, Case
 from tests.torture.kinds import killed
 from tests.torture.trial import CONCURRENCY, benches
+from tests.torture.zygote import Zygote
 
 #: Operations that every step is made of: what stands in the names of their points.
 STEPS = {
@@ -32,10 +33,10 @@ def points_of(points: list[str], step: str) -> list[str]:
 
 
 @pytest.mark.parametrize("case", CASES, ids=[case.name for case in CASES])
-def test_killed_in_each_step(tmp_path: Path, case: Case) -> None:
+def test_killed_in_each_step(zygote: Zygote, tmp_path: Path, case: Case) -> None:
     """One process after the other dies in the same step or a later one; then all has arrived once, as if none had."""
     chance = random.Random(case.name)
-    with benches(tmp_path, case) as (bench,):
+    with benches(zygote, tmp_path, case) as (bench,):
         assert all(points_of(bench.points, step) for step in STEPS), bench.points
         met = killed(bench, chance, [chance.choice(points_of(bench.points, step)) for step in STEPS])
         assert len(met) >= 4, met
@@ -43,10 +44,10 @@ def test_killed_in_each_step(tmp_path: Path, case: Case) -> None:
         assert met
 
 
-def test_killed_around_every_answer(tmp_path: Path) -> None:
+def test_killed_around_every_answer(zygote: Zygote, tmp_path: Path) -> None:
     """Between an answer and its record lies what may be sent twice: only that, and with the same bytes."""
     chance = random.Random(1)
-    with benches(tmp_path, PARQUET) as (bench,):
+    with benches(zygote, tmp_path, PARQUET) as (bench,):
         answers = [point for point in bench.points if point.startswith("recv endpoint") and point.endswith("after")]
         for point in (answers[0], answers[CONCURRENCY]):
             killed(bench, chance, [point])

@@ -9,6 +9,7 @@ import pytest
 from tests.torture.kinds import killed_in
 from tests.torture.scenarios import stage
 from tests.torture.trial import Bench
+from tests.torture.zygote import Zygote
 
 #: Scenarios, and what stands in the names of the points at which one process after the other is killed.
 KILLS = [
@@ -24,9 +25,9 @@ KILLS = [
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Bench]]:
+def bench(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Bench]]:
     """Gives a scenario's bench."""
-    with stage(tmp_path_factory.mktemp("reruns")) as made:
+    with stage(zygote, tmp_path_factory.mktemp("reruns")) as made:
         yield made
 
 

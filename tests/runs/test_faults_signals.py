@@ -18,12 +18,13 @@ from tests.support.waiting import until, until_worked
 from tests.torture.cases import CSV
 from tests.torture.kinds import SIGNALLED, SOON_SECONDS, signalled
 from tests.torture.trial import KEY, UNSEEMLY, Bench, benches
+from tests.torture.zygote import Zygote
 
 
 @pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+def bench(zygote: Zygote, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     """A job whose endpoint takes its time."""
-    with benches(tmp_path_factory.mktemp("signals"), CSV, seconds=0.05) as (one,):
+    with benches(zygote, tmp_path_factory.mktemp("signals"), CSV, seconds=0.05) as (one,):
         yield one
 
 

@@ -15,8 +15,9 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby, zip_longest
 from pathlib import Path
@@ -24,6 +25,7 @@ from pathlib import Path
 from tests.torture.kinds import killed
 from tests.torture.scenarios import SCENARIOS, stage
 from tests.torture.trial import Bench
+from tests.torture.zygote import Zygote
 
 #: A name that threads in another order did not pass is tried again so often.
 TRIES = 3
@@ -85,16 +87,25 @@ def visits(points: dict[str, list[str]], *, every: bool) -> list[Visit]:
     return [Visit(number, *one) for number, one in enumerate(named)]
 
 
+@contextmanager
+def alone() -> Iterator[Callable[[str], Bench]]:
+    """Gives the bench of a scenario by its name, with a zygote and a folder of this process."""
+    with tempfile.TemporaryDirectory(prefix="torture-") as name:
+        folder = Path(name)
+        with Zygote(folder) as zygote, stage(zygote, folder) as bench_of:
+            yield bench_of
+
+
 def survey(wanted: Sequence[str]) -> dict[str, list[str]]:
     """The points that each scenario passes."""
-    with tempfile.TemporaryDirectory(prefix="torture-") as name, stage(Path(name)) as bench:
+    with alone() as bench:
         return {name: bench(name).points for name in wanted}
 
 
 def worker(mine: Sequence[Visit], until: float, total: int) -> Tally:
     """Make these kills until the time is over."""
     tally = Tally()
-    with tempfile.TemporaryDirectory(prefix="torture-") as name, stage(Path(name)) as bench_of:
+    with alone() as bench_of:
         for scenario, its in groupby(mine, lambda visit: visit.scenario):
             bench = bench_of(scenario)
             for place, visit in enumerate(its):

@@ -46,10 +46,10 @@ SCENARIOS = (*RUNS, *WAYS, SHARDED)
 
 
 @contextmanager
-def stage(folder: Path) -> Iterator[Callable[[str], Bench]]:
-    """Gives the bench of a scenario by its name, one for each; a zygote and an endpoint for all."""
+def stage(zygote: Zygote, folder: Path) -> Iterator[Callable[[str], Bench]]:
+    """Gives the bench of a scenario by its name, one for each; an endpoint for all."""
     scenarios = {one.name: one for one in SCENARIOS}
-    with Zygote(folder) as zygote, Receiver() as receiver:
+    with Receiver() as receiver:
 
         @cache
         def bench(name: str) -> Bench:

@@ -20,6 +20,7 @@ from typing import Any
 
 from tests.torture import full_sweep, kinds
 from tests.torture.scenarios import RUNS, SCENARIOS, SHARDED, WAYS, stage
+from tests.torture.zygote import Zygote
 
 KINDS: dict[str, Any] = {
     "kill": kinds.killed,
@@ -65,7 +66,7 @@ def worker(number: int, given: argparse.Namespace, seed: int, until: float) -> t
     with tempfile.TemporaryDirectory(prefix="torture-") as name, ExitStack() as stack:
         folder = Path(name)
         disk = stack.enter_context(kinds.small_disk(folder / "disk"))
-        bench_of = stack.enter_context(stage(folder))
+        bench_of = stack.enter_context(stage(stack.enter_context(Zygote(folder)), folder))
         runs = (*RUNS, *([] if number else [SHARDED]))
         wanted = [kind for kind in given.kinds or KINDS if kind != "fill" or disk]
         while time.monotonic() < until:

@@ -223,7 +223,7 @@ class Trial:
 
 
 @contextmanager
-def benches(folder: Path, *cases: Case, seconds: float = 0.0) -> Iterator[list[Bench]]:
-    """A bench for each case; one zygote and one endpoint for all."""
-    with Zygote(folder) as zygote, Receiver(seconds=seconds) as receiver:
+def benches(zygote: Zygote, folder: Path, *cases: Case, seconds: float = 0.0) -> Iterator[list[Bench]]:
+    """A bench for each case; one endpoint for all."""
+    with Receiver(seconds=seconds) as receiver:
         yield [Bench(zygote, receiver, case, folder / case.name) for case in cases]
