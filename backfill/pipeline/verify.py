@@ -34,6 +34,7 @@ from backfill.records import (
 )
 from backfill.sources import load_snapshot, resolve, stage
 from backfill.verify.calls import Recipe
+from backfill.verify.duplicates import check_duplicates
 from backfill.verify.findings import Finding, Findings
 from backfill.verify.kept import check_ledger, check_rejects
 from backfill.verify.plan import PlanComparison
@@ -86,9 +87,10 @@ def rows_of(
     """The rows of a plan, and whether they were staged again; or what has changed about its source."""
     try:
         run.bring_snapshot()
-        kept = replace(load_snapshot(run.snapshot), files=staged.files)
+        kept = load_snapshot(run.snapshot)
+        check_files(kept.files, staged.files, findings)
         if not kept.in_place:
-            return kept, False
+            return replace(kept, files=staged.files), False
     except LedgerError as error:
         if run.snapshot.exists() and any(run.snapshot.iterdir()):  # else it was removed, with the run's end say
             findings.kept("snapshot", error.message)
@@ -107,6 +109,24 @@ def rows_of(
         stopping=context.stop.is_set,
     )
     return replace(made, files=_named(staged.files, files)), True
+
+
+def check_files(kept: Sequence[SourceFile], recorded: Sequence[SourceFile], findings: Findings) -> None:
+    """Find files of the source that the ledger has otherwise than the snapshot's own description.
+
+    A snapshot may be that of a dry run: when a file was changed, and where it is on disk, may be other since.
+    """
+    told = [[(file.path, file.name, file.key, file.bytes, file.sha256) for file in files] for files in (kept, recorded)]
+    if len(kept) != len(recorded):
+        files = counted(len(recorded), "file", "files")
+        findings.kept("ledger", f"it has {files} of the source, the snapshot {len(kept):,}")
+    for was, now in zip(*told, strict=False):
+        if was != now:
+            names = ("path", "name", "key", "size", "SHA-256")
+            others = [name for name, one, other in zip(names, was, now, strict=True) if one != other]
+            findings.kept(
+                "ledger", f"{', '.join(others)} of {was[1]} {'is' if len(others) == 1 else 'are'} not as staged"
+            )
 
 
 def _named(before: Sequence[SourceFile], now: Sequence[SourceFile]) -> tuple[SourceFile, ...]:
@@ -139,6 +159,8 @@ def compare(
         delivered = earlier_ids(record, shards, context, notes)
         excuses = Excuses(run, _NOT_JUDGED if plan.recipe.call_bytes else _NOT_JUDGED | {"BF107"})
         not_judged = absent.resolve(run.spool(), shards, delivered, excuses.of, context.check_stop)
+        if plan.sample >= WHOLE:
+            check_duplicates(run.rejects().files(duplicates=True), absent.keys, findings, context.check_stop)
     finally:
         absent.close()
     if plan.sample >= WHOLE:

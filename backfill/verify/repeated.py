@@ -12,11 +12,14 @@ import numpy.typing as npt
 
 from backfill.errors import LedgerError
 from backfill.records import CALL_RECORD, DeliveredIds, RunSpool, ShardPlan
+from backfill.verify.duplicates import key_of
 from backfill.verify.findings import Finding, Findings
 
 _RECORD: Final = np.dtype(CALL_RECORD)
 #: Ids that are looked at together.
 IDS: Final = 4_000_000
+#: Of an absent call: its id, and `key_of` its row.
+_BYTES: Final = 24
 #: As many calls without a place in the plan can be told where they come from.
 _TOLD: Final = 100_000
 
@@ -38,10 +41,16 @@ class Absent:
 
     def add(self, finding: Finding, identity: bytes) -> None:
         """Note one."""
-        self._file.write(identity)
+        self._file.write(identity + key_of(finding.file, finding.record, finding.call))
         self.count += 1
         if self.count <= _TOLD:
             self._told.setdefault(identity, []).append(finding)
+
+    def keys(self) -> Iterator[npt.NDArray[np.uint64]]:
+        """What tells the rows of all of them, some at a time, from the first on."""
+        self._file.seek(0)
+        while chunk := self._file.read(_BYTES * IDS):
+            yield np.frombuffer(chunk, np.uint64).reshape(-1, 3)[:, 2].copy()
 
     def resolve(
         self,
@@ -57,17 +66,18 @@ class Absent:
         """
         excuses = 0
         self._file.seek(0)
-        while chunk := self._file.read(16 * IDS):
-            ids = np.frombuffer(chunk, ">u8").astype(np.uint64).reshape(-1, 2)
+        while chunk := self._file.read(_BYTES * IDS):
+            identities = np.frombuffer(chunk, np.uint8).reshape(-1, _BYTES)[:, :16].copy()
+            ids = identities.view(">u8").astype(np.uint64)
             known = np.zeros(len(ids), np.bool_)
             order = np.argsort(ids[:, 0], kind="stable")
             for planned in planned_ids(spool, shards):
                 check_stop()
                 known |= _among(ids, order, planned)
             if delivered is not None:
-                known |= delivered.delivered(np.frombuffer(chunk, np.uint8).reshape(-1, 16))
+                known |= delivered.delivered(identities)
             for place in np.flatnonzero(~known).tolist():
-                excuses += self._tell(chunk[16 * place : 16 * place + 16], excused)
+                excuses += self._tell(identities[place].tobytes(), excused)
         return excuses
 
     def _tell(self, identity: bytes, excused: Callable[[Finding], str]) -> int:

@@ -89,6 +89,11 @@ class Kept:
             described["digest"] = hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
             (folder / NAME).write_text(json.dumps(described), "utf-8")
 
+    def duplicates(self, record: pl.Expr) -> None:
+        """Change which records are listed as duplicates."""
+        path = self.spool / "duplicates.parquet"
+        pl.read_parquet(path).with_columns(record=record.cast(pl.UInt64)).write_parquet(path)
+
     def lose_snapshot(self) -> None:
         """As after the end of a run."""
         shutil.rmtree(self.folder / "snapshot")
@@ -172,6 +177,11 @@ def lengthen_duplicates(kept: Kept) -> None:
     path = kept.spool / "duplicates.parquet"
     rows = pl.read_parquet(path)
     pl.concat([rows, rows]).write_parquet(path)
+
+
+def edit_files(column: str, change: str) -> Callable[[Kept], None]:
+    """A column of the ledger's table of files with another value."""
+    return lambda kept: kept.sql(f"UPDATE files SET {column} = {change}")
 
 
 def edit_source(kept: Kept) -> None:
@@ -276,6 +286,27 @@ CORRUPTIONS: dict[str, tuple[Callable[[Kept], object], int, str]] = {
     ),
     "a duplicates file cut": (cut("duplicates.parquet", 100), 3, "kept duplicates.parquet it cannot be read"),
     "a duplicates file with a row more": (lengthen_duplicates, 3, "2 duplicates are listed, the ledger counts 1"),
+    "a duplicate that is another row": (
+        lambda kept: kept.duplicates(pl.col("record") + 1),
+        3,
+        "kept duplicates record 702 of people.csv is listed",
+    ),
+    "a duplicate that is a row which was sent": (
+        lambda kept: kept.duplicates(pl.lit(6, pl.UInt64)),
+        3,
+        "kept duplicates record 6 of people.csv is listed for its identify call, which is not that of another row",
+    ),
+    **{
+        f"another {column} of a file in the ledger": (edit_files(column, change), 3, f"{told} of people.csv is not as")
+        for column, change, told in (
+            ("sha256", "'0' || substr(sha256, 2)", "SHA-256"),
+            ("bytes", "bytes + 1", "size"),
+            ("key", "key || 'x'", "key"),
+            ("name", "name || 'x'", "name"),
+            ("path", "path || 'x'", "path"),
+        )
+    },
+    "a file dropped from the ledger": (lambda kept: kept.sql("DELETE FROM files"), 3, "it has 0 files of the source"),
     "a row of the snapshot edited": (lambda kept: kept.rows(edit_row, forged=False), 3, "snapshot"),
     "a row of the snapshot edited, digests and all": (
         lambda kept: kept.rows(edit_row),
