@@ -74,7 +74,7 @@ class Outcome:
         return self.stored.ledger
 
     def details(self) -> dict[str, Any]:
-        """All that `status RUN --output json` tells of it: what the plan holds, requests, batches in doubt ...
+        """What `status RUN --output json` tells of it, replays aside: what its plan holds, batches in doubt ...
 
         Raises:
             LedgerError: Its ledger cannot be read.

@@ -61,7 +61,7 @@ def command(
         return ExitCode.DELIVERED
     if not folders:
         show_no_runs(session, state, dry=dry_run)
-    return worst([show_rejects(session, folder, duplicates=duplicates) for folder in folders])
+    return worst([show_rejects(session, state, folder, duplicates=duplicates) for folder in folders])
 
 
 def show_no_runs(session: Session, state: RunStore, *, dry: bool) -> None:
@@ -98,10 +98,11 @@ def write_export(
     session.say(f"{written} written to {display_path(place)}")
 
 
-def show_rejects(session: Session, folder: StoredRun, *, duplicates: bool) -> ExitCode:
+def show_rejects(session: Session, state: RunStore, folder: StoredRun, *, duplicates: bool) -> ExitCode:
     """List the rejects, or the duplicates, of one run and say what became of its other rows; returns the exit code."""
     from backfill.cli.arguments import source_paths
     from backfill.cli.handler import explain
+    from backfill.cli.replays import tell_replays
     from backfill.report import accounts_text, list_rejects, read_run_view, reject_lines
 
     session.here.run_id = folder.run_id
@@ -122,4 +123,6 @@ def show_rejects(session: Session, folder: StoredRun, *, duplicates: bool) -> Ex
         untold = "was not kept by the version that prepared it" if older else "is lost: their list is gone or cut short"
         session.say(f"{folder.run_id}: which rows they are {untold}.")
     session.say(f"{folder.run_id}: {accounts_text(view)}")
+    if not duplicates:
+        tell_replays(session, state, folder, view)
     return ExitCode.DELIVERED

@@ -15,7 +15,7 @@ from backfill.cli.session import Session
 
 if TYPE_CHECKING:
     from backfill.job.models import Job
-    from backfill.records import StoredRun
+    from backfill.records import RunStore, StoredRun
 
 #: Of a report's file.
 SUFFIXES = (".html", ".htm")
@@ -52,7 +52,8 @@ def command(session: Session, *, run: str, output: Path, force: bool, dry_run: b
     state = open_state(session, run, state_dir)
     folder = find_prepared(state, run, dry=dry_run)
     session.here.run_id = folder.run_id
-    write_report(session, folder, export_place(output, state, force=force, option="-o", formats=SUFFIXES))
+    place = export_place(output, state, force=force, option="-o", formats=SUFFIXES)
+    write_report(session, state, folder, place)
 
 
 def place_of_report(session: Session, file: Path, jobs: Sequence[Job], state_dir: Path | None) -> Path:
@@ -76,16 +77,17 @@ def place_of_report(session: Session, file: Path, jobs: Sequence[Job], state_dir
     return export_place(file, state, force=False, option="--report", formats=SUFFIXES)
 
 
-def write_report(session: Session, folder: StoredRun, place: Path) -> None:
+def write_report(session: Session, state: RunStore, folder: StoredRun, place: Path) -> None:
     """Write the report of a run or dry run.
 
     Raises:
         UsageError: The extra is missing.
         LedgerError: The ledger cannot be read.
     """
+    from backfill.cli.replays import readable_replays
     from backfill.disk import fill_beside
     from backfill.report.page import report_page
 
-    page = report_page(folder, now=time.time()).encode()
+    page = report_page(folder, now=time.time(), replays=readable_replays(state, folder) or ()).encode()
     fill_beside(place, lambda unfinished: unfinished.write_bytes(page))
     session.say(f"The report of {folder.run_id} is in {display_path(place)}.")

@@ -276,7 +276,8 @@ def show_outcome(
         code, counts = show_end(session, end, output=delivery.output, interrupted=interrupts.exit_code, dry=dry)
         delivery.several.ended.append(counts)
         if delivery.report is not None:
-            write_report(session, end.run, delivery.report)
+            assert session.here.state is not None  # it was the run's turn
+            write_report(session, arguments.store_at(session, session.here.state), end.run, delivery.report)
         return code
     delivery.several.ended.append(None)
     if end is not None:

@@ -97,27 +97,27 @@ def show_run(session: Session, state: RunStore, folder: StoredRun, output: str) 
     Raises:
         LedgerError: Its ledger cannot be read.
     """
-    from backfill.pipeline.runs import replays_of, requeues_of
-    from backfill.report import accounts_text, read_contents, read_run_view, run_json, run_text
+    from backfill.cli.replays import readable_replays, tell_replays, tell_run
+    from backfill.pipeline.runs import own_replays, requeues_of
+    from backfill.report import read_contents, read_run_view, run_json, run_text, together, together_json
 
     session.here.run_id = folder.run_id
     view, contents = read_run_view(folder), read_contents(folder)
-    replays, requeues = replays_of(state, folder), requeues_of(state, folder.run_id)
+    requeues = requeues_of(state, folder.run_id)
     if output == "json":
-        beside = {"replays": [one.run_id for one in replays], "requeues": [one.run_id for one in requeues]}
-        session.record(run_json(view, listed=True, contents=contents) | beside)
+        told = run_json(view, listed=True, contents=contents)
+        told["replays"] = [one.run_id for one in own_replays(state, folder)]
+        replays = readable_replays(state, folder)
+        told["with_replays"] = together_json(together(view, replays)) if replays else None
+        session.record(told | {"requeues": [one.run_id for one in requeues]})
         return ExitCode.DELIVERED
     session.data(run_text(view, ledger=display_path(folder.ledger), bytes_at=folder.bytes_at, contents=contents))
     earlier = ", ".join(one.run_id for one in state.earlier(folder.run_id))
     if earlier:
         session.say(f"Before it there were {earlier}.")
-    for one in (*replays, *requeues):
-        try:
-            told = accounts_text(read_run_view(one))
-        except BackfillError as error:  # `status` of it tells more
-            told = error.message
-        what = "Mended rejects of it are" if one in replays else "Calls of it that were missing are planned again in"
-        session.say(f"{what} {one.run_id}: {told}.")
+    tell_replays(session, state, folder, view)
+    for one in requeues:
+        tell_run(session, "Calls of it that were missing are planned again in", one)
     return ExitCode.DELIVERED
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shlex
@@ -200,6 +201,19 @@ def late_warning(run_id: str, window: float) -> str:
     if window:
         twice += f", unless it was first received in the last {window / 3600:g} hours"
     return f"these calls were delivered before: {twice}"
+
+
+def own_replays(store: RunStore, run: StoredRun) -> list[StoredRun]:
+    """The runs that have sent mended rejects of this very run, not of one before or after it in its place.
+
+    Those included whose ledger cannot be read: they may be of it.
+    """
+    name = run.run_id.partition("~")[0]
+    began = status_of(run).record.created_at
+    records = [_record_of(one) for one in (*store.earlier(name), store.run(name)) if one.begun()]
+    next_one = min((one.created_at for one in records if one and one.created_at > began), default=math.inf)
+    replays = [(one, _record_of(one)) for one in replays_of(store, store.run(name)) if not is_requeue(one.run_id)]
+    return [one for one, record in replays if record is None or began <= record.created_at < next_one]
 
 
 def is_replay(run: StoredRun) -> bool:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from backfill.report.listing import list_rejects, look_up_lines, reject_lines
     from backfill.report.plan_table import plan_table
     from backfill.report.rejects import export_rejects
+    from backfill.report.replays import Together, together, together_json, together_text
     from backfill.report.runs import (
         RunView,
         accounts_text,
@@ -43,6 +44,7 @@ __all__ = [
     "RunView",
     "Subject",
     "Summary",
+    "Together",
     "accounts_text",
     "by_code",
     "duration_text",
@@ -64,6 +66,9 @@ __all__ = [
     "runs_table",
     "sample_lines",
     "summary_text",
+    "together",
+    "together_json",
+    "together_text",
     "total_text",
     "whereabouts_json",
     "whereabouts_text",
@@ -81,6 +86,7 @@ __getattr__ = lazily(
         "listing": ("list_rejects", "look_up_lines", "reject_lines"),
         "plan_table": ("plan_table",),
         "rejects": ("export_rejects",),
+        "replays": ("Together", "together", "together_json", "together_text"),
         "runs": (
             "RunView",
             "accounts_text",

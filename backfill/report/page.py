@@ -37,7 +37,8 @@ from backfill.report.contents import (
     sample_of,
 )
 from backfill.report.pace import Pace, pace_of
-from backfill.report.runs import RunView, read_run_view, where_to
+from backfill.report.replays import IDENTITY, PARTS, together
+from backfill.report.runs import RunView, accounts_text, read_run_view, where_to
 from backfill.report.samples import QUERY, SAMPLES, most_frequent
 from backfill.report.summary import duration_text, time_text
 from backfill.rules import CODES
@@ -63,8 +64,8 @@ _ACCOUNTS: Final = (
 )
 
 
-def report_page(run: StoredRun, *, now: float) -> str:
-    """The page of a run or dry run; `now` is POSIX seconds.
+def report_page(run: StoredRun, *, now: float, replays: Sequence[RunView] = ()) -> str:
+    """The page of a run or dry run, with the `replays` of its rejects; `now` is POSIX seconds.
 
     Raises:
         LedgerError: Its ledger cannot be read.
@@ -88,7 +89,8 @@ def report_page(run: StoredRun, *, now: float) -> str:
         pace=[(markup.Markup(chart), caption) for chart, caption in _pace(pace)],
         pauses=_pauses(pace),
         doubts=_doubts(view),
-        accounts=_accounts(view),
+        accounts=[*_accounts(view), *_together(view, replays)],
+        replays=[(one.status.record.run_id, accounts_text(one)) for one in replays],
         facts=_facts(view),
         history=_history(view),
         version=__version__,
@@ -347,6 +349,21 @@ def _accounts(view: RunView) -> list[dict[str, Any]]:
             }
         )
     return found
+
+
+def _together(view: RunView, replays: Sequence[RunView]) -> list[dict[str, Any]]:
+    """The accounts of the run and its replays in one, where there are any."""
+    if not replays:
+        return []
+    found = together(view, replays)
+    names = ("planned", "unreadable", *PARTS)
+    return [
+        {
+            "identity": f"calls, with those of the replays: {IDENTITY}".replace("_", " "),
+            "parts": [(name.replace("_", " "), f"{getattr(found, name):,}") for name in names],
+            "verdict": next(iter(found.faults()), "it adds up"),
+        }
+    ]
 
 
 def _facts(view: RunView) -> list[tuple[str, str]]:

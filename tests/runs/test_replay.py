@@ -209,6 +209,16 @@ def there(monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
         yield running
 
 
+def accounts(status: dict[str, Any]) -> dict[str, int]:
+    """What a run's status tells of it and its replays together, once it is seen to add up."""
+    told = status["with_replays"]
+    parts = ("delivered", "delivered_by_replays", "duplicate", "already_delivered", "in_doubt", "pending")
+    assert told["adds_up"]
+    assert told["planned"] + told["unreadable"] == sum(told[name] for name in parts) + told["still_rejected"]
+    assert (told["planned"], told["delivered"]) == (status["calls"]["planned"], status["calls"]["delivered"])
+    return {"still_rejected": told["still_rejected"], "sent": told["delivered"] + told["delivered_by_replays"]}
+
+
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_the_calls_are_those_of_a_mended_source(tmp_path: Path, there: StandIn, case: Case) -> None:
     """Run and replay together send what one run of the mended source does, each call once, ids and bytes."""
@@ -222,6 +232,9 @@ def test_the_calls_are_those_of_a_mended_source(tmp_path: Path, there: StandIn, 
     sent, asked = bench.calls(), len(there.asked)
     again = bench.run("--replay-rejects", export)
     assert (again.code, len(there.asked)) == (0, asked), again.err
+    run_id = first.object["run_id"]
+    status = backfill("status", run_id, *bench.state, "--output", "json").object
+    assert accounts(status) == {"still_rejected": 0, "sent": len({call["messageId"] for call in sent})}
     whole.write(case, mended=True)
     assert whole.run().code == 0
     assert sent == whole.calls(asked)
@@ -255,12 +268,25 @@ def test_what_a_replay_delivered_is_left_out_later(bench: Bench) -> None:
     assert bench.run("--replay-rejects", export).code == 3
     status = backfill("status", "--state-dir", bench.folder / ".backfill", "--output", "json").objects
     assert {(one["calls"]["delivered"], one["calls"]["rejected"]) for one in status} == {(2, 2), (1, 1)}
+    run_id = next(one["run_id"] for one in status if "-replay-" not in one["run_id"])
+    asked = ("status", run_id, *bench.state, "--output", "json")
+    assert accounts(backfill(*asked).object) == {"still_rejected": 1, "sent": 3}
     export.write_text(half.replace("never", "2024-05-04 10:00:00"), "utf-8")  # mended once more: another run
     again = bench.run("--replay-rejects", export).object["calls"]
     assert (again["delivered"], again["already_delivered"]) == (1, 1)
+    assert accounts(backfill(*asked).object) == {"still_rejected": 0, "sent": 4}
+    told = "together: of 4 planned 2 delivered by the run, 2 delivered by replays."
+    for verb in ("status", "rejects"):
+        assert told in backfill(verb, run_id, *bench.state).err
+    page = bench.folder / "page.html"
+    assert backfill("report", run_id, "-o", page, *bench.state).code == 0
+    assert "calls, with those of the replays: planned + unreadable = delivered" in page.read_text("utf-8")
     PLAIN.write(bench.folder, True)
     last = bench.run("--only-new").object["calls"]
     assert (last["delivered"], last["already_delivered"]) == (0, 4)
+    assert backfill(*asked).object["with_replays"] is None  # they were of the run before
+    asked = ("status", f"{run_id}~1", *bench.state, "--output", "json")
+    assert accounts(backfill(*asked).object) == {"still_rejected": 0, "sent": 4}
     ids = [call["messageId"] for call in bench.calls()]
     assert len(ids) == len(set(ids)) == 4
 
@@ -277,7 +303,7 @@ def test_it_is_rehearsed_and_told(bench: Bench) -> None:
     assert sent.code == 0, sent.err
     told = backfill("status", sent.object["run_id"].partition("-replay-")[0], "--state-dir", bench.folder / ".backfill")
     assert told.code == 0
-    assert f"Mended rejects of it were sent by {sent.object['run_id']}: no row was rejected; rows: 2 read" in told.err
+    assert f"Mended rejects of it are {sent.object['run_id']}: no row was rejected; rows: 2 read" in told.err
     told = backfill("status", sent.object["run_id"].partition("-replay-")[0], *bench.state, "--output", "json")
     assert told.object["replays"] == [sent.object["run_id"]]
 
