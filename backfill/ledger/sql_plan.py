@@ -175,7 +175,7 @@ def _days_text(days: Mapping[tuple[str, str], int]) -> str:
     nested: dict[str, dict[str, int]] = {}
     for (call, day), calls in days.items():
         nested.setdefault(call, {})[day] = calls
-    return json.dumps(nested)
+    return json.dumps(nested, sort_keys=True)
 
 
 def _sum_days(connection: Connection) -> None:

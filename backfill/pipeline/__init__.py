@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from backfill.pipeline.context import Confirmation, Options, Progress, RunContext, RunRequest, RunResult
     from backfill.pipeline.dry_run import DryRunRequest, dry_run_job
     from backfill.pipeline.find_call import find_calls, ids_of_key
+    from backfill.pipeline.parts import Part, PartResult, prepare_part
     from backfill.pipeline.refused import RefusedBatch, refused_batches
     from backfill.pipeline.run import resume_run, run_job, run_jobs
     from backfill.pipeline.sample import Preview, preview_job
@@ -21,6 +22,8 @@ __all__ = [
     "Confirmation",
     "DryRunRequest",
     "Options",
+    "Part",
+    "PartResult",
     "Preview",
     "Progress",
     "RefusedBatch",
@@ -30,6 +33,7 @@ __all__ = [
     "dry_run_job",
     "find_calls",
     "ids_of_key",
+    "prepare_part",
     "preview_job",
     "refused_batches",
     "resume_run",
@@ -41,6 +45,7 @@ __getattr__ = lazily(
     __name__,
     {
         "run": ("resume_run", "run_job", "run_jobs"),
+        "parts": ("Part", "PartResult", "prepare_part"),
         "refused": ("RefusedBatch", "refused_batches"),
         "dry_run": ("DryRunRequest", "dry_run_job"),
         "sample": ("Preview", "preview_job"),

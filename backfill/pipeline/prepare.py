@@ -6,17 +6,21 @@ import logging
 import os
 import shutil
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+from backfill.errors import UsageError
 from backfill.job.models import Job
 from backfill.limits import Limits
 from backfill.lint import SHRUNK, lint
 from backfill.memory import MAX_WORKERS
 from backfill.pipeline.context import RunContext
 from backfill.pipeline.disk_forecast import spool_bytes
+from backfill.pipeline.shared_shards import SharedShards
 from backfill.prepare import prepare
 from backfill.prepare.new_ids import NewIds
+from backfill.prepare.shards import Elsewhere
 from backfill.records import (
     DeliveredIds,
     RunWriter,
@@ -71,11 +75,29 @@ def prepare_plan(
             stopping=context.stop.is_set,
             on_duplicates=run.rejects().keep_duplicates,
             delivered=delivered,
+            elsewhere=prepared_elsewhere(run, limits, context),
         )
+    complete_plan(job, ledger, shards, run, context)
+
+
+def complete_plan(job: Job, ledger: RunWriter, shards: RecordedShards, run: StoredRun, context: RunContext) -> None:
+    """Record the plan, as all shards are; what was of use for preparing alone goes."""
     context.progress.end()
     findings = lint(job, shards.profile, shards.early, shards.other_unit)
     LOG.info("%s: the plan is complete, its digest is %s", job.name, ledger.record_plan(findings))
     shutil.rmtree(run.work, ignore_errors=True)
+    if run.shared is not None:
+        SharedShards(run.shared, context.stop.is_set).forget()
+
+
+def prepared_elsewhere(run: StoredRun, limits: Limits, context: RunContext) -> Elsewhere:
+    """What several processes have prepared of the run before this one, which prepares the rest alone."""
+    if run.shared is None:
+        return Elsewhere()
+    shards = SharedShards(run.shared, context.stop.is_set)
+    with suppress(UsageError):  # what another version has settled is settled again
+        return Elsewhere(shards.bring_settled(limits) if shards.settled else None, shards.find)
+    return Elsewhere(shard=shards.find)
 
 
 class RecordedShards:

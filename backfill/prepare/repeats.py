@@ -189,11 +189,21 @@ class DropTable:
     Each is one number, in the order of the places: twice the place, and one more where the call is a conflict.
     """
 
-    def __init__(self, path: Path) -> None:
-        """They are kept in the file `path`, which is there once there are any."""
-        path.unlink(missing_ok=True)
+    def __init__(self, path: Path, entries: Places | None = None) -> None:
+        """They are kept in the file `path`, which is there once there are any; `entries` are those it has."""
         self._path = path
-        self._entries: Places = np.empty(0, np.uint64)
+        if entries is None:
+            path.unlink(missing_ok=True)
+        self._entries: Places = np.empty(0, np.uint64) if entries is None else entries
+
+    @classmethod
+    def kept(cls, path: Path) -> DropTable:
+        """The one whose file this is."""
+        return cls(path, np.memmap(path, np.uint64, "r"))
+
+    def copy(self, path: Path) -> None:
+        """Make a file of it there, which has to have some."""
+        shutil.copyfile(self._path, path)
 
     @property
     def empty(self) -> bool:

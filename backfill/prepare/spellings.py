@@ -9,7 +9,7 @@ is exact.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Final
@@ -84,17 +84,15 @@ class Spellings:
         self._held.clear()
 
 
-def check_spellings(context: ShardContext, pool: ThreadPoolExecutor) -> tuple[CompiledCall, ...]:
-    """The job's calls, with a check of ids that are spelt in several ways where there are any and the job asks."""
-    if all(call.alike is None for call in context.calls):
-        return context.calls
+def find_spelt(context: ShardContext, pool: ThreadPoolExecutor) -> Hashes:
+    """The forms of ids that are spelt in several ways, sorted; none where the job does not ask."""
     found = Spellings()
+    if all(call.alike is None for call in context.calls):
+        return found.several()
     _take_ids(context, pool, found.note)
-    if not found.end_first_pass():
-        return context.calls
-    _take_ids(context, pool, found.compare)
-    several = found.several()
-    return tuple(with_spellings(call, several) for call in context.calls)
+    if found.end_first_pass():
+        _take_ids(context, pool, found.compare)
+    return found.several()
 
 
 def _take_ids(context: ShardContext, pool: ThreadPoolExecutor, take: Callable[[str, pl.Series], None]) -> None:
@@ -142,6 +140,11 @@ def _may_vary(texts: pl.Series) -> bool:
         return False
     upper = (characters - np.uint8(ord("A"))) < np.uint8(26)
     return bool(upper.any() or characters.max() > ord("~") or characters.min() <= ord(" "))
+
+
+def checked_spellings(calls: Sequence[CompiledCall], several: Hashes) -> tuple[CompiledCall, ...]:
+    """The calls, each with a check of its ids where some forms are spelt in several ways."""
+    return tuple(with_spellings(call, several) for call in calls)
 
 
 def with_spellings(call: CompiledCall, several: Hashes) -> CompiledCall:

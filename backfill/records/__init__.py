@@ -58,6 +58,8 @@ from backfill.records.store import (
     RunRejects,
     RunSpool,
     RunStore,
+    SharedBytes,
+    SharedWork,
     StoredRun,
 )
 
@@ -122,6 +124,8 @@ __all__ = [
     "ShardPlan",
     "ShardSink",
     "ShardWriter",
+    "SharedBytes",
+    "SharedWork",
     "Snapshot",
     "SnapshotPart",
     "SnapshotRecord",

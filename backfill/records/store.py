@@ -65,6 +65,65 @@ class RunSpool(ShardSink, BatchBytes, Protocol):
         """Remove the batches' bytes but those of the shards in `keep`, and what crashes left; the calls stay."""
 
 
+class SharedWork(Protocol):
+    """Files by which several processes prepare one run together, each whole and durable where it is there at all."""
+
+    @property
+    def folder(self) -> Path:
+        """The folder on this machine for copies of them; a file is written there before it is kept."""
+
+    def make_folder(self) -> None:
+        """Make that folder where it is not there."""
+
+    def names(self, *, anew: bool = False) -> list[str]:
+        """The names of all, sorted; asked `anew`, also of those that another process has kept since."""
+
+    def keep(self, name: str, stopping: Callable[[], bool] = ...) -> None:
+        """Share the file of that name in the folder.
+
+        Raises:
+            StoppedError: The place is out of reach.
+            InterruptedRunError: It was stopped while that was busy.
+        """
+
+    def bring(self, name: str) -> Path:
+        """The copy of that name, whole: it stays as long as this process.
+
+        Raises:
+            LedgerError: There is none of that name, or its bytes are not those that were kept.
+            StoppedError: The place is out of reach, or the disk is full.
+        """
+
+    def remove(self, names: Collection[str]) -> None:
+        """Remove these, and their copies."""
+
+
+class SharedBytes(Protocol):
+    """The bytes of a run where other machines reach them too, and where on this one copies of them lie."""
+
+    @property
+    def snapshot(self) -> Path:
+        """The folder on this machine of the frozen source."""
+
+    def bring_snapshot(self) -> None:
+        """Make the snapshot whole in its folder."""
+
+    def spool(self, stopping: Callable[[], bool]) -> RunSpool:
+        """Its prepared bytes."""
+
+    def work(self) -> SharedWork:
+        """By what it is prepared together; nothing, once its plan is complete."""
+
+    def apart(self, name: str) -> SharedBytes:
+        """The same with copies that no other process of this machine has, if none has that name; the snapshot stays."""
+
+    def on(self, folder: Path) -> SharedBytes:
+        """The same with all copies in that folder: for another machine."""
+
+    def forget_copies(self) -> None:
+        """Remove the copies on this machine, the snapshot aside."""
+
+
 class RunRejects(Protocol):
     """The rows of one run that are not sent, each with its reason: Parquet files of REJECT_COLUMNS, kept for good.
 
@@ -286,6 +345,10 @@ class StoredRun(Protocol):
         Raises:
             LedgerError: It is not known where they are.
         """
+
+    @property
+    def shared(self) -> SharedBytes | None:
+        """Its bytes where other machines reach them; None where they are on this one alone."""
 
     def has_snapshot(self) -> bool:
         """Whether it has a snapshot still, on this machine or where that is shared."""

@@ -90,7 +90,7 @@ class SharedFiles:
         with self.writing(name), not_deleted(self.folder):
             size, sha256 = path.stat().st_size, _sha256_of(path)
             before = self._index().get(name)
-            if before is None or before.sha256 != sha256:
+            if before is None or (before.sha256, before.bytes) != (sha256, size):
                 number = before.number + 1 if before else 1
                 file = SharedFile(f"{self._prefix}/{name}.{number}.{sha256}", number, sha256, size)
                 self._place.put(file.key, path, stopping)

@@ -16,7 +16,7 @@ from backfill.disk import make_folder
 from backfill.errors import LedgerError, UsageError
 from backfill.records import RunHolder, RunRecord, RunRejects, RunSpool, ShardSink
 from backfill.state.run import RunFolder
-from backfill.state.shared_run import told_place
+from backfill.state.shared_run import SharedRun, told_place
 
 if TYPE_CHECKING:
     from backfill.ledger.postgres import PostgresLedger, PostgresReader, RegisteredRun
@@ -175,6 +175,11 @@ class DatabaseRun:
     def bytes_here(self) -> int | None:
         """How many more of its prepared bytes may come to stay on this machine; None: all."""
         return self._files.bytes_here
+
+    @property
+    def shared(self) -> SharedRun | None:
+        """Where its bytes are, if that is not this machine."""
+        return self._files.shared
 
     def spool(self, *, stopping: Callable[[], bool] = lambda: False) -> RunSpool:
         """Its prepared bytes.

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 import uuid
 from collections.abc import Callable
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -45,6 +46,7 @@ class SharedRun:
     snapshot: Path  # the folder on this machine for its snapshot
     cache: Path  # the folder on this machine for copies
     cache_bytes: int | None = None
+    own: str = ""  # what tells the folder of its copies from those of other processes at work on it
 
     def tell(self, about: str) -> None:
         """Put a file there that tells people whose the others are: so it is seen that files can be put there.
@@ -65,6 +67,23 @@ class SharedRun:
         from backfill.spool import SharedSpool  # noqa: PLC0415 (polars, for verbs that look at bytes)
 
         return SharedSpool(self._files("spool"), stopping)
+
+    def work(self) -> SharedFiles:
+        """By what several processes prepare it."""
+        return self._files("work")
+
+    def apart(self, name: str) -> SharedRun:
+        """The same with copies that no process has to which no such name is given; the snapshot stays where it is."""
+        return replace(self, own=f".{name}")
+
+    def on(self, folder: Path) -> SharedRun:
+        """The same with all copies in that folder."""
+        return replace(self, snapshot=folder / SNAPSHOT_FOLDER, cache=folder / "cache")
+
+    def forget_copies(self) -> None:
+        """Remove the copies on this machine, the snapshot aside."""
+        shutil.rmtree(self._copies, ignore_errors=True)
+        _files_in.cache_clear()
 
     def rejects(self) -> SharedRejects:
         """Its rows that are not sent."""
@@ -105,12 +124,11 @@ class SharedRun:
         """Remove all that is shared of the run."""
         place = open_place(self.url)
         place.remove(list(place.sizes(self.prefix)))
-        shutil.rmtree(self._copies, ignore_errors=True)
-        _files_in.cache_clear()
+        self.forget_copies()
 
     @property
     def _copies(self) -> Path:
-        return self.cache / self.prefix.rpartition("/")[2]
+        return self.cache / f"{self.prefix.rpartition('/')[2]}{self.own}"
 
     @property
     def _rows(self) -> SharedFiles:

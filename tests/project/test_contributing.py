@@ -16,6 +16,7 @@ QUESTIONS = (
     "What does a tracking plan say of a call?",
     "Where is memory bounded?",
     "Where is what several machines reach?",
+    "How do several processes prepare one run?",
     "What happens on Ctrl-C?",
     "What does a plan know of its calls?",
     "What makes an id?",
