@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+import sqlglot
+from sqlglot import exp
 
 from backfill.reconcile.calls import Standing
 from backfill.reconcile.compare import Comparison
@@ -308,3 +310,17 @@ def test_segments_warehouse(sent: Sent, warehouse: str, monkeypatch: pytest.Monk
     assert found.object["counts"]["dates_compared"] == ROWS - 4
     assert found.object["unknown_by_event"] == {"Live": 1}
     assert json.dumps(found.object["columns"]).count("original_timestamp") == 1
+
+
+@pytest.mark.parametrize("dialect", ["snowflake", "bigquery", "redshift"])
+def test_segments_warehouse_elsewhere(dialect: str) -> None:
+    """The query of docs/proof.md is one statement of the warehouses, too, in which no server of ours could run it."""
+    (query,) = [block.text for block in blocks(REPOSITORY / "docs" / "proof.md") if block.language == "sql"]
+    (statement,) = sqlglot.parse(query, read=dialect)
+    assert isinstance(statement, exp.Union)
+    selects = list(statement.find_all(exp.Select))
+    assert {tuple(select.named_selects[:4]) for select in selects} == {
+        ("id", "received_at", "sent_at", "original_timestamp")
+    }
+    assert {table.sql() for table in statement.find_all(exp.Table)} >= {"segment.tracks", "segment.identifies"}
+    assert {len(select.selects) for select in selects} == {5}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlglot
+from sqlglot import exp
 
 from backfill.ledger import LedgerReader
 from backfill.pipeline.undo import read_fields
@@ -318,3 +321,28 @@ def test_requests_are_of_five_thousand_at_most(tmp_path: Path) -> None:
         bodies = sorted((work / "out").glob("deletion-requests/*.json"))
         assert [len(json.loads(body.read_text())["subjectIds"]) for body in bodies] == sizes
         assert (found.requests, found.alone) == (len(sizes), sum(sizes))
+
+
+#: What is no SQL in a script, but a command of the client that runs it.
+_CLIENT = re.compile(r"^(?:\\.*|PUT .*;)$", re.MULTILINE)
+
+
+@pytest.mark.parametrize("kind", DIALECTS)
+def test_scripts_are_sql_of_their_warehouse(room: Room, kind: str) -> None:
+    """By a parser of that dialect: whole statements, which delete by id from each table that is counted before."""
+    script = _CLIENT.sub("", (room.undone / f"{kind}.sql").read_text("utf-8"))
+    statements = [one for one in sqlglot.parse(script, read=kind) if one is not None]
+    deleted = [one for one in statements if isinstance(one, exp.Delete)]
+    counted = next(one for one in statements if isinstance(one, exp.Union))
+    assert {one.this.name for one in deleted} == {table.name for table in counted.find_all(exp.Table)} - {
+        "backfill_undo"
+    }
+    for one in deleted:
+        condition = one.args["where"].this
+        assert isinstance(condition, exp.In)
+        assert (condition.this.name, condition.args["query"].this.find(exp.Table).name) == ("id", "backfill_undo")
+    begun = next(place for place, one in enumerate(statements) if isinstance(one, exp.Transaction))
+    ended = next(place for place, one in enumerate(statements) if isinstance(one, exp.Commit))
+    guards = [place for place, one in enumerate(statements) if one.find(exp.Between) and begun < place]
+    assert begun < statements.index(counted) < min(guards) < max(guards) < statements.index(deleted[0]) < ended
+    assert len(guards) == len(deleted) + 1
