@@ -134,7 +134,7 @@ def _named(file: SourceFile, book: Any, wanted: str | int | None) -> str:  # noq
     if len(seen) != 1:
         raise JobError(
             f"{file.name} has several sheets: which one is meant is not said",
-            hint=f"add `excel: {{sheet: ...}}` under `source`: {said}",
+            hint=f"name it, by `excel: {{sheet: ...}}` under `source`, to `guess` by `--table`: it has {said}",
         )
     return seen[0]
 
