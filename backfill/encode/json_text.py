@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from backfill.arrays import series
 from backfill.limits import JSON_DEPTH, SAFE_INTEGER
 
 #: Without an exponent of three digits, or that many digits before the point, a number fits a double.
@@ -79,12 +80,12 @@ def _too_deep(brackets: pl.Series, depth: int) -> pl.Series:
     found = np.zeros(len(brackets), np.bool_)
     some = np.flatnonzero((brackets.str.len_bytes() > 0).fill_null(value=False).to_numpy())
     if len(some):
-        texts = brackets.gather(some)
+        texts = brackets.gather(series(some))
         signs = np.frombuffer("".join(texts).encode(), np.uint8)
         level = np.cumsum(np.where((signs == ord("[")) | (signs == ord("{")), 1, -1))
         ends = np.cumsum(texts.str.len_bytes().to_numpy(), dtype=np.int64)
         found[some] = np.maximum.reduceat(level, np.concatenate([[0], ends[:-1]])) > depth
-    return pl.Series(found)
+    return series(found)
 
 
 def _outside_strings(text: pl.Expr, pattern: str) -> pl.Expr:

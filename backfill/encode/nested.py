@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from backfill.arrays import arrow_array, series_of
 from backfill.encode.json_text import json_plain
 from backfill.encode.scalars import (
     LAST_TIME,
@@ -182,7 +183,7 @@ def _regrouped(texts: pl.Series, sizes: pl.Series) -> pl.Series:
 
     offsets = np.concatenate([[0], np.cumsum(sizes.to_numpy(), dtype=np.int64)])
     content = texts.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
-    return pl.Series(pa.LargeListArray.from_arrays(pa.array(offsets), content), dtype=pl.List(pl.String))
+    return series_of(pa.LargeListArray.from_arrays(arrow_array(offsets), content))
 
 
 def _members(values: pl.Series, policy: LocalTimePolicy) -> pl.Series:

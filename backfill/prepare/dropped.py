@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from backfill.arrays import series
 from backfill.mapping import CompiledCall
 from backfill.mapping.calls import Key
 from backfill.mapping.template import Facts
@@ -125,7 +126,7 @@ def _candidate_rows(
 ) -> pl.DataFrame:
     """The rows, counted from `start`, for which a call has a candidate hash: row and hash."""
     found = [
-        frame.filter(pl.Series(among(frame["hash"].to_numpy(), candidates)))
+        frame.filter(series(among(frame["hash"].to_numpy(), candidates)))
         for frame in _hashes(context, call, start, stop)
     ]
     return pl.concat(found).rename({ROW_COLUMN: "row"})

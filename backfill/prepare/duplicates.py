@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from backfill.arrays import series
 from backfill.frozen import frozen
 from backfill.mapping import CompiledCall
 from backfill.memory import DUPLICATES_AT_ONCE
@@ -70,7 +71,7 @@ class DuplicateRecords:
         rows = np.memmap(self._path, np.uint64, "r").reshape(-1, 3)
         for start in range(0, len(rows), DUPLICATES_AT_ONCE):
             own, first, call = np.array(rows[start : start + DUPLICATES_AT_ONCE]).T
-            page = pl.DataFrame({"own": own, "first": first, "index": call})
+            page = pl.DataFrame({"own": series(own), "first": series(first), "index": series(call)})
             file, first_file = (pl.lit(names).gather(pl.col(name) // _RECORDS) for name in ("own", "first"))
             record = pl.format("record {}", pl.col("first") % _RECORDS)
             where = pl.when(file == first_file).then(record).otherwise(pl.format("{} of {}", record, first_file))

@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from backfill.arrays import series
+
 if TYPE_CHECKING:
     import duckdb
 
@@ -49,7 +51,7 @@ class JsonObjects:
     def values(self, key: str, places: npt.NDArray[np.intp]) -> pl.Series:
         """The JSON text of a key's values in the objects at these places, in their order."""
         query = "SELECT CAST(json_extract(j, $path) AS VARCHAR) AS v FROM part"
-        some = self._texts.gather(places).alias("j").to_frame()
+        some = self._texts.gather(series(places)).alias("j").to_frame()
         self._connection.register("part", some.to_arrow(compat_level=pl.CompatLevel.oldest()))
         table = self._connection.sql(query, params={"path": pointer(key)}).to_arrow_table()
         return pl.from_arrow(table)["v"]  # type: ignore[index]

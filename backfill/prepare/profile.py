@@ -26,6 +26,7 @@ import polars as pl
 import polars_hash  # noqa: F401  registers the expression namespace `nchash`
 
 from backfill import encode
+from backfill.arrays import distinct, series
 from backfill.prepare.frames import ROW_COLUMN
 from backfill.prepare.json_objects import ABSENT, TYPES, JsonObjects, json_objects
 from backfill.prepare.profiled import Leaf, ProfiledCall, WholeObject
@@ -165,7 +166,7 @@ class _CallCount:
         codes = self._codes(facts["event"] if one.event is not None else None, len(rows))
         known = codes < len(self._names)
         if not known.all():
-            rows, codes = rows.filter(pl.Series(known)), codes[known]
+            rows, codes = rows.filter(series(known)), codes[known]
         self._calls = self._calls + np.bincount(codes, minlength=len(self._names))
         alone = one.event is None
         leaves = [leaf for leaf in one.leaves if not (alone and leaf.type is not None)]
@@ -294,7 +295,7 @@ class _CallCount:
             tally = self._tally(leaf.path, kind, masked=leaf.masked, plain=leaf.plain)
             tally.add(codes[places], len(self._names), _taker(rows, leaf, texts, places))
             if kind == "string":
-                self._add_long(tally, column.gather(places), codes[places], leaf)
+                self._add_long(tally, column.gather(series(places)), codes[places], leaf)
 
     @staticmethod
     def _add_long(tally: Tally, column: pl.Series, codes: Codes, leaf: Leaf) -> None:
@@ -318,7 +319,7 @@ class _CallCount:
                 there = {key: ~np.isin(types[:, at], _NOTHING) for at, key in enumerate(keys)}
                 self._add_unpriced(codes[there["revenue"] & ~there.get("currency", np.zeros(len(codes), bool))])
             for at, key in enumerate(keys):
-                for place in np.unique(types[:, at]):
+                for place in distinct(np.sort(types[:, at])):
                     if place == ABSENT:
                         continue
                     places = np.flatnonzero(types[:, at] == place)
@@ -361,8 +362,8 @@ def _by_type(texts: pl.Series) -> dict[str, Places]:
 def _taker(rows: pl.DataFrame, leaf: Leaf, texts: pl.Series | None, places: Places) -> Take:
     """The texts of some of a property's values, of which `places` are the rows."""
     if texts is not None:
-        return lambda some: texts.gather(places[some])
-    return lambda some: rows.select(leaf.reads)[places[some]].select(leaf.text).to_series()
+        return lambda some: texts.gather(series(places[some]))
+    return lambda some: rows.select(leaf.reads)[series(places[some])].select(leaf.text).to_series()
 
 
 def _member_taker(objects: JsonObjects, key: str, places: Places) -> Take:

@@ -20,6 +20,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from backfill.arrays import distinct
 from backfill.memory import MEMORY_HASHES
 
 Hashes = npt.NDArray[np.uint64]
@@ -96,14 +97,6 @@ def _repeated(hashes: Hashes) -> Hashes:
     """The values that occur more than once, sorted, each once; sorts what it is given."""
     hashes.sort(kind="stable")  # which merges runs that are sorted already
     return distinct(hashes[1:][hashes[1:] == hashes[:-1]])
-
-
-def distinct(ordered: Hashes) -> Hashes:
-    """Sorted values, each once; np.unique would load numpy.ma, which takes longer than a small job's ids."""
-    first = np.ones(len(ordered), np.bool_)
-    np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
-    found: Hashes = ordered[first]
-    return found
 
 
 def among(hashes: Hashes, candidates: Hashes) -> npt.NDArray[np.bool_]:

@@ -16,6 +16,7 @@ import orjson
 import polars as pl
 
 from backfill import encode
+from backfill.arrays import series
 from backfill.errors import BackfillError, InterruptedRunError
 from backfill.frozen import frozen
 from backfill.limits import Limits
@@ -188,11 +189,11 @@ def _without_dropped(
     is_conflict = resolutions == Resolution.CONFLICT
     if is_conflict.any():
         explained = [dropped.explanations.get(int(place)) for place in own[is_conflict]]
-        conflicts = calls.filter(pl.Series(is_conflict)).with_columns(pl.Series("detail", explained, pl.String))
+        conflicts = calls.filter(series(is_conflict)).with_columns(pl.Series("detail", explained, pl.String))
         sums.rejected += len(conflicts)
         sums.counts["BF113", Severity.ERROR.value] += len(conflicts)
         sums.problems.append(conflict_problems(conflicts, frame, context.calls))
-    return calls.filter(pl.Series(resolutions == Resolution.FIRST))
+    return calls.filter(series(resolutions == Resolution.FIRST))
 
 
 def _without_delivered(context: ShardContext, calls: pl.DataFrame, sums: Sums) -> pl.DataFrame:
@@ -204,7 +205,7 @@ def _without_delivered(context: ShardContext, calls: pl.DataFrame, sums: Sums) -
         return calls
     known = context.delivered.delivered(context.keys(calls))
     sums.already_delivered += int(known.sum())
-    return calls.filter(pl.Series(~known)) if known.any() else calls
+    return calls.filter(series(~known)) if known.any() else calls
 
 
 def _count_days(context: ShardContext, calls: pl.DataFrame, sums: Sums) -> None:

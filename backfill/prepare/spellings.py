@@ -17,13 +17,14 @@ from typing import Final
 import numpy as np
 import polars as pl
 
+from backfill.arrays import distinct, series
 from backfill.job.fields import IDS
 from backfill.mapping import Check, CompiledCall
 from backfill.mapping.calls import IdText
 from backfill.memory import MAX_ID_FORMS
 from backfill.prepare.evaluate import derive, reads_of
 from backfill.prepare.faults import library_errors
-from backfill.prepare.repeats import Hashes, among, distinct
+from backfill.prepare.repeats import Hashes, among
 from backfill.prepare.shard import ShardContext
 from backfill.prepare.text_bytes import text_bytes
 
@@ -68,7 +69,7 @@ class Spellings:
         known = among(forms, self._forms)
         if not known.any():
             return
-        spelt = frame.filter(pl.Series(known)).select(pl.col("id").hash(seed=0)).to_series().to_numpy()
+        spelt = frame.filter(series(known)).select(pl.col("id").hash(seed=0)).to_series().to_numpy()
         places = np.searchsorted(self._forms, forms[known])
         with self._lock:
             np.minimum.at(self._low, places, spelt)
@@ -159,6 +160,6 @@ def with_spellings(call: CompiledCall, several: Hashes) -> CompiledCall:
         return Check(_CODE, severity, each.column, mask if call.condition is None else mask & call.condition, each.text)
 
     def is_among(hashes: pl.Series) -> pl.Series:
-        return pl.Series(hashes.name, among(hashes.fill_null(0).to_numpy(), several))
+        return series(among(hashes.fill_null(0).to_numpy(), several)).alias(hashes.name)
 
     return replace(call, checks=(*call.checks, *map(check, call.ids)))

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from backfill.arrays import series
 from backfill.masking import MASKED, shortened
 from backfill.records.profile import Values, digest_of
 
@@ -87,6 +88,6 @@ class Tally:
         fresh = self._slots[new] < 0
         if fresh.any():
             self._slots[new[fresh]] = len(self._firsts) + np.arange(int(fresh.sum()))
-            self._firsts = pl.concat([self._firsts, texts.gather(firsts[fresh])])
-        expected = self._firsts.gather(self._slots[codes])
+            self._firsts = pl.concat([self._firsts, texts.gather(series(firsts[fresh]))])
+        expected = self._firsts.gather(series(self._slots[codes]))
         self._varies[codes[(texts != expected).to_numpy()]] = True

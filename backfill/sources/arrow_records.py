@@ -15,12 +15,13 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa  # type: ignore[import-untyped]
 
+from backfill.arrays import arrow_array
 from backfill.errors import JobError, SourceError
 from backfill.frozen import frozen
 from backfill.job.models import ColumnSpec, Job
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, SourceFile
 from backfill.sources.arrow_types import UnsupportedType, cast, common_type, intervals, is_json, snapshot_type, unfit
-from backfill.sources.columns import SourceColumn, aligned, arrow_array, check_names, declared
+from backfill.sources.columns import SourceColumn, aligned, check_names, declared
 from backfill.sources.origins.content import origin_of
 from backfill.sources.reader import Unreadable, UnreadableSink
 

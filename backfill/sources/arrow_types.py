@@ -18,6 +18,8 @@ import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 from pyarrow import types
 
+from backfill.arrays import arrow_array
+
 #: Levels of lists, structs and maps that are read.
 DEEPEST: Final = 100
 _LARGEST_PRECISION: Final = 38
@@ -178,7 +180,7 @@ def _compute() -> Any:  # noqa: ANN401 (pyarrow has no types)
 
 def _compact(values: pa.Array) -> pa.Array:
     """The values in buffers that hold them alone, from the first byte on."""
-    return values if values.offset == 0 else values.take(pa.array(np.arange(len(values))))
+    return values if values.offset == 0 else values.take(arrow_array(np.arange(len(values))))
 
 
 def _cast_nested(values: pa.Array, target: pa.DataType) -> pa.Array:
@@ -191,9 +193,15 @@ def _cast_nested(values: pa.Array, target: pa.DataType) -> pa.Array:
     if types.is_map(target):
         keys, items = cast(values.keys, target.key_type), cast(values.items, target.item_type)
         return pa.MapArray.from_arrays(values.offsets, keys, items, type=target, mask=nulls)
-    if not types.is_list(values.type):
+    if not types.is_list(values.type) and not _is_short(values):
         values = values.cast(pa.list_(values.type.value_type))
-    return pa.ListArray.from_arrays(values.offsets, cast(values.values, target.value_type), type=target, mask=nulls)
+    offsets = arrow_array(values.offsets.to_numpy().astype(np.int32))
+    return pa.ListArray.from_arrays(offsets, cast(values.values, target.value_type), type=target, mask=nulls)
+
+
+def _is_short(values: pa.Array) -> bool:
+    """Lists of large offsets, as polars writes them, which small ones can hold; see `_compute`."""
+    return bool(types.is_large_list(values.type) and len(values.values) <= _MOST)
 
 
 def _cast_scalar(values: pa.Array, target: pa.DataType) -> pa.Array:

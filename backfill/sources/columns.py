@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TypeVar
 
-import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 
 from backfill.errors import JobError, SourceError
 from backfill.frozen import frozen
 from backfill.job.models import ColumnSpec, Job
 from backfill.records import INTERNAL_PREFIX
-
-if TYPE_CHECKING:
-    import numpy.typing as npt
 
 Kind = TypeVar("Kind")
 
@@ -35,15 +31,6 @@ class SourceColumn:
     spec: ColumnSpec | None = None
     refused: str = ""
     sound: bool = False
-
-
-def arrow_array(numbers: npt.NDArray[Any]) -> pa.Array:
-    """Numbers of NumPy as an array of Arrow, of the same memory where that is one piece.
-
-    `pa.array` would ask whether they are masked, and load numpy.ma for that: a tenth of what `check` has to start with.
-    """
-    buffer = pa.py_buffer(np.ascontiguousarray(numbers))
-    return pa.Array.from_buffers(pa.from_numpy_dtype(numbers.dtype), len(numbers), [None, buffer])
 
 
 def check_names(names: Sequence[str]) -> None:

@@ -29,6 +29,8 @@ HEAVY = JUDGES | {
 VERBS = {
     "check people.yaml": JUDGES | {"duckdb", "backfill.ledger"},
     "check parquet.yaml": JUDGES | {"pyarrow.fs", "pyarrow.parquet", "ssl", "backfill.ledger"},
+    # Lists, ids that are spelt and sent twice, and rows that are rejected, ask nothing more of NumPy and Arrow.
+    "check lists.yaml": JUDGES | {"duckdb", "pyarrow.fs", "pyarrow.parquet", "ssl", "backfill.ledger"},
     "guess people.csv": JUDGES | {"duckdb"},
     "doctor": set(),
     "doctor --target sandbox": READS
@@ -54,6 +56,12 @@ def small(project: Project) -> Project:
     rows = pl.read_csv(project.folder / "people.csv").with_columns(pl.col("joined").str.to_datetime(time_zone="UTC"))
     rows.write_parquet(project.folder / "people.parquet")
     (project.folder / "parquet.yaml").write_text(JOB, encoding="utf-8")
+    again = rows.with_columns(pl.col("id").str.to_uppercase())
+    lists = pl.concat([rows, rows.with_columns(age=pl.col("age") + 1), again]).with_columns(
+        age=pl.concat_list("age", "age")
+    )
+    lists.write_parquet(project.folder / "lists.parquet")
+    (project.folder / "lists.yaml").write_text(JOB.replace("people", "lists"), encoding="utf-8")
     return project
 
 

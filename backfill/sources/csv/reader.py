@@ -14,12 +14,13 @@ import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 
+from backfill.arrays import arrow_array
 from backfill.errors import counted
 from backfill.frozen import frozen
 from backfill.job.models import Job
 from backfill.memory import MAX_RECORD_BYTES
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, SourceFile
-from backfill.sources.columns import SourceColumn, arrow_array, text_columns, united
+from backfill.sources.columns import SourceColumn, text_columns, united
 from backfill.sources.csv.records import Parser, open_records
 from backfill.sources.csv.scan import Records
 from backfill.sources.csv.structure import Flags, Places, RecordFault

@@ -20,9 +20,9 @@ import orjson
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.compute as pc  # type: ignore[import-untyped]
 
+from backfill.arrays import arrow_array, distinct
 from backfill.frozen import frozen
 from backfill.records import INTERNAL_PREFIX
-from backfill.sources.columns import arrow_array
 
 #: Bytes gone through at once.
 BLOCK_BYTES = 2**18
@@ -84,7 +84,7 @@ class Cells:
         if (place[1:] > place[:-1]).all():  # each has its keys in the order of the first ones
             return np.empty(0, np.int64)
         place.sort()
-        return np.unique(place[1:][place[1:] == place[:-1]] // max(len(self.names), 1))
+        return distinct(place[1:][place[1:] == place[:-1]] // max(len(self.names), 1))
 
     def without(self, keep: npt.NDArray[np.bool_]) -> Cells:
         """The members of the objects that are kept, which are numbered anew."""
@@ -344,7 +344,7 @@ def _with_backslash(cells: Cells, start: Integers, end: Integers) -> Integers:
     if not len(slashes) or not len(start):
         return np.empty(0, np.int64)
     owners = np.maximum(np.searchsorted(start, slashes, side="right") - 1, 0)
-    return np.unique(owners[(start[owners] <= slashes) & (slashes < end[owners])])
+    return distinct(owners[(start[owners] <= slashes) & (slashes < end[owners])])
 
 
 def with_plain(

@@ -18,10 +18,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 
+from backfill.arrays import arrow_array
 from backfill.errors import JobError, SourceError
 from backfill.job.models import ColumnSpec, Job
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, SourceFile
-from backfill.sources.columns import SourceColumn, arrow_array, check_names, declared
+from backfill.sources.columns import SourceColumn, check_names, declared
 from backfill.sources.files import nothing_in
 from backfill.sources.ndjson.key_columns import KeyColumns
 from backfill.sources.ndjson.members import Cells, Form

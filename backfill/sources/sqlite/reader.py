@@ -16,11 +16,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa  # type: ignore[import-untyped]
 
+from backfill.arrays import arrow_array
 from backfill.errors import JobError, SourceError, counted
 from backfill.job.models import Job
 from backfill.memory import BATCH_BYTES
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, SourceFile
-from backfill.sources.columns import SourceColumn, arrow_array, declared
+from backfill.sources.columns import SourceColumn, declared
 from backfill.sources.origins.content import Watch
 from backfill.sources.reader import CompleteReader, Described, Unreadable, UnreadableSink
 from backfill.sources.sqlite.query import (
