@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from backfill.cli.interrupts import Interrupts
     from backfill.job.models import Job
     from backfill.pipeline.check import Checked
-    from backfill.records import Problem
 
 #: What judges what a look at the first rows cannot.
 FULL_READ = "`backfill dry-run JOB` reads and judges all"
@@ -126,7 +125,7 @@ def sample_problem_lines(job: Job, found: Checked, notices: Sequence[Fault]) -> 
     """The problems of the sample, some of each code; those that the notices name are only counted."""
     from dataclasses import replace
 
-    from backfill.report import sample_lines, with_lines
+    from backfill.report import names_problem, sample_lines, with_lines
     from backfill.rules import CODES
 
     if not found.problems:
@@ -136,17 +135,3 @@ def sample_problem_lines(job: Job, found: Checked, notices: Sequence[Fault]) -> 
     shown = [replace(one, file=places.get(one.file, one.file)) for one in lined]
     titles = {code: (rule.title, rule.hint) for code, rule in CODES.items()}
     return sample_lines(shown, found.problems, titles, "", told=partial(names_problem, job, notices))
-
-
-def names_problem(job: Job, notices: Sequence[Fault], problem: Problem) -> bool:
-    """Whether a notice has named the event or property that a problem of the tracking plan is about."""
-    if problem.code not in ("BF140", "BF141", "BF142"):
-        return False
-    path = problem.column.partition(" (column ")[0]
-    inside, _, name = path.rpartition(".")
-    for place in (f"calls[{number}]." for number, call in enumerate(job.calls) if call.scope == problem.call):
-        for notice in notices:
-            within = notice.path in (f"{place}{inside}", f"{place}{inside}.*") and f'"{name}"' in notice.message
-            if within or (notice.path == f"{place}{path}" and problem.code != "BF142"):
-                return True
-    return False

@@ -96,6 +96,7 @@ def explain(session: Session, error: BackfillError) -> None:
 
 def tell_notice(session: Session, notice: Fault) -> None:
     """Say what is no fault of a job file, but looks like a slip."""
+    session.notices.append(notice)
     session.say(f"Warning: {replace(notice, file=display_path(notice.file))}", "warning")
     if notice.hint:
         session.say(f"    Hint: {notice.hint}", "warning")

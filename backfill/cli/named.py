@@ -1,6 +1,7 @@
 """What is named on the command line, with what a shell offers for it, and what was meant where there is none.
 
-A shell waits for its TAB: nothing here loads a library for data or for YAML, opens a ledger or judges what it offers.
+A shell waits for its TAB: nothing here loads a library for data or for YAML or judges what it offers, and but for the
+ids of plans, which only ledgers have, nothing opens one.
 """
 
 from __future__ import annotations
@@ -70,6 +71,23 @@ class RunType(click.types.StringParamType):
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002
         """The runs, the latest first, and the job files that begin so."""
         return _items([*run_ids(ctx.params.get("state_dir")), *job_files(incomplete)], incomplete)
+
+
+class PlanType(click.types.StringParamType):
+    """The id of a plan."""
+
+    name = "id"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG002
+        """The plans of the dry runs, the latest first, each with its job."""
+        from backfill.api import plans
+        from backfill.errors import BackfillError
+
+        try:
+            kept = plans(ctx.params.get("state_dir"))
+        except (BackfillError, OSError):
+            return []
+        return [CompletionItem(one.plan, help=one.job) for one in kept if one.plan.startswith(incomplete)]
 
 
 class TargetType(click.types.StringParamType):

@@ -11,7 +11,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from backfill.cli.named import JobType, PathType, RunType, TargetType
+from backfill.cli.named import JobType, PathType, PlanType, RunType, TargetType
 from backfill.cli.session import Session, set_up_logs
 from backfill.frozen import frozen
 
@@ -286,6 +286,7 @@ def delivery_options(command: Command) -> Command:
         gate_option,
         click.option(
             "--plan",
+            type=PlanType(),
             multiple=True,
             metavar="ID",
             help="Send only what is the very plan that a dry run showed; of several jobs each has its own.",

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     "--record", type=click.IntRange(1), metavar="N", help="Instead, the record of that number in the first file."
 )
 @click.option("--where", metavar="SQL", help="Only rows for which this DuckDB SQL is true, beside the job's `where`.")
+@click.option("--unmasked", is_flag=True, help="Show the columns, too, that the job masks.")
 @target_options
 @progress_option
 @voice_options
@@ -38,6 +39,7 @@ def command(
     rows: int,
     record: int | None,
     where: str | None,
+    unmasked: bool,
     target: TargetOptions,
     no_progress: bool,
 ) -> int:
@@ -58,6 +60,8 @@ def command(
 
     (loaded,) = load_jobs(expand_job_paths([job]))
     loaded = narrowed(loaded, where)
+    if unmasked:
+        loaded = loaded.model_copy(update={"mask": ()})
     chosen = load_dry_run_target(session, target, job.parent)
     refuse_unfit([loaded], partial(tell_notice, session))
     if loaded.needs_all:

@@ -14,6 +14,7 @@ from typing import TextIO
 
 from backfill.cli.here import Here, display_path
 from backfill.cli.layout import colour_label, wrap
+from backfill.errors import Fault
 from backfill.escape import escaped
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
@@ -34,6 +35,7 @@ class Session:
     json_logs: bool = False
     here: Here = field(default_factory=Here)
     said: set[str] = field(default_factory=set)  # by `say_once`
+    notices: list[Fault] = field(default_factory=list)  # of job files, as they were said
     #: How a line reaches the terminal while a progress bar is on it.
     writer: Callable[[str], None] | None = field(default=None)
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 
 from backfill.cli.arguments import source_paths
 from backfill.cli.handler import explain
@@ -12,12 +15,14 @@ from backfill.cli.session import Session
 from backfill.disk import PRIVATE_FILE
 from backfill.errors import ExitCode, GateError, InterruptedRunError, counted
 from backfill.pipeline import RunResult, refused_batches
-from backfill.records import CanaryCall, Counts, RunReader, RunRecord, StoredRun
+from backfill.records import CanaryCall, Counts, Problem, RunReader, RunRecord, StoredRun
 from backfill.report import (
     Summary,
     by_code,
     held_back_lines,
+    job_of,
     look_up_lines,
+    names_problem,
     not_read_text,
     read_contents,
     sample_lines,
@@ -122,12 +127,21 @@ def show_problems(session: Session, run: StoredRun, heading: str = "") -> None:
         places = source_paths(run)
         samples = [replace(one, file=places.get(one.file, one.file)) for one in with_places(samples, run)]
         titles = {code: (rule.title, rule.hint) for code, rule in CODES.items()}
-        for line in sample_lines(samples, problems, titles, run.run_id, profile.bad_values if profile else None):
+        values = profile.bad_values if profile else None
+        told = named_by_notices(session, record)
+        for line in sample_lines(samples, problems, titles, run.run_id, values, told=told):
             session.say(line, "warning")
         session.say_once(MORE)
     with suppress(OSError):  # where it cannot be written, they are shown once more
         shown.touch(PRIVATE_FILE)
         shown.write_text(plan, encoding="ascii")
+
+
+def named_by_notices(session: Session, record: RunRecord) -> Callable[[Problem], bool]:
+    """What tells of a problem whether a warning of the run's job file, said before, has named what it is about."""
+    notices = [one for one in session.notices if Path(one.file).absolute() == Path(record.job_file)]
+    job = job_of(record) if notices else None
+    return partial(names_problem, job, notices) if job else lambda _: False
 
 
 def refusal_lines(end: RunResult) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import field, replace
 
 import polars as pl
@@ -11,6 +11,7 @@ import polars as pl
 from backfill.frozen import frozen
 from backfill.job.models import Job
 from backfill.mapping import CompiledCall
+from backfill.mapping.template import Facts, ObjectTemplate, joined
 from backfill.masking import MASKED
 from backfill.prepare.evaluate import reads_of
 from backfill.records import Column, Problem, Snapshot
@@ -32,6 +33,25 @@ class Masks:
         if not self.names:
             return False
         return any(name in self.names for name in self._sources(reads_of(call, value)[0]))
+
+    def hides_column(self, name: str) -> bool:
+        """Whether a column of the rows is masked, or comes from one that is."""
+        return self.everything or any(each in self.names for each in self._sources([name]))
+
+    def hidden_paths(self, call: CompiledCall) -> tuple[tuple[str, ...], ...]:
+        """Where in the JSON of a call there are values of masked columns, as the names on the way to each."""
+        return tuple(self._hidden(call, call.members, ())) if self.everything or self.names else ()
+
+    def _hidden(
+        self, call: CompiledCall, template: ObjectTemplate, above: tuple[str, ...]
+    ) -> Iterator[tuple[str, ...]]:
+        if template.from_column is not None and self.hide(call, joined(template.braced(Facts()))):
+            yield above
+        for name, value in template.members.items():
+            if isinstance(value, ObjectTemplate):
+                yield from self._hidden(call, value, (*above, name))
+            elif reads_of(call, value.text)[0] and self.hide(call, value.text):
+                yield (*above, name)
 
     @classmethod
     def of(cls, job: Job, snapshot: Snapshot) -> Masks:

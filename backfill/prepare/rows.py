@@ -16,6 +16,7 @@ from backfill.prepare.evaluate import evaluate
 from backfill.prepare.found import PROBLEM_SCHEMA
 from backfill.prepare.frames import ROW_COLUMN, SHARD_ROWS, Frames, snapshot_schema
 from backfill.prepare.hints import hint_of
+from backfill.prepare.masks import Masks
 from backfill.prepare.rejects import names_read, originals, shown_columns
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, Problem, Severity, Snapshot
 from backfill.rules import CODES
@@ -42,6 +43,7 @@ class PreviewCall:
     call: dict[str, Any] | None
     problems: tuple[Problem, ...]  # errors first
     text: str | None = None  # the JSON as it is sent, every digit of it
+    hidden: tuple[tuple[str, ...], ...] = ()  # the paths in it of values that the job masks
 
 
 @frozen
@@ -53,6 +55,7 @@ class PreviewRow:
     row: dict[str, Any]
     calls: tuple[PreviewCall, ...]
     text: str = "{}"  # the row as JSON, every digit as it was read
+    hidden: tuple[str, ...] = ()  # the columns of it that the job masks
 
 
 def map_rows(
@@ -133,7 +136,10 @@ def preview(
     limits: Limits,
     first: int = 0,
 ) -> list[PreviewRow]:
-    """The first rows of a snapshot, or those from the `first` to before `rows`, and what becomes of each."""
+    """The first rows of a snapshot, or those from the `first` to before `rows`, and what becomes of each.
+
+    What the job masks is named in them, and not shown in their problems.
+    """
     frames = Frames(snapshot, limit=rows)
     if not frames.rows:
         return []
@@ -150,20 +156,25 @@ def preview(
         limits=limits,
     )
     result = []
-    scopes = [call.scope for call in job.calls]
+    masks = Masks.of(job, snapshot)
+    compiled = compile_job(
+        job, snapshot, snapshot_schema(snapshot), id_scope=id_scope, library_version=library_version, now=now
+    )
+    paths = {call.scope: masks.hidden_paths(call) for call in compiled}
+    columns = tuple(column.name for column in snapshot.columns if masks.hides_column(column.name))
     by_row = {key[0]: part for key, part in mapped.partition_by("row", as_dict=True).items()}
     frame = frames.read(first, frames.rows, [*names, FILE_COLUMN, RECORD_COLUMN])
     shown = frame.select(ROW_COLUMN, FILE_COLUMN, RECORD_COLUMN).with_columns(row=originals(own, frame))
     for position, file, record, text in shown.iter_rows():
-        calls = tuple(_preview_call(scopes, each, snapshot) for each in by_row[position].iter_rows(named=True))
-        result.append(PreviewRow(snapshot.files[file].name, record, json.loads(text), calls, text))
+        calls = []
+        for each in by_row[position].iter_rows(named=True):
+            call = json.loads(each["json"]) if each["json"] is not None else None
+            scope = job.calls[each["call"]].scope
+            problems = tuple(masks.problem(_problem(told, snapshot)) for told in each["problems"])
+            calls.append(PreviewCall(scope, each["state"], call, problems, each["json"], paths.get(scope, ())))
+        name = snapshot.files[file].name
+        result.append(PreviewRow(name, record, json.loads(text), tuple(calls), text, columns))
     return result
-
-
-def _preview_call(scopes: list[str], row: dict[str, Any], snapshot: Snapshot) -> PreviewCall:
-    call = json.loads(row["json"]) if row["json"] is not None else None
-    problems = tuple(_problem(told, snapshot) for told in row["problems"])
-    return PreviewCall(scopes[row["call"]], row["state"], call, problems, row["json"])
 
 
 def _problem(told: dict[str, str], snapshot: Snapshot) -> Problem:

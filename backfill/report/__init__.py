@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from backfill.report.contents import read_contents
     from backfill.report.doubts import held_back_lines
     from backfill.report.json_text import preview_text
-    from backfill.report.lines import with_lines, with_places
+    from backfill.report.lines import job_of, with_lines, with_places
     from backfill.report.listing import list_rejects, look_up_lines, reject_lines
     from backfill.report.plan_table import plan_table
     from backfill.report.rejects import export_rejects
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
         run_text,
         runs_table,
     )
-    from backfill.report.samples import problem_line, sample_lines
+    from backfill.report.samples import names_problem, problem_line, sample_lines
     from backfill.report.summary import (
         Subject,
         Summary,
@@ -51,8 +51,10 @@ __all__ = [
     "export_rejects",
     "failure_json",
     "held_back_lines",
+    "job_of",
     "list_rejects",
     "look_up_lines",
+    "names_problem",
     "not_read_text",
     "plan_table",
     "preview_text",
@@ -81,7 +83,7 @@ __getattr__ = lazily(
     {
         "contents": ("read_contents",),
         "doubts": ("held_back_lines",),
-        "lines": ("with_lines", "with_places"),
+        "lines": ("job_of", "with_lines", "with_places"),
         "json_text": ("preview_text",),
         "listing": ("list_rejects", "look_up_lines", "reject_lines"),
         "plan_table": ("plan_table",),
@@ -96,7 +98,7 @@ __getattr__ = lazily(
             "run_json",
             "run_text",
         ),
-        "samples": ("problem_line", "sample_lines"),
+        "samples": ("names_problem", "problem_line", "sample_lines"),
         "summary": (
             "Subject",
             "Summary",

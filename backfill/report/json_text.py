@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from backfill.masking import MASKED
 from backfill.report.samples import QUERY, problem_line
 
 if TYPE_CHECKING:
@@ -62,15 +63,26 @@ def preview_text(rows: Sequence[PreviewRow], *, query: bool = False) -> str:
     for row in rows:
         place = f"row {row.record:,} of {QUERY}" if query else f"{row.file}, record {row.record:,}"
         lines.append(f"--- {place}")
-        lines.append(pretty(parse(row.text)))
+        lines.append(pretty(hidden(parse(row.text), [(name,) for name in row.hidden])))
         for call in row.calls:
             lines.append(f"  {call.scope}: {call.state}")
             for problem in call.problems:
                 lines.append(f"    {problem.code} {problem_line(problem)}")
                 lines += [f"        Hint: {problem.hint}"] if problem.hint else []
             if call.text is not None:
-                lines.append(indented(pretty(parse(call.text)), 4))
+                lines.append(indented(pretty(hidden(parse(call.text), call.hidden)), 4))
     return "\n".join(lines)
+
+
+def hidden(value: object, paths: Iterable[Sequence[str]]) -> object:
+    """The value with MASKED in place of what is there at these paths."""
+    for path in paths:
+        within = value
+        for name in path[:-1]:
+            within = within.get(name) if isinstance(within, dict) else None
+        if isinstance(within, dict) and within.get(path[-1]) is not None:
+            within[path[-1]] = MASKED
+    return value
 
 
 def indented(text: str, spaces: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, field
 from typing import Any
@@ -37,6 +38,7 @@ class RunView:
     dry: bool = False
     plan: PlanFacts | None = None  # once it is complete
     holder: RunHolder | None = None  # the process that is at work on it
+    read_at: float = 0.0  # POSIX seconds
     process_gone: bool = False  # it was at work on the run and has ended without saying so: killed, say
 
     @property
@@ -69,6 +71,7 @@ def read_run_view(run: StoredRun, *, now: float | None = None) -> RunView:
             dry=run.is_dry,
             plan=plan_facts(run),
             holder=holder,
+            read_at=time.time() if now is None else now,
             process_gone=not run.is_dry and reader.status().state in UNDER_WAY and holder is None,
         )
 
@@ -80,9 +83,22 @@ def run_summary(view: RunView, contents: PlanContents | None = None) -> Summary:
     """
     counts = view.counts
     totals = DeliveryTotals(requests=counts.requests, retries=counts.retries, wire_bytes=counts.wire_bytes)
-    seconds = (counts.last_ended_at or 0.0) - (counts.first_sent_at or 0.0)
+    seconds = seconds_worked(view)
     return Summary(
         view.status, counts, view.problems, view.dates, totals, seconds, dry=view.dry, plan=view.plan, contents=contents
+    )
+
+
+def seconds_worked(view: RunView) -> float:
+    """How long processes were at work on a run, by its history: staging, preparing and delivering, waits left out.
+
+    A process that was killed counts until the next one begins; of one that has no successor the last answer is the end.
+    """
+    times = [at for at, _, _, _ in view.history]
+    last = view.read_at if view.holder is not None else view.counts.last_ended_at or 0.0
+    ends = [*times[1:], last]
+    return sum(
+        max(0.0, end - at) for (at, state, _, _), end in zip(view.history, ends, strict=True) if state in UNDER_WAY
     )
 
 
@@ -143,7 +159,7 @@ def runs_table(views: Sequence[RunView], speeds: Mapping[str, Speed | None] | No
     lines = [aligned(COLUMNS)]
     for one, row in zip(views, cells, strict=True):
         lines += [one.status.record.run_id, aligned(row)]
-        lines.append(f"  {one.state} {time_text(one.status.state_at)}, to {where_to(one)}")
+        lines.append(f"  {one.state} {time_text(one.status.state_at)}, {whither(one)}")
         lines += speed_lines(speeds.get(one.status.record.run_id) if speeds else None)
         if one.holder is not None:
             lines.append(f"  at work: {one.holder}")
@@ -160,11 +176,19 @@ def speed_lines(speed: Speed | None) -> list[str]:
     return [f"  {speed.calls_per_second:,.0f} calls/s{left}"]
 
 
+def whither(view: RunView) -> str:
+    """Where a run's calls go; of a dry run, whose calls go nowhere, for which target its plan is."""
+    if not view.dry:
+        return f"to {where_to(view)}"
+    plan = f"plan {view.plan.plan_id} " if view.plan else ""
+    return f"{plan}for {view.status.record.target_name}; nothing is sent"
+
+
 def where_to(view: RunView) -> str:
-    """The run's target: its profile's name, kind and endpoint."""
+    """The run's target: its profile's name, kind and endpoint; of a dry run the name alone of the one it is for."""
     record = view.status.record
     if view.dry:
-        return "nowhere"
+        return f"{record.target_name} (planned for it; nothing is sent)"
     named = record.target_identity == record.target_name
     return f"{record.target_name} ({'in this process' if named else record.target_identity})"
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from backfill.errors import Fault
 from backfill.masking import MASKED
 from backfill.records import Problem, Severity
 from backfill.records.profile import BadValues
 from backfill.rules import of_all_calls
+
+if TYPE_CHECKING:  # pydantic
+    from backfill.job.models import Job
 
 #: Stands in place of a file where a record is a row of the query's result.
 QUERY = "the query"
@@ -125,3 +129,17 @@ def sample_lines(
         if hint:
             lines.append(f"    Hint: {hint}")
     return lines
+
+
+def names_problem(job: Job, notices: Sequence[Fault], problem: Problem) -> bool:
+    """Whether a notice of the job file has named the event or property that a problem of the tracking plan is about."""
+    if problem.code not in ("BF140", "BF141", "BF142"):
+        return False
+    path = problem.column.partition(" (column ")[0]
+    inside, _, name = path.rpartition(".")
+    for place in (f"calls[{number}]." for number, call in enumerate(job.calls) if call.scope == problem.call):
+        for notice in notices:
+            within = notice.path in (f"{place}{inside}", f"{place}{inside}.*") and f'"{name}"' in notice.message
+            if within or (notice.path == f"{place}{path}" and problem.code != "BF142"):
+                return True
+    return False

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from backfill import plans
 from backfill.cli.group import VERBS
 from tests.support.projects import Project, backfill
 
@@ -48,6 +49,7 @@ LINES = [
     ("backfill status people-", ["RUN"]),
     ("backfill resume p", ["RUN", "people.yaml"]),
     ("backfill explain BF20", ["BF201", "BF202", "BF203", "BF204", "BF205", "BF206", "BF207"]),
+    ("backfill run --plan ", ["PLAN"]),
     ("backfill completion f", ["fish"]),
 ]
 
@@ -58,6 +60,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("completion")
     project = Project(place)
     assert backfill("run", project.people(3), "--target", "sandbox").code == 0
+    assert backfill("dry-run", place / "people.yaml").code == 0
     (place / "targets.yaml").write_text(
         "version: 1\n# none of these: {kind: segment}\ntargets:\n"
         "  staging:\n    kind: segment\n    region: eu\n  prod: {kind: segment}\n"
@@ -92,8 +95,9 @@ def test_a_shell_offers(folder: Path, shell: str) -> None:
             [*START[shell], script], cwd=folder, env=environment(folder), capture_output=True, text=True, check=False
         )
         (run,) = (folder / ".backfill" / "runs").iterdir()
-        found = [run.name if word == run.name else word for word in end.stdout.split()]
-        wanted = [run.name if word == "RUN" else word for word in expected]
+        (plan,) = plans(folder / ".backfill")
+        found = end.stdout.split()
+        wanted = [{"RUN": run.name, "PLAN": plan.plan}.get(word, word) for word in expected]
         if shell == "fish":  # which sorts by itself
             found, wanted = sorted(found), sorted(wanted)
         assert found == wanted, (line, end.stderr)
@@ -102,7 +106,14 @@ def test_a_shell_offers(folder: Path, shell: str) -> None:
 def test_what_is_offered_costs_little(folder: Path) -> None:
     """No library for data or YAML is loaded for a TAB, whatever it completes."""
     heavy = {"polars", "duckdb", "pyarrow", "numpy", "pydantic", "ruamel", "httpx", "uvicorn"}
-    for words in ("backfill run --target ", "backfill status ", "backfill run ", "backfill explain ", "backfill "):
+    for words in (
+        "backfill run --target ",
+        "backfill status ",
+        "backfill run ",
+        "backfill run --plan ",
+        "backfill explain ",
+        "backfill ",
+    ):
         code = (
             "import sys, atexit; from backfill.cli import main\n"
             f"atexit.register(lambda: print(sorted({heavy!r} & set(sys.modules)), file=sys.stderr)); sys.exit(main())"

@@ -189,3 +189,42 @@ def test_rows_that_sql_chooses(project: Project) -> None:
     faulty = backfill("preview", job, "--where", "agee > 78")
     assert faulty.code == 2
     assert "agee" in faulty.err
+
+
+OBJECTS = """version: 1
+name: whole
+source: {path: rows.ndjson}
+mask: [email, card, "no"]
+calls:
+  - type: track
+    message_key: [id]
+    userId: id
+    timestamp: {column: at, format: iso8601}
+    event: {sql: "'from ' || email"}
+    properties: {a.b: {sql: upper(email)}, mail.of: email, list: {list: [{value: 1}, email]}, total: total}
+    context: {column: card}
+    integrations: {All: false}
+"""
+
+
+def test_masked_columns_are_not_shown(project: Project) -> None:
+    """In rows, calls and problems, also by way of SQL, in lists and whole objects; unless it is asked for."""
+    row = '{"id": "u1", "at": "2024-05-01T10:00:00Z", "email": "a@b.c", "card": {"nr": "4711"}, "total": 1.50, "no": 1}'
+    bad = row.replace("u1", "").replace('"2024-05-01T10:00:00Z"', '"4th of June"')
+    (project.folder / "rows.ndjson").write_text(f"{row}\n{bad}\n", "utf-8")
+    job = project.folder / "whole.yaml"
+    job.write_text(OBJECTS, "utf-8")
+    told = backfill("preview", job)
+    assert told.code == 3, told.err
+    shown = told.out + told.err
+    assert not {part for part in ("a@b.c", "A@B.C", "4711") if part in shown}, shown
+    assert '"total": 1.50' in told.out
+    assert '"event": "(masked)"' in told.out
+    assert '"userId": "u1"' in told.out
+    assert "at = '4th of June'" in told.out
+    whole = backfill("preview", job, "--unmasked").out
+    assert {part for part in ("a@b.c", "A@B.C", "4711") if part in whole} == {"a@b.c", "A@B.C", "4711"}
+    job.write_text(OBJECTS.replace('[email, card, "no"]', "all"), "utf-8")
+    everything = backfill("preview", job).out
+    assert not {part for part in ("u1", "a@b.c", "4711", "1.50", "2024-05-01", "4th of June") if part in everything}
+    assert '"type": "track"' in everything

@@ -52,6 +52,18 @@ def test_status(project: Project) -> None:
     assert backfill("status", "--state-dir", project.folder / "nowhere").code == 0
 
 
+def test_status_of_a_dry_run(project: Project) -> None:
+    """Its plan, for which target it is, and how long it took, as it told itself; that nothing is sent."""
+    planned = backfill("dry-run", project.people(5), "--output", "json").object
+    table = backfill("status", "--dry-run", "--state-dir", project.state)
+    assert f"plan {planned['plan']['id']} for sandbox; nothing is sent" in table.out
+    told = backfill("status", planned["run_id"], "--state-dir", project.state, "--output", "json").object
+    assert 0 < told["seconds"] <= planned["seconds"]
+    sent = backfill("run", project.folder / "people.yaml", "--target", "sandbox", "--output", "json").object
+    told = backfill("status", sent["run_id"], "--state-dir", project.state, "--output", "json").object
+    assert 0 < told["seconds"] <= sent["seconds"]
+
+
 def test_status_of_a_killed_run(project: Project) -> None:
     """A run whose process was killed is told from one under way."""
     job = project.people(3000)
