@@ -39,7 +39,7 @@ def keep_only(*names: str) -> Star:
     return Star(exclude=tuple(name for name in OWN if name not in names))
 
 
-@settings(max_examples=examples(80))
+@settings(max_examples=examples(40))
 @given(job=cases.jobs, rows=tables(), frame_rows=st.sampled_from([1, 2, 4]))
 def test_columnar_code_agrees_with_the_recipe(
     folder: Path, job: Any, rows: list[dict[str, Any]], frame_rows: int

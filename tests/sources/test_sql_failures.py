@@ -70,7 +70,7 @@ def write(path: Path, rows: list[tuple[str | None, str | None]]) -> Path:
     return path
 
 
-@settings(max_examples=examples(25), deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(
     rows=st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=6),
     expressions=st.lists(st.sampled_from(EXPRESSIONS), min_size=1, max_size=3, unique=True),

@@ -72,7 +72,7 @@ def walls_near_changes(draw: st.DrawFn) -> tuple[str, list[datetime]]:
     return zone, draw(st.lists(near, min_size=1, max_size=25))
 
 
-@settings(max_examples=examples(20), deadline=None)
+@settings(max_examples=examples(12), deadline=None)
 @given(
     drawn=walls_near_changes(),
     policy=st.fixed_dictionaries(
