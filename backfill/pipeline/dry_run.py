@@ -30,7 +30,6 @@ from backfill.pipeline.prepare import prepare_plan
 from backfill.pipeline.sample import sample
 from backfill.pipeline.snapshot_cache import DRY, dry_folder, last_fingerprint
 from backfill.pipeline.stage import stage_source
-from backfill.pipeline.unidentified import Planned, note_unidentified
 from backfill.records import ArchivedIds, Counts, RunRecord, RunStore, Snapshot, StoredRun
 from backfill.sources import locate
 from backfill.sources.origins.stamps import stamp_of_file
@@ -90,6 +89,10 @@ def dry_run_jobs(requests: Sequence[DryRunRequest]) -> list[RunResult | Backfill
         if request.context.stop.is_set():
             return ends
     planned = [(one, end) for one, end in zip(requests, ends, strict=True) if isinstance(end, RunResult)]
+    if len(planned) < 2:  # noqa: PLR2004
+        return ends
+    from backfill.pipeline.unidentified import Planned, note_unidentified  # noqa: PLC0415 (of one job nothing is said)
+
     with suppress(LockedError), ExitStack() as held:  # another process has begun another dry run of one of them
         for one, end in planned:
             held.enter_context(one.context.store.dry_runs.lock(end.run.run_id))
