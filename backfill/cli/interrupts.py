@@ -42,6 +42,7 @@ class Interrupts:
         self.abort = threading.Event()
         self.staging = threading.Event()
         self.sending = threading.Event()
+        self.serving = threading.Event()  # the work is over, but for a page that is shown until the signal
         self.exit_code = ExitCode.INTERRUPTED
 
     def on_signal(self, number: int) -> None:
@@ -79,7 +80,7 @@ def run_interruptibly(session: Session, work: Callable[[Interrupts], Result]) ->
     interrupts = Interrupts()
 
     def hear(number: int, _frame: FrameType | None) -> None:
-        if not interrupts.stop.is_set():  # said before the work can say how it ended
+        if not (interrupts.stop.is_set() or interrupts.serving.is_set()):  # before the work can say how it ended
             session.say(f"Stopping: {IN_FLIGHT if interrupts.sending.is_set() else NOTHING_SENT}.", "warning")
         interrupts.on_signal(number)
 

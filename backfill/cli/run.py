@@ -44,6 +44,12 @@ from backfill.cli.session import Session
     help="Give up what an unfinished run has not sent, and begin again; what was delivered stays left out.",
 )
 @replay_option
+@click.option(
+    "--open",
+    "open_page",
+    is_flag=True,
+    help="Tell where the sandbox shows its page, and serve it when the run is over, until Ctrl-C.",
+)
 @output_option
 @progress_option
 @metrics_options
@@ -61,6 +67,7 @@ def command(
     only_new: bool,
     abandon: bool,
     replay_rejects: Path | None,
+    open_page: bool,
     output: str,
     no_progress: bool,
     metrics: MetricsOptions,
@@ -85,6 +92,7 @@ def command(
         wanted_target_name,
     )
     from backfill.cli.interrupts import run_interruptibly
+    from backfill.cli.page import PageServing
     from backfill.cli.report import place_of_report
     from backfill.cli.running import DeliveryCommand, deliver_all, run_options
     from backfill.pipeline.plans import check_plan_ids
@@ -94,6 +102,8 @@ def command(
     options = run_options(asked, abandon=abandon, only_new=only_new)
     delivery = DeliveryCommand(session, options, asked.yes, output, progress=not no_progress)
     delivery = replace(delivery, spool=spool_choice(spool, spool_cache), metrics=metrics)
+    if open_page:
+        delivery = replace(delivery, page=PageServing())
     loaded = in_phases(load_jobs(paths), jobs)
     if replay_rejects is not None:
         there = load_chosen_target(chosen, Path(loaded[0].path).parent)

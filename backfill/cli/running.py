@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import groupby
+from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from backfill.cli.here import display_path
 from backfill.cli.interrupts import Interrupts
 from backfill.cli.metrics import MetricsOptions, telling_metrics
 from backfill.cli.options import SendOptions, TargetOptions
+from backfill.cli.page import PageServing
 from backfill.cli.progress import ProgressBars
 from backfill.cli.session import Session
 from backfill.errors import BackfillError, ExitCode, InterruptedRunError, UsageError, worst
@@ -61,6 +62,7 @@ class DeliveryCommand:
     metrics: MetricsOptions = field(default_factory=MetricsOptions)
     spool: SpoolChoice = field(default_factory=SpoolChoice)
     report: Path | None = None  # where the page of the one job is to be written
+    page: PageServing | None = None  # where the sandbox's page is to be shown
 
     def bars(self, job: str) -> ProgressBars:
         """The bars of the next job."""
@@ -124,6 +126,8 @@ def deliver_all(
         UsageError: The target is wrong, or it is live and could not be confirmed.
     """
     targets = [arguments.load_chosen_target(target, Path(job.path).parent) for job in jobs]
+    if delivery.page is not None:
+        delivery.page.refuse_live(targets)
     if any(one.live for one in targets) and not delivery.options.only_prepare:
         refuse_without_terminal(yes=delivery.yes)
     for job in jobs:
@@ -141,7 +145,13 @@ def deliver_all(
         runs = partial(begun_runs, [store.run(run_id) for run_id, store in ids.items()])
         drawn.enter_context(telling_metrics(delivery.session, delivery.metrics, runs))
         ends = run_requests(requests, partial(tell_notice, delivery.session))
-        codes = [show_outcome(delivery, interrupts, subjects[one.job.path], end) for one, end in ends]
+        codes = [
+            show_outcome(delivery, interrupts, subjects[one.job.path], end) for one, end in islice(ends, len(requests))
+        ]
+        if delivery.page is not None:  # the sandbox is there until all ends are taken
+            delivery.page.wait(delivery.session, interrupts, requests[0])
+        for _ in ends:
+            pass
     if delivery.options.only_prepare:
         tell_prepared(delivery.session, [subject.run_id for subject in subjects.values()], codes)
     tell_total(delivery)
@@ -322,6 +332,7 @@ def run_context(
         signal_code=lambda: interrupts.exit_code,
         progress=bars,
         say=session.say,
+        on_sandbox=delivery.page.tell(session) if delivery.page else lambda _: None,
         on_state_made=session.tell_made if session.here.database is None else lambda _: None,  # `tell_database`
         on_turn=take_turn,
         on_planned=show_plans,

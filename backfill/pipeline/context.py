@@ -119,6 +119,8 @@ class RunContext:
     say: Callable[[str], None] = lambda _text: None
     #: Told the state folder where this process has made it.
     on_state_made: Callable[[Path], None] = lambda _folder: None
+    #: Told the endpoint of the sandbox that this run is sent to, as soon as it is reached.
+    on_sandbox: Callable[[str], None] = lambda _endpoint: None
     #: Told each time that it is this run's turn: of several jobs all are prepared before the first is delivered.
     on_turn: Callable[[], None] = lambda: None
     #: Told the plans of all jobs, in their order, once they are complete and before anybody is asked.

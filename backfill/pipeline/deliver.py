@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from backfill.advice import advise, in_plan
@@ -33,6 +34,7 @@ from backfill.records import (
     Counts,
     Decision,
     DeliveryTotals,
+    RunRecord,
     RunSpool,
     RunState,
     RunWriter,
@@ -79,7 +81,8 @@ def deliver_run(
         before = ledger.reader.counts()
     if ledger.reader.status().state is not RunState.DELIVERING:
         ledger.set_state(RunState.DELIVERING)
-    reached = target_access(there, options, ledger.reader.status().record.envelope)
+    record = ledger.reader.status().record
+    reached = target_access(there, options, record.envelope, rehearsal_name(record))
     chosen: tuple[Batch, ...] = ()
     if canary and options.chooses:
         from backfill.pipeline.canary import cut_canary  # noqa: PLC0415 (polars, where there is one)
@@ -97,6 +100,11 @@ def deliver_run(
             with suppress(LedgerError):  # what made it stop is the news
                 list_refused(ledger, run)
     return code, end.totals, error
+
+
+def rehearsal_name(record: RunRecord) -> str:
+    """What a sandbox calls the run: its id and when it began, since one that begins afresh has the same id."""
+    return f"{record.run_id} of {datetime.fromtimestamp(record.created_at, UTC):%Y-%m-%d %H:%M:%S}"
 
 
 def clean_up(run: StoredRun, options: Options) -> None:

@@ -117,6 +117,8 @@ def make_plan(one: JobRun, runs: Sequence[JobRun], reach: Reach) -> RunResult | 
         end = repeat_result(one, status)
         return replace(end, not_read_again=not_read_again(store, job, run, status.record)) if now.is_live else end
     one.target = reach(target, store.path)  # before the work of preparing, which would be in vain
+    if not target.live:
+        context.on_sandbox(one.target.batch_url.rpartition("/v1/")[0])
     if status is not None and store.bytes_at and not run.bytes_at.startswith(f"{store.bytes_at}/"):
         where = run.bytes_at or "on this machine"
         context.say(f"{job.name}: its run has begun, and its bytes stay where they are, {where}.")

@@ -16,13 +16,17 @@ from backfill.targets import Target, TargetKind
 from backfill.verdict import Failure
 
 SANDBOX_FOLDER = "sandbox"
+#: What `backfill.sandbox.app` reads it from; that module is imported only where a sandbox is served.
+RUN_HEADER = "Backfill-Run"
 HEALTH_SECONDS = 5.0
 #: Reaches a target for the runs of a state folder, and returns it as it can be sent to.
 Reach = Callable[[Target, Path], Target]
 
 
-def target_access(target: Target, options: Options, envelope: str) -> TargetAccess:
+def target_access(target: Target, options: Options, envelope: str, run: str = "") -> TargetAccess:
     """How to reach the target, with what the command line says of it; `envelope` is what the run was prepared with.
+
+    A sandbox, and nobody else, is told the `run`: its pages show calls by it.
 
     Raises:
         UsageError: There is no write key.
@@ -37,7 +41,7 @@ def target_access(target: Target, options: Options, envelope: str) -> TargetAcce
         requests=target.requests,
         body_limit=target.limits.body_bytes,
         envelope=envelope,
-        headers=dict(target.headers),
+        headers=dict(target.headers) | ({RUN_HEADER: run} if run and not target.live else {}),
         auth=target.auth,
         auth_header=target.auth_header,
         answers=target.answers,

@@ -11,14 +11,15 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from importlib.resources import files
-from types import ModuleType
 from typing import Any, Final
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
 
 from backfill import __version__
 from backfill.advice import Advice, source_text
 from backfill.errors import counted
 from backfill.escape import escaped
-from backfill.extras import required
 from backfill.limits import SEGMENT
 from backfill.masking import shortened
 from backfill.records import Problem, StoredRun
@@ -71,22 +72,22 @@ def report_page(run: StoredRun, *, now: float, replays: Sequence[RunView] = ()) 
         LedgerError: Its ledger cannot be read.
         UsageError: The libraries of the extra `report` are missing.
     """
-    jinja2, markup = need_libraries()
+    need_libraries()
     view, contents = read_run_view(run, now=now), read_contents(run)
     with run.read() as reader:
         samples, pace = reader.samples(), pace_of(reader.sent_attempts())
     style = files("backfill.report").joinpath("page.css").read_text("utf-8")
     template = files("backfill.report").joinpath("page.html").read_text("utf-8")
-    charts = {name: markup.Markup(chart) for name, chart in _charts(view, contents).items()}
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    charts = {name: _markup(chart) for name, chart in _charts(view, contents).items()}
+    environment = Environment(autoescape=True, undefined=StrictUndefined)
     page: str = environment.from_string(template).render(
-        style=markup.Markup(style),
-        style_hash=markup.Markup(f"sha256-{b64encode(sha256(style.encode()).digest()).decode()}"),
+        style=_markup(style),
+        style_hash=_markup(f"sha256-{b64encode(sha256(style.encode()).digest()).decode()}"),
         **charts,
         **_head(view, contents),
         **_plan(contents),
         problems=_problems(view, samples, contents),
-        pace=[(markup.Markup(chart), caption) for chart, caption in _pace(pace)],
+        pace=[(_markup(chart), caption) for chart, caption in _pace(pace)],
         pauses=_pauses(pace),
         doubts=_doubts(view),
         accounts=[*_accounts(view), *_together(view, replays)],
@@ -99,11 +100,14 @@ def report_page(run: StoredRun, *, now: float, replays: Sequence[RunView] = ()) 
     return page
 
 
-def need_libraries() -> tuple[ModuleType, ModuleType]:
-    """The template engine and what escapes for it; raises UsageError where the extra `report` is missing."""
+def _markup(made: str) -> Markup:
+    """What was made here, and is not to be escaped: styles and charts."""
+    return Markup(made)  # noqa: S704
+
+
+def need_libraries() -> None:
+    """Raise UsageError where the extra `report` is missing."""
     pygal()
-    jinja2, markup = (required(name, "report", "reports", made="made") for name in ("jinja2", "markupsafe"))
-    return jinja2, markup
 
 
 def _charts(view: RunView, contents: PlanContents | None) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from backfill.sandbox.app import SERVER_HEADER, SERVER_NAME
 from backfill.sandbox.drops import REASONS
 from backfill.sandbox.faults import FaultScript
+from backfill.sandbox.pages import new_token
 from backfill.sandbox.server import DEFAULT_PORT, KEEP_CALLS, LENIENT, Sandbox, serve
 
 __all__ = [
@@ -14,5 +15,6 @@ __all__ = [
     "SERVER_NAME",
     "FaultScript",
     "Sandbox",
+    "new_token",
     "serve",
 ]

@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
@@ -22,15 +23,20 @@ from backfill.limits import Limits
 from backfill.sandbox.bodies import Refusal, decode_body, too_large
 from backfill.sandbox.drops import KINDS, REASONS
 from backfill.sandbox.faults import FaultScript, ScriptedFault
+from backfill.sandbox.holdings import RequestRecord
 from backfill.sandbox.ingest import BATCH_PATHS, ReceivedRequest, read_request
 from backfill.sandbox.moments import iso_moment
-from backfill.sandbox.store import RequestRecord, Store, StoreError
+from backfill.sandbox.pages import Access, Pages
+from backfill.sandbox.store import Store, StoreError
 
 SERVER_NAME = "backfill-sandbox"
 #: The Server header of every answer: `backfill-sandbox/` and the version.
 SERVER_HEADER = f"{SERVER_NAME}/{__version__}"
 #: How many rows a page of /calls or /drops has unless asked, and at most.
 PAGE_ROWS, MOST_PAGE_ROWS = 100, 10_000
+#: The header in which `backfill` names its run to a sandbox, and to no other target.
+RUN_HEADER = "Backfill-Run"
+MOST_RUN_CHARACTERS = 200
 _IDS_AT_ONCE = 20_000
 # What is read off a connection of a body that is too large, so that its sender gets to read the answer.
 _MOST_DRAINED_BYTES = 64 * 1024 * 1024
@@ -41,12 +47,26 @@ _ACCEPTED = b'{"success":true}'
 class SandboxApi:
     """The answers of one sandbox."""
 
-    def __init__(self, store: Store, *, faults: FaultScript, limits: Limits, clock: Callable[[], float]) -> None:
-        """`clock` gives seconds since 1970: the time of receipt."""
+    def __init__(
+        self,
+        store: Store,
+        *,
+        faults: FaultScript,
+        limits: Limits,
+        clock: Callable[[], float],
+        token: str | None = None,
+        ending: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """`clock` gives seconds since 1970: the time of receipt. What is read wants the `token`, where there is one.
+
+        `ending` says whether the server is to stop: then pages that watch are let go.
+        """
         self._store = store
         self._faults = faults
         self._limits = limits
         self._clock = clock
+        self._token = token
+        self._pages = Pages(store, ending=ending)
         self._numbers = itertools.count(1)
 
     def app(self) -> Starlette:
@@ -62,8 +82,9 @@ class SandboxApi:
             Route("/calls", self._calls),
             Route("/drops", self._drops),
             Route("/ids", self._ids),
+            *self._pages.routes(),
         ]
-        app = Starlette(routes=routes)
+        app = Starlette(routes=routes, middleware=[Middleware(Access, token=self._token)])
         app.router.redirect_slashes = False
         return app
 
@@ -79,12 +100,12 @@ class SandboxApi:
             if fault.cut != "before" and not self._faults.reads_bodies:
                 wire = await _read_body(request, self._limits.body_bytes)
             if fault.cut in {"before", "after"} or (fault.status is not None and not fault.stored):
-                await self._write(RequestRecord(None, counts))
+                await self._write(self._unstored(request, wire, counts, _end_of(fault)))
                 return await self._faulty(request, fault)
             outcome = self._read_request(request, wire)
-            await self._write(_record_of(outcome, counts, wire))
+            await self._write(self._record(request, outcome, counts, wire, fault))
         except ClientDisconnect:
-            await self._write(RequestRecord(None, counts | {"refused/disconnected": 1}))
+            await self._write(self._unstored(request, b"", counts | {"refused/disconnected": 1}, "disconnected"))
             return Response()
         except StoreError as error:
             return _refusal(503, "store_failed", str(error))
@@ -101,7 +122,43 @@ class SandboxApi:
         body = decode_body(wire, encoding, self._limits.body_bytes) if wire and isinstance(wire, bytes) else wire
         return body if isinstance(body, bytes) else b""
 
-    def _read_request(self, request: Request, wire: bytes | Refusal) -> ReceivedRequest | Refusal:
+    def _record(
+        self,
+        request: Request,
+        outcome: ReceivedRequest | Refusal,
+        counts: dict[str, int],
+        wire: bytes | Refusal,
+        fault: ScriptedFault,
+    ) -> RequestRecord:
+        if isinstance(outcome, Refusal):
+            counts = counts | {f"refused/{outcome.reason}": 1}
+            return self._unstored(request, b"", counts, _end_of(fault) if fault.ends_it else f"400 {outcome.reason}")
+        sizes = {"bytes/json": outcome.body_bytes, "bytes/wire": len(wire) if isinstance(wire, bytes) else 0}
+        # Segment's code for it; still answered 200.
+        empty = {} if outcome.calls else {"refused/empty_batch": 1}
+        end = _end_of(fault) if fault.ends_it else "200"
+        return RequestRecord(outcome, counts | sizes | empty, run=run_of(request), answer=end)
+
+    def _unstored(self, request: Request, wire: bytes | Refusal, counts: dict[str, int], answer: str) -> RequestRecord:
+        """The record of a request of which no call is stored; what it held is told where it was read."""
+        received = self._read_request(request, wire, store=False) if wire else None
+        first_id, calls, size = None, 0, 0
+        if isinstance(received, ReceivedRequest):
+            first_id, calls, size = received.first_id, received.calls, received.body_bytes
+        return RequestRecord(
+            None,
+            counts,
+            run=run_of(request),
+            answer=answer,
+            received_ms=int(self._clock() * 1000),
+            first_id=first_id,
+            calls=calls,
+            body_bytes=size,
+        )
+
+    def _read_request(
+        self, request: Request, wire: bytes | Refusal, *, store: bool = True
+    ) -> ReceivedRequest | Refusal:
         path = request.url.path.removeprefix("/v1/").rstrip("/")
         # A single call's limit is that of its whole request (HTTP API page).
         most = self._limits.body_bytes if path in BATCH_PATHS else self._limits.call_bytes
@@ -115,7 +172,8 @@ class SandboxApi:
             key_in_header=_has_basic_user(request.headers.get("authorization", "")),
             received_ms=int(self._clock() * 1000),
             limits=self._limits,
-            keep=self._store.room,
+            keep=self._store.room if store else 0,
+            keep_dropped=self._store.room_for_drops if store else 0,
         )
 
     async def _write(self, record: RequestRecord) -> None:
@@ -186,13 +244,18 @@ def statistics(counts: dict[str, int]) -> dict[str, Any]:
     return stats
 
 
-def _record_of(outcome: ReceivedRequest | Refusal, counts: dict[str, int], wire: bytes | Refusal) -> RequestRecord:
-    if isinstance(outcome, Refusal):
-        return RequestRecord(None, counts | {f"refused/{outcome.reason}": 1})
-    sizes = {"bytes/json": outcome.body_bytes, "bytes/wire": len(wire) if isinstance(wire, bytes) else 0}
-    # Segment's code for it; still answered 200.
-    empty = {} if outcome.calls else {"refused/empty_batch": 1}
-    return RequestRecord(outcome, counts | sizes | empty)
+def run_of(request: Request) -> str:
+    """What the sender calls its run, or the sender's own name: its User-Agent."""
+    named = request.headers.get(RUN_HEADER, "") or request.headers.get("user-agent", "")
+    return named[:MOST_RUN_CHARACTERS]
+
+
+def _end_of(fault: ScriptedFault) -> str:
+    """How a scripted fault ends a request, in words."""
+    if fault.status is not None:
+        return f"{fault.status} by script{', stored' if fault.stored else ''}"
+    ends = {"before": "cut before it was read", "after": "cut after it was read", "lost": "stored, then cut"}
+    return ends.get(fault.cut or "", "200")
 
 
 async def _read_body(request: Request, most: int) -> bytes | Refusal:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -14,21 +15,25 @@ import orjson
 from backfill.frozen import frozen
 from backfill.limits import Limits
 from backfill.sandbox.bodies import Refusal, call_texts
-from backfill.sandbox.drops import Call, drop_reason
+from backfill.sandbox.drops import MOST_MESSAGE_ID_CHARACTERS, Call, drop_reason
 from backfill.sandbox.moments import iso_moment, parse_moment, stored_moment
 
 #: Paths below /v1 that take a batch; import is the older name of the same (a maintainer, analytics-ruby issue 142).
 BATCH_PATHS = ("batch", "import")
+#: Longer names of events are cut where calls are counted and filtered by them.
+MOST_EVENT_CHARACTERS = 200
+_NAMED = {"track": "event", "page": "name", "screen": "name"}
 
 
 @frozen
 class HeldCall:
-    """What is kept of one call: its moments as ISO text, and its JSON as it was sent."""
+    """What is kept of one call: its moments as ISO text, its user, and its JSON as it was sent."""
 
     timestamp: str
     original_timestamp: str | None  # as sent
     sent_at: str | None  # as sent
     json: str
+    user: str | None = None  # the userId, else the anonymousId
 
 
 @frozen
@@ -38,6 +43,8 @@ class Drop:
     reason: str
     message_id: str | None
     kind: str | None
+    event: str = ""
+    held: HeldCall | None = None  # where it is kept whole
 
 
 @frozen
@@ -50,6 +57,8 @@ class ReceivedRequest:
     held: list[HeldCall]  # of the first of them, as many as were asked for
     drops: list[Drop]  # reason `duplicate` too: an id that the same request had before
     body_bytes: int
+    events: list[str]  # of the same calls as `ids`: see `event_of`
+    first_id: str | None = None  # of the first call, whatever became of it
 
     @property
     def calls(self) -> int:
@@ -74,12 +83,13 @@ def read_request(
     received_ms: int,
     limits: Limits,
     keep: int,
+    keep_dropped: int = 0,
     new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
 ) -> ReceivedRequest | Refusal:
     """The request of this uncompressed body, posted to /v1/`path`; a Refusal where Segment answers 400.
 
-    The first `keep` calls fit to be held come with their JSON. `new_id` makes the id of a call without one, as the API
-    does.
+    The first `keep` calls fit to be held come with their JSON, and so do the first `keep_dropped` of the others.
+    `new_id` makes the id of a call without one, as the API does.
     """
     try:
         document = orjson.loads(body)
@@ -95,15 +105,40 @@ def read_request(
         # Which calls of a batch of over 2,500 are lost is not documented. Here those beyond it: a sender that counts
         # its calls then sees exactly the excess missing (unconfirmed).
         sorter.sort(calls[: limits.batch_calls])
-        sorter.drop_all(calls[limits.batch_calls :], "over_batch_limit")
+        sorter.drop_all(calls[limits.batch_calls :], "over_batch_limit", first=limits.batch_calls)
     else:
         sorter.drop_all(calls, "project_not_found")
+    fit, unfit = sorter.fit[:keep], sorter.unfit[:keep_dropped]
     held: list[HeldCall] = []
-    if places := sorter.fit[:keep]:
+    drops = sorter.drops
+    if places := fit + unfit:
         envelope = _envelope_of(document, received_ms, batch=batch)
         texts = _texts(body, calls, places, batch=batch)
         held = [_hold(calls[place], text, envelope) for place, text in zip(places, texts, strict=True)]
-    return ReceivedRequest(received_ms, sorter.ids, sorter.kinds, held, sorter.drops, len(body))
+        drops = [replace(drop, held=one) for drop, one in zip(drops, held[len(fit) :], strict=False)]
+        drops += sorter.drops[len(unfit) :]
+    return ReceivedRequest(
+        received_ms,
+        sorter.ids,
+        sorter.kinds,
+        held[: len(fit)],
+        drops,
+        len(body),
+        sorter.events,
+        _first_id(calls),
+    )
+
+
+def event_of(call: object, kind: object) -> str:
+    """The event of a track call, the name of a page or screen; empty for others, and where it is no text."""
+    member = _NAMED.get(kind) if isinstance(kind, str) and isinstance(call, dict) else None
+    name = call.get(member) if member is not None and isinstance(call, dict) else None
+    return name[:MOST_EVENT_CHARACTERS] if isinstance(name, str) else ""
+
+
+def _first_id(calls: list[Any]) -> str | None:
+    first = calls[0].get("messageId") if calls and isinstance(calls[0], dict) else None
+    return first if isinstance(first, str) and len(first) <= MOST_MESSAGE_ID_CHARACTERS else None
 
 
 def _batch_of(document: dict[str, Any]) -> list[Any]:
@@ -130,8 +165,10 @@ class _Sorter:
     def __init__(self, *, new_id: Callable[[], str], forced_kind: str | None, most_bytes: int) -> None:
         self.ids: list[str] = []
         self.kinds: list[str] = []
+        self.events: list[str] = []
         self.fit: list[int] = []  # places of the calls in `ids`
         self.drops: list[Drop] = []
+        self.unfit: list[int] = []  # places of the calls in `drops`
         self._new_id = new_id
         self._forced_kind = forced_kind
         self._most_bytes = most_bytes
@@ -143,15 +180,16 @@ class _Sorter:
             kind: Any = self._forced_kind or (call.get("type") if isinstance(call, dict) else None)
             reason = drop_reason(call, kind) or self._size_reason(call)
             if reason is not None:
-                self._drop(call, reason)
+                self._drop(place, call, reason)
                 continue
             message_id = call.get("messageId") or self._new_id()
             if message_id in seen:
-                self._drop(call, "duplicate")
+                self._drop(place, call, "duplicate")
                 continue
             seen.add(message_id)
             self.ids.append(message_id)
             self.kinds.append(kind)
+            self.events.append(event_of(call, kind))
             self.fit.append(place)
 
     def _size_reason(self, call: Call) -> str | None:
@@ -161,12 +199,12 @@ class _Sorter:
         except orjson.JSONEncodeError:  # it writes fewer levels than it reads
             return "nested_too_deep"
 
-    def drop_all(self, calls: list[Any], reason: str) -> None:
-        """Every one of these calls is dropped for one reason."""
-        for call in calls:
-            self._drop(call, reason)
+    def drop_all(self, calls: list[Any], reason: str, *, first: int = 0) -> None:
+        """Every one of these calls is dropped for one reason; `first` is the place of the first of them."""
+        for place, call in enumerate(calls, first):
+            self._drop(place, call, reason)
 
-    def _drop(self, call: object, reason: str) -> None:
+    def _drop(self, place: int, call: object, reason: str) -> None:
         members: Mapping[str, object] = call if isinstance(call, dict) else {}
         message_id, kind = members.get("messageId"), self._forced_kind or members.get("type")
         self.drops.append(
@@ -174,8 +212,10 @@ class _Sorter:
                 reason,
                 message_id if isinstance(message_id, str) else None,
                 kind if isinstance(kind, str) else None,
+                event_of(call, kind),
             )
         )
+        self.unfit.append(place)
 
 
 def _texts(body: bytes, calls: list[Any], places: list[int], *, batch: bool) -> list[str]:
@@ -186,12 +226,22 @@ def _texts(body: bytes, calls: list[Any], places: list[int], *, batch: bool) -> 
     try:
         texts = call_texts(text, calls)
     except RecursionError:  # a call that was dropped for it
-        return [orjson.dumps(calls[place]).decode() for place in places]
+        return [_compact(calls[place]) for place in places]
     return [texts[place] for place in places]
 
 
-def _hold(call: Call, text: str, envelope: _Envelope) -> HeldCall:
+def _compact(value: object) -> str:
+    """The value as JSON; empty where it is nested deeper than is written."""
+    try:
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:
+        return ""
+
+
+def _hold(call: object, text: str, envelope: _Envelope) -> HeldCall:
     """A call as it is kept: its own text, unless the envelope adds to it or it carries a write key."""
+    if not isinstance(call, dict):
+        return HeldCall(iso_moment(envelope.received_ms), None, None, text)
     added: Call = {}
     for member, of_batch in envelope.members.items():
         own = call.get(member)
@@ -200,7 +250,7 @@ def _hold(call: Call, text: str, envelope: _Envelope) -> HeldCall:
         if of_batch and (own is None or isinstance(own, dict)):
             added[member] = of_batch | (own or {})
     if added or "writeKey" in call:
-        text = orjson.dumps({name: value for name, value in (call | added).items() if name != "writeKey"}).decode()
+        text = _compact({name: value for name, value in (call | added).items() if name != "writeKey"})
     original = call.get("timestamp") if call.get("timestamp") is not None else call.get("originalTimestamp")
     sent = call.get("sentAt") if call.get("sentAt") is not None else envelope.sent_at
     return HeldCall(
@@ -208,7 +258,13 @@ def _hold(call: Call, text: str, envelope: _Envelope) -> HeldCall:
         original_timestamp=original if isinstance(original, str) else None,
         sent_at=sent if isinstance(sent, str) else None,
         json=text,
+        user=_user(call),
     )
+
+
+def _user(call: Call) -> str | None:
+    found = (call.get("userId"), call.get("anonymousId"))
+    return next((one for one in found if isinstance(one, str) and one), None)
 
 
 def _timestamp(original: object, sent: object, received_ms: int) -> str:

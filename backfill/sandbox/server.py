@@ -42,8 +42,9 @@ class Sandbox:
     With `store`, a folder, what it holds is durable before a request is answered 200, and a later sandbox goes on from
     there; without, it lasts as long as the sandbox. `keep_calls` is how many calls are kept with their JSON, all where
     it is None; every message id is kept. `window_seconds` is how long an id counts as a duplicate, `clock` gives
-    seconds since 1970. On entering it listens, on a free port where `port` is 0. Raises UsageError for an address that
-    is not loopback or not free, LockedError and LedgerError for a store in use or not ours.
+    seconds since 1970. On entering it listens, on a free port where `port` is 0. With a `token` it may listen elsewhere
+    than on loopback, and who reads what it holds has to have it. Raises UsageError for an address that is not loopback
+    or not free, LockedError and LedgerError for a store in use or not ours.
     """
 
     def __init__(
@@ -57,8 +58,10 @@ class Sandbox:
         window_seconds: float = DEDUP_WINDOW_SECONDS,
         limits: Limits = LENIENT,
         clock: Callable[[], float] = time.time,
+        token: str | None = None,
     ) -> None:
-        self._address = _loopback(host), port
+        self._address = listening_address(host, anywhere=token is not None), port
+        self._token = token
         self._folder = store
         self._faults = faults or FaultScript()
         self._keep_calls = keep_calls
@@ -77,7 +80,14 @@ class Sandbox:
             raise
         host, port = listener.getsockname()[:2]
         self.endpoint = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-        endpoint = SandboxApi(self._store, faults=self._faults, limits=self._limits, clock=self._clock)
+        endpoint = SandboxApi(
+            self._store,
+            faults=self._faults,
+            limits=self._limits,
+            clock=self._clock,
+            token=self._token,
+            ending=lambda: self._server.should_exit,
+        )
         self._server = _Server(
             uvicorn.Config(
                 endpoint.app(),
@@ -187,6 +197,7 @@ def serve(
     faults: FaultScript | None = None,
     keep_calls: int | None = KEEP_CALLS,
     limits: Limits = LENIENT,
+    token: str | None = None,
     ready: Callable[[str], None] = lambda _endpoint: None,
 ) -> dict[str, Any]:
     """Run a sandbox until SIGINT or SIGTERM, shut it down cleanly and return its last statistics.
@@ -198,7 +209,8 @@ def serve(
     # Blocked here before any thread starts, so that the two are fetched by sigtimedwait and interrupt nothing.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ends)
     try:
-        with Sandbox(store, host=host, port=port, faults=faults, keep_calls=keep_calls, limits=limits) as sandbox:
+        sandbox = Sandbox(store, host=host, port=port, faults=faults, keep_calls=keep_calls, limits=limits, token=token)
+        with sandbox:
             ready(sandbox.endpoint)
             while signal.sigtimedwait(ends, _LOOK_SECONDS) is None:
                 if not sandbox.running:
@@ -208,13 +220,17 @@ def serve(
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _loopback(host: str) -> str:
-    """The address, if it is loopback. Raises UsageError: what is sent to a sandbox is real customers' data."""
+def listening_address(host: str, *, anywhere: bool = False) -> str:
+    """The address, if it is loopback, or may be `anywhere`.
+
+    Raises:
+        UsageError: It is none, or not loopback: what is sent to a sandbox is real customers' data.
+    """
     try:
         address = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
     except ValueError as error:
         raise UsageError(f"{host!r} is not an address to listen on", hint="use 127.0.0.1 or ::1") from error
-    if not address.is_loopback:
+    if not (address.is_loopback or anywhere):
         raise UsageError(f"the sandbox listens on loopback only, not on {host}", hint="use 127.0.0.1 or ::1")
     return str(address)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import field
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
@@ -17,12 +17,13 @@ from typing import Any, TypeVar
 from backfill.disk import NO_ROOM, NO_WRITING, PRIVATE_FILE, FileLock, disk_stop, make_folder, sync_folder
 from backfill.errors import BackfillError, LockedError, UsageError
 from backfill.frozen import frozen
-from backfill.sandbox.ingest import Drop, ReceivedRequest
-from backfill.sandbox.seen import SeenIds
+from backfill.sandbox.holdings import Holdings, RequestRecord
+from backfill.sandbox.lookups import look_at_next
 from backfill.sandbox.tables import Tables, opening_failure
 
 FILE_NAME = "sandbox.sqlite3"
 LOCK_NAME = "lock"
+_QUIET_SECONDS = 0.5
 _MOST_IN_GROUP = 64  # requests of one commit; as many as wait are taken, up to this
 
 _Answer = TypeVar("_Answer")
@@ -30,14 +31,6 @@ _Answer = TypeVar("_Answer")
 
 class StoreError(Exception):
     """The store cannot be written (the disk is full, say); the requests of this group are not stored."""
-
-
-@frozen
-class RequestRecord:
-    """One request to write down: its calls, if it was understood, and what else is counted of it."""
-
-    received: ReceivedRequest | None
-    counts: dict[str, int] = field(default_factory=dict)
 
 
 @frozen
@@ -67,7 +60,10 @@ class Store:
         self._keep_calls = keep_calls
         self._window_ms = round(window_seconds * 1000)
         self._queue: SimpleQueue[_Write | _Read | None] = SimpleQueue()
-        self._kept = 0
+        #: How many more calls, and dropped ones, would be kept with their JSON, as of the last commit.
+        self.room = self.room_for_drops = 0
+        self._unentered = True  # calls are kept that pages do not look up yet
+        self._quiet_at = 0.0  # when that may be mended
         self._stale = False  # memory knows more than the disk, after a failed commit
         self._over = False
         opened: Future[None] = Future()
@@ -79,11 +75,6 @@ class Store:
             self._unlock()
             raise
 
-    @property
-    def room(self) -> int:
-        """How many more calls would be kept with their JSON, as of the last commit."""
-        return 1 << 62 if self._keep_calls is None else max(0, self._keep_calls - self._kept)
-
     def submit(self, record: RequestRecord) -> Future[None]:
         """Write this request down. The future is done once it is durable; StoreError where it could not be."""
         future: Future[None] = Future()
@@ -91,7 +82,7 @@ class Store:
         return future
 
     def ask(self, read: Callable[[Tables], _Answer]) -> Future[_Answer]:
-        """What `read` finds in the tables, after everything submitted so far."""
+        """What `read` finds in the tables, after everything submitted so far; or the LookupError that it raises."""
         future: Future[_Answer] = Future()
         self._put(_Read(read, future))
         return future
@@ -136,16 +127,31 @@ class Store:
             self._fail_waiting()
 
     def _recall(self, tables: Tables) -> None:
-        self._seen = SeenIds()
-        for first, ids in tables.all_ids():
-            self._seen.add(ids, first)
-        self._last_id = tables.last_number("ids")
-        self._last_drop = tables.last_number("drops")
-        self._kept = tables.last_number("calls")
+        self._holdings = Holdings(tables, keep_calls=self._keep_calls, window_ms=self._window_ms)
+        self._take_stock()
+
+    def _take_stock(self) -> None:
+        self.room, self.room_for_drops = self._holdings.room, self._holdings.room_for_drops
+
+    def _next(self, tables: Tables) -> _Write | _Read | None:
+        """What comes next; once nobody has sent for a while, calls are entered where pages look them up."""
+        while self._unentered:
+            try:
+                return self._queue.get(timeout=max(0.001, self._quiet_at - time.monotonic()))
+            except Empty:
+                self._enter(tables)
+        return self._queue.get()
+
+    def _enter(self, tables: Tables) -> None:
+        try:
+            self._unentered = look_at_next(tables) > 0
+        except sqlite3.Error:  # the disk is full, say: pages find less until something is written again
+            tables.roll_back()
+            self._unentered = False
 
     def _take_group(self, tables: Tables) -> bool:
         """Do what waits; False once the end was asked for."""
-        group = [self._queue.get()]
+        group = [self._next(tables)]
         with suppress(Empty):
             while len(group) < _MOST_IN_GROUP:
                 group.append(self._queue.get_nowait())
@@ -154,7 +160,7 @@ class Store:
                 self._write(tables, writes)
             for item in group:
                 if isinstance(item, _Read):
-                    item.future.set_result(item.read(tables))
+                    _answer(item, tables)
         except sqlite3.Error as error:
             tables.roll_back()
             self._stale = True
@@ -170,98 +176,28 @@ class Store:
         tables.begin()
         counts: Counter[str] = Counter()
         for write in writes:
-            counts.update(write.record.counts)
-            if write.record.received is not None:
-                self._hold(tables, write.record.received, counts)
+            self._holdings.hold(write.record, counts)
+        self._holdings.flush()
         tables.add_counts(counts.items())
         tables.commit()
+        self._take_stock()
+        self._unentered, self._quiet_at = True, time.monotonic() + _QUIET_SECONDS
         for write in writes:
             write.future.set_result(None)
 
-    def _hold(self, tables: Tables, received: ReceivedRequest, counts: Counter[str]) -> None:
-        """Put one request's calls where they belong."""
-        repeated, returning = self._known(tables, received)
-        fresh = [place for place, message_id in enumerate(received.ids) if message_id not in repeated]
-        new = [received.ids[place] for place in fresh if received.ids[place] not in returning]
-        received_ms = received.received_ms
-        tables.insert("ids", [(self._last_id + n, new_id, received_ms) for n, new_id in enumerate(new, 1)])
-        if new:
-            self._seen.add(new, self._last_id + 1)
-            self._last_id += len(new)
-        if returning:
-            tables.receive_again(list(returning.values()), received_ms)
-        self._keep(tables, received, fresh)
-        drops = received.drops
-        if repeated:
-            again = zip(received.ids, received.kinds, strict=True)
-            drops = [*drops, *(Drop("duplicate", an_id, kind) for an_id, kind in again if an_id in repeated)]
-        rows = [(self._last_drop + n, d.reason, d.message_id, d.kind, received_ms) for n, d in enumerate(drops, 1)]
-        tables.insert("drops", rows)
-        self._last_drop += len(rows)
-        counts.update(_counts_of(received, fresh, drops, new_ids=len(new)))
 
-    def _known(self, tables: Tables, received: ReceivedRequest) -> tuple[set[str], dict[str, int]]:
-        """The ids that came before: those within the window, and those whose window is over with their rows.
-
-        The window runs from the receipt of the call that was accepted; a duplicate does not prolong it (unconfirmed).
-        """
-        candidates = self._seen.find(received.ids)
-        rows = {received.ids[place]: int(candidates[place]) for place in candidates.nonzero()[0].tolist()}
-        if not rows:
-            return set(), {}
-        found = {number: (an_id, ms) for number, an_id, ms in tables.ids_at(list(rows.values()))}
-        strangers = {}
-        for an_id, number in list(rows.items()):
-            if found[number][0] != an_id:  # another id of the same hash
-                del rows[an_id]
-                if an_id in self._seen.strangers:
-                    strangers[an_id] = self._seen.strangers[an_id]
-        if strangers:
-            found |= {number: (an_id, ms) for number, an_id, ms in tables.ids_at(list(strangers.values()))}
-            rows |= strangers
-        closed = received.received_ms - self._window_ms
-        repeated = {an_id for an_id, number in rows.items() if found[number][1] > closed}
-        return repeated, {an_id: number for an_id, number in rows.items() if an_id not in repeated}
-
-    def _keep(self, tables: Tables, received: ReceivedRequest, fresh: list[int]) -> None:
-        kept = [(place, received.held[place]) for place in fresh if place < len(received.held)][: self.room]
-        rows = [
-            (
-                self._kept + n,
-                received.ids[place],
-                received.kinds[place],
-                received.received_ms,
-                held.timestamp,
-                held.original_timestamp,
-                held.sent_at,
-                held.json,
-            )
-            for n, (place, held) in enumerate(kept, 1)
-        ]
-        tables.insert("calls", rows)
-        self._kept += len(rows)
+def _answer(item: _Read, tables: Tables) -> None:
+    """Read; what was not found, or cannot be looked for, is told to who asked."""
+    try:
+        item.future.set_result(item.read(tables))
+    except (ArithmeticError, LookupError, ValueError) as error:
+        item.future.set_exception(error)
 
 
 def _fail(items: list[_Write | _Read | None], why: str) -> None:
     for item in items:
         if item is not None and not item.future.done():
             item.future.set_exception(StoreError(why))
-
-
-def _counts_of(received: ReceivedRequest, fresh: list[int], drops: list[Drop], *, new_ids: int) -> Counter[str]:
-    counts: Counter[str] = Counter()
-    counts["received"] = received.calls
-    counts["accepted"] = len(fresh)
-    counts["distinct_ids"] = new_ids
-    if len(fresh) == len(received.kinds):
-        kinds = Counter(received.kinds)
-    else:
-        kinds = Counter(received.kinds[place] for place in fresh)
-    counts.update({f"by_type/{kind}": n for kind, n in kinds.items()})
-    reasons = Counter(drop.reason for drop in drops)
-    counts["duplicate"] = reasons.pop("duplicate", 0)
-    counts.update({f"dropped/{reason}": n for reason, n in reasons.items()})
-    return counts
 
 
 def _locked(folder: Path) -> FileLock:

@@ -14,27 +14,13 @@ from typing import Any
 import orjson
 
 from backfill.errors import BackfillError, LedgerError, StoppedError
+from backfill.sandbox.schema import COLUMNS, FROM_VERSION_1, NEW, SCHEMA_VERSION
 
-SCHEMA_VERSION = 1
 #: Rows of one INSERT; SQLite takes 32,766 parameters a statement.
 _ROWS_AT_ONCE = 1_000
 #: SQLite's errors of a disk that has no room, fails, or takes nothing; those of them that are of a damaged file.
 _DISK = frozenset((sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY))
 _DAMAGED = (sqlite3.SQLITE_IOERR_SHORT_READ, sqlite3.SQLITE_IOERR_CORRUPTFS)
-_SCHEMA = """
-CREATE TABLE ids (number INTEGER PRIMARY KEY, message_id TEXT NOT NULL, received_ms INTEGER NOT NULL) STRICT;
-CREATE TABLE calls (
-    number INTEGER PRIMARY KEY, message_id TEXT NOT NULL, type TEXT NOT NULL, received_ms INTEGER NOT NULL,
-    timestamp TEXT NOT NULL, original_timestamp TEXT, sent_at TEXT, json TEXT NOT NULL) STRICT;
-CREATE TABLE drops (
-    number INTEGER PRIMARY KEY, reason TEXT NOT NULL, message_id TEXT, type TEXT, received_ms INTEGER NOT NULL) STRICT;
-CREATE TABLE counts (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
-"""
-_COLUMNS = {
-    "ids": ("number", "message_id", "received_ms"),
-    "calls": ("number", "message_id", "type", "received_ms", "timestamp", "original_timestamp", "sent_at", "json"),
-    "drops": ("number", "reason", "message_id", "type", "received_ms"),
-}
 
 
 class Tables:
@@ -60,12 +46,14 @@ class Tables:
     def _prepare(self, file: str) -> None:
         version = self._number("PRAGMA user_version")
         new = version == 0 and self._number("SELECT count(*) FROM sqlite_schema") == 0
-        if not new and version != SCHEMA_VERSION:  # of somebody else: the next statement would alter it
+        if not new and version not in {1, SCHEMA_VERSION}:  # of somebody else: the next statement would alter it
             raise unusable_file(file, f"it is not of version {SCHEMA_VERSION}, but says {version}")
         for pragma in ("journal_mode = WAL", "synchronous = FULL", "wal_autocheckpoint = 16384"):
             self._connection.execute(f"PRAGMA {pragma}")
         if new:
-            self._connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+            self._connection.executescript(NEW)
+        elif version == 1:
+            self._connection.executescript(FROM_VERSION_1)
 
     def begin(self) -> None:
         """Start a group of writes."""
@@ -90,7 +78,7 @@ class Tables:
 
     def insert(self, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
         """Add these rows, each with its members in the order of the table's columns."""
-        width = len(_COLUMNS[table])
+        width = len(COLUMNS[table])
         for start in range(0, len(rows), _ROWS_AT_ONCE):
             some = rows[start : start + _ROWS_AT_ONCE]
             places = ",".join([f"({','.join('?' * width)})"] * len(some))
@@ -128,7 +116,7 @@ class Tables:
 
     def page(self, table: str, *, after: int, limit: int, reason: str | None = None) -> list[dict[str, Any]]:
         """At most `limit` rows numbered above `after`, in order; of drops only those of one reason, if named."""
-        columns = _COLUMNS[table]
+        columns = COLUMNS[table]
         where, values = ("", [after, limit]) if reason is None else ("AND reason = ?", [after, reason, limit])
         rows = self._connection.execute(
             f"SELECT {', '.join(columns)} FROM {table} WHERE number > ? {where} ORDER BY number LIMIT ?",  # noqa: S608 our own names
@@ -151,6 +139,28 @@ class Tables:
         while part := self.ids(after=after, limit=at_once):
             yield after + 1, part
             after += len(part)
+
+    def kept(self) -> tuple[int, int]:
+        """How many calls, and how many dropped ones, are kept with their JSON."""
+        drops = self._number("SELECT count(*) FROM drops WHERE json IS NOT NULL")
+        return self._number("SELECT count(*) FROM calls"), drops
+
+    def mark(self, name: str) -> int:
+        """A number that was noted; 0 where it was not."""
+        found = self.all("SELECT value FROM marks WHERE name = ?", name)
+        return int(found[0][0]) if found else 0
+
+    def set_mark(self, name: str, value: int) -> None:
+        """Note a number."""
+        self.change("INSERT INTO marks VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", [(name, value)])
+
+    def all(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        """The rows of a query that reads."""
+        return self._connection.execute(statement, values).fetchall()
+
+    def change(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> None:
+        """Do what the statement says with each of the rows."""
+        self._connection.executemany(statement, rows)
 
     def _number(self, statement: str) -> int:
         return int(self._connection.execute(statement).fetchone()[0])

@@ -11,10 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from backfill.errors import LedgerError, StoppedError, UsageError
-from backfill.sandbox import store as store_module
+from backfill.sandbox import holdings
+from backfill.sandbox.holdings import RequestRecord
 from backfill.sandbox.ingest import HeldCall, ReceivedRequest
 from backfill.sandbox.seen import SeenIds
-from backfill.sandbox.store import RequestRecord, Store, StoreError
+from backfill.sandbox.store import Store, StoreError
 from backfill.sandbox.tables import Tables, opening_failure
 from tests.support.no_room import no_file_above
 
@@ -24,7 +25,7 @@ WINDOW = 100.0
 def received(ids: list[str], received_ms: int = 0) -> ReceivedRequest:
     """A request of track calls of these ids."""
     held = [HeldCall("2020-01-01T00:00:00.000Z", None, None, f'{{"messageId":"{one}"}}') for one in ids]
-    return ReceivedRequest(received_ms, ids, ["track"] * len(ids), held, [], 0)
+    return ReceivedRequest(received_ms, ids, ["track"] * len(ids), held, [], 0, [""] * len(ids))
 
 
 def counts(store: Store) -> dict[str, int]:
@@ -45,7 +46,7 @@ def test_duplicates_agree_with_a_model(requests: list[tuple[list[str], int]], ke
     duplicates, kept, now = 0, [], 1_000_000
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
-            store_module,
+            holdings,
             "SeenIds",
             lambda: SeenIds(lambda one: hash(one) & ((1 << bits) - 1) if bits < 64 else hash(one)),
         )

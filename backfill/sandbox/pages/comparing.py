@@ -1,0 +1,80 @@
+"""Two runs compared: which calls one of them has and the other has not, and which are not the same in both.
+
+Both are walked side by side in the order of ids, so many at a time: a page of two runs of a million calls costs what
+one of two small runs does. A call is the same where its JSON is, and where it was taken, or dropped, in both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final, Literal
+
+from backfill.frozen import frozen
+from backfill.sandbox.tables import Tables
+
+#: Ids of each run that one page looks at, and differences that it shows, at most.
+STEP: Final = 20_000
+SHOWN: Final = 50
+Change = Literal["added", "gone", "changed"]
+
+
+@frozen
+class Difference:
+    """A call that is not the same in both, with its numbers in either."""
+
+    change: Change
+    message_id: str
+    before: int | None
+    after: int | None
+
+
+@frozen
+class Comparison:
+    """What a part of the ids came to; `next` is the id after which the next part begins, None where none is left."""
+
+    same: int
+    counts: dict[Change, int]
+    differences: list[Difference]
+    next: str | None
+
+
+def compare(tables: Tables, before: int, after: int, *, start: str = "") -> Comparison:
+    """The part of the ids that comes after `start`."""
+    sides = [_part(tables, run, start) for run in (before, after)]
+    # What lies beyond the last id of a side that was cut is told with the next part.
+    ends = [side[-1][0] for side in sides if len(side) == STEP]
+    end = min(ends) if ends else None
+    calls = [{an_id: rest for an_id, *rest in side if end is None or an_id <= end} for side in sides]
+    same, counts, shown = 0, dict.fromkeys(("added", "gone", "changed"), 0), []
+    for an_id, change in _changes(*calls):
+        if change is None:
+            same += 1
+            continue
+        counts[change] += 1
+        old, new = (side.get(an_id, [None])[0] for side in calls)
+        shown.append(Difference(change, an_id, old, new))
+        if len(shown) == SHOWN:
+            last = max((key for side in calls for key in side), default=an_id)
+            end = an_id if an_id != last or end is not None else None
+            break
+    return Comparison(same, counts, shown, end)  # type: ignore[arg-type] # its keys are those three
+
+
+def _part(tables: Tables, run: int, start: str) -> list[tuple[Any, ...]]:
+    """Id, number and digest of the first call of each id, in the order of ids."""
+    return tables.all(
+        "SELECT message_id, min(number), digest FROM by_id WHERE run = ? AND message_id > ?"
+        " GROUP BY message_id ORDER BY message_id LIMIT ?",
+        *(run, start, STEP),
+    )
+
+
+def _changes(before: dict[str, list[Any]], after: dict[str, list[Any]]) -> Iterator[tuple[str, Change | None]]:
+    # The order of the database: that of UTF-8, which is that of code points.
+    for an_id in sorted(before.keys() | after.keys()):
+        if an_id not in before:
+            yield an_id, "added"
+        elif an_id not in after:
+            yield an_id, "gone"
+        else:
+            yield an_id, None if before[an_id][1] == after[an_id][1] else "changed"
