@@ -12,6 +12,7 @@ from pathlib import Path
 from backfill import __version__
 from backfill.doctor.findings import Finding, Level, error_finding
 from backfill.errors import BackfillError, ExitCode, UsageError, counted
+from backfill.extras import how_to_install
 from backfill.pipeline.runs import list_ids, status_of
 from backfill.records import RunStore, StoredRun
 from backfill.state import refuse_network
@@ -34,7 +35,7 @@ def look_at_machine() -> Iterator[Finding]:
     yield Finding("versions", ", ".join(words))
     if missing:
         yield Finding(
-            *("versions", f"not installed: {', '.join(missing)}", Level.ERROR, "pip install backfill"),
+            *("versions", f"not installed: {', '.join(missing)}", Level.ERROR, how_to_install("backfill")),
             exit_code=ExitCode.UNEXPECTED,
         )
 

@@ -12,6 +12,7 @@ from importlib import import_module
 from importlib.util import find_spec
 
 from backfill.errors import SourceError, UsageError
+from backfill.extras import how_to_install
 from backfill.job.models import Job
 from backfill.sources.databases.address import Address
 from backfill.sources.databases.live import LiveDatabase, Session
@@ -34,7 +35,7 @@ class Driver(LiveDatabase):
         def not_opened(error: Exception) -> SourceError | UsageError:
             said = address.without_secrets(str(error).partition("\n")[0])
             if "NOT_FOUND" in said:
-                hint = f"pip install {address.driver}, or install its manifest"
+                hint = f"{how_to_install(address.driver)}, or install its manifest"
                 return UsageError(f"the ADBC driver {address.driver} is not installed", hint=hint)
             return SourceError(f"{address.shown} cannot be connected to: {said}")
 

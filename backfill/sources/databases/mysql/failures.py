@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Final
 
 from backfill.errors import BackfillError, ConnectionLostError, JobError, SourceError
+from backfill.extras import how_to_install
 from backfill.frozen import frozen
 from backfill.job.models import Job
 from backfill.sources.databases.address import Address
@@ -70,7 +71,7 @@ class Failures:
             if number == _NO_SERVER and "unix_socket=" in self.address.uri:
                 hint = "is the server running, and is this its unix_socket?"
             if isinstance(error, RuntimeError) and "cryptography" in said:
-                hint = "pip install cryptography, or connect by TLS: ?ssl_ca=FILE"
+                hint = f"{how_to_install('cryptography')}, or connect by TLS: ?ssl_ca=FILE"
             raise SourceError(f"{self.address.shown} cannot be connected to: {said}", hint=hint) from None
 
     @contextmanager
