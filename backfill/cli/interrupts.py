@@ -77,10 +77,14 @@ def run_interruptibly(session: Session, work: Callable[[Interrupts], Result]) ->
     The first signal sets `stop`, the second `abort`; if the work then does not end within GRACE_SECONDS, the process
     ends at once with the signal's exit code.
     """
-    interrupts = Interrupts()
+    interrupts, told = Interrupts(), False
 
     def hear(number: int, _frame: FrameType | None) -> None:
-        if not (interrupts.stop.is_set() or interrupts.serving.is_set()):  # before the work can say how it ended
+        nonlocal told
+        if not (told or interrupts.serving.is_set()):  # before the work can say how it ended
+            told = (
+                True  # first: the next signal may come while this is written, which no stream takes inside another text
+            )
             session.say(f"Stopping: {IN_FLIGHT if interrupts.sending.is_set() else NOTHING_SENT}.", "warning")
         interrupts.on_signal(number)
 

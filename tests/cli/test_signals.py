@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sqlite3
 
 import pytest
 
+from backfill.cli.interrupts import Interrupts, run_interruptibly
+from backfill.cli.session import Session
 from backfill.sandbox import Sandbox
 from tests.support.endpoints import faulty, wait_for_request
 from tests.support.projects import Project, backfill
@@ -38,6 +41,23 @@ def test_130_and_143_interrupted(project: Project, number: signal.Signals, code:
         stats = sandbox.stats()
         assert stats["distinct_ids"] == stats["accepted"] == 3000
         assert stats["duplicate"] == 0
+
+
+def test_a_signal_while_one_is_answered() -> None:
+    """Two Ctrl-C in a moment: the second is heard while the answer to the first is written, and counts."""
+    written = list[str]()
+
+    def write(text: str) -> None:
+        written.append(text)
+        assert len(written) < 9
+        signal.raise_signal(signal.SIGINT)
+
+    def work(interrupts: Interrupts) -> tuple[bool, bool]:
+        os.kill(os.getpid(), signal.SIGINT)
+        return interrupts.stop.wait(20), interrupts.abort.wait(20)
+
+    assert run_interruptibly(Session(writer=write), work) == (True, True)
+    assert [text.partition(":")[0] for text in written] == ["Stopping"]
 
 
 SLOW_QUERIES = {
