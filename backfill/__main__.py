@@ -28,8 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # all is done: at exit, Python would answer with a traceback
 
 
-def program() -> NoReturn:
-    """Run the command line and end the process with its exit code.
+def program(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and end the process with its exit code; `arguments` as of `main`.
 
     At once: all that is to last is durable by now, and Python's own end would look through every library for garbage
     once more, which takes 0.2 seconds.
@@ -41,7 +41,7 @@ def program() -> NoReturn:
         keep_native_words()
     except KeyboardInterrupt:
         os._exit(130)
-    code = main()
+    code = main(arguments)
     from backfill.disk import TEMPORARY_FOLDERS
 
     TEMPORARY_FOLDERS.remove()

@@ -88,7 +88,7 @@ class Sandbox:
             token=self._token,
             ending=lambda: self._server.should_exit,
         )
-        self._server = _Server(
+        self._server = EmbeddedServer(
             uvicorn.Config(
                 endpoint.app(),
                 http=_Protocol,
@@ -135,7 +135,7 @@ class Sandbox:
             after += len(part)
 
 
-class _Server(uvicorn.Server):
+class EmbeddedServer(uvicorn.Server):
     """Tells when it listens, and ends at once where nothing is under way.
 
     uvicorn's own looks ten times a second whether it is to end, and then waits as long for its connections: every run
@@ -154,23 +154,27 @@ class _Server(uvicorn.Server):
             self._wake()
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until it is to end; ready at the latest by then, so that nobody waits for one that could not begin."""
         try:
             super().run(sockets)
         finally:
             self.ready.set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and tell so."""
         await super().startup(sockets)
         self._woken = asyncio.Event()
         self._wake = partial(asyncio.get_running_loop().call_soon_threadsafe, self._woken.set)
         self.ready.set()
 
     async def main_loop(self) -> None:
+        """Wait until it is to end."""
         while not await self.on_tick(0):  # which renews the date that answers tell
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), 1.0)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close what is idle; where answers are under way, wait for them as uvicorn does."""
         for listener in (*self.servers, *(sockets or ())):
             listener.close()
         for connection in list(self.server_state.connections):

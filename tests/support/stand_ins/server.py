@@ -18,6 +18,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from backfill.sandbox.server import EmbeddedServer
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -95,7 +97,7 @@ class StandIn:
             ssl_version=ssl.PROTOCOL_TLS_SERVER,
             timeout_graceful_shutdown=2,
         )
-        self._server = _Server(config)
+        self._server = EmbeddedServer(config)
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [listener]}, daemon=True)
         self._thread.start()
         assert self._server.ready.wait(20)
@@ -104,7 +106,7 @@ class StandIn:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._server.should_exit = True
+        self._server.end()
         self._thread.join(10)
 
     async def _answer(self, request: Request) -> Response:
@@ -114,15 +116,3 @@ class StandIn:
             said = self.first.pop(0) if self.first else self.service(asked)
             self.said.append(said.status)
         return Response(said.body, said.status, said.headers, said.kind)
-
-
-class _Server(uvicorn.Server):
-    """Tells when it listens."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.ready = threading.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.ready.set()
