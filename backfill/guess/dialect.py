@@ -29,6 +29,7 @@ _DATA = {
 }
 _KINDS = {kind: re.compile(pattern, re.IGNORECASE) for kind, pattern in _DATA.items()}
 _NUMBER = re.compile(r"[-+]?\d+(?:[.,]\d+)?")
+_BLANKS = re.compile(r" {2,}")
 _COLUMNS_OF_BLANKS = re.compile(r"^ | {2,}")
 #: What a header may be narrower or wider than: as many records as these are compared.
 _RECORDS = 200
@@ -53,9 +54,14 @@ def dialect_of(head: bytes, *, cut: bool, usual: str) -> Dialect:
     delimiter = max(read, key=lambda sign: _evenness(read[sign]))
     records = read[delimiter]
     width = _width(records)
-    if width == 1 and any(_COLUMNS_OF_BLANKS.search(record[0]) for record in records[:1]):
+    aligned = _is_aligned(records) or (width == 1 and any(_COLUMNS_OF_BLANKS.search(one[0]) for one in records[:1]))
+    if aligned:
+        delimiter, records = usual, read[usual]  # by which the sample is read, until somebody has chosen
+        width = _width(records)
         found.csv["delimiter"] = usual
-        found.blanks["delimiter"] = "no comma, semicolon, tab or bar divides the lines: `format: fixed_width`, perhaps"
+        found.blanks["delimiter"] = (
+            "blanks divide the fields, no comma, semicolon, tab or bar: `format: fixed_width`, perhaps"
+        )
     elif delimiter != usual:
         found.csv["delimiter"] = delimiter
         found.notes["delimiter"] = f"{counted(width, 'field', 'fields')} in most of the first lines"
@@ -66,8 +72,14 @@ def dialect_of(head: bytes, *, cut: bool, usual: str) -> Dialect:
         found.csv["skip_lines"] = skipped
         found.notes["skip_lines"] = "the lines before the header"
     below = [record for record in records[place + 1 :] if len(record) == width]
-    _judge_header(header, below, (skipped, _lines_before(text, delimiter, place + 1)), found)
+    _judge_header(header, below, (skipped, _lines_before(text, delimiter, place + 1)), found, aligned=aligned)
     return found
+
+
+def _is_aligned(records: list[list[str]]) -> bool:
+    """Whether fields stand below one another by blanks: in most records one has two runs of blanks or more inside."""
+    runs = [max(len(_BLANKS.findall(cell.strip())) for cell in record) for record in records]
+    return len(runs) > 1 and sum(number > 1 for number in runs) * 2 > len(runs)
 
 
 def _decoded(head: bytes, found: Dialect) -> str:
@@ -134,14 +146,17 @@ def _evenness(records: list[list[str]]) -> tuple[float, int]:
     return (even if width > 1 else 0, width)
 
 
-def _judge_header(header: list[str], below: list[list[str]], lines: tuple[int, int], found: Dialect) -> None:
+def _judge_header(
+    header: list[str], below: list[list[str]], lines: tuple[int, int], found: Dialect, *, aligned: bool
+) -> None:
     """Names of our own where there is no header, or one with names that are empty or there twice.
 
     A first line with values is a row where its values are of the kinds that the columns have, and a blank where any is
     not: names such as 1.5 are rare, but a wrong guess makes a call too many or too few. `lines` are those before it,
-    and those to its end.
+    and those to its end; `aligned`: of a field that holds several, each is looked at.
     """
-    data = [cell.strip() for cell in header if _kind(cell)]
+    cells = [cell for one in header for cell in one.split()] if aligned else header
+    data = [cell.strip() for cell in cells if _kind(cell)]
     if data and not _differs(header, below):
         found.csv["header"] = False
         found.made_up = True

@@ -15,6 +15,10 @@ from backfill.extras import required
 
 #: Labels below a chart, at most.
 _LABELS: Final = 6
+#: A count that is so many times another one.
+_DWARFS: Final = 20
+#: Where a logarithmic axis begins, so that one has a bar.
+_BELOW_ONE: Final = 0.5
 _SIZE: Final = {"width": 460, "height": 210}
 _SETTINGS: Final = {
     "js": [],
@@ -28,14 +32,24 @@ _SETTINGS: Final = {
 _SVG: Final = "{http://www.w3.org/2000/svg}"
 
 
-def bars(values: Mapping[str, int], *, label: str, labels: int = _LABELS) -> str:
-    """A bar for each name, of which so many `labels` are shown; `label` says of what."""
-    chart = _chart("Bar")
+def bars(values: Mapping[str, int], *, label: str, labels: int = _LABELS, logarithmic: bool = False) -> str:
+    """A bar for each name, of which so many `labels` are shown; `label` says of what.
+
+    `logarithmic`: where one count dwarfs another (`dwarfs`), each power of ten has one height, and the label says so.
+    """
+    most, unlike = max(values.values(), default=1), logarithmic and dwarfs(values)
+    scale = {"logarithmic": True, "range": (_BELOW_ONE, most), "zero": _BELOW_ONE} if unlike else {}
+    chart = _chart("Bar", **scale)
     chart.x_labels = list(values)
     chart.x_labels_major = _some(list(values), labels)
-    chart.y_labels = _whole_steps(max(values.values(), default=1))
+    chart.y_labels = [10**power for power in range(len(str(most)))] if unlike else _whole_steps(most)
     chart.add("", list(values.values()))
-    return _svg(chart, label)
+    return _svg(chart, f"{label}, logarithmic" if unlike else label)
+
+
+def dwarfs(values: Mapping[str, int]) -> bool:
+    """Whether beside the largest of these counts the smallest would hardly have a bar."""
+    return max(values.values(), default=1) > _DWARFS * min(values.values(), default=1)
 
 
 def lines(series: Mapping[str, Sequence[float | None]], labels: Sequence[str], *, label: str) -> str:
@@ -58,8 +72,9 @@ def pygal() -> ModuleType:
     return library
 
 
-def _chart(kind: str) -> Any:  # noqa: ANN401 (a library without types)
-    return getattr(pygal(), kind)(**_SETTINGS, **_SIZE, value_formatter=_number, range_min=0, min_scale=3, max_scale=5)
+def _chart(kind: str, **more: object) -> Any:  # noqa: ANN401 (a library without types)
+    scale = more or {"range_min": 0, "min_scale": 3, "max_scale": 5}
+    return getattr(pygal(), kind)(**_SETTINGS, **_SIZE, value_formatter=_number, **scale)
 
 
 def _number(value: float | None) -> str:

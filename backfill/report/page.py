@@ -22,10 +22,10 @@ from backfill.errors import counted
 from backfill.escape import escaped
 from backfill.limits import SEGMENT
 from backfill.masking import shortened
-from backfill.records import Problem, StoredRun
+from backfill.records import Problem, RunState, StoredRun
 from backfill.records.profile import Event
 from backfill.report.advice import block_text, concerned
-from backfill.report.charts import bars, lines, pygal
+from backfill.report.charts import bars, dwarfs, lines, pygal
 from backfill.report.contents import (
     PlanContents,
     billed_text,
@@ -75,7 +75,8 @@ def report_page(run: StoredRun, *, now: float, replays: Sequence[RunView] = ()) 
     need_libraries()
     view, contents = read_run_view(run, now=now), read_contents(run)
     with run.read() as reader:
-        samples, pace = reader.samples(), pace_of(reader.sent_attempts())
+        begun = [at for at, state, _, _ in reader.history() if state is RunState.DELIVERING]
+        samples, pace = reader.samples(), pace_of(reader.sent_attempts(), begun)
     style = files("backfill.report").joinpath("page.css").read_text("utf-8")
     template = files("backfill.report").joinpath("page.html").read_text("utf-8")
     charts = {name: _markup(chart) for name, chart in _charts(view, contents).items()}
@@ -87,6 +88,7 @@ def report_page(run: StoredRun, *, now: float, replays: Sequence[RunView] = ()) 
         **_head(view, contents),
         **_plan(contents),
         problems=_problems(view, samples, contents),
+        problems_caption="Problems by code" + (", on a logarithmic scale" if dwarfs(view.problems) else ""),
         pace=[(_markup(chart), caption) for chart, caption in _pace(pace)],
         pauses=_pauses(pace),
         doubts=_doubts(view),
@@ -116,7 +118,9 @@ def _charts(view: RunView, contents: PlanContents | None) -> dict[str, str]:
         found["when"] = bars(_days(contents) or contents.months, label="Calls over time")
         found["sizes"] = bars(_sizes(contents), label="Batches by size")
     if len(view.problems) > 1:
-        found["problems_chart"] = bars(dict(sorted(view.problems.items())), label="Problems by code", labels=10)
+        found["problems_chart"] = bars(
+            dict(sorted(view.problems.items())), label="Problems by code", labels=10, logarithmic=True
+        )
     return found
 
 
@@ -317,14 +321,22 @@ def _pace(pace: Pace | None) -> list[tuple[str, str]]:
 
 
 def _pauses(pace: Pace | None) -> str:
-    if pace is None or not pace.pauses:
+    if pace is None:
         return ""
-    total = sum(seconds for _, seconds in pace.pauses)
-    longest_at, longest = max(pace.pauses, key=lambda pause: pause[1])
-    told = (
-        f"{counted(len(pace.pauses), 'pause', 'pauses')} without any request under way, {duration_text(total)} in all"
-    )
-    return f"{told}; the longest at {time_text(longest_at)}, {duration_text(longest)}."
+    told = []
+    if pace.pauses:
+        pauses = counted(len(pace.pauses), "pause", "pauses")
+        told.append(f"{pauses} without any request under way, {_longest(pace.pauses)}")
+    if pace.idle:
+        times = counted(len(pace.idle), "time", "times")
+        told.append(f"{times} no process was at work, which the charts leave out, {_longest(pace.idle)}")
+    return " ".join(told)
+
+
+def _longest(times: Sequence[tuple[float, float]]) -> str:
+    longest_at, longest = max(times, key=lambda one: one[1])
+    total = duration_text(sum(seconds for _, seconds in times))
+    return f"{total} in all; the longest at {time_text(longest_at)}, {duration_text(longest)}."
 
 
 def _doubts(view: RunView) -> list[dict[str, Any]]:

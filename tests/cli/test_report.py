@@ -158,6 +158,30 @@ def test_the_pace_of_a_delivery() -> None:
     assert pace_of(attempts[-1:]) is None
 
 
+def test_the_time_between_two_processes_is_left_out() -> None:
+    """A day until somebody resumed is no pause, and takes no room in the charts."""
+    day = 86_400.0
+    first = [SentAttempt(100.0 + at, 101.0 + at, "accepted", 200, 50) for at in range(10)]
+    second = [SentAttempt(one.sent_at + day, 101.0 + day + at, "accepted", 200, 50) for at, one in enumerate(first)]
+    pace = pace_of([*first, *second], [99.0, day + 98.0])
+    assert pace is not None
+    assert pace.idle == ((110.0, day - 12.0),)
+    assert (pace.seconds, pace.pauses) == (22.0, ((110.0, 2.0),))  # two seconds until the second sent
+    assert sum(pace.calls) * pace.seconds / STEPS == pytest.approx(1000)
+    assert max(one for one in pace.slowest if one is not None) == pytest.approx(1.0)
+
+
+def test_a_bar_beside_a_large_one() -> None:
+    """Of counts that differ much each has a bar to be seen, on an axis of powers of ten; others stay linear."""
+    far = bars({"a": 1, "b": 125_000}, label="Problems", logarithmic=True)
+    near = bars({"a": 1, "b": 12}, label="Problems", logarithmic=True)
+    assert 'aria-label="Problems, logarithmic"' in far
+    assert 'aria-label="Problems"' in near
+    heights = [float(one) for one in re.findall(r'height="([\d.]+)" class="rect reactive', far)]
+    assert len(heights) == 2
+    assert min(heights) > max(heights) / 25
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="chromium is not there: nobody has looked at the report in a browser")
 @pytest.mark.parametrize(("which", "width", "paper"), [*LOOKS, ("run", PAPER, True)])
 def test_in_a_browser(reports: dict[str, Path], tmp_path: Path, which: str, width: int, *, paper: bool) -> None:

@@ -64,6 +64,21 @@ def test_both_readings_of_a_first_line_work(tmp_path: Path, chosen: str, rows: i
     assert result.object["rows"]["read"] == rows, result.err
 
 
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ('18.0   8   307.0   70  1\t"chevelle"\n15.0   8   350.0   70  1\t"skylark"\n', ("column_1",)),
+        ("8.3     70   10.3\n8.6     65   10.3\n", ("column_1",)),
+        (" Girth Height Volume\n   8.3     70   10.3\n   8.6     65   10.3\n", ()),
+    ],
+)
+def test_aligned_columns_are_asked_for(text: str, names: tuple[str, ...]) -> None:
+    """What divides them is left open, also where a tab stands behind them; a first line of values is no header."""
+    found = dialect_of(text.encode(), cut=False, usual=",")
+    assert "fixed_width" in found.blanks["delimiter"]
+    assert (found.names, found.csv.get("header", True)) == (names, not names)
+
+
 def test_encoding_is_asked_for() -> None:
     """Bytes that are no UTF-8 are shown as each encoding reads them; one damaged line among others is a problem."""
     found = dialect_of("name\nMüller\n".encode("cp1252"), cut=False, usual=",")
