@@ -29,6 +29,7 @@ VERBS = {
     "receipt": "receipt",
     "undo": "undo",
     "reconcile": "reconcile",
+    "rehearse": "rehearse",
     "sandbox": "sandbox",
     "state": "state",
     "doctor": "doctor",

@@ -22,7 +22,7 @@ from backfill.pipeline.supersede import (
     supersede,
 )
 from backfill.records import RunState, RunStatus, RunStore, SnapshotRecord, SourceFile, StoredRun
-from backfill.sources import resolve
+from backfill.sources import locate, resolve
 from backfill.sources.origins.standard_input import discard_standard_input
 
 #: Nothing is prepared yet: such a run holds nothing that starting afresh could lose.
@@ -70,6 +70,14 @@ def fingerprint_now(job: Job, intake: Path, context: RunContext, known: Sequence
     return Fingerprint(fingerprint(job), job.raw, files)
 
 
+def source_now(request: RunRequest, intake: Path, known: Sequence[SourceFile]) -> Fingerprint:
+    """The fingerprint of today, of a run that is about all of its source; else the files are not read to be hashed."""
+    job = request.job
+    if request.options.rows is None:
+        return fingerprint_now(job, intake, request.context, known)
+    return Fingerprint(fingerprint(job), job.raw, locate(job, stopping=request.context.stop.is_set))
+
+
 def decide_run(request: RunRequest, store: RunStore, run: StoredRun) -> tuple[Fingerprint, RunStatus | None]:
     """What the job and source are now, and the run to go on with; None where it is to begin (again).
 
@@ -85,7 +93,7 @@ def decide_run(request: RunRequest, store: RunStore, run: StoredRun) -> tuple[Fi
     if not run.begun():
         refuse_other_scope(store, run, request.target.id_scope)
         store.discard(run)  # what a process left that died before its ledger was made
-        now = fingerprint_now(request.job, intake, request.context, files_of_dry_run(store, request.job))
+        now = source_now(request, intake, files_of_dry_run(store, request.job))
         refuse_other_basis(request, now)
         return now, None
     # Opened as its writer: a process that was killed may have left work of recovery, which SQLite's readers cannot do.
@@ -94,7 +102,7 @@ def decide_run(request: RunRequest, store: RunStore, run: StoredRun) -> tuple[Fi
         counts = ledger.reader.counts()
     arrived, follows = counts.delivered + counts.in_doubt > 0, bool(store.earlier(run.run_id))
     found = PresentRun(status, snapshot, arrived=arrived, follows=follows)
-    now = fingerprint_now(request.job, intake, request.context, snapshot.files if snapshot else ())
+    now = source_now(request, intake, snapshot.files if snapshot else ())
     refuse_other_basis(request, now)
     step = choose_step(request, found, now, alone=lambda: not delivered_elsewhere(store, status.record))
     if step is NextStep.GOES_ON:

@@ -43,11 +43,11 @@ class Checked:
 
 
 class Deadline(threading.Event):
-    """Set as soon as another event is, or the time for a sample is up."""
+    """Set as soon as another event is, or so many seconds are over."""
 
-    def __init__(self, other: threading.Event) -> None:
+    def __init__(self, other: threading.Event, seconds: float = SAMPLE_SECONDS) -> None:
         super().__init__()
-        self._other, self._end = other, time.monotonic() + SAMPLE_SECONDS
+        self._other, self._end = other, time.monotonic() + seconds
 
     def is_set(self) -> bool:
         """Whether to stop."""

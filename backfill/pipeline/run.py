@@ -25,7 +25,7 @@ from backfill.pipeline.prepare import prepare_plan
 from backfill.pipeline.refused import NOTHING_REFUSED
 from backfill.pipeline.release import release
 from backfill.pipeline.snapshot_cache import rows_of_dry_run
-from backfill.pipeline.stage import stage_source
+from backfill.pipeline.stage import stage_first_rows, stage_source
 from backfill.pipeline.target_check import Reach, connect_targets
 from backfill.pipeline.turns import JobEnd, JobRun, may_go_on, take_turns
 from backfill.records import NotReadAgain, RunRecord, RunState, RunStatus, RunStore, RunWriter, StoredRun
@@ -126,7 +126,10 @@ def make_plan(one: JobRun, runs: Sequence[JobRun], reach: Reach) -> RunResult | 
         begin_run(store, run, record_of(request, store, run, now), job, now)
     with run.open(clock=context.clock.now) as ledger:
         if ledger.reader.status().state not in PLANNED:
-            ensure_room(runs[runs.index(one) :])
+            if one.options.rows is None:
+                ensure_room(runs[runs.index(one) :])
+            else:
+                stage_first_rows(job, run, now.files, context, one.options.rows)
             snapshot = stage_source(job, ledger, run, now.files, context)
             delivered = open_delivered_ids(store, ledger.reader.status().record, context)
             prepare_plan(

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 
+from backfill.disk import sync_folder
 from backfill.errors import ConnectionLostError, LedgerError, SourceError
 from backfill.job.models import Job
 from backfill.memory import STAGING_MEMORY_BYTES
@@ -25,7 +27,7 @@ from backfill.records import (
     SourceFile,
     StoredRun,
 )
-from backfill.sources import first_rows, load_snapshot, stage
+from backfill.sources import first_rows, load_snapshot, save_snapshot, stage
 from backfill.state import ensure_space
 
 LOG = logging.getLogger(__name__)
@@ -37,6 +39,8 @@ AGAIN_SECONDS = (2, 10, 30)
 SAMPLES = 5
 #: The unreadable records among the first rows, where only those are judged.
 LIMITED_FILE = "limited.parquet"
+#: The folder of a snapshot of the first rows until it is whole.
+BEGUN_FOLDER = "first-rows"
 
 
 def stage_source(
@@ -130,6 +134,33 @@ def stage_once(job: Job, folder: StoredRun, files: tuple[SourceFile, ...], conte
         context.staging.clear()
     context.progress.end()
     return snapshot
+
+
+def stage_first_rows(
+    job: Job, folder: StoredRun, files: tuple[SourceFile, ...], context: RunContext, rows: int
+) -> None:
+    """Have a whole snapshot of the first rows in the run's folder, for `stage_source`; raises as that does."""
+    with suppress(LedgerError):
+        load_snapshot(folder.snapshot)
+        return
+    begun = folder.path / BEGUN_FOLDER
+    for left in (folder.snapshot, begun):
+        shutil.rmtree(left, ignore_errors=True)
+    context.staging.set()
+    try:
+        found = stage(
+            job,
+            begun,
+            files=files,
+            memory_bytes=STAGING_MEMORY_BYTES,
+            sample=None if job.needs_all else rows,
+            stopping=context.stop.is_set,
+        )
+    finally:
+        context.staging.clear()
+    save_snapshot(first_rows(job, found, rows, begun / LIMITED_FILE), begun)
+    begun.replace(folder.snapshot)
+    sync_folder(folder.path)
 
 
 def load_or_clear_snapshot(folder: Path) -> Snapshot | None:

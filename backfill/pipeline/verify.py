@@ -47,8 +47,10 @@ _SEGMENTS = ("segment", "sandbox", "dry")
 _NOT_JUDGED = frozenset({"BF110", "BF122", "BF126", "BF131", "BF133", "BF134"})
 
 
-def verify_run(run: StoredRun, context: RunContext, *, sample: float = WHOLE) -> Verified:
+def verify_run(run: StoredRun, context: RunContext, *, sample: float = WHOLE, as_they_lie: bool = False) -> Verified:
     """Compare all that is kept of a run or dry run with what its rows make, or a sample of the rows.
+
+    `as_they_lie`: files that were read in place are so again, whatever their bytes: of a plan made a moment ago.
 
     Raises:
         LedgerError: Its ledger cannot be read, or its plan is not whole.
@@ -66,7 +68,7 @@ def verify_run(run: StoredRun, context: RunContext, *, sample: float = WHOLE) ->
         shards = reader.shards()
     job = kept_job(status.record, staged.files, context.store)
     with tempfile.TemporaryDirectory(prefix="backfill-") as folder:
-        source = rows_of(run, job, staged, Path(folder), findings, context)
+        source = rows_of(run, job, staged, Path(folder), findings, context, as_they_lie=as_they_lie)
         if isinstance(source, list):
             return Verified(status, findings, Compared(), sample, "nothing", source, notes=untold)
         snapshot, again = source
@@ -82,14 +84,21 @@ def verify_run(run: StoredRun, context: RunContext, *, sample: float = WHOLE) ->
 
 
 def rows_of(
-    run: StoredRun, job: Job, staged: SnapshotRecord, folder: Path, findings: Findings, context: RunContext
+    run: StoredRun,
+    job: Job,
+    staged: SnapshotRecord,
+    folder: Path,
+    findings: Findings,
+    context: RunContext,
+    *,
+    as_they_lie: bool = False,
 ) -> tuple[Snapshot, bool] | list[str]:
     """The rows of a plan, and whether they were staged again; or what has changed about its source."""
     try:
         run.bring_snapshot()
         kept = load_snapshot(run.snapshot)
         check_files(kept.files, staged.files, findings)
-        if not kept.in_place:
+        if as_they_lie or not kept.in_place:
             return replace(kept, files=staged.files), False
     except LedgerError as error:
         if run.snapshot.exists() and any(run.snapshot.iterdir()):  # else it was removed, with the run's end say

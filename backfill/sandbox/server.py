@@ -134,6 +134,22 @@ class Sandbox:
             yield from part
             after += len(part)
 
+    def calls(self) -> Iterator[dict[str, Any]]:
+        """The calls that are kept with their JSON, in order of receipt: columns of the store's table; read in parts."""
+        return self._rows("calls")
+
+    def drops(self, reason: str | None = None) -> Iterator[dict[str, Any]]:
+        """The calls that were dropped, duplicates among them, or those of one reason; as `calls`."""
+        return self._rows("drops", reason)
+
+    def _rows(self, table: str, reason: str | None = None) -> Iterator[dict[str, Any]]:
+        after = 0
+        while part := self._store.ask(
+            lambda tables: tables.page(table, after=after, limit=KEEP_CALLS, reason=reason)  # noqa: B023 as above
+        ).result():
+            yield from part
+            after = part[-1]["number"]
+
 
 class EmbeddedServer(uvicorn.Server):
     """Tells when it listens, and ends at once where nothing is under way.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from backfill.sources.origins.stamps import unchanged, while_unchanged
     from backfill.sources.row_limit import first_rows
     from backfill.sources.schema import Schema, SqlFault
-    from backfill.sources.snapshot import load_snapshot
+    from backfill.sources.snapshot import load_snapshot, save_snapshot
     from backfill.sources.stage import inspect, stage
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "load_snapshot",
     "locate",
     "resolve",
+    "save_snapshot",
     "stage",
     "unchanged",
     "while_unchanged",
@@ -37,7 +38,7 @@ __getattr__ = lazily(
         "row_limit": ("first_rows",),
         "stage": ("inspect", "stage"),
         "schema": ("Schema", "SqlFault"),
-        "snapshot": ("load_snapshot",),
+        "snapshot": ("load_snapshot", "save_snapshot"),
         "origins.stamps": ("unchanged", "while_unchanged"),
     },
 )
