@@ -20,6 +20,7 @@ VERBS = {
     "run": "run",
     "prepare": "prepare",
     "resume": "resume",
+    "deliver": "deliver",
     "status": "status",
     "rejects": "rejects",
     "calls": "calls",

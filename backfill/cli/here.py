@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 #: A command as messages quote it; RUN and JOB in it stand for the run and the job file at hand.
 COMMAND = re.compile(r"`backfill ([a-z][a-z-]*)((?: [^`]*)?)`")
 #: Verbs that take a run, and look for its state directory from the current one upward.
-OF_RUNS = ("resume", "status", "rejects", "calls", "verify", "receipt", "undo", "reconcile")
+OF_RUNS = ("resume", "deliver", "status", "rejects", "calls", "verify", "receipt", "undo", "reconcile")
 #: Verbs that take a job file, beside which they look for its state directory.
 OF_JOBS = ("preview", "dry-run", "run")
 #: Where `backfill sandbox` keeps its calls in a state directory, if --store does not say another place.

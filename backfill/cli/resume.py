@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from backfill.cli.here import display_path
 from backfill.cli.metrics import MetricsOptions, metrics_options
 from backfill.cli.options import (
     RUN,
@@ -60,22 +59,8 @@ def command(
     of backfill refused stays refused. Without RUN, and where no run is unfinished, the only finished run that has such
     calls is taken.
     """  # noqa: D205, D301, D415
-    from backfill.cli.arguments import load_run_target, open_state
-    from backfill.cli.confirm import refuse_without_terminal
-    from backfill.cli.interrupts import run_interruptibly
-    from backfill.cli.running import DeliveryCommand, resume_one, run_options
-    from backfill.pipeline.plans import check_plan_ids
-    from backfill.pipeline.runs import find_run_to_resume
+    from backfill.cli.running import DeliveryCommand, run_options, send_prepared
 
     options = run_options(asked, retry_rejected=retry_rejected)
-    check_plan_ids(options.plans, 1)
-    state = open_state(session, run, state_dir, spool_cache=spool_cache)
-    folder, status = find_run_to_resume(state, run, refused=retry_rejected)
-    session.here.run_id, session.here.job = folder.run_id, display_path(status.record.job_file)
-    access = load_run_target(state, status.record, target)
-    if access.live:
-        refuse_without_terminal(yes=asked.yes)
     delivery = DeliveryCommand(session, options, asked.yes, output, progress=not no_progress, metrics=metrics)
-    return run_interruptibly(
-        session, lambda interrupts: resume_one(delivery, state, folder, access, status.record, interrupts)
-    )
+    return send_prepared(delivery, run, target, state_dir, spool_cache)

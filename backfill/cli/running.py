@@ -1,4 +1,4 @@
-"""What `run`, `dry-run` and `resume` share: jobs, each shown when it ends, one plan and one exit code for several."""
+"""What `run`, `dry-run`, `resume` and `deliver` share: jobs, each shown when it ends, one exit code for several."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from backfill.cli import arguments
 from backfill.cli.confirm import ask, refuse_without_terminal
 from backfill.cli.handler import explain, tell_notice
 from backfill.cli.here import display_path
-from backfill.cli.interrupts import Interrupts
+from backfill.cli.interrupts import Interrupts, run_interruptibly
 from backfill.cli.metrics import MetricsOptions, telling_metrics
 from backfill.cli.options import SendOptions, TargetOptions
 from backfill.cli.page import PageServing
@@ -237,6 +237,30 @@ def subject_of(job: Job, target: Target, state: Path, options: Options) -> Subje
     """What is told of a run of which nothing is known but what is asked."""
     own = open_store(state).find(job.name, target.kind, target.identity, job.generation)
     return Subject(options.run_id or own.run_id, job.name, target.name, target.live)
+
+
+def send_prepared(
+    delivery: DeliveryCommand, run: str | None, target: TargetOptions, state_dir: Path | None, spool_cache: str | None
+) -> ExitCode:
+    """Send what the run that is meant has prepared and not sent; returns the exit code.
+
+    Raises:
+        UsageError: No single run is meant, or it is live and could not be confirmed.
+    """
+    from backfill.pipeline.plans import check_plan_ids
+    from backfill.pipeline.runs import find_run_to_resume
+
+    session, options = delivery.session, delivery.options
+    check_plan_ids(options.plans, 1)
+    state = arguments.open_state(session, run, state_dir, spool_cache=spool_cache)
+    folder, status = find_run_to_resume(state, run, refused=options.retry_rejected)
+    session.here.run_id, session.here.job = folder.run_id, display_path(status.record.job_file)
+    access = arguments.load_run_target(state, status.record, target)
+    if access.live:
+        refuse_without_terminal(yes=delivery.yes)
+    return run_interruptibly(
+        session, lambda interrupts: resume_one(delivery, state, folder, access, status.record, interrupts)
+    )
 
 
 def resume_one(

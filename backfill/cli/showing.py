@@ -15,7 +15,7 @@ from backfill.cli.session import Session
 from backfill.disk import PRIVATE_FILE
 from backfill.errors import ExitCode, GateError, InterruptedRunError, counted
 from backfill.pipeline import RunResult, refused_batches
-from backfill.records import CanaryCall, Counts, Problem, RunReader, RunRecord, StoredRun
+from backfill.records import CanaryCall, Counts, DeliveryTotals, Problem, RunReader, RunRecord, StoredRun
 from backfill.report import (
     Summary,
     by_code,
@@ -63,7 +63,9 @@ def show_end(
         doubts = held_back_lines(reader) if end.exit_code is ExitCode.STOPPED else []
         counts = reader.counts()
         summary = Summary(
-            *(reader.status(), counts, problems, reader.dates(), end.totals, end.seconds, dry, end.sandbox_duplicates),
+            *(reader.status(), counts, problems, reader.dates(), totals_of(counts) if end.together else end.totals),
+            *(end.seconds, dry, end.sandbox_duplicates),
+            share=end.totals if end.together else None,
             look=look_for(end.record) if counts.delivered and not dry else "",
             not_read_again=end.not_read_again,
             plan=plan_facts(end.run),
@@ -96,6 +98,11 @@ def show_end(
         session.say(f"The ledger does not add up: {fault}", "error")
     code = interrupted if isinstance(end.error, InterruptedRunError) else end.exit_code
     return ExitCode.UNEXPECTED if faults else code, counts
+
+
+def totals_of(counts: Counts) -> DeliveryTotals:
+    """What all processes of a run have sent."""
+    return DeliveryTotals(requests=counts.requests, retries=counts.retries, wire_bytes=counts.wire_bytes)
 
 
 def standing_of(reader: RunReader, call: CanaryCall) -> str:

@@ -20,7 +20,7 @@ from backfill.deliver.splitting import ALL_REFUSED_BATCHES, AllRefused, Splittin
 from backfill.deliver.totals import RunningTotals
 from backfill.deliver.transport import Transport
 from backfill.limits import CANARY_CALLS
-from backfill.records import Batch, BatchBytes, Decision, DeliveryLedger, DeliveryTotals
+from backfill.records import Batch, BatchBytes, Decision, DeliveryLedger, DeliveryTotals, SharedPace
 from backfill.verdict import StopReason
 from backfill.wire import cut_in_two
 
@@ -38,6 +38,7 @@ def deliver(
     abort: threading.Event,
     progress: Callable[[DeliveryTotals], None],
     clock: Clock | None = None,
+    shared_pace: SharedPace | None = None,
 ) -> DeliveryEnd:
     """Deliver every batch that the ledger hands out; returns how it ended, with everything recorded durable.
 
@@ -50,6 +51,7 @@ def deliver(
         abort: set from outside: return at once. Batches in flight stay `sent`, which is what they are.
         progress: called about ten times a second, in the calling thread, and once at the end.
         clock: time and chance, the system's where left out.
+        shared_pace: what other processes that deliver to the same target at once take their turns by as well.
 
     Raises:
         LedgerError: ledger and spool do not fit together.
@@ -57,7 +59,8 @@ def deliver(
         UsageError: no request can be made for this target at all.
         BackfillError: whatever else ledger or spool raise, such as StoppedError for a full disk.
     """
-    end = _DeliveryRun(Delivery(ledger, spool, target, options, clock or Clock()), stop, abort).run(progress)
+    delivery = Delivery(ledger, spool, target, options, clock or Clock(), shared_pace)
+    end = _DeliveryRun(delivery, stop, abort).run(progress)
     ledger.flush()
     progress(end.totals)
     return end
@@ -103,7 +106,7 @@ class _DeliveryRun:
         self._outage = Outage(delivery.target.batch_url, clock.monotonic)
         self._skew = SkewWatch()
         self._all_refused = AllRefused()
-        self._pace = Pace(delivery.target.rate, delivery.target.requests, clock.monotonic)
+        self._pace = Pace(delivery.target.rate, delivery.target.requests, clock.monotonic, delivery.shared_pace)
         self._waiter = Waiter(clock, self._stopping, self._totals.add_wait)
         self._tls = context_for(delivery.target.batch_url)
 

@@ -11,7 +11,7 @@ from backfill.clock import Clock
 from backfill.errors import ExitCode
 from backfill.frozen import frozen
 from backfill.limits import DEDUP_WINDOW_SECONDS, SEGMENT
-from backfill.records import Answer, Batch, BatchBytes, Decision, DeliveryLedger, DeliveryTotals
+from backfill.records import Answer, Batch, BatchBytes, Decision, DeliveryLedger, DeliveryTotals, SharedPace
 from backfill.targets import AnswerFormat, AuthScheme
 from backfill.verdict import Patience, StopReason, Verdict
 
@@ -63,6 +63,7 @@ class Delivery:
     target: TargetAccess
     options: DeliveryOptions
     clock: Clock
+    shared_pace: SharedPace | None = None  # None: the pace is this process's own
 
 
 class EndKind(StrEnum):

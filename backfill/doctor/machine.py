@@ -92,7 +92,7 @@ def _look_at_runs(store: RunStore) -> Iterator[Finding]:
                 unfinished.append(run)
         except BackfillError as error:
             yield error_finding(f"run {run.run_id}", error)
-    busy = [run for run in unfinished if run.holder()]
+    busy = [run for run in unfinished if run.holders()]
     waiting = [run for run in unfinished if run not in busy]
     yield Finding("runs", f"{counted(len(runs), 'run', 'runs')}, {len(unfinished)} unfinished")
     if busy:

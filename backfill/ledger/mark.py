@@ -35,8 +35,10 @@ def mark_path(ledger: Path) -> Path:
     return ledger.with_name(ledger.name + "-mark")
 
 
-def check_newest(connection: Connection, path: Path, lost: Loss) -> None:
+def check_newest(connection: Connection, path: Path, lost: Loss, commits_of: str = "SELECT commits FROM mark") -> None:
     """Raise LedgerError where the newest commits are lost; `lost` says how that can be.
+
+    `commits_of` is SQL for how many there are.
 
     May be asked beside the writer: the mark, read first, is never ahead of what the connection, made before, reads
     after it.
@@ -54,7 +56,7 @@ def check_newest(connection: Connection, path: Path, lost: Loss) -> None:
             hint=f"put it back; or remove {mark.name}, and what lost commits recorded, if there are any, is sent again"
             " under the same ids, which the target drops for about 24 hours",
         )
-    (commits,) = connection.execute("SELECT commits FROM mark").fetchone()
+    (commits,) = connection.execute(commits_of).fetchone()
     if commits < marked:
         raise lost_commits(path, lost, marked - commits)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from abc import abstractmethod
 from collections import defaultdict
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import fields, replace
 from itertools import accumulate
@@ -47,10 +48,13 @@ _SHARD = (
     "shard, rows, planned, skipped, rejected, duplicate, already_delivered, json_bytes, segment_bytes, segment_sha256,"
     " calls_sha256"
 )
-_BATCH = (
+BATCH = (
     'b.id, b.shard, b.calls, b.bytes, b."offset", b.length, b.crc32, b.attempts, b.first_unknown_at, b.first_call,'
     " b.root, b.start"
 )
+
+#: Whether calls of the planned batch of b, a part, were delivered.
+FRUITFUL = "EXISTS (SELECT 1 FROM batches d WHERE d.root = b.root AND d.state = 'delivered')"
 
 _SETTLED = "b.state IN ('delivered', 'left')"
 _LEAVES = (
@@ -204,7 +208,7 @@ class SqlReader(AbstractContextManager["SqlReader"]):
     def refused(self) -> list[RefusedBatch]:
         """Every batch that the target refused for good, in plan order, with the answer that did it."""
         rows = self._rows(
-            f"SELECT {_BATCH}, b.status, b.detail"  # noqa: S608 - a constant
+            f"SELECT {BATCH}, b.status, b.detail"  # noqa: S608 - a constant
             " FROM batches b WHERE b.state = 'rejected' ORDER BY b.shard, b.first_call, b.id"
         )
         return [RefusedBatch(Batch(*batch), status, detail) for *batch, status, detail in rows]
@@ -222,16 +226,14 @@ class SqlReader(AbstractContextManager["SqlReader"]):
         Of those with an id above `newest` there is none among them.
         """
         rows = self._rows(
-            f"SELECT {_BATCH}, EXISTS (SELECT 1 FROM batches d"  # noqa: S608 - a constant
-            " WHERE d.root = b.root AND d.state = 'delivered') AS fruitful"
-            " FROM batches b WHERE b.state IN ('planned', 'sent')"
+            f"SELECT {BATCH}, {FRUITFUL} AS fruitful FROM batches b WHERE b.state IN ('planned', 'sent')"  # noqa: S608
             " AND (b.shard, b.first_call, b.id) > (?, ?, ?) AND b.id <= coalesce(?, b.id)"
             " ORDER BY b.shard, b.first_call, b.id LIMIT ?",
             *(after or (-1, -1, -1)),
             newest,
             limit,
         )
-        return [replace(Batch(*row[:-1]), fruitful=bool(row["fruitful"])) for row in rows]
+        return handed_out(rows)
 
     def newest_batch(self) -> int:
         """The highest id of a batch; 0 where there is none."""
@@ -351,6 +353,11 @@ class SqlReader(AbstractContextManager["SqlReader"]):
     @abstractmethod
     def _version(self) -> int:
         """The version of the tables."""
+
+
+def handed_out(rows: Iterable[Row]) -> list[Batch]:
+    """The batches of rows that hold BATCH and FRUITFUL."""
+    return [replace(Batch(*row[:-1]), fruitful=bool(row[-1])) for row in rows]
 
 
 def _problem(text: str) -> Problem:

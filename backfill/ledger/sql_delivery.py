@@ -196,9 +196,15 @@ def retry_rejected(connection: Connection, *, at: float) -> int:
     return sum(calls for (calls,) in rows)
 
 
-def end_orphans(connection: Connection) -> int:
-    """Give each attempt of an earlier process that has no end the outcome unknown; returns how many there were."""
-    orphans = connection.execute("SELECT batch, number, sent_at FROM attempts WHERE outcome IS NULL").fetchall()
+def end_orphans(connection: Connection, which: str = "true", values: Sequence[object] = ()) -> int:
+    """Give each attempt of an earlier process that has no end the outcome unknown; returns how many there were.
+
+    `which` is SQL for those that are meant, where not all are: the others belong to processes that are at work.
+    """
+    orphans = connection.execute(
+        f"SELECT batch, number, sent_at FROM attempts WHERE outcome IS NULL AND {which}",  # noqa: S608 - constants
+        values,
+    ).fetchall()
     for batch, number, sent_at in orphans:
         connection.execute(
             "UPDATE attempts SET outcome = 'unknown', detail = 'the process ended before the answer'"

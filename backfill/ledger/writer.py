@@ -14,7 +14,7 @@ from typing import Self
 from backfill.errors import BackfillError
 from backfill.ledger import sql_delivery, sql_plan
 from backfill.ledger.commits import GroupCommits
-from backfill.ledger.connection import Transactions
+from backfill.ledger.connection import Connection, Transactions
 from backfill.ledger.reader import SqlReader, check_plan
 from backfill.ledger.sql_delivery import check_cut, check_end, check_parts, cut_batch, retry_rejected, split_batch
 from backfill.records import (
@@ -26,6 +26,7 @@ from backfill.records import (
     Problem,
     RunState,
     ShardPlan,
+    SharedDelivery,
     Snapshot,
     plan_digest,
 )
@@ -56,7 +57,7 @@ class SqlLedger(AbstractContextManager["SqlLedger"]):
             self.reader = reader()
             try:
                 check_plan(self.reader)
-                self.orphans = self._commits.submit(sql_delivery.end_orphans)
+                self.orphans = self._commits.submit(self._end_orphans)
             except BaseException:
                 self.reader.close()
                 raise
@@ -64,6 +65,15 @@ class SqlLedger(AbstractContextManager["SqlLedger"]):
             with suppress(BackfillError):
                 self._commits.close()
             raise
+
+    @property
+    def together(self) -> SharedDelivery | None:
+        """None: this process has the run alone."""
+        return None
+
+    def _end_orphans(self, connection: Connection) -> int:
+        """Give the attempts without an end that are nobody's at work the outcome unknown; returns how many."""
+        return sql_delivery.end_orphans(connection)
 
     def __enter__(self) -> Self:
         """Itself."""

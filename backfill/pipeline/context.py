@@ -96,6 +96,7 @@ class Options:
     only_prepare: bool = False  # nothing is sent, and nobody asked: it ends with the plan, once the gates are passed
     plans: tuple[str, ...] = ()  # nothing else is to be sent; none: whatever is prepared
     retry_rejected: bool = False  # what the target refused is to be sent again
+    together: bool = False  # other processes may deliver the same run at once, where its state can be shared
     run_id: str = ""  # of a run beside the job's own: of mended rejects
     rows: int | None = None  # of the source, the first: of a rehearsal; None: all
 
@@ -160,4 +161,5 @@ class RunResult:
     repeated: bool = False  # it had been finished before: nothing was done
     kept_back: str | None = None  # why it was not sent, though it is prepared: what became of others; None: it was
     not_read_again: NotReadAgain | None = None  # its live database, where it had been finished before
+    together: bool = False  # `totals` are its share of what several processes sent at once
     sandbox_duplicates: int | None = None  # calls sent that a sandbox had already; None where none was asked

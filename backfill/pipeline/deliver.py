@@ -71,11 +71,7 @@ def deliver_run(
     spool = run.spool()
     before = ledger.reader.counts()
     if not nothing_to_send(before) or options.retry_rejected:
-        needed = ledger.reader.shards_in_use()
-        plans = [plan for shard, plan in ledger.reader.shards().items() if shard in needed]
-        # All of it, each time: bytes that went bad since they were prepared would be sent as they are where the body is
-        # gzip. A second for each gigabyte, and a run just prepared has it in memory.
-        spool.verify(plans)
+        verify_bytes(ledger, spool)
     if options.retry_rejected:
         retry_refused(ledger, run.rejects(), context.say)
         before = ledger.reader.counts()
@@ -89,6 +85,27 @@ def deliver_run(
 
         chosen = cut_canary(ledger, spool, canary)
     end = send_batches(ledger, spool, reached, options, context, before, there.dedup_window, chosen=chosen)
+    code, error = conclude(ledger, run, end, options, context)
+    return code, end.totals, error
+
+
+def verify_bytes(ledger: RunWriter, spool: RunSpool) -> None:
+    """Compare what is still to be sent with what was prepared.
+
+    All of it, each time: bytes that went bad since would be sent as they are where the body is gzip. A second for each
+    gigabyte, and a run just prepared has it in memory.
+
+    Raises:
+        LedgerError: A segment is not what was prepared.
+    """
+    needed = ledger.reader.shards_in_use()
+    spool.verify([plan for shard, plan in ledger.reader.shards().items() if shard in needed])
+
+
+def conclude(
+    ledger: RunWriter, run: StoredRun, end: DeliveryEnd, options: Options, context: RunContext
+) -> tuple[ExitCode, BackfillError | None]:
+    """Finish or stop the run as its delivery ended; returns the exit code, and why it ended early where it did."""
     code, error = exit_of(ledger, end, run.run_id, context.signal_code())
     if end.kind is EndKind.FINISHED:
         list_refused(ledger, run)
@@ -99,7 +116,7 @@ def deliver_run(
         if not context.abort.is_set():
             with suppress(LedgerError):  # what made it stop is the news
                 list_refused(ledger, run)
-    return code, end.totals, error
+    return code, error
 
 
 def rehearsal_name(record: RunRecord) -> str:
@@ -136,15 +153,19 @@ def send_batches(
     window: float,
     *,
     chosen: tuple[Batch, ...] = (),
+    first_alone: bool | None = None,
 ) -> DeliveryEnd:
-    """Deliver, telling the progress; the target drops ids that it has seen within `window` seconds."""
+    """Deliver, telling the progress; the target drops ids that it has seen within `window` seconds.
+
+    `first_alone` says whether the first batch goes alone, where that is not told by what was delivered before.
+    """
     if before.requests:
         were = counted(before.delivered, "call was", "calls were")
         LOG.info("%s delivered before, %s in doubt", were, f"{before.in_doubt:,}")
     LOG.info("sending %s to %s", counted(open_calls(before), "call", "calls"), target.batch_url)
     context.progress.begin("deliver", open_calls(before), "calls")
     settings = DeliveryOptions(
-        first_alone=before.delivered == 0,
+        first_alone=before.delivered == 0 if first_alone is None else first_alone,
         canary=options.canary,
         chosen=chosen,
         window_seconds=window,
@@ -166,6 +187,7 @@ def send_batches(
             abort=context.abort,
             progress=lambda totals: context.progress.advance(totals.calls, totals.json_bytes),
             clock=context.clock,
+            shared_pace=ledger.together,
         )
     finally:
         context.sending.clear()

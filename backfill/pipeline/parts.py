@@ -155,9 +155,9 @@ def take_run(one: JobRun, held: ExitStack, *, unless: Callable[[JobRun], bool]) 
             held.close()
             if unless(one):
                 return False
-            holder = one.run.holder()
-            if holder is not None and not told:
-                one.context.say(f"{one.name}: waits for another process at work on the run, {holder}.")
+            holders = one.run.holders()
+            if holders and not told:
+                one.context.say(f"{one.name}: waits for another process at work on the run, {holders[0]}.")
                 told = True
             one.context.stop.wait(WAIT_SECONDS)
             one.context.check_stop()

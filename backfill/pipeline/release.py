@@ -11,6 +11,7 @@ from backfill.pipeline.gate import gate_error, gates_of_record
 from backfill.pipeline.plans import plan_error
 from backfill.pipeline.snapshot_cache import discard_snapshot
 from backfill.pipeline.target_check import duplicates_held
+from backfill.pipeline.together import deliver_together
 from backfill.pipeline.turns import JobEnd, JobRun, may_go_on, take_turns
 from backfill.records import JobPlan
 
@@ -116,13 +117,20 @@ def send(one: JobRun) -> RunResult:
     held = duplicates_held(one.target)
     with one.run.open(clock=one.context.clock.now) as ledger:
         record = ledger.reader.status().record
-        code, totals, error = deliver_run(ledger, one.run, one.target, one.options, one.context, one.canary)
+        how, together = (one.run, one.target, one.options, one.context), ledger.together
+        if together is None:
+            code, totals, error = deliver_run(ledger, *how, one.canary)
+        else:
+            code, totals, error = deliver_together(ledger, together, *how)
     now = duplicates_held(one.target)
     duplicates = None if held is None or now is None else now - held
     if error is None and one.request is not None:
         discard_snapshot(one.context.store, one.request.job)
     told = tuple(chosen.call for chosen in one.canary)
-    return RunResult(record, one.run, code, one.seconds, totals, error, told, sandbox_duplicates=duplicates)
+    shared = together is not None
+    return RunResult(
+        *(record, one.run, code, one.seconds, totals, error, told), together=shared, sandbox_duplicates=duplicates
+    )
 
 
 def keep_back(one: JobRun, runs: Sequence[JobRun]) -> JobEnd:

@@ -175,7 +175,7 @@ def bytes_to_come(one: JobRun) -> int:
 def repeat_result(one: JobRun, status: RunStatus) -> RunResult:
     """The end of a run that was finished before: its first exit code, nothing sent."""
     run = one.run
-    if needs_clean_up(run):
+    if needs_clean_up(run) and len(run.holders()) <= 1:  # else whoever ended it is at that
         clean_up(run, one.options)
     code = ExitCode(status.exit_code or 0)
     with run.read() as reader:
@@ -203,11 +203,19 @@ def resume_run(store: RunStore, run: StoredRun, target: Target, options: Options
         UsageError: The run's plan is not complete: nothing was prepared that could be sent.
     """
     one = JobRun(run, target, options, context)
-    with store.lock(run.run_id), connect_targets() as reach:
+    with store.lock(run.run_id, together=may_share(run, options)), connect_targets() as reach:
         one.take(partial(find_plan, reach=reach))
         for _ in release([one]):
             pass
     return result_of(one.end)
+
+
+def may_share(run: StoredRun, options: Options) -> bool:
+    """Whether others may deliver the run at once: not what is decided or tried for all, nor where order counts."""
+    if not options.together or options.canary or options.in_doubt is not None:
+        return False
+    with run.read() as reader:
+        return not reader.status().record.facts.ordered
 
 
 def find_plan(one: JobRun, reach: Reach) -> RunResult | None:

@@ -70,8 +70,8 @@ def look_at(run: StoredRun, store: RunStore) -> Undo:
     """
     if run.is_dry:
         raise UsageError(f"{run.run_id} is a dry run: nothing was sent that could be taken back")
-    if (holder := run.holder()) is not None:
-        raise LockedError(f"a process ({holder}) is at work on {run.run_id}", hint="undo it once that has ended")
+    if holders := run.holders():
+        raise LockedError(f"a process ({holders[0]}) is at work on {run.run_id}", hint="undo it once that has ended")
     with run.read() as reader:
         status, counts = reader.status(), reader.counts()
         profile = reader.profile()

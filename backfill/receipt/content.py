@@ -39,9 +39,9 @@ def receipt_of(run: StoredRun, *, now: float, by: str = "") -> dict[str, Any]:
     """
     if run.is_dry:
         raise UsageError(f"{run.run_id} is a dry run: nothing was sent that a receipt could be for")
-    if (holder := run.holder()) is not None:
+    if holders := run.holders():
         raise LockedError(
-            f"a process ({holder}) is at work on {run.run_id}", hint="its receipt can be had once that has ended"
+            f"a process ({holders[0]}) is at work on {run.run_id}", hint="its receipt can be had once that has ended"
         )
     with run.read() as reader:
         found = _facts(run, reader) | _trees(run, reader)

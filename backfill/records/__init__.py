@@ -5,7 +5,14 @@ No behaviour beyond what the data itself says.
 
 from backfill.records.batches import AGE_UNKNOWN, Answer, Batch, BatchPart, BatchState, ClockMark, Decision, Outcome
 from backfill.records.calls import CallSpan, CanaryCall, Doubt, DoubtSpan, LedgerAttempt, RefusedBatch, SentAttempt
-from backfill.records.delivery import BatchBytes, DeliveryLedger, DeliveryTotals
+from backfill.records.delivery import (
+    BatchBytes,
+    DeliveryLedger,
+    DeliveryStep,
+    DeliveryTotals,
+    SharedDelivery,
+    SharedPace,
+)
 from backfill.records.ledgers import RunReader, RunWriter
 from backfill.records.plan import (
     CALL_HASH,
@@ -96,6 +103,7 @@ __all__ = [
     "DeliveredIds",
     "DeliveredPlace",
     "DeliveryLedger",
+    "DeliveryStep",
     "DeliveryTotals",
     "Doubt",
     "DoubtSpan",
@@ -125,6 +133,8 @@ __all__ = [
     "ShardSink",
     "ShardWriter",
     "SharedBytes",
+    "SharedDelivery",
+    "SharedPace",
     "SharedWork",
     "Snapshot",
     "SnapshotPart",

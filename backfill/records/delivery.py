@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from enum import StrEnum
+from typing import Protocol, TypeVar
 
 from backfill.records.batches import Answer, Batch, BatchPart, ClockMark, Decision
+
+T = TypeVar("T")
 
 
 class DeliveryLedger(Protocol):
@@ -59,6 +62,44 @@ class DeliveryLedger(Protocol):
         """Return once everything recorded is durable."""
 
 
+class DeliveryStep(StrEnum):
+    """What one of the processes that deliver a run at once does next."""
+
+    FIRST = "first"  # send the first batch alone, then others: nothing was ever accepted
+    SEND = "send"
+    WAIT = "wait"  # for the first batch's verdict, or for what others have in hand
+    END = "end"  # nobody has anything left that could be sent: end the run, for all
+    OVER = "over"  # the run was ended, or stopped for all
+
+
+class SharedPace(Protocol):
+    """The turns of all processes that deliver a run at once. Thread-safe."""
+
+    def change_pace(self, change: Callable[[str, float], tuple[str, T]]) -> T:
+        """Give `change` what is kept of the pace, empty at first, and the time of one clock for all, in seconds.
+
+        What it returns first is kept from then on, and the rest returned. Nobody else changes it meanwhile. It need
+        not survive a crash, and may be done twice where a connection is lost.
+        """
+
+
+class SharedDelivery(SharedPace, Protocol):
+    """What the processes that deliver a run at once share besides the ledger. Thread-safe.
+
+    `next_batches` hands a batch to one of them. One that ends or dies gives back what it was handed; what it had in
+    flight is in doubt then.
+    """
+
+    def next_step(self) -> DeliveryStep:
+        """What this process does next, after all that it has recorded. One of them at a time is told FIRST, or END."""
+
+    def leave(self, exit_code: int, detail: str) -> None:
+        """Give back what this process was handed; nothing more is recorded by it.
+
+        The last to leave stops the run with that exit code and detail, unless it is over.
+        """
+
+
 class BatchBytes(Protocol):
     """What deliver needs of the spool. Thread-safe."""
 
@@ -82,3 +123,14 @@ class DeliveryTotals:
     json_bytes: int = 0
     wire_bytes: int = 0
     waits: dict[str, float] = field(default_factory=dict)  # seconds slept by reason: pace, backoff, retry_after
+
+    def plus(self, other: DeliveryTotals) -> DeliveryTotals:
+        """The sum of both."""
+        return DeliveryTotals(
+            self.requests + other.requests,
+            self.retries + other.retries,
+            self.calls + other.calls,
+            self.json_bytes + other.json_bytes,
+            self.wire_bytes + other.wire_bytes,
+            {reason: self.waits.get(reason, 0.0) + other.waits.get(reason, 0.0) for reason in self.waits | other.waits},
+        )

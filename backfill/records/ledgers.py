@@ -8,6 +8,7 @@ What is durable when, in any implementation:
   with the next write, at the latest with `flush` or `close`. A process killed in between has its attempts of unknown
   outcome: whoever opens the ledger next finds their batches in doubt.
 - One process at a time writes, the one that holds the run's lock; any number read meanwhile, and see whole commits.
+  Of those that share the lock to deliver a run at once each writes of the batches alone that it was handed.
   A process that has lost the lock (a lease that ran out) records nothing more: LockedError.
 - A ledger that has lost commits, or whose batches are no longer those planned, is refused: LedgerError.
 """
@@ -20,7 +21,7 @@ from typing import Protocol, Self
 
 from backfill.records.batches import Batch, ClockMark
 from backfill.records.calls import CallSpan, Doubt, DoubtSpan, LedgerAttempt, RefusedBatch, SentAttempt
-from backfill.records.delivery import DeliveryLedger
+from backfill.records.delivery import DeliveryLedger, SharedDelivery
 from backfill.records.plan import ShardPlan
 from backfill.records.problems import Problem
 from backfill.records.profile import PlanProfile
@@ -141,6 +142,10 @@ class RunWriter(DeliveryLedger, AbstractContextManager["RunWriter"], Protocol):
     @property
     def orphans(self) -> int:
         """How many attempts of earlier processes had no end when it was opened."""
+
+    @property
+    def together(self) -> SharedDelivery | None:
+        """What this process shares with others that deliver the run at once; None where it has the run alone."""
 
     def __enter__(self) -> Self:
         """Itself."""

@@ -6,12 +6,13 @@ implementation knows files or databases by name: what a run has is asked of the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from backfill.errors import counted
 from backfill.frozen import frozen
 from backfill.records.batches import Batch
 from backfill.records.delivery import BatchBytes
@@ -254,11 +255,14 @@ class RunHolder:
     pid: int
     host: str = ""  # empty: this machine
     since: float | None = None  # POSIX seconds by the clock of what keeps the run; None: not known
+    batches: int | None = None  # how many it has in hand, of one that delivers with others; None: it has the run alone
 
     def __str__(self) -> str:
         """It, in words for messages."""
         began = "" if self.since is None else datetime.fromtimestamp(self.since, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        return f"pid {self.pid}{f' on {self.host}' if self.host else ''}{f', since {began}' if began else ''}"
+        place = f" on {self.host}" if self.host else ""
+        in_hand = "" if self.batches is None else f", {counted(self.batches, 'batch', 'batches')} in hand"
+        return f"pid {self.pid}{place}{f', since {began}' if began else ''}{in_hand}"
 
 
 class StoredRun(Protocol):
@@ -303,8 +307,8 @@ class StoredRun(Protocol):
             LedgerError: It is lost: to begin afresh would send again what was sent.
         """
 
-    def holder(self) -> RunHolder | None:
-        """The process that took the run's lock last and is there still, as far as can be told; None: there is none."""
+    def holders(self) -> Sequence[RunHolder]:
+        """The process that took the run's lock last and is there still, as far as is known, or those that share it."""
 
     def make(self) -> None:
         """Make its folder where it is not there, durably."""
@@ -431,8 +435,10 @@ class RunStore(Protocol):
     def earlier(self, run_id: str | None = None) -> list[StoredRun]:
         """The runs in whose place a later one came (of that id, where given), the oldest first."""
 
-    def lock(self, run_id: str) -> AbstractContextManager[object]:
+    def lock(self, run_id: str, *, together: bool = False) -> AbstractContextManager[object]:
         """The lock of that run, not taken yet: one process at a time is at work on it, and a dead one on none.
+
+        `together`: it is shared by all that ask for it so, to deliver the run at once, where the store can do that.
 
         To take it raises LockedError where another process holds it.
         """

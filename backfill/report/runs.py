@@ -37,7 +37,7 @@ class RunView:
     dates: Mapping[str, tuple[str, str]] = field(default_factory=dict)  # as Summary.dates
     dry: bool = False
     plan: PlanFacts | None = None  # once it is complete
-    holder: RunHolder | None = None  # the process that is at work on it
+    holders: Sequence[RunHolder] = ()  # the processes that are at work on it
     read_at: float = 0.0  # POSIX seconds
     process_gone: bool = False  # it was at work on the run and has ended without saying so: killed, say
 
@@ -59,7 +59,7 @@ def read_run_view(run: StoredRun, *, now: float | None = None) -> RunView:
     Raises:
         LedgerError: It is gone or cannot be read.
     """
-    holder = run.holder()
+    holders = run.holders()
     with run.read() as reader:
         return RunView(
             reader.status(),
@@ -70,9 +70,9 @@ def read_run_view(run: StoredRun, *, now: float | None = None) -> RunView:
             dates=reader.dates(),
             dry=run.is_dry,
             plan=plan_facts(run),
-            holder=holder,
+            holders=tuple(holders),
             read_at=time.time() if now is None else now,
-            process_gone=not run.is_dry and reader.status().state in UNDER_WAY and holder is None,
+            process_gone=not run.is_dry and reader.status().state in UNDER_WAY and not holders,
         )
 
 
@@ -95,7 +95,7 @@ def seconds_worked(view: RunView) -> float:
     A process that was killed counts until the next one begins; of one that has no successor the last answer is the end.
     """
     times = [at for at, _, _, _ in view.history]
-    last = view.read_at if view.holder is not None else view.counts.last_ended_at or 0.0
+    last = view.read_at if view.holders else view.counts.last_ended_at or 0.0
     ends = [*times[1:], last]
     return sum(
         max(0.0, end - at) for (at, state, _, _), end in zip(view.history, ends, strict=True) if state in UNDER_WAY
@@ -105,7 +105,9 @@ def seconds_worked(view: RunView) -> float:
 def run_json(view: RunView, *, listed: bool, contents: PlanContents | None = None) -> dict[str, Any]:
     """The object of `status --output json`: that of the run's summary and its doubts, `listed` one by one."""
     told = run_summary(view, contents).as_json() | {"in_doubt": doubt_json(view.doubts, listed=listed)}
-    return told | {"held_by": asdict(view.holder) if view.holder else None}
+    holders = [asdict(one) for one in view.holders]
+    together = [one for one in holders if one["batches"] is not None]
+    return told | {"held_by": holders[0] if holders and not together else None, "deliverers": together}
 
 
 def accounts_text(view: RunView) -> str:
@@ -161,8 +163,7 @@ def runs_table(views: Sequence[RunView], speeds: Mapping[str, Speed | None] | No
         lines += [one.status.record.run_id, aligned(row)]
         lines.append(f"  {one.state} {time_text(one.status.state_at)}, {whither(one)}")
         lines += speed_lines(speeds.get(one.status.record.run_id) if speeds else None)
-        if one.holder is not None:
-            lines.append(f"  at work: {one.holder}")
+        lines += [f"  at work: {holder}" for holder in one.holders]
         if one.doubts.span.batches:
             lines.append(f"  in doubt since {one.doubts.since}, sent again by itself until {one.doubts.until}")
     return "\n".join(lines)
@@ -207,8 +208,7 @@ def run_text(view: RunView, *, ledger: str, bytes_at: str = "", contents: PlanCo
     lines.append(f"  ledger    {ledger}")
     if bytes_at:
         lines.append(f"  bytes     {bytes_at}")
-    if view.holder is not None:
-        lines.append(f"  process   {view.holder}, is at work on it")
+    lines += [f"  process   {holder}, is at work on it" for holder in view.holders]
     if view.process_gone:
         lines.append(f"  process   none is at work on it, though it is {view.status.state}: it can go on")
     if view.status.detail and view.status.state is not RunState.STOPPED:  # which the summary tells

@@ -38,6 +38,7 @@ class Summary:
     gates: Sequence[GateHit] = ()  # that the plan does not keep to
     canary: Sequence[tuple[CanaryCall, str]] = ()  # the calls that --canary was to send, and what became of each
     contents: PlanContents | None = None  # of the plan, where it is to be told
+    share: DeliveryTotals | None = None  # of `totals` what this process sent, where several sent them at once
 
     def as_json(self) -> dict[str, Any]:
         """The object of `--output json`; its keys are a promise (docs/cli.md)."""
@@ -60,12 +61,18 @@ class Summary:
             "dates": {call: {"earliest": first, "latest": last} for call, (first, last) in self.dates.items()},
             "plan": plan_json(self.plan) | self._contents_json() if self.plan else None,
             **({"canary": [canary_json(call, standing) for call, standing in self.canary]} if self.canary else {}),
+            **({"share": share_json(self.share)} if self.share else {}),
             "gates": [{"gate": hit.gate, "allowed": hit.allowed, "found": hit.found} for hit in self.gates],
             **({"not_read_again": not_read_json(self.not_read_again)} if self.not_read_again else {}),
         }
 
     def _contents_json(self) -> dict[str, Any]:
         return contents_json(self.contents) if self.contents else {}
+
+
+def share_json(share: DeliveryTotals) -> dict[str, int]:
+    """What `--output json` tells of what one of several processes sent."""
+    return {"calls": share.calls, "requests": share.requests, "retries": share.retries, "wire": share.wire_bytes}
 
 
 #: How many calls of a canary people are shown.
@@ -189,7 +196,16 @@ def _count_lines(summary: Summary) -> list[str]:
         f"  rows      {counts_text(rows)}",
         f"  calls     {counts_text(calls)}",
         f"  batches   {'; '.join([batches, *sizes, duration_text(summary.seconds)])}",
+        *share_lines(summary.share, words["delivered"]),
     ]
+
+
+def share_lines(share: DeliveryTotals | None, received: str) -> list[str]:
+    """What of it this process sent, where several did."""
+    if share is None:
+        return []
+    requests = counted(share.requests, "request", "requests")
+    return [f"  share     {counted(share.calls, 'call', 'calls')} {received} in {requests} of this process"]
 
 
 def _further_lines(summary: Summary) -> list[str]:

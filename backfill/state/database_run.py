@@ -93,9 +93,9 @@ class DatabaseRun:
             )
         return False
 
-    def holder(self) -> RunHolder | None:
-        """The process that has its lease."""
-        return self._store.holder(self.run_id)
+    def holders(self) -> list[RunHolder]:
+        """The process that has its lease, or those that share it."""
+        return self._store.holders(self.run_id)
 
     def make(self) -> None:
         """Put it into the table of runs, with the place of its bytes, and make its folder."""
@@ -150,14 +150,18 @@ class DatabaseRun:
 
     def open(self, *, clock: Callable[[], float] = time.time) -> PostgresLedger:
         """Its ledger, to be written; see `PostgresLedger`."""
-        from backfill.ledger.postgres import PostgresLedger  # noqa: PLC0415 (psycopg, for verbs that look at runs)
+        from backfill.ledger.postgres import (  # noqa: PLC0415 (psycopg, for verbs that look at runs)
+            DeliveringLedger,
+            PostgresLedger,
+        )
 
         row, marks = self._known(), self._store.files.path / MARKS_FOLDER
         make_folder(marks)
         if row.place:
             make_folder(self.path)  # where another machine began it
         lease = self._store.lease(self.run_id)
-        return PostgresLedger(self._store.database, row.schema, self.ledger, lease=lease, marks=marks, clock=clock)
+        kind = PostgresLedger if lease.deliverer is None else DeliveringLedger
+        return kind(self._store.database, row.schema, self.ledger, lease=lease, marks=marks, clock=clock)
 
     def read(self) -> PostgresReader:
         """Its ledger, to be read; see `PostgresReader`. Raises as `begun` does where it is lost."""

@@ -113,17 +113,21 @@ class DatabaseStore:
         return [self._made(row) for row in sorted(rows, key=lambda row: _order(row.run_id))]
 
     @contextmanager
-    def lock(self, run_id: str) -> Iterator[None]:
-        """Hold the lease of that run.
+    def lock(self, run_id: str, *, together: bool = False) -> Iterator[None]:
+        """Hold the lease of that run; `together`: or share it with others that deliver it, where there is a ledger.
 
         Raises:
             LockedError: Another process (or another lock of this one) holds it.
             StoppedError: The database cannot be used.
         """
-        from backfill.ledger.postgres import take_lease  # noqa: PLC0415 (as above)
+        from backfill.ledger.postgres import share_lease, take_lease  # noqa: PLC0415 (as above)
 
         self.make_usable()  # where another machine began it nothing is here yet
-        lease = take_lease(self.database, run_id)
+        row = self.registry.find(run_id) if together else None
+        if row is not None and row.state is not None:
+            lease = share_lease(self.database, run_id, row.schema, f"{self.name}, schema {row.schema}")
+        else:
+            lease = take_lease(self.database, run_id)
         self._leases[run_id] = lease
         try:
             yield
@@ -138,11 +142,11 @@ class DatabaseStore:
             raise LedgerError(f"the lock of {run_id} is not held", hint="this is a fault of backfill")
         return lease
 
-    def holder(self, run_id: str) -> RunHolder | None:
-        """The process that has the lease of a run."""
-        from backfill.ledger.postgres import holder_of  # noqa: PLC0415 (as above)
+    def holders(self, run_id: str) -> list[RunHolder]:
+        """The process that has the lease of a run, or those that share it."""
+        from backfill.ledger.postgres import holders_of  # noqa: PLC0415 (as above)
 
-        return holder_of(self.database, run_id) if self.registry.is_there() else None
+        return holders_of(self.database, run_id) if self.registry.is_there() else []
 
     def discard(self, run: StoredRun) -> None:
         """Throw a run away: its ledger, where it is ours still, then its bytes. Hold its lock."""

@@ -151,7 +151,7 @@ class StateFolder:
         return sorted(begun, key=lambda run: (-_written_ns(run), run.run_id))
 
     @contextmanager
-    def lock(self, run_id: str) -> Iterator[None]:
+    def lock(self, run_id: str, *, together: bool = False) -> Iterator[None]:  # noqa: ARG002 (a file has one writer)
         """Hold the lock of that run.
 
         Raises:

@@ -109,7 +109,7 @@ class RunFolder:
             )
         return self.ledger.is_file()
 
-    def holder(self) -> RunHolder | None:
+    def holders(self) -> list[RunHolder]:
         """The process that took the run's lock last and is there still.
 
         Told by the process id in the lock's file, which a process that ends by itself takes out: to try the lock would
@@ -117,14 +117,14 @@ class RunFolder:
         """
         holder = FileLock(self._state / LOCKS_FOLDER / lock_file(self.run_id)).holder()
         if holder is None:
-            return None
+            return []
         try:
             os.kill(holder, 0)
         except PermissionError:
             pass  # of another user
         except (OSError, OverflowError):
-            return None
-        return RunHolder(holder)
+            return []
+        return [RunHolder(holder)]
 
     def make(self) -> None:
         """Make the folder (mode 0700) where it is not there, durably; its bytes have their place from then on."""

@@ -54,7 +54,7 @@ def test_prepared_here_and_sent_elsewhere(
 def test_the_manifests_are_jobs(page: str) -> None:
     """As Kubernetes has them; a failure that is worth another try is not in the list of those that want a person."""
     manifests = [YAML(typ="safe").load(block) for block in blocks(page, "yaml")]
-    assert len(manifests) == 3
+    assert len(manifests) == 4
     for manifest in manifests:
         kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)
         (rule,) = manifest["spec"]["podFailurePolicy"]["rules"]
@@ -66,8 +66,9 @@ def test_the_manifests_are_jobs(page: str) -> None:
 def test_the_commands_are_the_programs(page: str) -> None:
     """Each that a manifest, a task or a script runs has a verb and options that there are."""
     fenced = "".join(re.findall(r"^```\w+\n.*?^```", page, re.MULTILINE | re.DOTALL))
-    found = re.findall(r"backfill (?:prepare|run|resume)\b[^|'`\n]*", fenced)
-    assert len(found) >= 5
+    found = re.findall(r"backfill (?:prepare|run|resume|deliver)\b[^|'`\n]*", fenced)
+    assert len(found) >= 6
+    assert any("deliver" in line for line in found)
     for line in found:
         typed = line.replace('"$job"', "x.yaml").replace('"$JOB_COMPLETION_INDEX/16"', "15/16")
         verb, *words = shlex.split(typed.rstrip('" '))[1:]

@@ -109,7 +109,7 @@ class TestRuns:
         """It has an id and no ledger, and nobody finds it."""
         run = store.find("Orders", "segment", "segment https://api.segment.io", 1)
         assert run.run_id == store.run(run.run_id).run_id
-        assert [run.begun(), run.lost, run.is_dry, run.holder()] == [False, False, False, None]
+        assert [run.begun(), run.lost, run.is_dry, run.holders()] == [False, False, False, []]
         assert (store.runs(), store.earlier()) == ([], [])
         with pytest.raises(LedgerError):
             run.read()
@@ -188,7 +188,7 @@ class TestRuns:
         """The lock holds against others, and ends with its process, however that ends."""
         run = store.run("orders")
         with other_process(kind, store, repository) as holder:
-            held = run.holder()
+            (held,) = run.holders()
             assert held is not None
             assert (held.pid, held.host) == (holder.pid, "")
             with pytest.raises(LockedError, match=str(holder.pid)), store.lock("orders"):
@@ -198,8 +198,8 @@ class TestRuns:
             holder.kill()
             holder.wait()
         with store.lock("orders"):
-            assert str(run.holder()).startswith(f"pid {os.getpid()}")
-        assert run.holder() is None
+            assert str(run.holders()[0]).startswith(f"pid {os.getpid()}")
+        assert not run.holders()
 
 
 class TestSpool:

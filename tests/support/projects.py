@@ -93,12 +93,17 @@ class Project:
                 writer.writerow([f"u{row:06}", f"{text}{row}@example.org", f"2023-05-{1 + row % 28:02} 10:00:00", age])
         return source
 
-    def process(self, *arguments: str | Path, stdin: IO[bytes] | int = subprocess.DEVNULL) -> subprocess.Popen[str]:
-        """Start the program as a process of its own, in this folder, without a terminal; it ends with the test."""
+    def process(
+        self, *arguments: str | Path, stdin: IO[bytes] | int = subprocess.DEVNULL, program: str = ""
+    ) -> subprocess.Popen[str]:
+        """Start the program as a process of its own, in this folder, without a terminal; it ends with the test.
+
+        `program` is Python that is run in its place.
+        """
         repository = Path(__file__).resolve().parents[2]
         environ = os.environ | {"PYTHONPATH": str(repository)} | self.environ
         process = subprocess.Popen(
-            [sys.executable, "-m", "backfill", *map(str, arguments)],
+            [sys.executable, *(("-c", program) if program else ("-m", "backfill")), *map(str, arguments)],
             cwd=self.folder,
             env=environ,
             stdin=stdin,

@@ -4,17 +4,19 @@ What is promised is what the ledger in a file promises (`records.ledgers`); in p
 """
 
 from backfill.ledger.postgres.database import Database
-from backfill.ledger.postgres.leases import Lease, holder_of, take_lease
-from backfill.ledger.postgres.ledger import PostgresLedger, PostgresReader
+from backfill.ledger.postgres.leases import Lease, holders_of, share_lease, take_lease
+from backfill.ledger.postgres.ledger import DeliveringLedger, PostgresLedger, PostgresReader
 from backfill.ledger.postgres.registry import RegisteredRun, Registry
 
 __all__ = [
     "Database",
+    "DeliveringLedger",
     "Lease",
     "PostgresLedger",
     "PostgresReader",
     "RegisteredRun",
     "Registry",
-    "holder_of",
+    "holders_of",
+    "share_lease",
     "take_lease",
 ]

@@ -29,7 +29,7 @@ RECONNECT_SECONDS = 60.0
 FSYNC = "on"
 _PAUSE_SECONDS = 0.5
 _END_WRITERS = """
-SELECT pg_terminate_backend(pid) FROM pg_locks WHERE relation = to_regclass(?)
+SELECT pg_terminate_backend(pid) FROM pg_locks WHERE relation IN (to_regclass(?), to_regclass(?))
 AND mode IN ('RowShareLock', 'RowExclusiveLock')
 AND granted AND pid <> pg_backend_pid() AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
@@ -159,14 +159,14 @@ class Database:
         """Have the server end a connection that is lost to us, with whatever transaction it is in."""
         connection.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = ?", (tag,))
 
-    def end_writers(self, schema: str, connection: PostgresConnection) -> None:
+    def end_writers(self, schema: str) -> None:
         """Have the server end every other connection that is writing a ledger: of a process that lost its lease.
 
         What swallowed that connection may keep it, and the row that it has locked, for good: a server that waits for
         the rest of a pipeline does not count it as idle.
         """
         with suppress(_psycopg().errors.InsufficientPrivilege):  # another user's: it is waited for
-            connection.execute(_END_WRITERS, (f'"{schema}".mark',))
+            self.rows(_END_WRITERS, f'"{schema}".mark', f'"{schema}".deliverers')
 
     def look(self) -> tuple[str, float]:
         """What the server calls itself, and the seconds it takes to answer; made sure that it can be written.

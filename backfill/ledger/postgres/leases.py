@@ -7,21 +7,21 @@ A process of this machine that is seen to be dead is not waited for.
 
 from __future__ import annotations
 
-import os
-import socket
 import threading
 import time
 import uuid
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
 
-from backfill.clock import system_boot
 from backfill.errors import BackfillError, LockedError
-from backfill.frozen import frozen
 from backfill.ledger.connection import Row
+from backfill.ledger.postgres import deliverers
 from backfill.ledger.postgres.database import Database, PostgresConnection, until_connected
+from backfill.ledger.postgres.deliverers import Deliverer
 from backfill.ledger.postgres.errors import postgres_errors
 from backfill.ledger.postgres.patience import no_answer, out_of_reach
+from backfill.ledger.postgres.processes import Process, is_dead, this_process
+from backfill.ledger.postgres.schema import take_ledger
 from backfill.records import RunHolder
 
 #: How long a lease lasts that is not renewed, in seconds by the server's clock; it is renewed three times as often.
@@ -38,31 +38,40 @@ _RENEW = """
 UPDATE backfill.leases SET renewed = clock_timestamp(), expires = clock_timestamp() + ? * interval '1 second'
 WHERE run_id = ? AND token = ? AND holder = ? RETURNING token"""
 _RELEASE = "UPDATE backfill.leases SET expires = '-infinity' WHERE run_id = ? AND token = ? AND holder = ?"
+_RENEW_DELIVERER = """
+UPDATE "{schema}".deliverers SET renewed = clock_timestamp(), expires = clock_timestamp() + ? * interval '1 second'
+WHERE token = ? AND holder = ? AND ended IS NULL RETURNING token"""
+#: The lease of all that deliver a run at once, which each of them renews: whoever joins them takes no other's place.
+_SHARE = """
+INSERT INTO backfill.leases AS l (run_id, token, holder, host, pid, machine, started, acquired, renewed, expires)
+VALUES (?, 1, ?, '', 0, '', '', clock_timestamp(), clock_timestamp(), clock_timestamp() + ? * interval '1 second')
+ON CONFLICT (run_id) DO UPDATE SET token = l.token + CASE WHEN l.holder = excluded.holder THEN 0 ELSE 1 END,
+    holder = excluded.holder, host = '', pid = 0, machine = '', started = '', acquired = CASE
+    WHEN l.holder = excluded.holder THEN l.acquired ELSE excluded.acquired END, renewed = excluded.renewed,
+    expires = excluded.expires
+WHERE l.expires <= clock_timestamp() OR l.holder IN (excluded.holder, ?) RETURNING token"""
+_IS_SHARED = "SELECT 1 FROM mark WHERE token = ? AND holder = ?"
+_HOLD = "SELECT 1 FROM backfill.leases WHERE run_id = ? FOR UPDATE"
+#: The holder of that lease.
+TOGETHER = "deliverers"
 _HELD = f"SELECT {_LEASE} FROM backfill.leases WHERE run_id = ? AND expires > clock_timestamp()"  # noqa: S608
 _OURS = "SELECT 1 FROM backfill.leases WHERE run_id = ? AND token = ? AND holder = ? FOR SHARE"
-
-
-@frozen
-class Process:
-    """What tells this process from every other one that has the database."""
-
-    host: str
-    pid: int
-    machine: str  # which boot of which machine, and whose process ids; empty where the system does not say
-    started: str  # a process id is used again
-
-
-def this_process() -> Process:
-    """The one that asks."""
-    return Process(socket.gethostname(), os.getpid(), _machine(), _started(os.getpid()))
 
 
 class Lease:
     """The lease of a run, renewed by a thread until it is released or lost. Thread-safe."""
 
-    def __init__(self, database: Database, run_id: str, token: int, holder: str, asked: float) -> None:
-        """`asked` is when it was asked for, by `time.monotonic`."""
-        self.run_id, self.token, self.holder = run_id, token, holder
+    def __init__(
+        self,
+        database: Database,
+        run_id: str,
+        token: int,
+        holder: str,
+        asked: float,
+        deliverer: Deliverer | None = None,
+    ) -> None:
+        """`asked` is when it was asked for, by `time.monotonic`; `deliverer` is who has it among several."""
+        self.run_id, self.token, self.holder, self.deliverer = run_id, token, holder, deliverer
         self._lasts_until = asked + LEASE_SECONDS
         self._database = database
         self._ended = threading.Event()
@@ -111,9 +120,18 @@ class Lease:
             return
         self._thread.join()
         with suppress(BackfillError):
-            self._database.transaction(
-                lambda connection: connection.execute(_RELEASE, (self.run_id, self.token, self.holder))
-            )
+            self._database.transaction(self._let_go)
+
+    def _let_go(self, connection: PostgresConnection) -> None:
+        connection.execute(_HOLD, (self.run_id,)).fetchall()  # whoever joins waits, and is not overlooked
+        if self.deliverer is not None:
+            us = this_process()
+            connection.script(f'SET LOCAL search_path TO "{self.deliverer.schema}"')
+            is_last = deliverers.alone(connection, self.deliverer.token, us)
+            deliverers.end(connection, self.deliverer.token)
+            if not is_last:
+                return
+        connection.execute(_RELEASE, (self.run_id, self.token, self.holder))
 
     def _renew(self) -> None:
         connection: PostgresConnection | None = None
@@ -130,15 +148,51 @@ class Lease:
             connection = until_connected(self._connect, self._ended.is_set)
         asked = time.monotonic()
         with postgres_errors(self._database.name):
-            if not connection.execute(_RENEW, (LEASE_SECONDS, self.run_id, self.token, self.holder)).fetchall():
+            if not self._renewed_by(connection):
                 self._lost.set()
         self._lasts_until = asked + LEASE_SECONDS
         return connection
+
+    def _renewed_by(self, connection: PostgresConnection) -> bool:
+        one = self.deliverer
+        if one is not None:
+            renew = _RENEW_DELIVERER.format(schema=one.schema)
+            if not connection.execute(renew, (LEASE_SECONDS, one.token, one.holder)).fetchall():
+                return False
+        return bool(connection.execute(_RENEW, (LEASE_SECONDS, self.run_id, self.token, self.holder)).fetchall())
 
     def _connect(self) -> PostgresConnection:
         return self._database.connect(
             writes=True, gives_up=lambda seconds: out_of_reach(seconds) or self._ended.is_set()
         )
+
+
+def share_lease(database: Database, run_id: str, schema: str, name: str) -> Lease:
+    """Join those that deliver a run, whose ledger is in that schema, or be the first of them; `name` is for messages.
+
+    Raises:
+        LockedError: A process has the run alone.
+        LedgerError: Its ledger is of a version this program does not know.
+        UsageError: It is being moved.
+        StoppedError: The database cannot be reached.
+    """
+    us, holder, asked = this_process(), uuid.uuid4().hex, time.monotonic()
+
+    def perform(connection: PostgresConnection) -> tuple[int, Deliverer] | None:
+        connection.execute(_HOLD, (run_id,)).fetchall()
+        taken = connection.execute(_SHARE, (run_id, TOGETHER, LEASE_SECONDS, _gone(connection, run_id, us))).fetchall()
+        if not taken:
+            return None
+        token: int = taken[0][0]
+        connection.script(f'SET LOCAL search_path TO "{schema}"')
+        if not connection.execute(_IS_SHARED, (token, TOGETHER)).fetchall():
+            take_ledger(connection, token, TOGETHER, name, lambda: database.end_writers(schema))
+        return token, deliverers.join(connection, schema, us, holder, LEASE_SECONDS)
+
+    joined = database.transaction(perform)
+    if joined is None:
+        raise _locked(run_id, holders_of(database, run_id))
+    return Lease(database, run_id, joined[0], TOGETHER, asked, joined[1])
 
 
 def take_lease(database: Database, run_id: str) -> Lease:
@@ -148,59 +202,56 @@ def take_lease(database: Database, run_id: str) -> Lease:
         LockedError: Another process has it, or another lock of this one.
         StoppedError: The database cannot be reached.
     """
-    us, holder = this_process(), uuid.uuid4().hex
-    held = _held(database, run_id)
-    gone = held["holder"] if held is not None and _is_dead(held, us) else ""
-    values = (run_id, holder, us.host, us.pid, us.machine, us.started, LEASE_SECONDS, gone)
-    asked = time.monotonic()
-    taken = database.transaction(lambda connection: connection.execute(_TAKE, values).fetchall())
+    us, holder, asked = this_process(), uuid.uuid4().hex, time.monotonic()
+
+    def perform(connection: PostgresConnection) -> list[Row]:
+        connection.execute(_HOLD, (run_id,)).fetchall()
+        gone = _gone(connection, run_id, us)
+        values = (run_id, holder, us.host, us.pid, us.machine, us.started, LEASE_SECONDS, gone)
+        return connection.execute(_TAKE, values).fetchall()
+
+    taken = database.transaction(perform)
     if not taken:
-        raise _locked(run_id, holder_of(database, run_id))
+        raise _locked(run_id, holders_of(database, run_id))
     return Lease(database, run_id, taken[0][0], holder, asked)
 
 
-def holder_of(database: Database, run_id: str) -> RunHolder | None:
-    """The process that has the lease of a run; None where it has ended, or is of this machine and dead."""
-    held, us = _held(database, run_id), this_process()
-    if held is None or _is_dead(held, us):
-        return None
-    here = bool(us.machine) and held["machine"] == us.machine
-    return RunHolder(held["pid"], "" if here else held["host"], float(held["since"]))
+def holders_of(database: Database, run_id: str) -> list[RunHolder]:
+    """The process that has the lease of a run, or those that share it; none that is known to be dead."""
+    us = this_process()
+    return [_as_holder(one, us) for one in _holders(database.rows, run_id, us)]
 
 
-def _held(database: Database, run_id: str) -> Row | None:
-    return next(iter(database.rows(_HELD, run_id)), None)
+def _as_holder(row: Row, us: Process) -> RunHolder:
+    here = bool(us.machine) and row["machine"] == us.machine
+    batches = row["batches"] if "batches" in row.keys() else None  # noqa: SIM118 (as of sqlite3.Row)
+    return RunHolder(row["pid"], "" if here else row["host"], float(row["since"]), batches)
 
 
-def _locked(run_id: str, holder: RunHolder | None) -> LockedError:
+def _gone(connection: PostgresConnection, run_id: str, us: Process) -> str:
+    """The holder of a lease of which every process is dead, as we can see; empty where there is none."""
+    rows = connection.execute(_HELD, (run_id,)).fetchall()
+
+    def ask(query: str, *values: object) -> list[Row]:
+        return connection.execute(query, values).fetchall()
+
+    return rows[0]["holder"] if rows and not _holders(ask, run_id, us) else ""
+
+
+def _holders(ask: Callable[..., list[Row]], run_id: str, us: Process) -> list[Row]:
+    """The rows of those that have the lease of a run now, and are not known to be dead."""
+    held = ask(_HELD, run_id)
+    if held and held[0]["holder"] == TOGETHER:
+        found = ask("SELECT schema FROM backfill.runs WHERE run_id = ?", run_id)
+        held = [row for (schema,) in found for row in ask(deliverers.LIVE.format(schema=f'"{schema}"'))]
+    return [row for row in held if not is_dead(row, us)]
+
+
+def _locked(run_id: str, holders: Sequence[RunHolder]) -> LockedError:
+    named = f" ({', '.join(map(str, holders))})" if holders else ""
+    who = f"{len(holders)} other processes{named} are" if len(holders) > 1 else f"another process{named} is"
     return LockedError(
-        f"another process{f' ({holder})' if holder else ''} is at work on the run {run_id}",
+        f"{who} at work on the run {run_id}",
         hint="wait until it is done, or interrupt it; where it is gone without a trace, its lease ends"
         f" {LEASE_SECONDS:g} s after it was last heard of",
     )
-
-
-def _is_dead(held: Row, us: Process) -> bool:
-    """Whether the holder was a process of this machine, in reach of our eyes, and is there no more."""
-    if not us.machine or held["machine"] != us.machine or not held["started"]:
-        return False
-    return _started(held["pid"]) != str(held["started"])
-
-
-def _machine() -> str:
-    """The boot, and the namespace in which process ids are told apart (pid_namespaces(7)); containers share a boot."""
-    boot = system_boot()[0]
-    try:
-        return f"{boot} {Path('/proc/self/ns/pid').readlink()}" if boot else ""
-    except OSError:
-        return ""
-
-
-def _started(pid: int) -> str:
-    """When a process was started, in clock ticks since the boot (proc_pid_stat(5), field 22); empty where it is not."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text("utf-8", errors="replace")
-        fields = text.rpartition(") ")[2].split()
-    except OSError:
-        return ""
-    return "" if fields[0] in "ZX" else fields[19]  # counted from the third; a zombie works no more

@@ -5,20 +5,32 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from backfill.ledger.connection import Connection
+from backfill.ledger.postgres import deliverers
 from backfill.ledger.postgres.database import Database, PostgresConnection, until_connected
 from backfill.ledger.postgres.errors import postgres_errors
+from backfill.ledger.postgres.pace import PaceTable
 from backfill.ledger.postgres.patience import no_answer
+from backfill.ledger.postgres.processes import this_process
 from backfill.ledger.postgres.schema import check_version
 from backfill.ledger.postgres.transactions import PostgresTransactions
 from backfill.ledger.reader import SqlReader
 from backfill.ledger.schema import SCHEMA_VERSION
 from backfill.ledger.writer import SqlLedger
+from backfill.records import Batch, DeliveryStep, SharedDelivery
 
 if TYPE_CHECKING:
     from backfill.ledger.postgres.leases import Lease
+
+T = TypeVar("T")
+
+#: How many batches a process takes in hand at once: what it dies with is not sent by others until that is noticed, and
+#: at the end of a run the others have nothing to do while it sends them.
+BATCHES_IN_HAND = 4
 
 
 class PostgresReader(SqlReader):
@@ -73,7 +85,7 @@ class PostgresReader(SqlReader):
         return self._closed or swallowed
 
     def _version(self) -> int:
-        return SCHEMA_VERSION  # no other is read
+        return SCHEMA_VERSION  # of what a file has, too: no other is read
 
 
 class PostgresLedger(SqlLedger):
@@ -98,3 +110,56 @@ class PostgresLedger(SqlLedger):
         """
         transactions = PostgresTransactions(database, schema, name, lease, marks)
         super().__init__(transactions, lambda: PostgresReader(database, schema, name, lease), clock=clock)
+
+
+class DeliveringLedger(PostgresLedger):
+    """The same, as one of several processes writes it that deliver the run at once: `lease` is that of a deliverer."""
+
+    def __init__(
+        self,
+        database: Database,
+        schema: str,
+        name: str,
+        *,
+        lease: Lease,
+        marks: Path,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Open it; attempts without an end that nobody at work has under way become `unknown`. As PostgresLedger."""
+        assert lease.deliverer is not None
+        self._token, self._us = lease.deliverer.token, this_process()
+        self._pace = PaceTable(database, schema, name, lease)
+        super().__init__(database, schema, name, lease=lease, marks=marks, clock=clock)
+
+    def close(self) -> None:
+        """Make everything recorded durable and let go of it; again does nothing."""
+        self._pace.close()
+        super().close()
+
+    @property
+    def together(self) -> SharedDelivery:
+        """This."""
+        return self
+
+    def next_batches(self, limit: int) -> list[Batch]:
+        """A few batches still to be delivered that no other process has in hand, in plan order."""
+        return self._commits.submit(partial(deliverers.claim, token=self._token, limit=min(limit, BATCHES_IN_HAND)))
+
+    def next_step(self) -> DeliveryStep:
+        """What this process does next."""
+        return self._commits.submit(partial(deliverers.next_step, token=self._token, us=self._us))
+
+    def leave(self, exit_code: int, detail: str) -> None:
+        """Give back what this process has in hand; the last one stops the run."""
+        self._commits.submit(
+            lambda connection: deliverers.leave(
+                connection, self._token, self._us, at=self._clock(), exit_code=exit_code, detail=detail
+            )
+        )
+
+    def change_pace(self, change: Callable[[str, float], tuple[str, T]]) -> T:
+        """Change what is kept of the pace; the time is the server's."""
+        return self._pace.change(change)
+
+    def _end_orphans(self, connection: Connection) -> int:
+        return deliverers.end_nobodys(connection)

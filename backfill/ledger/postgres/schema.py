@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from backfill.errors import LedgerError, UsageError
+from backfill.errors import LedgerError, UsageError, barred
 from backfill.ledger.connection import Connection
+from backfill.ledger.postgres import deliverers
 from backfill.ledger.postgres.database import Database, PostgresConnection
 from backfill.ledger.postgres.dialect import tables
-from backfill.ledger.schema import SCHEMA_VERSION
 
 #: The version of the tables below, of which there is one set in a database.
 REGISTRY_VERSION = 1
+#: The version of the tables of a run, which are those of a file and some of their own. What brings a ledger from each
+#: earlier one to the next: it is done when that is opened to be written, and is no matter to whoever reads it.
+RUN_VERSION = 4
+_MIGRATIONS = {3: deliverers.TABLES}
 #: Of the processes that make them at once one does, and the others wait: any number that nothing else locks.
 _ONE_AT_A_TIME = 0x626B666C
 #: The number, above that of every lease, of a run that is moved; the holder is where to.
@@ -52,6 +56,10 @@ BEGIN
     RETURN NULL;
 END $$;
 """  # noqa: S608 - a constant
+_TAKE = (
+    "UPDATE mark SET token = ?, holder = ?, commits = commits + 1 WHERE token < ? OR token = ? AND holder = ?"
+    " RETURNING commits"
+)
 _NOTE = (
     "CREATE TRIGGER note_state AFTER INSERT OR UPDATE OF state, state_at ON run"
     " FOR EACH ROW EXECUTE FUNCTION backfill.note_state()"
@@ -101,7 +109,8 @@ def registry_is_there(database: Database) -> bool:
 def make_ledger(connection: PostgresConnection, schema: str, fill: Callable[[Connection], None]) -> None:
     """Make the schema of a run with its tables, in the transaction that is open; `fill` gives them their first rows."""
     connection.script(f'CREATE SCHEMA "{schema}"; SET LOCAL search_path TO "{schema}"; {tables()} {_NOTE}')
-    connection.execute("UPDATE mark SET version = ?", (SCHEMA_VERSION,))
+    connection.script(deliverers.TABLES)
+    connection.execute("UPDATE mark SET version = ?", (RUN_VERSION,))
     fill(connection)
     connection.execute("SELECT setval(pg_get_serial_sequence('batches', 'id'), max(id)) FROM batches")
 
@@ -109,8 +118,40 @@ def make_ledger(connection: PostgresConnection, schema: str, fill: Callable[[Con
 def check_version(connection: Connection, name: str) -> None:
     """Raise LedgerError where the tables of a run are of a version this program does not know."""
     ((version,),) = connection.execute("SELECT version FROM mark").fetchall()
-    if version != SCHEMA_VERSION:
-        raise _unknown(name, version, SCHEMA_VERSION)
+    if not min(_MIGRATIONS) <= version <= RUN_VERSION:
+        raise _unknown(name, version, RUN_VERSION)
+
+
+def migrate(connection: PostgresConnection, name: str) -> None:
+    """Bring the tables of a run to this version, in the transaction that is open. Raises as `check_version`."""
+    check_version(connection, name)
+    ((version,),) = connection.execute("SELECT version FROM mark").fetchall()
+    for step in range(version, RUN_VERSION):
+        connection.script(_MIGRATIONS[step])
+    connection.execute("UPDATE mark SET version = ? WHERE version <> ?", (RUN_VERSION, RUN_VERSION))
+
+
+def take_ledger(
+    connection: PostgresConnection, token: int, holder: str, name: str, end_writers: Callable[[], None]
+) -> int:
+    """Put a lease on a ledger, in the transaction that is open: whoever had one before writes no more.
+
+    Returns how many commits it has, 0 where a later lease is on it. `end_writers` ends who is writing still.
+
+    Raises:
+        LedgerError: It is of a version this program does not know.
+        UsageError: It is being moved.
+    """
+    end_writers()
+    taken = connection.execute(_TAKE, (token, holder, token, token, holder)).fetchall()
+    if not taken:
+        ((has, who),) = connection.execute("SELECT token, holder FROM mark").fetchall()
+        if has == BARRED:
+            raise barred(name, who)
+        return 0
+    migrate(connection, name)
+    deliverers.end_all(connection)
+    return int(taken[0][0])
 
 
 def _unknown(name: str, version: int, known: int) -> LedgerError:

@@ -5,6 +5,7 @@ those of this process and the count is the one that it knows. So:
 
 - A process that lost its lease changes nothing more: the row has another's number.
 - A server that took over without the last commits is noticed: the row has a lower count.
+- Of several processes that deliver a run at once each has a row of its own for that, in `deliverers`.
 - Where the connection was lost in a COMMIT, the count tells whether it was done. The server is asked to end the lost
   connection first; its transaction has the row locked until it has ended.
 """
@@ -13,21 +14,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from backfill.errors import LedgerError, StoppedError, barred
+from backfill.errors import LedgerError, StoppedError
 from backfill.ledger.connection import Connection
 from backfill.ledger.mark import Loss, Mark, check_newest, lost_commits
 from backfill.ledger.postgres.database import Database, PostgresConnection, until_connected
 from backfill.ledger.postgres.errors import postgres_errors, to_be_repeated
-from backfill.ledger.postgres.schema import BARRED, check_version
+from backfill.ledger.postgres.schema import check_version, take_ledger
 
 if TYPE_CHECKING:
     from backfill.ledger.postgres.leases import Lease
 
-_COUNT = "UPDATE mark SET commits = commits + 1 WHERE token = ? AND holder = ? AND commits = ? RETURNING commits"
-_LOOK = "SELECT commits, token, holder FROM mark FOR UPDATE"
+_COUNT = "UPDATE {table} SET commits = commits + 1 WHERE token = ? AND holder = ? AND commits = ? RETURNING commits"
+_LOOK = "SELECT commits, token, holder FROM {table} {which} FOR UPDATE"
+_OF_DELIVERER = "SELECT commits FROM deliverers WHERE token = ? AND holder = ? AND ended IS NULL"
+_COMMITS_OF = "SELECT coalesce(max(commits), 0) FROM deliverers WHERE token = {token}"
 #: How commits can be lost.
 _REASON = "another server has taken its server's place without them, or it was restored from a copy"
 #: How often a transaction is done again that the server undid for the sake of another.
@@ -50,15 +54,21 @@ class PostgresTransactions:
         self.name = name
         self._database, self._schema, self._lease, self._marks = database, schema, lease, marks
         self._lost = Loss(name, _REASON, "have the server with all commits back")
+        ours, table, which, mark = (lease.token, lease.holder), "mark", "", schema
+        if lease.deliverer is not None:
+            ours = (lease.deliverer.token, lease.deliverer.holder)
+            table, which, mark = "deliverers", f"WHERE token = {ours[0]}", f"{schema}.{ours[0]}"
+        self._ours, self._newest = ours, marks / mark
+        self._count_ours, self._look = _COUNT.format(table=table), _LOOK.format(table=table, which=which)
         self._found: tuple[int, int, str] = (0, 0, "")
         with self.errors():
             self._connection = self._connect()
             try:
-                self._commits = self._take(marks / schema)
+                self._commits = self._take()
             except BaseException:
                 self._connection.close()
                 raise
-        self._mark = Mark(marks / schema)
+        self._mark = Mark(self._newest)
 
     def errors(self) -> AbstractContextManager[None]:
         """As `postgres_errors`."""
@@ -81,23 +91,31 @@ class PostgresTransactions:
     def _connect(self) -> PostgresConnection:
         return self._database.connect(self._schema, writes=True, gives_up=self._lease.gives_up)
 
-    def _take(self, mark: Path) -> int:
-        """Put our lease on the ledger; returns how many commits it has."""
-        connection = self._connection
-        self._database.end_writers(self._schema, connection)
+    def _take(self) -> int:
+        """Put our lease on the ledger, where it is not ours already; returns how many commits it has."""
+        connection, lease = self._connection, self._lease
         connection.script("BEGIN")
         check_version(connection, self.name)
-        check_newest(connection, mark, self._lost)
-        found = connection.execute(
-            "UPDATE mark SET token = ?, holder = ?, commits = commits + 1"
-            " WHERE token < ? OR token = ? AND holder = ? RETURNING commits",
-            (self._lease.token, self._lease.holder, self._lease.token, self._lease.token, self._lease.holder),
-        ).fetchall()
+        check_newest(connection, self._marks / self._schema, self._lost)
+        self._check_deliverers()
+        if lease.deliverer is None:
+            end_writers = partial(self._database.end_writers, self._schema)
+            commits = take_ledger(connection, lease.token, lease.holder, self.name, end_writers)
+            found = [(commits,)] if commits else []
+        else:
+            found = connection.execute(_OF_DELIVERER, self._ours).fetchall()
         if not found:
-            ((token, holder),) = connection.execute("SELECT token, holder FROM mark").fetchall()
-            raise barred(self.name, holder) if token == BARRED else self._lease.loss()
+            raise lease.loss()
         connection.script("COMMIT")
         return int(found[0][0])
+
+    def _check_deliverers(self) -> None:
+        """Raise LedgerError where commits are lost of processes of this machine that delivered the run with others."""
+        for mark in self._marks.glob(f"{self._schema}.*-mark"):
+            token = mark.name.removeprefix(f"{self._schema}.").removesuffix("-mark")
+            if token.isdecimal():
+                path = self._marks / f"{self._schema}.{token}"
+                check_newest(self._connection, path, self._lost, _COMMITS_OF.format(token=token))
 
     def _try(self, perform: Callable[[Connection], None]) -> bool:
         """Whether the transaction is done; False where it was undone, and is to be done again."""
@@ -122,9 +140,8 @@ class PostgresTransactions:
         return True
 
     def _count(self, connection: PostgresConnection) -> None:
-        ours = (self._lease.token, self._lease.holder, self._commits)
-        if not connection.execute(_COUNT, ours).fetchall():
-            self._check(*connection.execute(_LOOK).fetchall()[0])
+        if not connection.execute(self._count_ours, (*self._ours, self._commits)).fetchall():
+            self._check(*connection.execute(self._look).fetchall()[0])
             raise LedgerError(f"{self.name} cannot be written", hint="this is a fault of backfill")
 
     def _find_out(self) -> bool:
@@ -144,7 +161,7 @@ class PostgresTransactions:
                 with self.errors():
                     self._database.settle(lost.tag, connection)
                     connection.script("BEGIN")
-                    found = connection.execute(_LOOK).fetchall()
+                    found = connection.execute(self._look).fetchall()
                     connection.script("COMMIT")
             except BaseException:
                 connection.close()
@@ -157,10 +174,10 @@ class PostgresTransactions:
 
     def _check(self, commits: int, token: int, holder: str) -> bool:
         """Whether the ledger has one commit more than is known of."""
-        if (token, holder) != (self._lease.token, self._lease.holder):
+        if (token, holder) != self._ours:
             raise self._lease.loss()
         if commits < self._commits:
-            raise lost_commits(self._marks / self._schema, self._lost, self._commits - commits)
+            raise lost_commits(self._newest, self._lost, self._commits - commits)
         if commits > self._commits + 1:
             raise LedgerError(f"{self.name} was written by somebody else", hint="this is a fault of backfill")
         return commits == self._commits + 1

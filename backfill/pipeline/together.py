@@ -1,0 +1,103 @@
+"""Deliver a run with other processes at once: what each does next, who ends the run, and what the others tell of it.
+
+Each sends the batches that the ledger hands to it, as one process does that has the run alone. What the target said of
+the run as a whole stops it for all; what is the matter with one process, or its machine, ends that one.
+"""
+
+from __future__ import annotations
+
+from backfill.deliver import DeliveryEnd, EndKind
+from backfill.deliver.endings import finished_end, interrupted_end, window_end
+from backfill.errors import BackfillError, ExitCode, StoppedError, TargetRefusedError
+from backfill.pipeline.context import Options, RunContext
+from backfill.pipeline.deliver import (
+    conclude,
+    exit_of,
+    left_in_doubt,
+    nothing_to_send,
+    send_batches,
+    verify_bytes,
+)
+from backfill.pipeline.target_check import target_access
+from backfill.records import DeliveryStep, DeliveryTotals, RunState, RunStatus, RunWriter, SharedDelivery, StoredRun
+from backfill.targets import Target
+from backfill.verdict import StopReason
+
+#: Of these stops it is no use that another process tries.
+FOR_ALL = frozenset({StopReason.TARGET_REFUSED, StopReason.FINAL_ANSWER, StopReason.SHAPE})
+#: How often a process that waits for others looks how far they are, in seconds.
+LOOK_SECONDS = 0.5
+
+Outcome = tuple[ExitCode, DeliveryTotals, BackfillError | None]
+
+
+def deliver_together(
+    ledger: RunWriter, together: SharedDelivery, run: StoredRun, there: Target, options: Options, context: RunContext
+) -> Outcome:
+    """Send what others do not, until the run is over; as `deliver_run`, with the totals of this process.
+
+    Whoever is the last with something to do finishes or stops the run, once; the others wait for that, and end with
+    the same exit code.
+    """
+    spool, state = run.spool(), ledger.reader.status().state
+    if not nothing_to_send(ledger.reader.counts()):
+        verify_bytes(ledger, spool)
+    if state not in (RunState.DELIVERING, RunState.FINISHED):
+        ledger.set_state(RunState.DELIVERING)
+    reached = target_access(there, options, ledger.reader.status().record.envelope)
+    totals = DeliveryTotals()
+    while True:
+        step = together.next_step()
+        if step is DeliveryStep.OVER:
+            code, error = ended_by_others(ledger.reader.status(), run.run_id)
+            return code, totals, error
+        if step is DeliveryStep.END:
+            code, error = conclude(ledger, run, end_of_all(ledger, totals, there.dedup_window), options, context)
+            return code, totals, error
+        if step is DeliveryStep.WAIT:
+            if not context.stop.wait(LOOK_SECONDS):
+                continue
+            end = interrupted_end(totals)
+        else:
+            before, first = ledger.reader.counts(), step is DeliveryStep.FIRST
+            end = send_batches(ledger, spool, reached, options, context, before, there.dedup_window, first_alone=first)
+            totals = totals.plus(end.totals)
+            if end.kind is EndKind.FINISHED or end.reason is StopReason.WINDOW:
+                continue
+        return part(ledger, together, end, totals, run.run_id, context)
+
+
+def end_of_all(ledger: RunWriter, totals: DeliveryTotals, window: float) -> DeliveryEnd:
+    """The end of a delivery in which nobody has anything left that could be sent."""
+    left = tuple(batch.id for batch in ledger.in_doubt())
+    return window_end(totals, left, window) if left else finished_end(totals)
+
+
+def part(
+    ledger: RunWriter,
+    together: SharedDelivery,
+    end: DeliveryEnd,
+    totals: DeliveryTotals,
+    run_id: str,
+    context: RunContext,
+) -> Outcome:
+    """Leave the others to it, or stop the run for all."""
+    code, error = exit_of(ledger, end, run_id, context.signal_code())
+    if end.reason in FOR_ALL:
+        ledger.set_state(RunState.STOPPED, exit_code=code, detail=end.message)
+    together.leave(code, end.message)
+    return code, totals, error
+
+
+def ended_by_others(status: RunStatus, run_id: str) -> tuple[ExitCode, BackfillError | None]:
+    """The exit code of a run that another process has finished or stopped for all, and the error that tells why."""
+    code = ExitCode(status.exit_code or 0)
+    if code in (ExitCode.DELIVERED, ExitCode.REJECTS):
+        return code, None
+    if status.state is RunState.FINISHED:
+        return code, left_in_doubt(status.detail, run_id)
+    kind = TargetRefusedError if code is ExitCode.TARGET_REFUSED else StoppedError
+    return code, kind(
+        f"stopped by another process: {status.detail}",
+        hint=f"`backfill status {run_id}` shows how far it is; what that process says tells what to do",
+    )
