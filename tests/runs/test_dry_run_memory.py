@@ -116,4 +116,4 @@ def test_columns_are_read_and_written_some_at_a_time(tmp_path: Path, repository:
             file.write((",".join(cells) if form == "csv" else json.dumps(dict(zip(names, cells, strict=True)))) + "\n")
     code, megabytes = peak(tmp_path, f"in.{form}", repository)
     assert code == 3
-    assert megabytes < 540
+    assert megabytes < 580  # 476 to 545 from run to run; read whole, 640 to 660
