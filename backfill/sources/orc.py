@@ -1,5 +1,8 @@
 """ORC, https://orc.apache.org/specification/ORCv1/: read once, rows counted against the footer.
 
+The reader of a column has buffers of its own, so that of very many columns some are read at a time, and a stripe put
+together of them; a stripe that is too large for that is read in pieces, whatever its columns take.
+
 Pyarrow gives instants in nanoseconds, so that one before 1677 or after 2262 is an error of its file.
 """
 
@@ -21,6 +24,11 @@ from backfill.sources.origins.content import origin_of
 
 #: Rows that are read at once: the file does not say how long they are.
 _ROWS: Final = 1_024
+#: What the columns that are read at a time may buffer: each has two streams or more, and of each a block is held.
+_BUFFER_BYTES: Final = 64 * 2**20
+_FEWEST_COLUMNS: Final = 16
+#: A stripe that takes more is not put together.
+_STRIPE_BYTES: Final = 128 * 2**20
 _BEYOND = "out of range for nanosecond"
 
 
@@ -37,9 +45,36 @@ class OrcFiles(TypedFiles):
         """The file's rows, in pieces."""
         del head
         with _reading(file):
-            source = ds.dataset(_path(file), format="orc")
-            for batch in source.to_batches(batch_size=_ROWS, batch_readahead=0, use_threads=False):
+            content = orc.ORCFile(_path(file))
+            groups = _groups(content)
+            for batch in _stripes(content, groups) if _is_light(content, groups) else _scanned(_path(file)):
                 yield from sliced(batch)
+
+
+def _groups(content: orc.ORCFile) -> list[list[str]]:
+    """The names of columns that are read at a time."""
+    columns = max(_FEWEST_COLUMNS, _BUFFER_BYTES // (2 * max(content.compression_size, 1)))
+    names = content.schema.names
+    return [names[start : start + columns] for start in range(0, len(names), columns)]
+
+
+def _is_light(content: orc.ORCFile, groups: list[list[str]]) -> bool:
+    """Whether there are several groups, and stripes, which are alike in size, can be put together of them."""
+    if not groups[1:] or not content.nstripes or any("." in name for group in groups for name in group):
+        return False  # pyarrow takes a point for that of a field in a struct
+    return bool(content.read_stripe(0, groups[0]).nbytes * len(groups) <= _STRIPE_BYTES)
+
+
+def _stripes(content: orc.ORCFile, groups: list[list[str]]) -> Iterator[pa.RecordBatch]:
+    for stripe in range(content.nstripes):
+        parts = [content.read_stripe(stripe, group) for group in groups]
+        columns = [column for part in parts for column in part.columns]
+        yield pa.RecordBatch.from_arrays(columns, content.schema.names)
+
+
+def _scanned(path: str) -> Iterator[pa.RecordBatch]:
+    source = ds.dataset(path, format="orc")
+    yield from source.to_batches(batch_size=_ROWS, batch_readahead=0, use_threads=False)
 
 
 def _path(file: SourceFile) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import io
 import sys
 from decimal import Decimal
@@ -11,6 +12,7 @@ from typing import Any
 
 import fastavro
 import pyarrow as pa  # type: ignore[import-untyped]
+import pyarrow.dataset as ds  # type: ignore[import-untyped]
 import pytest
 from pyarrow import orc
 
@@ -226,6 +228,38 @@ def test_orc_instants_out_of_range(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="out of range") as raised:
         stage(tmp_path / "rows.orc")
     assert "null" in raised.value.hint
+
+
+@pytest.mark.parametrize(("point", "light"), [("", True), ("", False), (".", True)])
+def test_orc_of_many_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str, *, light: bool) -> None:
+    """Stripes put together of groups of columns hold the file's values, as do those that are scanned: the heavy ones.
+
+    Where readers may buffer next to nothing, sixteen columns are a group.
+    """
+    again = ROWS // 6
+    kinds: dict[str, pa.Array] = {
+        "number": pa.array([1, None, 3] * again),
+        "text": pa.array([hashlib.sha512(b"%d" % row).hexdigest() if row % 7 else None for row in range(3 * again)]),
+        "at": pa.array([0, None, 10**15] * again, pa.timestamp("us", "UTC")),
+        "list": pa.array([[1, 2], None, []] * again, pa.list_(pa.int64())),
+        "struct": pa.array([{"a": 1, "b": "x"}, None, {"a": None, "b": "y"}] * again),
+    }
+    table = pa.table({f"{name}{point}{number}": kinds[name] for number in range(10) for name in kinds})
+    path = tmp_path / "rows.orc"
+    with orc.ORCWriter(str(path), compression="zstd", stripe_size=1) as writer:
+        for _ in range(2):
+            writer.write(table)
+    assert orc.ORCFile(str(path)).nstripes > 1
+    monkeypatch.setattr("backfill.sources.orc._BUFFER_BYTES", 0)
+    if not light:
+        monkeypatch.setattr("backfill.sources.orc._STRIPE_BYTES", 0)
+    scans: list[Any] = []
+    dataset = ds.dataset
+    monkeypatch.setattr(ds, "dataset", lambda *given, **named: scans.append(given) or dataset(*given, **named))
+    found = stage(path)
+    assert bool(scans) == (bool(point) or not light)
+    for name in table.schema.names:
+        assert found.column(name) == 2 * table[name].to_pylist(), name
 
 
 def test_files_of_one_source_agree(tmp_path: Path) -> None:
