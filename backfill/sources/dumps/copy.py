@@ -32,7 +32,7 @@ def pass_block(script: Script) -> None:
         if script.text.startswith(_END, script.place):
             script.pass_line()
             return
-        found = script.text.find(b"\n" + _END, script.place)
+        found = _end(script)
         script.pass_to(found + 1 if found >= 0 else max(script.place, script.text.rfind(b"\n") + 1))
         if found < 0 and not script.more():
             raise _unended(script)
@@ -45,15 +45,23 @@ def read_block(script: Script, names: tuple[str, ...]) -> Iterator[Rows]:
         if script.text.startswith(_END, script.place):
             script.pass_line()
             return
-        found = script.text.find(b"\n" + _END, script.place)
+        found = _end(script)
         end = found + 1 if found >= 0 else script.text.rfind(b"\n") + 1
         if end > script.place:
-            yield _rows(script.pass_to(end), line, names)
+            rows = _rows(script.pass_to(end, lines=0), line, names)
+            script.line += len(rows.starts)
+            yield rows
         elif len(script.text) - script.place > MAX_LINE_BYTES:
             yield _too_long(script, names)
             continue
         if found < 0 and not script.more():
             raise _unended(script)
+
+
+def _end(script: Script) -> int:
+    """Where the rows end in the text so far, behind their last line's sign; -1 where they go on."""
+    first = script.text.find(_END[:1], script.place)  # many texts have no backslash, which is found out soonest
+    return script.text.find(b"\n" + _END, max(first - 1, script.place)) if first >= 0 else -1
 
 
 def _unended(script: Script) -> Exception:

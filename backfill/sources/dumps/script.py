@@ -107,10 +107,10 @@ class Script:
         self.text = _utf8(self._decoder.decode(self.text[self.place :], final=self.ended))
         self.place = 0
 
-    def pass_to(self, place: int) -> bytes:
-        """Go on behind that place of the text; returns what was passed."""
+    def pass_to(self, place: int, lines: int | None = None) -> bytes:
+        """Go on behind that place of the text; returns what was passed. `lines` are counted, where the caller knows."""
         passed = self.text[self.place : place]
-        self.line += passed.count(b"\n")
+        self.line += passed.count(b"\n") if lines is None else lines
         self.place = place
         return passed
 
