@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from backfill.cli.here import display_path
-from backfill.cli.options import RUN, output_option, state_option, voice_options
+from backfill.cli.options import FILE, RUN, output_option, state_option, voice_options
 from backfill.cli.session import Session
-from backfill.errors import UsageError, counted
+from backfill.errors import ExitCode, UsageError, counted
 
 if TYPE_CHECKING:
     from backfill.cli.interrupts import Interrupts
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from backfill.reconcile.result import Reconciled
     from backfill.reconcile.source import Against
     from backfill.records import RunStore, StoredRun
+    from backfill.targets.asked import AskTarget
 
 SUFFIXES = (".txt", ".csv")
 
@@ -28,10 +30,11 @@ SUFFIXES = (".txt", ".csv")
     "--against",
     "data",
     multiple=True,
-    required=True,
     metavar="SOURCE",
     help="Files, a database's URL, or a YAML file with a `source:`; several files each with its own.",
 )
+@click.option("--ask", metavar="NAME", help="Instead of a SOURCE: ask what `ask` of targets.yaml has by that name.")
+@click.option("--targets", type=FILE, help="That file [default: as `resume` finds it].")
 @click.option("--table", metavar="NAME", help="Which table of the database or dump, or sheet of the workbook.")
 @click.option("--query", metavar="SQL", help="The database's own SQL in place of a table.")
 @click.option("--message-id", metavar="COLUMN", help="[default: message_id, messageId or id]")
@@ -64,6 +67,8 @@ def command(
     *,
     run: str,
     data: tuple[str, ...],
+    ask: str | None,
+    targets: Path | None,
     table: str | None,
     query: str | None,
     timezone: str,
@@ -79,6 +84,7 @@ def command(
     """\b
     backfill reconcile jobs/01-users.yaml --against 'warehouse/*.parquet'
     backfill reconcile RUN --against postgresql://host/dwh --table segment.tracks
+    backfill reconcile RUN --ask NAME
 
     Compare the ids in a warehouse or export with those that a run has delivered: missing, doubled, unknown, dated
     differently, late. Columns are found by their names, or said.
@@ -86,7 +92,8 @@ def command(
     --requeue plans what is not there again, the same ids and bytes, as a run of its own. Nothing is sent by this:
     `backfill resume` sends that run, and asks before.
 
-    Exit 3 where a delivered call is missing, doubled or on another date, 9 where SOURCE cannot be read.
+    Exit 3 where a delivered call is missing, doubled or on another date, 9 where SOURCE cannot be read, 8 where what
+    is asked refuses the token.
     """  # noqa: D205, D301, D415
     from backfill.cli.arguments import open_state
     from backfill.cli.interrupts import run_interruptibly
@@ -98,14 +105,25 @@ def command(
     said = {name: column for name, column in columns.items() if column is not None}
     against = Against(data, table, query, said, zone(timezone), milliseconds("--late", late))
     tolerated = None if tolerance is None else milliseconds("--tolerance", tolerance)
+    if bool(data) == (ask is not None):
+        raise UsageError("say what to compare with: either --against SOURCE, or --ask NAME")
     state = open_state(session, run, state_dir)
     folder = find_prepared(state, run)
     session.here.run_id = folder.run_id
+    target = None if ask is None else asked_target(ask, targets, state, folder)
     if missing is not None:
         missing = export_place(missing, state, force=force, option="--missing", formats=SUFFIXES)
+    if target is not None and is_counted(target):
+        if missing is not None or requeue:
+            raise UsageError(f"--ask {ask}: it counts, and knows no ids: --missing and --requeue need them")
+        return run_interruptibly(
+            session, lambda interrupts: tell_counts(session, interrupts, state, folder, target, output)
+        )
     result = run_interruptibly(
         session,
-        lambda interrupts: reconciled(session, interrupts, state, folder, against, tolerated, missing, again=requeue),
+        lambda interrupts: reconciled(
+            session, interrupts, state, folder, against, tolerated, missing, again=requeue, target=target
+        ),
     )
     if output == "json":
         session.record(reconciled_json(folder.run_id, result))
@@ -129,14 +147,63 @@ def reconciled(
     missing: Path | None,
     *,
     again: bool = False,
+    target: AskTarget | None = None,
 ) -> Reconciled:
-    """Compare; raises as `reconcile_run` does."""
+    """Compare with a source, or with what a target is asked for; raises as `reconcile_run` does."""
     from backfill.cli.progress import sample_context
     from backfill.reconcile.run import reconcile_run
 
     context = sample_context(session, interrupts, shown=False, store=state)
-    shown = shown_source(against)
-    return reconcile_run(folder, against, context, shown=shown, tolerance_ms=tolerance_ms, missing=missing, again=again)
+    compare = partial(reconcile_run, folder, tolerance_ms=tolerance_ms, missing=missing, again=again)
+    if target is None:
+        return compare(against, context, shown=shown_source(against))
+    from backfill.reconcile.ask.run import holder_of, rows_of
+
+    holder = holder_of(target, context)
+    with rows_of(folder, holder, against, context) as asked:
+        result = compare(asked, context, shown=holder.what)
+    result.notes += holder.notes
+    return result
+
+
+def asked_target(name: str, file: Path | None, state: RunStore, folder: StoredRun) -> AskTarget:
+    """What is asked, as targets.yaml has it.
+
+    Raises:
+        JobError: The file is wrong.
+        UsageError: It has nothing of that name, or a token is missing.
+    """
+    import os
+
+    from backfill.pipeline.runs import status_of, targets_folders
+    from backfill.targets import find_targets
+    from backfill.targets.asked import load_asked
+
+    folders = targets_folders(status_of(folder).record, state)
+    found = file or next((one for one in map(find_targets, folders) if one is not None), None)
+    return load_asked(name, found, os.environ)
+
+
+def is_counted(target: AskTarget) -> bool:
+    """Whether it knows no ids."""
+    return target.kind == "segment" or (target.kind == "posthog" and not target.message_id)
+
+
+def tell_counts(
+    session: Session, interrupts: Interrupts, state: RunStore, folder: StoredRun, target: AskTarget, output: str
+) -> ExitCode:
+    """Compare with counts, and tell it; raises as `count_run` does."""
+    from backfill.cli.progress import sample_context
+    from backfill.reconcile.ask.run import count_run, counter_of
+    from backfill.reconcile.ask.text import counted_json, counted_text
+
+    context = sample_context(session, interrupts, shown=False, store=state)
+    result = count_run(folder, counter_of(target, context), context)
+    if output == "json":
+        session.record(counted_json(folder.run_id, result))
+    else:
+        session.data(counted_text(folder.run_id, result))
+    return result.exit_code
 
 
 def tell_requeued(session: Session, state: RunStore, requeued: Requeued) -> None:

@@ -217,9 +217,28 @@ def post_once(target: TargetAccess, body: bytes, clock: Clock, seconds: float) -
 
 def get(url: str, seconds: float, *, through: Proxy | None = None) -> Reply:
     """Ask for a page, without key, of a sandbox on this machine without proxy; each wait takes `seconds` at most."""
+    return ask(url, seconds, through=through)
+
+
+def ask(
+    url: str,
+    seconds: float,
+    *,
+    headers: Mapping[str, str] | None = None,
+    body: bytes | None = None,
+    through: Proxy | None = None,
+) -> Reply:
+    """Ask an API: GET, or POST where there is a body. Never follows; each wait takes `seconds` at most.
+
+    The answer is whole: `cut` is never set.
+    """
+    # As `Transport` has it: the client's engine writes every header to its debug log.
+    logging.getLogger(client.__name__.replace("httpx", "httpcore")).setLevel(logging.WARNING)
     proxy = client.Proxy(through.url, auth=through.auth, ssl_context=through.context) if through else None
+    method = "GET" if body is None else "POST"
+    options: dict[str, Any] = {"verify": context_for(url), "trust_env": False, "proxy": proxy}
     try:
-        answer = client.get(url, timeout=seconds, verify=context_for(url), trust_env=False, proxy=proxy)
+        answer = client.request(method, url, timeout=seconds, headers=headers, content=body, **options)
     except FAILURES as error:
         return Reply(_kind_of(error), seconds=0.0, why=cause_in_words(error))
     return Reply(answer.status_code, answer.elapsed.total_seconds(), answer.headers, answer.content)

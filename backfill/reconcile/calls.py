@@ -6,7 +6,7 @@ made again from an unchanged source. Where neither can be had, ids alone are com
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from enum import IntEnum
@@ -75,6 +75,16 @@ class RunCalls:
             LedgerError: What was kept of the run is damaged.
             InterruptedRunError: A signal came.
         """
+        for begin, shard, records, standing in self.by_shard():
+            times, events = self._facts(shard, records)
+            places = np.arange(begin, begin + len(records), dtype=np.uint64)
+            ids = np.frombuffer(records["id_bytes"].tobytes(), np.uint8).reshape(-1, 16)
+            side.add(with_ids(ids, CALL, place=places, time=times, event=events, standing=standing))
+        self._add_others(side)
+        side.finish()
+
+    def by_shard(self) -> Iterator[tuple[int, int, npt.NDArray[np.void], npt.NDArray[np.uint16]]]:
+        """Of each shard its first place in the plan, its number, its CALL_RECORDs and the standing of each."""
         with self._calls.run.read() as reader:
             spans = defaultdict(list)
             for span in reader.call_spans():
@@ -85,13 +95,29 @@ class RunCalls:
             standing = np.full(len(records), Standing.PENDING, np.uint16)
             for span in spans[shard]:
                 standing[span.first_call : span.first_call + span.calls] = _OF_LEDGER[span.standing]
-            times, events = self._facts(shard, records)
-            begin = self._begins[place]
-            places = np.arange(begin, begin + len(records), dtype=np.uint64)
-            ids = np.frombuffer(records["id_bytes"].tobytes(), np.uint8).reshape(-1, 16)
-            side.add(with_ids(ids, CALL, place=places, time=times, event=events, standing=standing))
-        self._add_others(side)
-        side.finish()
+            yield self._begins[place], shard, records, standing
+
+    def message_ids(self) -> Iterator[list[str]]:
+        """The ids of all calls, a shard at a time; without those of the source's own that are not kept."""
+        for begin, _, records, _ in self.by_shard():
+            if any(self._given):
+                places = np.arange(begin, begin + len(records), dtype=np.uint64)
+                told = [one["message_id"] for _, some in self.ids_at(places) for one in some]
+                yield [identity for identity in told if identity is not None]
+            else:
+                yield [str(UUID(bytes=bytes(identity))) for identity in records["id_bytes"].tolist()]
+
+    def delivered(self) -> tuple[Counter[str], Counter[str]]:
+        """How many calls were delivered of each type, and of each event of track calls; nothing where they are gone."""
+        types: Counter[str] = Counter()
+        events: Counter[str] = Counter()
+        for _, shard, _, standing in self.by_shard():
+            for _, texts in self._texts(shard, np.flatnonzero(standing == Standing.DELIVERED)):
+                for call in map(read_json, texts):
+                    types[call["type"]] += 1
+                    if call["type"] == "track":
+                        events[str(call["event"])] += 1
+        return types, events
 
     def _facts(self, shard: int, records: npt.NDArray[np.void]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint32]]:
         """Of each call of a shard its timestamp and its event, as far as they are known."""

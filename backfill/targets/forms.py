@@ -52,11 +52,24 @@ class ProfileForm(FileForm):
     )
 
 
+class AskForm(FileForm):
+    """Something that can be asked what it holds, by `reconcile --ask`."""
+
+    kind: Literal["segment", "posthog", "sandbox"] = Field(description="Whose API is asked.")
+    endpoint: str | None = Field(None, description="Host or URL of that API; Segment's and PostHog's in the US.")
+    # Any: as of write keys.
+    token: Any = Field(None, description="The variable that holds the API's token, as ${NAME}.")
+    source_id: str | None = Field(None, description="Of kind segment: the id of the source, in its URL.")
+    project: str | None = Field(None, description="Of kind posthog: the id of the project, a number.")
+    message_id: str | None = Field(None, description="Of kind posthog: what holds the message id, such as uuid.")
+
+
 class TargetsForm(FileForm):
     """All targets of a project."""
 
     version: Literal[1] = Field(description="Of this format.")
     targets: dict[str, ProfileForm] = Field(description="By name.")
+    ask: dict[str, AskForm] = Field({}, description="What can be asked what it holds, by name.")
     state: str | None = Field(None, description="Where runs are kept: a folder, or postgresql://HOST/DATABASE.")
 
 

@@ -28,6 +28,7 @@ class Asked:
     path: str
     headers: dict[str, str]  # names in lower case
     wire: bytes  # the body as it came
+    query: str = ""  # behind the question mark
 
     @property
     def body(self) -> bytes:
@@ -110,7 +111,7 @@ class StandIn:
         self._thread.join(10)
 
     async def _answer(self, request: Request) -> Response:
-        asked = Asked(request.url.path, dict(request.headers), await request.body())
+        asked = Asked(request.url.path, dict(request.headers), await request.body(), request.url.query)
         with self._lock:
             self.asked.append(asked)
             said = self.first.pop(0) if self.first else self.service(asked)
