@@ -7,7 +7,7 @@ import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,32 +85,49 @@ def project(tmp_path: Path) -> Project:
     return project
 
 
-def ran(project: Project, words: str, streams: Streams) -> subprocess.CompletedProcess[bytes]:
-    """A verb with its streams set up by a shell."""
-    command = f"{shlex.quote(sys.executable)} -m backfill {words} {streams.redirected}"
-    environ = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+@dataclass(frozen=True)
+class Ended:
+    """How a verb ended, and what it wrote."""
+
+    code: int
+    out: bytes
+    err: bytes
+
+
+def ran(project: Project, lines: Sequence[str], streams: Streams) -> Iterator[Ended]:
+    """Each line, in a process that has the streams that a shell set up."""
+    out, err, result = (project.folder / name for name in ("shown.out", "shown.err", "ended.json"))
+    words = [sys.executable, "-m", "tests.torture.forks", *map(str, (result, out, err)), *lines]
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
+    environ["PYTHONPATH"] = str(Path(__file__).resolve().parents[2])
     if streams.encoding:
         environ |= {"PYTHONIOENCODING": streams.encoding}
-    return subprocess.run(
-        ["/bin/bash", "-c", command], cwd=project.folder, env=environ, capture_output=True, timeout=120, check=False
-    )
+    with out.open("ab") as out_file, err.open("ab") as err_file:
+        command = ["/bin/bash", "-c", f"{shlex.join(words)} {streams.redirected}"]
+        subprocess.run(
+            command, cwd=project.folder, env=environ, stdout=out_file, stderr=err_file, timeout=120, check=True
+        )
+    out_from = err_from = 0
+    for code, out_to, err_to in json.loads(result.read_text("ascii")):
+        yield Ended(code, out.read_bytes()[out_from:out_to], err.read_bytes()[err_from:err_to])
+        out_from, err_from = out_to, err_to
 
 
 @pytest.mark.parametrize("streams", KINDS.values(), ids=KINDS.keys())
 def test_every_verb(project: Project, streams: Streams) -> None:
     """The exit code is that of the work; no crash report, no traceback, and the run is finished."""
-    for verb, (words, codes) in VERBS.items():
-        end = ran(project, words, streams)
+    lines = [words for words, _ in VERBS.values()]
+    for (verb, (_, codes)), end in zip(VERBS.items(), ran(project, lines, streams), strict=True):
         expected = (5,) if streams.full and verb in SPEAKING else codes
-        shown = end.stdout + end.stderr
-        assert end.returncode in expected, (verb, shown)
+        shown = end.out + end.err
+        assert end.code in expected, (verb, shown)
         assert b"Traceback" not in shown
         assert b"nexpected failure" not in shown
         if streams.full and verb in SPEAKING:
-            assert b"the standard output takes no more" in end.stderr, verb
-            assert b".backfill" not in end.stderr.partition(b"takes no more")[2].partition(b"\n")[0]
+            assert b"the standard output takes no more" in end.err, verb
+            assert b".backfill" not in end.err.partition(b"takes no more")[2].partition(b"\n")[0]
         if streams.encoding and verb in ("preview", "rejects"):
-            assert b"\\u6f22\\ud83d\\ude00" in end.stdout
+            assert b"\\u6f22\\ud83d\\ude00" in end.out
     assert not list(project.folder.rglob("crash*"))
     (run,) = StateFolder(project.state).runs()
     with LedgerReader(run.ledger) as reader:
