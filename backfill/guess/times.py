@@ -72,7 +72,21 @@ def of_text(values: pl.Series) -> Reading | None:
         local = values.filter(iso & ~offset)
         naive = len(local) > (1 - NEARLY) * len(values)  # of few, it is theirs to be problems
         return Reading(naive=naive, days=days, why=why, example=local[0] if len(local) else "")
+    if len(values) and values[0].startswith(" ") and (values.str.head(1) == " ").all():  # behind a comma, say
+        return _behind_blank(_by_shape(values.str.slice(1)))
     return _by_shape(values)
+
+
+def _behind_blank(reading: Reading | None) -> Reading | None:
+    """The reading of times before each of which stands a blank."""
+    if reading is None or reading.format is None:
+        return None
+    one, other = (_formats(f" {each}" for each in _several(some)) for some in (reading.format, reading.other or ()))
+    return replace(reading, format=one, other=other or None)
+
+
+def _several(some: Patterns) -> tuple[str, ...]:
+    return (some,) if isinstance(some, str) else some
 
 
 def _by_shape(values: pl.Series) -> Reading | None:

@@ -17,7 +17,7 @@ from backfill.job.models import Job
 from backfill.job.notices import notices
 from backfill.pipeline.context import RunContext
 from backfill.pipeline.fingerprint import Fingerprint
-from backfill.records import Counts, Problem, Snapshot, SourceFile
+from backfill.records import Column, Counts, Kind, Problem, Snapshot, SourceFile
 from backfill.sources import Schema, inspect
 from backfill.sources.origins.standard_input import STANDARD_INPUT
 from backfill.sources.sql.kept import KeptEngine, kept_engine
@@ -189,8 +189,15 @@ def _check_with(job: Job, context: RunContext, notice: Callable[[Fault], None], 
         return Checked(notes=(f"no row was judged, as its {job.needs_all} may need all of them",))
     if unseen(job, schema, where):
         return Checked(notes=("no row was judged, as what the first ones lack may come later",))
-    late = [] if schema.complete else faults_of(job, schema, where, complete=True)
+    late = [] if schema.complete else faults_of(job, with_untyped(schema), where, complete=True)
     return judge_sample(job, context, kept, late, complete=schema.complete)
+
+
+def with_untyped(schema: Schema) -> Schema:
+    """The schema with those columns, too, of whose type nothing is known, as they are all null so far."""
+    known = {column.name for column in schema.columns}
+    nulls = [Column(name, Kind.NULL) for name in sorted(schema.untyped - known)]
+    return replace(schema, columns=(*schema.columns, *nulls))
 
 
 def judge_sample(job: Job, context: RunContext, kept: KeptEngine, late: Sequence[Fault], *, complete: bool) -> Checked:

@@ -41,7 +41,7 @@ def look(
             found = _bound(engine, job, sql_columns(engine, seen.columns), seen)
         else:
             found = _look_at_query(engine, job, seen, further)
-        return replace(found, absent=absent, present=tuple(names))
+        return replace(found, absent=absent, present=tuple(names), untyped=seen.untyped)
 
 
 def _without(job: Job, absent: Sequence[str]) -> Job:

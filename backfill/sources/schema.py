@@ -39,3 +39,4 @@ class Schema:
     slips: tuple[SqlFault, ...] = ()  # SQL that is sound, and still looks like a slip
     absent: tuple[str, ...] = ()  # declared columns that the source does not have
     present: tuple[str, ...] = ()  # the source's own columns, where they were compared with the declared ones
+    untyped: frozenset[str] = frozenset()  # columns of it that are all null so far, so that their type is not known

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pyarrow as pa  # type: ignore[import-untyped]
@@ -130,6 +132,25 @@ def test_a_key_that_comes_late(project: Project) -> None:
     assert check.code == 0, check.err
     assert "not in the first " in check.err
     assert backfill("dry-run", job).code == 0
+
+
+def test_a_column_without_a_value_yet(project: Project) -> None:
+    """A column of SQLite that is null in the first rows is not said to be missing, and the rows are judged."""
+    path = project.folder / "shop.db"
+    with closing(sqlite3.connect(path)) as shop:
+        shop.execute("CREATE TABLE seen (id TEXT, at TEXT, votes INTEGER, stars)")
+        rows = ((f"u{number}", "2023-05-01T00:00:00Z" if number else "never") for number in range(SAMPLE_ROWS + 9))
+        shop.executemany("INSERT INTO seen (id, at) VALUES (?, ?)", rows)
+        shop.commit()
+    job = project.folder / "job.yaml"
+    text = f"version: 1\nname: job\nsource: {{database: 'sqlite:///shop.db', table: seen}}\n{CALL}"
+    job.write_text(text.replace("PROPERTIES", "{votes: votes, stars: stars}"), "utf-8")
+    check = backfill("check", job)
+    assert (check.code, check.err.count("BF202")) == (3, 1), check.err
+    assert "has no column" not in check.out + check.err
+    assert backfill("dry-run", job).code == 3
+    job.write_text(text.replace("PROPERTIES", "{votes: vote}"), "utf-8")
+    assert 'the source has no column "vote"' in (check := backfill("check", job)).out + check.err
 
 
 def test_what_is_not_judged_is_said_once(project: Project) -> None:

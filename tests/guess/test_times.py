@@ -20,6 +20,8 @@ TEXTS: list[tuple[list[str], Any, Any, bool]] = [  # values, format, the other o
     (["01/02/24", "28/03/24"], "%d/%m/%y", None, True),
     (["Jan 2, 2024", "Feb 13, 2024"], "%b %d, %Y", None, True),
     (["Tue, 02 Jan 2024 03:04:05 +0100"], "%a, %d %b %Y %H:%M:%S %z", None, False),
+    ([" 22 Apr 2017 15:11:58 -0500"], " %d %b %Y %H:%M:%S %z", None, False),
+    ([" 1/2/2009", " 3/4/2009"], " %d/%m/%Y", " %m/%d/%Y", True),
     (["2024/01/02 03:04:05 UTC", "2024/01/02 03:04:05.5 UTC"], "%Y/%m/%d %H:%M:%S%.f UTC", None, False),
     (["2024/01/02", "2024/01/02 03:04"], ("%Y/%m/%d", "%Y/%m/%d %H:%M"), None, True),
 ]
