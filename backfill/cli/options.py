@@ -108,6 +108,15 @@ def spool_cache_option(command: Command) -> Command:
     )(command)
 
 
+def scheduler_option(command: Command) -> Command:
+    """--scheduler."""
+    return click.option(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="Prepare on the cluster of dask whose scheduler is at tcp://HOST:8786; needs --spool [default: here].",
+    )(command)
+
+
 def dry_option(command: Command) -> Command:
     """--dry-run."""
     told = "Look at dry runs instead: at all, or at that of JOB."

@@ -41,6 +41,8 @@ def prepare_one_part(
     part = Part.parse(shards)
     if len(jobs) > 1:
         raise UsageError(f"--shards is of one job, and {len(jobs)} are named", hint="call it once for each job")
+    if delivery.options.scheduler:
+        raise UsageError("--shards and --scheduler are two ways to the same: give one of them")
     if delivery.options.abandon:
         raise UsageError(
             "--abandon with --shards: each process would give up what the others prepare",

@@ -15,6 +15,7 @@ from backfill.cli.options import (
     jobs_argument,
     output_option,
     progress_option,
+    scheduler_option,
     spool_cache_option,
     spool_option,
     state_option,
@@ -30,6 +31,7 @@ from backfill.cli.session import Session
 @state_option
 @spool_option
 @spool_cache_option
+@scheduler_option
 @gate_option
 @click.option("--only-new", is_flag=True, help="Leave out what was delivered, as `run --only-new` does.")
 @click.option("--abandon", is_flag=True, help="Give up what an unfinished run has not sent, as `run --abandon` does.")
@@ -50,6 +52,7 @@ def command(
     state_dir: Path | None,
     spool: str | None,
     spool_cache: str | None,
+    scheduler: str | None,
     gates: tuple[str, ...],
     max_rejects: str | None,
     only_new: bool,
@@ -79,7 +82,8 @@ def command(
     paths = expand_job_paths(jobs)
     chosen = replace(target, name=wanted_target_name(target.name))
     asked = SendOptions.nothing_said(gates, max_rejects)
-    options = replace(run_options(asked, abandon=abandon, only_new=only_new), only_prepare=True)
+    options = run_options(asked, abandon=abandon, only_new=only_new, scheduler=scheduler)
+    options = replace(options, only_prepare=True)
     delivery = DeliveryCommand(session, options, asked.yes, output, progress=not no_progress, metrics=metrics)
     delivery = replace(delivery, spool=spool_choice(spool, spool_cache))
     loaded = in_phases(load_jobs(paths), jobs)

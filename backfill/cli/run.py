@@ -17,6 +17,7 @@ from backfill.cli.options import (
     progress_option,
     replay_option,
     report_option,
+    scheduler_option,
     spool_cache_option,
     spool_option,
     state_option,
@@ -32,6 +33,7 @@ from backfill.cli.session import Session
 @state_option
 @spool_option
 @spool_cache_option
+@scheduler_option
 @delivery_options
 @click.option(
     "--only-new",
@@ -63,6 +65,7 @@ def command(
     state_dir: Path | None,
     spool: str | None,
     spool_cache: str | None,
+    scheduler: str | None,
     asked: SendOptions,
     only_new: bool,
     abandon: bool,
@@ -99,7 +102,7 @@ def command(
 
     paths = expand_job_paths(jobs)
     chosen = replace(target, name=wanted_target_name(target.name))
-    options = run_options(asked, abandon=abandon, only_new=only_new)
+    options = run_options(asked, abandon=abandon, only_new=only_new, scheduler=scheduler)
     delivery = DeliveryCommand(session, options, asked.yes, output, progress=not no_progress)
     delivery = replace(delivery, spool=spool_choice(spool, spool_cache), metrics=metrics)
     if open_page:

@@ -70,7 +70,12 @@ class DeliveryCommand:
 
 
 def run_options(
-    asked: SendOptions, *, abandon: bool = False, retry_rejected: bool = False, only_new: bool = False
+    asked: SendOptions,
+    *,
+    abandon: bool = False,
+    retry_rejected: bool = False,
+    only_new: bool = False,
+    scheduler: str | None = None,
 ) -> Options:
     """The options of a delivery, their texts read.
 
@@ -96,6 +101,7 @@ def run_options(
         plans=tuple(plan.lower() for plan in asked.plan),
         retry_rejected=retry_rejected,
         only_new=only_new,
+        scheduler=scheduler or "",
     )
 
 

@@ -97,6 +97,7 @@ class Options:
     plans: tuple[str, ...] = ()  # nothing else is to be sent; none: whatever is prepared
     retry_rejected: bool = False  # what the target refused is to be sent again
     together: bool = False  # other processes may deliver the same run at once, where its state can be shared
+    scheduler: str = ""  # of the cluster of dask that prepares; empty: this process does
     run_id: str = ""  # of a run beside the job's own: of mended rejects
     rows: int | None = None  # of the source, the first: of a rehearsal; None: all
 

@@ -8,15 +8,13 @@ Rule 3: whoever sees all shards done takes the lock and records the plan; a late
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Final
 
 from backfill.disk import out_of_space
-from backfill.errors import Fault, LockedError, StoppedError, UsageError
+from backfill.errors import Fault, LockedError, UsageError
 from backfill.frozen import frozen
 from backfill.job import fingerprint
 from backfill.memory import MAX_WORKERS
@@ -28,13 +26,13 @@ from backfill.pipeline.new_run import begin_run, open_delivered_ids, record_of
 from backfill.pipeline.prepare import RecordedShards, complete_plan
 from backfill.pipeline.release import release, unsent
 from backfill.pipeline.run import PLANNED, hold, own_run, repeat_result, result_of
+from backfill.pipeline.settling import bytes_here, settle_together, shared_of
 from backfill.pipeline.shared_shards import SharedShards
 from backfill.pipeline.stage import stage_source
 from backfill.pipeline.target_check import connect_targets
 from backfill.pipeline.turns import JobRun
-from backfill.prepare.frames import SHARD_ROWS
-from backfill.prepare.shards import settle, shard_context
-from backfill.records import RunRecord, RunState, RunWriter, SharedBytes, Snapshot, StoredRun
+from backfill.prepare.frames import shard_count
+from backfill.records import RunRecord, RunState, RunWriter
 
 #: Seconds between looks whether another process still has the run.
 WAIT_SECONDS: Final = 0.5
@@ -179,33 +177,9 @@ def begin_together(one: JobRun, notice: Callable[[Fault], None]) -> None:
     if status is None:
         begin_run(store, run, record_of(request, store, run, now), job, now)
     with run.open(clock=context.clock.now) as ledger:
-        shared = shared_of(run)
+        shared_of(run)
         snapshot = stage_source(job, ledger, run, now.files, context)
-        shards = SharedShards(shared, context.stop.is_set)
-        for plan in ledger.prepared_shards().values():  # by a process that prepared alone, and ended
-            shards.keep(plan)
-        if not shards.settled:
-            settle_together(one, snapshot, ledger, shards)
-
-
-def settle_together(one: JobRun, snapshot: Snapshot, ledger: RunWriter, shards: SharedShards) -> None:
-    """Find out what holds for all shards, and let others find it."""
-    assert one.request is not None
-    context, record, workers = one.context, ledger.reader.status().record, min(MAX_WORKERS, os.cpu_count() or 1)
-    open_delivered_ids(context.store, record, context)  # made whole once, and not by each process
-    prepared = shard_context(
-        *(one.request.job, snapshot, shards.spool),
-        id_scope=record.id_scope,
-        limits=one.target.limits,
-        library_version=record.library_version,
-        now=record.created_at,
-        stopping=context.stop.is_set,
-    )
-    keep = one.run.rejects().keep_duplicates
-    with ThreadPoolExecutor(workers, thread_name_prefix="settle") as pool:
-        settled = settle(prepared, pool, one.run.work, keep, ahead=workers + 1)
-        shards.keep_settled(settled, one.target.limits)
-    shutil.rmtree(one.run.work, ignore_errors=True)
+        settle_together(job, snapshot, ledger, run, context, one.target.limits)
 
 
 def complete_together(one: JobRun) -> RunResult:
@@ -236,17 +210,11 @@ def record_together(one: JobRun, ledger: RunWriter) -> None:
     assert snapshot is not None
     shards = SharedShards(shared_of(one.run), one.context.stop.is_set)
     recorded = RecordedShards(ledger, snapshot.rows, one.run, one.context)
-    for shard in range(-(-snapshot.rows // SHARD_ROWS)):
+    for shard in range(shard_count(snapshot.rows)):
         one.context.check_stop()
         if shard in recorded.done:
             continue
-        plan = shards.find(shard)
-        if plan is None:
-            raise StoppedError(
-                f"shard {shard} of {one.run.run_id} was prepared, and is not what it was then",
-                hint="the same command prepares it again",
-            )
-        recorded.record(plan)
+        recorded.record(shards.known(shard))
     complete_plan(one.request.job, ledger, recorded, one.run, one.context)
 
 
@@ -277,15 +245,3 @@ def is_settled(one: JobRun) -> bool:
     then = (status.state, record.job_fingerprint, record.id_scope, record.envelope)
     same = then == (RunState.PREPARING, fingerprint(request.job), target.id_scope, target.envelope)
     return same and SharedShards(run.shared, one.context.stop.is_set).settled
-
-
-def shared_of(run: StoredRun) -> SharedBytes:
-    """The run's bytes where others reach them; raises UsageError where they are on this machine alone."""
-    if run.shared is None:
-        raise bytes_here(f"the bytes of {run.run_id} are on this machine alone")
-    return run.shared
-
-
-def bytes_here(message: str) -> UsageError:
-    """The error where others do not reach what they are to prepare."""
-    return UsageError(message, hint="begin it with --spool, a bucket or a folder that every process reaches")

@@ -9,9 +9,10 @@ Rule 3: what is prepared is compared with the job and the source of today before
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from typing import TYPE_CHECKING
 
 from backfill.errors import BackfillError, ExitCode, RefusedError, UsageError
 from backfill.job.models import Job
@@ -19,11 +20,13 @@ from backfill.pipeline.changes import decide_run
 from backfill.pipeline.context import Options, RunContext, RunRequest, RunResult
 from backfill.pipeline.deliver import clean_up, left_in_doubt, needs_clean_up
 from backfill.pipeline.disk_forecast import RESERVE_BYTES, files_at_once, forecast
+from backfill.pipeline.fingerprint import Fingerprint
 from backfill.pipeline.new_run import begin_run, open_delivered_ids, record_of
 from backfill.pipeline.plans import plan_error
 from backfill.pipeline.prepare import prepare_plan
 from backfill.pipeline.refused import NOTHING_REFUSED
 from backfill.pipeline.release import release
+from backfill.pipeline.settling import bytes_here
 from backfill.pipeline.snapshot_cache import rows_of_dry_run
 from backfill.pipeline.stage import stage_first_rows, stage_source
 from backfill.pipeline.target_check import Reach, connect_targets
@@ -31,6 +34,9 @@ from backfill.pipeline.turns import JobEnd, JobRun, may_go_on, take_turns
 from backfill.records import NotReadAgain, RunRecord, RunState, RunStatus, RunStore, RunWriter, StoredRun
 from backfill.state import ensure_space
 from backfill.targets import Target
+
+if TYPE_CHECKING:
+    from backfill.pipeline.cluster import Cluster
 
 #: States in which a run has its whole plan.
 PLANNED = frozenset({RunState.PREPARED, RunState.DELIVERING, RunState.STOPPED})
@@ -122,25 +128,56 @@ def make_plan(one: JobRun, runs: Sequence[JobRun], reach: Reach) -> RunResult | 
     if status is not None and store.bytes_at and not run.bytes_at.startswith(f"{store.bytes_at}/"):
         where = run.bytes_at or "on this machine"
         context.say(f"{job.name}: its run has begun, and its bytes stay where they are, {where}.")
-    if status is None:
-        begin_run(store, run, record_of(request, store, run, now), job, now)
-    with run.open(clock=context.clock.now) as ledger:
-        if ledger.reader.status().state not in PLANNED:
-            if one.options.rows is None:
-                ensure_room(runs[runs.index(one) :])
-            else:
-                stage_first_rows(job, run, now.files, context, one.options.rows)
-            snapshot = stage_source(job, ledger, run, now.files, context)
-            delivered = open_delivered_ids(store, ledger.reader.status().record, context)
-            prepare_plan(
-                *(job, snapshot, ledger, run.spool(stopping=context.stop.is_set), run, context),
-                id_scope=target.id_scope,
-                limits=target.limits,
-                delivered=delivered,
-            )
-            run.free_snapshot()
+    with preparing_cluster(one, status) as cluster:  # before the run begins, which would be in vain
+        if status is None:
+            begin_run(store, run, record_of(request, store, run, now), job, now)
+        with run.open(clock=context.clock.now) as ledger:
+            if ledger.reader.status().state not in PLANNED:
+                if one.options.rows is None:
+                    ensure_room(runs[runs.index(one) :])
+                else:
+                    stage_first_rows(job, run, now.files, context, one.options.rows)
+                stage_and_prepare(one, now, ledger, cluster)
+                run.free_snapshot()
     one.prepared = True
     return None
+
+
+@contextmanager
+def preparing_cluster(one: JobRun, status: RunStatus | None) -> Iterator[Cluster | None]:
+    """The cluster that is to prepare a run, as long as the block; None where this process does, or it is prepared.
+
+    Raises:
+        UsageError: The workers would not reach the run's bytes, or the address is none.
+        StoppedError: No scheduler answers there.
+    """
+    scheduler, place = one.options.scheduler, one.run.bytes_at if status else one.context.store.bytes_at
+    if not scheduler or (status is not None and status.state in PLANNED):
+        yield None
+        return
+    if not place:
+        raise bytes_here("a cluster can prepare a run only where its workers reach its bytes")
+    from backfill.pipeline.cluster import connected  # noqa: PLC0415 (for those who have one)
+
+    with connected(scheduler, one.context.say) as cluster:
+        yield cluster
+
+
+def stage_and_prepare(one: JobRun, now: Fingerprint, ledger: RunWriter, cluster: Cluster | None) -> None:
+    """Stage a run, then prepare it, by this process or on a cluster."""
+    assert one.request is not None
+    job, run, context, limits = one.request.job, one.run, one.context, one.target.limits
+    snapshot = stage_source(job, ledger, run, now.files, context)
+    if cluster is not None:
+        from backfill.pipeline.cluster import prepare_on_cluster  # noqa: PLC0415 (as above)
+
+        prepare_on_cluster(job, snapshot, ledger, run, context, limits=limits, cluster=cluster)
+        return
+    delivered = open_delivered_ids(context.store, ledger.reader.status().record, context)
+    spool = run.spool(stopping=context.stop.is_set)
+    prepare_plan(
+        *(job, snapshot, ledger, spool, run, context), id_scope=one.target.id_scope, limits=limits, delivered=delivered
+    )
 
 
 def ensure_room(runs: Sequence[JobRun]) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from backfill.disk import out_of_space
-from backfill.errors import LedgerError, UsageError
+from backfill.errors import LedgerError, StoppedError, UsageError
 from backfill.limits import Limits
 from backfill.prepare.settled import (
     SETTLED_FILE,
@@ -59,6 +59,19 @@ class SharedShards:
             self._spool.verify([plan])
         except (LedgerError, *NO_SHARD):
             return None
+        return plan
+
+    def known(self, shard: int) -> ShardPlan:
+        """The shard, which was found before.
+
+        Raises:
+            StoppedError: It is not what it was then: it is to be prepared again.
+        """
+        plan = self.find(shard)
+        if plan is None:
+            raise StoppedError(
+                f"shard {shard} was prepared, and is not what it was then", hint="the same command prepares it again"
+            )
         return plan
 
     def keep(self, plan: ShardPlan) -> None:

@@ -31,6 +31,11 @@ _FIRST_BYTES = _FIRST_ROWS * 2**20
 ROW_COLUMN = "__bf_row"
 
 
+def shard_count(rows: int) -> int:
+    """How many shards so many rows make."""
+    return -(-rows // SHARD_ROWS)
+
+
 class Frames:
     """The staged rows of a snapshot by position, read in frames. Thread-safe; holds no data between calls."""
 
@@ -48,7 +53,7 @@ class Frames:
     @property
     def shards(self) -> int:
         """How many shards the rows make."""
-        return -(-self.rows // SHARD_ROWS)
+        return shard_count(self.rows)
 
     def bounds(self, shard: int) -> tuple[int, int]:
         """First row of a shard and the row after its last."""

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from backfill.prepare import frames
 from backfill.shared import files
-from tests.support import buckets
+from tests.support import buckets, preparing
 from tests.support.shared_places import Behind, BucketPlace, FolderPlace
 
 
@@ -34,3 +35,16 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     if request.param == "folder":
         return FolderPlace(tmp_path / "shared")
     return BucketPlace(request.getfixturevalue("in_bucket"), monkeypatch)
+
+
+@pytest.fixture
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few rows make several shards, in this process."""
+    monkeypatch.setattr(frames, "SHARD_ROWS", preparing.SMALL_SHARD)
+    monkeypatch.setattr(files, "LATE", (0.01,))
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the sample jobs, and of an odd one."""
+    return preparing.lay_out(tmp_path_factory.mktemp("samples"))

@@ -1,101 +1,33 @@
 """One run prepared by several processes: what comes out is what one makes, whoever dies on the way."""
 
-import shutil
 from pathlib import Path
-from sqlite3 import connect
 
 import pytest
 
 from backfill.errors import ExitCode
-from backfill.pipeline import parts
-from backfill.prepare import frames, settled
+from backfill.prepare import settled
 from backfill.records.shard_form import shard_bytes, shard_of
 from backfill.shared import files
-from backfill.state import open_store
 from tests.support.buckets import BUCKET, Asked, Fault, Store
 from tests.support.postgres import Postgres
-from tests.support.projects import Project, Result, backfill
+from tests.support.preparing import JOBS, prepare, prepared
+from tests.support.projects import Project, backfill
 from tests.support.waiting import until
 
-#: Of the ledger what preparing has put there.
-TABLES = ("shards", "batches", "problems", "samples", "days")
-SAMPLES = sorted(path.name for path in (Path(__file__).resolve().parents[2] / "jobs").glob("*.yaml"))
-#: A source of which every kind of thing is in several shards: repeated ids, in conflict too, ids that differ in case.
-ODD = """\
-version: 1
-name: odd
-source: {path: odd.csv, timezone: UTC, columns: {age: integer}}
-calls:
-  - type: identify
-    message_key: [id]
-    userId: id
-    timestamp: {column: joined, format: "%Y-%m-%d %H:%M:%S"}
-    traits: {email: email, age: age}
-    integrations: {All: false}
-  - type: track
-    when: age > 10
-    message_key: [id]
-    userId: id
-    timestamp: {column: joined, format: "%Y-%m-%d %H:%M:%S"}
-    event: {value: Joined}
-    integrations: {All: false}
-"""
 
-
-@pytest.fixture
-def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A few rows make several shards."""
-    monkeypatch.setattr(frames, "SHARD_ROWS", 100)
-    monkeypatch.setattr(parts, "SHARD_ROWS", 100)
-    monkeypatch.setattr(files, "LATE", (0.01,))
-
-
-@pytest.fixture(scope="module")
-def samples(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Path:
-    """The sample jobs, their data, and one of oddities."""
-    folder = tmp_path_factory.mktemp("samples")
-    for name in ("jobs", "sample_data"):
-        shutil.copytree(repository / name, folder / name)
-    (folder / "jobs" / "odd.yaml").write_text(ODD, "utf-8")
-    rows = [f"u{row},{row}@example.org,2023-05-{1 + row % 28:02} 10:00:00,{row % 90}" for row in range(400)]
-    rows[70:70] = [*rows[:5], "U7,7@example.org,2023-05-08 10:00:00,7", "u9,other@example.org,2023-05-10 10:00:00,9"]
-    rows[200] = rows[200].replace(",", ",,", 1)
-    rows[300:300] = [*rows[65:75], "u3,3@example.org,2023-05-04 10:00:00,old"]
-    (folder / "jobs" / "odd.csv").write_text("\n".join(["id,email,joined,age", *rows]) + "\n", "utf-8")
-    return folder
-
-
-def prepared(state: Path, spool: Path) -> tuple[dict[str, list[object]], list[str]]:
-    """What preparing has left: rows of the ledger, and the names of the shared files, which have their digests."""
-    (run,) = open_store(state).runs()
-    with connect(f"file:{run.ledger}?mode=ro", uri=True) as ledger:
-        told = {table: ledger.execute(f"SELECT * FROM {table}").fetchall() for table in TABLES}
-        told["plan"] = ledger.execute("SELECT state, plan_digest FROM run").fetchall()
-    ledger.close()
-    (place,) = (spool / "runs").iterdir()
-    found = sorted(path.relative_to(place).as_posix() for path in place.rglob("*") if path.is_file())
-    return told, [name for name in found if not name.startswith("snapshot/")]
-
-
-def part(job: Path, state: Path, spool: Path, *options: str) -> Result:
-    """One process of those that prepare the job."""
-    words = ("--target", "segment", "--state-dir", state, "--spool", spool, "--output", "json")
-    return backfill("prepare", job, *words, *options)
-
-
-@pytest.mark.parametrize("name", [*SAMPLES, "odd.yaml"])
+@pytest.mark.parametrize("name", JOBS)
 def test_what_several_make_is_what_one_makes(
     small_shards: None, samples: Path, name: str, key: str, tmp_path: Path
 ) -> None:
     """Every sample job by two processes and by five: ids, batches, digests, problems, rejects; nothing is left over."""
-    job = samples / "jobs" / name
-    alone = part(job, tmp_path / "alone", tmp_path / "one")
+    job = samples / name
+    alone = prepare(job, tmp_path / "alone", tmp_path / "one")
     assert alone.object["state"] == "prepared", alone.err
     expected = prepared(tmp_path / "alone", tmp_path / "one")
     assert len(expected[0]["shards"]) > 1
     for of in (2, 5):
         state, spool = tmp_path / f"state{of}", tmp_path / f"spool{of}"
-        ends = [part(job, state, spool, "--shards", f"{number}/{of}") for number in reversed(range(of))]
+        ends = [prepare(job, state, spool, "--shards", f"{number}/{of}") for number in reversed(range(of))]
         assert [end.object["state"] for end in ends] == ["preparing"] * (of - 1) + ["prepared"], ends
         assert ends[-1].code == alone.code
         assert prepared(state, spool) == expected
@@ -109,18 +41,18 @@ def people(project: Project, tmp_path: Path) -> tuple[Path, Path, Path]:
 def test_a_plain_prepare_takes_what_is_there(small_shards: None, project: Project, key: str, tmp_path: Path) -> None:
     """It prepares the rest alone and completes the plan; a part that comes after that finds it complete."""
     job, state, spool = people(project, tmp_path)
-    first = part(job, state, spool, "--shards", "0/3")
+    first = prepare(job, state, spool, "--shards", "0/3")
     assert first.object["shards"] == {"own": 4, "made": 4, "prepared": 4, "of": 10}
     (made,) = spool.rglob("000003.segment.*")
     before = made.stat()
-    whole = part(job, state, spool)
+    whole = prepare(job, state, spool)
     assert (whole.code, whole.object["state"], whole.object["calls"]["planned"]) == (
         ExitCode.REJECTS,
         "prepared",
         1_000,
     )
     assert made.stat() == before
-    late = part(job, state, spool, "--shards", "1/3")
+    late = prepare(job, state, spool, "--shards", "1/3")
     assert (late.code, late.object["state"], late.object["batches"]) == (
         whole.code,
         "prepared",
@@ -136,15 +68,15 @@ def test_what_is_damaged_is_prepared_again(
 ) -> None:
     """Run again a part takes what is whole, and makes the rest: so with a file of one shard that is not what it was."""
     job, state, spool = people(project, tmp_path)
-    part(job, state, spool, "--shards", "0/2")
+    prepare(job, state, spool, "--shards", "0/2")
     (file,) = spool.glob(f"runs/*/{what}")
     whole = file.read_bytes()
     file.unlink()
     if change == "other bytes":
         file.write_bytes(whole[:-1])
-    again = part(job, state, spool, "--shards", "0/2")
+    again = prepare(job, state, spool, "--shards", "0/2")
     assert again.object["shards"] == {"own": 5, "made": 1, "prepared": 5, "of": 10}
-    assert part(job, state, spool, "--shards", "1/2").object["state"] == "prepared"
+    assert prepare(job, state, spool, "--shards", "1/2").object["state"] == "prepared"
     left = [path.read_bytes() for path in spool.glob(f"runs/*/{what}")]
     assert left == ([] if what.startswith("work/") else [whole])
 
@@ -154,14 +86,14 @@ def test_a_run_goes_by_what_began_it(
 ) -> None:
     """A process of another version, or with other limits, prepares none of its shards; a changed job begins afresh."""
     job, state, spool = people(project, tmp_path)
-    part(job, state, spool, "--shards", "0/2")
+    prepare(job, state, spool, "--shards", "0/2")
     with monkeypatch.context() as other:
         other.setattr(settled, "__version__", "0.0.1")
-        refused = part(job, state, spool, "--shards", "1/2")
+        refused = prepare(job, state, spool, "--shards", "1/2")
     assert refused.code == ExitCode.USAGE
     assert "0.0.1 here" in refused.err
     job.write_text(job.read_text("utf-8").replace("age: age", "years: age"), "utf-8")
-    afresh = part(job, state, spool, "--shards", "1/2")
+    afresh = prepare(job, state, spool, "--shards", "1/2")
     assert afresh.object["shards"]["prepared"] == 5
     assert "begins afresh" in afresh.err
 
@@ -240,7 +172,7 @@ def test_all_at_once(project: Project, key: str, tmp_path: Path) -> None:
 def test_a_shard_as_bytes(small_shards: None, project: Project, key: str, tmp_path: Path) -> None:
     """It comes back as it was, samples, days and profile included."""
     job, state, spool = people(project, tmp_path)
-    part(job, state, spool, "--shards", "0/2")
+    prepare(job, state, spool, "--shards", "0/2")
     for file in spool.rglob("work/shard-*"):
         stored = file.read_bytes()
         plan = shard_of(stored)
