@@ -13,7 +13,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -225,10 +225,10 @@ class TemporaryFolders:
                     self._locks.append(lock)
                     return folder
 
-    def remove(self) -> None:
-        """Remove them all now."""
-        while self._locks:
-            lock = self._locks.pop()
+    def remove(self, folders: Collection[Path] | None = None) -> None:
+        """Remove these now, or all."""
+        for lock in [one for one in self._locks if folders is None or one.path.parent in folders]:
+            self._locks.remove(lock)
             shutil.rmtree(lock.path.parent, ignore_errors=True)
             lock.release()
 

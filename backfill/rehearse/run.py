@@ -7,7 +7,6 @@ proven by `verify`, which makes each call a second time from the source by anoth
 from __future__ import annotations
 
 import math
-import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import field, replace
@@ -79,6 +78,7 @@ class Rehearsal:
     requests: int
     batches: int
     faults: dict[str, int] = field(default_factory=dict)  # that were met, by kind
+    dropped: dict[str, int] = field(default_factory=dict)  # calls that the sandbox did not keep, by reason
     seconds: float = 0.0
 
     @property
@@ -134,10 +134,11 @@ def rehearse(wanted: Wanted, context: RunContext) -> Rehearsal:
                 requests=stats["requests"],
                 batches=batches,
                 faults=stats["faults"],
+                dropped=stats["dropped"],
                 seconds=time.monotonic() - began,
             )
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        TEMPORARY_FOLDERS.remove([folder])
 
 
 def planned_in_time(work: Work, context: RunContext, wanted: Wanted) -> Plan:

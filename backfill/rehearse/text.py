@@ -58,6 +58,7 @@ def rehearsal_json(found: Rehearsal) -> dict[str, Any]:
         "stops": ride.stops,
         "requests": found.requests,
         "faults": found.faults,
+        "dropped": found.dropped,
         "seconds": round(found.seconds, 1),
     }
 
@@ -66,6 +67,9 @@ def rehearsal_text(found: Rehearsal, again: str) -> str:
     """The same on one screen of 80 columns; `again` is the command that does it once more."""
     lines = [f"Rehearsal of {found.wanted.job.name}: {verdict(found)}", "", *wrapped(planned(found)), ""]
     lines += [*arrived(found), "", *wrapped(disturbed(found))]
+    if found.dropped:
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in found.dropped.items())
+        lines += ["", *wrapped(f"Dropped by the endpoint, as Segment would, though answered 200: {reasons}.")]
     end = found.ride.ended
     if end is not None and end.code not in FINISHED:
         lines += ["", *wrapped(f"It ended before all was sent: {end.message}. {end.hint}".strip())]

@@ -57,11 +57,11 @@ class Lookup:
 
 
 def lookup_of(client: httpx.Client) -> Lookup | None:
-    """The endpoint's lookup; None where it is no sandbox, as its /health would say."""
+    """The endpoint's lookup; None where it is no sandbox, as its /health would say, or wants a token to be asked."""
     try:
         answer = client.get("/health")
         if answer.status_code != httpx.codes.OK or answer.json().get("server") != SERVER_NAME:
             return None
-    except (ValueError, AttributeError):  # something else lives there
+        return Lookup(client)
+    except (ValueError, AttributeError, httpx.HTTPStatusError):  # something else lives there
         return None
-    return Lookup(client)

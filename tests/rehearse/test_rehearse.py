@@ -103,6 +103,16 @@ def test_of_a_large_source_the_first_rows(project: Project, place: Path) -> None
         assert (found.object["requests"], found.object["faults"]) == (60, {})
 
 
+def test_of_a_source_that_has_to_be_read_whole(project: Project, place: Path) -> None:
+    """`latest` reads all rows before any is the newest; of what it leaves the first rows are taken."""
+    job = project.people(200)
+    job.write_text(
+        job.read_text("utf-8").replace("calls:", "latest: {by: [joined], on: age}\ncalls:"), encoding="utf-8"
+    )
+    found = rehearse(job, *QUIET, "--rows", "20").object
+    assert (found["proven"], found["rows"]["whole"], found["arrived"]["once"]) == (True, False, 20)
+
+
 def test_the_time_is_bounded(project: Project, place: Path) -> None:
     """Exit 5 where the run, or already the plan, was not made in time; nothing is called missing or proven."""
     job = project.people(60)

@@ -19,6 +19,7 @@ class Copies:
     def __init__(self) -> None:
         self._above: Path | None = None
         self._folder: Path | None = None
+        self._folders: list[Path] = []  # all that were made
         self._lock = Lock()
         self._made = dict[object, Path]()
 
@@ -33,6 +34,7 @@ class Copies:
             if self._above is not None:
                 make_folder(self._above)
             self._folder = TEMPORARY_FOLDERS.make(self._above)
+            self._folders.append(self._folder)
         return self._folder
 
     def copy(self, key: object, pieces: Iterable[bytes]) -> Path:
@@ -53,7 +55,8 @@ class Copies:
     def discard(self) -> None:
         """Remove them all."""
         with self._lock:
-            TEMPORARY_FOLDERS.remove()
+            TEMPORARY_FOLDERS.remove(self._folders)
+            self._folders.clear()
             self._above = self._folder = None
             self._made.clear()
 
