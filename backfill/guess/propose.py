@@ -121,10 +121,10 @@ _BLANK = re.compile(rf"^(?!#).*\b{BLANK}\b")
 
 
 def stem_of(source: Described) -> str:
-    """What the source is called: its table, or its file without suffixes and patterns."""
+    """What the source is called: its table, its database, or its file without suffixes and patterns."""
     if "table" in source.fields:
         return str(source.fields["table"]).rpartition(".")[2]
-    path = source.fields.get("path", "")
+    path = source.fields.get("path") or str(source.fields.get("database", "")).partition("?")[0]
     first = path if isinstance(path, str) else path[0]
     parts = [part for part in first.split("/") if part not in ("", ".", "..")]
     names = [_SUFFIXES.sub("", part).strip("*?[]-_. ") for part in reversed(parts)]

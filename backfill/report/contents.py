@@ -114,9 +114,9 @@ def properties_of(profile: PlanProfile, event: Event) -> list[Property]:
 
 
 def sample_of(profile: PlanProfile, name: Property) -> str:
-    """A sample of a property: of what is no null, where there is such a value."""
+    """A sample of a property: of what is no null, where there is such a value; quotes alone of an empty text."""
     kinds = profile.properties[name]
-    return next((values.sample for kind, values in kinds.items() if kind != "null"), "null")
+    return next((values.sample for kind, values in kinds.items() if kind != "null"), "null") or '""'
 
 
 def contents_json(contents: PlanContents) -> dict[str, Any]:

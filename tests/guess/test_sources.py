@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import openpyxl
@@ -13,6 +15,7 @@ import pytest
 from backfill.errors import UsageError
 from backfill.guess import Asked, guess
 from tests.support.buckets import credentials, served
+from tests.support.projects import backfill
 
 ROWS = b"order_id;user_id;at\n" + b"".join(b"o%d;u%d;2024-01-02T00:00:00Z\n" % (one, one % 7) for one in range(5_000))
 
@@ -73,3 +76,20 @@ def test_what_has_several_tables(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         guess(Asked(data=(str(tmp_path / "a.sql"),)), tmp_path / "job.yaml", "a.sql")
     assert "public.orders" in caught.value.hint
+
+
+def test_query_of_a_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The query is in the job file, its columns are measured, and the job passes `check` once its blanks are filled."""
+    monkeypatch.chdir(tmp_path)
+    with closing(sqlite3.connect("shop.db")) as shop:
+        shop.execute("CREATE TABLE orders (order_id TEXT, user_id TEXT, at TEXT)")
+        shop.executemany("INSERT INTO orders VALUES (?, 'u1', '2024-01-02T03:04:05Z')", [("o1",), ("o2",)])
+        shop.commit()
+    query = "SELECT order_id, user_id, at, 1.5 AS total FROM orders"
+    done = backfill("guess", "--database", "sqlite:///shop.db", "--query", query, "-o", "job.yaml")
+    assert done.code == 0, done.err
+    text = Path("job.yaml").read_text("utf-8")
+    for part in (f'  query: "{query}"', "name: shop ", "message_key: [order_id]", "userId: user_id", "timestamp: at"):
+        assert part in text, text
+    Path("job.yaml").write_text(text.replace("value: CHOOSE", "value: Order Completed"), "utf-8")
+    assert backfill("check", "job.yaml").code == 0
