@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from backfill.cli.session import Session
@@ -40,9 +41,15 @@ def tell_run(session: Session, what: str, run: StoredRun) -> RunView | None:
 def readable_replays(state: RunStore, run: StoredRun) -> list[RunView] | None:
     """The replays of a run; None where one of them cannot be read, so that nothing is known of all."""
     from backfill.pipeline.runs import own_replays
+
+    return readable(own_replays(state, run))
+
+
+def readable(runs: Sequence[StoredRun]) -> list[RunView] | None:
+    """These runs; None where one of them cannot be read."""
     from backfill.report import read_run_view
 
     try:
-        return [read_run_view(one) for one in own_replays(state, run)]
+        return [read_run_view(one) for one in runs]
     except BackfillError:
         return None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from backfill.cli.here import display_path
-from backfill.cli.options import RUN, dry_option, state_option, voice_options
+from backfill.cli.options import FILE, RUN, dry_option, state_option, voice_options
 from backfill.cli.session import Session
 
 if TYPE_CHECKING:
@@ -32,11 +32,26 @@ SUFFIXES = (".html", ".htm")
     metavar="FILE",
     help="Where to write it.",
 )
+@click.option(
+    "--reconciled",
+    type=FILE,
+    metavar="FILE",
+    help="Show what `reconcile RUN --output json` has written there, too.",
+)
 @click.option("--force", is_flag=True, help="Overwrite the file.")
 @dry_option
 @state_option
 @voice_options
-def command(session: Session, *, run: str, output: Path, force: bool, dry_run: bool, state_dir: Path | None) -> None:
+def command(
+    session: Session,
+    *,
+    run: str,
+    output: Path,
+    reconciled: Path | None,
+    force: bool,
+    dry_run: bool,
+    state_dir: Path | None,
+) -> None:
     """\b
     backfill report jobs/01-users.yaml
     backfill report shop-users-dry-g1-12c2be53 -o plan.html
@@ -53,7 +68,7 @@ def command(session: Session, *, run: str, output: Path, force: bool, dry_run: b
     folder = find_prepared(state, run, dry=dry_run)
     session.here.run_id = folder.run_id
     place = export_place(output, state, force=force, option="-o", formats=SUFFIXES)
-    write_report(session, state, folder, place)
+    write_report(session, state, folder, place, reconciled)
 
 
 def place_of_report(session: Session, file: Path, jobs: Sequence[Job], state_dir: Path | None) -> Path:
@@ -77,17 +92,26 @@ def place_of_report(session: Session, file: Path, jobs: Sequence[Job], state_dir
     return export_place(file, state, force=False, option="--report", formats=SUFFIXES)
 
 
-def write_report(session: Session, state: RunStore, folder: StoredRun, place: Path) -> None:
-    """Write the report of a run or dry run.
+def write_report(
+    session: Session, state: RunStore, folder: StoredRun, place: Path, reconciled: Path | None = None
+) -> None:
+    """Write the report of a run or dry run, with what `reconcile` has written to a file.
 
     Raises:
-        UsageError: The extra is missing.
+        UsageError: The extra is missing; or the file is no such result, or of another run.
         LedgerError: The ledger cannot be read.
     """
-    from backfill.cli.replays import readable_replays
+    from backfill.cli.replays import readable, readable_replays
     from backfill.disk import fill_beside
+    from backfill.pipeline.runs import requeues_of
+    from backfill.report.held import read_held
     from backfill.report.page import report_page
 
-    page = report_page(folder, now=time.time(), replays=readable_replays(state, folder) or ()).encode()
+    held = None if reconciled is None else read_held(reconciled, folder.run_id)
+    beside = {
+        "replays": readable_replays(state, folder) or (),
+        "requeues": readable(requeues_of(state, folder.run_id)) or (),
+    }
+    page = report_page(folder, now=time.time(), held=held, **beside).encode()
     fill_beside(place, lambda unfinished: unfinished.write_bytes(page))
     session.say(f"The report of {folder.run_id} is in {display_path(place)}.")

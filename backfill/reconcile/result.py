@@ -51,6 +51,7 @@ class Reconciled:
     exact: bool = False  # the time compared is the one that was sent
     notes: list[str] = field(default_factory=list)
     ids_written: int = 0  # of missing calls
+    compared_at: float = 0.0  # POSIX seconds
     requeued: Requeued | None = None  # what became of those not there, where they were to be planned again
 
     @property

@@ -67,6 +67,7 @@ def reconcile_run(
         comparison.compare(calls.count, calls.runs, context.check_stop)
         _tell_rows(result, rows)
         result.events = events.names
+        result.compared_at = context.clock.now()
         _list(result, comparison, calls, rows)
         if missing is not None:
             _write_missing(missing, comparison, calls, result)

@@ -11,7 +11,7 @@ from backfill.errors import counted
 from backfill.escape import escaped
 from backfill.pipeline.requeue import Requeued
 from backfill.reconcile.result import BY_DAY, Reconciled
-from backfill.report.summary import SCHEMA_VERSION
+from backfill.report.summary import SCHEMA_VERSION, iso_text
 
 #: Lines of each kind that people are shown.
 SHOWN: Final = 5
@@ -42,6 +42,7 @@ def reconciled_json(run_id: str, result: Reconciled) -> dict[str, Any]:
         "live": record.live,
         "state": str(result.status.state),
         "against": result.source,
+        "compared_at": iso_text(result.compared_at),
         "columns": result.columns,
         "tolerance_seconds": result.tolerance_ms / 1000,
         "all_there": not result.exit_code,

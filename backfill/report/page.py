@@ -37,6 +37,7 @@ from backfill.report.contents import (
     read_contents,
     sample_of,
 )
+from backfill.report.held import Held
 from backfill.report.pace import Pace, pace_of
 from backfill.report.replays import IDENTITY, PARTS, together
 from backfill.report.runs import RunView, accounts_text, read_run_view, where_to
@@ -65,8 +66,17 @@ _ACCOUNTS: Final = (
 )
 
 
-def report_page(run: StoredRun, *, now: float, replays: Sequence[RunView] = ()) -> str:
-    """The page of a run or dry run, with the `replays` of its rejects; `now` is POSIX seconds.
+def report_page(
+    run: StoredRun,
+    *,
+    now: float,
+    replays: Sequence[RunView] = (),
+    requeues: Sequence[RunView] = (),
+    held: Held | None = None,
+) -> str:
+    """The page of a run or dry run, with the `replays` of its rejects, and the `requeues` of what was missing of it.
+
+    `held` is what a destination was found to hold, `now` is in POSIX seconds.
 
     Raises:
         LedgerError: Its ledger cannot be read.
@@ -94,6 +104,8 @@ def report_page(run: StoredRun, *, now: float, replays: Sequence[RunView] = ()) 
         doubts=_doubts(view),
         accounts=[*_accounts(view), *_together(view, replays)],
         replays=[(one.status.record.run_id, accounts_text(one)) for one in replays],
+        requeues=[(one.status.record.run_id, accounts_text(one)) for one in requeues],
+        held=held,
         facts=_facts(view),
         history=_history(view),
         version=__version__,

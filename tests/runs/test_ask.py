@@ -156,7 +156,7 @@ def test_posthog_by_counts(room: Room) -> None:
     assert max(map(len, text.out.splitlines())) <= 80
 
 
-def test_segments_delivery_overview(room: Room) -> None:
+def test_segments_delivery_overview(room: Room, tmp_path: Path) -> None:
     """By type and event, in the hours of the run, page by page; what failed on ingest is told with its reasons."""
     lost = [one for one in room.types if one[1] is not None][:4]
     received = room.types
@@ -167,8 +167,13 @@ def test_segments_delivery_overview(room: Room) -> None:
         settings = f'{{kind: segment, endpoint: "{segment.url}", source_id: rh5BDZp6}}'
         found = room.ask(settings, "--output", "json")
         text = room.ask(settings).out
+        (tmp_path / "told.json").write_text(found.out, "utf-8")
         service.received = room.types
         whole = room.ask(settings)
+    page = tmp_path / "page.html"
+    assert backfill("report", room.job, "--reconciled", tmp_path / "told.json", "-o", page).code == 0
+    assert "At least 4 fewer were received than delivered." in page.read_text("utf-8")
+    assert "<th>Failed on ingest: BLOCKED_EVENT</th><td>3</td>" in page.read_text("utf-8")
     told = found.object
     assert (found.code, told["fewer"], told["failed"]) == (3, 4, {"BLOCKED_EVENT": 3, "EMPTY": 1})
     wanted = {("type", kind): calls for kind, calls in Counter(kind for kind, _ in room.types).items()}

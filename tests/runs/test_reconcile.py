@@ -110,6 +110,32 @@ def test_all_there(sent: Sent) -> None:
     assert max(len(line) for line in text.splitlines() if str(store) not in line) <= 80
 
 
+def test_on_the_page_of_the_run(sent: Sent, tmp_path: Path) -> None:
+    """`report` shows what was found, escaped, where it is of that run; what is no such result is refused."""
+    rows = sent.rows.tail(-5)
+    found = sent.reconcile(pl.concat([rows, rows.head(2)]))
+    told = tmp_path / "told.json"
+    told.write_text(found.out.replace('"identify"', '"<img src=x>"'), "utf-8")
+    page = tmp_path / "page.html"
+    assert backfill("report", sent.job, "-o", page, "--reconciled", told).code == 0
+    text = page.read_text("utf-8")
+    assert "5 missing, 2 doubled." in text
+    assert "<th>&lt;img src=x&gt;</th>" in text
+    assert f'<td class="n">{ROWS - 1:,}</td><td class="n">5</td><td class="n">2</td><td class="n">0</td>' in text
+    assert "<img" not in text
+    assert backfill("report", sent.job, "-o", page, "--force").code == 0
+    assert "What the destination holds" not in page.read_text("utf-8")
+    for wrong, words in (
+        (json.dumps(found.object | {"run_id": "other-run"}), "is of other-run, not of people-segment"),
+        (json.dumps({"run_id": found.object["run_id"]}), "is no result of reconcile"),
+        ("[]", "is no result of reconcile"),
+        ("no JSON", "is no result of reconcile"),
+    ):
+        told.write_text(wrong, "utf-8")
+        refused = backfill("report", sent.job, "-o", page, "--force", "--reconciled", told)
+        assert (refused.code, words in refused.err) == (2, True), refused.err
+
+
 def test_dates_as_text(sent: Sent) -> None:
     """Times without a zone are those of --timezone; what all shifts have in common is named."""
     local = pl.col("original_timestamp").dt.convert_time_zone("Europe/Berlin").dt.to_string("%d.%m.%Y %H:%M:%S")

@@ -92,6 +92,7 @@ class CountedRun:
     delivered: int
     counted: Counted
     compared: list[Compared]
+    compared_at: float  # POSIX seconds
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -126,7 +127,8 @@ def count_run(run: StoredRun, counter: Counter, context: RunContext) -> CountedR
         counted = counter.count(begin, end)
         calls = RunCalls(plan, Events(), context)
         types, events = calls.delivered()
-        result = CountedRun(plan.status, counter.what, counts.delivered, counted, [], [*counter.notes])
+        result = CountedRun(plan.status, counter.what, counts.delivered, counted, [], context.clock.now())
+        result.notes += counter.notes
         if calls.gone:
             result.notes.append(f"types and events of calls are not known: {calls.gone}")
             return result

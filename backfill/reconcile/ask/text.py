@@ -26,6 +26,7 @@ def counted_json(run_id: str, result: CountedRun) -> dict[str, Any]:
         "live": record.live,
         "state": str(result.status.state),
         "asked": result.asked,
+        "compared_at": iso_text(result.compared_at),
         "begin": iso_text(result.counted.begin),
         "end": iso_text(result.counted.end),
         "delivered": result.delivered,
