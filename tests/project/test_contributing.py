@@ -17,6 +17,7 @@ QUESTIONS = (
     "Where is memory bounded?",
     "Where is what several machines reach?",
     "How do several processes prepare one run?",
+    "How do several processes deliver one run?",
     "What happens on Ctrl-C?",
     "What does a plan know of its calls?",
     "What makes an id?",

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from itertools import count
+from pathlib import Path
 
 import pytest
 
@@ -14,10 +17,13 @@ from backfill.ledger.postgres import Database
 from backfill.records import RunState
 from tests.support.cutting_proxy import CuttingProxy
 from tests.support.delivery_fakes import Endpoint, Seen, Step
+from tests.support.pace_simulation import most_over
 from tests.support.postgres import Postgres
 from tests.support.projects import Project, backfill
 from tests.support.together import SHORT_LEASE, Delivery, prepared, users
 from tests.support.waiting import until
+from tests.torture.together import torture
+from tests.torture.zygote import Zygote
 
 ROWS = 4_000
 SENT = ROWS - 2
@@ -135,7 +141,7 @@ def test_one_stopped_past_its_lease(delivery: Delivery) -> None:
     endpoint.decides = hold
     late = delivery.start("--concurrency", "1", program=SHORT_LEASE)
     until(held.is_set, late)
-    in_flight = set(users(endpoint.seen[3]))
+    in_flight = {call["messageId"] for call in json.loads(endpoint.seen[3].plain)["batch"]}
     late.send_signal(signal.SIGSTOP)
     until(lambda: Database(delivery.url).rows("SELECT 1 FROM backfill.leases WHERE expires < clock_timestamp()"))
     let.set()
@@ -148,7 +154,7 @@ def test_one_stopped_past_its_lease(delivery: Delivery) -> None:
     assert (late.returncode, "taken over by another process" in said) == (ExitCode.LOCKED, True), said
     assert len(endpoint.seen) == sent
     assert len(delivery.arrived) == SENT
-    assert {user for user, times in delivery.arrived.items() if times > 1} == in_flight
+    assert {one for one, times in delivery.arrived.items() if times > 1} == in_flight
     with delivery.run.read() as reader:
         assert reader.counts().faults() == []
 
@@ -179,6 +185,18 @@ def test_killed_and_cut_off(delivery: Delivery, postgres: Postgres) -> None:
         unknown = [one.calls for one in reader.sent_attempts() if one.outcome == "unknown"]
     assert delivery.arrived.total() - SENT <= sum(unknown)
     assert len(unknown) <= 4
+
+
+def test_one_rate_for_all(delivery: Delivery) -> None:
+    """By when requests arrive: in any window no more than the rate allows, and one batch of each sender besides."""
+    rate, senders = 4_000.0, 6
+    arrived: list[tuple[float, int]] = []
+    delivery.endpoint.on_request = lambda seen: arrived.append((time.monotonic(), len(users(seen))))
+    for _ in range(3):
+        delivery.start("--rate", f"{rate:g}/s")
+    assert [code for code, _, _ in delivery.ends()] == [ExitCode.REJECTS] * 3
+    assert sum(calls for _, calls in arrived) == SENT
+    assert most_over(sorted(arrived), rate) <= senders * max(calls for _, calls in arrived)
 
 
 def test_one_alone_and_several(delivery: Delivery) -> None:
@@ -216,3 +234,10 @@ def test_a_ledger_in_a_file_has_one_writer(project: Project, key: str) -> None:
         let.set()
         out, err = first.communicate(timeout=60)
         assert (first.returncode, "50 received" in out) == (ExitCode.DELIVERED, True), err
+
+
+def test_killed_at_random(project: Project, key: str, postgres: Postgres, tmp_path: Path) -> None:
+    """The short form of `python -m tests.torture.together`."""
+    with Zygote(tmp_path) as zygote:
+        made = torture(project, postgres, zygote, kills=12, seed=13)
+    assert made.killed >= 6

@@ -4,8 +4,9 @@ import heapq
 import random
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 from backfill.deliver.pace import Pace
 from tests.support.pace_targets import Needs, Target, even
@@ -107,3 +108,13 @@ class Simulation:
 
 def _between(times: list[float], since: float, until: float) -> int:
     return bisect_right(times, until) - bisect_right(times, since)
+
+
+def most_over(left: Sequence[tuple[float, float]], rate: float) -> float:
+    """The most by which the calls of any window, its last batch aside, are more than rate x its seconds."""
+    sums = list(accumulate((calls for _, calls in left), initial=0.0))
+    return max(
+        sums[last] - sums[first] - rate * (left[last][0] - left[first][0])
+        for first in range(len(left))
+        for last in range(first, len(left))
+    )

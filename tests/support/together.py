@@ -43,7 +43,7 @@ class Delivery:
     job: Path
     endpoint: Endpoint
     processes: list[subprocess.Popen[str]] = field(default_factory=list)
-    arrived: Counter[str] = field(default_factory=Counter)  # calls, by their user, of requests answered with success
+    arrived: Counter[str] = field(default_factory=Counter)  # calls, by their id, of requests that were taken
 
     @property
     def run(self) -> StoredRun:
@@ -78,7 +78,7 @@ class Delivery:
         """The step, a success where there is none; notes what has arrived."""
         step = step or Step()
         if step.how != "answer" or step.status < 300:
-            self.arrived.update(users(seen))
+            self.arrived.update(call["messageId"] for call in json.loads(seen.plain)["batch"])
         return step
 
 
