@@ -100,6 +100,10 @@ def last_word(name: str) -> str:
     return words(name).rpartition(" ")[2]
 
 
+#: Of numbers that are years.
+YEARS = _words("year yr jahr annee ano anno")
+
+
 def has_word(name: str, of: frozenset[str]) -> bool:
     """Whether one of the words is in a column's name."""
     return not of.isdisjoint(words(name).split())

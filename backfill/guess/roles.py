@@ -10,9 +10,23 @@ import polars as pl
 from backfill.errors import counted
 from backfill.frozen import frozen
 from backfill.guess.measure import Facts
-from backfill.guess.names import CODES, KEYS, LATER, NAMES, PEOPLE, SALES, TIMELY, has_word, last_word, rank, words
+from backfill.guess.names import (
+    CODES,
+    KEYS,
+    LATER,
+    NAMES,
+    PEOPLE,
+    SALES,
+    TIMELY,
+    YEARS,
+    has_word,
+    last_word,
+    rank,
+    words,
+)
 from backfill.guess.times import NEARLY
 from backfill.job.fields import fields_of
+from backfill.sources.sql.engine import quoted
 
 _KEY_KINDS = frozenset({"text", "integer"})
 _NO_KEY = "{}: name several, or `content` (the whole call), or `row` (its place)"
@@ -234,6 +248,10 @@ def _time(facts: Sequence[Facts]) -> Choice:
         texts = [one.name for one in facts if one.type == "text" and one.filled and has_word(one.name, TIMELY)]
         if texts:
             return Choice((), f"{' or '.join(texts[:_LISTED])}, of no known format; a constant is {{value: ...}}")
+        years = [one.name for one in facts if one.type == "integer" and one.filled and has_word(one.name, YEARS)]
+        if years:
+            began = f"make_timestamp({quoted(years[0])}, 1, 1, 0, 0, 0)"
+            return Choice((), f"of {years[0]} its first day is {{sql: '{began}', timezone: UTC}}")
         return Choice((), 'no column holds times; a constant is {value: "2024-01-31T00:00:00Z"}')
     first = [one for one in times if not has_word(one.name, LATER)]
     named = [(place, one.name) for one in first if (place := rank("time", one.name)) is not None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,19 @@ def test_what_a_column_is(tmp_path: Path, name: str, values: list[str], said: st
     (tmp_path / "rows.csv").write_text(f"{name},b\n" + "".join(f"{value},x\n" for value in values), "utf-8")
     shown = run("guess", "rows.csv")[1]
     assert said in shown, shown
+
+
+def test_a_year_alone(tmp_path: Path) -> None:
+    """No column holds times, but one the year: what is proposed for it is accepted as it stands."""
+    (tmp_path / "rows.csv").write_text("Fiscal Year,b\n1959,x\n2009,y\n", "utf-8")
+    text = run("guess", "rows.csv")[1]
+    (proposed,) = re.findall(r"timestamp: CHOOSE +# of Fiscal Year its first day is (\{.*\})", text)
+    text = re.sub("timestamp: CHOOSE.*", lambda _: f"timestamp: {proposed}", text)
+    text = text.replace("message_key: CHOOSE", "message_key: row").replace("userId: CHOOSE", "userId: b")
+    (tmp_path / "job.yaml").write_text(text.replace("value: CHOOSE", "value: E"), "utf-8")
+    code, out, err = run("preview", "job.yaml", "-n", "2")
+    assert code == 3, err  # 1959 is before 1970
+    assert '"timestamp": "2009-01-01T00:00:00.000Z"' in out
 
 
 REFUSED = [
