@@ -12,6 +12,7 @@ import httpx
 import polars as pl
 import pytest
 
+from backfill.rehearse import child
 from backfill.rehearse.arrivals import digest_of
 from backfill.rehearse.run import Plan, Sent, judged
 from backfill.sandbox import Sandbox
@@ -71,6 +72,26 @@ def test_an_endpoint_that_loses_calls_is_found_out(project: Project, place: Path
     assert len(re.findall(r"^ +[0-9a-f-]{36}$", result.out, re.MULTILINE)) == 2
     assert max(map(len, result.out.splitlines()[:-1])) <= 80
     assert result.out.splitlines()[-1].endswith("--seed 5 --kills 0 --faults status=200,after=4,first=1")
+
+
+BROKEN = {"twice": ("unexplained", 80), "loses": ("missing", 8), "alters": ("other_bytes", 1)}
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_a_broken_delivery_is_found_out(
+    project: Project, place: Path, monkeypatch: pytest.MonkeyPatch, repository: Path, how: str
+) -> None:
+    """A program that sends again without a reason, sends less than it says, or something else: exit 3, and what."""
+    monkeypatch.setattr(child, "_MODULE", "tests.rehearse.broken_process")
+    monkeypatch.setenv("PYTHONPATH", str(repository))
+    monkeypatch.setenv("BROKEN", how)
+    result = rehearse(project.people(80), *QUIET)
+    assert result.code == 3, result
+    found = result.object["arrived"]
+    kind, number = BROKEN[how]
+    assert found[kind] >= number
+    assert [found[other] for other, _ in BROKEN.values() if other != kind] == [0, 0]
+    assert result.object["plan"]["equal"], "the plan itself is as it should be"
 
 
 def test_refusals_are_told_apart_from_losses(project: Project, place: Path) -> None:
