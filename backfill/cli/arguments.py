@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from backfill.cli.here import display_path, shell_word, shown_files
+from backfill.cli.named import TARGETS_FILE
 from backfill.cli.options import TargetOptions
 from backfill.cli.session import Session
 from backfill.errors import JobError, UsageError, joined
@@ -47,7 +48,7 @@ def expand_job_paths(named: Sequence[Path]) -> list[Path]:
             refuse_data(path)
             paths.append(path)
             continue
-        inside = [one for one in path.iterdir() if one.suffix in SUFFIXES and one.name != "targets.yaml"]
+        inside = [one for one in path.iterdir() if one.suffix in SUFFIXES and one.name != TARGETS_FILE]
         if not inside:
             raise UsageError(f"{path} holds no job file", hint="job files end in .yaml or .yml")
         paths += sorted(inside, key=lambda one: os.fsencode(one.name))
@@ -73,7 +74,12 @@ def in_phases(jobs: Sequence[Job], named: Sequence[Path]) -> list[Job]:
 
 
 def refuse_data(path: Path) -> None:
-    """Raise UsageError where a file is data by its name, and no job file."""
+    """Raise UsageError where a file is data by its name, or the targets, and no job file."""
+    if path.name == TARGETS_FILE:
+        raise UsageError(
+            f"{display_path(path)} has the targets, and is no job file",
+            hint="it is found by itself: name job files, or their folder",
+        )
     if path.suffix.lower() in DATA:
         raise UsageError(
             f"{display_path(path)} is data by its name, and no job file",

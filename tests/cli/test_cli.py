@@ -237,6 +237,14 @@ def test_data_in_place_of_a_job_file(tmp_path: Path, verb: str, name: str) -> No
     assert f"{name} -o job.yaml` writes a job file" in result.err
 
 
+def test_the_targets_in_place_of_a_job_file(project: Project) -> None:
+    """As a pattern of the shell gives them, among the job files: they are not read as one."""
+    targets = project.folder / "targets.yaml"
+    targets.write_text("version: 1\ntargets: {prod: {kind: segment}}\n", "utf-8")
+    result = backfill("check", project.people(3), targets)
+    assert (result.code, "has the targets, and is no job file" in result.err) == (2, True)
+
+
 @pytest.mark.parametrize(
     ("word", "told"),
     [("statsu", "did you mean status?"), ("dry_run", "did you mean dry-run?"), ("frob", "check, explain, preview"),
