@@ -244,10 +244,11 @@ class _Literals:
 
 
 def _literals(data: Bytes, starts: Places, ends: Places, lexis: Lexis) -> _Literals:
-    first, second = data[starts], data[np.minimum(starts + 1, len(data) - 1)]
-    last, size = data[ends - 1], ends - starts
-    plain = (first == QUOTE) & (last == QUOTE) & (size > 1)
-    marked = (second == QUOTE) & (last == QUOTE) & (size > len("E'"))
+    first, last, size = data[starts], data[ends - 1], ends - starts
+    quoted = last == QUOTE
+    plain = quoted & (first == QUOTE) & (size > 1)
+    marked = quoted & (first != QUOTE) & (size > len("E'"))
+    marked[marked] = data[starts[marked] + 1] == QUOTE
     kind = first | _LOWER
     bits = marked & (kind == b"b"[0])
     nulls = _is_word(data, starts, size, b"null")
@@ -259,14 +260,13 @@ def _literals(data: Bytes, starts: Places, ends: Places, lexis: Lexis) -> _Liter
             singly |= plain
     plain &= ~singly
     bad = ~(plain | singly | bits | nulls | (_BARE[first] & ~marked))
-    starts = starts + np.where(plain, 1, np.where(bits, 2, 0))
-    return _Literals(starts, np.maximum(ends - (plain | bits), starts), nulls, singly, bad)
+    return _Literals(starts + plain + 2 * bits, ends - (plain | bits), nulls, singly, bad)
 
 
 def _is_word(data: Bytes, starts: Places, size: Places, word: bytes) -> Flags:
     found: Flags = size == len(word)
-    for place, sign in enumerate(word):
-        found = found & ((data[np.minimum(starts + place, len(data) - 1)] | _LOWER) == sign)
+    signs = data[starts[found][:, None] + np.arange(len(word))] | _LOWER
+    found[found] = (signs == np.frombuffer(word, np.uint8)).all(axis=1)
     return found
 
 
