@@ -23,6 +23,8 @@ OTHERS |= {"--data-only", "--encoding", "--exclude-table-data", "--load-via-part
 OTHERS |= {"--schema", "--table"}
 #: Of mongodump.
 OTHERS |= {"--archive", "--out"}
+#: Of uv.
+OTHERS |= {"--python"}
 FILLING = "PLACE"
 
 
