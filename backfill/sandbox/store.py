@@ -77,13 +77,13 @@ class Store:
 
     def submit(self, record: RequestRecord) -> Future[None]:
         """Write this request down. The future is done once it is durable; StoreError where it could not be."""
-        future: Future[None] = Future()
+        future = _uncancelled(Future[None]())
         self._put(_Write(record, future))
         return future
 
     def ask(self, read: Callable[[Tables], _Answer]) -> Future[_Answer]:
         """What `read` finds in the tables, after everything submitted so far; or the LookupError that it raises."""
-        future: Future[_Answer] = Future()
+        future = _uncancelled(Future[_Answer]())
         self._put(_Read(read, future))
         return future
 
@@ -184,6 +184,12 @@ class Store:
         self._unentered, self._quiet_at = True, time.monotonic() + _QUIET_SECONDS
         for write in writes:
             write.future.set_result(None)
+
+
+def _uncancelled(future: Future[_Answer]) -> Future[_Answer]:
+    """A future that whoever waits for it cannot cancel by leaving: a connection that ends must not end the store."""
+    future.set_running_or_notify_cancel()
+    return future
 
 
 def _answer(item: _Read, tables: Tables) -> None:

@@ -4,7 +4,9 @@ import errno
 import os
 import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
+from threading import Event
 
 import pytest
 from hypothesis import given, settings
@@ -166,6 +168,18 @@ def test_a_folder_that_takes_no_file(
 
 def _full(_tables: Tables) -> None:
     raise sqlite3.OperationalError("database or disk is full")
+
+
+def test_nobody_who_leaves_ends_the_store() -> None:
+    """A browser that goes away while its page is asked for costs that answer, and nothing else."""
+    with closing(Store(None, keep_calls=None, window_seconds=WINDOW)) as store:
+        begun, leave = Event(), Event()
+        store.ask(lambda _tables: begun.set() or leave.wait(20))
+        assert begun.wait(20)
+        assert not store.ask(lambda tables: tables.counts()).cancel()  # as asyncio does where a task is cancelled
+        assert not store.submit(RequestRecord(received(["a"]))).cancel()
+        leave.set()
+        assert counts(store)["accepted"] == 1
 
 
 def test_a_failed_read_is_told() -> None:
