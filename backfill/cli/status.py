@@ -97,19 +97,22 @@ def show_run(session: Session, state: RunStore, folder: StoredRun, output: str) 
     Raises:
         LedgerError: Its ledger cannot be read.
     """
-    from backfill.cli.replays import readable_replays, tell_replays, tell_run
-    from backfill.pipeline.runs import own_replays, requeues_of
+    from backfill.cli.replays import readable, readable_replays, tell_replays, tell_run
+    from backfill.pipeline.runs import own_replays, own_requeues, requeues_of
     from backfill.report import read_contents, read_run_view, run_json, run_text, together, together_json
+    from backfill.report.requeues import requeued, requeued_json, requeued_text
 
     session.here.run_id = folder.run_id
     view, contents = read_run_view(folder), read_contents(folder)
-    requeues = requeues_of(state, folder.run_id)
+    requeues, own = requeues_of(state, folder.run_id), readable(own_requeues(state, folder.run_id))
     if output == "json":
         told = run_json(view, listed=True, contents=contents)
         told["replays"] = [one.run_id for one in own_replays(state, folder)]
         replays = readable_replays(state, folder)
         told["with_replays"] = together_json(together(view, replays)) if replays else None
-        session.record(told | {"requeues": [one.run_id for one in requeues]})
+        told["requeues"] = [one.run_id for one in requeues]
+        told["with_requeues"] = requeued_json(requeued(view, own)) if own else None
+        session.record(told)
         return ExitCode.DELIVERED
     session.data(run_text(view, ledger=display_path(folder.ledger), bytes_at=folder.bytes_at, contents=contents))
     earlier = ", ".join(one.run_id for one in state.earlier(folder.run_id))
@@ -118,6 +121,8 @@ def show_run(session: Session, state: RunStore, folder: StoredRun, output: str) 
     tell_replays(session, state, folder, view)
     for one in requeues:
         tell_run(session, "Calls of it that were missing are planned again in", one)
+    if own:
+        session.say(f"{folder.run_id} and its {requeued_text(requeued(view, own))}.")
     return ExitCode.DELIVERED
 
 

@@ -185,6 +185,12 @@ def requeues_of(store: RunStore, run_id: str) -> list[StoredRun]:
     return [one for one in store.runs(lost=True) if one.run_id.startswith(f"{run_id}{REQUEUE_MARK}")]
 
 
+def own_requeues(store: RunStore, run_id: str) -> list[StoredRun]:
+    """The runs that have planned calls of this one again, without those that have planned calls of these."""
+    begin = len(run_id) + len(REQUEUE_MARK)
+    return [one for one in requeues_of(store, run_id) if REQUEUE_MARK not in one.run_id[begin:]]
+
+
 def is_requeue(run_id: str) -> bool:
     """Whether a run, by its id, is of calls of another one that a destination lacked."""
     return REQUEUE_MARK in run_id

@@ -44,7 +44,7 @@ def receipt_of(run: StoredRun, *, now: float, by: str = "") -> dict[str, Any]:
             f"a process ({holders[0]}) is at work on {run.run_id}", hint="its receipt can be had once that has ended"
         )
     with run.read() as reader:
-        found = _facts(run, reader) | _trees(run, reader)
+        found = _facts(run, reader) | trees_of(run, reader)
     found |= {"made_at": time_text(now), "made_by": {"backfill": __version__, "python": platform.python_version()}}
     found["made_by"] |= {"by": by} if by else {}
     return with_digest(found)
@@ -134,7 +134,8 @@ def accounting(counts: Counts) -> list[dict[str, Any]]:
     return [{"identity": name, "whole": whole, "parts": parts} for name, whole, parts in counts.identities()]
 
 
-def _trees(run: StoredRun, reader: RunReader) -> dict[str, Any]:
+def trees_of(run: StoredRun, reader: RunReader) -> dict[str, Any]:
+    """The counts and roots of both trees of a receipt: over batches, and over delivered ids; raises as `leaves_of`."""
     batches, ids = MerkleTree(), MerkleTree()
     for leaf, delivered in leaves_of(run, reader):
         batches.add(canonical(leaf))

@@ -125,8 +125,11 @@ def test_the_missing_alone_are_sent_again(tmp_path: Path, receiver: Receiver, op
     }
     assert {one["call"]: one["calls"] for one in status["plan"]["calls"]} == wanted
     after = backfill("status", sent.own, "--state-dir", sent.project.state, "--output", "json").object
-    assert after | {"requeues": []} == before | {"requeues": []}
+    beside: dict[str, object] = {"requeues": [], "with_requeues": None}
+    assert after | beside == before
     assert after["requeues"] == [told["run_id"]]
+    again = {"sent": len(sent.calls), "requeued": 200, "delivered_again": 200, "adds_up": True}
+    assert after["with_requeues"] == dict.fromkeys(("rejected", "in_doubt", "pending", "given_up"), 0) | again
     assert backfill("verify", told["run_id"], "--state-dir", sent.project.state).code == 0
     assert backfill("verify", sent.own, "--state-dir", sent.project.state).code == 0
 
@@ -149,6 +152,9 @@ def test_nothing_is_planned_twice(tmp_path: Path, receiver: Receiver) -> None:
     third = sent.reconcile(still, "--requeue", run=str(first["run_id"])).object["requeue"]
     assert (third["calls"], str(third["run_id"]).startswith(f"{first['run_id']}-requeue-")) == (3, True)
     assert {identity for identity, _ in sent.resume(third["run_id"])} == still
+    shown = backfill("status", sent.own, "--state-dir", sent.project.state)
+    told = f"requeues: of {len(sent.calls):,} sent {len(more)} planned again: {len(more)} delivered again"
+    assert told in " ".join(shown.err.split())
     none = sent.reconcile(set(), "--requeue").object["requeue"]
     assert none == {"run_id": None, "calls": 0, "requeued_before": {}}
 
