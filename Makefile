@@ -36,17 +36,25 @@ COVERED := $(if $(COVERAGE),--cov --cov-report=term)
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
+# What the demo's sandbox has received, and the ids of all of it.
+RECEIVED := .backfill/sandbox/sandbox.sqlite3 --table ids
+
 demo: $(VENV)/.runtime ## run every job in jobs/ against the embedded sandbox: no account, nothing leaves this machine
 	@$(BIN)/backfill run jobs --target sandbox || test $$? -eq 3
+	@echo
+	@echo 'What the sandbox has, id by id, against what each run has delivered:'
+	@for job in jobs/*.yaml; do \
+		told=$$($(BIN)/backfill reconcile -q "$$job" --against $(RECEIVED)) || { echo "$$told"; exit 1; }; \
+		echo "$$told" | sed -n '2s/^/  /p'; \
+	done
 	@echo
 	@echo 'Rows were rejected on purpose: the samples carry the faults that real exports have. Look at next:'
 	@echo '  export PATH="$$PWD/$(BIN):$$PATH"     puts `backfill` on the PATH of this shell; or install it: docs/install.md'
 	@echo '  backfill status                every run, from its ledger'
 	@echo '  backfill rejects               each row that was not sent, and why'
-	@echo '  backfill reconcile jobs/05-orders.yaml --against .backfill/sandbox/sandbox.sqlite3 --table calls'
-	@echo '                                 what the sandbox has, id by id, against what was delivered'
 	@echo '  make demo                      once more: nothing is sent twice'
 	@echo '  jobs/ and sample_data/         what was run; README.md says what to do with your own export'
+	@echo '  backfill sandbox               shows every call that was received, until Ctrl-C, at http://127.0.0.1:8888/'
 
 test: $(VENV)/.dev ## the whole test suite (ARGS="-k word", COVERAGE=1)
 	$(BIN)/python -m pytest $(WORKERS) $(TIMEOUT) $(COVERED) $(ARGS)

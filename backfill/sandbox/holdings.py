@@ -40,13 +40,13 @@ class Holdings:
         self._last_id = tables.last_number("ids")
         self._last_request = tables.last_number("requests")
         self._last_number = max(tables.last_number("calls"), tables.last_number("drops"))
-        self._kept, self._kept_drops = tables.kept()
+        self.kept, self._kept_drops = tables.mark("kept"), tables.mark("kept_drops")
         self._facets = Facets(tables)
 
     @property
     def room(self) -> int:
         """How many more calls are kept with their JSON."""
-        return self._room(self._kept)
+        return self._room(self.kept)
 
     @property
     def room_for_drops(self) -> int:
@@ -73,6 +73,7 @@ class Holdings:
     def flush(self) -> None:
         """Write down what is counted, before a commit."""
         self._facets.flush()
+        self._tables.set_marks(kept=self.kept, kept_drops=self._kept_drops)
 
     def _hold_calls(self, run: int, received: ReceivedRequest, counts: Counter[str]) -> tuple[int, int]:
         """How many of the calls are accepted, and how many are duplicates."""
@@ -142,7 +143,7 @@ class Holdings:
         ]
         self._tables.insert("calls", rows)
         self._facets.count_days(run, kinds[: len(kept)], [held.timestamp[:10] for _, _, held in kept])
-        self._kept += len(rows)
+        self.kept += len(rows)
         self._last_number += len(rows)
 
     def _keep_drops(self, run: int, received_ms: int, drops: list[Drop]) -> None:

@@ -1,7 +1,7 @@
 """Users and ids of kept calls in the order in which pages look them up, filled when nobody sends.
 
-Users and ids come in no order: written with each request they would double what goes to the disk. Some thousand calls
-at a time, sorted, they cost a fraction of it.
+They come in no order: in one index over all, each group of requests would write a page of the file for nearly every
+call. So each part of the calls, by their numbers, has an order of its own, and who looks something up asks every part.
 """
 
 from __future__ import annotations
@@ -9,10 +9,13 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import Final
 
+import orjson
+
 from backfill.sandbox.tables import Tables
 
-#: Calls that are looked at in one step: a twentieth of a second.
+#: Calls that are looked at in one step, a tenth of a second, and of one part.
 STEP: Final = 5_000
+PART: Final = 40_000
 _LOOKED_AT: Final = "looked_at"
 _NEXT: Final = """
 SELECT number, facet, user, timestamp, message_id, 1, json FROM calls WHERE number > ?1 AND number <= ?2
@@ -24,6 +27,11 @@ WHERE number > ?1 AND number <= ?2 AND json IS NOT NULL
 def left(tables: Tables) -> int:
     """How many calls, kept or dropped, were not looked at yet."""
     return max(tables.last_number("calls"), tables.last_number("drops")) - tables.mark(_LOOKED_AT)
+
+
+def parts(tables: Tables) -> str:
+    """The numbers of all parts, as JSON."""
+    return orjson.dumps(list(range(tables.mark(_LOOKED_AT) // PART + 1))).decode()
 
 
 def look_at_next(tables: Tables, step: int = STEP) -> int:
@@ -38,15 +46,22 @@ def look_at_next(tables: Tables, step: int = STEP) -> int:
     end = begin + min(step, waiting)
     rows = tables.all(_NEXT, begin, end)
     run_of = dict(tables.all("SELECT number, run FROM facets"))
-    users = sorted((user, at, number, facet) for number, facet, user, at, *_ in rows if user is not None)
+    users = sorted(
+        (number // PART, user, at, number, facet) for number, facet, user, at, *_ in rows if user is not None
+    )
     ids = sorted(
-        (run_of[facet], message_id, number, blake2b(f"{fit}{text}".encode(errors="replace"), digest_size=12).digest())
+        (number // PART, run_of[facet], message_id, number, _digest(f"{fit}{text}"))
         for number, facet, _, _, message_id, fit, text in rows
         if message_id is not None
     )
     tables.begin()
-    tables.change("INSERT INTO by_user VALUES (?, ?, ?, ?)", users)
-    tables.change("INSERT INTO by_id VALUES (?, ?, ?, ?)", ids)
-    tables.set_mark(_LOOKED_AT, end)
+    tables.change("INSERT INTO by_user VALUES (?, ?, ?, ?, ?)", users)
+    tables.change("INSERT INTO by_id VALUES (?, ?, ?, ?, ?)", ids)
+    tables.set_marks(**{_LOOKED_AT: end})
     tables.commit()
     return begin + waiting - end
+
+
+def _digest(text: str) -> int:
+    """64 bits, with a sign, as the database takes them."""
+    return int.from_bytes(blake2b(text.encode(errors="replace"), digest_size=8).digest(), "big", signed=True)

@@ -42,11 +42,11 @@ CREATE INDEX calls_by_facet ON calls (facet);
 CREATE INDEX drops_by_facet ON drops (facet);
 CREATE TABLE marks (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE by_user (
-    user TEXT NOT NULL, timestamp TEXT NOT NULL, number INTEGER NOT NULL, facet INTEGER NOT NULL,
-    PRIMARY KEY (user, timestamp, number)) STRICT, WITHOUT ROWID;
+    part INTEGER NOT NULL, user TEXT NOT NULL, timestamp TEXT NOT NULL, number INTEGER NOT NULL, facet INTEGER NOT NULL,
+    PRIMARY KEY (part, user, timestamp, number)) STRICT, WITHOUT ROWID;
 CREATE TABLE by_id (
-    run INTEGER NOT NULL, message_id TEXT NOT NULL, number INTEGER NOT NULL, digest BLOB NOT NULL,
-    PRIMARY KEY (run, message_id, number)) STRICT, WITHOUT ROWID;
+    part INTEGER NOT NULL, run INTEGER NOT NULL, message_id TEXT NOT NULL, number INTEGER NOT NULL,
+    digest INTEGER NOT NULL, PRIMARY KEY (part, run, message_id, number)) STRICT, WITHOUT ROWID;
 """
 
 NEW: Final = f"BEGIN; {_CALLS} {_BROWSED} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
@@ -74,6 +74,7 @@ INSERT INTO drops (number, reason, message_id, type, received_ms, facet)
     SELECT o.number + (SELECT coalesce(max(number), 0) FROM calls), reason, message_id, o.type, received_ms, f.number
     FROM old_drops AS o JOIN facets AS f ON f.outcome = o.reason AND f.type = coalesce(o.type, '');
 INSERT INTO days SELECT 1, type, substr(timestamp, 1, 10), count(*) FROM calls GROUP BY 2, 3;
+INSERT INTO marks SELECT 'kept', count(*) FROM calls;
 DROP TABLE old_calls; DROP TABLE old_drops;
 PRAGMA user_version = {SCHEMA_VERSION};
 COMMIT;

@@ -60,8 +60,8 @@ class Store:
         self._keep_calls = keep_calls
         self._window_ms = round(window_seconds * 1000)
         self._queue: SimpleQueue[_Write | _Read | None] = SimpleQueue()
-        #: How many more calls, and dropped ones, would be kept with their JSON, as of the last commit.
-        self.room = self.room_for_drops = 0
+        #: How many accepted calls are kept whole; how many more would be, and dropped ones, as of the last commit.
+        self.kept = self.room = self.room_for_drops = 0
         self._unentered = True  # calls are kept that pages do not look up yet
         self._quiet_at = 0.0  # when that may be mended
         self._stale = False  # memory knows more than the disk, after a failed commit
@@ -131,7 +131,8 @@ class Store:
         self._take_stock()
 
     def _take_stock(self) -> None:
-        self.room, self.room_for_drops = self._holdings.room, self._holdings.room_for_drops
+        holdings = self._holdings
+        self.kept, self.room, self.room_for_drops = holdings.kept, holdings.room, holdings.room_for_drops
 
     def _next(self, tables: Tables) -> _Write | _Read | None:
         """What comes next; once nobody has sent for a while, calls are entered where pages look them up."""

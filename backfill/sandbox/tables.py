@@ -140,19 +140,14 @@ class Tables:
             yield after + 1, part
             after += len(part)
 
-    def kept(self) -> tuple[int, int]:
-        """How many calls, and how many dropped ones, are kept with their JSON."""
-        drops = self._number("SELECT count(*) FROM drops WHERE json IS NOT NULL")
-        return self._number("SELECT count(*) FROM calls"), drops
-
     def mark(self, name: str) -> int:
         """A number that was noted; 0 where it was not."""
         found = self.all("SELECT value FROM marks WHERE name = ?", name)
         return int(found[0][0]) if found else 0
 
-    def set_mark(self, name: str, value: int) -> None:
-        """Note a number."""
-        self.change("INSERT INTO marks VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", [(name, value)])
+    def set_marks(self, **values: int) -> None:
+        """Note numbers by their names."""
+        self.change("INSERT INTO marks VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", values.items())
 
     def all(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         """The rows of a query that reads."""

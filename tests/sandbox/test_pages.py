@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backfill.sandbox import FaultScript, Sandbox
+from backfill.sandbox.lookups import PART
 from backfill.sandbox.pages.access import names_this_machine
 from backfill.sandbox.pages.comparing import compare
 from backfill.sandbox.pages.counting import steps_of
@@ -239,19 +240,24 @@ def test_a_run_has_its_batches_with_their_attempts(tmp_path: Path) -> None:
 @given(
     before=st.dictionaries(st.integers(0, 40), st.integers(0, 2), max_size=30),
     after=st.dictionaries(st.integers(0, 40), st.integers(0, 2), max_size=30),
-    step=st.sampled_from([1, 3, 20_000]),
+    parts=st.integers(1, 4),
+    step=st.sampled_from([2, 3, 20_000]),
     shown=st.sampled_from([1, 4, 50]),
 )
-def test_two_runs_compared_part_by_part(before: dict[int, int], after: dict[int, int], step: int, shown: int) -> None:
+def test_two_runs_compared_part_by_part(
+    before: dict[int, int], after: dict[int, int], parts: int, step: int, shown: int
+) -> None:
     """All parts together tell each difference once, however small they are, as sets of ids do."""
     tables = Tables(":memory:")
     for run, calls in ((1, before), (2, after)):
-        rows = [(run, f"{an_id:03}", 100 * run + an_id, bytes([digest])) for an_id, digest in calls.items()]
-        tables.change("INSERT INTO by_id VALUES (?, ?, ?, ?)", rows)
+        rows = [(an_id % parts, run, f"{an_id:03}", 100 * run + an_id, digest) for an_id, digest in calls.items()]
+        tables.change("INSERT INTO by_id VALUES (?, ?, ?, ?, ?)", rows)
+    tables.set_marks(looked_at=parts * PART - 1)
     found: list[tuple[str, int]] = []
     same, start = 0, ""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("backfill.sandbox.pages.comparing.STEP", step)
+        patch.setattr("backfill.sandbox.pages.comparing.LEAST", 2)
         patch.setattr("backfill.sandbox.pages.comparing.SHOWN", shown)
         while True:
             part = compare(tables, 1, 2, start=start)

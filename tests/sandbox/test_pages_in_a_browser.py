@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 from backfill.sandbox import Sandbox
 from tests.support.sandbox_calls import KEY, call, client_of
 
+expect.set_options(timeout=60_000)
 CHROMIUM = shutil.which("chromium")
 EVIL = '<img src=x onerror="document.title=1">\''
 pytestmark = pytest.mark.skipif(
@@ -54,6 +55,7 @@ def send(client: httpx.Client, run: str, calls: list[object]) -> None:
 def opened(context: BrowserContext, endpoint: str, said: list[str]) -> Page:
     """A page that notes what is said on its console, what fails, and what is asked of other addresses."""
     page = context.new_page()
+    page.set_default_timeout(60_000)
     page.on("console", lambda message: said.append(f"console: {message.text}"))
     page.on("pageerror", lambda error: said.append(f"error: {error}"))
     page.on("request", lambda asked: None if asked.url.startswith((endpoint, "data:")) else said.append(asked.url))

@@ -7,13 +7,17 @@ one of two small runs does. A call is the same where its JSON is, and where it w
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final, Literal
+from typing import Final, Literal
+
+import orjson
 
 from backfill.frozen import frozen
+from backfill.sandbox.lookups import parts
 from backfill.sandbox.tables import Tables
 
 #: Ids of each run that one page looks at, and differences that it shows, at most.
 STEP: Final = 20_000
+LEAST: Final = 500  # of one part of the calls
 SHOWN: Final = 50
 Change = Literal["added", "gone", "changed"]
 
@@ -40,19 +44,17 @@ class Comparison:
 
 def compare(tables: Tables, before: int, after: int, *, start: str = "") -> Comparison:
     """The part of the ids that comes after `start`."""
-    sides = [_part(tables, run, start) for run in (before, after)]
-    # What lies beyond the last id of a side that was cut is told with the next part.
-    ends = [side[-1][0] for side in sides if len(side) == STEP]
-    end = min(ends) if ends else None
-    calls = [{an_id: rest for an_id, *rest in side if end is None or an_id <= end} for side in sides]
+    sides, ends = zip(*(_calls(tables, run, start) for run in (before, after)), strict=True)
+    # What lies beyond the end of a side that was cut is told with the next part.
+    end = min((one for one in ends if one is not None), default=None)
+    calls = [{an_id: rest for an_id, rest in side.items() if end is None or an_id <= end} for side in sides]
     same, counts, shown = 0, dict.fromkeys(("added", "gone", "changed"), 0), []
     for an_id, change in _changes(*calls):
         if change is None:
             same += 1
             continue
         counts[change] += 1
-        old, new = (side.get(an_id, [None])[0] for side in calls)
-        shown.append(Difference(change, an_id, old, new))
+        shown.append(Difference(change, an_id, *(side[an_id][0] if an_id in side else None for side in calls)))
         if len(shown) == SHOWN:
             last = max((key for side in calls for key in side), default=an_id)
             end = an_id if an_id != last or end is not None else None
@@ -60,16 +62,31 @@ def compare(tables: Tables, before: int, after: int, *, start: str = "") -> Comp
     return Comparison(same, counts, shown, end)  # type: ignore[arg-type] # its keys are those three
 
 
-def _part(tables: Tables, run: int, start: str) -> list[tuple[Any, ...]]:
-    """Id, number and digest of the first call of each id, in the order of ids."""
-    return tables.all(
-        "SELECT message_id, min(number), digest FROM by_id WHERE run = ? AND message_id > ?"
-        " GROUP BY message_id ORDER BY message_id LIMIT ?",
-        *(run, start, STEP),
+def _calls(tables: Tables, run: int, start: str) -> tuple[dict[str, tuple[int, int]], str | None]:
+    """Number and digest of the first call of each id after `start`, and the id up to which they are all there."""
+    where = parts(tables)
+    most = max(LEAST, STEP // (where.count(",") + 1))
+    found = tables.all(
+        "SELECT (SELECT json_group_array(json_array(message_id, number, digest)) FROM (SELECT * FROM by_id"
+        " WHERE part = value AND run = ? AND message_id > ? ORDER BY message_id, number LIMIT ?))"
+        " FROM json_each(?)",
+        *(run, start, most, where),
     )
+    calls: dict[str, tuple[int, int]] = {}
+    ends = []
+    for (some,) in found:
+        rows = orjson.loads(some)
+        for an_id, number, digest in rows:
+            if an_id not in calls:  # parts come in the order of numbers
+                calls[an_id] = number, digest
+        if len(rows) == most:
+            ends.append(rows[-1][0])
+    return calls, min(ends, default=None)
 
 
-def _changes(before: dict[str, list[Any]], after: dict[str, list[Any]]) -> Iterator[tuple[str, Change | None]]:
+def _changes(
+    before: dict[str, tuple[int, int]], after: dict[str, tuple[int, int]]
+) -> Iterator[tuple[str, Change | None]]:
     # The order of the database: that of UTF-8, which is that of code points.
     for an_id in sorted(before.keys() | after.keys()):
         if an_id not in before:

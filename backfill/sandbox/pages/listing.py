@@ -8,6 +8,7 @@ import orjson
 
 from backfill.frozen import frozen
 from backfill.sandbox.facets import ACCEPTED
+from backfill.sandbox.lookups import parts
 from backfill.sandbox.tables import Tables
 
 #: Calls of one page.
@@ -107,13 +108,15 @@ def of_user(tables: Tables, wanted: Filter, *, before: tuple[str, int] | None = 
     """Calls of the user that the filter names, in the order of their timestamps, the last first."""
     facets = orjson.dumps(list(facets_of(tables, wanted))).decode() if wanted.by_facet else None
     found = tables.all(
-        "SELECT number FROM by_user WHERE user = ?1 AND (?2 IS NULL OR (timestamp, number) < (?2, ?3))"
-        " AND (?4 IS NULL OR facet IN (SELECT value FROM json_each(?4)))"
-        " ORDER BY timestamp DESC, number DESC LIMIT ?5",
-        *(wanted.user, *(before or (None, None)), facets, limit),
+        "SELECT (SELECT json_group_array(json_array(timestamp, number)) FROM (SELECT timestamp, number FROM by_user"
+        " WHERE part = p.value AND user = ?1 AND (?2 IS NULL OR (timestamp, number) < (?2, ?3))"
+        " AND (?4 IS NULL OR facet IN (SELECT f.value FROM json_each(?4) AS f))"
+        " ORDER BY timestamp DESC, number DESC LIMIT ?5)) FROM json_each(?6) AS p",
+        *(wanted.user, *(before or (None, None)), facets, limit, parts(tables)),
     )
-    by_number = {row.number: row for row in rows_at(tables, [number for (number,) in found])}
-    return [by_number[number] for (number,) in found]
+    last = sorted((tuple(one) for (some,) in found for one in orjson.loads(some)), reverse=True)[:limit]
+    by_number = {row.number: row for row in rows_at(tables, [number for _, number in last])}
+    return [by_number[number] for _, number in last]
 
 
 def arrived(tables: Tables, wanted: Filter, after: int) -> tuple[list[Row], int]:

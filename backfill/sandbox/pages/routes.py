@@ -105,10 +105,10 @@ class Pages:
                 "counts": _totals(counts(tables)),
                 "runs": runs(tables),
                 "events": list(counts(tables, wanted.run).events),
-                "kept": tables.kept(),
             }
 
         found = await self._ask(read)
+        found["kept"] = self._store.kept
         found["events"] = _fitting([*found["events"], wanted.event])
         found["run_names"] = {run.number: run.name for run in found["runs"]}
         found["runs"] = _fitting_runs(found["runs"], wanted.run)
@@ -181,10 +181,10 @@ class Pages:
 
     async def _counts(self, request: Request) -> Response:
         run = _number(request, "run")
-        found, kept, all_runs = await self._ask(lambda tables: (counts(tables, run), tables.kept(), runs(tables)))
+        found, all_runs = await self._ask(lambda tables: (counts(tables, run), runs(tables)))
         chosen = next((one for one in all_runs if one.number == run), None)
         shown = _fitting_runs(all_runs, run)
-        return _html("counts.html", counts=found, totals=_totals(found), kept=kept, run=chosen, runs=shown)
+        return _html("counts.html", counts=found, totals=_totals(found), kept=self._store.kept, run=chosen, runs=shown)
 
     async def _dropped(self, request: Request) -> Response:
         run = _number(request, "run")
