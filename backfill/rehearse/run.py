@@ -117,8 +117,12 @@ def rehearse(wanted: Wanted, context: RunContext) -> Rehearsal:
             rows = None if plan.whole else wanted.rows
             work = replace(first, state=str(folder / "disturbed"), batch_calls=size, rows=rows)
             batches = math.ceil(len(plan.calls) / size)
-            killed = f"{counted(batches, 'batch', 'batches')}, to be killed {counted(wanted.kills, 'time', 'times')}"
-            context.say(f"Now it is run: {killed} (seed {wanted.seed}).")
+            kills = (
+                f"to be killed {counted(wanted.kills, 'time', 'times')}"
+                if wanted.kills
+                else "undisturbed but for faults"
+            )
+            context.say(f"Now it is run, {kills}: {counted(batches, 'batch', 'batches')} (seed {wanted.seed}).")
             chaos = Chaos(
                 *(work, sandbox, Chance(wanted.seed), wanted.kills, len(plan.calls), batches),
                 seconds=plan.seconds + _LATER_SECONDS,

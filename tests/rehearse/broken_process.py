@@ -30,7 +30,7 @@ def loses(transport: Transport, body: bytes, retries: int, tail: bytes = b"") ->
 
 def alters(transport: Transport, body: bytes, retries: int, tail: bytes = b"") -> Reply:
     """Another number is sent than was planned."""
-    plain = gzip.decompress(body + tail).replace(b'"age":41', b'"age":14')
+    plain = gzip.decompress(body + tail).replace(b'"age":11', b'"age":99')
     return _POST(transport, gzip.compress(plain), retries)
 
 
