@@ -265,6 +265,8 @@ def test_told_of_several_jobs(project: Project) -> None:
         "    b.csv:4 (record 3): track: id = 'u9'\n"
     )
     state = ["--state-dir", project.state]
+    shown = " ".join(backfill("dry-run", folder, *state).out.split())
+    assert all(f"`backfill run {folder}/{name}.yaml --plan" in shown for name in "ab")
     asked = ["--output", "json", *state]
     dry = backfill("dry-run", folder, *asked)
     assert told in dry.err.replace(f"{folder}/", "")

@@ -210,6 +210,7 @@ def dry_run_all(
         ends = dry_run_jobs(requests)
     codes, plans = [], []
     for request, end in zip(requests, ends, strict=False):
+        request.context.on_turn()  # commands that are told are of this job
         subject = Subject("", request.job.name, request.target_name, live=False)
         codes.append(show_outcome(delivery, interrupts, subject, end, dry=True))
         plans.append(JobPlan(request.job.name, request.job.phase, delivery.several.ended[-1]))
