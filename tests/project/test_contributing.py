@@ -22,6 +22,7 @@ QUESTIONS = (
     "What does a plan know of its calls?",
     "What makes an id?",
     "How is a run proven?",
+    "What is compared with a destination, and sent again?",
     "Add a problem code",
     "Add a problem code for a bad value",
     "Add a rule of the HTTP API",
