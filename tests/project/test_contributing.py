@@ -23,6 +23,7 @@ QUESTIONS = (
     "What makes an id?",
     "How is a run proven?",
     "What is compared with a destination, and sent again?",
+    "What does the sandbox keep and show?",
     "Add a problem code",
     "Add a problem code for a bad value",
     "Add a rule of the HTTP API",

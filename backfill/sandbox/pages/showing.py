@@ -14,6 +14,7 @@ from backfill.escape import escaped
 from backfill.sandbox.drops import REASONS
 from backfill.sandbox.facets import ACCEPTED
 from backfill.sandbox.moments import iso_moment
+from backfill.sandbox.pages.counting import Run
 from backfill.sandbox.pages.listing import Row
 
 #: What is shown of a call's JSON on its page, in characters; all of it is one link further.
@@ -35,7 +36,13 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     made.filters.update(
-        count="{:,}".format, moment=moment_text, short=short, outcome=outcome_text, percent="{:.0%}".format
+        count="{:,}".format,
+        moment=moment_text,
+        instant=iso_moment,
+        span=span_text,
+        short=short,
+        outcome=outcome_text,
+        percent="{:.0%}".format,
     )
     made.globals.update(address=address, chart=chart, version=__version__)
     return made
@@ -55,6 +62,14 @@ def address(path: str, **query: object) -> str:
 def moment_text(milliseconds: int) -> str:
     """`YYYY-MM-DD HH:MM:SS`, UTC."""
     return iso_moment(milliseconds)[:19].replace("T", " ")
+
+
+def span_text(run: Run) -> str:
+    """From when to when a run has sent."""
+    first, last = moment_text(run.first_ms), moment_text(run.last_ms)
+    if first == last:
+        return first
+    return f"{first} to {last[11:] if first[:10] == last[:10] else last}"
 
 
 def short(text: str | None, most: int = SHORT) -> str:
