@@ -31,9 +31,17 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), "BENCH_WRITE_KEY": "key"}
 
 
-def delivered_a_second(folder: Path, server: postgres.Postgres, url: str, commands: Sequence[str]) -> float:
-    """How many calls a second these commands deliver at once of a run that is prepared for them."""
+def delivered_a_second(data: Path, server: postgres.Postgres, url: str, commands: Sequence[str]) -> float:
+    """How many calls a second these commands deliver at once of a run of that data that is prepared for them."""
+    with tempfile.TemporaryDirectory(dir=data.parent) as folder:
+        return _delivered_a_second(Path(folder), data, server, url, commands)
+
+
+def _delivered_a_second(
+    folder: Path, data: Path, server: postgres.Postgres, url: str, commands: Sequence[str]
+) -> float:
     state = ("--state", server.url(server.new_database()))
+    (folder / "job.yaml").write_text(JOB.format(data=data), encoding="utf-8")
     (folder / "targets.yaml").write_text(TARGETS.format(url=url), encoding="utf-8")
     backfill = [sys.executable, "-m", "backfill"]
     made = run([*backfill, "prepare", "job.yaml", "--target", "bench", *state], folder, environment())
@@ -68,13 +76,12 @@ def main() -> None:
         folder = Path(place)
         data = folder / "orders.parquet"
         run([sys.executable, "-m", "bench.data", str(asked.rows), str(data)], folder, environment())
-        (folder / "job.yaml").write_text(JOB.format(data=data), encoding="utf-8")
         for delay in DELAYS:
             best = dict.fromkeys(cases, 0.0)
             with Running(delay=delay) as target:
                 for _ in range(asked.runs):  # in turn: a busy machine is busy for all
                     for name, commands in cases.items():
-                        best[name] = max(best[name], delivered_a_second(folder, server, target.url, commands))
+                        best[name] = max(best[name], delivered_a_second(data, server, target.url, commands))
             for name, speed in best.items():
                 print(f"{delay * 1000:>3.0f} ms {name:<11} {speed:>9,.0f} calls/s, {speed / best['1 together']:.2f}")
 

@@ -47,7 +47,7 @@ def command(
 ) -> int:
     """\b
     backfill deliver orders-2019-2024-segment-g1-3f9a1c20 --yes
-    backfill deliver jobs/05-orders.yaml --yes --state postgresql://db.internal/backfill
+    backfill deliver jobs/05-orders.yaml --yes --state postgresql://db/backfill
 
     Deliver one prepared run together with all other processes, on any machines, that run the same command.
 

@@ -6,9 +6,11 @@ the run as a whole stops it for all; what is the matter with one process, or its
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from backfill.deliver import DeliveryEnd, EndKind
 from backfill.deliver.endings import finished_end, interrupted_end, window_end
-from backfill.errors import BackfillError, ExitCode, StoppedError, TargetRefusedError
+from backfill.errors import BackfillError, ExitCode, LedgerError, StoppedError, TargetRefusedError
 from backfill.pipeline.context import Options, RunContext
 from backfill.pipeline.deliver import (
     conclude,
@@ -18,6 +20,7 @@ from backfill.pipeline.deliver import (
     send_batches,
     verify_bytes,
 )
+from backfill.pipeline.refused import list_refused
 from backfill.pipeline.target_check import target_access
 from backfill.records import DeliveryStep, DeliveryTotals, RunState, RunStatus, RunWriter, SharedDelivery, StoredRun
 from backfill.targets import Target
@@ -64,7 +67,7 @@ def deliver_together(
             totals = totals.plus(end.totals)
             if end.kind is EndKind.FINISHED or end.reason is StopReason.WINDOW:
                 continue
-        return part(ledger, together, end, totals, run.run_id, context)
+        return part(ledger, together, end, totals, run, context)
 
 
 def end_of_all(ledger: RunWriter, totals: DeliveryTotals, window: float) -> DeliveryEnd:
@@ -78,14 +81,17 @@ def part(
     together: SharedDelivery,
     end: DeliveryEnd,
     totals: DeliveryTotals,
-    run_id: str,
+    run: StoredRun,
     context: RunContext,
 ) -> Outcome:
     """Leave the others to it, or stop the run for all."""
-    code, error = exit_of(ledger, end, run_id, context.signal_code())
+    code, error = exit_of(ledger, end, run.run_id, context.signal_code())
     if end.reason in FOR_ALL:
         ledger.set_state(RunState.STOPPED, exit_code=code, detail=end.message)
     together.leave(code, end.message)
+    if ledger.reader.status().state is RunState.STOPPED and not context.abort.is_set():
+        with suppress(LedgerError):  # what made it stop is the news
+            list_refused(ledger, run)
     return code, totals, error
 
 

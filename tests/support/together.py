@@ -76,6 +76,8 @@ class Delivery:
 
     def answer(self, seen: Seen, step: Step | None = None) -> Step:
         """The step, a success where there is none; notes what has arrived."""
+        if len(seen.body) < int(seen.headers["content-length"]):
+            return Step(how="close")  # whoever sent it was killed: nothing has arrived
         step = step or Step()
         if step.how != "answer" or step.status < 300:
             self.arrived.update(call["messageId"] for call in json.loads(seen.plain)["batch"])

@@ -35,7 +35,7 @@ from tests.support.together import Delivery, prepared
 from tests.torture.zygote import Child, Ended, Zygote
 
 #: Rows for each kill: a process that is killed has sent some of them.
-ROWS_A_KILL = 60
+ROWS_A_KILL = 100
 #: Makes calls so long that a batch holds some twenty of them.
 PADDING = "x" * 20_000
 #: Exit codes of processes that were not killed: all sent; some rows rejected; cut off from the ledger; late.
@@ -86,7 +86,7 @@ class Torture:
         """Kill and start until all kills are done, then let the rest come to its end."""
         for _ in range(self.processes):
             self.start()
-        while self.killed < self.kills:
+        while self.killed < self.kills and self._state() is not RunState.FINISHED:
             self._due.wait(20)
             with self._lock:
                 self._due.clear()
@@ -109,8 +109,6 @@ class Torture:
         child.send(signal.SIGKILL)
         self.ended.append(child.wait())
         self.killed += self.ended[-1].code == -signal.SIGKILL
-        if self.ended[-1].code == 3 and self._state() is RunState.FINISHED:
-            self.killed = self.kills  # all is sent: there is nothing left to be killed at
 
     def _state(self) -> RunState:
         with self.delivery.run.read() as reader:

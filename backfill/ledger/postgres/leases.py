@@ -40,7 +40,7 @@ WHERE run_id = ? AND token = ? AND holder = ? RETURNING token"""
 _RELEASE = "UPDATE backfill.leases SET expires = '-infinity' WHERE run_id = ? AND token = ? AND holder = ?"
 _RENEW_DELIVERER = """
 UPDATE "{schema}".deliverers SET renewed = clock_timestamp(), expires = clock_timestamp() + ? * interval '1 second'
-WHERE token = ? AND holder = ? AND ended IS NULL RETURNING token"""
+WHERE token = ? AND holder = ? RETURNING token"""
 #: The lease of all that deliver a run at once, which each of them renews: whoever joins them takes no other's place.
 _SHARE = """
 INSERT INTO backfill.leases AS l (run_id, token, holder, host, pid, machine, started, acquired, renewed, expires)
