@@ -154,13 +154,13 @@ def deliver_all(
         codes = [
             show_outcome(delivery, interrupts, subjects[one.job.path], end) for one, end in islice(ends, len(requests))
         ]
-        if delivery.page is not None:  # the sandbox is there until all ends are taken
+        if delivery.options.only_prepare:
+            tell_prepared(delivery.session, [subject.run_id for subject in subjects.values()], codes)
+        tell_total(delivery)
+        if delivery.page is not None:
             delivery.page.wait(delivery.session, interrupts, requests[0])
-        for _ in ends:
+        for _ in ends:  # which ends the sandbox
             pass
-    if delivery.options.only_prepare:
-        tell_prepared(delivery.session, [subject.run_id for subject in subjects.values()], codes)
-    tell_total(delivery)
     return worst(codes)
 
 

@@ -121,7 +121,8 @@ def conclude(
 
 def rehearsal_name(record: RunRecord) -> str:
     """What a sandbox calls the run: its id and when it began, since one that begins afresh has the same id."""
-    return f"{record.run_id} of {datetime.fromtimestamp(record.created_at, UTC):%Y-%m-%d %H:%M:%S}"
+    began = datetime.fromtimestamp(record.created_at, UTC).replace(tzinfo=None)
+    return f"{record.run_id} of {began.isoformat(' ', 'milliseconds')}"
 
 
 def clean_up(run: StoredRun, options: Options) -> None:

@@ -115,7 +115,9 @@ def read_request(
         envelope = _envelope_of(document, received_ms, batch=batch)
         texts = _texts(body, calls, places, batch=batch)
         held = [_hold(calls[place], text, envelope) for place, text in zip(places, texts, strict=True)]
-        drops = [replace(drop, held=one) for drop, one in zip(drops, held[len(fit) :], strict=False)]
+        # A dropped call may be as large as a body; then it is told without its JSON.
+        kept = [one if len(one.json) <= limits.call_bytes else None for one in held[len(fit) :]]
+        drops = [replace(drop, held=one) for drop, one in zip(drops, kept, strict=False)]
         drops += sorter.drops[len(unfit) :]
     return ReceivedRequest(
         received_ms,

@@ -8,6 +8,7 @@ import signal
 import httpx
 import pytest
 
+from backfill.sandbox import Sandbox
 from tests.support.projects import Project, backfill
 from tests.support.waiting import until
 
@@ -65,3 +66,28 @@ def test_elsewhere_than_on_loopback_a_token_is_wanted(project: Project) -> None:
     until(lambda: running.poll() is not None)
     assert running.returncode == 0
     assert backfill("sandbox", "--host", "no-address").code == 2
+
+
+def test_rehearsals_have_names_and_live_targets_are_told_none(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job that is changed and sent again is another run to a sandbox; a live target is told the program alone."""
+    monkeypatch.setenv("SEGMENT_WRITE_KEY", "key")
+    job = project.people(6)
+    with Sandbox() as sandbox:
+        where = ("--endpoint", sandbox.endpoint)
+        assert backfill("run", job, "--target", "sandbox", *where).code == 0
+        job.write_text(job.read_text().replace("email: email", "email: {value: changed}"))
+        assert backfill("run", job, "--target", "sandbox", *where).code == 0
+        assert backfill("run", job, "--target", "segment", *where, "--yes").code == 0
+        names = re.findall(r'<a class="what"[^>]*>\d+ · ([^<]+)</a>', httpx.get(f"{sandbox.endpoint}/runs").text)
+        compared = httpx.get(f"{sandbox.endpoint}/compare?before=1&after=2").text
+    assert len(set(names)) == 3
+    assert sum(name.startswith("people-sandbox") for name in names) == 2
+    assert [name for name in names if name.startswith("backfill/")]
+    assert re.findall(r"<b>(\d+)</b><span>(\w+)", compared) == [
+        ("0", "same"),
+        ("0", "added"),
+        ("0", "gone"),
+        ("6", "changed"),
+    ]

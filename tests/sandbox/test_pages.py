@@ -109,6 +109,25 @@ def listed(client: httpx.Client, query: str) -> list[int]:
     return found
 
 
+def test_ever_new_names_are_put_together(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond so many runs and facets the rest has one name, and every call is counted and listed still."""
+    monkeypatch.setattr("backfill.sandbox.facets.MOST_RUNS", 2)
+    monkeypatch.setattr("backfill.sandbox.facets.MOST_FACETS", 5)
+    for run in range(4):
+        send(client, [call(f"{run}-{n}", event=f"event {run} {n}") for n in range(4)], f"run {run}")
+    assert totals(client) == {"received": 16, "accepted": 16, "duplicate": 0, "dropped": 0}
+    assert len(listed(client, "")) == len(listed(client, "type=track")) == 16
+    assert len(listed(client, "event=(others)")) > 0
+    assert len(look(client, "/runs").links("/run")) == 3
+
+
+def test_what_is_dropped_and_too_large_is_told_without_its_json(client: httpx.Client) -> None:
+    """A call larger than a call may be takes no room in the store."""
+    send(client, [call("large", properties={"x": "y" * 40_000}), call("small", userId="")])
+    assert "It is not kept whole" in " ".join(look(client, "/call?number=1").words)
+    assert '"messageId": "small"' in " ".join(look(client, "/call?number=2").words)
+
+
 # -------------------------------------------------------------------------------------------------------- what it lists
 KINDS = ("track", "track", "identify", "bogus")
 
