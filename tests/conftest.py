@@ -1,6 +1,5 @@
 """What every test starts from: an environment without the developer's own settings, and hypothesis profiles."""
 
-import gc
 import logging
 import os
 import shutil
@@ -40,17 +39,6 @@ def pytest_configure(config: pytest.Config) -> None:
     told = config.getoption("basetemp") or "PYTEST_DEBUG_TEMPROOT" in os.environ
     if not told and os.access(IN_MEMORY, os.W_OK) and shutil.disk_usage(IN_MEMORY).free >= ROOM_BYTES:
         os.environ["PYTEST_DEBUG_TEMPROOT"] = str(IN_MEMORY)
-
-
-def pytest_collection_finish() -> None:
-    """What collecting made stays until the end: no collection of garbage looks through it again."""
-    gc.collect()
-    gc.freeze()
-
-
-def pytest_sessionfinish() -> None:
-    """It goes as everything does: what is frozen is reported as leaked by libraries that count their objects."""
-    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)
