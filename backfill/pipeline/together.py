@@ -48,7 +48,7 @@ def deliver_together(
     if state not in (RunState.DELIVERING, RunState.FINISHED):
         ledger.set_state(RunState.DELIVERING)
     reached = target_access(there, options, ledger.reader.status().record.envelope)
-    totals = DeliveryTotals()
+    totals, told = DeliveryTotals(), False
     while True:
         step = together.next_step()
         if step is DeliveryStep.OVER:
@@ -58,6 +58,9 @@ def deliver_together(
             code, error = conclude(ledger, run, end_of_all(ledger, totals, there.dedup_window), options, context)
             return code, totals, error
         if step is DeliveryStep.WAIT:
+            if not told:
+                context.say("Other processes deliver this run as well: this one waits for what they have in hand.")
+                told = True
             if not context.stop.wait(LOOK_SECONDS):
                 continue
             end = interrupted_end(totals)

@@ -302,6 +302,9 @@ def test_the_time_of_the_pace_is_the_server_s(machines: Machines) -> None:
     times = [each.change_pace(lambda text, now: (f"{text}x", (text, now))) for each in (one, two, one)]
     assert [text for text, _ in times] == ["", "x", "xx"]
     assert [now for _, now in times] == sorted(now for _, now in times)
+    machines.close()
+    _, later = machines.join()
+    assert later.change_pace(lambda text, _: (text, text)) == ""  # the pace of a delivery ends with it
     ((now,),) = Database(machines.url).rows("SELECT extract(epoch FROM clock_timestamp())::float8")
     assert times[0][1] <= times[-1][1] <= now
 

@@ -46,6 +46,10 @@ INSERT INTO pace VALUES ('', 0);
 _JOIN = """
 INSERT INTO deliverers (holder, host, pid, machine, started, expires)
 VALUES (?, ?, ?, ?, ?, clock_timestamp() + ? * interval '1 second') RETURNING token"""
+_DECIDE = "SELECT 1 FROM mark FOR UPDATE"
+_FORGET_PACE = """
+UPDATE pace SET state = '', changes = changes + 1
+WHERE NOT EXISTS (SELECT 1 FROM deliverers WHERE ended IS NULL AND expires > clock_timestamp())"""
 _OTHERS = """
 SELECT token, machine, pid, started, step, expires <= clock_timestamp() AS late FROM deliverers
 WHERE ended IS NULL AND token <> ? ORDER BY token"""
@@ -89,7 +93,8 @@ class Deliverer:
 
 
 def join(connection: Connection, schema: str, us: Process, holder: str, seconds: float) -> Deliverer:
-    """Become a deliverer, for so many seconds at first."""
+    """Become a deliverer, for so many seconds at first; the first one knows nothing of the pace of those before."""
+    connection.execute(_FORGET_PACE)
     values = (holder, us.host, us.pid, us.machine, us.started, seconds)
     ((token,),) = connection.execute(_JOIN, values).fetchall()
     return Deliverer(schema, token, holder)
@@ -126,7 +131,7 @@ def _step(others: list[str], *, free: bool, proven: bool) -> DeliveryStep:
 
 def leave(connection: Connection, token: int, us: Process, *, at: float, exit_code: int, detail: str) -> None:
     """End a deliverer; the last of a delivery that is not over stops the run, with that exit code and detail."""
-    others = _others_alive(connection, token, us)
+    others = _others_alive(connection, token, us, waits=True)
     end(connection, token)
     (state,) = connection.execute("SELECT state FROM run").fetchone()
     if others == [] and state == RunState.DELIVERING:
@@ -152,12 +157,13 @@ def alone(connection: Connection, token: int, us: Process) -> bool:
     return _others_alive(connection, token, us) == []
 
 
-def _others_alive(connection: Connection, token: int, us: Process) -> list[Row] | None:
+def _others_alive(connection: Connection, token: int, us: Process, *, waits: bool = False) -> list[Row] | None:
     """The other deliverers at work, once those that are not were ended; None where another decides something just now.
 
-    Otherwise nobody does until the transaction that is open has ended.
+    Otherwise nobody does until the transaction that is open has ended. `waits` for who does; one that hangs is ended
+    by those who ask again and again.
     """
-    locked = connection.execute("SELECT 1 FROM mark FOR UPDATE SKIP LOCKED").fetchall()
+    locked = connection.execute(_DECIDE if waits else f"{_DECIDE} SKIP LOCKED").fetchall()
     alive = []
     for one in connection.execute(_OTHERS, (token,)).fetchall():
         dead = is_dead(one, us)
