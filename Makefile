@@ -31,10 +31,10 @@ COVERED := $(if $(COVERAGE),--cov --cov-report=term)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test ranges lint format check bench fuzz scale torture mutants differential powercut soak pages lock wheel clean
+.PHONY: help demo demo-cluster test ranges lint format check bench fuzz scale torture mutants differential powercut soak pages lock wheel clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # What the demo's sandbox has received, and the ids of all of it.
 RECEIVED := .backfill/sandbox/sandbox.sqlite3 --table ids
@@ -55,6 +55,9 @@ demo: $(VENV)/.runtime ## run every job in jobs/ against the embedded sandbox: n
 	@echo '  make demo                      once more: nothing is sent twice'
 	@echo '  jobs/ and sample_data/         what was run; README.md says what to do with your own export'
 	@echo '  backfill sandbox               shows every call that was received, until Ctrl-C, at http://127.0.0.1:8888/'
+
+demo-cluster: $(VENV)/.dev ## one run on three machines, two of which die: PostgreSQL, a store of objects, all on loopback
+	@$(BIN)/python -m bench.cluster_demo $(ARGS)
 
 test: $(VENV)/.dev ## the whole test suite (ARGS="-k word", COVERAGE=1)
 	$(BIN)/python -m pytest $(WORKERS) $(TIMEOUT) $(COVERED) $(ARGS)

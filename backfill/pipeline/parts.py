@@ -34,8 +34,8 @@ from backfill.pipeline.turns import JobRun
 from backfill.prepare.frames import shard_count
 from backfill.records import RunRecord, RunState, RunWriter
 
-#: Seconds between looks whether another process still has the run.
-WAIT_SECONDS: Final = 0.5
+#: Seconds between looks whether another process still has the run: twice as many after each, up to these.
+WAIT_SECONDS: Final = (0.25, 4.0)
 _OVER = PLANNED | {RunState.FINISHED}
 
 
@@ -145,7 +145,7 @@ def prepare_shards(one: JobRun, task: ShardTask, part: Part) -> PartResult:
 
 def take_run(one: JobRun, held: ExitStack, *, unless: Callable[[JobRun], bool]) -> bool:
     """Take the run's lock, once no other process has it; False where `unless` holds before that."""
-    told = False
+    told, (pause, longest) = False, WAIT_SECONDS
     while True:
         try:
             hold(one, held)
@@ -157,7 +157,8 @@ def take_run(one: JobRun, held: ExitStack, *, unless: Callable[[JobRun], bool]) 
             if holders and not told:
                 one.context.say(f"{one.name}: waits for another process at work on the run, {holders[0]}.")
                 told = True
-            one.context.stop.wait(WAIT_SECONDS)
+            one.context.stop.wait(pause)
+            pause = min(2 * pause, longest)
             one.context.check_stop()
         else:
             return True

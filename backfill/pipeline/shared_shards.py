@@ -16,7 +16,6 @@ from backfill.disk import out_of_space
 from backfill.errors import LedgerError, StoppedError, UsageError
 from backfill.limits import Limits
 from backfill.prepare.settled import (
-    SETTLED_FILE,
     Settled,
     conditions,
     read_description,
@@ -24,12 +23,12 @@ from backfill.prepare.settled import (
     write_settled,
 )
 from backfill.records import ShardPlan, SharedBytes
-from backfill.records.shard_form import NO_SHARD, shard_bytes, shard_of
+from backfill.records.shard_form import NO_SHARD, SETTLED_FILE, SHARD_FILE, shard_bytes, shard_of
 
 if TYPE_CHECKING:
     from backfill.records import RunSpool
 
-_SHARD: Final = re.compile(r"shard-(\d{6,})")
+_SHARD: Final = re.compile(rf"{SHARD_FILE}(\d{{6,}})")
 
 
 class SharedShards:
@@ -125,4 +124,4 @@ class SharedShards:
 
 
 def _name(shard: int) -> str:
-    return f"shard-{shard:06d}"
+    return f"{SHARD_FILE}{shard:06d}"

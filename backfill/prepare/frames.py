@@ -16,12 +16,11 @@ from backfill.mapping.compile import FILE_KEY_COLUMN
 from backfill.memory import FRAME_BYTES
 from backfill.prepare.faults import source_errors
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, Kind, Snapshot, frame_name
+from backfill.records.plan import SHARD_ROWS
 
 if TYPE_CHECKING:
     import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-#: Rows of one shard: fixed, since packing is local to shards and must not depend on the machine.
-SHARD_ROWS = 32_768
 #: Passes over few columns take larger pieces: of a row group of Parquet all is read, however little is wanted.
 KEY_ROWS = 8 * SHARD_ROWS
 #: The first slice of a snapshot is read blind: this many rows of a megabyte each are still bearable.

@@ -14,11 +14,12 @@ from backfill.mapping import compile_job
 from backfill.mapping.calls import CompiledCall
 from backfill.prepare.evaluate import evaluate
 from backfill.prepare.found import PROBLEM_SCHEMA
-from backfill.prepare.frames import ROW_COLUMN, SHARD_ROWS, Frames, snapshot_schema
+from backfill.prepare.frames import ROW_COLUMN, Frames, snapshot_schema
 from backfill.prepare.hints import hint_of
 from backfill.prepare.masks import Masks
 from backfill.prepare.rejects import names_read, originals, shown_columns
 from backfill.records import FILE_COLUMN, RECORD_COLUMN, Problem, Severity, Snapshot
+from backfill.records.plan import SHARD_ROWS
 from backfill.rules import CODES
 
 _PROBLEM: Final = pl.Struct({name: PROBLEM_SCHEMA[name] for name in ("code", "severity", "column", "value", "detail")})

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -27,9 +27,8 @@ from backfill.prepare.profiled import profiled
 from backfill.prepare.repeats import DropTable, Hashes
 from backfill.prepare.shard import DroppedCalls, ShardContext
 from backfill.prepare.spellings import checked_spellings
+from backfill.records.shard_form import SETTLED_FILE
 
-#: The file that is written, and kept, last.
-SETTLED_FILE: Final = "settled.json"
 DROPPED_FILE, SPELT_FILE = "dropped", "spelt"
 
 

@@ -10,6 +10,9 @@ from backfill.frozen import frozen
 from backfill.records.problems import Problem
 from backfill.records.profile import PlanProfile
 
+#: Rows of one shard: fixed, since packing is local to shards and must not depend on the machine.
+SHARD_ROWS = 32_768
+
 
 @frozen
 class PlannedBatch:

@@ -10,6 +10,8 @@ from backfill.records.plan import PlannedBatch, ShardPlan
 from backfill.records.problems import Problem, Severity
 from backfill.records.profile import NO_PROFILE, packed, unpacked
 
+#: Among the files by which processes prepare a run together (`SharedWork`): of all shards, and of each with its number.
+SETTLED_FILE, SHARD_FILE = "settled.json", "shard-"
 _APART: Final = ("batches", "problems", "samples", "days", "profile")
 _PLAIN: Final = tuple(field.name for field in fields(ShardPlan) if field.name not in _APART)
 #: What `shard_of` raises of bytes that hold no shard.

@@ -7,8 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, field
 from typing import Any
 
+from backfill.errors import counted
 from backfill.frozen import frozen
-from backfill.records import Counts, DeliveryTotals, PlanFacts, RunHolder, RunState, RunStatus, StoredRun
+from backfill.records import Counts, DeliveryTotals, PlanFacts, RunHolder, RunReader, RunState, RunStatus, StoredRun
+from backfill.records.plan import SHARD_ROWS
+from backfill.records.shard_form import SETTLED_FILE, SHARD_FILE
 from backfill.report.contents import PlanContents
 from backfill.report.doubts import Doubts, doubt_json, doubt_lines, read_doubts
 from backfill.report.speed import Speed
@@ -40,10 +43,13 @@ class RunView:
     holders: Sequence[RunHolder] = ()  # the processes that are at work on it
     read_at: float = 0.0  # POSIX seconds
     process_gone: bool = False  # it was at work on the run and has ended without saying so: killed, say
+    together: tuple[int, int] | None = None  # shards that are there of those that several processes prepare
 
     @property
     def state(self) -> str:
         """The state as people may see it."""
+        if self.together is not None:
+            return f"{self.status.state} ({self.together[0]:,} of {counted(self.together[1], 'shard', 'shards')})"
         return f"{self.status.state} (no process)" if self.process_gone else str(self.status.state)
 
 
@@ -61,6 +67,8 @@ def read_run_view(run: StoredRun, *, now: float | None = None) -> RunView:
     """
     holders = run.holders()
     with run.read() as reader:
+        together = prepared_together(run, reader)
+        under_way = not run.is_dry and reader.status().state in UNDER_WAY
         return RunView(
             reader.status(),
             reader.counts(),
@@ -72,8 +80,22 @@ def read_run_view(run: StoredRun, *, now: float | None = None) -> RunView:
             plan=plan_facts(run),
             holders=tuple(holders),
             read_at=time.time() if now is None else now,
-            process_gone=not run.is_dry and reader.status().state in UNDER_WAY and not holders,
+            process_gone=under_way and not holders and together is None,
+            together=together,
         )
+
+
+def prepared_together(run: StoredRun, reader: RunReader) -> tuple[int, int] | None:
+    """How many shards are there of a run that several processes prepare, and how many it has; None of any other run.
+
+    Whether one is at work on it now nobody knows.
+    """
+    snapshot = reader.snapshot()
+    if run.shared is None or snapshot is None or reader.status().state is not RunState.PREPARING:
+        return None
+    names = run.shared.work().names(anew=True)
+    there = sum(name.startswith(SHARD_FILE) for name in names)
+    return (there, -(-snapshot.rows // SHARD_ROWS)) if SETTLED_FILE in names else None
 
 
 def run_summary(view: RunView, contents: PlanContents | None = None) -> Summary:
@@ -209,6 +231,9 @@ def run_text(view: RunView, *, ledger: str, bytes_at: str = "", contents: PlanCo
     if bytes_at:
         lines.append(f"  bytes     {bytes_at}")
     lines += [f"  process   {holder}, is at work on it" for holder in view.holders]
+    if view.together is not None:
+        there, count = view.together
+        lines.append(f"  shards    {there:,} of {count:,} are there, by several processes that prepare it")
     if view.process_gone:
         lines.append(f"  process   none is at work on it, though it is {view.status.state}: it can go on")
     if view.status.detail and view.status.state is not RunState.STOPPED:  # which the summary tells

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from backfill.prepare import frames
+from backfill.report import runs
 from backfill.shared import files
 from tests.support import buckets, preparing
 from tests.support.shared_places import Behind, BucketPlace, FolderPlace
@@ -40,7 +41,8 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.fixture
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     """A few rows make several shards, in this process."""
-    monkeypatch.setattr(frames, "SHARD_ROWS", preparing.SMALL_SHARD)
+    for module in (frames, runs):
+        monkeypatch.setattr(module, "SHARD_ROWS", preparing.SMALL_SHARD)
     monkeypatch.setattr(files, "LATE", (0.01,))
 
 

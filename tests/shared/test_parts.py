@@ -8,6 +8,7 @@ from backfill.errors import ExitCode
 from backfill.prepare import settled
 from backfill.records.shard_form import shard_bytes, shard_of
 from backfill.shared import files
+from bench import cluster_demo
 from tests.support.buckets import BUCKET, Asked, Fault, Store
 from tests.support.postgres import Postgres
 from tests.support.preparing import JOBS, prepare, prepared
@@ -43,6 +44,8 @@ def test_a_plain_prepare_takes_what_is_there(small_shards: None, project: Projec
     job, state, spool = people(project, tmp_path)
     first = prepare(job, state, spool, "--shards", "0/3")
     assert first.object["shards"] == {"own": 4, "made": 4, "prepared": 4, "of": 10}
+    assert "preparing (4 of 10 shards)" in backfill("status", "--state-dir", state).out
+    assert "4 of 10 are there" in backfill("status", job, "--state-dir", state).out
     (made,) = spool.rglob("000003.segment.*")
     before = made.stat()
     whole = prepare(job, state, spool)
@@ -178,3 +181,12 @@ def test_a_shard_as_bytes(small_shards: None, project: Project, key: str, tmp_pa
         plan = shard_of(stored)
         assert plan.profile.users.count == plan.rows - len(plan.samples)
         assert shard_bytes(plan) == stored
+
+
+def test_the_demo(capsys: pytest.CaptureFixture[str]) -> None:
+    """`make demo-cluster`, with fewer rows: two machines die, and each person's call is there once."""
+    assert cluster_demo.main(["--rows", "99000"]) == 0
+    told = capsys.readouterr().out
+    assert told.count("was killed (SIGKILL)") == 2
+    assert "1 of them before" in told
+    assert "Every person's call is there, once." in told
