@@ -60,18 +60,6 @@ def command(session: Session, *, port: int, host: str, store: Path | None, fault
         store = state.path / SANDBOX
     anywhere = not ip_address(listening_address(host, anywhere=True)).is_loopback
     token = new_token() if anywhere else None
-
-    def tell(endpoint: str) -> None:
-        session.say(f"Listening on {endpoint}, storing in {store}; Ctrl-C ends it.")
-        if token is None:
-            session.say(f"What arrives is shown at {endpoint}/")
-        else:
-            session.say(
-                f"What arrives is shown at {endpoint}/?token={token}, to whoever has that token. It goes over the"
-                " network as plain text, and anybody who reaches the port may send.",
-                "warning",
-            )
-
     stats = serve(
         store,
         host=host,
@@ -79,7 +67,20 @@ def command(session: Session, *, port: int, host: str, store: Path | None, fault
         token=token,
         faults=FaultScript.parse(list(faults)),
         keep_calls=None if keep == "all" else int(keep),
-        ready=tell,
+        ready=lambda endpoint: tell_address(session, endpoint, store, token),
     )
     requests = counted(stats["requests"], "request", "requests")
     session.say(f"{requests}, {counted(stats['distinct_ids'], 'call', 'calls')} held.")
+
+
+def tell_address(session: Session, endpoint: str, store: Path, token: str | None) -> None:
+    """Say where it listens, and where it shows what arrives: with the token, where one is wanted."""
+    session.say(f"Listening on {endpoint}, storing in {store}; Ctrl-C ends it.")
+    if token is None:
+        session.say(f"What arrives is shown at {endpoint}/")
+        return
+    session.say(
+        f"What arrives is shown at {endpoint}/?token={token}, to whoever has that token. It goes over the"
+        " network as plain text, and anybody who reaches the port may send.",
+        "warning",
+    )

@@ -110,25 +110,21 @@ def read_request(
         sorter.drop_all(calls, "project_not_found")
     fit, unfit = sorter.fit[:keep], sorter.unfit[:keep_dropped]
     held: list[HeldCall] = []
-    drops = sorter.drops
     if places := fit + unfit:
         envelope = _envelope_of(document, received_ms, batch=batch)
         texts = _texts(body, calls, places, batch=batch)
         held = [_hold(calls[place], text, envelope) for place, text in zip(places, texts, strict=True)]
-        # A dropped call may be as large as a body; then it is told without its JSON.
-        kept = [one if len(one.json) <= limits.call_bytes else None for one in held[len(fit) :]]
-        drops = [replace(drop, held=one) for drop, one in zip(drops, kept, strict=False)]
-        drops += sorter.drops[len(unfit) :]
+    drops = _with_calls(sorter.drops, held[len(fit) :], limits.call_bytes)
+    first_id = _first_id(calls)
     return ReceivedRequest(
-        received_ms,
-        sorter.ids,
-        sorter.kinds,
-        held[: len(fit)],
-        drops,
-        len(body),
-        sorter.events,
-        _first_id(calls),
+        received_ms, sorter.ids, sorter.kinds, held[: len(fit)], drops, len(body), sorter.events, first_id
     )
+
+
+def _with_calls(drops: list[Drop], held: list[HeldCall], most: int) -> list[Drop]:
+    """The drops, the first of them with their calls. One may be as large as a body: then it is told without."""
+    kept = [one if len(one.json) <= most else None for one in held]
+    return [replace(drop, held=one) for drop, one in zip(drops, kept, strict=False)] + drops[len(kept) :]
 
 
 def event_of(call: object, kind: object) -> str:

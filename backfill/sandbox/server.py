@@ -80,7 +80,7 @@ class Sandbox:
             raise
         host, port = listener.getsockname()[:2]
         self.endpoint = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-        endpoint = SandboxApi(
+        api = SandboxApi(
             self._store,
             faults=self._faults,
             limits=self._limits,
@@ -88,21 +88,7 @@ class Sandbox:
             token=self._token,
             ending=lambda: self._server.should_exit,
         )
-        self._server = EmbeddedServer(
-            uvicorn.Config(
-                endpoint.app(),
-                http=_Protocol,
-                loop="asyncio",
-                ws="none",
-                lifespan="off",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                headers=[("Server", SERVER_HEADER)],
-                timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-                timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
-            )
-        )
+        self._server = EmbeddedServer(_configuration(api))
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": [listener]}, name="sandbox-server", daemon=True
         )
@@ -199,6 +185,22 @@ class EmbeddedServer(uvicorn.Server):
             await asyncio.sleep(0)
         if self.server_state.connections or self.server_state.tasks:
             await super().shutdown(sockets)
+
+
+def _configuration(api: SandboxApi) -> uvicorn.Config:
+    return uvicorn.Config(
+        api.app(),
+        http=_Protocol,
+        loop="asyncio",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        headers=[("Server", SERVER_HEADER)],
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
+    )
 
 
 class _Protocol(H11Protocol):
