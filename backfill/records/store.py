@@ -261,7 +261,7 @@ class RunHolder:
         """It, in words for messages."""
         began = "" if self.since is None else datetime.fromtimestamp(self.since, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         place = f" on {self.host}" if self.host else ""
-        in_hand = "" if self.batches is None else f", {counted(self.batches, 'batch', 'batches')} in hand"
+        in_hand = "" if self.batches is None else f", has {counted(self.batches, 'batch', 'batches')}"
         return f"pid {self.pid}{place}{f', since {began}' if began else ''}{in_hand}"
 
 

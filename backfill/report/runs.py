@@ -230,7 +230,7 @@ def run_text(view: RunView, *, ledger: str, bytes_at: str = "", contents: PlanCo
     lines.append(f"  ledger    {ledger}")
     if bytes_at:
         lines.append(f"  bytes     {bytes_at}")
-    lines += [f"  process   {holder}, is at work on it" for holder in view.holders]
+    lines += [f"  process   {one}{', is at work on it' if one.batches is None else ''}" for one in view.holders]
     if view.together is not None:
         there, count = view.together
         lines.append(f"  shards    {there:,} of {count:,} are there, by several processes that prepare it")

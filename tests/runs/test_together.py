@@ -57,7 +57,9 @@ def test_three_with_faults(delivery: Delivery) -> None:
     until(lambda: delivery.steps() == ["first", "wait", "wait"])
     until(lambda: endpoint.seen)
     watched = backfill("status", delivery.job, "--state", delivery.url)
-    assert watched.out.count("in hand, is at work on it") == 3, watched.out
+    lines = [line for line in watched.out.splitlines() if line.startswith("  process   pid ")]
+    assert [", has " in line for line in lines] == [True] * 3, watched.out
+    assert max(map(len, lines)) <= 80
     told = backfill("status", delivery.job, "--state", delivery.url, "--output", "json").object
     assert (told["held_by"], sorted(one["batches"] for one in told["deliverers"])[:2]) == (None, [0, 0])
     assert [len(users(seen)) for seen in endpoint.seen] == [10]

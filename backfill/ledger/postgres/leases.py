@@ -52,6 +52,8 @@ ON CONFLICT (run_id) DO UPDATE SET token = l.token + CASE WHEN l.holder = exclud
 WHERE l.expires <= clock_timestamp() OR l.holder IN (excluded.holder, ?) RETURNING token"""
 _IS_SHARED = "SELECT 1 FROM mark WHERE token = ? AND holder = ?"
 _HOLD = "SELECT 1 FROM backfill.leases WHERE run_id = ? FOR UPDATE"
+#: So many of those that share a lease are named in a message.
+NAMED = 3
 #: The holder of that lease.
 TOGETHER = "deliverers"
 _HELD = f"SELECT {_LEASE} FROM backfill.leases WHERE run_id = ? AND expires > clock_timestamp()"  # noqa: S608
@@ -248,7 +250,8 @@ def _holders(ask: Callable[..., list[Row]], run_id: str, us: Process) -> list[Ro
 
 
 def _locked(run_id: str, holders: Sequence[RunHolder]) -> LockedError:
-    named = f" ({', '.join(map(str, holders))})" if holders else ""
+    shown = [str(holder) for holder in holders[:NAMED]] + (["..."] if len(holders) > NAMED else [])
+    named = f" ({'; '.join(shown)})" if holders else ""
     who = f"{len(holders)} other processes{named} are" if len(holders) > 1 else f"another process{named} is"
     return LockedError(
         f"{who} at work on the run {run_id}",
