@@ -8,36 +8,27 @@ import binascii
 import itertools
 import socket
 import struct
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import Callable
 
-import orjson
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import Response
 from starlette.routing import Route
 
-from backfill import __version__
 from backfill.limits import Limits
 from backfill.sandbox.bodies import Refusal, decode_body, too_large
-from backfill.sandbox.drops import KINDS, REASONS
+from backfill.sandbox.drops import KINDS
 from backfill.sandbox.faults import FaultScript, ScriptedFault
 from backfill.sandbox.holdings import RequestRecord
 from backfill.sandbox.ingest import BATCH_PATHS, ReceivedRequest, read_request
-from backfill.sandbox.moments import iso_moment
 from backfill.sandbox.pages import Access, Pages
+from backfill.sandbox.statistics import Statistics, refusal
 from backfill.sandbox.store import Store, StoreError
 
-SERVER_NAME = "backfill-sandbox"
-#: The Server header of every answer: `backfill-sandbox/` and the version.
-SERVER_HEADER = f"{SERVER_NAME}/{__version__}"
-#: How many rows a page of /calls or /drops has unless asked, and at most.
-PAGE_ROWS, MOST_PAGE_ROWS = 100, 10_000
 #: The header in which `backfill` names its run to a sandbox, and to no other target.
 RUN_HEADER = "Backfill-Run"
 MOST_RUN_CHARACTERS = 200
-_IDS_AT_ONCE = 20_000
 # What is read off a connection of a body that is too large, so that its sender gets to read the answer.
 _MOST_DRAINED_BYTES = 64 * 1024 * 1024
 _NO_LINGER = struct.pack("ii", 1, 0)
@@ -76,14 +67,7 @@ class SandboxApi:
             for path in (*BATCH_PATHS, *KINDS)
             for slash in ("", "/")
         ]
-        routes += [
-            Route("/health", self._health),
-            Route("/stats", self._stats),
-            Route("/calls", self._calls),
-            Route("/drops", self._drops),
-            Route("/ids", self._ids),
-            *self._pages.routes(),
-        ]
+        routes += [*Statistics(self._store).routes(), *self._pages.routes()]
         app = Starlette(routes=routes, middleware=[Middleware(Access, token=self._token)])
         app.router.redirect_slashes = False
         return app
@@ -108,12 +92,12 @@ class SandboxApi:
             await self._write(self._unstored(request, b"", counts | {"refused/disconnected": 1}, "disconnected"))
             return Response()
         except StoreError as error:
-            return _refusal(503, "store_failed", str(error))
+            return refusal(503, "store_failed", str(error))
         if fault.ends_it:
             return await self._faulty(request, fault)
         await _wait(fault.delay)
         if isinstance(outcome, Refusal):
-            return _refusal(400, outcome.reason, outcome.message)
+            return refusal(400, outcome.reason, outcome.message)
         return Response(_ACCEPTED, media_type="application/json")
 
     def _text(self, request: Request, wire: bytes | Refusal) -> bytes:
@@ -184,64 +168,13 @@ class SandboxApi:
         await _wait(fault.delay)
         if fault.status is not None:
             headers = {"Retry-After": fault.retry_after.header(self._clock())} if fault.retry_after else {}
-            return _refusal(fault.status, "scripted_fault", "this fault was asked for", headers)
+            return refusal(fault.status, "scripted_fault", "this fault was asked for", headers)
         transport: asyncio.Transport = request.state.transport
         if not transport.is_closing():  # the client may have gone during a delay
             transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
             transport.abort()
         await asyncio.sleep(0)  # until the server has noticed, it would write to the connection
         return Response()
-
-    # --------------------------------------------------------------------------------- what we ask of it ourselves
-    async def _health(self, _request: Request) -> Response:
-        return JSONResponse({"status": "ok", "server": SERVER_NAME, "version": __version__})
-
-    async def _stats(self, _request: Request) -> Response:
-        counts = await asyncio.wrap_future(self._store.ask(lambda tables: tables.counts()))
-        return JSONResponse(statistics(counts))
-
-    async def _calls(self, request: Request) -> Response:
-        page = _page(request)
-        if isinstance(page, Response):
-            return page
-        after, limit = page
-        rows = await asyncio.wrap_future(self._store.ask(lambda tables: tables.page("calls", after=after, limit=limit)))
-        return _json({"calls": [_call(row) for row in rows], "next": rows[-1]["number"] if rows else None})
-
-    async def _drops(self, request: Request) -> Response:
-        page = _page(request)
-        if isinstance(page, Response):
-            return page
-        after, limit = page
-        reason = request.query_params.get("reason")
-        if reason not in {None, "duplicate", *REASONS}:
-            return _refusal(400, "bad_request", f"no such reason: {reason}")
-        rows = await asyncio.wrap_future(
-            self._store.ask(lambda tables: tables.page("drops", after=after, limit=limit, reason=reason))
-        )
-        return _json({"drops": [_drop(row) for row in rows], "next": rows[-1]["number"] if rows else None})
-
-    async def _ids(self, _request: Request) -> Response:
-        return StreamingResponse(self._id_lines(), media_type="text/plain; charset=utf-8")
-
-    async def _id_lines(self) -> AsyncIterator[bytes]:
-        after = 0
-        while ids := await asyncio.wrap_future(self._store.ask(_ids_from(after))):
-            yield "".join(f"{_one_line(message_id)}\n" for message_id in ids).encode()
-            after += len(ids)
-
-
-def statistics(counts: dict[str, int]) -> dict[str, Any]:
-    """What GET /stats tells: `received` = `accepted` + `duplicate` + the sum of `dropped`."""
-    stats: dict[str, Any] = dict.fromkeys(("requests", "received", "accepted", "duplicate", "distinct_ids"), 0)
-    stats |= {group: {} for group in ("dropped", "by_type", "refused", "faults", "bytes")}
-    for name, value in counts.items():
-        group, _, member = name.partition("/")
-        if member:
-            stats[group][member] = value
-        else:
-            stats[name] = value
-    return stats
 
 
 def run_of(request: Request) -> str:
@@ -286,55 +219,3 @@ def _has_basic_user(authorization: str) -> bool:
 async def _wait(seconds: float) -> None:
     if seconds:
         await asyncio.sleep(seconds)
-
-
-def _page(request: Request) -> tuple[int, int] | Response:
-    """The rows asked for: after which number, and how many."""
-    wanted = []
-    for name, default, most in (("after", 0, 1 << 62), ("limit", PAGE_ROWS, MOST_PAGE_ROWS)):
-        text = request.query_params.get(name, str(default))
-        if not (text.isascii() and text.isdigit()) or int(text) > most:
-            return _refusal(400, "bad_request", f"{name} is to be a whole number up to {most}")
-        wanted.append(int(text))
-    return wanted[0], wanted[1]
-
-
-def _ids_from(after: int) -> Callable[[Any], list[str]]:
-    return lambda tables: list(tables.ids(after=after, limit=_IDS_AT_ONCE))
-
-
-def _one_line(message_id: str) -> str:
-    """An id as one line; where it has a line break of its own, as JSON text."""
-    return message_id if len(message_id.splitlines()) == 1 else orjson.dumps(message_id).decode()
-
-
-def _call(row: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "number": row["number"],
-        "messageId": row["message_id"],
-        "type": row["type"],
-        "timestamp": row["timestamp"],
-        "originalTimestamp": row["original_timestamp"],
-        "sentAt": row["sent_at"],
-        "receivedAt": iso_moment(row["received_ms"]),
-        "call": orjson.Fragment(row["json"]),
-    }
-
-
-def _drop(row: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "number": row["number"],
-        "reason": row["reason"],
-        "messageId": row["message_id"],
-        "type": row["type"],
-        "receivedAt": iso_moment(row["received_ms"]),
-    }
-
-
-def _json(value: object) -> Response:
-    return Response(orjson.dumps(value), media_type="application/json")
-
-
-def _refusal(status: int, code: str, message: str, headers: dict[str, str] | None = None) -> Response:
-    # The shape of Segment's own 400 is not documented; `code` and `message` are what its Python library reads.
-    return JSONResponse({"success": False, "code": code, "message": message}, status, headers)

@@ -20,8 +20,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from backfill.errors import StoppedError, UsageError
 from backfill.limits import DEDUP_WINDOW_SECONDS, SEGMENT, Limits
-from backfill.sandbox.app import SERVER_HEADER, SandboxApi, statistics
+from backfill.sandbox.app import SandboxApi
 from backfill.sandbox.faults import FaultScript
+from backfill.sandbox.statistics import SERVER_HEADER, statistics
 from backfill.sandbox.store import Store
 
 #: The reading of Segment's limits that lets through what its official libraries send: 500 and 32 times 1,024 bytes.
