@@ -194,14 +194,21 @@ def test_killed_and_cut_off(delivery: Delivery, postgres: Postgres) -> None:
     assert len(unknown) <= 4
 
 
-def test_one_rate_for_all(delivery: Delivery) -> None:
-    """By when requests arrive: in any window no more than the rate allows, and one batch of each sender besides."""
+def test_one_rate_for_machines(project: Project, key: str, postgres: Postgres, tmp_path: Path) -> None:
+    """They have nothing but ledger and bytes in common.
+
+    By when requests arrive: in any window no more than the rate allows, and one batch of each sender besides.
+    """
     rate, senders = 4_000.0, 6
     arrived: list[tuple[float, int]] = []
-    delivery.endpoint.on_request = lambda seen: arrived.append((time.monotonic(), len(users(seen))))
-    for _ in range(3):
-        delivery.start("--rate", f"{rate:g}/s")
-    assert [code for code, _, _ in delivery.ends()] == [ExitCode.REJECTS] * 3
+    with prepared(project, postgres, ROWS, "x" * 3_000, spool=tmp_path / "shared") as delivery:
+        delivery.endpoint.on_request = lambda seen: arrived.append((time.monotonic(), len(users(seen))))
+        for number in range(3):
+            here = ("--state-dir", str(tmp_path / f"machine {number}"))
+            delivery.start("--rate", f"{rate:g}/s", *here, "--targets", str(project.folder / "targets.yaml"))
+        assert [code for code, _, _ in delivery.ends()] == [ExitCode.REJECTS] * 3
+    assert (len(delivery.arrived), max(delivery.arrived.values())) == (SENT, 1)
+    assert not list((tmp_path / "shared").rglob("*.segment*"))  # the run is finished, and tidied away
     assert sum(calls for _, calls in arrived) == SENT
     assert most_over(sorted(arrived), rate) <= senders * max(calls for _, calls in arrived)
 

@@ -85,14 +85,20 @@ class Delivery:
 
 
 @contextmanager
-def prepared(project: Project, postgres: Postgres, rows: int, text: str) -> Iterator[Delivery]:
-    """Such a run, two rows of which were rejected; `text` makes the others longer. It wants a write key."""
+def prepared(
+    project: Project, postgres: Postgres, rows: int, text: str, *, spool: Path | None = None
+) -> Iterator[Delivery]:
+    """Such a run, two rows of which were rejected; `text` makes the others longer. It wants a write key.
+
+    Its bytes are in the shared folder `spool`, where one is given.
+    """
     url = postgres.url(postgres.new_database())
     with Endpoint() as endpoint:
         profile = f"{{kind: segment, endpoint: 'http://127.0.0.1:{endpoint.port}', rate: unlimited}}"
         (project.folder / "targets.yaml").write_text(f"version: 1\ntargets:\n  prod: {profile}\n", "utf-8")
         job = project.people(rows, bad=BAD_ROWS, text=text)
-        made = backfill("prepare", job, "--target", "prod", "--state", url)
+        shared = ("--spool", spool) if spool else ()
+        made = backfill("prepare", job, "--target", "prod", "--state", url, *shared)
         assert made.code == ExitCode.REJECTS, made.err
         delivery = Delivery(project, url, job, endpoint)
         endpoint.decides = delivery.answer
