@@ -22,7 +22,16 @@ from backfill.pipeline.deliver import (
 )
 from backfill.pipeline.refused import list_refused
 from backfill.pipeline.target_check import target_access
-from backfill.records import DeliveryStep, DeliveryTotals, RunState, RunStatus, RunWriter, SharedDelivery, StoredRun
+from backfill.records import (
+    DeliveryStep,
+    DeliveryTotals,
+    RunSpool,
+    RunState,
+    RunStatus,
+    RunWriter,
+    SharedDelivery,
+    StoredRun,
+)
 from backfill.targets import Target
 from backfill.verdict import StopReason
 
@@ -42,11 +51,9 @@ def deliver_together(
     Whoever is the last with something to do finishes or stops the run, once; the others wait for that, and end with
     the same exit code.
     """
-    spool, state = run.spool(), ledger.reader.status().state
-    if not nothing_to_send(ledger.reader.counts()):
-        verify_bytes(ledger, spool)
-    if state not in (RunState.DELIVERING, RunState.FINISHED):
-        ledger.set_state(RunState.DELIVERING)
+    spool = run.spool()
+    verify_what_is_left(ledger, spool)
+    together.begin()
     reached = target_access(there, options, ledger.reader.status().record.envelope)
     totals, told = DeliveryTotals(), False
     while True:
@@ -73,6 +80,17 @@ def deliver_together(
         return part(ledger, together, end, totals, run, context)
 
 
+def verify_what_is_left(ledger: RunWriter, spool: RunSpool) -> None:
+    """As `verify_bytes`, while others may finish the run, and remove its bytes."""
+    if nothing_to_send(ledger.reader.counts()):
+        return
+    try:
+        verify_bytes(ledger, spool)
+    except LedgerError:
+        if ledger.reader.status().state is not RunState.FINISHED:
+            raise
+
+
 def end_of_all(ledger: RunWriter, totals: DeliveryTotals, window: float) -> DeliveryEnd:
     """The end of a delivery in which nobody has anything left that could be sent."""
     left = tuple(batch.id for batch in ledger.in_doubt())
@@ -89,9 +107,7 @@ def part(
 ) -> Outcome:
     """Leave the others to it, or stop the run for all."""
     code, error = exit_of(ledger, end, run.run_id, context.signal_code())
-    if end.reason in FOR_ALL:
-        ledger.set_state(RunState.STOPPED, exit_code=code, detail=end.message)
-    together.leave(code, end.message)
+    together.leave(code, end.message, for_all=end.reason in FOR_ALL)
     if ledger.reader.status().state is RunState.STOPPED and not context.abort.is_set():
         with suppress(LedgerError):  # what made it stop is the news
             list_refused(ledger, run)

@@ -90,13 +90,17 @@ class SharedDelivery(SharedPace, Protocol):
     flight is in doubt then.
     """
 
+    def begin(self) -> None:
+        """The run is `delivering` from now on, unless it is finished by now, which it stays."""
+
     def next_step(self) -> DeliveryStep:
         """What this process does next, after all that it has recorded. One of them at a time is told FIRST, or END."""
 
-    def leave(self, exit_code: int, detail: str) -> None:
+    def leave(self, exit_code: int, detail: str, *, for_all: bool = False) -> None:
         """Give back what this process was handed; nothing more is recorded by it.
 
-        The last to leave stops the run with that exit code and detail, unless it is over.
+        The last to leave stops the run with that exit code and detail, and so does one that leaves `for_all`, unless
+        it is over or stopped already.
         """
 
 

@@ -159,6 +159,7 @@ def test_one_of_them_ends_the_run(machines: Machines) -> None:
     assert one.next_step() is DeliveryStep.END
     assert two.next_step() is DeliveryStep.WAIT
     first.finish(0)
+    two.begin()
     assert [two.next_step(), one.next_step()] == ["over", "over"]
     assert [state for _, state, _, _ in first.reader.history()].count(RunState.FINISHED) == 1
 
@@ -204,13 +205,19 @@ def test_the_last_to_leave_stops_the_run(machines: Machines) -> None:
 
 
 def test_what_a_stopped_run_has_is_not_handed_out(machines: Machines) -> None:
-    """One that stops for all is heard by all."""
-    (first, one), (second, two) = machines.join(), machines.join()
+    """One that stops for all is heard by all; of several that do, the first does; who begins lets it go on."""
+    (first, one), (second, two), (_, three) = machines.join(), machines.join(), machines.join()
     one.next_step()
     deliver(first, 1)
-    first.set_state(RunState.STOPPED, exit_code=8, detail="the target refused us")
+    one.leave(ExitCode.TARGET_REFUSED, "the target refused us", for_all=True)
     assert second.next_batches(1) == []
     assert two.next_step() is DeliveryStep.OVER
+    two.leave(ExitCode.TARGET_REFUSED, "and us", for_all=True)
+    for _ in range(2):
+        three.begin()
+    assert three.next_step() is DeliveryStep.SEND
+    history = [(str(state), detail) for _, state, _, detail in second.reader.history()]
+    assert history[-3:] == [("delivering", ""), ("stopped", "the target refused us"), ("delivering", "")]
 
 
 def test_whoever_is_late_writes_nothing_more(machines: Machines) -> None:

@@ -27,6 +27,21 @@ from tests.torture.zygote import Zygote
 
 ROWS = 4_000
 SENT = ROWS - 2
+#: The program, whose look at what was prepared takes as long as a test wants.
+SLOW_LOOK = """
+import time
+from pathlib import Path
+from backfill.__main__ import program
+from backfill.spool.files import Spool
+verify = Spool.verify
+def slow(spool, shards):
+    Path("looking").touch()
+    while not Path("looked").exists():
+        time.sleep(0.01)
+    verify(spool, shards)
+Spool.verify = slow
+program()
+"""
 
 
 @pytest.fixture
@@ -101,6 +116,19 @@ def test_what_the_target_says_of_all(delivery: Delivery) -> None:
     rest = backfill("resume", delivery.job, "--yes", "--state", delivery.url)
     assert rest.code == ExitCode.REJECTS, rest.err
     assert len(delivery.arrived) == SENT
+
+
+def test_one_that_comes_too_late(delivery: Delivery) -> None:
+    """The others finish the run, and remove its bytes, while it looks through them: it ends as they do."""
+    late = delivery.start(program=SLOW_LOOK)
+    until((delivery.project.folder / "looking").exists, late)
+    assert delivery.start().wait(120) == ExitCode.REJECTS
+    (delivery.project.folder / "looked").touch()
+    ends = delivery.ends()
+    assert [code for code, _, _ in ends] == [ExitCode.REJECTS] * 2, ends
+    assert (ends[0][1]["share"]["calls"], delivery.arrived.total()) == (0, SENT)
+    with delivery.run.read() as reader:
+        assert [str(state) for _, state, _, _ in reader.history()][-2:] == ["delivering", "finished"]
 
 
 def test_signals(delivery: Delivery) -> None:

@@ -129,12 +129,22 @@ def _step(others: list[str], *, free: bool, proven: bool) -> DeliveryStep:
     return DeliveryStep.WAIT if busy else DeliveryStep.END
 
 
-def leave(connection: Connection, token: int, us: Process, *, at: float, exit_code: int, detail: str) -> None:
-    """End a deliverer; the last of a delivery that is not over stops the run, with that exit code and detail."""
+def begin(connection: Connection, at: float) -> None:
+    """Let the run be delivered, unless it is already, or is over by now: others may have been faster."""
+    if _state(connection) not in (RunState.DELIVERING, RunState.FINISHED):
+        move_run(connection, RunState.DELIVERING, at=at)
+
+
+def leave(
+    connection: Connection, token: int, us: Process, *, at: float, exit_code: int, detail: str, for_all: bool
+) -> None:
+    """End a deliverer; it stops the run with that exit code and detail where it is `for_all`, or the last of them.
+
+    A run that is not being delivered any more keeps its end.
+    """
     others = _others_alive(connection, token, us, waits=True)
     end(connection, token)
-    (state,) = connection.execute("SELECT state FROM run").fetchone()
-    if others == [] and state == RunState.DELIVERING:
+    if (for_all or others == []) and _state(connection) == RunState.DELIVERING:
         move_run(connection, RunState.STOPPED, at=at, exit_code=ExitCode(exit_code), detail=detail)
 
 
@@ -183,6 +193,11 @@ def _others_alive(connection: Connection, token: int, us: Process, *, waits: boo
 def end_nobodys(connection: Connection) -> int:
     """Give each attempt without an end that belongs to no deliverer at work the outcome unknown; returns how many."""
     return end_orphans(connection, f"{_IN_HAND_OF} IS NULL")
+
+
+def _state(connection: Connection) -> str:
+    """The run's state, which nobody changes until the transaction that is open has ended."""
+    return str(connection.execute("SELECT state FROM run FOR UPDATE").fetchone()[0])
 
 
 def _give_up(connection: Connection, token: int) -> None:

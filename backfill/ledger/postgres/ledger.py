@@ -145,17 +145,18 @@ class DeliveringLedger(PostgresLedger):
         """A few batches still to be delivered that no other process has in hand, in plan order."""
         return self._commits.submit(partial(deliverers.claim, token=self._token, limit=min(limit, BATCHES_IN_HAND)))
 
+    def begin(self) -> None:
+        """Let the run be delivered, unless it is over."""
+        self._commits.submit(lambda connection: deliverers.begin(connection, self._clock()))
+
     def next_step(self) -> DeliveryStep:
         """What this process does next."""
         return self._commits.submit(partial(deliverers.next_step, token=self._token, us=self._us))
 
-    def leave(self, exit_code: int, detail: str) -> None:
-        """Give back what this process has in hand; the last one stops the run."""
-        self._commits.submit(
-            lambda connection: deliverers.leave(
-                connection, self._token, self._us, at=self._clock(), exit_code=exit_code, detail=detail
-            )
-        )
+    def leave(self, exit_code: int, detail: str, *, for_all: bool = False) -> None:
+        """Give back what this process has in hand; the last one stops the run, and so does whoever ends it for all."""
+        leaving = partial(deliverers.leave, exit_code=exit_code, detail=detail, for_all=for_all)
+        self._commits.submit(lambda connection: leaving(connection, self._token, self._us, at=self._clock()))
 
     def change_pace(self, change: Callable[[str, float], tuple[str, T]]) -> T:
         """Change what is kept of the pace; the time is the server's."""
