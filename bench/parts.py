@@ -1,6 +1,6 @@
 """What it costs to prepare one run by several processes, beside one with threads, in CPU seconds.
 
-    python -m bench.parts [--rows 1000000 3000000] [--processes 1 2 4] [--rounds 1]
+    python -m bench.parts [--rows 1000000 3000000] [--processes 1 2 4] [--rounds 1] [--in-turn]
 
 Each kind prepares the same orders (bench/data.py, as CSV, so that they are staged) afresh: one process that keeps all
 in its state directory, one with `--spool`, and N with `--shards` at once. A process more costs a start, and to read the
@@ -51,6 +51,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000, 3_000_000])
     parser.add_argument("--processes", type=int, nargs="+", default=[1, 2, 4])
     parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--in-turn", action="store_true", help="the processes one after the other, not at once")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as name:
         folder = Path(name)
@@ -63,7 +64,7 @@ def main() -> None:
             least: dict[str, Cost] = {}
             for turn in range(asked.rounds):
                 for kind, count in kinds.items():
-                    cost = prepared(folder, folder / f"{rows}-{turn}-{count}", count)
+                    cost = prepared(folder, folder / f"{rows}-{turn}-{count}", count, in_turn=asked.in_turn)
                     least[kind] = min(cost, least.get(kind, cost), key=lambda one: one.cpu_seconds)
             threads = least["one, on its own disk"].cpu_seconds
             for kind, cost in least.items():
@@ -76,27 +77,29 @@ def main() -> None:
             data.unlink()
 
 
-def prepared(folder: Path, place: Path, count: int) -> Cost:
-    """Prepare the job afresh: by so many processes at once; 0: by one alone, -1: by one alone with --spool."""
+def prepared(folder: Path, place: Path, count: int, *, in_turn: bool) -> Cost:
+    """Prepare the job afresh: by so many processes; 0: by one alone, -1: by one alone with --spool."""
     words = ["prepare", "job.yaml", "--target", "segment", "--state-dir", str(place / "state"), "--no-progress", "-q"]
     words += [] if count == 0 else ["--spool", str(place / "spool")]
     parts = [["--shards", f"{number}/{count}"] for number in range(count)] or [[]]
     environment = os.environ | {"SEGMENT_WRITE_KEY": "bench"}
     place.mkdir()
     began = time.monotonic()
-    started = [
-        subprocess.Popen(
-            [sys.executable, "-m", "backfill", *words, *part], cwd=folder, env=environment, stdout=subprocess.DEVNULL
-        )
-        for part in parts
-    ]
     cpu = peak = 0.0
-    for process in started:
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode != 0:
-            raise SystemExit(f"{process.args}: exit code {process.returncode}")
-        cpu, peak = cpu + usage.ru_utime + usage.ru_stime, max(peak, usage.ru_maxrss / 1024)
+    for group in [[part] for part in parts] if in_turn else [parts]:
+        started = [
+            subprocess.Popen(
+                [sys.executable, "-m", "backfill", *words, *part],
+                cwd=folder, env=environment, stdout=subprocess.DEVNULL,
+            )
+            for part in group
+        ]  # fmt: skip
+        for process in started:
+            _, status, usage = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            if process.returncode != 0:
+                raise SystemExit(f"{process.args}: exit code {process.returncode}")
+            cpu, peak = cpu + usage.ru_utime + usage.ru_stime, max(peak, usage.ru_maxrss / 1024)
     cost = Cost(time.monotonic() - began, cpu, peak)
     subprocess.run(["rm", "-rf", str(place)], check=True)
     return cost

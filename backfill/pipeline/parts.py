@@ -112,7 +112,7 @@ def prepared_part(one: JobRun, part: Part, notice: Callable[[Fault], None]) -> R
         raise bytes_here("several processes can prepare a run only where each reaches its bytes")
     if not is_settled(one):
         with ExitStack() as held:
-            if take_run(one, held, unless=lambda one: is_planned(one) or is_settled(one)):
+            if take_run(one, held, unless=lambda one: is_as_asked(one) or is_settled(one)):
                 begin_together(one, notice)
     if is_planned(one):
         return planned_end(one)
@@ -173,6 +173,8 @@ def begin_together(one: JobRun, notice: Callable[[Fault], None]) -> None:
     now, status = decide_run(request, store, run)
     if status is not None and status.state in _OVER:
         return
+    if status is None and not store.bytes_at:
+        raise bytes_here("several processes can prepare a run only where each reaches its bytes")
     with connect_targets() as reach:  # before the work of preparing, which would be in vain
         reach(one.target, store.path)
     if status is None:
@@ -234,15 +236,34 @@ def is_planned(one: JobRun) -> bool:
         return reader.status().state in _OVER
 
 
+def is_as_asked(one: JobRun) -> bool:
+    """Whether the run's plan is complete, and the one that is asked for: else whoever has the lock may yet make room.
+
+    Of a finished run with `only_new` that is known only once the source is looked at.
+    """
+    if not is_planned(one):
+        return False
+    with one.run.read() as reader:
+        status = reader.status()
+    fresh = one.options.only_new and status.state is RunState.FINISHED
+    return is_of_job(one, status.record) and not fresh
+
+
+def is_of_job(one: JobRun, record: RunRecord) -> bool:
+    """Whether a run was begun from the job as it is now, for the target as it is now."""
+    assert one.request is not None
+    then = (record.job_fingerprint, record.id_scope, record.envelope)
+    now = (fingerprint(one.request.job), one.target.id_scope, one.target.envelope)
+    return then == now and (record.only_new or not one.options.only_new)
+
+
 def is_settled(one: JobRun) -> bool:
     """Whether the run is as far as that its shards can be prepared, and is of this job; its source is not looked at."""
-    request, run = one.request, one.run
-    assert request is not None
+    run = one.run
     if not run.begun() or run.shared is None:
         return False
     with run.read() as reader:
         status = reader.status()
-    record, target = status.record, one.target
-    then = (status.state, record.job_fingerprint, record.id_scope, record.envelope)
-    same = then == (RunState.PREPARING, fingerprint(request.job), target.id_scope, target.envelope)
-    return same and SharedShards(run.shared, one.context.stop.is_set).settled
+    if status.state is not RunState.PREPARING or not is_of_job(one, status.record):
+        return False
+    return SharedShards(run.shared, one.context.stop.is_set).settled

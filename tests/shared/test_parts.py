@@ -1,5 +1,6 @@
 """One run prepared by several processes: what comes out is what one makes, whoever dies on the way."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -7,11 +8,13 @@ import pytest
 from backfill.errors import ExitCode
 from backfill.prepare import settled
 from backfill.records.shard_form import shard_bytes, shard_of
+from backfill.sandbox import Sandbox
 from backfill.shared import files
+from backfill.state import open_store
 from bench import cluster_demo
 from tests.support.buckets import BUCKET, Asked, Fault, Store
 from tests.support.postgres import Postgres
-from tests.support.preparing import JOBS, prepare, prepared
+from tests.support.preparing import JOBS, prepare, prepared, small_process
 from tests.support.projects import Project, backfill
 from tests.support.waiting import until
 
@@ -170,6 +173,26 @@ def test_all_at_once(project: Project, key: str, tmp_path: Path) -> None:
     assert any('"state": "prepared"' in out for (out, _), _ in ends)
     told = backfill("status", job, "--output", "json").object
     assert (told["state"], told["calls"]["planned"]) == ("prepared", 70_000)
+
+
+def test_only_what_is_new(small_shards: None, project: Project, key: str, sandbox: Sandbox, tmp_path: Path) -> None:
+    """Of a finished run whose source has grown: a part that finds another at work waits for what becomes of it."""
+    job, state, spool = people(project, tmp_path)
+    profile = f"{{kind: segment, endpoint: '{sandbox.endpoint}', rate: unlimited}}"
+    (project.folder / "targets.yaml").write_text(f"version: 1\ntargets:\n  prod: {profile}\n", "utf-8")
+    words = ("--target", "prod", "--state-dir", state, "--spool", spool, "--output", "json")
+    assert backfill("run", job, "--yes", *words).object["calls"]["delivered"] == 998
+    project.rows(1_300, bad=[7, 700])
+    (run,) = open_store(state).runs()
+    with open_store(state).lock(run.run_id):
+        late = small_process(project, "prepare", job, *words, "--only-new", "--shards", "1/2")
+        assert late.stderr is not None
+        assert any("waits for another process" in line for line in late.stderr)
+    out, err = late.communicate(timeout=60)
+    assert json.loads(out)["shards"] == {"own": 6, "made": 6, "prepared": 6, "of": 13}, err
+    first = backfill("prepare", job, *words, "--only-new", "--shards", "0/2")
+    calls = first.object["calls"]
+    assert (first.object["state"], calls["already_delivered"], calls["pending"]) == ("prepared", 998, 300), first.err
 
 
 def test_a_shard_as_bytes(small_shards: None, project: Project, key: str, tmp_path: Path) -> None:
