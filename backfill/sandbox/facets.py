@@ -43,13 +43,13 @@ class Facets:
         self._requests[number] = [min(first, received_ms), max(last, received_ms), requests + 1]
         return number
 
-    def count(self, run: int, outcome: str, kinds: list[str], events: list[str]) -> list[int]:
-        """The facet of each of these calls of one run and outcome, which are counted."""
+    def count(self, run: int, outcome: str, kinds: list[str], events: list[str]) -> dict[tuple[str, str], int]:
+        """Count these calls of one run and outcome; their facets by type and event."""
         numbers = {}
         for (kind, event), calls in Counter(zip(kinds, events, strict=True)).items():
             numbers[kind, event] = number = self._number(run, outcome, kind, event)
             self._calls[number] += calls
-        return [numbers[each] for each in zip(kinds, events, strict=True)]
+        return numbers
 
     def count_days(self, run: int, kinds: list[str], days: list[str]) -> None:
         """Count calls by the days of their timestamps."""

@@ -118,13 +118,19 @@ class Holdings:
         return repeated, {an_id: number for an_id, number in rows.items() if an_id not in repeated}
 
     def _keep(self, run: int, received: ReceivedRequest, fresh: list[int]) -> None:
-        kinds = [received.kinds[place] for place in fresh]
-        facets = self._facets.count(run, ACCEPTED, kinds, [received.events[place] for place in fresh])
-        kept = [
-            (place, facet, received.held[place])
-            for place, facet in zip(fresh, facets, strict=True)
-            if place < len(received.held)
-        ][: self.room]
+        kinds, events = received.kinds, received.events
+        if len(fresh) < len(kinds):
+            kinds, events = [kinds[place] for place in fresh], [events[place] for place in fresh]
+        facets = self._facets.count(run, ACCEPTED, kinds, events)
+        kept = (
+            [
+                (place, facets[kind, event], received.held[place])
+                for place, kind, event in zip(fresh, kinds, events, strict=True)
+                if place < len(received.held)
+            ][: self.room]
+            if received.held
+            else []
+        )
         rows = [
             (
                 self._last_number + n,
@@ -153,7 +159,8 @@ class Holdings:
         rows: list[tuple[Any, ...]] = []
         for reason, some in by_reason.items():
             facets = self._facets.count(run, reason, [one.kind or "" for one in some], [one.event for one in some])
-            for drop, facet in zip(some, facets, strict=True):
+            for drop in some:
+                facet = facets[drop.kind or "", drop.event]
                 held = drop.held if self.room_for_drops else None
                 self._kept_drops += held is not None
                 told = (reason, drop.message_id, drop.kind, received_ms, self._last_request, facet, *_whole(held))

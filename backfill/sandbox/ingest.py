@@ -187,7 +187,11 @@ class _Sorter:
             seen.add(message_id)
             self.ids.append(message_id)
             self.kinds.append(kind)
-            self.events.append(event_of(call, kind))
+            member = _NAMED.get(kind)
+            name = call.get(member) if member else None
+            self.events.append(
+                name[:MOST_EVENT_CHARACTERS] if name else ""
+            )  # a text: its drop would have another reason
             self.fit.append(place)
 
     def _size_reason(self, call: Call) -> str | None:
