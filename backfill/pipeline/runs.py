@@ -136,7 +136,7 @@ def _ways_on(store: RunStore, others: Sequence[StoredRun], job_file: Path, *, dr
 
 
 def named_run(store: RunStore, name: str, *, dry: bool = False) -> tuple[StoredRun, RunStatus]:
-    """The run of that id, or the only one whose id begins so.
+    """The run of that id, or the only one whose id begins so; replays and requeues beside it do not count.
 
     `dry` looks among the dry runs, too, and among the earlier ones (RUN~1), where no run is meant.
 
@@ -147,11 +147,17 @@ def named_run(store: RunStore, name: str, *, dry: bool = False) -> tuple[StoredR
     begun = [run for runs in sets for run in runs]
     found = [run for run in begun if run.run_id == name]
     for runs in sets:
-        found = found or [run for run in runs if run.run_id.startswith(name)]
+        found = found or [run for run in runs if _begins_so(run, name)]
     if not found:
         hint = f"did you mean {near}?" if (near := _near_id(name, begun)) else others_hint(store, begun)
         raise UsageError(f"there is no run {name} in {store.name}", hint=hint)
     return only_run(found, name), status_of(found[0])
+
+
+def _begins_so(run: StoredRun, name: str) -> bool:
+    """Whether its id begins with that name, and of a run beside another not that one's, too, which is meant then."""
+    marks = map(run.run_id.rfind, (REPLAY_MARK, REQUEUE_MARK)) if is_replay(run) else (-1,)
+    return run.run_id.startswith(name) and len(name) > max(marks)
 
 
 def _near_id(name: str, runs: Sequence[StoredRun]) -> str:

@@ -155,6 +155,9 @@ def test_nothing_is_planned_twice(tmp_path: Path, receiver: Receiver) -> None:
     shown = backfill("status", sent.own, "--state-dir", sent.project.state)
     told = f"requeues: of {len(sent.calls):,} sent {len(more)} planned again: {len(more)} delivered again"
     assert told in " ".join(shown.err.split())
+    for run in (sent.own, str(first["run_id"])):  # short for the run itself, whatever there is beside it
+        short = backfill("status", run[:-1], "--state-dir", sent.project.state, "--output", "json")
+        assert short.object["run_id"] == run
     none = sent.reconcile(set(), "--requeue").object["requeue"]
     assert none == {"run_id": None, "calls": 0, "requeued_before": {}}
 
