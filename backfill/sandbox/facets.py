@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final
 
+from backfill.sandbox.drops import KINDS
 from backfill.sandbox.tables import Tables
 
 MOST_RUNS: Final = 2_000
@@ -73,7 +74,7 @@ class Facets:
     def _number(self, run: int, outcome: str, kind: str, event: str) -> int:
         key = run, outcome, kind, event
         if key not in self._facets and len(self._facets) >= MOST_FACETS:
-            key = run, outcome, kind, OTHERS
+            key = run, outcome, kind if kind in KINDS else OTHERS, OTHERS
         number = self._facets.get(key)
         if number is None:
             number = self._facets[key] = len(self._facets) + 1

@@ -8,7 +8,7 @@ from typing import Any
 
 from backfill.frozen import frozen
 from backfill.sandbox.facets import ACCEPTED, Facets
-from backfill.sandbox.ingest import Drop, HeldCall, ReceivedRequest
+from backfill.sandbox.ingest import MOST_EVENT_CHARACTERS, Drop, HeldCall, ReceivedRequest
 from backfill.sandbox.seen import SeenIds
 from backfill.sandbox.tables import Tables
 
@@ -158,9 +158,10 @@ class Holdings:
             by_reason.setdefault(drop.reason, []).append(drop)
         rows: list[tuple[Any, ...]] = []
         for reason, some in by_reason.items():
-            facets = self._facets.count(run, reason, [one.kind or "" for one in some], [one.event for one in some])
-            for drop in some:
-                facet = facets[drop.kind or "", drop.event]
+            kinds = [(one.kind or "")[:MOST_EVENT_CHARACTERS] for one in some]
+            facets = self._facets.count(run, reason, kinds, [one.event for one in some])
+            for drop, kind in zip(some, kinds, strict=True):
+                facet = facets[kind, drop.event]
                 held = drop.held if self.room_for_drops else None
                 self._kept_drops += held is not None
                 told = (reason, drop.message_id, drop.kind, received_ms, self._last_request, facet, *_whole(held))

@@ -20,7 +20,7 @@ from backfill.sandbox.moments import iso_moment, parse_moment, stored_moment
 
 #: Paths below /v1 that take a batch; import is the older name of the same (a maintainer, analytics-ruby issue 142).
 BATCH_PATHS = ("batch", "import")
-#: Longer names of events are cut where calls are counted and filtered by them.
+#: Longer names of events, and of types that are none, are cut where calls are counted and filtered by them.
 MOST_EVENT_CHARACTERS = 200
 _NAMED = {"track": "event", "page": "name", "screen": "name"}
 

@@ -14,6 +14,7 @@ from starlette.routing import Route
 from backfill import __version__
 from backfill.sandbox.drops import REASONS
 from backfill.sandbox.moments import iso_moment
+from backfill.sandbox.pages.routes import HEADERS
 from backfill.sandbox.store import Store
 
 SERVER_NAME = "backfill-sandbox"
@@ -41,11 +42,11 @@ class Statistics:
         ]
 
     async def _health(self, _request: Request) -> Response:
-        return JSONResponse({"status": "ok", "server": SERVER_NAME, "version": __version__})
+        return JSONResponse({"status": "ok", "server": SERVER_NAME, "version": __version__}, headers=HEADERS)
 
     async def _stats(self, _request: Request) -> Response:
         counts = await asyncio.wrap_future(self._store.ask(lambda tables: tables.counts()))
-        return JSONResponse(statistics(counts))
+        return JSONResponse(statistics(counts), headers=HEADERS)
 
     async def _calls(self, request: Request) -> Response:
         page = _page(request)
@@ -69,7 +70,7 @@ class Statistics:
         return _json({"drops": [_drop(row) for row in rows], "next": rows[-1]["number"] if rows else None})
 
     async def _ids(self, _request: Request) -> Response:
-        return StreamingResponse(self._id_lines(), media_type="text/plain; charset=utf-8")
+        return StreamingResponse(self._id_lines(), headers=HEADERS, media_type="text/plain; charset=utf-8")
 
     async def _id_lines(self) -> AsyncIterator[bytes]:
         after = 0
@@ -96,7 +97,7 @@ def _page(request: Request) -> tuple[int, int] | Response:
     wanted = []
     for name, default, most in (("after", 0, 1 << 62), ("limit", PAGE_ROWS, MOST_PAGE_ROWS)):
         text = request.query_params.get(name, str(default))
-        if not (text.isascii() and text.isdigit()) or int(text) > most:
+        if not (text.isascii() and text.isdigit() and len(text) <= len(str(most))) or int(text) > most:
             return refusal(400, "bad_request", f"{name} is to be a whole number up to {most}")
         wanted.append(int(text))
     return wanted[0], wanted[1]
@@ -135,7 +136,7 @@ def _drop(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _json(value: object) -> Response:
-    return Response(orjson.dumps(value), media_type="application/json")
+    return Response(orjson.dumps(value), headers=HEADERS, media_type="application/json")
 
 
 def refusal(status: int, code: str, message: str, headers: dict[str, str] | None = None) -> Response:

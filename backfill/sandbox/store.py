@@ -114,6 +114,7 @@ class Store:
         except BackfillError as error:
             opened.set_exception(error)
             return
+        self._inode = self._inode_now()
         try:
             self._recall(tables)
             opened.set_result(None)
@@ -125,6 +126,18 @@ class Store:
             tables.close()
             self._over = True
             self._fail_waiting()
+
+    def _inode_now(self) -> int | None:
+        """That of the file by its name; none where it is not there, or in memory."""
+        try:
+            return Path(self._file).stat().st_ino
+        except OSError:
+            return None
+
+    def _refuse_removed(self) -> None:
+        """What is written to a file that was removed is gone with the process, and must not be answered 200."""
+        if self._inode_now() != self._inode:
+            raise sqlite3.OperationalError(f"{self._file} was removed or replaced: start the sandbox again")
 
     def _recall(self, tables: Tables) -> None:
         self._holdings = Holdings(tables, keep_calls=self._keep_calls, window_ms=self._window_ms)
@@ -174,6 +187,7 @@ class Store:
         if self._stale:
             self._recall(tables)
             self._stale = False
+        self._refuse_removed()
         tables.begin()
         counts: Counter[str] = Counter()
         for write in writes:

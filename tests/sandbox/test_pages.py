@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import random
 import re
+import socket
 import sqlite3
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
@@ -22,6 +24,7 @@ from backfill.sandbox.lookups import PART
 from backfill.sandbox.pages.access import names_this_machine
 from backfill.sandbox.pages.comparing import compare
 from backfill.sandbox.pages.counting import steps_of
+from backfill.sandbox.pages.live import MOST_WATCHING
 from backfill.sandbox.pages.showing import indented
 from backfill.sandbox.tables import Tables
 from tests.support.sandbox_calls import KEY, call, client_of, post
@@ -219,6 +222,25 @@ def test_indented_json_is_the_same_json(value: object) -> None:
     assert json.loads(indented(json.dumps(value))) == value
 
 
+def test_json_nested_deeply_is_shown_up_to_its_bound(client: httpx.Client) -> None:
+    """Indented it would have a thousand times as many bytes: no more is made than is shown."""
+    nested = "[" * 800 + ",".join("1" * 15_000) + "]" * 800
+    text = f'{{"batch":[{{"type":"track","event":"deep","userId":"u","properties":{{"deep":{nested}}}}}]}}'
+    assert len(indented(text, 12_000)) < 14_000
+    assert client.post("/v1/batch", content=text).status_code == 200
+    assert client.get("/call.json?number=1").json()["properties"]["deep"]
+    assert "the JSON alone, all of it" in look(client, "/call?number=1").words
+
+
+@given(st.recursive(st.integers() | st.text(), st.lists), st.integers(0, 200))
+def test_json_that_is_cut_is_its_beginning(value: object, most: int) -> None:
+    """Whole where it is short enough, else more than was asked for."""
+    whole = indented(json.dumps(value))
+    found = indented(json.dumps(value), most)
+    assert found == whole or len(found) >= most
+    assert whole.startswith(found.rstrip())
+
+
 def test_a_timeline_is_in_the_order_of_time(client: httpx.Client) -> None:
     """A user's calls come by their stored timestamps, whatever order they arrived in, over several pages."""
     moments = [f"20{10 + n % 13}-{1 + n % 12:02}-01T00:00:{n % 60:02}Z" for n in range(130)]
@@ -361,7 +383,41 @@ def test_pages_of_long_names_stay_small(client: httpx.Client) -> None:
         look(client, path)
 
 
+def test_types_by_ever_new_names_are_put_together(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As events are: what is counted by them stays bounded, the six types stay apart, and all is counted."""
+    monkeypatch.setattr("backfill.sandbox.facets.MOST_FACETS", 20)
+    for n in range(5):
+        post(client, [{"type": f"{n}-{m}" + "x" * 5_000, "userId": "u"} for m in range(20)])
+    post(client, [call(f"m{n}") | {"event": f"{n}"} for n in range(20)])
+    page = look(client, "/?outcome=invalid_type")
+    assert len(set(page.links("/call"))) == 50
+    assert sum("(others)" in word for word in page.words) >= 50
+    assert totals(client) == {"received": 120, "accepted": 20, "duplicate": 0, "dropped": 100}
+    assert listed(client, "type=track&outcome=accepted") == list(range(120, 100, -1))
+
+
+@pytest.mark.parametrize("path", ["/calls", "/drops"])
+def test_numbers_beyond_all_bounds_are_refused(client: httpx.Client, path: str) -> None:
+    """Numbers that Python does not even read, too: by a 400 that says what is asked for."""
+    for number in ("-1", "x", "1e5", "1" * 30, "9" * 5_000, "\u0661"):
+        for name in ("after", "limit"):
+            answer = client.get(path, params={name: number})
+            assert (answer.status_code, answer.json()["code"]) == (400, "bad_request"), (name, number[:20])
+
+
 # --------------------------------------------------------------------------------------------------------- who may read
+@pytest.mark.parametrize(
+    "path", ["/health", "/stats", "/calls", "/drops", "/ids", "/", "/page.js", "/call.json?number=1"]
+)
+def test_nothing_that_is_read_is_of_use_in_pages_of_others(client: httpx.Client, path: str) -> None:
+    """Neither as a script nor otherwise: a browser takes each answer for what it says it is, and keeps it apart."""
+    post(client, [call("m")])
+    answer = client.get(path)
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["cross-origin-resource-policy"] == "same-origin"
+    assert answer.headers["cache-control"] == "no-store"
+
+
 @pytest.mark.parametrize("path", ["/", "/calls", "/stats", "/ids", "/drops", "/live", "/counts", "/page.js"])
 def test_a_strangers_name_that_leads_here_is_refused(client: httpx.Client, path: str) -> None:
     """DNS rebinding: only a Host header that names this machine is answered, but sending is not asked for it."""
@@ -390,6 +446,8 @@ def test_the_token() -> None:
             assert "HttpOnly" in led.headers["set-cookie"]
             assert "samesite=strict" in led.headers["set-cookie"].lower()
             assert client.get("/").status_code == client.get("/page.css").status_code == 200
+            of_others = f'state={{"a": 1}}; b@d=[; backfill-sandbox={TOKEN}; other="'  # cookies know no ports
+            assert client.get("/stats", headers={"Cookie": of_others}).status_code == 200
             elsewhere = httpx.URL(endpoint).copy_with(raw_path=f"//evil.example/?token={TOKEN}".encode())
             assert client.get(elsewhere).headers["location"] == "/evil.example/"
 
@@ -418,6 +476,28 @@ def test_the_stream_tells_what_comes_and_ends_with_the_server() -> None:
             sandbox.__exit__(None, None, None)
             assert list(lines) == []
         sandbox.__enter__()
+
+
+def test_no_more_watch_than_may() -> None:
+    """However many ask at once; whoever leaves gives the place back."""
+
+    def watching() -> socket.socket:
+        asking = socket.create_connection((str(place.hostname), int(place.port or 0)))
+        asking.sendall(b"GET /live?after=0 HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        return asking
+
+    with Sandbox() as sandbox, ExitStack() as stack:
+        place = urlsplit(sandbox.endpoint)
+        many = [stack.enter_context(watching()) for _ in range(3 * MOST_WATCHING)]
+        assert Counter(one.recv(12) for one in many) == {
+            b"HTTP/1.1 200": MOST_WATCHING,
+            b"HTTP/1.1 503": 2 * MOST_WATCHING,
+        }
+        stack.close()
+        answer = b""
+        while answer != b"HTTP/1.1 200":  # as soon as the server has noticed
+            with watching() as one:
+                answer = one.recv(12)
 
 
 # --------------------------------------------------------------------------------------------------------- older stores

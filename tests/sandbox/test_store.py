@@ -125,6 +125,21 @@ def test_a_failed_commit_is_told_and_forgotten(monkeypatch: pytest.MonkeyPatch) 
     store.close()
 
 
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_file_that_is_removed_takes_nothing_more(tmp_path: Path, *, replaced: bool) -> None:
+    """Nothing is confirmed that would be gone with the process; what is held is told still."""
+    store = Store(tmp_path / "store", keep_calls=None, window_seconds=WINDOW)
+    store.submit(RequestRecord(received(["a"]))).result()
+    (tmp_path / "store" / "sandbox.sqlite3").rename(tmp_path / "elsewhere")
+    if replaced:
+        (tmp_path / "store" / "sandbox.sqlite3").touch()
+    for _ in range(2):
+        with pytest.raises(StoreError, match="was removed or replaced"):
+            store.submit(RequestRecord(received(["b"]))).result()
+    assert counts(store)["accepted"] == 1
+    store.close()
+
+
 @pytest.mark.parametrize("size", [0, 5_000, 30_000])
 def test_a_disk_without_room_for_a_store(tmp_path: Path, size: int) -> None:
     """It is the disk that is told, to go on with once it has room: neither the store nor its file is at fault."""

@@ -5,6 +5,6 @@ every answer forbids scripts and styles but our own two files, frames, forms to 
 """
 
 from backfill.sandbox.pages.access import Access, new_token
-from backfill.sandbox.pages.routes import Pages
+from backfill.sandbox.pages.routes import HEADERS, Pages
 
-__all__ = ["Access", "Pages", "new_token"]
+__all__ = ["HEADERS", "Access", "Pages", "new_token"]

@@ -10,11 +10,11 @@ import ipaddress
 import secrets
 from collections.abc import Awaitable, Callable, MutableMapping
 from http import HTTPStatus
-from http.cookies import CookieError, SimpleCookie
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from starlette.datastructures import Headers
+from starlette.requests import cookie_parser
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 
 COOKIE: Final = "backfill-sandbox"
@@ -92,8 +92,5 @@ def names_this_machine(host: str) -> bool:
 
 
 def _cookie(headers: Headers) -> str:
-    try:
-        found = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-    except CookieError:
-        return ""
-    return found.value if found else ""
+    # Python's SimpleCookie gives up at the first cookie that it cannot read: one of another port of this host, say.
+    return cookie_parser(headers.get("cookie", "")).get(COOKIE, "")

@@ -106,6 +106,11 @@ def counts(tables: Tables, run: int | None = None) -> Counts:
     )
 
 
+def outcomes(tables: Tables) -> dict[str, int]:
+    """How many calls of each outcome there are."""
+    return dict(tables.all("SELECT outcome, sum(calls) FROM facets GROUP BY 1"))
+
+
 def by_run(tables: Tables) -> dict[int, dict[str, int]]:
     """How many calls of each outcome each run has."""
     found: dict[int, dict[str, int]] = {}

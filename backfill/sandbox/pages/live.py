@@ -6,10 +6,12 @@ Each event is one line of JSON: the rows, made by the same template as those of 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import orjson
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from backfill.sandbox.pages.listing import Row
 
@@ -34,22 +36,39 @@ class Watchers:
         after: int,
     ) -> AsyncIterator[bytes]:
         """Events for as long as somebody watches. `look` gives new rows, the last number and the counts."""
-        self.watching += 1
         idle, told = 0.0, None
+        yield b"retry: 1000\n\n"
+        while not self._ending():
+            rows, last, counts = await look(after)
+            if last > after or counts != told:
+                yield event(last, {"html": render(rows), "rows": len(rows), "counts": counts})
+                after, told, idle = last, counts, 0.0
+            elif idle >= ALIVE_SECONDS:
+                yield b": nothing new\n\n"
+                idle = 0.0
+            await asyncio.sleep(LOOK_SECONDS)
+            idle += LOOK_SECONDS
+
+    def answer(self, events: AsyncIterator[bytes], headers: Mapping[str, str]) -> Response | None:
+        """The stream of these events; None where as many watch as may. Its place is taken, and let go at its end."""
+        if self.watching >= MOST_WATCHING:
+            return None
+        self.watching += 1
+        return _Watching(self, events, headers=headers, media_type="text/event-stream")
+
+
+class _Watching(StreamingResponse):
+    """Gives its place back, however it ends: a stream that nobody began to read, too."""
+
+    def __init__(self, watchers: Watchers, events: AsyncIterator[bytes], **rest: Any) -> None:  # noqa: ANN401 as that
+        super().__init__(events, **rest)
+        self._watchers = watchers
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            yield b"retry: 1000\n\n"
-            while not self._ending():
-                rows, last, counts = await look(after)
-                if last > after or counts != told:
-                    yield event(last, {"html": render(rows), "rows": len(rows), "counts": counts})
-                    after, told, idle = last, counts, 0.0
-                elif idle >= ALIVE_SECONDS:
-                    yield b": nothing new\n\n"
-                    idle = 0.0
-                await asyncio.sleep(LOOK_SECONDS)
-                idle += LOOK_SECONDS
+            await super().__call__(scope, receive, send)
         finally:
-            self.watching -= 1
+            self._watchers.watching -= 1
 
 
 def event(number: int, content: object) -> bytes:

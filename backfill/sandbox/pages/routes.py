@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import Any, Final, TypeVar
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from backfill.sandbox import lookups
@@ -18,7 +18,7 @@ from backfill.sandbox.drops import KINDS, REASONS
 from backfill.sandbox.facets import ACCEPTED
 from backfill.sandbox.moments import parse_moment
 from backfill.sandbox.pages.comparing import compare
-from backfill.sandbox.pages.counting import BATCHES, DUPLICATE, Counts, Run, batches, by_run, counts, runs
+from backfill.sandbox.pages.counting import BATCHES, DUPLICATE, Counts, Run, batches, by_run, counts, outcomes, runs
 from backfill.sandbox.pages.listing import (
     DROPPED,
     ROWS,
@@ -30,7 +30,7 @@ from backfill.sandbox.pages.listing import (
     of_user,
     rows_at,
 )
-from backfill.sandbox.pages.live import MOST_WATCHING, Watchers
+from backfill.sandbox.pages.live import Watchers
 from backfill.sandbox.pages.showing import meaning, page, short, shown_json
 from backfill.sandbox.store import Store
 from backfill.sandbox.tables import Tables
@@ -102,7 +102,7 @@ class Pages:
                 "rows": rows,
                 "left": lookups.left(tables) if wanted.user else 0,
                 "last": last_number(tables),
-                "counts": _totals(counts(tables)),
+                "counts": _of_outcomes(outcomes(tables)),
                 "runs": runs(tables),
                 "events": list(counts(tables, wanted.run).events),
             }
@@ -120,12 +120,10 @@ class Pages:
         wanted = _filter(request)
         resumed = request.headers.get("last-event-id", "")
         after = _whole(resumed) if resumed else _number(request, "after")
-        if self._watchers.watching >= MOST_WATCHING:
-            return PlainTextResponse("too many pages watch", HTTPStatus.SERVICE_UNAVAILABLE, HEADERS)
 
         def read(after: int, tables: Tables) -> tuple[list[Row], int, dict[str, Any], dict[int, str]]:
             rows, last = arrived(tables, wanted, after)
-            return rows, last, _totals(counts(tables)), {run.number: run.name for run in runs(tables)}
+            return rows, last, _of_outcomes(outcomes(tables)), {run.number: run.name for run in runs(tables)}
 
         names: dict[int, str] = {}
 
@@ -140,9 +138,8 @@ class Pages:
         if request.method == "HEAD":
             return Response(headers=HEADERS, media_type="text/event-stream")
         begin = after if after is not None else await self._ask(last_number)
-        return StreamingResponse(
-            self._watchers.events(look, render, begin), headers=HEADERS, media_type="text/event-stream"
-        )
+        stream = self._watchers.answer(self._watchers.events(look, render, begin), HEADERS)
+        return stream or PlainTextResponse("too many pages watch", HTTPStatus.SERVICE_UNAVAILABLE, HEADERS)
 
     async def _call(self, request: Request) -> Response:
         number = _wanted(request, "number")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from math import inf
+from operator import itemgetter
 from typing import Any, Final
 from urllib.parse import urlencode
 
@@ -94,15 +96,20 @@ def meaning(outcome: str) -> str:
     return f"Segment would answer 200 and forget it: {REASONS.get(outcome, outcome)}."
 
 
-def indented(text: str) -> str:
-    """JSON over several lines, its values and keys exactly as they stand; text that is cut may be given too."""
+def indented(text: str, most: float = inf) -> str:
+    """JSON over several lines, its values and keys exactly as they stand; text that is cut may be given too.
+
+    It ends after the line with which it has more than `most` characters: indented, what is nested deeply may have a
+    thousand times as many as its JSON.
+    """
     lines: list[str] = []
-    line, depth = "", 0
-    for part in _TOKENS.findall(text):
+    line, depth, size = "", 0, 0
+    for part in map(itemgetter(0), _TOKENS.finditer(text)):
         if part in "}]":
             depth -= 1
             if not line.strip() and lines and lines[-1].rstrip().endswith(("{", "[")):
                 line = lines.pop() + part  # nothing was in it
+                size -= len(line)
                 continue
             lines.append(line)
             line = _INDENT * depth + part
@@ -115,13 +122,17 @@ def indented(text: str) -> str:
             line = _INDENT * depth
         else:
             line += ": " if part == ":" else part
+            continue
+        size += len(lines[-1]) + 1
+        if size > most:
+            break
     lines.append(line)
     return "\n".join(each for each in lines if each.strip())
 
 
 def shown_json(row: Row) -> tuple[str, bool]:
     """The JSON of a call as its page has it, and whether it is cut."""
-    text = indented(row.json or "")
+    text = indented(row.json or "", MOST_JSON + 1)
     return escaped(text[:MOST_JSON], lines=True), len(text) > MOST_JSON
 
 
