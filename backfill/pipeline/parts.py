@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import os
 import time
+import uuid
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import cache, partial
 from typing import Final
 
 from backfill.disk import out_of_space
-from backfill.errors import Fault, LockedError, UsageError
+from backfill.errors import Fault, LockedError, RefusedError, UsageError
 from backfill.frozen import frozen
 from backfill.job import fingerprint
 from backfill.memory import MAX_WORKERS
@@ -118,19 +120,21 @@ def prepared_part(one: JobRun, part: Part, notice: Callable[[Fault], None]) -> R
         return planned_end(one)
     with run.read() as reader:
         record = reader.status().record
-    shared = shared_of(run).apart(f"{part.number}-of-{part.of}")
-    end = prepare_shards(one, ShardTask(request.job, shared, record, request.target.limits), part)
-    shared.forget_copies()
-    if is_planned(one):  # by a process that prepared alone what was left
-        SharedShards(shared_of(run), one.context.stop.is_set).forget()
-        return planned_end(one)
-    return complete_together(one) if end.prepared == end.of else end
+    shared = shared_of(run).apart(f"{part.number}-of-{part.of}-{uuid.uuid4().hex[:8]}")  # it may be at work twice
+    task = ShardTask(request.job, shared, record, request.target.limits)
+    try:
+        end = prepare_shards(one, task, part)
+        if is_planned(one):  # by a process that prepared alone what was left
+            SharedShards(shared_of(run), one.context.stop.is_set).forget()
+            return planned_end(one)
+        return complete_together(one, task) if end.prepared == end.of else end
+    finally:
+        shared.forget_copies()
 
 
 def prepare_shards(one: JobRun, task: ShardTask, part: Part) -> PartResult:
     """Prepare the part's shards that are not there yet."""
-    context = one.context
-    work = MachineWork(task, context.stop.is_set, open_delivered_ids(context.store, task.record, context))
+    context, work = one.context, work_on(one, task)
     own = part.shards(work.count)
     left = [shard for shard in own if work.shards.find(shard) is None]
     rows, done, size = work.rows(own), work.rows(own) - work.rows(left), 0
@@ -141,6 +145,12 @@ def prepare_shards(one: JobRun, task: ShardTask, part: Part) -> PartResult:
         context.progress.advance(done, size)
     context.progress.end()
     return PartResult(task.record, part, len(own), len(left), rows, len(work.shards.prepared()), work.count)
+
+
+def work_on(one: JobRun, task: ShardTask) -> MachineWork:
+    """The run on this machine, with the ids that it leaves out."""
+    context = one.context
+    return MachineWork(task, context.stop.is_set, open_delivered_ids(context.store, task.record, context))
 
 
 def take_run(one: JobRun, held: ExitStack, *, unless: Callable[[JobRun], bool]) -> bool:
@@ -185,12 +195,11 @@ def begin_together(one: JobRun, notice: Callable[[Fault], None]) -> None:
         settle_together(job, snapshot, ledger, run, context, one.target.limits)
 
 
-def complete_together(one: JobRun) -> RunResult:
+def complete_together(one: JobRun, task: ShardTask) -> RunResult:
     """Record the plan of a run whose shards are all there, unless another process does; the run's result.
 
     Raises:
         RefusedError: The run was begun anew meanwhile.
-        StoppedError: A shard is damaged: it is prepared again by the same command.
     """
     assert one.request is not None
     with ExitStack() as held:
@@ -198,7 +207,7 @@ def complete_together(one: JobRun) -> RunResult:
             return planned_end(one)
         with one.run.open(clock=one.context.clock.now) as ledger:
             if ledger.reader.status().state not in _OVER:
-                record_together(one, ledger)
+                record_together(one, ledger, task)
         one.run.free_snapshot()
         one.prepared, one.worked = True, one.seconds
         for _ in release([one]):
@@ -206,18 +215,22 @@ def complete_together(one: JobRun) -> RunResult:
     return result_of(one.end)
 
 
-def record_together(one: JobRun, ledger: RunWriter) -> None:
-    """Record all shards in their order, as they are found, then the plan."""
-    snapshot = ledger.reader.snapshot()
+def record_together(one: JobRun, ledger: RunWriter, task: ShardTask) -> None:
+    """Record all shards in their order, then the plan; what has gone bad or lost since it was made is made again."""
+    snapshot, record = ledger.reader.snapshot(), ledger.reader.status().record
     assert one.request is not None
-    assert snapshot is not None
-    shards = SharedShards(shared_of(one.run), one.context.stop.is_set)
+    if snapshot is None or record.created_at != task.record.created_at:
+        raise RefusedError(
+            f"{one.run.run_id} was begun anew meanwhile: what was prepared here is of the one before",
+            hint="the same command prepares its part of the new one, where the job file is that of the others",
+        )
+    shards, work = SharedShards(shared_of(one.run), one.context.stop.is_set), cache(partial(work_on, one, task))
     recorded = RecordedShards(ledger, snapshot.rows, one.run, one.context)
     for shard in range(shard_count(snapshot.rows)):
         one.context.check_stop()
         if shard in recorded.done:
             continue
-        recorded.record(shards.known(shard))
+        recorded.record(shards.find(shard) or next(work().prepare_all([shard], 1)))
     complete_plan(one.request.job, ledger, recorded, one.run, one.context)
 
 

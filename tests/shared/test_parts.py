@@ -1,15 +1,20 @@
 """One run prepared by several processes: what comes out is what one makes, whoever dies on the way."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from backfill.errors import ExitCode
+from backfill.pipeline import parts
+from backfill.pipeline.context import RunResult
+from backfill.pipeline.machine_work import ShardTask
+from backfill.pipeline.turns import JobRun
 from backfill.prepare import settled
 from backfill.records.shard_form import shard_bytes, shard_of
 from backfill.sandbox import Sandbox
-from backfill.shared import files
+from backfill.shared import SharedFiles, files
 from backfill.state import open_store
 from bench import cluster_demo
 from tests.support.buckets import BUCKET, Asked, Fault, Store
@@ -85,6 +90,67 @@ def test_what_is_damaged_is_prepared_again(
     assert prepare(job, state, spool, "--shards", "1/2").object["state"] == "prepared"
     left = [path.read_bytes() for path in spool.glob(f"runs/*/{what}")]
     assert left == ([] if what.startswith("work/") else [whole])
+
+
+def test_whoever_is_last_makes_what_went_bad(small_shards: None, project: Project, key: str, tmp_path: Path) -> None:
+    """Of the shards of others, which ended well and do not come again: the result is that of one process."""
+    job, state, spool = people(project, tmp_path)
+    prepare(job, state, spool, "--shards", "0/2")
+    (described,) = spool.rglob("work/shard-000004.*")
+    described.write_bytes(described.read_bytes()[:-1])
+    (segment,) = spool.glob("runs/*/spool/000006.segment.*")
+    segment.unlink()
+    last = prepare(job, state, spool, "--shards", "1/2")
+    assert (last.code, last.object["state"]) == (ExitCode.REJECTS, "prepared"), last.err
+    prepare(job, tmp_path / "alone", tmp_path / "one")
+    assert prepared(state, spool) == prepared(tmp_path / "alone", tmp_path / "one")
+
+
+def in_a_process(project: Project, job: Path, state: Path, spool: Path) -> dict[str, int]:
+    """What a process tells of the shards of the part 0/2, which it prepares."""
+    words = ("prepare", job, "--target", "segment", "--state-dir", state, "--spool", spool, "--output", "json")
+    out, err = small_process(project, *words, "--shards", "0/2").communicate(timeout=60)
+    shards: dict[str, int] = json.loads(out)["shards"] if out else pytest.fail(err)
+    return shards
+
+
+def test_one_part_twice_at_once(
+    small_shards: None, project: Project, key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On one machine, as where a scheduler starts it again too early: neither takes the other's copies away."""
+    job, state, spool = people(project, tmp_path)
+    keep, first = SharedFiles.keep, iter([True])
+
+    def after_another(shared: SharedFiles, name: str, stopping: Callable[[], bool]) -> None:
+        if "segment" in name and next(first, False):
+            others.append(in_a_process(project, job, state, spool)["prepared"])
+        keep(shared, name, stopping)
+
+    others: list[int] = []
+    monkeypatch.setattr(SharedFiles, "keep", after_another)
+    end = prepare(job, state, spool, "--shards", "0/2")
+    assert end.object["shards"] == {"own": 5, "made": 5, "prepared": 5, "of": 10}, end.err
+    assert others == [5]
+    assert len(list((state / "cache").iterdir())) <= 1  # of the run; those of the parts are gone
+    assert prepare(job, state, spool, "--shards", "1/2").object["state"] == "prepared"
+
+
+def test_a_run_that_was_begun_anew_meanwhile(
+    small_shards: None, project: Project, key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a part was prepared the job was changed, and another process began its run afresh: nothing is mixed."""
+    job, state, spool = people(project, tmp_path)
+    text, complete = job.read_text("utf-8"), parts.complete_together
+
+    def late(one: JobRun, task: ShardTask) -> RunResult:
+        monkeypatch.setattr(parts, "complete_together", complete)
+        job.write_text(text.replace("age: age", "years: age"), "utf-8")
+        assert in_a_process(project, job, state, spool)["prepared"] == 5
+        return complete(one, task)
+
+    monkeypatch.setattr(parts, "complete_together", late)
+    refused = prepare(job, state, spool, "--shards", "0/1")
+    assert (refused.code, "begun anew meanwhile" in refused.err) == (ExitCode.REFUSED, True), refused.err
 
 
 def test_a_run_goes_by_what_began_it(
