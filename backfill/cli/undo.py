@@ -73,7 +73,7 @@ def command(
     if output == "json":
         session.record(undo_json(found, str(place)))
     else:
-        session.data(text_here(session, found, place))
+        session.data(text_here(session, found, place), raw=True)  # its commands are completed
 
 
 def written(

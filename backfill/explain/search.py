@@ -14,6 +14,16 @@ MOST = 8
 EMPTY_WORDS = frozenset(
     {*("a", "an", "the", "of", "in", "is", "it", "to", "and", "or", "no", "not", "that", "with", "for"), "what", "mean"}
 )
+#: What people say of a thing, by how such words begin, and the word that the pages have for it.
+SAID_ELSE = {
+    **dict.fromkeys(("dedup", "dupe"), "duplicate"),
+    **dict.fromkeys(("daylight", "dst", "summertime"), "clocks"),
+    **dict.fromkeys(("throttl", "ratelimit"), "429"),
+    **dict.fromkeys(("unauthori", "credential"), "401"),
+    "forbidden": "403",
+    "timeout": "408",
+    "separator": "delimiter",
+}
 #: What a word in a title counts, beside one of the text.
 _TITLE_WEIGHT = 4
 #: What is written as a code, whether there is one or not.
@@ -63,8 +73,10 @@ def _by_words(asked: list[str], pages: list[Page]) -> list[Page]:
 
 
 def _nearest(word: str, known: Iterable[str]) -> str:
-    """A word as it is, where a page has one that begins so; else the one most like it."""
+    """The pages' own word for it; as it is, where a page has one that begins so; else the one most like it."""
     words = list(known)
+    if own := next((own for said, own in SAID_ELSE.items() if word.startswith(said)), ""):
+        return own
     if any(each.startswith(word) for each in words):
         return word
     return next(iter(get_close_matches(word, words, n=1, cutoff=_ALIKE)), word)

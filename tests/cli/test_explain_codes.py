@@ -12,6 +12,7 @@ import pytest
 
 from backfill.errors import ExitCode
 from backfill.explain import Page, all_pages, search
+from backfill.explain.search import SAID_ELSE
 from backfill.rules import CODES
 from backfill.verdict import PROXY_REFUSED, REJECTED, TARGET_REFUSED, Patience, verdict
 from tests.support.projects import Project, backfill
@@ -74,7 +75,10 @@ def test_exit_codes_are_told_alike(repository: Path) -> None:
         ("HTTP 599", ""), ("lockederror", "LockedError"), ("too few", "BF001"),
         ("to few feilds", "BF001"), ("same message id", "BF113"), ("placeholder", "BF105"),
         ("canary", "StopAskedError"),
-        ("clocks back", "BF205"), ("daylight", ""), ("number NaN", "BF111"), ("another process", "exit 7"),
+        ("clocks back", "BF205"), ("daylight", "BF205"), ("dst", "BF205"), ("dedup", "BF113"),
+        ("deduplication", "BF113"), ("dupes", "BF113"), ("throttled", "HTTP 429"), ("timeout", "HTTP 408"),
+        ("unauthorized", "HTTP 401"),
+        ("number NaN", "BF111"), ("another process", "exit 7"),
         ("gzip checksum", "exit 9"), ("undated", "BF201"), ("BF999", ""), ("exit 77", ""), ("qwxz", ""),
     ],
 )  # fmt: skip
@@ -82,6 +86,14 @@ def test_what_is_meant_is_found_first(asked: str, subject: str) -> None:
     """By code, words, mistyped words; what is like nothing finds nothing."""
     found = search(asked, PAGES)
     assert (found[0].subject if found else "") == subject
+
+
+def test_what_is_said_else_stands_for_a_word_of_the_pages() -> None:
+    """Of what begins so no page has a word in its title, which would be missed; its own word finds a page."""
+    words = re.findall(r"[a-z0-9_]+", " ".join(f"{page.subject} {page.title}" for page in PAGES.values()).casefold())
+    for said, own in SAID_ELSE.items():
+        assert [word for word in words if word.startswith(said)] == [], said
+        assert search(own, PAGES), own
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from backfill.cli.confirm import confirmation_text
+from backfill.cli.layout import wrap
 from backfill.pipeline import Confirmation
 from backfill.sandbox import Sandbox
 from tests.support.projects import Project
@@ -77,13 +78,15 @@ def test_quiet_draws_no_bars(project: Project) -> None:
 
 
 def test_confirmation_of_a_canary() -> None:
-    """What goes now is told from what goes later, and rows that could not be read are not forgotten."""
+    """What goes now is told from what goes later, and rows that could not be read are not forgotten; in 80 columns."""
     asked = Confirmation(
         "job", "prod", "segment", "", "https://x", "abc", 5000, 10, 51, 1, "2023-01-01", "2023-01-02", 1.0, 1.0, Path()
     )
-    text = confirmation_text(asked)
+    text = confirmation_text(replace(asked, warning="earlier runs were sent with another key. " * 4))
     assert "10 of 5,000 to send now" in text
     assert "51 calls rejected by the checks, 1 row unreadable" in text
+    assert max(map(len, text.splitlines())) > 80
+    assert max(map(len, wrap(text, 80).splitlines())) <= 80
 
 
 def test_confirmation_of_refused_calls() -> None:

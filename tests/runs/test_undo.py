@@ -211,6 +211,15 @@ def test_what_is_said(room: Room) -> None:
     assert (room.undone / "README.txt").read_text("utf-8").split() == room.told.split()
 
 
+def test_its_commands_name_the_place_once(room: Room) -> None:
+    """Where the state directory has to be said, each command can be typed as it is told."""
+    told = backfill(
+        "undo", room.folder / "second.yaml", "-o", room.folder / "n", "--state-dir", room.folder / ".backfill"
+    )
+    commands = re.findall(r"`backfill run [^`]*`", told.out)
+    assert [command.count("--state-dir") for command in commands] == [1, 1], told.out
+
+
 def test_tables_of_events() -> None:
     """As Segment names them; never one of its own, in which other things stand under `id`."""
     names = ["Order Completed", "orderRefunded", "Users", "Tracks", "accounts", "注文", "Été 2"]
