@@ -59,6 +59,7 @@ SUFFIXES = (".txt", ".csv")
 )
 @click.option("--force", is_flag=True, help="Overwrite the file.")
 @click.option("--requeue", is_flag=True, help="Plan what is missing again, as a run of its own, which `resume` sends.")
+@click.option("--none-there", is_flag=True, help="With --requeue: though SOURCE has no call that was sent.")
 @state_option
 @output_option
 @voice_options
@@ -77,6 +78,7 @@ def command(
     missing: Path | None,
     force: bool,
     requeue: bool,
+    none_there: bool,
     state_dir: Path | None,
     output: str,
     **columns: str | None,
@@ -107,6 +109,8 @@ def command(
     tolerated = None if tolerance is None else milliseconds("--tolerance", tolerance)
     if bool(data) == (ask is not None):
         raise UsageError("say what to compare with: either --against SOURCE, or --ask NAME")
+    if none_there and not requeue:
+        raise UsageError("--none-there says that --requeue may plan all calls: it means nothing without that")
     state = open_state(session, run, state_dir)
     folder = find_prepared(state, run)
     session.here.run_id = folder.run_id
@@ -122,7 +126,11 @@ def command(
     result = run_interruptibly(
         session,
         lambda interrupts: reconciled(
-            session, interrupts, state, folder, against, tolerated, missing, again=requeue, target=target
+            session,
+            *(interrupts, state, folder, against, tolerated, missing),
+            again=requeue,
+            none_there=none_there,
+            target=target,
         ),
     )
     if output == "json":
@@ -147,6 +155,7 @@ def reconciled(
     missing: Path | None,
     *,
     again: bool = False,
+    none_there: bool = False,
     target: AskTarget | None = None,
 ) -> Reconciled:
     """Compare with a source, or with what a target is asked for; raises as `reconcile_run` does."""
@@ -154,7 +163,9 @@ def reconciled(
     from backfill.reconcile.run import reconcile_run
 
     context = sample_context(session, interrupts, shown=False, store=state)
-    compare = partial(reconcile_run, folder, tolerance_ms=tolerance_ms, missing=missing, again=again)
+    compare = partial(
+        reconcile_run, folder, tolerance_ms=tolerance_ms, missing=missing, again=again, none_there=none_there
+    )
     if target is None:
         return compare(against, context, shown=shown_source(against))
     from backfill.reconcile.ask.run import holder_of, rows_of

@@ -68,6 +68,11 @@ class RunCalls:
         """How many calls the plan has."""
         return self._begins[-1]
 
+    @property
+    def has_given_ids(self) -> bool:
+        """Whether ids of calls came from the source: texts of any form, and no UUIDs of our own."""
+        return any(self._given)
+
     def add_to(self, side: Partitions) -> None:
         """Add all calls of the run, and those delivered by runs beside it.
 

@@ -17,7 +17,7 @@ from backfill.pipeline.context import RunContext
 from backfill.reconcile.calls import RunCalls, listed
 from backfill.reconcile.compare import Comparison, Known
 from backfill.reconcile.events import Events
-from backfill.reconcile.requeue import plan_absent, refuse_early, requeue_notes
+from backfill.reconcile.requeue import lacking_events, plan_absent, refuse_early, refuse_strange, requeue_notes
 from backfill.reconcile.result import LISTED, Reconciled
 from backfill.reconcile.source import AS_SENT, Against, Rows, open_rows
 from backfill.records import RunRecord, StoredRun
@@ -36,10 +36,12 @@ def reconcile_run(
     tolerance_ms: int | None = None,
     missing: Path | None = None,
     again: bool = False,
+    none_there: bool = False,
 ) -> Reconciled:
     """Compare; the ids of missing calls go to the file `missing`, one a line, in plan order.
 
-    `again` has what is not there planned again, as a run of its own; nothing is sent.
+    `again` has what is not there planned again, as a run of its own; nothing is sent. Where the other side has nothing
+    that runs here have sent, that is refused unless `none_there` says that it is so.
 
     Raises:
         RefusedError: It is too early to plan calls again, or their bytes cannot be had.
@@ -62,6 +64,7 @@ def reconcile_run(
         result = Reconciled(plan.status, shown, columns=rows.columns, tolerance_ms=tolerance, exact=exact)
         comparison = Comparison(folder, result, archived_ids(plan.status.record, context), tolerance)
         calls = RunCalls(plan, events, context)
+        rows.letter_by_letter = calls.has_given_ids
         rows.add_to(comparison.rows, events, context)
         calls.add_to(comparison.calls)
         comparison.compare(calls.count, calls.runs, context.check_stop)
@@ -73,8 +76,10 @@ def reconcile_run(
             _write_missing(missing, comparison, calls, result)
         result.notes += rows.notes + calls.notes
         if again:
+            if not none_there:
+                refuse_strange(result)
             result.requeued = plan_absent(plan, calls, comparison, context)
-            result.notes += requeue_notes(plan, rows.newest)
+            result.notes += [*lacking_events(result), *requeue_notes(plan, rows.newest)]
         if calls.gone:
             result.notes.append(f"dates and events of calls are not known: {calls.gone}")
     return result
@@ -95,6 +100,9 @@ def _tell_rows(result: Reconciled, rows: Rows) -> None:
     result.counts["unreadable"] = rows.snapshot.unreadable
     result.counts["without_id"] = rows.without_id
     result.bad_times = rows.bad_times
+    if rows.rewritten:
+        ids = counted(rows.rewritten, "id is a UUID", "ids are UUIDs")
+        result.notes.append(f"{ids} in capitals, braces or without hyphens: compared as the calls have them")
 
 
 def _list(result: Reconciled, comparison: Comparison, calls: RunCalls, rows: Rows) -> None:

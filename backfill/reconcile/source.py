@@ -46,6 +46,10 @@ TIMES: Final = ("timestamp", "received_at", "sent_at")
 AS_SENT: Final = ("original_timestamp", "originalTimestamp")
 #: A time this near to that of receiving is that one.
 _AT_ONCE_MS: Final = 60_000
+#: A UUID however databases write it: in capitals as SQL Server does, in braces, or as hexadecimal digits alone.
+_ANY_UUID: Final = (
+    r"^\s*\{?([0-9A-Fa-f]{8})-?([0-9A-Fa-f]{4})-?([0-9A-Fa-f]{4})-?([0-9A-Fa-f]{4})-?([0-9A-Fa-f]{12})\}?\s*$"
+)
 _YAML = (".yaml", ".yml")
 _SAY_IT = "write a YAML file with a `source:` that says it, as a job file has one, and name that"
 
@@ -75,6 +79,8 @@ class Rows:
     without_id: int = 0
     bad_times: dict[str, int] = field(default_factory=dict)  # by column
     newest: int | None = None  # when the latest row was received, in ms since 1970, where that is known
+    letter_by_letter: bool = False  # ids may be anything, not UUIDs alone
+    rewritten: int = 0  # ids that are UUIDs otherwise written than in calls
 
     def add_to(self, side: Partitions, events: Events, context: RunContext) -> None:
         """Add all rows that have an id.
@@ -96,6 +102,9 @@ class Rows:
         has_id = (ids.is_not_null() & (ids != "")).fill_null(value=False)
         self.without_id += len(frame) - int(has_id.sum())
         frame, ids = frame.filter(has_id), ids.filter(has_id)
+        if not self.letter_by_letter:
+            ids, rewritten = as_uuids(ids)
+            self.rewritten += rewritten
         times = {what: self._times(frame, kept[self.columns[what]], what) for what in TIMES if what in self.columns}
         nothing = np.full(len(frame), NO_TIME, np.int64)
         time, received, sent = (times.get(what, nothing) for what in TIMES)
@@ -128,6 +137,13 @@ class Rows:
         """The message ids of a few rows, as they are there."""
         name, frames = self.columns["message_id"], Frames(self.snapshot)
         return [str(frames.read(row, row + 1, [name])[frame_name(name)][0]) for row in rows]
+
+
+def as_uuids(ids: pl.Series) -> tuple[pl.Series, int]:
+    """The ids, those that are UUIDs as calls have them: in lower case, with hyphens alone; and how many were not."""
+    written = ids.str.replace(_ANY_UUID, "${1}-${2}-${3}-${4}-${5}")
+    changed = ids.str.contains(_ANY_UUID) & (written.str.to_lowercase() != ids)
+    return written.str.to_lowercase().zip_with(changed, ids), int(changed.sum())
 
 
 def in_utc(column: Column, value: pl.Expr, dtype: pl.DataType, timezone: str, epoch: str | None) -> pl.Expr:

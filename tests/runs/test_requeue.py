@@ -226,3 +226,53 @@ def test_what_is_asked_before(tmp_path: Path, receiver: Receiver) -> None:
     asked = backfill("resume", str(run), *state, *sent.live)
     assert "warning   these calls were delivered before: what is not missing but late arrives twice" in asked.err
     assert "first received in the last 24 hours" in asked.err
+
+
+@pytest.mark.parametrize(
+    "ids", [(), ("a", "b"), ("B" * 8 + "-0000-0000-0000-000000000000",)], ids=["none", "text", "uuid"]
+)
+def test_a_source_without_one_call_plans_nothing(tmp_path: Path, receiver: Receiver, ids: tuple[str, ...]) -> None:
+    """An export that is empty, or of something else, has nothing sent again, unless it is said that it is right."""
+    sent = Sent(tmp_path, receiver, rows=100)
+    pl.DataFrame({"id": ids}, schema={"id": pl.String}).write_csv(tmp_path / "strange.csv")
+    ask = ("reconcile", sent.job, "--against", tmp_path / "strange.csv", "--late", "0s")
+    refused = backfill(*ask, "--requeue")
+    assert (refused.code, "--none-there" in refused.err) == (6, True)
+    assert f"none of the {len(sent.ids)} calls" in " ".join(refused.err.split())
+    assert [run.run_id for run in StateFolder(sent.project.state).runs()] == [sent.own]
+    assert backfill(*ask, "--none-there").code == 2
+    planned = backfill(*ask, "--requeue", "--none-there", "--output", "json").object["requeue"]
+    assert planned["calls"] == len(sent.ids)
+
+
+def test_uuids_as_databases_write_them(tmp_path: Path, receiver: Receiver) -> None:
+    """In capitals, in braces, without hyphens, padded: each is found, which is said; no other text is taken for one."""
+    sent = Sent(tmp_path, receiver, rows=100)
+    ways = [
+        str.upper,
+        "{{{}}}".format,
+        "{{ {} }}".format,
+        " {} ".format,
+        lambda one: one.replace("-", ""),
+        lambda one: f"x{one}",
+    ]
+    there = [ways[place % len(ways)](one) for place, one in enumerate(sent.ids)]
+    pl.DataFrame({"id": there}).write_csv(tmp_path / "there.csv")
+    found = backfill("reconcile", sent.job, "--against", tmp_path / "there.csv", "--output", "json").object
+    lost = sum(place % len(ways) in {2, 5} for place in range(len(there)))
+    assert (found["counts"]["missing"], found["counts"]["unknown_rows"]) == (lost, lost)
+    rewritten = len(there) - lost
+    assert any(note.startswith(f"{rewritten} ids are UUIDs in capitals") for note in found["notes"])
+
+
+def test_an_event_that_is_lacking_altogether_is_named(tmp_path: Path, receiver: Receiver) -> None:
+    """As where one table of a warehouse was left out; nothing is said where some of its calls are there."""
+    sent = Sent(tmp_path, receiver, rows=300)
+    old = {identity for identity, text in sent.calls if json.loads(text)["type"] == "track"}
+    told = "not one call is there of Grew Old: if a table was left out"
+    for lost, said in ((old, True), (set(sorted(old)[1:]), False)):
+        there = [identity for identity in sent.ids if identity not in lost]
+        pl.DataFrame({"id": there}).write_csv(tmp_path / "there.csv")
+        ask = ("reconcile", sent.job, "--against", tmp_path / "there.csv", "--late", "0s", "--requeue")
+        found = backfill(*ask, "--output", "json").object
+        assert any(note.startswith(told) for note in found["notes"]) is said
