@@ -99,7 +99,8 @@ scale: $(VENV)/.dev ## time and memory of a dry run as its source grows ten time
 
 fuzz: $(VENV)/.dev ## readers, SQL and mapping against their oracles, on TIMES=50 times as many made-up files as make test
 	BACKFILL_TEST_TIMES=$(TIMES) $(BIN)/python -m pytest $(WORKERS) $(ARGS) tests/mapping/test_oracle.py \
-		tests/job/test_document.py tests/job/test_faults.py tests/runs/test_crash.py tests/sources
+		tests/job/test_document.py tests/job/test_faults.py tests/runs/test_crash.py \
+		tests/ledger/test_states.py tests/sources
 
 torture: $(VENV)/.dev ## kill, signal, starve of disk and damage runs at random (10 minutes; ALL=1 kills at every failpoint)
 	$(BIN)/python -m tests.torture $(if $(ALL),--all) $(if $(FROM),--from $(FROM)) $(ARGS)

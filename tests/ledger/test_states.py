@@ -8,10 +8,18 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from backfill.errors import LedgerError
 from backfill.records import TRANSITIONS, Batch, BatchState, Decision, Outcome, RunState, RunWriter, StoredRun
+from tests.support.examples import examples
 from tests.support.ledgers import (
     ACCEPTED,
     RECORD,
@@ -23,7 +31,8 @@ from tests.support.ledgers import (
     shard_plan,
     snapshot_of,
 )
-from tests.support.stores import delivering_run, held_run
+from tests.support.postgres import Postgres
+from tests.support.stores import FOLDER, delivering_run, held_run
 
 PLANS = [shard_plan(0, (3, 2, 1)), shard_plan(1, (2, 2))]
 ANSWERS = st.sampled_from([ACCEPTED, REJECTED, REFUSED, UNKNOWN])
@@ -43,12 +52,10 @@ def test_every_state_is_reached_and_two_are_ends() -> None:
 class LedgerMachine(RuleBasedStateMachine):
     """One run delivered, interrupted and resumed in any order of events."""
 
-    kind = "folder"  # of the store
-
-    def __init__(self) -> None:
+    def __init__(self, kind: str = FOLDER) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(prefix="ledger-"))
-        self.held = held_run(self.kind, self.folder / ".backfill")
+        self.held = held_run(kind, self.folder / ".backfill")
         self.run = self.held.__enter__()
         self.now = 1_000.0
 
@@ -221,6 +228,7 @@ class LedgerMachine(RuleBasedStateMachine):
         """Close and remove."""
         if hasattr(self, "ledger"):
             self.ledger.close()
+        self.held.__exit__(None, None, None)
         shutil.rmtree(self.folder)
 
     def idle(self) -> list[int]:
@@ -240,6 +248,12 @@ SETTLED = (BatchState.DELIVERED, BatchState.REJECTED, BatchState.SPLIT, BatchSta
 OPEN = (BatchState.PLANNED, BatchState.SENT)
 TestLedgerMachine = LedgerMachine.TestCase
 TestLedgerMachine.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
+
+
+def test_the_model_holds_in_postgresql(postgres: Postgres) -> None:
+    """The same events, each time in a database of its own."""
+    few = settings(max_examples=examples(4), stateful_step_count=25, deadline=None)
+    run_state_machine_as_test(lambda: LedgerMachine(postgres.url(postgres.new_database())), settings=few)
 
 
 def move(ledger: RunWriter, state: RunState) -> None:

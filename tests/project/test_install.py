@@ -96,6 +96,15 @@ def test_what_the_image_holds_runs(image: Path, repository: Path, tmp_path: Path
     assert "4 read, 4 mapped" in end.stdout
 
 
+def test_the_wheel_holds_the_whole_package(image: Path, repository: Path) -> None:
+    """Templates, styles and scripts of the sandbox's pages as well, and tables: whatever is no bytecode."""
+    (installed,) = image.glob("lib/python*/site-packages/backfill")
+    package = repository / "backfill"
+    files = {path.relative_to(package) for path in package.rglob("*") if path.is_file() and path.suffix != ".pyc"}
+    assert {"sandbox/pages/templates/base.html", "sandbox/pages/page.js", "py.typed"} <= set(map(str, files))
+    assert sorted(path for path in files if not (installed / path).is_file()) == []
+
+
 def test_what_is_copied_is_there(repository: Path) -> None:
     """Each file, also where the ignore file is asked; what the wheel takes from elsewhere is among them."""
     found = instructions(repository)
