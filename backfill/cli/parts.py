@@ -70,7 +70,7 @@ def prepare_one_part(
             tell_part(delivery, end)
             return ExitCode.DELIVERED
         code = show_outcome(delivery, interrupts, subject, end)
-        tell_prepared(session, [subject.run_id], [code])
+        tell_prepared(session, [run], [code])
         return code
 
     return work

@@ -155,7 +155,7 @@ def deliver_all(
             show_outcome(delivery, interrupts, subjects[one.job.path], end) for one, end in islice(ends, len(requests))
         ]
         if delivery.options.only_prepare:
-            tell_prepared(delivery.session, [subject.run_id for subject in subjects.values()], codes)
+            tell_prepared(delivery.session, [store.run(run_id) for run_id, store in ids.items()], codes)
         tell_total(delivery)
         if delivery.page is not None:
             delivery.page.wait(delivery.session, interrupts, requests[0])
@@ -169,10 +169,13 @@ def begun_runs(runs: Sequence[StoredRun]) -> list[StoredRun]:
     return [run for run in runs if run.lost or run.begun()]
 
 
-def tell_prepared(session: Session, run_ids: Sequence[str], codes: Sequence[ExitCode]) -> None:
-    """Say how what was prepared is sent, where all of it can be."""
-    if worst(list(codes)) in (ExitCode.DELIVERED, ExitCode.REJECTS):
-        way = f"`backfill resume {run_ids[0]}`" if len(run_ids) == 1 else "`backfill run` of the same jobs"
+def tell_prepared(session: Session, runs: Sequence[StoredRun], codes: Sequence[ExitCode]) -> None:
+    """Say how what was prepared is sent, where all of it can be, and something is left to be."""
+    from backfill.pipeline.runs import status_of
+
+    good = worst(list(codes)) in (ExitCode.DELIVERED, ExitCode.REJECTS)
+    if good and not all(status_of(run).over for run in runs):
+        way = f"`backfill resume {runs[0].run_id}`" if len(runs) == 1 else "`backfill run` of the same jobs"
         session.say(f"Nothing was sent by this command: {way} sends what is prepared.")
 
 

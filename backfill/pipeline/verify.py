@@ -62,7 +62,7 @@ def verify_run(run: StoredRun, context: RunContext, *, sample: float = WHOLE, as
     with run.read() as reader:
         status, staged = reader.status(), reader.snapshot()
         if status.plan_digest is None or staged is None:
-            raise LedgerError(f"{run.run_id} has no whole plan", hint="`backfill resume RUN` goes on with it")
+            raise LedgerError(f"{run.run_id} has no whole plan", hint="`backfill run JOB` goes on with it")
         check_ledger(reader, findings)
         untold = check_rejects(run, reader, findings)
         shards = reader.shards()

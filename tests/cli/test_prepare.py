@@ -29,7 +29,7 @@ def blocks(text: str, language: str) -> list[str]:
 def test_prepared_here_and_sent_elsewhere(
     project: Project, key: str, sandbox: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing is sent and nobody is asked; prepared again nothing is done; it goes out by `resume`, which asks."""
+    """Nothing is sent and nobody is asked, also where it is prepared already; `resume` sends it, and asks, once."""
     job = project.people(300, bad=[7])
     profile = f"{{kind: segment, endpoint: '{sandbox.endpoint}', rate: unlimited}}"
     (project.folder / "targets.yaml").write_text(f"version: 1\ntargets:\n  prod: {profile}\n", "utf-8")
@@ -49,6 +49,10 @@ def test_prepared_here_and_sent_elsewhere(
     sent = backfill("resume", job, "--yes", "--output", "json")
     assert (sent.code, sent.object["calls"]["delivered"]) == (ExitCode.REJECTS, 299), sent.err
     assert sandbox.stats()["accepted"] == 299
+    project.rows(300, bad=[7])
+    after = backfill(*words)
+    assert (after.code, after.object["state"], "finished before" in after.err) == (ExitCode.REJECTS, "finished", True)
+    assert "backfill resume" not in after.err  # nothing is left to be sent
 
 
 def test_the_manifests_are_jobs(page: str) -> None:

@@ -54,6 +54,9 @@ def test_a_plain_prepare_takes_what_is_there(small_shards: None, project: Projec
     assert first.object["shards"] == {"own": 4, "made": 4, "prepared": 4, "of": 10}
     assert "preparing (4 of 10 shards)" in backfill("status", "--state-dir", state).out
     assert "4 of 10 are there" in backfill("status", job, "--state-dir", state).out
+    for verb in ("verify", "deliver"):  # neither can be of a plan that is not whole
+        told = backfill(verb, job, *(["--yes"] if verb == "deliver" else []), "--state-dir", state)
+        assert (told.out, "`backfill run " in told.err) == ("", True), told.err
     (made,) = spool.rglob("000003.segment.*")
     before = made.stat()
     whole = prepare(job, state, spool)
