@@ -103,14 +103,14 @@ def write_report(
     """
     from backfill.cli.replays import readable, readable_replays
     from backfill.disk import fill_beside
-    from backfill.pipeline.runs import requeues_of
+    from backfill.pipeline.requeues import own_requeues
     from backfill.report.held import read_held
     from backfill.report.page import report_page
 
     held = None if reconciled is None else read_held(reconciled, folder.run_id)
     beside = {
         "replays": readable_replays(state, folder) or (),
-        "requeues": readable(requeues_of(state, folder.run_id)) or (),
+        "requeues": readable(own_requeues(state, folder)[1]) or (),
     }
     page = report_page(folder, now=time.time(), held=held, **beside).encode()
     fill_beside(place, lambda unfinished: unfinished.write_bytes(page))

@@ -98,13 +98,15 @@ def show_run(session: Session, state: RunStore, folder: StoredRun, output: str) 
         LedgerError: Its ledger cannot be read.
     """
     from backfill.cli.replays import readable, readable_replays, tell_replays, tell_run
-    from backfill.pipeline.runs import own_replays, own_requeues, requeues_of
+    from backfill.pipeline.requeues import own_requeues
+    from backfill.pipeline.runs import own_replays
     from backfill.report import read_contents, read_run_view, run_json, run_text, together, together_json
     from backfill.report.requeues import requeued, requeued_json, requeued_text
 
     session.here.run_id = folder.run_id
     view, contents = read_run_view(folder), read_contents(folder)
-    requeues, own = requeues_of(state, folder.run_id), readable(own_requeues(state, folder.run_id))
+    first, requeues = own_requeues(state, folder)
+    own = readable(first)
     if output == "json":
         told = run_json(view, listed=True, contents=contents)
         told["replays"] = [one.run_id for one in own_replays(state, folder)]

@@ -11,7 +11,6 @@ requeue of RUN has planned is not planned again: whoever repeats the command sen
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -28,13 +27,20 @@ from backfill.pack import Packer
 from backfill.pipeline.call_bytes import PlanCalls
 from backfill.pipeline.call_counts import CallCounts
 from backfill.pipeline.context import RunContext
+from backfill.pipeline.requeues import digits_of
 from backfill.pipeline.runs import REQUEUE_MARK, requeues_of
 from backfill.prepare.shard import Batches
-from backfill.records import CALL_RECORD, RunSpool, ShardPlan, Snapshot, SnapshotPart, SnapshotRecord, StoredRun
+from backfill.records import (
+    CALL_RECORD,
+    RunSpool,
+    ShardPlan,
+    Snapshot,
+    SnapshotPart,
+    SnapshotRecord,
+    StoredRun,
+)
 from backfill.wire import ENVELOPE_BYTES, HEAD
 
-#: Hex digits of a digest of the calls in the id of their run.
-DIGITS: Final = 8
 _RECORD: Final = np.dtype(CALL_RECORD)
 
 Places = npt.NDArray[np.int64]
@@ -64,15 +70,19 @@ def requeue(plan: PlanCalls, chosen: Chosen, context: RunContext) -> Requeued:
     record, store = plan.status.record, context.store
     with store.lock(record.run_id):
         earlier = Earlier(requeues_of(store, record.run_id), record.created_at)
-        digest = hashlib.sha256(f"{record.created_at!r} {plan.status.plan_digest}".encode())
         calls = 0
-        for shard, places in earlier.left_of(plan, chosen):
-            digest.update(plan.records(shard)["id_bytes"][places].tobytes())
-            calls += len(places)
+
+        def ids() -> Iterator[bytes]:
+            nonlocal calls
+            for shard, places in earlier.left_of(plan, chosen):
+                calls += len(places)
+                yield plan.records(shard)["id_bytes"][places].tobytes()
+
+        digits = digits_of(plan.status, ids())
         taken = dict(earlier.taken)
         if not calls:
             return Requeued("", 0, taken)
-        child = store.run(f"{record.run_id}{REQUEUE_MARK}{digest.hexdigest()[:DIGITS]}")
+        child = store.run(f"{record.run_id}{REQUEUE_MARK}{digits}")
         with store.lock(child.run_id):
             if child.begun():  # a process was killed while it planned: nothing of it was sent
                 store.discard(child)

@@ -187,14 +187,11 @@ def replays_of(store: RunStore, run: StoredRun) -> list[StoredRun]:
 
 
 def requeues_of(store: RunStore, run_id: str) -> list[StoredRun]:
-    """The runs that have planned calls of this one again, and those that have planned calls of these again."""
+    """The runs that have planned calls of a run of this id again, and those that have planned calls of these again.
+
+    Where another run took its place they may be of either: `pipeline.requeues` tells which.
+    """
     return [one for one in store.runs(lost=True) if one.run_id.startswith(f"{run_id}{REQUEUE_MARK}")]
-
-
-def own_requeues(store: RunStore, run_id: str) -> list[StoredRun]:
-    """The runs that have planned calls of this one again, without those that have planned calls of these."""
-    begin = len(run_id) + len(REQUEUE_MARK)
-    return [one for one in requeues_of(store, run_id) if REQUEUE_MARK not in one.run_id[begin:]]
 
 
 def is_requeue(run_id: str) -> bool:

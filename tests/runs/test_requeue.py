@@ -276,3 +276,23 @@ def test_an_event_that_is_lacking_altogether_is_named(tmp_path: Path, receiver: 
         ask = ("reconcile", sent.job, "--against", tmp_path / "there.csv", "--late", "0s", "--requeue")
         found = backfill(*ask, "--output", "json").object
         assert any(note.startswith(told) for note in found["notes"]) is said
+
+
+def test_requeues_are_of_the_very_run(tmp_path: Path, receiver: Receiver) -> None:
+    """Not of the one that took its place, whether they were planned before that or after; each has its own accounts."""
+    sent = Sent(tmp_path, receiver, rows=200)
+    state = ("--state-dir", sent.project.state)
+    first = sent.requeue(sent.lose(5))["run_id"]
+    sent.job.write_text(JOB.replace("Grew Old", "Grew"), "utf-8")
+    receiver.calls.clear()
+    assert backfill("run", sent.job, "--target", "segment", *sent.live, "--only-new").code == 3
+    place, before = sent.own, f"{sent.own}~1"
+    later = sent.reconcile(sent.lose(12), "--requeue", run=before).object["requeue"]
+    assert (later["calls"], later["requeued_before"]) == (7, {first: 5})
+    of_before = backfill("status", before, *state, "--output", "json").object
+    assert sorted(of_before["requeues"]) == sorted([first, later["run_id"]])
+    accounts = of_before["with_requeues"]
+    assert (accounts["requeued"], accounts["pending"], accounts["adds_up"]) == (12, 12, True)
+    of_place = backfill("status", place, *state, "--output", "json").object
+    assert (of_place["requeues"], of_place["with_requeues"]) == ([], None)
+    assert "requeue" not in backfill("status", place, *state).err
