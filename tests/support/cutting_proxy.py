@@ -12,12 +12,13 @@ from typing import Self
 class CuttingProxy:
     """Carries each connection to a port of loopback, until one is to be cut; those that come after live.
 
-    A message is what a client hands over at once: libpq sends each statement so.
+    A message is what a client hands over at once: libpq sends each statement so. It listens at a port of loopback that
+    is free, or by the socket that it is given.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, listener: socket.socket | None = None) -> None:
         self._target = port
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = listener or socket.create_server(("127.0.0.1", 0))
         self.port = int(self._listener.getsockname()[1])
         self._lock = threading.Lock()
         self._left: int | None = None

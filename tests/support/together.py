@@ -86,15 +86,16 @@ class Delivery:
 
 @contextmanager
 def prepared(
-    project: Project, postgres: Postgres, rows: int, text: str, *, spool: Path | None = None
+    project: Project, postgres: Postgres, rows: int, text: str, *, spool: Path | None = None, host: str = "127.0.0.1"
 ) -> Iterator[Delivery]:
     """Such a run, two rows of which were rejected; `text` makes the others longer. It wants a write key.
 
-    Its bytes are in the shared folder `spool`, where one is given.
+    Its bytes are in the shared folder `spool`, where one is given; its processes reach the target at `host`.
     """
     url = postgres.url(postgres.new_database())
     with Endpoint() as endpoint:
-        profile = f"{{kind: segment, endpoint: 'http://127.0.0.1:{endpoint.port}', rate: unlimited}}"
+        at = f"endpoint: 'http://{host}:{endpoint.port}', insecure: true"
+        profile = f"{{kind: segment, {at}, rate: unlimited}}"
         (project.folder / "targets.yaml").write_text(f"version: 1\ntargets:\n  prod: {profile}\n", "utf-8")
         job = project.people(rows, bad=BAD_ROWS, text=text)
         shared = ("--spool", spool) if spool else ()
