@@ -1,7 +1,10 @@
 """`backfill prepare`: everything but the delivery, which another command does; and the manifests that call the two."""
 
+import os
 import re
 import shlex
+import signal
+import subprocess
 from pathlib import Path
 
 import click
@@ -67,10 +70,51 @@ def test_the_manifests_are_jobs(page: str) -> None:
         assert {*rule["onExitCodes"]["values"]} == {*map(int, ExitCode)} - {*map(int, tried | good)}
 
 
+def scripts(page: str) -> list[str]:
+    """What the shell of each pod runs, and Slurm's."""
+    manifests = [YAML(typ="safe").load(block) for block in blocks(page, "yaml")]
+    pods = [one["spec"]["template"]["spec"]["containers"][0] for one in manifests]
+    assert all(pod["command"] == ["/bin/sh", "-c"] for pod in pods)
+    return [*(pod["args"][0] for pod in pods), *blocks(page, "sh")]
+
+
+def in_shell(script: str, program: str, folder: Path) -> subprocess.Popen[str]:
+    """The script, at work in a folder that has a job file; what it runs as `backfill` is the other script."""
+    (folder / "jobs").mkdir(exist_ok=True)
+    (folder / "jobs" / "05-orders.yaml").touch()
+    stand_in = folder / "backfill"
+    stand_in.write_text(f"#!/bin/sh\n{program}\n", "utf-8")
+    stand_in.chmod(0o755)
+    places = {"PATH": f"{folder}:{os.environ['PATH']}", "JOB_COMPLETION_INDEX": "0", "SLURM_ARRAY_TASK_ID": "1"}
+    return subprocess.Popen(["/bin/sh", "-c", script], cwd=folder, env=places, stdout=subprocess.PIPE, text=True)
+
+
+def test_a_script_ends_as_the_program_does(page: str, tmp_path: Path) -> None:
+    """Else what is worth another try would count as what wants a person; only rejected rows are a good end."""
+    for script in scripts(page):
+        for code in ExitCode:
+            with in_shell(script, f"exit {int(code)}", tmp_path) as shell:
+                assert shell.wait() == (0 if code is ExitCode.REJECTS else code), script
+
+
+def test_a_pod_that_is_moved_lets_the_delivery_end(page: str, tmp_path: Path) -> None:
+    """A shell is the first process there: it passes SIGTERM on, and waits for what is in flight."""
+    program = "trap 'kill $!; echo ended; exit 143' TERM\nsleep 60 >&2 &\necho begun\nwait"
+    delivering = [script for script in scripts(page) if re.search(r"backfill (run|deliver)", script)]
+    assert len(delivering) == 2
+    for script in delivering:
+        with in_shell(script, program, tmp_path) as shell:
+            assert shell.stdout is not None
+            assert shell.stdout.readline() == "begun\n"
+            shell.send_signal(signal.SIGTERM)
+            assert shell.stdout.read() == "ended\n", script
+        assert shell.returncode == ExitCode.TERMINATED
+
+
 def test_the_commands_are_the_programs(page: str) -> None:
     """Each that a manifest, a task or a script runs has a verb and options that there are."""
     fenced = "".join(re.findall(r"^```\w+\n.*?^```", page, re.MULTILINE | re.DOTALL))
-    found = re.findall(r"backfill (?:prepare|run|resume|deliver)\b[^|'`\n]*", fenced)
+    found = re.findall(r"backfill (?:prepare|run|resume|deliver)\b[^|&'`\n]*", fenced)
     assert len(found) >= 6
     assert any("deliver" in line for line in found)
     for line in found:

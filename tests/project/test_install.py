@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -128,6 +129,16 @@ def test_the_locks_agree(repository: Path) -> None:
         for name in ("requirements.lock", "requirements-all.lock", "requirements-dev.lock")
     }
     assert pins["requirements.lock"] < pins["requirements-all.lock"] < pins["requirements-dev.lock"]
+
+
+def test_each_extra_is_told(repository: Path) -> None:
+    """The table of docs/install.md has those of pyproject.toml."""
+    project = tomllib.loads((repository / "pyproject.toml").read_text("utf-8"))["project"]
+    section = (repository / "docs" / "install.md").read_text("utf-8").partition("## Extras")[2].partition("\n## ")[0]
+    named = {
+        name for line in re.findall(r"^\| (`.*?) \|", section, re.MULTILINE) for name in re.findall("`(.*?)`", line)
+    }
+    assert named == set(project["optional-dependencies"])
 
 
 def test_what_is_typed_for_the_image_is_taken(repository: Path) -> None:
