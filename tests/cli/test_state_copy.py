@@ -1,7 +1,10 @@
 """`backfill state copy`: runs go from a folder to a database and back, whole, and can be gone on with there."""
 
+import json
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
 
 from backfill.errors import ExitCode, LedgerError
@@ -81,6 +84,46 @@ def test_there_and_back(
     nothing = backfill("state", "copy", url, tmp_path / "back", *here)
     assert (nothing.code, "There are no runs in" in nothing.err) == (ExitCode.DELIVERED, True)
     assert backfill("state", "copy", url, tmp_path / "back", "no-such-run", *here).code == ExitCode.USAGE
+
+
+def test_what_came_of_a_run(
+    project: Project, endpoint: str, postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A replay of its rejects, and a requeue that is sent there by `deliver`: all is told as before."""
+    url = postgres.url(postgres.new_database())
+    monkeypatch.setenv("SEGMENT_WRITE_KEY", KEY)
+    (project.folder / "targets.yaml").write_text(
+        f"version: 1\ntargets:\n  prod: {{kind: compatible, endpoint: '{endpoint}', insecure: true, id_scope: a,"
+        " write_key: '${SEGMENT_WRITE_KEY}'}\n"
+    )
+    job, mended = project.people(30, bad=[4]), tmp_path / "mended.csv"
+    live, folder = ("--target", "prod", "--yes", "--no-progress"), ("--state-dir", project.state)
+    assert backfill("run", job, *live).code == ExitCode.REJECTS
+    (run,) = (one.run_id for one in open_store(project.state).runs())
+    ids = httpx.get(f"{endpoint}/ids").text.split()
+    assert backfill("rejects", job, "--export", mended).code == ExitCode.DELIVERED
+    mended.write_text(mended.read_text("utf-8").replace("old", "44"), "utf-8")
+    assert backfill("run", job, *live, "--replay-rejects", mended).code == ExitCode.DELIVERED
+    (tmp_path / "there.csv").write_text("id\n" + "\n".join(ids[2:]), "utf-8")
+    against = ("--against", tmp_path / "there.csv", "--late", "0s", "--requeue", "--output", "json")
+    requeue = backfill("reconcile", run, *folder, *against).object["requeue"]["run_id"]
+
+    def told(*where: str | Path) -> dict[str, Any]:
+        return backfill("status", run, *where, "--output", "json").object
+
+    before, contents_before = told(*folder), held(open_store(project.state))
+    (replay,) = before["replays"]
+    assert (set(contents_before), str(requeue) in json.dumps(before)) == ({run, replay, requeue}, True)
+    here = ("--state-dir", tmp_path / "here")
+    assert backfill("state", "copy", project.state, url, *here).code == ExitCode.DELIVERED
+    assert held(open_store(tmp_path / "here", database=url)) == contents_before
+    assert told("--state", url, *here) == before
+    sent = backfill("deliver", requeue, "--yes", "--no-progress", "--state", url, *here, "--output", "json")
+    assert (sent.code, sent.object["calls"]["delivered"]) == (ExitCode.DELIVERED, 2), sent.err
+    after, contents_after = told("--state", url, *here), held(open_store(tmp_path / "here", database=url))
+    assert backfill("state", "copy", url, tmp_path / "back", *here).code == ExitCode.DELIVERED
+    assert held(open_store(tmp_path / "back")) == contents_after
+    assert told("--state-dir", tmp_path / "back") == after != before
 
 
 @pytest.mark.parametrize("back", [False, True])

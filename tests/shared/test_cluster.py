@@ -77,6 +77,24 @@ def test_the_death_of_the_process_that_asks(
     assert [path for path, at in made.items() if path.stat().st_mtime_ns != at] == []
 
 
+def test_the_death_of_the_scheduler(small_shards: None, project: Project, key: str, tmp_path: Path) -> None:
+    """SIGKILL while workers are at work: exit 5; without a cluster the same command goes on with what is there."""
+    job, spool, state = project.people(5_000), tmp_path / "spool", tmp_path / "state"
+    words = ("--target", "segment", "--spool", spool, "--state-dir", state)
+    with dask_cluster(tmp_path / "dask") as cluster:
+        cluster.scale(1)
+        running = small_process(project, "prepare", job, *words, "--scheduler", cluster.address)
+        until(lambda: len([*spool.rglob("work/shard-*")]) > 2 or running.poll() is not None)
+        os.kill(cluster.scheduler, signal.SIGKILL)
+        _, err = running.communicate(timeout=120)
+    assert (running.returncode, f"the scheduler at {cluster.address} is gone" in err) == (ExitCode.STOPPED, True), err
+    made = {path: path.stat().st_mtime_ns for path in spool.rglob("*.segment.*")}
+    end = prepare(job, state, spool)
+    assert (end.code, end.object["state"], end.object["calls"]["planned"]) == (ExitCode.DELIVERED, "prepared", 5_000)
+    assert len(made) > 2
+    assert [path for path, at in made.items() if path.stat().st_mtime_ns != at] == []
+
+
 def test_no_cluster(project: Project, key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No address, nobody there, no --spool, --shards beside it, no dask: each is told, and nothing is begun."""
     job, spool = project.people(3), tmp_path / "spool"

@@ -25,6 +25,7 @@ class DaskCluster:
     address: str
     said: IO[str]
     asked: IO[str]
+    scheduler: int  # the process id
 
     def scale(self, workers: int) -> list[int]:
         """Have so many workers; returns their process ids once they are there."""
@@ -41,7 +42,7 @@ def dask_cluster(folder: Path, *, small_shards: bool = True) -> Iterator[DaskClu
     with subprocess.Popen(command, env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        yield DaskCluster(process.stdout.readline().strip(), process.stdout, process.stdin)
+        yield DaskCluster(process.stdout.readline().strip(), process.stdout, process.stdin, process.pid)
         process.stdin.close()
 
 
