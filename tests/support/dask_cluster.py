@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
+
+from tests.support.waiting import until
 
 HERE = Path(__file__).resolve()
 
@@ -56,8 +57,7 @@ def serve(preload: list[str]) -> None:
         for line in sys.stdin:
             cluster.scale(int(line))
             with Client(cluster) as client:
-                while len(client.nthreads()) != int(line):
-                    time.sleep(0.05)
+                until(lambda client=client, count=int(line): len(client.nthreads()) == count)
                 print(*client.run(os.getpid).values(), flush=True)  # noqa: T201
 
 
