@@ -4,8 +4,8 @@
 by name, each with its SHA-256, and `cache` bounds what lies of them on this machine.
 """
 
-from backfill.shared.cache import Cache, cache_in
+from backfill.shared.cache import Cache, cache_in, is_written
 from backfill.shared.files import SharedFiles
 from backfill.shared.place import SharedPlace, open_place, place_url
 
-__all__ = ["Cache", "SharedFiles", "SharedPlace", "cache_in", "open_place", "place_url"]
+__all__ = ["Cache", "SharedFiles", "SharedPlace", "cache_in", "is_written", "open_place", "place_url"]

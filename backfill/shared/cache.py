@@ -145,6 +145,15 @@ class _Others:
             lock.release()
 
 
+def is_written(above: Path) -> bool:
+    """Whether a process writes into one of the folders of copies below that one."""
+    others = _Others({})
+    try:
+        return any(not others.may_go(lock.parent) for lock in above.glob(f"*/{_LOCK_FILE}"))
+    finally:
+        others.release()
+
+
 @cache
 def _cache(folder: Path) -> Cache:
     return Cache(folder, CACHE_BYTES)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from backfill.disk import make_folder, sync_folder, write_durably
 from backfill.errors import LedgerError
 from backfill.frozen import frozen
-from backfill.shared import SharedFiles, cache_in, open_place
+from backfill.shared import SharedFiles, cache_in, is_written, open_place
 from backfill.state.shared_rejects import SharedRejects
 
 if TYPE_CHECKING:
@@ -81,8 +81,11 @@ class SharedRun:
         return replace(self, snapshot=folder / SNAPSHOT_FOLDER, cache=folder / "cache")
 
     def forget_copies(self) -> None:
-        """Remove the copies on this machine, the snapshot aside."""
+        """Remove the copies on this machine, the snapshot aside; also those of processes that were killed at work."""
         shutil.rmtree(self._copies, ignore_errors=True)
+        for left in self.cache.glob(f"{self._name}.*"):
+            if not is_written(left):
+                shutil.rmtree(left, ignore_errors=True)
         _files_in.cache_clear()
 
     def rejects(self) -> SharedRejects:
@@ -128,7 +131,11 @@ class SharedRun:
 
     @property
     def _copies(self) -> Path:
-        return self.cache / f"{self.prefix.rpartition('/')[2]}{self.own}"
+        return self.cache / f"{self._name}{self.own}"
+
+    @property
+    def _name(self) -> str:
+        return self.prefix.rpartition("/")[2]
 
     @property
     def _rows(self) -> SharedFiles:

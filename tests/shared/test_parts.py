@@ -120,12 +120,16 @@ def in_a_process(project: Project, job: Path, state: Path, spool: Path) -> dict[
 def test_one_part_twice_at_once(
     small_shards: None, project: Project, key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On one machine, as where a scheduler starts it again too early: neither takes the other's copies away."""
+    """As where it is started again too early: neither takes away the copies of the other, but those of a killed one."""
     job, state, spool = people(project, tmp_path)
     keep, first = SharedFiles.keep, iter([True])
 
     def after_another(shared: SharedFiles, name: str, stopping: Callable[[], bool]) -> None:
         if "segment" in name and next(first, False):
+            killed = next((state / "cache").glob("*.0-of-2-*")).with_suffix(".0-of-2-killed") / "spool"
+            killed.mkdir(parents=True)
+            for left in (".lock", name):
+                (killed / left).touch()
             others.append(in_a_process(project, job, state, spool)["prepared"])
         keep(shared, name, stopping)
 
