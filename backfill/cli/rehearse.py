@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import shlex
 from functools import partial
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,13 @@ MOST_ROWS = 100_000
 ROWS = 10_000
 KILLS = 5
 MINUTES = 2.0
+
+
+def number(_context: click.Context, _option: click.Parameter, value: float) -> float:
+    """The value; raises BadParameter for `nan`, which is in any range."""
+    if isnan(value):
+        raise click.BadParameter("nan is no number.")
+    return value
 
 
 @click.command("rehearse", short_help="A job through faults and kills, and the evidence.")
@@ -43,6 +51,7 @@ MINUTES = 2.0
 @click.option(
     "--minutes",
     type=click.FloatRange(0, 60, min_open=True),
+    callback=number,
     default=MINUTES,
     show_default=True,
     help="Give up after that time.",

@@ -28,7 +28,6 @@ class Ended:
 
     code: int
     message: str = ""
-    hint: str = ""
 
 
 class Child:

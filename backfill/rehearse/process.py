@@ -66,7 +66,7 @@ def main(arguments: str) -> dict[str, Any]:
 
 def told(code: int, error: BackfillError | None) -> dict[str, Any]:
     """How a run ended, for the rehearsal."""
-    return {"code": int(code), "message": error.message if error else "", "hint": (error.hint or "") if error else ""}
+    return {"code": int(code), "message": error.message if error else ""}
 
 
 def end_with_parent() -> None:

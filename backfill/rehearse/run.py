@@ -17,7 +17,7 @@ import numpy as np
 import orjson
 
 from backfill.disk import TEMPORARY_FOLDERS
-from backfill.errors import ExitCode, InterruptedRunError, StoppedError, UsageError, counted
+from backfill.errors import ExitCode, GateError, InterruptedRunError, StoppedError, UsageError, counted
 from backfill.frozen import frozen
 from backfill.job.models import Job
 from backfill.limits import SEGMENT
@@ -38,6 +38,8 @@ from backfill.verify.result import Verified
 
 #: Calls are sent in about so many batches, each no larger than it may be: few batches meet few faults.
 BATCHES: Final = 60
+#: What to do where the disk is full.
+ELSEWHERE: Final = "all of a rehearsal is in the system's folder for temporary files: TMPDIR names another"
 #: Preparing takes a process longer than it took this one, which had loaded everything.
 _LATER_SECONDS: Final = 0.3
 
@@ -83,12 +85,13 @@ class Rehearsal:
 
     @property
     def exit_code(self) -> ExitCode:
-        """0 where it is proven that what arrived is the plan, exactly."""
+        """0 where it is proven that what arrived is the plan, exactly; where nothing was to arrive, nothing is."""
         if self.ride.ended is None:
             return ExitCode.STOPPED
         if self.ride.ended.code not in (ExitCode.DELIVERED, ExitCode.REJECTS):
             return ExitCode(self.ride.ended.code)
-        return ExitCode.DELIVERED if self.evidence.proven and not self.plan.verified.exit_code else ExitCode.REJECTS
+        proven = self.evidence.proven and self.evidence.planned and not self.plan.verified.exit_code
+        return ExitCode.DELIVERED if proven else ExitCode.REJECTS
 
 
 def rehearse(wanted: Wanted, context: RunContext) -> Rehearsal:
@@ -167,9 +170,15 @@ def undisturbed(work: Work, context: RunContext, wanted: Wanted) -> Plan:
     """The plan of an undisturbed process; raises as `rehearse` does."""
     began = time.monotonic()
     around = replace(context_of(work, context), stop=Deadline(context.stop, wanted.seconds))
-    end = run_job(replace(work, prepare=True).request(around))
-    if end.error is not None:
-        raise end.error
+    try:
+        end = run_job(replace(work, prepare=True).request(around))
+        if end.error is not None:
+            raise end.error
+    except StoppedError as error:  # the disk's doing: its hint is one for runs, which have a state directory
+        raise StoppedError(error.message, hint=ELSEWHERE) from error
+    except GateError as error:  # likewise: it names an option of runs
+        error.hint = "the `gates` of the job file say so"
+        raise
     seconds = time.monotonic() - began
     with end.run.read() as reader:
         counts, snapshot = reader.counts(), reader.snapshot()

@@ -72,7 +72,7 @@ def rehearsal_text(found: Rehearsal, again: str) -> str:
         lines += ["", *wrapped(f"Dropped by the endpoint, as Segment would, though answered 200: {reasons}.")]
     end = found.ride.ended
     if end is not None and end.code not in FINISHED:
-        lines += ["", *wrapped(f"It ended before all was sent: {end.message}. {end.hint}".strip())]
+        lines += ["", *wrapped(f"It ended before all was sent: {end.message}.")]
     return "\n".join([*lines, "", "The same faults and kills again:", f"  {again}"])
 
 
@@ -102,7 +102,8 @@ def arrived(found: Rehearsal) -> list[str]:
 def verdict(found: Rehearsal) -> str:
     """In a word or two."""
     if found.exit_code is ExitCode.DELIVERED:
-        return "PROVEN, what arrived is the plan, exactly"
+        refused = f"but for {counted(found.refused, 'call', 'calls')} refused" if found.refused else "exactly"
+        return f"PROVEN, what arrived is the plan, {refused}"
     if found.ride.ended is None:
         return f"NOT FINISHED within {counted_minutes(found.wanted.seconds)}"
     return "NOT PROVEN" if found.exit_code is ExitCode.REJECTS else f"ENDED EARLY, exit {int(found.exit_code)}"

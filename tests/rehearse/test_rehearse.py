@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
@@ -101,11 +102,20 @@ def test_refusals_are_told_apart_from_losses(project: Project, place: Path) -> N
     found = rehearse(job, "--kills", "0", "--faults", "status=400,holding=u000011")
     assert found.code == 0, found
     assert (found.object["arrived"]["refused"], found.object["arrived"]["once"]) == (1, 23)
+    shown = backfill("rehearse", job, "--kills", "0", "--faults", "status=400,holding=u000011").out.splitlines()[0]
+    assert shown.endswith("PROVEN, what arrived is the plan, but for 1 call refused")
     ended = rehearse(job, "--kills", "0", "--faults", "status=401,after=10")
     assert ended.code == 8, ended
     assert (ended.object["proven"], ended.object["finished"]) == (False, True)
     assert ended.object["arrived"]["missing"] > 0
     assert "401" in ended.object["error"]
+
+
+def test_where_all_is_refused_nothing_is_proven(project: Project, place: Path) -> None:
+    """None is missing of the calls that were to arrive, as there are none."""
+    found = rehearse(project.people(2), "--kills", "0", "--faults", "status=400")
+    assert (found.code, found.object["finished"], found.object["proven"]) == (3, True, False)
+    assert (found.object["arrived"]["refused"], found.object["arrived"]["missing"]) == (2, 0)
 
 
 def test_of_a_large_source_the_first_rows(project: Project, place: Path) -> None:
@@ -145,6 +155,22 @@ def test_the_time_is_bounded(project: Project, place: Path) -> None:
     none = rehearse(job, *QUIET, "--minutes", "0.000001")
     assert (none.code, none.out) == (5, "")
     assert "--rows" in none.err
+
+
+def test_hints_are_those_of_a_rehearsal(project: Project, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk, a gate, a key that is refused: nothing is named that is there for runs alone."""
+    job = project.people(5)
+    with monkeypatch.context() as disk:
+        disk.setattr("shutil.disk_usage", lambda _path: SimpleNamespace(free=1_000))
+        full = rehearse(job, *QUIET)
+    assert (full.code, "TMPDIR" in full.err) == (5, True), full
+    refused = backfill("rehearse", job, "--kills", "0", "--faults", "status=401")
+    assert (refused.code, "HTTP 401" in refused.out) == (8, True)
+    job.write_text(job.read_text("utf-8").replace("calls:", "gates: {min_calls: 9}\ncalls:"), encoding="utf-8")
+    gate = rehearse(job, *QUIET)
+    assert (gate.code, "`gates` of the job file" in gate.err) == (4, True), gate
+    for said in (full.err, refused.out, gate.err):
+        assert not re.search("--state-dir|resume|--gate", said), said
 
 
 @pytest.mark.parametrize(
