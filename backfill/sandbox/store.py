@@ -239,8 +239,8 @@ def _locked(folder: Path) -> FileLock:
         raise _unusable(folder, error) from error
     raise LockedError(
         f"the sandbox's store {folder} is in use by another sandbox",
-        hint="send to that one with `--endpoint http://127.0.0.1:PORT`, wait until its run is done, or stop it;"
-        " a sandbox of its own keeps another store (`backfill sandbox --store DIR`)",
+        hint="wait until its run is done, or stop it; send what is not prepared yet to that one with `--endpoint"
+        " http://127.0.0.1:PORT`; a sandbox of its own keeps another store (`backfill sandbox --store DIR`)",
     )
 
 

@@ -15,6 +15,8 @@ import pytest
 from backfill.errors import ExitCode
 from backfill.ledger.postgres import Database
 from backfill.records import RunState
+from backfill.sandbox import Sandbox
+from backfill.state import open_store
 from tests.support.cutting_proxy import CuttingProxy
 from tests.support.delivery_fakes import Endpoint, Seen, Step
 from tests.support.pace_simulation import most_over
@@ -276,6 +278,26 @@ def test_a_ledger_in_a_file_has_one_writer(project: Project, key: str) -> None:
         let.set()
         out, err = first.communicate(timeout=60)
         assert (first.returncode, "50 received" in out) == (ExitCode.DELIVERED, True), err
+
+
+def test_the_sandbox_of_one_process(project: Project, key: str, postgres: Postgres) -> None:
+    """It takes no second: that one ends with exit code 7 and has taken nothing; by its address several send there."""
+    url, job = postgres.url(postgres.new_database()), project.people(50)
+    assert backfill("prepare", job, "--target", "sandbox", "--state", url).code == ExitCode.DELIVERED
+    (run,) = open_store(project.state, database=url).runs()
+    with Sandbox(project.state / "sandbox") as sandbox:
+        second = backfill("deliver", job, "--state", url)
+        assert (second.code, "in use by another sandbox" in second.err) == (ExitCode.LOCKED, True), second.err
+        with run.read() as reader:
+            assert (reader.status().state, run.holders()) == (RunState.PREPARED, [])
+        there = ("--target", "sandbox", "--endpoint", sandbox.endpoint)
+        assert backfill("prepare", job, *there, "--state", url).code == ExitCode.DELIVERED
+        (other,) = {one.run_id for one in open_store(project.state, database=url).runs()} - {run.run_id}
+        ends = [project.process("deliver", other, "--state", url) for _ in range(2)]
+        assert [process.wait(60) for process in ends] == [ExitCode.DELIVERED] * 2, ends[0].communicate()
+        assert (sandbox.stats()["received"], sandbox.stats()["accepted"]) == (50, 50)
+    first = backfill("deliver", run.run_id, "--state", url, "--state-dir", project.state)
+    assert first.code == ExitCode.DELIVERED, first.err
 
 
 def test_killed_at_random(project: Project, key: str, postgres: Postgres, tmp_path: Path) -> None:
