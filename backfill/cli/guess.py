@@ -101,6 +101,7 @@ def tell_blanks(session: Session, found: Guess, output: Path) -> None:
     session.here.job = display_path(output)
     if found.blanks:
         blanks = counted(len(found.blanks), "blank", "blanks")
-        session.say(f"{blanks} to fill, on line {', '.join(map(str, found.blanks))}; then `backfill check JOB`.")
+        lines = f"line{'s' * (len(found.blanks) > 1)} {', '.join(map(str, found.blanks))}"
+        session.say(f"{blanks} to fill, on {lines}; then `backfill check JOB`.")
     else:
         session.say("Nothing is left blank: `backfill check JOB`.")

@@ -7,26 +7,28 @@ from contextlib import suppress
 from dataclasses import field
 from pathlib import Path
 
-from backfill.errors import SourceError
+from backfill.errors import JobError, SourceError
 from backfill.frozen import frozen
 from backfill.guess.measure import measure
 from backfill.guess.roles import roles_of
 from backfill.guess.round_trip import pruned
 from backfill.guess.sample import Sample, look, records_within
-from backfill.guess.source import Asked, Described, describe
+from backfill.guess.source import DATABASE_FILES, Asked, Described, describe
 from backfill.guess.vendors import recipe, vendor_of
 from backfill.guess.write import Evidence, heading, job_text
 from backfill.job.blanks import BLANK
+from backfill.job.formats import COMPRESSED, SUFFIXES
 from backfill.pipeline.context import RunContext
+from backfill.sources import locate
+from backfill.sources.foreign import ARCHIVES
 from backfill.sources.origins.content import never
 from backfill.sources.sql.kept import KeptEngine, kept_engine
 
 __all__ = ["Asked", "Guess", "guess"]
 
 #: Suffixes that are no part of a source's name, one after the other.
-_SUFFIXES = re.compile(
-    r"(\.(gz|zst|bz2|xz|lz4|zip|tar|csv|tsv|tab|txt|ndjson|jsonl|json|parquet|pq|xlsx?|ods|db|sqlite3?))+$"
-)
+_ENDS = {*SUFFIXES, *COMPRESSED, *ARCHIVES, *DATABASE_FILES, ".sql", ".txt"}
+_SUFFIXES = re.compile(f"({'|'.join(map(re.escape, sorted(_ENDS)))})+$", re.IGNORECASE)
 
 
 @frozen
@@ -89,7 +91,12 @@ def look_at_source(source: Described, path: Path, context: RunContext | None, ke
             raise
     source.fields["union"] = "by_name"
     source.notes["union"] = "the files' columns differ: what one lacks is null"
-    return look(source.job(path), context, kept)
+    try:
+        return look(source.job(path), context, kept)
+    except JobError as error:
+        one = locate(source.job(path))[0].name
+        hint = f"the files have other columns each: where they are other tables, guess from one of them, such as {one}"
+        raise JobError(error.message, hint=hint) from error
 
 
 def _titled(found: Sample) -> bool:

@@ -28,7 +28,7 @@ from backfill.sources.origins.fetched import OBJECT_COPIES
 from backfill.sources.sql.kept import kept_engine
 
 #: Suffixes of databases that are one file -> the scheme of their URL.
-_DATABASES = {".db": "sqlite", ".sqlite": "sqlite", ".sqlite3": "sqlite", ".db3": "sqlite", ".duckdb": "duckdb"}
+DATABASE_FILES = {".db": "sqlite", ".sqlite": "sqlite", ".sqlite3": "sqlite", ".db3": "sqlite", ".duckdb": "duckdb"}
 #: What lists the tables of a database: SQLite's own, and everybody else's.
 _TABLES = {
     "sqlite": "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite_%' ORDER BY 1",
@@ -105,7 +105,7 @@ def placed(text: str, folder: Path) -> str:
 
 def _as_database(data: tuple[str, ...], folder: Path) -> str | None:
     """The URL of a database that is the one file named, by its suffix."""
-    scheme = _DATABASES.get(Path(data[0]).suffix.lower()) if len(data) == 1 and "://" not in data[0] else None
+    scheme = DATABASE_FILES.get(Path(data[0]).suffix.lower()) if len(data) == 1 and "://" not in data[0] else None
     return f"{scheme}:///{placed(data[0], folder)}" if scheme else None
 
 

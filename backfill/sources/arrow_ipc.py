@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Final
 
 import pyarrow as pa  # type: ignore[import-untyped]
@@ -22,6 +23,8 @@ from backfill.sources.arrow_records import sought
 _MAGIC: Final = b"ARROW1"
 #: What ends a stream: no further message; without the first four bytes until Arrow 0.15.
 _END: Final = b"\xff\xff\xff\xff\x00\x00\x00\x00"
+
+_PIECE_BYTES: Final = 1 << 20
 
 
 class ArrowFiles(TypedFiles):
@@ -53,10 +56,16 @@ def _reader(content: pa.NativeFile) -> pa.RecordBatchStreamReader | pa.RecordBat
 
 
 def _refuse_cut(file: SourceFile, content: pa.NativeFile) -> None:
-    """Raise SourceError where a stream that was read to its end has no mark there, or something behind it."""
+    """Raise SourceError where a stream that was read to its end has no mark there, or something behind it.
+
+    Zeros behind the whole mark are what was left of a buffer when it was written; behind half of it they may be the
+    mark themselves, or a hole in place of what was lost.
+    """
     end, size = content.tell(), content.size()
     content.seek(max(end - len(_END), 0))
-    if end != size or not content.read(len(_END)).endswith(_END[4:]):
+    mark = content.read(len(_END))
+    padded = mark == _END and not any(piece.strip(b"\0") for piece in iter(partial(content.read, _PIECE_BYTES), b""))
+    if not padded and not (end == size and mark.endswith(_END[4:])):
         raise SourceError(
             f"{file.name} is truncated or corrupt: it does not end where its stream does",
             hint="fetch or export the file again; nothing was sent",

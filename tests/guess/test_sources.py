@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import zipfile
 from contextlib import closing
 from pathlib import Path
 
@@ -12,8 +13,11 @@ import openpyxl
 import polars as pl
 import pytest
 
-from backfill.errors import UsageError
+from backfill.errors import JobError, UsageError
 from backfill.guess import Asked, guess
+from backfill.guess.propose import stem_of
+from backfill.guess.source import Described
+from backfill.job.formats import SUFFIXES
 from tests.support.buckets import credentials, served
 from tests.support.projects import backfill
 
@@ -93,3 +97,19 @@ def test_query_of_a_database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         assert part in text, text
     Path("job.yaml").write_text(text.replace("value: CHOOSE", "value: Order Completed"), "utf-8")
     assert backfill("check", "job.yaml").code == 0
+
+
+@pytest.mark.parametrize("suffix", [*SUFFIXES, ".csv.gz", ".ndjson.zst", ".tar.gz", ".tgz", ".duckdb", ".ARROW"])
+def test_the_name_has_no_suffix(suffix: str) -> None:
+    """A job is called as its file, without what tells the format and the packing."""
+    assert stem_of(Described({"path": f"in/v1.2/shop.2024{suffix}"})) == "shop.2024"
+
+
+def test_other_tables_in_an_archive(tmp_path: Path) -> None:
+    """Tables that cannot be one are no fault of a column's name: it says that one of them may be meant, and which."""
+    with zipfile.ZipFile(tmp_path / "shop.zip", "w") as archive:
+        for name, header in (("orders.csv", "id,Rank"), ("users.csv", "id,rank,name")):
+            archive.writestr(f"shop/{name}", f"{header}\n1,2{',3' if 'name' in header else ''}\n")
+    with pytest.raises(JobError, match="two columns that SQL cannot tell apart") as caught:
+        guess(Asked(data=(str(tmp_path / "shop.zip"),)), tmp_path / "job.yaml", "shop.zip")
+    assert "guess from one of them, such as shop.zip/shop/orders.csv" in caught.value.hint

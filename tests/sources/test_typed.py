@@ -212,6 +212,19 @@ def test_stream_cut_between_batches(tmp_path: Path) -> None:
         stage(tmp_path / "rows.arrows")
 
 
+def test_stream_with_zeros_behind_its_mark(tmp_path: Path) -> None:
+    """They are padding, as behind gzip; anything else is not, nor are zeros in place of a mark that was lost."""
+    path = tmp_path / "rows.arrows"
+    _stream(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole + bytes(2 << 20))
+    assert stage(path).snapshot.rows == ROWS
+    for content in (whole + bytes(2 << 20) + b"1", whole[:-8] + bytes(2 << 20), whole + whole):
+        path.write_bytes(content)
+        with pytest.raises(SourceError, match="truncated or corrupt"):
+            stage(path)
+
+
 def test_avro_cut_in_the_count_of_a_block(tmp_path: Path) -> None:
     """A file that ends within the first number of a block is refused: fastavro takes it for whole."""
     _avro(tmp_path / "rows.avro")
