@@ -303,6 +303,21 @@ def test_commits_that_are_lost_are_missed(machines: Machines) -> None:
         store.run(RUN).open()
 
 
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_deliverer_of_whom_a_server_knows_nothing(machines: Machines, postgres: Postgres, *, cut: bool) -> None:
+    """Another one took over that lacks even that it came: that is told, also where its connection broke by it."""
+    with CuttingProxy(postgres.port) as proxy:
+        _, together = machines.join(machines.url.replace(f":{postgres.port}/", f":{proxy.port}/"))
+        together.begin()
+        machines.rows("DELETE FROM deliverers RETURNING token")
+        if cut:
+            proxy.cut(1, passed_on=False)
+        with pytest.raises(LedgerError, match="has lost its newest"):
+            together.next_step()
+        with pytest.raises(LedgerError):
+            machines.close()
+
+
 def test_the_time_of_the_pace_is_the_server_s(machines: Machines) -> None:
     """Read once nobody else can change it; what one keeps the others find."""
     (_, one), (_, two) = machines.join(), machines.join()

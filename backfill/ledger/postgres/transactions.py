@@ -141,7 +141,7 @@ class PostgresTransactions:
 
     def _count(self, connection: PostgresConnection) -> None:
         if not connection.execute(self._count_ours, (*self._ours, self._commits)).fetchall():
-            self._check(*connection.execute(self._look).fetchall()[0])
+            self._check(*self._looked(connection))
             raise LedgerError(f"{self.name} cannot be written", hint="this is a fault of backfill")
 
     def _find_out(self) -> bool:
@@ -161,16 +161,24 @@ class PostgresTransactions:
                 with self.errors():
                     self._database.settle(lost.tag, connection)
                     connection.script("BEGIN")
-                    found = connection.execute(self._look).fetchall()
+                    found = self._looked(connection)
                     connection.script("COMMIT")
             except BaseException:
                 connection.close()
                 raise
-            self._found = tuple(found[0])
+            self._found = found
             return connection
 
         self._connection = until_connected(again, lambda: self._lease.lost or (lost.given_up and self._lease.silent))
         return self._check(*self._found)
+
+    def _looked(self, connection: PostgresConnection) -> tuple[int, int, str]:
+        """What our row has now; raises LedgerError where not even that is there, which is one commit more."""
+        found = connection.execute(self._look).fetchall()
+        if not found:
+            raise lost_commits(self._newest, self._lost, self._commits + 1)
+        commits, token, holder = found[0]
+        return commits, token, holder
 
     def _check(self, commits: int, token: int, holder: str) -> bool:
         """Whether the ledger has one commit more than is known of."""
