@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from backfill.sandbox import FaultScript, Sandbox
 from backfill.sandbox.lookups import PART
 from backfill.sandbox.pages.access import names_this_machine
-from backfill.sandbox.pages.comparing import compare
+from backfill.sandbox.pages.comparing import CHANGES, Change, compare
 from backfill.sandbox.pages.counting import steps_of
 from backfill.sandbox.pages.live import MOST_WATCHING
 from backfill.sandbox.pages.showing import indented
@@ -282,40 +282,42 @@ def test_a_run_has_its_batches_with_their_attempts(tmp_path: Path) -> None:
     before=st.dictionaries(st.integers(0, 40), st.integers(0, 2), max_size=30),
     after=st.dictionaries(st.integers(0, 40), st.integers(0, 2), max_size=30),
     parts=st.integers(1, 4),
-    step=st.sampled_from([2, 3, 20_000]),
+    step=st.sampled_from([2, 3, 12_000]),
     shown=st.sampled_from([1, 4, 50]),
+    only=st.sampled_from([None, *CHANGES]),
 )
 def test_two_runs_compared_part_by_part(
-    before: dict[int, int], after: dict[int, int], parts: int, step: int, shown: int
+    before: dict[int, int], after: dict[int, int], parts: int, step: int, shown: int, only: Change | None
 ) -> None:
-    """All parts together tell each difference once, however small they are, as sets of ids do."""
+    """All parts together tell each difference that is asked for once, as sets of ids do; each counts up to its end."""
     tables = Tables(":memory:")
     for run, calls in ((1, before), (2, after)):
         rows = [(an_id % parts, run, f"{an_id:03}", 100 * run + an_id, digest) for an_id, digest in calls.items()]
         tables.change("INSERT INTO by_id VALUES (?, ?, ?, ?, ?)", rows)
     tables.set_marks(looked_at=parts * PART - 1)
+    differing = (
+        [("added", one) for one in after.keys() - before.keys()]
+        + [("gone", one) for one in before.keys() - after.keys()]
+        + [("changed", one) for one in before.keys() & after.keys() if before[one] != after[one]]
+    )
     found: list[tuple[str, int]] = []
-    same, start = 0, ""
+    start = ""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("backfill.sandbox.pages.comparing.STEP", step)
         patch.setattr("backfill.sandbox.pages.comparing.LEAST", 2)
         patch.setattr("backfill.sandbox.pages.comparing.SHOWN", shown)
         while True:
-            part = compare(tables, 1, 2, start=start)
+            part = compare(tables, 1, 2, start=start, only=only)
             found += [(one.change, int(one.message_id)) for one in part.differences]
-            assert sum(part.counts.values()) == len(part.differences)
-            same += part.same
+            counted = range(int(start or -1) + 1, 1_000 if part.end is None else int(part.end) + 1)
+            assert part.counts == {name: sum((name, one) in differing for one in counted) for name in CHANGES}
+            assert part.same == sum(one in before and before[one] == after.get(one) for one in counted)
             if part.next is None:
                 break
             assert part.next > start
             start = part.next
     tables.close()
-    assert same == sum(before.get(an_id) == digest for an_id, digest in after.items())
-    assert sorted(found) == sorted(
-        [("added", one) for one in after.keys() - before.keys()]
-        + [("gone", one) for one in before.keys() - after.keys()]
-        + [("changed", one) for one in before.keys() & after.keys() if before[one] != after[one]]
-    )
+    assert sorted(found) == sorted(one for one in differing if only in (None, one[0]))
 
 
 def test_rehearsals_of_the_same_ids_are_compared(client: httpx.Client) -> None:
@@ -326,6 +328,22 @@ def test_rehearsals_of_the_same_ids_are_compared(client: httpx.Client) -> None:
     shown = {name: page.words[page.words.index(name) - 1] for name in ("same", "added", "gone", "changed")}
     assert shown == {"same": "5", "added": "2", "gone": "2", "changed": "2"}
     assert len(page.links("/call")) == 2 + 2 + 2 * 2
+    (gone,) = [link for link in page.links("/compare") if "only=gone" in link]
+    assert len(look(client, gone).links("/call")) == 2
+
+
+def test_more_differences_than_a_page_shows_are_counted(client: httpx.Client) -> None:
+    """A page says how many there are of each kind, and shows the first of them; the next one goes on with the kind."""
+    send(client, [call(f"m{n:03}", properties={"n": n}) for n in range(180)], "first")
+    send(client, [call(f"m{n:03}", properties={"n": -1}) for n in range(60, 180)], "second")
+    page = look(client, "/compare?before=1&after=2&only=changed")
+    shown = {name: page.words[page.words.index(name) - 1] for name in ("same", "added", "gone", "changed")}
+    assert shown == {"same": "0", "added": "0", "gone": "60", "changed": "120"}
+    assert "the first 50 of 120 that have changed" in " ".join(page.words)
+    pages = [page]
+    while further := [link for link in pages[-1].links("/compare") if "start=" in link and "only=changed" in link]:
+        pages.append(look(client, further[-1]))
+    assert [len(one.links("/call")) for one in pages] == [100, 100, 40]
 
 
 @given(st.dictionaries(st.dates().map(str), st.integers(1, 9), min_size=1, max_size=20))

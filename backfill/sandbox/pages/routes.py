@@ -17,7 +17,7 @@ from backfill.sandbox import lookups
 from backfill.sandbox.drops import KINDS, REASONS
 from backfill.sandbox.facets import ACCEPTED
 from backfill.sandbox.moments import parse_moment
-from backfill.sandbox.pages.comparing import compare
+from backfill.sandbox.pages.comparing import CHANGES, compare
 from backfill.sandbox.pages.counting import BATCHES, DUPLICATE, Counts, Run, batches, by_run, counts, outcomes, runs
 from backfill.sandbox.pages.listing import (
     DROPPED,
@@ -206,11 +206,12 @@ class Pages:
     async def _compare(self, request: Request) -> Response:
         numbers = _wanted(request, "before"), _wanted(request, "after")
         start = request.query_params.get("start", "")
+        only = next((one for one in CHANGES if one == request.query_params.get("only")), None)
 
         def read(tables: Tables) -> dict[str, Any]:
             before, after = (_one(runs(tables, number)) for number in numbers)
             lookups.look_at_next(tables)
-            found = compare(tables, *numbers, start=start)
+            found = compare(tables, *numbers, start=start, only=only)
             wanted = [number for one in found.differences for number in (one.before, one.after) if number is not None]
             rows = {row.number: row for row in rows_at(tables, wanted)}
             outcomes = by_run(tables)
@@ -224,7 +225,7 @@ class Pages:
                 "left": lookups.left(tables),
             }
 
-        return _html("compare.html", start=start, **await self._ask(read))
+        return _html("compare.html", start=start, only=only, **await self._ask(read))
 
 
 _CHOSEN: Final = {"types": KINDS, "outcomes": (ACCEPTED, DUPLICATE, DROPPED, *REASONS)}
