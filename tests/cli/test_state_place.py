@@ -137,7 +137,7 @@ def test_no_password_is_taken_or_shown(project: Project, place: str) -> None:
 def test_the_password_comes_from_the_environment(
     postgres: Postgres, url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Where it is missing or wrong, the run has not begun."""
+    """Or from files as psql has them; where it is missing or wrong, the run has not begun."""
     monkeypatch.chdir(tmp_path)
     database = url.rpartition("/")[2]
     postgres.sql(
@@ -153,6 +153,16 @@ def test_the_password_comes_from_the_environment(
         assert "password" in looked.err or not code
         assert "sEcReT" not in looked.err
         assert "wRoNg" not in looked.err
+    monkeypatch.delenv("PGPASSWORD")
+    passwords, services = tmp_path / "passwords", tmp_path / "services"
+    passwords.write_text(f"127.0.0.1:{postgres.port}:{database}:keeps:sEcReT\n")
+    passwords.chmod(0o600)
+    services.write_text(f"[runs]\nhost=127.0.0.1\nport={postgres.port}\ndbname={database}\nuser=keeps\n")
+    monkeypatch.setenv("PGPASSFILE", str(passwords))
+    monkeypatch.setenv("PGSERVICEFILE", str(services))
+    for place in (asked, "postgresql://?service=runs"):
+        looked = backfill("status", "--state", place)
+        assert (looked.code, "sEcReT" in looked.err) == (ExitCode.DELIVERED, False), looked.err
 
 
 def test_without_the_extra(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

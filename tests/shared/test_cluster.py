@@ -1,12 +1,14 @@
 """Runs that a cluster of dask prepares: what comes out is what one process makes, whoever dies on the way."""
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from distributed import Client
 
 from backfill.errors import ExitCode
 from backfill.sandbox import Sandbox
@@ -38,6 +40,11 @@ def test_what_workers_make_is_what_one_process_makes(
             end = prepare(samples / name, state, spool, "--scheduler", small.address)
             assert end.object["state"] == "prepared", end.err
             assert prepared(state, spool) == expected[name]
+    with Client(small.address, set_as_default=False) as client:  # of the last, by what the dashboard calls its tasks
+        keys = {
+            str(key) for key, *_ in client.run_on_scheduler(lambda dask_scheduler: [*dask_scheduler.transition_log])
+        }
+    assert any(re.fullmatch(r"odd-shard-000000-[0-9a-f]{12}", key) for key in keys)
 
 
 def test_the_death_of_a_worker(
