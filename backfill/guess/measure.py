@@ -12,7 +12,7 @@ import polars as pl
 from backfill.errors import counted
 from backfill.escape import escaped
 from backfill.frozen import frozen
-from backfill.guess.names import CODES, KEYS, has_word, last_word
+from backfill.guess.names import CODES, KEYS, YEARS, has_word, last_word
 from backfill.guess.sample import Sample
 from backfill.guess.times import NEARLY, Reading, of_numbers, of_text
 from backfill.job.models import ColumnSpec
@@ -255,7 +255,9 @@ def _lines(patterns: Any) -> Any:  # noqa: ANN401
 
 
 def _is_code(facts: Facts, known: pl.Series) -> bool:
-    """Digits that are no quantity: by the last word of the name, or since some begin with a zero."""
+    """Digits that are no quantity: by the last word of the name, or since some begin with a zero; no years."""
+    if has_word(facts.name, YEARS) and _share(known, r"(1[5-9]|20)\d\d") == 1:
+        return False
     if last_word(facts.name) in CODES or has_word(facts.name, CODES - KEYS):
         return True
     return bool(known.str.contains(r"^[+-]?0\d").any())

@@ -94,7 +94,11 @@ def _check_pattern(faults: Faults, name: str, path: str) -> None:
     elif unknown:
         faults.add(path, f"%{unknown[0]} is not a directive", "as in strptime: %Y %m %d %H %M %S %f %z ...")
     elif not gives_date(directives):
-        faults.add(path, f'"{name}" does not give year, month and day')
+        faults.add(
+            path,
+            f'"{name}" does not give year, month and day',
+            'what is missing can be said in SQL, such as `timestamp: {sql: "make_date(year, 1, 1)"}` of an integer',
+        )
     elif {"I", "-I"} & set(directives) and "p" not in directives:
         faults.add(path, "%I is an hour of twelve, and no %p says which", "use %H for hours of 24, or add %p")
 

@@ -123,11 +123,12 @@ def test_what_a_column_is(tmp_path: Path, name: str, values: list[str], said: st
     assert said in shown, shown
 
 
-def test_a_year_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["Fiscal Year", "yearID"])
+def test_a_year_alone(tmp_path: Path, name: str) -> None:
     """No column holds times, but one the year: what is proposed for it is accepted as it stands."""
-    (tmp_path / "rows.csv").write_text("Fiscal Year,b\n1959,x\n2009,y\n", "utf-8")
+    (tmp_path / "rows.csv").write_text(f"{name},b\n1959,x\n2009,y\n", "utf-8")
     text = run("guess", "rows.csv")[1]
-    (proposed,) = re.findall(r"timestamp: CHOOSE +# of Fiscal Year its first day is (\{.*\})", text)
+    (proposed,) = re.findall(f"timestamp: CHOOSE +# of {name}" + r" its first day is (\{.*\})", text)
     text = re.sub("timestamp: CHOOSE.*", lambda _: f"timestamp: {proposed}", text)
     text = text.replace("message_key: CHOOSE", "message_key: row").replace("userId: CHOOSE", "userId: b")
     (tmp_path / "job.yaml").write_text(text.replace("value: CHOOSE", "value: E"), "utf-8")
