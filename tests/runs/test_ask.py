@@ -22,6 +22,7 @@ from backfill.sandbox import Sandbox
 from backfill.state.folder import StateFolder
 from backfill.targets.asked import load_asked
 from tests.support.projects import Project, Result, backfill
+from tests.support.sandbox_calls import KEY, client_of, post
 from tests.support.stand_ins.holders import TOKEN, DeliveryOverview, Event, PostHog
 from tests.support.stand_ins.server import Said, StandIn
 
@@ -246,3 +247,38 @@ def test_what_cannot_be_asked(room: Room) -> None:
         with StandIn(lambda _asked, answer=answer: answer) as posthog:  # type: ignore[misc]
             found = room.ask(f'{{kind: posthog, endpoint: "{posthog.url}", project: "42"}}')
         assert found.code == 9, found.err
+
+
+ASKED = (
+    '{kind: sandbox, endpoint: "URL"}',
+    '{kind: posthog, endpoint: "URL", project: "42", message_id: uuid}',
+    '{kind: posthog, endpoint: "URL", project: "42"}',
+    '{kind: segment, endpoint: "URL", source_id: x}',
+)
+STRANGE = (
+    "[1]",
+    '{"calls": 5, "results": [[1]], "data": 5}',
+    '{"calls": [{"call": 5}], "next": null, "results": [[{}, 1, null]], "data": {"dataset": [{"total": "x"}]}}',
+    '{"calls": [], "next": 0, "results": [5], "data": {"dataset": {}, "pagination": null}}',
+    "[" * 50_000,
+    '{"calls": "\\ud800", "results": [["\\ud800", "x", "y"]], "data": "\\ud800"}',
+)
+
+
+@pytest.mark.parametrize("settings", ASKED)
+def test_answers_in_another_form_are_told(room: Room, monkeypatch: pytest.MonkeyPatch, settings: str) -> None:
+    """As of another program at that address, or of a later version: by whom, exit 9, and never for ever."""
+    monkeypatch.setenv("SEGMENT_PUBLIC_API_TOKEN", TOKEN)
+    monkeypatch.setenv("POSTHOG_API_KEY", TOKEN)
+    for answer in STRANGE:
+        with StandIn(lambda _asked, answer=answer: Said(200, answer)) as strange:  # type: ignore[misc]
+            found = room.ask(settings.replace("URL", strange.url))
+        assert (found.code, strange.url in found.err or "Delivery Overview" in found.err) == (9, True), (answer, found)
+
+
+def test_calls_of_others_in_a_sandbox_may_have_any_name(room: Room) -> None:
+    """A name that is no text, in a call of a type that has none, is told as text."""
+    with Sandbox() as sandbox, client_of(sandbox.endpoint, auth=KEY) as client:
+        post(client, [{"type": "identify", "userId": "u", "messageId": "m", "name": {"a": [1]}, "event": 5}])
+        found = room.ask(f'{{kind: sandbox, endpoint: "{sandbox.endpoint}"}}', "--output", "json")
+    assert (found.code, found.object["counts"]["unknown_rows"]) == (3, 1), found

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any, Final
+
+import orjson
 
 from backfill.deliver.environment import named_proxy
 from backfill.deliver.redact import detail_of
@@ -55,7 +58,9 @@ class JsonApi:
         if reply.end != HTTPStatus.OK:
             raise SourceError(f"{self._at} answers {reply.end}: {self._said(reply)}")
         try:
-            return json.loads(reply.body)
+            return orjson.loads(
+                reply.body
+            )  # refuses halves of characters and endless nesting, which nothing here takes
         except ValueError:
             raise SourceError(f"{self._at} answers no JSON") from None
 
@@ -96,6 +101,24 @@ class JsonApi:
         while (left := until - clock.monotonic()) > 0:
             self._context.check_stop()
             clock.sleep(min(left, 0.2))
+
+
+@contextmanager
+def as_documented(what: str) -> Iterator[None]:
+    """To read what was answered in; raises SourceError, which names `what`, where that has another form."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError) as error:
+        raise SourceError(
+            f"{what} answers something else than it is documented to", hint="look at its endpoint in targets.yaml"
+        ) from error
+
+
+def text_or_none(value: object) -> str | None:
+    """A text, or nothing; raises TypeError for anything else."""
+    if value is None or isinstance(value, str):
+        return value
+    raise TypeError(f"{type(value).__name__} where a text is to be")
 
 
 def retry_after(reply: Reply, otherwise: float) -> float:

@@ -78,7 +78,8 @@ class DeliveryOverview:
             data = _data(self._api.ask(f"{path}?{urlencode(asked)}"), self.what)
             for one in data["dataset"]:
                 counts[str(one.get(group) or "")] += int(one["total"])
-            following = data.get("pagination", {}).get("next")
+            pages = data.get("pagination")
+            following = pages.get("next") if isinstance(pages, dict) else None
             if not following or following == cursor:
                 return counts
             cursor = following

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from backfill.errors import SourceError
-from backfill.reconcile.ask.api import JsonApi
+from backfill.reconcile.ask.api import JsonApi, as_documented, text_or_none
 from backfill.reconcile.ask.holders import Counted, Received
 
 #: Ids of one question, and rows of one answer: its documentation has 50,000 for the most.
@@ -49,7 +49,9 @@ class PostHogHolder:
                     f"SELECT toString({field}), toString(toTimeZone(timestamp, 'UTC')), event FROM events"
                     f" WHERE toString({field}) IN ({wanted}) LIMIT {ROWS}",
                 )
-                yield [{"message_id": one, "timestamp": _instant(at), "event": event} for one, at, event in found]
+                with as_documented(self.what):
+                    told = [(text_or_none(one), _instant(at), text_or_none(event)) for one, at, event in found]
+                yield [{"message_id": one, "timestamp": at, "event": event} for one, at, event in told]
 
 
 class PostHogCounter:
@@ -79,7 +81,8 @@ class PostHogCounter:
             f" WHERE timestamp >= toDateTime('{first}', 'UTC') AND timestamp < toDateTime('{last}', 'UTC')"
             f" GROUP BY event ORDER BY event LIMIT {ROWS}",
         )
-        counts = Counter({str(event): int(count) for event, count in found})
+        with as_documented(self.what):
+            counts = Counter({str(event): int(count) for event, count in found})
         return Counted(begin, end, [Received("event", counts)], {})
 
 
