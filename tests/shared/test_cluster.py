@@ -105,6 +105,7 @@ def test_the_death_of_the_scheduler(small_shards: None, project: Project, key: s
 def test_no_cluster(project: Project, key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No address, nobody there, no --spool, --shards beside it, no dask: each is told, and nothing is begun."""
     job, spool = project.people(3), tmp_path / "spool"
+    monkeypatch.setattr("backfill.pipeline.cluster.CONNECT_SECONDS", 0.3)
 
     def told(*words: str) -> tuple[int, str]:
         end = backfill("prepare", job, "--target", "segment", *words)
