@@ -332,6 +332,22 @@ def test_rehearsals_of_the_same_ids_are_compared(client: httpx.Client) -> None:
     assert len(look(client, gone).links("/call")) == 2
 
 
+def test_a_rehearsal_is_compared_with_the_one_before(client: httpx.Client) -> None:
+    """The page of runs has the last two of one job chosen, whatever was sent between them; else the last two."""
+    chosen: list[list[str]] = []
+    for place, run in enumerate(("a of 10:00", "b of 10:01", "b of 10:02", "a of 10:03", "c of 10:04")):
+        send(client, [call(f"m{place}")], run)
+        inputs = [attributes for tag, attributes in look(client, "/runs").tags if tag == "input"]
+        chosen.append([f"{one['name']} {one['value']}" for one in inputs if "checked" in one])
+    assert [sorted(one) for one in chosen] == [
+        ["after 1"],
+        ["after 2", "before 1"],
+        ["after 3", "before 2"],
+        ["after 4", "before 1"],
+        ["after 5", "before 4"],
+    ]
+
+
 def test_more_differences_than_a_page_shows_are_counted(client: httpx.Client) -> None:
     """A page says how many there are of each kind, and shows the first of them; the next one goes on with the kind."""
     send(client, [call(f"m{n:03}", properties={"n": n}) for n in range(180)], "first")

@@ -193,7 +193,7 @@ class Pages:
     async def _runs(self, _request: Request) -> Response:
         found, outcomes = await self._ask(lambda tables: (runs(tables), by_run(tables)))
         rows = [(run, _of_outcomes(outcomes.get(run.number, {}))) for run in found[:_MOST_RUNS]]
-        return _html("runs.html", rows=rows, more=len(found) - len(rows))
+        return _html("runs.html", rows=rows, more=len(found) - len(rows), before=_before([run for run, _ in rows]))
 
     async def _run(self, request: Request) -> Response:
         number, after = _wanted(request, "number"), _number(request, "after") or 0
@@ -275,6 +275,12 @@ def _wanted(request: Request, name: str) -> int:
     if number is None:
         raise _NotFoundError
     return number
+
+
+def _before(found: list[Run]) -> Run | None:
+    """What the last run is best compared with: the one before of the same name, but for when it began; else any."""
+    alike = [run for run in found[1:] if run.name.partition(" of ")[0] == found[0].name.partition(" of ")[0]]
+    return next(iter(alike or found[1:]), None)
 
 
 def _one(found: list[_Answer]) -> _Answer:
