@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from backfill.errors import ExitCode, LedgerError, LockedError
-from backfill.ledger.postgres import Database
+from backfill.errors import ExitCode, LedgerError, LockedError, StoppedError
+from backfill.ledger.postgres import Database, leases
 from backfill.ledger.postgres.database import PostgresConnection
 from backfill.ledger.postgres.schema import RUN_VERSION
 from backfill.ledger.reader import SqlReader
@@ -316,6 +316,25 @@ def test_a_deliverer_of_whom_a_server_knows_nothing(machines: Machines, postgres
             together.next_step()
         with pytest.raises(LedgerError):
             machines.close()
+
+
+def test_a_lease_is_renewed_where_no_more_connections_are_to_be_had(
+    postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one for that is there from the beginning: others that come later do not cost a process its lease."""
+    monkeypatch.setattr(leases, "LEASE_SECONDS", 1.0)
+    database = postgres.new_database()
+    user = f"few_{database}"
+    postgres.sql(f"CREATE ROLE {user} LOGIN; GRANT ALL ON DATABASE {database} TO {user}")
+    machines = Machines(postgres.url(database, user), tmp_path)
+    machines.prepare()
+    machines.join()
+    schema = machines.schema
+    postgres.sql(f"ALTER ROLE {user} CONNECTION LIMIT 1")
+    with pytest.raises(StoppedError, match="too many connections"):
+        machines.join()
+    until(lambda: postgres.sql(f"SELECT renewed > acquired FROM {schema}.deliverers", database).split() == ["t"])
+    machines.close()
 
 
 def test_the_time_of_the_pace_is_the_server_s(machines: Machines) -> None:

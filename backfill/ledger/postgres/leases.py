@@ -72,12 +72,17 @@ class Lease:
         asked: float,
         deliverer: Deliverer | None = None,
     ) -> None:
-        """`asked` is when it was asked for, by `time.monotonic`; `deliverer` is who has it among several."""
+        """`asked` is when it was asked for, by `time.monotonic`; `deliverer` is who has it among several.
+
+        Raises:
+            StoppedError: The database gives no connection to renew it by: later, the lease would end by that.
+        """
         self.run_id, self.token, self.holder, self.deliverer = run_id, token, holder, deliverer
         self._lasts_until = asked + LEASE_SECONDS
         self._database = database
         self._ended = threading.Event()
         self._lost = threading.Event()
+        self._renewing = self._connect()
         self._thread = threading.Thread(target=self._renew, name="backfill-lease", daemon=True)
         self._thread.start()
 
@@ -136,24 +141,22 @@ class Lease:
         connection.execute(_RELEASE, (self.run_id, self.token, self.holder))
 
     def _renew(self) -> None:
-        connection: PostgresConnection | None = None
         try:
             while not self._ended.wait(LEASE_SECONDS / 3) and not self.lost:
                 with suppress(BackfillError):  # tried again in a while; what is written proves itself
-                    connection = self._renewed(connection)
+                    self._renew_once()
         finally:
-            if connection is not None:
-                connection.close()
+            self._renewing.close()
 
-    def _renewed(self, connection: PostgresConnection | None) -> PostgresConnection:
-        if connection is None or not connection.usable:
-            connection = until_connected(self._connect, self._ended.is_set)
+    def _renew_once(self) -> None:
+        if not self._renewing.usable:
+            self._renewing.close()
+            self._renewing = until_connected(self._connect, self._ended.is_set)
         asked = time.monotonic()
         with postgres_errors(self._database.name):
-            if not self._renewed_by(connection):
+            if not self._renewed_by(self._renewing):
                 self._lost.set()
         self._lasts_until = asked + LEASE_SECONDS
-        return connection
 
     def _renewed_by(self, connection: PostgresConnection) -> bool:
         one = self.deliverer
