@@ -225,9 +225,20 @@ class TemporaryFolders:
                     self._locks.append(lock)
                     return folder
 
+    @contextmanager
+    def opened(self) -> Iterator[Path]:
+        """An empty folder in the system's for temporary files, for as long as this is entered."""
+        folder = self.make(None)
+        try:
+            inside = folder / "files"
+            inside.mkdir()
+            yield inside
+        finally:
+            self.remove([folder])
+
     def remove(self, folders: Collection[Path] | None = None) -> None:
         """Remove these now, or all."""
-        for lock in [one for one in self._locks if folders is None or one.path.parent in folders]:
+        for lock in [one for one in list(self._locks) if folders is None or one.path.parent in folders]:
             self._locks.remove(lock)
             shutil.rmtree(lock.path.parent, ignore_errors=True)
             lock.release()

@@ -8,7 +8,6 @@ every call a hash was kept, so that what is made again by another version, or fr
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -20,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from backfill.disk import TEMPORARY_FOLDERS
 from backfill.errors import BackfillError, JobError, LedgerError, RefusedError
 from backfill.job import fingerprint
 from backfill.job.load import load_kept_job
@@ -155,7 +155,7 @@ class PlanCalls:
             return replace(load_snapshot(self.run.snapshot), files=self.files)
         except LedgerError:
             pass  # it was removed with the run's end, or for a later plan
-        folder = Path(self._open.enter_context(tempfile.TemporaryDirectory(prefix="backfill-")))
+        folder = self._open.enter_context(TEMPORARY_FOLDERS.opened())
         self._context.say(f"{job.name}: the source is read again, as what was prepared of it is not kept.")
         stopping = self._context.stop.is_set
         files = resolve(job, folder=folder, trusted=self.files, stopping=stopping)

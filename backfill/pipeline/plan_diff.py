@@ -6,7 +6,6 @@ joined by DuckDB, which spills what memory does not hold. Only of calls that hav
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ import duckdb
 import numpy as np
 import pyarrow as pa  # type: ignore[import-untyped]
 
+from backfill.disk import TEMPORARY_FOLDERS
 from backfill.errors import RefusedError
 from backfill.memory import DIFF_CALLS, DIFF_MEMORY_BYTES, DIFF_TEXT_BYTES
 from backfill.pipeline.call_bytes import PlanCalls
@@ -90,7 +90,7 @@ def compare_plans(
     """
     diff = PlanDiff()
     spans = delivered_places(after) if delivered else None
-    with tempfile.TemporaryDirectory(prefix="backfill-") as folder, closing(_engine(Path(folder))) as engine:
+    with TEMPORARY_FOLDERS.opened() as folder, closing(_engine(folder)) as engine:
         sizes = {"before": 0, "after": 0}
         for name, calls, only in (("before", before, None), ("after", after, spans)):
             engine.register(

@@ -5,7 +5,6 @@ What is seen of them is what a run would do with them. Only a full read tells of
 
 from __future__ import annotations
 
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from backfill import __version__
+from backfill.disk import TEMPORARY_FOLDERS
 from backfill.frozen import frozen
 from backfill.job.models import Job
 from backfill.limits import Limits
@@ -50,8 +50,8 @@ class Preview:
 @contextmanager
 def sample_folder() -> Iterator[Path]:
     """A folder of the owner's alone, outside of any state directory; gone with all in it afterwards."""
-    with tempfile.TemporaryDirectory(prefix="backfill-") as folder:
-        yield Path(folder)
+    with TEMPORARY_FOLDERS.opened() as folder:
+        yield folder
 
 
 def sample(

@@ -22,6 +22,7 @@ import numpy.typing as npt
 import polars as pl
 
 from backfill.advice import in_plan, undo_notes
+from backfill.disk import TEMPORARY_FOLDERS
 from backfill.errors import BackfillError, LedgerError, LockedError, RefusedError, UsageError
 from backfill.job.load import load_kept_job
 from backfill.pipeline.call_bytes import PlanCalls
@@ -118,7 +119,7 @@ def write_undo(
     found = replace(look_at(run, context.store), schema=schema, regulation=SUPPRESS if suppress_users else DELETE)
     unfinished = Path(tempfile.mkdtemp(prefix=f".{place.name}-", dir=place.parent))
     try:
-        with tempfile.TemporaryDirectory(prefix="backfill-") as work, closing(UserTables(Path(work))) as users:
+        with TEMPORARY_FOLDERS.opened() as work, closing(UserTables(work)) as users:
             found = _write_calls(found, run, context, unfinished, users)
             if not found.users.gone:
                 unknown = _add_others(run, found.status.record, context, users)

@@ -6,7 +6,6 @@ plan was made of; else that is the result: what was sent can be neither proven n
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
+from backfill.disk import TEMPORARY_FOLDERS
 from backfill.errors import LedgerError, counted
 from backfill.job.formats import live_format
 from backfill.job.models import Job
@@ -67,8 +67,8 @@ def verify_run(run: StoredRun, context: RunContext, *, sample: float = WHOLE, as
         untold = check_rejects(run, reader, findings)
         shards = reader.shards()
     job = kept_job(status.record, staged.files, context.store)
-    with tempfile.TemporaryDirectory(prefix="backfill-") as folder:
-        source = rows_of(run, job, staged, Path(folder), findings, context, as_they_lie=as_they_lie)
+    with TEMPORARY_FOLDERS.opened() as folder:
+        source = rows_of(run, job, staged, folder, findings, context, as_they_lie=as_they_lie)
         if isinstance(source, list):
             return Verified(status, findings, Compared(), sample, "nothing", source, notes=untold)
         snapshot, again = source

@@ -5,12 +5,11 @@ Both sides are cut into partitions on disk and joined one partition at a time, s
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
-from backfill.disk import fill_beside
+from backfill.disk import TEMPORARY_FOLDERS, fill_beside
 from backfill.errors import LedgerError, UsageError, counted
 from backfill.pipeline.call_bytes import PlanCalls
 from backfill.pipeline.context import RunContext
@@ -54,10 +53,10 @@ def reconcile_run(
     """
     if run.is_dry:
         raise UsageError(f"{run.run_id} is a dry run: it has delivered nothing", hint="`backfill status` lists runs")
-    with tempfile.TemporaryDirectory(prefix="backfill-") as name, PlanCalls(run, context) as plan:
+    with TEMPORARY_FOLDERS.opened() as folder, PlanCalls(run, context) as plan:
         if again:
             refuse_early(plan, against.late_ms, context)
-        folder, events = Path(name), Events()
+        events = Events()
         rows = open_rows(against, folder / "snapshot", context)
         exact = rows.columns.get("timestamp") in AS_SENT
         tolerance = (EXACT_MS if exact else CLOCKS_MS) if tolerance_ms is None else tolerance_ms

@@ -296,3 +296,20 @@ def test_requeues_are_of_the_very_run(tmp_path: Path, receiver: Receiver) -> Non
     of_place = backfill("status", place, *state, "--output", "json").object
     assert (of_place["requeues"], of_place["with_requeues"]) == ([], None)
     assert "requeue" not in backfill("status", place, *state).err
+
+
+def test_nothing_is_left_in_temporary_folders(
+    tmp_path: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither by reconciling nor by a process that was killed before: what it has read is removed by the next."""
+    sent = Sent(tmp_path, receiver, rows=60)
+    temporary = tmp_path / "temporary"
+    killed = temporary / "backfill-unpacked-killed"
+    (killed / "files" / "snapshot").mkdir(parents=True)
+    (killed / "lock").touch()
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
+    state = ("--state-dir", sent.project.state)
+    assert sent.requeue(sent.lose(3))["calls"] == 3
+    for verb in (("verify", sent.own), ("calls", sent.own), ("undo", sent.own, "-o", tmp_path / "undone")):
+        assert backfill(*verb, *state).code == 0, verb
+    assert list(temporary.iterdir()) == []

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pyarrow as pa  # type: ignore[import-untyped]
 import pyarrow.parquet as pq  # type: ignore[import-untyped]
 
-from backfill.disk import out_of_space
+from backfill.disk import TEMPORARY_FOLDERS, out_of_space
 from backfill.errors import ExitCode, UsageError
 from backfill.frozen import frozen
 from backfill.pipeline.call_bytes import PlanCalls
@@ -52,11 +50,11 @@ def rows_of(run: StoredRun, holder: Holder, against: Against, context: RunContex
         TargetRefusedError, SourceError, InterruptedRunError: As `Holder.rows`.
     """
     refuse_dry(run)
-    with tempfile.TemporaryDirectory(prefix="backfill-") as name, PlanCalls(run, context) as plan:
-        file = Path(name) / "rows.parquet"
+    with TEMPORARY_FOLDERS.opened() as folder, PlanCalls(run, context) as plan:
+        file = folder / "rows.parquet"
         schema = pa.schema([(column, pa.string()) for column in holder.columns])
         ids = RunCalls(plan, Events(), context).message_ids()
-        with out_of_space(Path(name)), pq.ParquetWriter(file, schema) as out:
+        with out_of_space(folder), pq.ParquetWriter(file, schema) as out:
             for rows in holder.rows(ids):
                 out.write_table(pa.Table.from_pylist([dict(row) for row in rows], schema))
         yield replace(against, data=(str(file),))

@@ -7,13 +7,13 @@ reaches no other file (`enable_external_access`). It runs once.
 from __future__ import annotations
 
 import re
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from backfill.disk import TEMPORARY_FOLDERS
 from backfill.errors import SourceError
 from backfill.job.models import ColumnSpec, Job
 from backfill.sources.databases.address import Address
@@ -55,9 +55,11 @@ class DuckdbFile(LiveDatabase):
         refuse_in_use(path)
         address = replace(address, shown=path.name)
         query = without_end(job.source.query) if job.source.query else quoted_table(job.source.table or "")
-        with tempfile.TemporaryDirectory(prefix="backfill-") as spill:
+        with TEMPORARY_FOLDERS.opened() as spill:
             options = {"driver": library("adbc_driver_duckdb"), "entrypoint": "duckdb_adbc_init", **_SETTINGS}
-            with connection(options | {"path": str(path), "temp_directory": spill}, failure(job, address)) as opened:
+            with connection(
+                options | {"path": str(path), "temp_directory": str(spill)}, failure(job, address)
+            ) as opened:
                 session = AdbcSession(opened, query, failure(job, address), most)
                 ask_types(session, query)
                 yield session

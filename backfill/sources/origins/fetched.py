@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 
+from backfill.disk import TEMPORARY_FOLDERS
 from backfill.errors import StoppedError
 from backfill.records import SourceFile
 from backfill.sources.origins.objects import ObjectCopy, object_of
@@ -64,9 +64,9 @@ class _ObjectCopies:
         if self._folder is not None:
             yield
             return
-        with tempfile.TemporaryDirectory(prefix="backfill-") as folder:
+        with TEMPORARY_FOLDERS.opened() as folder:
             try:
-                with self.kept_in(Path(folder), watch, looking=True):
+                with self.kept_in(folder, watch, looking=True):
                     yield
             finally:
                 self.discard()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from backfill.disk import TEMPORARY_FOLDERS
 from backfill.memory import STAGING_MEMORY_BYTES
 
 if TYPE_CHECKING:
@@ -44,8 +44,8 @@ class KeptEngine:
 @contextmanager
 def kept_engine(timezone: str | None) -> Iterator[KeptEngine]:
     """One in a folder of its own, outside of any state directory; gone with all in it afterwards."""
-    with tempfile.TemporaryDirectory(prefix="backfill-") as folder:
-        kept = KeptEngine(Path(folder), timezone)
+    with TEMPORARY_FOLDERS.opened() as folder:
+        kept = KeptEngine(folder, timezone)
         try:
             yield kept
         finally:
