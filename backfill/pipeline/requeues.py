@@ -10,15 +10,12 @@ import hashlib
 from collections.abc import Iterable
 from typing import Final
 
-import numpy as np
-
 from backfill.errors import LedgerError
 from backfill.pipeline.runs import REQUEUE_MARK, requeues_of
 from backfill.records import CALL_RECORD, RunStatus, RunStore, StoredRun
 
 #: Hex digits of that digest in the id of a run.
 DIGITS: Final = 8
-_RECORD: Final = np.dtype(CALL_RECORD)
 
 
 def digits_of(parent: RunStatus, ids: Iterable[bytes]) -> str:
@@ -46,13 +43,17 @@ def own_requeues(store: RunStore, run: StoredRun) -> tuple[list[StoredRun], list
 
 
 def _may_be_of(parent: RunStatus, child: StoredRun) -> bool:
+    import numpy as np  # noqa: PLC0415 (as a rule there are no requeues, and `status` starts without it)
+
     try:
         with child.read() as reader:
             whole, digests = reader.status().plan_digest is not None, reader.calls_digests()
         if not whole:
             return True
         spool = child.spool()
-        kept = (np.frombuffer(spool.calls_of(shard, digests[shard]), _RECORD) for shard in sorted(digests))
+        kept = (
+            np.frombuffer(spool.calls_of(shard, digests[shard]), np.dtype(CALL_RECORD)) for shard in sorted(digests)
+        )
         return child.run_id.endswith(digits_of(parent, (calls["id_bytes"].tobytes() for calls in kept)))
     except LedgerError:
         return True

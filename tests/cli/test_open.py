@@ -85,7 +85,7 @@ def test_rehearsals_have_names_and_live_targets_are_told_none(
     assert len(set(names)) == 3
     assert sum(name.startswith("people-sandbox") for name in names) == 2
     assert [name for name in names if name.startswith("backfill/")]
-    assert re.findall(r"<b>(\d+)</b><span>(\w+)", compared) == [
+    assert re.findall(r"<b>(\d+)</b><span>(?:<a [^>]*>)?(\w+)", compared) == [
         ("0", "same"),
         ("0", "added"),
         ("0", "gone"),
