@@ -11,7 +11,7 @@ import hashlib
 import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final
@@ -55,12 +55,19 @@ class Cluster:
     @property
     def threads(self) -> int:
         """How many threads the workers have by now."""
-        return sum(self._client.nthreads().values())
+        return sum(self._nthreads().values())
 
     @property
     def workers(self) -> int:
         """How many workers there are by now."""
-        return len(self._client.nthreads())
+        return len(self._nthreads())
+
+    def _nthreads(self) -> dict[str, int]:
+        try:
+            threads: dict[str, int] = self._client.nthreads()
+        except (self._distributed.CancelledError, OSError, TimeoutError) as error:
+            raise gone(self.address) from error
+        return threads
 
     def plans(self, name: str, task: ClusterTask, shards: Sequence[int], context: RunContext) -> Iterator[ShardPlan]:
         """The shards, in their order, as the workers make them; of the finished ones few wait for their turn.
@@ -85,7 +92,8 @@ class Cluster:
                         made[running.pop(future)] = self._result(future)
                 yield shard_of(made.pop(shard))
         finally:
-            self._client.cancel(list(running))
+            with suppress(self._distributed.CancelledError, OSError, TimeoutError):  # there is nobody to be told
+                self._client.cancel(list(running))
 
     def _done(self, futures: list[Any]) -> list[Any]:
         """Those of some futures that are done by now, or in a moment."""
@@ -93,6 +101,8 @@ class Cluster:
             return list(self._distributed.wait(futures, LOOK_SECONDS, return_when="FIRST_COMPLETED").done)
         except TimeoutError:
             return []
+        except (self._distributed.CancelledError, OSError) as error:
+            raise gone(self.address) from error
 
     def _result(self, future: Any) -> bytes:  # noqa: ANN401 (as above)
         try:
@@ -136,7 +146,8 @@ def connected(address: str, say: Callable[[str], None]) -> Iterator[Cluster]:
         StoppedError: No scheduler answers there.
     """
     distributed: Any = required("distributed", "dask", "Clusters", made="spoken to")
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what goes wrong is told by us
+    for name in [name for name in logging.root.manager.loggerDict if name.partition(".")[0] == "distributed"]:
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # each has a level of its own; what goes wrong is told by us
     try:
         with warnings.catch_warnings(record=True) as found:
             client = distributed.Client(address, timeout=CONNECT_SECONDS, set_as_default=False)

@@ -53,9 +53,9 @@ def refuse_strange(result: Reconciled) -> None:
     if any(counts[name] for name in known) or any(result.other_runs.values()):
         return
     if absent := counts["missing"] + counts["in_doubt_missing"]:
-        rows = counted(counts["rows"], "row", "rows")
+        rows, calls = counted(counts["rows"], "row", "rows"), counted(absent, "call", "calls")
         raise RefusedError(
-            f"{result.source} has {rows}, and none of the {absent:,} calls, nor any that another run has sent there: it"
+            f"{result.source} has {rows}, and none of the {calls}, nor any that another run has sent there: it"
             " may be empty, another table, or have other ids",
             hint="look at it; where the calls are really not there, `--none-there` plans all of them again",
         )

@@ -95,6 +95,7 @@ def test_the_death_of_the_scheduler(small_shards: None, project: Project, key: s
         os.kill(cluster.scheduler, signal.SIGKILL)
         _, err = running.communicate(timeout=120)
     assert (running.returncode, f"the scheduler at {cluster.address} is gone" in err) == (ExitCode.STOPPED, True), err
+    assert "Traceback" not in err
     made = {path: path.stat().st_mtime_ns for path in spool.rglob("*.segment.*")}
     end = prepare(job, state, spool)
     assert (end.code, end.object["state"], end.object["calls"]["planned"]) == (ExitCode.DELIVERED, "prepared", 5_000)
