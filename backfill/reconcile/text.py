@@ -11,7 +11,7 @@ from backfill.errors import counted
 from backfill.escape import escaped
 from backfill.pipeline.requeue import Requeued
 from backfill.reconcile.result import BY_DAY, Reconciled
-from backfill.report.summary import SCHEMA_VERSION, iso_text
+from backfill.report.summary import iso_text, run_json
 
 #: Lines of each kind that people are shown.
 SHOWN: Final = 5
@@ -33,14 +33,8 @@ _CAUSES: Final = {
 
 def reconciled_json(run_id: str, result: Reconciled) -> dict[str, Any]:
     """The object of `--output json`; its keys are a promise (docs/proof.md)."""
-    record = result.status.record
     return {
-        "schema_version": SCHEMA_VERSION,
-        "run_id": run_id,
-        "job": record.job_name,
-        "target": record.target_name,
-        "live": record.live,
-        "state": str(result.status.state),
+        **run_json(run_id, result.status),
         "against": result.source,
         "compared_at": iso_text(result.compared_at),
         "columns": result.columns,

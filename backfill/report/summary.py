@@ -19,6 +19,19 @@ MEGABYTE = 1_000_000
 MINUTE = 60
 
 
+def run_json(run_id: str, status: RunStatus) -> dict[str, Any]:
+    """How the object of every verb begins that tells something of one run: which run it is, and its state."""
+    record = status.record
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "run_id": run_id,
+        "job": record.job_name,
+        "target": record.target_name,
+        "live": record.live,
+        "state": str(status.state),
+    }
+
+
 @frozen
 class Summary:
     """One job's run: its counts from the ledger; what this process itself sent, and how long it took."""
@@ -44,12 +57,8 @@ class Summary:
         """The object of `--output json`; its keys are a promise (docs/cli.md)."""
         record, counts, totals = self.status.record, self.counts, self.totals
         return {
-            "schema_version": SCHEMA_VERSION,
-            "run_id": record.run_id,
-            "job": record.job_name,
-            "target": record.target_name,
-            "live": record.live,
-            "state": "dry run" if self.dry else str(self.status.state),
+            **run_json(record.run_id, self.status),
+            **({"state": "dry run"} if self.dry else {}),
             "rows": {name: getattr(counts, name) for name in ROWS},
             "calls": {name: getattr(counts, name) for name in CALLS},
             "batches": counts.batches,

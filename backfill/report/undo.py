@@ -9,7 +9,7 @@ from typing import Any, Final
 from backfill.errors import counted
 from backfill.escape import escaped
 from backfill.records import RunState
-from backfill.report.summary import SCHEMA_VERSION
+from backfill.report.summary import run_json
 from backfill.undo.result import TableRows, Undo
 from backfill.undo.users import REQUESTS_FOLDER, SUPPRESS, USERS_FILE
 from backfill.undo.warehouse import DIALECTS, IDS_FILE, UNNAMED
@@ -62,14 +62,9 @@ def ways_on(found: Undo) -> list[tuple[str, str]]:
 
 def undo_json(found: Undo, folder: str) -> dict[str, Any]:
     """The object of `--output json`; its keys are a promise (docs/proof.md)."""
-    record, users = found.status.record, found.users
+    users = found.users
     return {
-        "schema_version": SCHEMA_VERSION,
-        "run_id": found.run_id,
-        "job": record.job_name,
-        "target": record.target_name,
-        "live": record.live,
-        "state": str(found.status.state),
+        **run_json(found.run_id, found.status),
         "nothing_to_undo": found.empty,
         "folder": None if found.empty else folder,
         "files": list(found.files),

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from backfill.errors import counted
-from backfill.report.summary import SCHEMA_VERSION
+from backfill.report.summary import run_json
 from backfill.verify.findings import KINDS, Finding
 from backfill.verify.result import WHOLE, Verified
 
@@ -17,14 +17,8 @@ _FROM = {"snapshot": "the kept snapshot", "source": "the source, staged again", 
 
 def verify_json(run_id: str, result: Verified) -> dict[str, Any]:
     """The object of `--output json`; its keys are a promise (docs/proof.md)."""
-    record = result.status.record
     return {
-        "schema_version": SCHEMA_VERSION,
-        "run_id": run_id,
-        "job": record.job_name,
-        "target": record.target_name,
-        "live": record.live,
-        "state": str(result.status.state),
+        **run_json(run_id, result.status),
         "plan_digest": result.status.plan_digest,
         "equal": not result.exit_code,
         "sample": result.sample,

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from backfill.escape import escaped
 from backfill.reconcile.ask.run import Compared, CountedRun
-from backfill.report.summary import SCHEMA_VERSION, iso_text, time_text
+from backfill.report.summary import iso_text, run_json, time_text
 
 #: Lines of each field that people are shown.
 SHOWN: Final = 10
@@ -17,14 +17,8 @@ _NAME: Final = 40
 
 def counted_json(run_id: str, result: CountedRun) -> dict[str, Any]:
     """The object of `--output json`; its keys are a promise (docs/proof.md)."""
-    record = result.status.record
     return {
-        "schema_version": SCHEMA_VERSION,
-        "run_id": run_id,
-        "job": record.job_name,
-        "target": record.target_name,
-        "live": record.live,
-        "state": str(result.status.state),
+        **run_json(run_id, result.status),
         "asked": result.asked,
         "compared_at": iso_text(result.compared_at),
         "begin": iso_text(result.counted.begin),
