@@ -106,14 +106,15 @@ def _problems(calls: PlanCalls, one: Planned, missing: Unidentified) -> Iterator
 def _users(
     frames: Frames, shard: int, call: CompiledCall, user: BoundValue, rows: pl.Series, missing: Unidentified
 ) -> Iterator[tuple[int, int, str]]:
-    """File, record and userId of those rows of a shard whose user is missing."""
+    """File, record and userId of the first row in each frame of a shard of every user that is missing."""
     names, derived = reads_of(call, user.plain)
     known, last = pl.Series(list(missing.identified), dtype=pl.UInt64), pl.lit(missing.bound - 1, pl.UInt64)
     for frame in frames.walk(shard, list(dict.fromkeys([*names, FILE_COLUMN, RECORD_COLUMN]))):
         own = derive(frame.filter(pl.col(ROW_COLUMN).is_in(rows.implode())), derived)
         found = own.select(FILE_COLUMN, RECORD_COLUMN, user.plain.alias(_ID)).drop_nulls(_ID)
         hashed = pl.col(_ID).nchash.xxhash64()  # type: ignore[attr-defined]
-        yield from found.filter(~hashed.is_in(known.implode()) & (hashed <= last)).iter_rows()
+        missed = found.filter(~hashed.is_in(known.implode()) & (hashed <= last))
+        yield from missed.unique(_ID, keep="first", maintain_order=True).iter_rows()
 
 
 def _problem(
